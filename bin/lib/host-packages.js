@@ -1,0 +1,177 @@
+// What the host needs to build and run NodeOS, and how each distribution names it. Everything here is data or a pure
+// function: bin/install-dependencies looks at the machine and runs the commands.
+
+/** @typedef {'debian' | 'fedora' | 'arch' | 'alpine' | 'brew'} Family */
+/** @typedef {{ commands?: string[], alsoIn?: string[], header?: string }} Probe All must be there; alsoIn extends PATH. */
+/** @typedef {{ need: string, why: string, probe: Probe, optional?: boolean, brewNote?: string }} NeedInfo */
+/** @typedef {NeedInfo & Record<Family, string[]>} Need brewNote says why the list for brew is empty. */
+
+/**
+ * @typedef {object} Manager
+ * @property {string} command
+ * @property {Family} family which column of NEEDS has its names
+ * @property {string[]} ids values of ID and ID_LIKE in os-release
+ * @property {string[]} refresh run before the installation; empty where that is not needed
+ * @property {string[]} install the packages are appended to it
+ * @property {boolean} root
+ * @property {string} hint what to do when it fails
+ */
+
+/** @param {string} names separated by spaces */
+const list = (names) => names.split(' ');
+
+/** @param {string} commands */
+const run = (commands) => ({ probe: { commands: list(commands) } });
+
+/** Package names, which most Linux distributions share with Debian. @param {string} debian */
+const linux = (debian, fedora = debian, arch = debian, alpine = debian) => {
+  return { debian: list(debian), fedora: list(fedora), arch: list(arch), alpine: list(alpine) };
+};
+
+/** @param {string} brewNote */
+const notOnMacOS = (brewNote) => ({ brew: [], brewNote });
+const noKernel = notOnMacOS('macOS itself cannot build a Linux kernel: use a Linux container or virtual machine');
+const ownTools = notOnMacOS('macOS, with the Xcode command-line tools, has its own');
+
+/** @type {Need[]} */
+export const NEEDS = [
+  {
+    need: 'C compiler',
+    why: 'compiles the kernel and its build tools',
+    ...run('gcc g++'),
+    // The headers of the C library come with g++ on the others, but not on Alpine.
+    ...linux('gcc g++', 'gcc gcc-c++', 'gcc', 'gcc g++ musl-dev linux-headers'),
+    ...noKernel,
+  },
+  { need: 'make', why: 'drives the kernel build', ...run('make'), ...linux('make'), ...noKernel },
+  { need: 'binutils', why: 'links and strips', ...run('ld strip readelf'), ...linux('binutils'), ...noKernel },
+  // Only a container image lacks one of these, or has busybox in its place.
+  {
+    need: 'shell tools',
+    why: 'scripts of the kernel build',
+    ...run('bash find cmp'),
+    ...linux('bash findutils diffutils'),
+    ...ownTools,
+  },
+  { need: 'flex', why: 'kernel configuration', ...run('flex'), ...linux('flex'), ...noKernel },
+  { need: 'bison', why: 'kernel configuration', ...run('bison'), ...linux('bison'), ...noKernel },
+  { need: 'bc', why: 'kernel time constants', ...run('bc'), ...linux('bc'), ...noKernel },
+  { need: 'perl', why: 'scripts of the kernel build', ...run('perl'), ...linux('perl'), ...ownTools },
+  {
+    need: 'libelf headers',
+    why: "for objtool, which checks the kernel's object files",
+    probe: { header: 'gelf.h' },
+    ...linux('libelf-dev', 'elfutils-libelf-devel', 'libelf', 'elfutils-dev'),
+    ...noKernel,
+  },
+  { need: 'xz', why: 'unpacks sources', ...run('xz'), ...linux('xz-utils', 'xz', 'xz', 'xz'), brew: ['xz'] },
+  { need: 'zstd', why: 'compresses images', ...run('zstd'), ...linux('zstd'), brew: ['zstd'] },
+  { need: 'tar', why: 'unpacks sources', ...run('tar'), ...linux('tar'), ...ownTools },
+  { need: 'cpio', why: 'judges archives in the tests', ...run('cpio'), ...linux('cpio'), ...ownTools },
+  { need: 'rsync', why: 'installs kernel headers', ...run('rsync'), ...linux('rsync'), ...ownTools },
+  { need: 'file', why: 'judges binaries in the tests', ...run('file'), ...linux('file'), ...ownTools },
+  {
+    need: 'QEMU',
+    why: 'runs the images',
+    ...run('qemu-system-x86_64'),
+    // Fedora's qemu-system-x86 also brings every display and sound module; the emulator itself is in -core.
+    ...linux('qemu-system-x86', 'qemu-system-x86-core', 'qemu-system-x86', 'qemu-system-x86_64'),
+    brew: ['qemu'],
+  },
+  {
+    need: 'debootstrap',
+    why: 'makes the Debian system that the benchmark compares with',
+    // Debian puts it where only root's PATH leads.
+    probe: { commands: ['debootstrap'], alsoIn: ['/usr/sbin'] },
+    optional: true,
+    ...linux('debootstrap'),
+    ...notOnMacOS('the benchmark compares Linux systems: run it on Linux'),
+  },
+];
+
+/** @type {Manager[]} */
+export const MANAGERS = [
+  {
+    command: 'apt-get',
+    family: 'debian',
+    ids: ['debian', 'ubuntu'],
+    refresh: ['apt-get', 'update'],
+    // sudo clears the environment, so the variable that keeps configuration questions away is part of the command.
+    install: list('env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends'),
+    root: true,
+    hint: 'Is the network there, and no other apt running? On Ubuntu some packages are in universe.',
+  },
+  {
+    command: 'dnf',
+    family: 'fedora',
+    ids: ['fedora', 'rhel', 'centos'],
+    refresh: [], // dnf refreshes on its own
+    install: list('dnf install -y --setopt=install_weak_deps=False'),
+    root: true,
+    hint: 'RHEL and its rebuilds have no qemu-system-x86_64: use Fedora, or install QEMU by hand.',
+  },
+  {
+    command: 'pacman',
+    family: 'arch',
+    ids: ['arch', 'manjaro'],
+    // Arch supports refreshing only together with upgrading the whole system, which is its owner's decision.
+    refresh: [],
+    install: list('pacman -S --needed --noconfirm'),
+    root: true,
+    hint: 'If it did not find a package, bring the system up to date first: pacman -Syu.',
+  },
+  {
+    command: 'apk',
+    family: 'alpine',
+    ids: ['alpine'],
+    refresh: ['apk', 'update'],
+    install: ['apk', 'add'],
+    root: true,
+    hint: 'QEMU and debootstrap are in the community repository: enable it in /etc/apk/repositories.',
+  },
+  {
+    command: 'brew',
+    family: 'brew',
+    ids: ['macos'],
+    refresh: [], // brew refreshes on its own
+    install: ['brew', 'install'],
+    root: false, // brew refuses to run as root
+    hint: 'Homebrew must be installed, and run as your own user rather than as root.',
+  },
+];
+
+/**
+ * What this system is and what it is like, most specific first.
+ * @param {string | undefined} osRelease the text of /etc/os-release, where there is one
+ * @param {string} platform process.platform
+ */
+export const systemIds = (osRelease, platform) => {
+  if (osRelease === undefined) return platform === 'darwin' ? ['macos'] : [];
+  const value = (/** @type {string} */ key) =>
+    new RegExp(`^${key}=(["']?)(.*)\\1\\s*$`, 'm').exec(osRelease)?.[2]?.toLowerCase() ?? '';
+  return `${value('ID')} ${value('ID_LIKE')}`.split(/\s+/).filter(Boolean);
+};
+
+/** @param {string[]} ids @returns {Manager | undefined} */
+export const managerFor = (ids) => ids.flatMap((id) => MANAGERS.filter((manager) => manager.ids.includes(id)))[0];
+
+/** @param {Need[]} needs @param {(probe: Probe) => boolean} isMet */
+export const missing = (needs, isMet) => needs.filter(({ probe }) => !isMet(probe));
+
+/**
+ * The needs that this manager has packages for, and the commands that install them.
+ * @param {Manager} manager
+ * @param {Need[]} needs
+ * @param {string[]} prefix such as ['sudo'], for the managers that need root
+ */
+export const plan = (manager, needs, prefix) => {
+  const installable = needs.filter((need) => need[manager.family].length > 0);
+  const packages = new Set(installable.flatMap((need) => need[manager.family]));
+  const argvs = packages.size > 0 ? [manager.refresh, [...manager.install, ...packages]] : [];
+  const commands = argvs.filter((argv) => argv.length > 0).map((argv) => [...(manager.root ? prefix : []), ...argv]);
+  return { installable, commands };
+};
+
+/** One line that a POSIX shell reads as exactly this argv. @param {string[]} argv */
+export const shellLine = (argv) =>
+  argv.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(' ');

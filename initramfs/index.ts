@@ -1,0 +1,2 @@
+/** The initramfs layer. */
+export * from './build.js';

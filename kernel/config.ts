@@ -1,0 +1,47 @@
+/** Configuration fragments: reading them, and checking that the kernel's own tools kept every option. */
+import { readdir, readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { NodeosError } from '@nodeos/build';
+
+export interface Fragment {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** @throws NodeosError if a fragment does not say in its first line what it is for. */
+export async function readFragments(paths: readonly string[]): Promise<Fragment[]> {
+  return Promise.all(
+    paths.map(async (path) => {
+      const fragment = { name: basename(path), text: await readFile(path, 'utf8') };
+      if (!/^# \S+ /.test(fragment.text)) {
+        throw new NodeosError(`${path}: the first line must be a comment that says what the fragment is for`);
+      }
+      return fragment;
+    }),
+  );
+}
+
+export async function fragmentPaths(dir: string): Promise<string[]> {
+  return (await readdir(dir)).filter((name) => name.endsWith('.config')).sort().map((name) => join(dir, name));
+}
+
+/** The lines of a fragment that set an option: `CONFIG_X=value` or `# CONFIG_X is not set`. */
+export function optionsOf(text: string): string[] {
+  return text.split('\n').filter((line) => /^CONFIG_\w+=|^# CONFIG_\w+ is not set$/.test(line));
+}
+
+/**
+ * The options that got lost on the way into `.config`, as lines for a human. An option is lost if something that it
+ * depends on is off; Kconfig drops it without a word.
+ */
+export function lostOptions(fragments: readonly Fragment[], dotConfig: string): string[] {
+  const final = new Map(optionsOf(dotConfig).map((line) => [nameOf(line), line]));
+  return fragments.flatMap(({ name, text }) =>
+    optionsOf(text)
+      .filter((line) => (final.get(nameOf(line)) ?? offLine(nameOf(line))) !== line)
+      .map((line) => `${name}: ${line} (it became: ${final.get(nameOf(line)) ?? 'unknown to this kernel, or not visible'})`),
+  );
+}
+
+const nameOf = (line: string): string => /CONFIG_\w+/.exec(line)?.[0] ?? '';
+const offLine = (name: string): string => `# ${name} is not set`;

@@ -1,0 +1,60 @@
+/** Errors that a user can act on: what was attempted, on what, with which values, and what to do about it. */
+
+export interface ErrorDetails {
+  /** What the user can do about it; printed on a line of its own. */
+  readonly hint?: string;
+  /** The last lines that a tool or a machine printed. */
+  readonly lines?: readonly string[];
+  /** Where the whole output is. */
+  readonly log?: string;
+  readonly cause?: unknown;
+}
+
+/** An expected failure. The CLI prints its message, lines and hint, without a stack. */
+export class NodeosError extends Error {
+  readonly hint: string | undefined;
+  readonly lines: readonly string[];
+  readonly log: string | undefined;
+
+  constructor(message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = new.target.name;
+    this.hint = details.hint;
+    this.lines = details.lines ?? [];
+    this.log = details.log;
+  }
+}
+
+/** The command line is wrong; exit status 2. */
+export class UsageError extends NodeosError {}
+
+/** The user, or a parent process, ended the work; exit status 130 (SIGINT) or 143 (SIGTERM). */
+export class InterruptedError extends NodeosError {
+  constructor(readonly signal: NodeJS.Signals = 'SIGINT') {
+    super(`interrupted by ${signal}`);
+  }
+}
+
+/** One line for a human, from anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The `code` of a Node.js system error, if it is one. */
+export function codeOf(error: unknown): string | undefined {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  return typeof code === 'string' ? code : undefined;
+}
+
+const STORAGE_ADVICE: Readonly<Record<string, string>> = {
+  ENOSPC: 'no space left on the device; free some (`nodeos cache prune`) or set NODEOS_CACHE to a larger disk',
+  EDQUOT: 'the disk quota is used up; free some space (`nodeos cache prune`) or set NODEOS_CACHE elsewhere',
+  EROFS: 'it is on a read-only filesystem; set NODEOS_CACHE to a folder that can be written',
+  EACCES: 'no permission to write there; set NODEOS_CACHE to a folder that can be written',
+};
+
+/** What to do about a storage error, by the error's code or by the words that tools print for it. */
+export function storageAdvice(error: unknown, output: readonly string[] = []): string | undefined {
+  const code = codeOf(error) ?? (output.some((line) => /no space left on device/i.test(line)) ? 'ENOSPC' : undefined);
+  return code === undefined ? undefined : STORAGE_ADVICE[code];
+}

@@ -1,0 +1,14 @@
+/** The engine: the only code that caches outputs and starts tools. */
+export * from './cache.js';
+export * from './engine.js';
+export * from './errors.js';
+export * from './fetch.js';
+export * from './hash.js';
+export * from './lock.js';
+export * from './plan.js';
+export * from './progress.js';
+export * from './prune.js';
+export * from './run.js';
+export * from './source.js';
+export * from './step.js';
+export * from './target.js';

@@ -1,0 +1,178 @@
+/**
+ * Debian's source and binary packages, fetched with the host's apt: it knows the mirror, the proxy and the
+ * credentials. Everything that apt writes goes to a private folder, so no root is needed and the host's lists stay
+ * as they are; the mirror is copied from the host's configuration, with the suite that the place asks for.
+ *
+ * The lists are not checked against the archive's signatures (an older host lacks the keys of a newer suite):
+ * what is fetched is checked against the pinned checksum instead.
+ */
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { codeOf, NodeosError } from '../errors.js';
+import { sha256 } from '../hash.js';
+import { withLock } from '../lock.js';
+import { run } from '../run.js';
+import type { DebianPlace } from '../source.js';
+import type { FetchContext, PlaceKind } from './index.js';
+
+const APT_HELPER = '/usr/lib/apt/apt-helper';
+/** Lists that are younger than this are not fetched again to look for a version that they lack. */
+const FRESH_MS = 10 * 60 * 1000;
+
+export const debian: PlaceKind = {
+  matches: (place) => 'debian' in place,
+  describe(place) {
+    const { package: name, version, suite, member } = (place as DebianPlace).debian;
+    return `Debian ${suite}, ${member === undefined ? 'package' : 'source package'} ${name} ${version}`;
+  },
+  async download(place, path, context) {
+    const wanted = (place as DebianPlace).debian;
+    const apt = await privateApt(wanted.suite, context);
+    const uri = await apt.locate(wanted);
+    await run(APT_HELPER, [...apt.options, 'download-file', uri, path], {
+      environment: 'host',
+      signal: context.signal,
+      onLine: context.progress,
+    });
+  },
+};
+
+interface Apt {
+  readonly options: readonly string[];
+  locate(wanted: DebianPlace['debian']): Promise<string>;
+}
+
+async function privateApt(suite: string, context: FetchContext): Promise<Apt> {
+  const mirrors = parseMirrors(await hostSources());
+  if (mirrors.length === 0) throw new NodeosError('the host has no Debian mirror in /etc/apt');
+  const list = sourcesList(mirrors, suite);
+  const dir = join(context.home, 'apt', sha256(list).slice(0, 12));
+  await mkdir(join(dir, 'lists', 'partial'), { recursive: true });
+  await mkdir(join(dir, 'cache', 'archives', 'partial'), { recursive: true });
+  await writeFile(join(dir, 'sources.list'), list);
+  const options = aptOptions(dir);
+  const apt = (command: string, args: readonly string[]): Promise<string> =>
+    run(command, [...options, ...args], {
+      cwd: dir,
+      environment: 'host',
+      signal: context.signal,
+      onLine: context.progress,
+    }).then((result) => result.stdout);
+
+  const locate = async (wanted: DebianPlace['debian']): Promise<string> => {
+    const age = Date.now() - ((await stat(join(dir, 'updated')).catch(() => undefined))?.mtimeMs ?? 0);
+    if (age > FRESH_MS || !(await offers(apt, wanted))) {
+      context.progress(`reading the package lists of ${suite}`);
+      await apt('apt-get', ['update']);
+      await writeFile(join(dir, 'updated'), '');
+    }
+    return findUri(apt, wanted);
+  };
+  return { options, locate: (wanted) => withLock(join(dir, 'lock'), context, () => locate(wanted)) };
+}
+
+type AptRunner = (command: string, args: readonly string[]) => Promise<string>;
+
+async function offers(apt: AptRunner, wanted: DebianPlace['debian']): Promise<boolean> {
+  return (await versionsOf(apt, wanted)).includes(wanted.version);
+}
+
+async function versionsOf(apt: AptRunner, { package: name, member }: DebianPlace['debian']): Promise<string[]> {
+  const kind = member === undefined ? 'Packages' : 'Sources';
+  const lines = (await apt('apt-cache', ['madison', name])).split('\n').filter((line) => line.endsWith(kind));
+  return lines.map((line) => line.split('|')[1]?.trim() ?? '');
+}
+
+async function findUri(apt: AptRunner, wanted: DebianPlace['debian']): Promise<string> {
+  const { package: name, version, member, suite, arch } = wanted;
+  const offered = await versionsOf(apt, wanted);
+  const known = offered.includes(version) ? version : offered[0];
+  if (known === undefined) throw new NodeosError(`suite ${suite} has no ${name}`);
+  const uris =
+    member === undefined
+      ? await apt('apt-get', ['download', '--print-uris', `${name}${arch === undefined ? '' : `:${arch}`}=${known}`])
+      : await apt('apt-get', ['source', '--print-uris', '--download-only', '--only-source', `${name}=${known}`]);
+  const listed = [...uris.matchAll(/^'([^']+)' (\S+)/gm)].map(([, uri, file]) => ({ uri: uri ?? '', file: file ?? '' }));
+  const exact = known === version && listed.find(({ file }) => member === undefined || file === member);
+  if (exact) return exact.uri;
+  // The list has moved on, but the archive's pool keeps files for a while: look beside the version it names.
+  const beside = listed[0]?.uri.replace(/[^/]*$/, '');
+  if (beside === undefined || known === version) {
+    throw new NodeosError(`${name} ${version} in suite ${suite} has no file ${String(member)}`);
+  }
+  const epochless = version.replace(/^\d+:/, '');
+  return `${beside}${member ?? `${name}_${epochless}_${arch ?? 'amd64'}.deb`}`;
+}
+
+function aptOptions(dir: string): string[] {
+  const settings = {
+    'Dir::State': dir,
+    'Dir::State::Lists': join(dir, 'lists'),
+    'Dir::State::status': '/dev/null',
+    'Dir::Cache': join(dir, 'cache'),
+    'Dir::Etc::SourceList': join(dir, 'sources.list'),
+    'Dir::Etc::SourceParts': '/dev/null',
+    'Dir::Etc::Preferences': '/dev/null',
+    'Dir::Etc::PreferencesParts': '/dev/null',
+    'Acquire::Languages': 'none',
+    'Acquire::Retries': '3',
+    'APT::Sandbox::User': process.getuid?.() === 0 ? 'root' : '',
+    'quiet': '1',
+  };
+  return Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
+}
+
+export interface Mirror {
+  readonly uri: string;
+  readonly suites: readonly string[];
+}
+
+/** A sources.list(5) with `suite` instead of the host's; `-security` and `-updates` follow the host's own. */
+export function sourcesList(mirrors: readonly Mirror[], suite: string): string {
+  const lines = new Set<string>();
+  for (const { uri, suites } of mirrors) {
+    for (const own of suites) {
+      const pocket = /-(security|updates)$/.exec(own)?.[0] ?? '';
+      if (/-(backports|proposed)/.test(own)) continue;
+      for (const type of ['deb', 'deb-src']) lines.add(`${type} [trusted=yes] ${uri} ${suite}${pocket} main`);
+    }
+  }
+  return [...lines].join('\n') + '\n';
+}
+
+/** The Debian mirrors in the contents of sources.list and deb822 `.sources` files (sources.list(5)). */
+export function parseMirrors(contents: readonly string[]): Mirror[] {
+  return contents.flatMap((content) => [...oneLineMirrors(content), ...deb822Mirrors(content)]).filter(isDebian);
+}
+
+/** Other archives (of a vendor, or of Ubuntu) have no Debian suites. */
+const isDebian = ({ uri }: Mirror): boolean => /\/debian(-security)?\/?$/.test(uri);
+
+function oneLineMirrors(content: string): Mirror[] {
+  return [...content.matchAll(/^deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)/gm)].map(([, uri = '', suite = '']) => ({
+    uri,
+    suites: [suite],
+  }));
+}
+
+function deb822Mirrors(content: string): Mirror[] {
+  return content.split(/\n\s*\n/).flatMap((stanza) => {
+    const field = (name: string): string[] =>
+      (new RegExp(`^${name}:\\s*(.*)$`, 'im').exec(stanza)?.[1] ?? '').split(/\s+/).filter((word) => word !== '');
+    if (!field('Types').includes('deb') || field('Enabled')[0] === 'no') return [];
+    return field('URIs').map((uri) => ({ uri, suites: field('Suites') }));
+  });
+}
+
+async function hostSources(): Promise<string[]> {
+  const parts = '/etc/apt/sources.list.d';
+  const names = await readdir(parts).catch(() => [] as string[]);
+  const paths = ['/etc/apt/sources.list', ...names.filter((n) => /\.(list|sources)$/.test(n)).map((n) => join(parts, n))];
+  const read = paths.map((path) =>
+    readFile(path, 'utf8').catch((error: unknown) => {
+      if (codeOf(error) === 'ENOENT') return '';
+      throw error;
+    }),
+  );
+  return Promise.all(read);
+}

@@ -1,0 +1,100 @@
+/**
+ * Files over HTTP(S). A download that broke off goes on where it stopped (RFC 9110, section 14: range requests).
+ * Proxies come from the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY).
+ */
+import { createWriteStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { EnvHttpProxyAgent, request } from 'undici';
+import { codeOf, messageOf, NodeosError } from '../errors.js';
+import type { UrlPlace } from '../source.js';
+import type { FetchContext, PlaceKind } from './index.js';
+
+const ATTEMPTS = 3;
+const MAX_REDIRECTS = 5;
+const TIMEOUT_MS = 30_000;
+
+export const url: PlaceKind = {
+  matches: (place) => 'url' in place,
+  describe: (place) => (place as UrlPlace).url,
+  async download(place, path, context) {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await attemptDownload((place as UrlPlace).url, path, context);
+      } catch (error) {
+        context.signal.throwIfAborted();
+        if (attempt === ATTEMPTS || !isTransient(error)) throw error;
+        context.progress(`${messageOf(error)}; trying again`);
+        await sleep(500 * 2 ** attempt, undefined, { signal: context.signal });
+      }
+    }
+  },
+};
+
+/** A refusal (404, 403, unknown host) will not change by asking again; a broken connection may. */
+function isTransient(error: unknown): boolean {
+  if (error instanceof HttpStatusError) return error.status >= 500 || error.status === 429;
+  const code = codeOf(error) ?? codeOf((error as Error).cause);
+  return !(error instanceof NodeosError) && code !== 'ENOTFOUND' && code !== 'ECONNREFUSED' && code !== 'ENOSPC';
+}
+
+class HttpStatusError extends NodeosError {
+  constructor(readonly status: number) {
+    super(`HTTP status ${status}`);
+  }
+}
+
+async function attemptDownload(first: string, path: string, context: FetchContext): Promise<void> {
+  const have = (await stat(path).catch(() => undefined))?.size ?? 0;
+  const response = await follow(first, have, context.signal);
+  const { statusCode: status, headers, body } = response;
+  if (status === 416) return void (await body.dump()); // nothing is left to send: the checksum decides
+  if (status !== 200 && status !== 206) {
+    await body.dump();
+    throw new HttpStatusError(status);
+  }
+  const start = status === 206 ? have : 0;
+  const length = Number(headers['content-length'] ?? Number.NaN);
+  const meter = bounded(start, start + length, context);
+  await pipeline(body, meter, createWriteStream(path, { flags: start > 0 ? 'a' : 'w' }), { signal: context.signal });
+}
+
+async function follow(first: string, have: number, signal: AbortSignal): ReturnType<typeof request> {
+  let location = first;
+  const dispatcher = new EnvHttpProxyAgent({
+    connectTimeout: TIMEOUT_MS,
+    headersTimeout: TIMEOUT_MS,
+    bodyTimeout: TIMEOUT_MS,
+  });
+  for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
+    const headers: Record<string, string> = have > 0 ? { range: `bytes=${have}-` } : {};
+    const response = await request(location, { dispatcher, headers, signal });
+    const next = response.headers['location'];
+    if (response.statusCode < 300 || response.statusCode >= 400 || typeof next !== 'string') return response;
+    await response.body.dump();
+    location = new URL(next, location).href;
+    // A redirect must not lead to files or to another protocol.
+    if (!/^https?:/.test(location)) throw new NodeosError(`redirected to ${location}, which is not HTTP`);
+  }
+  throw new NodeosError(`more than ${MAX_REDIRECTS} redirects`);
+}
+
+function bounded(start: number, total: number, { maxBytes, progress }: FetchContext): Transform {
+  let bytes = start;
+  let told = 0;
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      bytes += chunk.length;
+      if (bytes > maxBytes) return done(new NodeosError(`longer than the ${maxBytes} bytes allowed for it`));
+      if (Date.now() - told > 500) {
+        told = Date.now();
+        progress(`${mebibytes(bytes)}${Number.isFinite(total) ? ` of ${mebibytes(total)}` : ''} MiB`);
+      }
+      done(null, chunk);
+    },
+  });
+}
+
+const mebibytes = (bytes: number): string => (bytes / (1 << 20)).toFixed(1);

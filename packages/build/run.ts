@@ -1,0 +1,190 @@
+/**
+ * The one place that starts programs: argument arrays, a clean environment, output to a log and to a listener, ended
+ * with its whole process group when the signal aborts. A failure carries the command, its status and its last lines.
+ */
+import { createWriteStream, existsSync } from 'node:fs';
+import { finished } from 'node:stream/promises';
+import { execa } from 'execa';
+import { NodeosError, storageAdvice } from './errors.js';
+
+export interface RunOptions {
+  readonly cwd?: string;
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** `clean` (default): PATH, HOME and reproducible settings only. `host`: the caller's environment. */
+  readonly environment?: 'clean' | 'host';
+  readonly signal?: AbortSignal;
+  /** A file that the output is appended to. */
+  readonly log?: string;
+  /** Gets each line of output. */
+  readonly onLine?: (line: string) => void;
+  /** What the program reads; nothing by default. */
+  readonly input?: string;
+}
+
+export interface RunResult {
+  /** Standard output, at most 16 MiB. */
+  readonly stdout: string;
+  readonly seconds: number;
+}
+
+const LAST_LINES = 20;
+const MAX_STDOUT = 16 << 20;
+const KILL_AFTER_MS = 3000;
+
+/** Settings that make tools give the same output everywhere. 315532800 is 1980-01-01, the first date that FAT knows. */
+export const SOURCE_DATE_EPOCH = 315532800;
+const REPRODUCIBLE = { LC_ALL: 'C', TZ: 'UTC', SOURCE_DATE_EPOCH: String(SOURCE_DATE_EPOCH) };
+
+/** @throws NodeosError if the program cannot be started, fails, or is ended by the signal. */
+export async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  const started = performance.now();
+  options.signal?.throwIfAborted();
+  const [file, ...prefix] = withParentDeathSignal(command);
+  const child = execa(file, [...prefix, ...args], {
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    env: environmentOf(options),
+    extendEnv: false,
+    detached: true,
+    all: true,
+    buffer: false,
+    reject: false,
+    ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
+  });
+  const stopKilling = killGroupOnAbort(child.pid, options.signal);
+  const log = options.log === undefined ? undefined : createWriteStream(options.log, { flags: 'a' });
+  log?.on('error', () => undefined); // a full disk is reported by the program that filled it
+  log?.write(`$ ${printable(command, args)}\n`);
+
+  const tail = new LineTail(LAST_LINES, options.onLine);
+  const stdout: Buffer[] = [];
+  let stdoutBytes = 0;
+  child.stdout.on('data', (chunk: Buffer) => {
+    if (stdoutBytes < MAX_STDOUT) stdout.push(chunk);
+    stdoutBytes += chunk.length;
+  });
+  child.all.on('data', (chunk: Buffer) => {
+    log?.write(chunk);
+    tail.push(chunk);
+  });
+  const result = await child;
+  stopKilling();
+  tail.end();
+  if (log && !log.errored) {
+    log.end();
+    await finished(log).catch(() => undefined);
+  }
+
+  options.signal?.throwIfAborted();
+  if (result.failed) throw failure(command, args, result, tail.lines, options.log);
+  return { stdout: Buffer.concat(stdout).toString('utf8'), seconds: (performance.now() - started) / 1000 };
+}
+
+function environmentOf(options: RunOptions): Record<string, string> {
+  const host = process.env as Record<string, string>;
+  if (options.environment === 'host') return { ...host, ...options.env };
+  const base = { PATH: host['PATH'] ?? '/usr/bin:/bin', HOME: host['HOME'] ?? '/' };
+  return { ...base, ...REPRODUCIBLE, ...options.env };
+}
+
+const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find((path) => process.platform === 'linux' && existsSync(path));
+
+/** A build that is killed outright must not leave its compilers running: the kernel tells them (prctl(2)). */
+function withParentDeathSignal(command: string): [string, ...string[]] {
+  return SETPRIV === undefined || isBusybox() ? [command] : [SETPRIV, '--pdeathsig', 'TERM', '--', command];
+}
+
+/** BusyBox's setpriv has no --pdeathsig; BusyBox systems are musl systems with this loader-independent marker. */
+const isBusybox = (): boolean => existsSync('/etc/alpine-release');
+
+function killGroupOnAbort(pid: number | undefined, signal: AbortSignal | undefined): () => void {
+  if (pid === undefined || signal === undefined) return () => undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const kill = (name: NodeJS.Signals): void => {
+    try {
+      process.kill(-pid, name);
+    } catch {
+      // the group has ended by itself
+    }
+  };
+  const onAbort = (): void => {
+    kill('SIGTERM');
+    timer = setTimeout(() => kill('SIGKILL'), KILL_AFTER_MS);
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  return () => {
+    signal.removeEventListener('abort', onAbort);
+    clearTimeout(timer);
+    if (signal.aborted) kill('SIGKILL');
+  };
+}
+
+interface Outcome {
+  readonly exitCode?: number | undefined;
+  readonly signal?: string | undefined;
+  readonly originalMessage?: string | undefined;
+  readonly code?: string | undefined;
+}
+
+function failure(
+  command: string,
+  args: readonly string[],
+  outcome: Outcome,
+  lines: readonly string[],
+  log: string | undefined,
+): NodeosError {
+  const missing = outcome.code === 'ENOENT' || (outcome.exitCode === 127 && lines.some((l) => l.startsWith('setpriv:')));
+  const hint = missing
+    ? `${command} is not installed; run bin/install-dependencies`
+    : storageAdvice(undefined, lines);
+  const how = missing
+    ? 'it was not found'
+    : outcome.signal !== undefined
+      ? `ended by ${outcome.signal}`
+      : outcome.exitCode !== undefined
+        ? `exit status ${outcome.exitCode}`
+        : (outcome.originalMessage ?? 'could not be started');
+  return new NodeosError(`${printable(command, args)}: ${how}`, {
+    lines,
+    ...(log === undefined ? {} : { log }),
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+/** The command as it can be pasted into a shell. */
+export function printable(command: string, args: readonly string[]): string {
+  const quote = (word: string): string =>
+    /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+  return [command, ...args].map(quote).join(' ');
+}
+
+/** Cuts chunks into lines, tells a listener, and keeps the last few. */
+export class LineTail {
+  readonly lines: string[] = [];
+  #rest = '';
+
+  constructor(
+    private readonly limit: number,
+    private readonly listener?: (line: string) => void,
+  ) {}
+
+  push(chunk: Buffer | string): void {
+    const parts = (this.#rest + chunk.toString()).split(/\r?\n|\r/);
+    // A program that never ends its line must not fill the memory.
+    this.#rest = (parts.pop() ?? '').slice(-4096);
+    for (const line of parts) this.#add(line);
+  }
+
+  end(): void {
+    if (this.#rest !== '') this.#add(this.#rest);
+    this.#rest = '';
+  }
+
+  #add(line: string): void {
+    if (line.trim() === '') return;
+    this.lines.push(line);
+    if (this.lines.length > this.limit) this.lines.shift();
+    this.listener?.(line);
+  }
+}
+

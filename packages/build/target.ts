@@ -1,0 +1,65 @@
+/**
+ * The machines that images are built for: one row a target. Whatever differs between machines is a column here, so
+ * that no other file asks for a machine's name.
+ */
+import { UsageError } from './errors.js';
+
+export interface Machine {
+  /** QEMU's `-machine` value, without the accelerator. */
+  readonly machine: string;
+  /** Bus of its virtio devices: `virtio-net-pci` or `virtio-net-device`. */
+  readonly bus: 'pci' | 'device';
+  /** What the machine needs on the kernel's command line. */
+  readonly append: string;
+}
+
+export interface Target {
+  readonly name: string;
+  /** The kernel's `ARCH=`. */
+  readonly arch: string;
+  /** The GNU triplet of programs for it. */
+  readonly triplet: string;
+  /** Node.js's `process.arch` on it. */
+  readonly nodeArch: string;
+  /** Debian's name of the architecture. */
+  readonly debianArch: string;
+  /** `e_machine` of its ELF files (System V ABI, "ELF header"). */
+  readonly elfMachine: number;
+  /** The serial console, as the kernel names it. */
+  readonly console: string;
+  /** The kernel image that firmware boots, below the kernel's build folder. */
+  readonly kernelImage: string;
+  /** The QEMU program that runs it. */
+  readonly qemu: string;
+  /** QEMU's machines for it; the first is the default. */
+  readonly machines: Readonly<Record<string, Machine>>;
+}
+
+export const TARGETS: readonly Target[] = [
+  {
+    name: 'x86_64',
+    arch: 'x86',
+    triplet: 'x86_64-linux-gnu',
+    nodeArch: 'x64',
+    debianArch: 'amd64',
+    elfMachine: 62,
+    console: 'ttyS0',
+    kernelImage: 'arch/x86/boot/bzImage',
+    qemu: 'qemu-system-x86_64',
+    machines: {
+      q35: { machine: 'q35', bus: 'pci', append: '' },
+      microvm: { machine: 'microvm,acpi=on,rtc=on,pit=off,pic=off', bus: 'device', append: '' },
+    },
+  },
+];
+
+export const DEFAULT_TARGET = 'x86_64';
+
+/** The row of that name. @throws UsageError naming the known targets. */
+export function targetOf(name: string): Target {
+  const target = TARGETS.find((row) => row.name === name);
+  if (target) return target;
+  throw new UsageError(`unknown target "${name}"`, {
+    hint: `the targets are: ${TARGETS.map((row) => row.name).join(', ')}`,
+  });
+}

@@ -1,0 +1,32 @@
+/** Building with the progress that fits the terminal; shared by the commands that build. */
+import { availableParallelism } from 'node:os';
+import { build, jsonProgress, plainProgress, terminalProgress, type Built, type Progress, type Step } from '@nodeos/build';
+import type { Io, Option, Parsed } from './command.js';
+
+export const BUILD_OPTIONS = {
+  target: { type: 'string', short: 't', value: 'T', help: 'the machine to build for (default x86_64)' },
+  jobs: { type: 'string', short: 'j', value: 'N', help: 'steps and compilers at once (default: one a processor)' },
+  fragment: {
+    type: 'string',
+    multiple: true,
+    value: 'DIR',
+    help: 'a folder with more kernel configuration fragments (*.config); again for more',
+  },
+  json: { type: 'boolean', help: 'progress as JSON lines' },
+} as const satisfies Record<string, Option>;
+
+/** Progress goes to standard error, so that a command's own output can be piped; `--json` is the output. */
+export function progressFor(args: Parsed, io: Io): Progress {
+  if (args.flag('json')) return jsonProgress((text) => io.stdout.write(text));
+  return io.stderr.isTTY ? terminalProgress() : plainProgress((text) => io.stderr.write(text));
+}
+
+export async function buildSteps(steps: readonly Step[], args: Parsed, io: Io): Promise<Built[]> {
+  const progress = progressFor(args, io);
+  const jobs = args.number('jobs', 1) ?? availableParallelism();
+  try {
+    return await build(steps, { progress, jobs, signal: io.signal });
+  } finally {
+    await progress.close();
+  }
+}

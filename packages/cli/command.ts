@@ -1,0 +1,101 @@
+/** A verb of the command line: callable in-process, with its own standard streams and signal. */
+import { parseArgs, type ParseArgsConfig } from 'node:util';
+import { UsageError } from '@nodeos/build';
+
+export interface Io {
+  readonly stdout: NodeJS.WritableStream & { isTTY?: boolean; columns?: number; rows?: number };
+  readonly stderr: NodeJS.WritableStream & { isTTY?: boolean };
+  readonly stdin: { readonly isTTY?: boolean };
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Aborted by the first Ctrl-C: stop, and leave nothing behind. */
+  readonly signal: AbortSignal;
+  /** Aborted by the second: stop at once. */
+  readonly kill: AbortSignal;
+}
+
+export interface Option {
+  readonly type: 'string' | 'boolean';
+  readonly short?: string;
+  readonly multiple?: boolean;
+  /** What the value is, for the help: `DIR`. */
+  readonly value?: string;
+  readonly help: string;
+}
+
+export interface Command {
+  readonly name: string;
+  /** One line. */
+  readonly summary: string;
+  /** What may follow the name: `[LAYER…]`. */
+  readonly operands: string;
+  readonly options: Readonly<Record<string, Option>>;
+  readonly examples: readonly (readonly [command: string, meaning: string])[];
+  /** @returns the exit status */
+  run(args: Parsed, io: Io): Promise<number>;
+}
+
+export interface Parsed {
+  readonly operands: readonly string[];
+  /** What follows `--`. */
+  readonly rest: readonly string[];
+  text(name: string): string | undefined;
+  texts(name: string): readonly string[];
+  flag(name: string): boolean;
+  /** @throws UsageError if it is not a number of at least `minimum`. */
+  number(name: string, minimum: number): number | undefined;
+}
+
+/** @throws UsageError naming the option that is wrong. */
+export function parse(command: Command, args: readonly string[]): Parsed {
+  const at = args.indexOf('--');
+  const own = at < 0 ? args : args.slice(0, at);
+  const rest = at < 0 ? [] : args.slice(at + 1);
+  const options = Object.fromEntries(
+    Object.entries(command.options).map(([name, { type, short, multiple }]) => [
+      name,
+      { type, ...(short === undefined ? {} : { short }), ...(multiple ? { multiple } : {}) },
+    ]),
+  ) as NonNullable<ParseArgsConfig['options']>;
+  let values: Record<string, unknown>;
+  let operands: string[];
+  try {
+    ({ values, positionals: operands } = parseArgs({ args: [...own], options, allowPositionals: true, strict: true }));
+  } catch (error) {
+    const message = (error as Error).message.replace(/\. To specify a positional.*/s, '');
+    throw new UsageError(`nodeos ${command.name}: ${message}`, { hint: `see nodeos ${command.name} --help` });
+  }
+  return {
+    operands,
+    rest,
+    text: (name) => values[name] as string | undefined,
+    texts: (name) => (values[name] as string[] | undefined) ?? [],
+    flag: (name) => values[name] === true,
+    number(name, minimum) {
+      const text = values[name] as string | undefined;
+      if (text === undefined) return undefined;
+      const number = Number(text);
+      if (text.trim() !== '' && Number.isFinite(number) && number >= minimum) return number;
+      throw new UsageError(`--${name} ${text}: expected a number of at least ${minimum}`);
+    },
+  };
+}
+
+export function helpOf(command: Command): string {
+  const rows = Object.entries({ ...command.options, help: HELP }).map(([name, option]) => {
+    const short = option.short === undefined ? '    ' : `-${option.short}, `;
+    return [`  ${short}--${name}${option.value === undefined ? '' : ` ${option.value}`}`, option.help] as const;
+  });
+  const width = Math.max(...rows.map(([left]) => left.length)) + 2;
+  const examples = command.examples.map(([line, meaning]) => `  ${line}\n      ${meaning}`);
+  return [
+    `nodeos ${command.name}${command.operands === '' ? '' : ` ${command.operands}`}`,
+    `\n${command.summary}\n`,
+    'Options:',
+    ...rows.map(([left, right]) => left.padEnd(width) + right),
+    '\nExamples:',
+    ...examples,
+    '',
+  ].join('\n');
+}
+
+const HELP: Option = { type: 'boolean', short: 'h', help: 'this text' };

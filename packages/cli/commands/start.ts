@@ -1,0 +1,164 @@
+/** nodeos start: boots an application, a REPL or a piece of code in QEMU. */
+import { join, resolve } from 'node:path';
+import { Cache, DEFAULT_TARGET, InterruptedError, NodeosError, targetOf, UsageError, type Target } from '@nodeos/build';
+import { checkFree, chooseAccelerator, parsePublish, runMachine, type GuestEvent, type MachineResult } from '@nodeos/vm';
+import { buildSteps, BUILD_OPTIONS } from '../building.js';
+import type { Command, Io, Parsed } from '../command.js';
+import { systemOf } from '../system.js';
+
+/** Failures of the application in a row before the machine ends: a developer wants to see the first error, not a loop. */
+const ATTEMPTS = 3;
+/** As timeout(1) has it. */
+const TIMED_OUT = 124;
+
+export const startCommand: Command = {
+  name: 'start',
+  summary: 'Boots a system in QEMU: the application of a folder, or a Node.js REPL.',
+  operands: '[APP] [-- QEMU ARGUMENTS]',
+  options: {
+    memory: { type: 'string', short: 'm', value: 'SIZE', help: 'memory of the machine, as 512M or 1G (default 256M)' },
+    cpus: { type: 'string', value: 'N', help: 'processors of the machine (default 1)' },
+    publish: {
+      type: 'string',
+      short: 'p',
+      multiple: true,
+      value: 'HOST:GUEST',
+      help: 'forward a port of the host, as [ADDRESS:]HOST:GUEST[/udp] (default 8080:80 for an application)',
+    },
+    append: { type: 'string', value: '"…"', help: "more words for the kernel's command line" },
+    machine: { type: 'string', value: 'q35|microvm', help: "QEMU's machine (default q35)" },
+    exec: { type: 'string', short: 'e', value: 'CODE', help: 'run CODE in the guest, with its output and exit status' },
+    timeout: { type: 'string', value: 'S', help: 'end the machine after S seconds; exit status 124' },
+    'no-network': { type: 'boolean', help: 'a machine without a network card' },
+    events: { type: 'boolean', help: "the guest's boot events as JSON lines on standard output" },
+    ...BUILD_OPTIONS,
+  },
+  examples: [
+    ['nodeos start', 'a REPL on the console of a system with nothing but Node.js'],
+    ['nodeos start examples/fastify', 'a web server: http://127.0.0.1:8080'],
+    ['nodeos start . --memory 512M --publish 3000:80', 'the application of this folder on port 3000'],
+    ["nodeos start --exec 'console.log(os.release())'", 'one line of code, and its exit status'],
+    ['nodeos start . -- -netdev help', 'with arguments of QEMU'],
+  ],
+  async run(args, io) {
+    const settings = settingsOf(args);
+    await checkFree(settings.publish);
+    const { target, app } = settings;
+    const layers = await systemOf(target, {
+      fragments: args.texts('fragment').map((dir) => resolve(dir)),
+      ...(app === undefined ? {} : { app }),
+    });
+    const [kernel, initramfs] = await buildSteps([layers.kernel.step, layers.initramfs.step], args, io);
+    if (!kernel || !initramfs) throw new Error('two steps, two results');
+    const paths = { kernel: join(kernel.output, 'vmlinux'), initramfs: join(initramfs.output, 'initramfs') };
+    const notes = join(new Cache().root, 'accelerator.json');
+    const accelerator = await chooseAccelerator({ target, machine: settings.machine, notes, ...paths });
+    if (accelerator.reason !== undefined) say(io, `software emulation: ${accelerator.reason}`);
+    io.signal.throwIfAborted();
+    return run({ ...settings, ...paths, accelerator: accelerator.name }, args, io);
+  },
+};
+
+interface Settings {
+  readonly target: Target;
+  readonly app: string | undefined;
+  readonly machine: string;
+  readonly memory: string;
+  readonly cpus: number;
+  readonly publish: ReturnType<typeof parsePublish>[];
+  readonly append: string;
+  readonly exec: string | undefined;
+  readonly timeout: number | undefined;
+  readonly noNetwork: boolean;
+}
+
+function settingsOf(args: Parsed): Settings {
+  const [app, ...more] = args.operands;
+  if (more.length > 0) throw new UsageError(`nodeos start takes one application, not also ${more.join(' ')}`);
+  const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
+  const machine = args.text('machine') ?? Object.keys(target.machines)[0] ?? '';
+  const row = target.machines[machine];
+  if (!row) {
+    throw new UsageError(`${target.name} has no machine "${machine}"`, { hint: `it has: ${Object.keys(target.machines).join(', ')}` });
+  }
+  const memory = args.text('memory') ?? '256M';
+  if (!/^[1-9]\d*[MG]$/.test(memory)) throw new UsageError(`--memory ${memory}: expected a size such as 256M or 1G`);
+  const exec = args.text('exec');
+  const isApp = app !== undefined && exec === undefined;
+  const publish = args.texts('publish').map(parsePublish);
+  const timeout = args.number('timeout', 1);
+  return {
+    target,
+    app,
+    machine,
+    memory,
+    cpus: args.number('cpus', 1) ?? 1,
+    publish: publish.length > 0 || !isApp || args.flag('no-network') ? publish : [parsePublish('8080:80')],
+    append: [
+      ...[`console=${target.console}`, 'quiet', 'panic=-1', 'rootfstype=ramfs', row.append],
+      ...['nodeos.onexit=poweroff', isApp ? `nodeos.attempts=${ATTEMPTS}` : '', args.text('append') ?? ''],
+    ]
+      .filter((word) => word !== '')
+      .join(' '),
+    exec,
+    timeout,
+    noNetwork: args.flag('no-network'),
+  };
+}
+
+interface Machine extends Settings {
+  readonly kernel: string;
+  readonly initramfs: string;
+  readonly accelerator: string;
+}
+
+async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
+  const { exec, app } = machine;
+  const terminal = exec === undefined && app === undefined;
+  const { timeout, ...options } = machine;
+  const result = await runMachine({
+    ...options,
+    ...(timeout === undefined ? {} : { timeout }),
+    terminal,
+    extra: args.rest,
+    settings: {
+      ...(exec === undefined ? {} : { exec }),
+      ...(io.stdout.columns === undefined ? {} : { columns: io.stdout.columns, rows: io.stdout.rows }),
+    },
+    ports:
+      exec === undefined
+        ? {}
+        : { 'nodeos.stdout': (chunk) => io.stdout.write(chunk), 'nodeos.stderr': (chunk) => io.stderr.write(chunk) },
+    onConsole: (chunk) => void (exec === undefined ? io.stdout : io.stderr).write(chunk),
+    onEvent: (event) => onEvent(event, machine, args, io),
+    signal: io.signal,
+    kill: io.kill,
+  });
+  return statusOf(result, machine, io);
+}
+
+function onEvent(event: GuestEvent, { publish, app }: Machine, args: Parsed, io: Io): void {
+  if (args.flag('events')) io.stdout.write(JSON.stringify(event) + '\n');
+  if (event.event !== 'app' || app === undefined) return;
+  const web = publish.find(({ guest, protocol }) => guest === 80 && protocol === 'tcp');
+  if (web) say(io, `the guest's port 80 is http://${web.address}:${web.host} (Ctrl-C to power off)`);
+}
+
+function statusOf(result: MachineResult, { timeout, app, exec }: Machine, io: Io): number {
+  if (result.why === 'interrupted') throw io.signal.reason ?? new InterruptedError();
+  if (result.why === 'timeout') {
+    say(io, `ended after ${timeout ?? 0} s (--timeout)`);
+    return TIMED_OUT;
+  }
+  if (result.status === undefined) {
+    throw new NodeosError('the guest ended before anything of the user ran', { lines: result.lines });
+  }
+  const gaveUp = result.events.find(({ event }) => event === 'gave-up');
+  if (exec === undefined && app !== undefined && result.status !== 0) {
+    const times = gaveUp ? `, ${String(gaveUp['failures'])} times in a row` : '';
+    throw new NodeosError(`${app} ended with status ${result.status}${times}`, { lines: result.lines });
+  }
+  return result.status;
+}
+
+const say = (io: Io, text: string): void => void io.stderr.write(`nodeos: ${text}\n`);

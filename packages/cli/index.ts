@@ -1,0 +1,4 @@
+/** The nodeos command, callable in-process. */
+export * from './command.js';
+export * from './main.js';
+export * from './system.js';

@@ -1,0 +1,73 @@
+/** The `nodeos` command: finds the verb, runs it, and turns what it throws into a message and an exit status. */
+import { InterruptedError, NodeosError, UsageError } from '@nodeos/build';
+import { helpOf, parse, type Command, type Io } from './command.js';
+import { buildCommand } from './commands/build.js';
+import { cacheCommand } from './commands/cache.js';
+import { cleanCommand } from './commands/clean.js';
+import { startCommand } from './commands/start.js';
+
+export const COMMANDS: readonly Command[] = [startCommand, buildCommand, cacheCommand, cleanCommand];
+
+/** @returns the exit status: 0, 1 for a failure, 2 for wrong usage, 128 + the signal's number when interrupted. */
+export async function main(args: readonly string[], io: Io): Promise<number> {
+  try {
+    return await dispatch(args, io);
+  } catch (error) {
+    return report(io.signal.aborted ? io.signal.reason : error, io);
+  }
+}
+
+async function dispatch([name, ...args]: readonly string[], io: Io): Promise<number> {
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    const command = COMMANDS.find((candidate) => candidate.name === args[0]);
+    io.stdout.write(command ? helpOf(command) : overview());
+    return name === undefined ? 2 : 0;
+  }
+  const command = COMMANDS.find((candidate) => candidate.name === name);
+  if (!command) throw new UsageError(`nodeos: unknown command "${name}"`, { hint: `the commands are: ${COMMANDS.map((c) => c.name).join(', ')}` });
+  const own = args.slice(0, args.includes('--') ? args.indexOf('--') : args.length);
+  if (own.includes('--help') || own.includes('-h')) {
+    io.stdout.write(helpOf(command));
+    return 0;
+  }
+  return command.run(parse(command, args), io);
+}
+
+function overview(): string {
+  const rows = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(8)}${summary}`);
+  return ['nodeos COMMAND [OPTIONS]', '', ...rows, '', 'nodeos COMMAND --help says more about each.', ''].join('\n');
+}
+
+const SIGNAL_NUMBERS: Partial<Record<NodeJS.Signals, number>> = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 };
+
+function report(error: unknown, io: Io): number {
+  if (error instanceof InterruptedError) {
+    io.stderr.write(`nodeos: ${error.message}\n`);
+    return 128 + (SIGNAL_NUMBERS[error.signal] ?? 2);
+  }
+  if (!(error instanceof NodeosError)) {
+    io.stderr.write(`nodeos: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    return 1;
+  }
+  const lines = [
+    ...error.lines.map((line) => `  ${line}`),
+    `nodeos: ${error.message}`,
+    ...(error.log === undefined ? [] : [`  the whole output: ${error.log}`]),
+    ...(error.hint === undefined ? [] : [`  ${error.hint}`]),
+  ];
+  io.stderr.write(lines.join('\n') + '\n');
+  return error instanceof UsageError ? 2 : 1;
+}
+
+/** Runs the command line of this process. */
+export async function runProcess(): Promise<void> {
+  const stop = new AbortController();
+  const kill = new AbortController();
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (stop.signal.aborted) kill.abort();
+    else stop.abort(new InterruptedError(signal));
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+  const { stdout, stderr, stdin, env } = process;
+  process.exitCode = await main(process.argv.slice(2), { stdout, stderr, stdin, env, signal: stop.signal, kill: kill.signal });
+}

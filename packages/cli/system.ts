@@ -1,0 +1,36 @@
+/** How the layers make a system: the one place that knows them all. */
+import type { Step, Target } from '@nodeos/build';
+import { init } from '@nodeos/init';
+import { initramfs } from '@nodeos/initramfs';
+import { kernel, type KernelOptions } from '@nodeos/kernel';
+import { glibcRuntime } from '@nodeos/runtime';
+import { appFiles, appModules, readApplication } from '@nodeos/usersfs';
+
+export interface SystemOptions extends KernelOptions {
+  /** The folder of an application; without one the system is a REPL. */
+  readonly app?: string;
+}
+
+/** A layer: what a user can ask to be built. */
+export interface Layer {
+  readonly step: Step;
+  /** The files of its output that a user may want, for `--out`. */
+  readonly files: readonly string[];
+}
+
+export type LayerName = 'kernel' | 'runtime' | 'init' | 'initramfs';
+
+/** @throws UsageError if the application's folder is not one. */
+export async function systemOf(target: Target, options: SystemOptions = {}): Promise<Record<LayerName, Layer>> {
+  const runtime = glibcRuntime(target);
+  const initStep = init(target, runtime);
+  const app = options.app === undefined ? undefined : await readApplication(options.app);
+  const modules = app && appModules(target, app, 'glibc');
+  const parts = { runtime, init: initStep, ...(app ? { app: appFiles(target, app, modules), modules } : {}) };
+  return {
+    kernel: { step: kernel(target, options), files: ['kernel', 'vmlinux', 'config', 'System.map'] },
+    runtime: { step: runtime, files: ['root/bin/node', 'runtime.json'] },
+    init: { step: initStep, files: ['init', 'init.js', 'syscalls.node'] },
+    initramfs: { step: initramfs(target, parts), files: ['initramfs'] },
+  };
+}

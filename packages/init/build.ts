@@ -1,0 +1,55 @@
+/**
+ * What runs on the target, as one step:
+ *
+ *     init            PID 1, static (native/pid1.c)
+ *     init.js         the init, one file of CommonJS, which Node.js loads faster than a dozen modules
+ *     syscalls.node   the init's addon, compiled against the runtime's own headers
+ */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import type { Step, StepContext, Target } from '@nodeos/build';
+
+const HERE = fileURLToPath(new URL('..', import.meta.url));
+
+const COMMON = ['-O2', '-Wall', '-Wextra', '-Werror', '-ffreestanding', '-nostdlib', '-fno-ident', '-s', '-Wl,--build-id=none'];
+/** Without a C library there is nobody to handle a smashed stack, nor to unwind one. */
+const NO_LIBC = ['-fno-stack-protector', '-fno-asynchronous-unwind-tables', '-fno-tree-loop-distribute-patterns'];
+
+/** @param runtime a step with the output that `@nodeos/runtime` describes */
+export function init(target: Target, runtime: Step): Step {
+  return {
+    name: 'init',
+    target,
+    recipe: import.meta.url,
+    files: { native: join(HERE, 'native'), guest: join(HERE, 'dist/guest') },
+    inputs: { runtime },
+    tools: ['gcc', 'ld'],
+    async build(context) {
+      await compile(context, 'init', ['pid1.c', 'freestanding.c'], ['-static', '-fno-pie', '-no-pie', '-Wl,-z,noexecstack']);
+      const headers = join(context.input('runtime'), 'include/node');
+      await compile(context, 'syscalls.node', ['addon.c', 'freestanding.c'], ['-shared', '-fPIC', `-I${headers}`]);
+      await bundle(context);
+    },
+  };
+}
+
+async function compile(context: StepContext, name: string, sources: readonly string[], options: readonly string[]): Promise<void> {
+  // In the folder of the sources and by their names, so that no path of this machine gets into the output.
+  const args = [...COMMON, ...NO_LIBC, ...options, '-o', join(context.dir, name), ...sources];
+  await context.run('gcc', args, { cwd: context.file('native') });
+}
+
+async function bundle(context: StepContext): Promise<void> {
+  context.progress('bundling the init');
+  await build({
+    entryPoints: [join(context.file('guest'), 'main.js')],
+    outfile: join(context.dir, 'init.js'),
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node20',
+    legalComments: 'none',
+    logLevel: 'silent',
+  });
+}

@@ -1,0 +1,101 @@
+/**
+ * The end of the init: its process becomes the application (or the REPL, or the code of `--exec`). Within the same
+ * Node.js where that is possible, which saves starting a second one; by execve(2) where the program needs options of
+ * Node.js, a terminal or other descriptors.
+ */
+import { createRequire } from 'node:module';
+import { APP_UID, type BootContext } from './boot.js';
+import type { AppConfig } from './config.js';
+import type { Syscalls } from './syscalls.js';
+
+const NODE = '/bin/node';
+const ENVIRONMENT = { PATH: '/bin:/sbin', LANG: 'C.UTF-8' };
+const O_RDWR = 2;
+const O_NOCTTY = 0o400;
+const TIOCSCTTY = 0x540e;
+const TIOCSWINSZ = 0x5414;
+
+/** Runs a module as the main module of this very process. */
+export type RunMain = (main: string, args: readonly string[], environment: Readonly<Record<string, string>>) => void;
+
+/** What this machine is for: code handed over, an application, or a REPL. */
+export function become(context: BootContext, runMain: RunMain = runMainHere): void {
+  const { config } = context;
+  if (config.run.exec !== undefined) becomeCode(context, config.run.exec);
+  else if (config.app) becomeApp(context, config.app, runMain);
+  else becomeRepl(context, true);
+}
+
+function becomeApp({ sys, config, report }: BootContext, app: AppConfig, runMain: RunMain): void {
+  const home = app.user === 'root' ? '/root' : '/home/app';
+  const environment = {
+    ...ENVIRONMENT,
+    HOME: home,
+    USER: app.user,
+    NODE_ENV: 'production',
+    PORT: '80',
+    ...app.env,
+    ...config.run.env,
+  };
+  report.event('app', { main: app.main });
+  report.close();
+  sys.chdir(app.cwd);
+  if (app.user !== 'root') sys.setIdentity(APP_UID, APP_UID);
+  if (app.nodeArgs.length === 0) runMain(app.main, app.args, environment);
+  else sys.execute(NODE, [NODE, ...app.nodeArgs, app.main, ...app.args], environment);
+}
+
+function becomeCode({ sys, config, report }: BootContext, code: string): void {
+  for (const [port, fd] of [['nodeos.stdout', 1], ['nodeos.stderr', 2]] as const) {
+    const device = portDevice(sys, port);
+    if (device !== undefined) sys.duplicate(sys.open(device, O_RDWR), fd);
+  }
+  report.event('exec');
+  report.close();
+  sys.chdir(config.app?.cwd ?? '/');
+  const environment = { ...ENVIRONMENT, HOME: '/root', PORT: '80', ...config.run.env };
+  sys.execute(NODE, [NODE, '--eval', code], environment);
+}
+
+/** The REPL of Node.js itself, on the console. */
+export function becomeRepl({ sys, config, report }: BootContext, greet: boolean): void {
+  const name = sys.read('/sys/class/tty/console/active').toString().trim().split(' ').at(-1) ?? 'console';
+  const terminal = sys.open(`/dev/${name}`, O_RDWR | O_NOCTTY);
+  sys.ioctl(terminal, TIOCSCTTY, 1);
+  const { columns, rows } = config.run;
+  if (columns !== undefined && rows !== undefined) {
+    const size = Buffer.alloc(8);
+    size.writeUInt16LE(rows, 0);
+    size.writeUInt16LE(columns, 2);
+    sys.ioctl(terminal, TIOCSWINSZ, size);
+  }
+  for (const fd of [0, 1, 2]) sys.duplicate(terminal, fd);
+  if (greet) sys.print(1, greeting(sys));
+  report.event('repl');
+  report.close();
+  sys.chdir('/root');
+  sys.execute(NODE, [NODE], { ...ENVIRONMENT, HOME: '/root', TERM: 'linux', NODE_REPL_HISTORY: '', ...config.run.env });
+}
+
+function greeting(sys: Syscalls): string {
+  const kernel = sys.read('/proc/sys/kernel/osrelease').toString().trim();
+  return `NodeOS: Node.js ${process.version} on Linux ${kernel}. Nothing else runs here.\nTo leave: .exit, or Ctrl-D twice on an empty line.\n`;
+}
+
+function portDevice(sys: Syscalls, name: string): string | undefined {
+  const folder = '/sys/class/virtio-ports';
+  if (!sys.exists(folder)) return undefined;
+  const device = sys.list(folder).find((port) => sys.read(`${folder}/${port}/name`).toString().trim() === name);
+  return device === undefined ? undefined : `/dev/${device}`;
+}
+
+const runMainHere: RunMain = (main, args, environment) => {
+  for (const name of Object.keys(process.env)) Reflect.deleteProperty(process.env, name);
+  Object.assign(process.env, environment);
+  process.argv.splice(1, process.argv.length - 1, main, ...args);
+  const require = createRequire('/');
+  for (const path of Object.keys(require.cache)) Reflect.deleteProperty(require.cache, path);
+  // What Node.js itself calls to run the main module: it decides between CommonJS and ES modules.
+  const { runMain } = require('node:module') as { runMain: (main: string) => void };
+  runMain(main);
+};

@@ -1,0 +1,151 @@
+/**
+ * The boot as a table: each step has a name, which it reports when it fails, and works through `Syscalls` alone.
+ * A step that fails does not end the boot: an appliance without a network, or with a dead clock, should still run.
+ */
+import type { Config } from './config.js';
+import { bringUp } from './network.js';
+import type { Report } from './report.js';
+import type { Syscalls } from './syscalls.js';
+
+export interface BootContext {
+  readonly sys: Syscalls;
+  readonly config: Config;
+  readonly report: Report;
+}
+
+export interface BootStep {
+  readonly name: string;
+  run(context: BootContext): void;
+}
+
+export const APP_UID = 1000;
+
+const MS_NOSUID = 2;
+const MS_NODEV = 4;
+const MS_NOEXEC = 8;
+
+/** source, target, type, flags, data, mode of the folder */
+const MOUNTS: readonly (readonly [string, string, string, number, string])[] = [
+  ['devpts', '/dev/pts', 'devpts', MS_NOSUID | MS_NOEXEC, 'gid=5,mode=620,ptmxmode=666'],
+  ['tmpfs', '/dev/shm', 'tmpfs', MS_NOSUID | MS_NODEV, 'mode=1777'],
+  ['tmpfs', '/run', 'tmpfs', MS_NOSUID | MS_NODEV, 'mode=755'],
+  ['tmpfs', '/tmp', 'tmpfs', MS_NOSUID | MS_NODEV, 'mode=1777'],
+  ['cgroup2', '/sys/fs/cgroup', 'cgroup2', MS_NOSUID | MS_NODEV | MS_NOEXEC, ''],
+];
+
+const LINKS: readonly (readonly [string, string])[] = [
+  ['/proc/self/fd', '/dev/fd'],
+  ['/proc/self/fd/0', '/dev/stdin'],
+  ['/proc/self/fd/1', '/dev/stdout'],
+  ['/proc/self/fd/2', '/dev/stderr'],
+];
+
+const SYSCTLS: readonly (readonly [string, string])[] = [
+  // The one application of the machine may have port 80 without being root.
+  ['net/ipv4/ip_unprivileged_port_start', '0'],
+];
+
+/** struct rand_pool_info (random(4)): bits of entropy, bytes of data, the data. */
+const RNDADDENTROPY = 0x40085203;
+const O_WRONLY = 1;
+
+/** No clock is right that is before this image's sources: 2026-09-01T00:00:00Z, in seconds. */
+const CLOCK_FLOOR = 1788220800;
+
+/** How long to wait before asking a silent network again, in seconds. */
+const NETWORK_RETRY = 30;
+
+export const STEPS: readonly BootStep[] = [
+  {
+    name: 'mounts',
+    run({ sys }) {
+      for (const [source, target, type, flags, data] of MOUNTS) {
+        sys.mkdir(target, 0o755);
+        named(target, () => sys.mount(source, target, type, flags, data));
+      }
+      for (const [target, path] of LINKS) if (!sys.exists(path)) sys.symlink(target, path);
+      sys.mkdir('/run/nodeos', 0o755);
+    },
+  },
+  {
+    name: 'settings',
+    run({ sys }) {
+      for (const [name, value] of SYSCTLS) sys.write(`/proc/sys/${name}`, value);
+    },
+  },
+  {
+    name: 'random seed',
+    run({ sys, config }) {
+      const seed = Buffer.from(config.run.seed ?? '', 'hex');
+      if (seed.length === 0) return; // virtio-rng, RDRAND or the firmware's seed have to do
+      const pool = Buffer.alloc(8 + seed.length);
+      pool.writeInt32LE(seed.length * 8, 0);
+      pool.writeInt32LE(seed.length, 4);
+      seed.copy(pool, 8);
+      const fd = sys.open('/dev/urandom', O_WRONLY);
+      sys.ioctl(fd, RNDADDENTROPY, pool);
+      sys.close(fd);
+    },
+  },
+  {
+    name: 'clock',
+    run({ sys, report }) {
+      const now = sys.clock(); // the kernel has read the hardware clock
+      if (now >= CLOCK_FLOOR) return;
+      report.say(`clock: ${new Date(now * 1000).toISOString()} cannot be: set to ${new Date(CLOCK_FLOOR * 1000).toISOString()}`);
+      sys.setClock(CLOCK_FLOOR);
+    },
+  },
+  {
+    name: 'hostname',
+    run({ sys, config }) {
+      const name = hostNameOf(config);
+      sys.setHostName(name);
+      sys.write('/etc/hostname', `${name}\n`);
+      sys.write('/etc/hosts', `127.0.0.1 localhost ${name}\n::1 localhost ${name}\n`);
+    },
+  },
+  {
+    name: 'network',
+    run({ sys, config, report }) {
+      if (config.cmdline.get('nodeos.network') === 'off') return;
+      try {
+        const lease = bringUp(sys, config.cmdline, hostNameOf(config));
+        if (lease) report.tell(`renew ${Math.max(30, Math.floor(lease.renewal))}`);
+      } catch (error) {
+        report.tell(`renew ${NETWORK_RETRY}`);
+        throw error;
+      }
+    },
+  },
+];
+
+/** Runs every step, in order; each is reported with the time it took, and by name if it fails. */
+export function boot(context: BootContext, steps: readonly BootStep[] = STEPS): void {
+  for (const step of steps) {
+    const started = context.sys.now();
+    try {
+      step.run(context);
+      context.report.event('step', { step: step.name, took: context.sys.now() - started });
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      context.report.say(`${step.name}: ${message}`);
+      context.report.event('step', { step: step.name, took: context.sys.now() - started, error: message });
+    }
+  }
+}
+
+/** `nodeos.hostname=`, else the application's name cut to what a host name may have, else `nodeos`. */
+export function hostNameOf(config: Config): string {
+  const wanted = config.cmdline.get('nodeos.hostname') ?? config.app?.name.replace(/^@[^/]*\//, '') ?? '';
+  const name = wanted.toLowerCase().replace(/[^a-z0-9-]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 63);
+  return name === '' ? 'nodeos' : name;
+}
+
+function named<T>(name: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw new Error(`${name}: ${(error as Error).message}`);
+  }
+}

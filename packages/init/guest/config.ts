@@ -1,0 +1,69 @@
+/**
+ * What the init is to do, from three places: `/etc/nodeos.json` in the image (the application), the kernel's command
+ * line (`nodeos.*`), and, under QEMU, a file that `nodeos start` hands over through fw_cfg.
+ */
+import type { Syscalls } from './syscalls.js';
+
+/** `/etc/nodeos.json`: written by the users' layer. */
+export interface AppConfig {
+  readonly name: string;
+  /** Absolute path of the module to run. */
+  readonly main: string;
+  readonly args: readonly string[];
+  /** Options for Node.js itself; if there are any, Node.js is started once more. */
+  readonly nodeArgs: readonly string[];
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** `app` (uid 1000), or `root`. */
+  readonly user: 'app' | 'root';
+  readonly restart: 'never' | 'on-failure' | 'always';
+  readonly onexit?: 'reboot' | 'poweroff' | 'halt' | 'shell';
+}
+
+/** What `nodeos start` hands over. */
+export interface RunConfig {
+  /** Code to run instead of the application or the REPL. */
+  readonly exec?: string;
+  /** Hexadecimal; credited to the kernel's random number generator. */
+  readonly seed?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** The size of the user's terminal. */
+  readonly columns?: number;
+  readonly rows?: number;
+}
+
+export interface Config {
+  /** Words of the kernel's command line; the last of two equal names wins. */
+  readonly cmdline: ReadonlyMap<string, string>;
+  readonly app?: AppConfig;
+  readonly run: RunConfig;
+}
+
+const APP = '/etc/nodeos.json';
+const RUN = '/sys/firmware/qemu_fw_cfg/by_name/opt/org.nodeos/run/raw';
+
+/** @throws Error naming the file that cannot be read. */
+export function readConfig(sys: Syscalls): Config {
+  const cmdline = parseCommandLine(sys.read('/proc/cmdline').toString());
+  const app = readJson<AppConfig>(sys, APP);
+  return { cmdline, run: readJson<RunConfig>(sys, RUN) ?? {}, ...(app ? { app } : {}) };
+}
+
+function readJson<T>(sys: Syscalls, path: string): T | undefined {
+  if (!sys.exists(path)) return undefined;
+  try {
+    return JSON.parse(sys.read(path).toString()) as T;
+  } catch (error) {
+    throw new Error(`${path}: ${(error as Error).message}`);
+  }
+}
+
+export function parseCommandLine(line: string): Map<string, string> {
+  const words = line.trim().split(/\s+/).filter((word) => word !== '');
+  return new Map(
+    words.map((word) => {
+      const at = word.indexOf('=');
+      return at < 0 ? [word, ''] : [word.slice(0, at), word.slice(at + 1)];
+    }),
+  );
+}

@@ -1,0 +1,40 @@
+/** How the init tells what it does: the console for people, the event port for tools, the control pipe for PID 1. */
+import type { Syscalls } from './syscalls.js';
+
+const CONSOLE = 2;
+const CONTROL = 3;
+const EVENTS = 4;
+
+export class Report {
+  readonly #hasEvents: boolean;
+
+  constructor(private readonly sys: Syscalls) {
+    this.#hasEvents = sys.exists(`/proc/self/fd/${EVENTS}`);
+  }
+
+  /** A line on the console. A failed step must name itself here, whatever else breaks. */
+  say(text: string): void {
+    this.sys.print(CONSOLE, `nodeos: ${text}\n`);
+  }
+
+  /** A JSON line for the host: what happened, and when (microseconds since boot). */
+  event(event: string, details: object = {}): void {
+    if (!this.#hasEvents) return;
+    try {
+      this.sys.print(EVENTS, JSON.stringify({ us: this.sys.now(), event, ...details }) + '\n');
+    } catch {
+      // nobody listens on the host's side
+    }
+  }
+
+  /** A wish to PID 1; see native/pid1.c. */
+  tell(line: string): void {
+    this.sys.print(CONTROL, line + '\n');
+  }
+
+  /** The application must find neither the control pipe nor the event port. */
+  close(): void {
+    this.sys.close(CONTROL);
+    if (this.#hasEvents) this.sys.close(EVENTS);
+  }
+}

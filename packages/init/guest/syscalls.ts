@@ -1,0 +1,213 @@
+/**
+ * Everything that the init does to the world, behind one interface: the real one below, and a recorder in the tests
+ * that compares the ordered trace of each boot path without a machine.
+ *
+ * Numbers are those of x86_64 (arch/x86/entry/syscalls/syscall_64.tbl in the kernel's source).
+ */
+import { getSystemErrorName } from 'node:util';
+import {
+  chownSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
+
+export interface Syscalls {
+  mount(source: string, target: string, type: string, flags: number, data: string): void;
+  ioctl(fd: number, request: number, argument: Buffer | number): void;
+  socket(domain: number, type: number, protocol: number): number;
+  bind(fd: number, address: Buffer): void;
+  setsockopt(fd: number, level: number, name: number, value: Buffer): void;
+  send(fd: number, bytes: Buffer, address: Buffer): void;
+  /** @returns the number of bytes received, or -1 if nothing came within `timeout` milliseconds. */
+  receive(fd: number, bytes: Buffer, timeout: number): number;
+  duplicate(from: number, to: number): void;
+  setHostName(name: string): void;
+  /** @param seconds since 1970 */
+  setClock(seconds: number): void;
+  /** Gives up root for good, in every thread. */
+  setIdentity(uid: number, gid: number): void;
+  chdir(path: string): void;
+  /** Does not return. @param args including `argv[0]` */
+  execute(path: string, args: readonly string[], environment: Readonly<Record<string, string>>): never;
+  sleep(milliseconds: number): void;
+  /** Microseconds since boot. */
+  now(): number;
+  /** Seconds since 1970. */
+  clock(): number;
+
+  open(path: string, flags: number): number;
+  close(fd: number): void;
+  print(fd: number, text: string): void;
+  exists(path: string): boolean;
+  list(path: string): string[];
+  read(path: string): Buffer;
+  write(path: string, content: string): void;
+  mkdir(path: string, mode: number): void;
+  symlink(target: string, path: string): void;
+  chown(path: string, uid: number, gid: number): void;
+}
+
+const NR = {
+  poll: 7,
+  ioctl: 16,
+  dup2: 33,
+  socket: 41,
+  sendto: 44,
+  recvfrom: 45,
+  bind: 49,
+  setsockopt: 54,
+  mount: 165,
+  sethostname: 170,
+  clock_settime: 227,
+} as const;
+
+const POLLIN = 1;
+
+/** A call that the kernel refused. */
+export class SyscallError extends Error {
+  readonly code: string;
+
+  constructor(call: string, error: number) {
+    const code = getSystemErrorName(error);
+    super(`${call}: ${code}`);
+    this.code = code;
+  }
+}
+
+type Argument = number | string | Buffer | null;
+
+export class LinuxSyscalls implements Syscalls {
+  readonly #syscall: (number: number, ...args: Argument[]) => number;
+
+  constructor(addon: string) {
+    this.#syscall = createRequire('/')(addon) as (number: number, ...args: Argument[]) => number;
+  }
+
+  #call(name: keyof typeof NR, ...args: Argument[]): number {
+    const result = this.#syscall(NR[name], ...args);
+    if (result < 0) throw new SyscallError(name, result);
+    return result;
+  }
+
+  mount(source: string, target: string, type: string, flags: number, data: string): void {
+    this.#call('mount', source, target, type, flags, data);
+  }
+
+  ioctl(fd: number, request: number, argument: Buffer | number): void {
+    this.#call('ioctl', fd, request, argument);
+  }
+
+  socket(domain: number, type: number, protocol: number): number {
+    return this.#call('socket', domain, type, protocol);
+  }
+
+  bind(fd: number, address: Buffer): void {
+    this.#call('bind', fd, address, address.length);
+  }
+
+  setsockopt(fd: number, level: number, name: number, value: Buffer): void {
+    this.#call('setsockopt', fd, level, name, value, value.length);
+  }
+
+  send(fd: number, bytes: Buffer, address: Buffer): void {
+    this.#call('sendto', fd, bytes, bytes.length, 0, address, address.length);
+  }
+
+  receive(fd: number, bytes: Buffer, timeout: number): number {
+    const poll = Buffer.alloc(8);
+    poll.writeInt32LE(fd, 0);
+    poll.writeInt16LE(POLLIN, 4);
+    if (this.#call('poll', poll, 1, Math.max(0, Math.ceil(timeout))) === 0) return -1;
+    return this.#call('recvfrom', fd, bytes, bytes.length, 0, null, null);
+  }
+
+  duplicate(from: number, to: number): void {
+    this.#call('dup2', from, to);
+  }
+
+  setHostName(name: string): void {
+    this.#call('sethostname', name, Buffer.byteLength(name));
+  }
+
+  setClock(seconds: number): void {
+    const time = Buffer.alloc(16);
+    time.writeBigInt64LE(BigInt(seconds), 0);
+    this.#call('clock_settime', 0, time);
+  }
+
+  setIdentity(uid: number, gid: number): void {
+    // The C library's calls, not the kernel's: those would change the calling thread only.
+    process.setgroups?.([gid]);
+    process.setgid?.(gid);
+    process.setuid?.(uid);
+  }
+
+  chdir(path: string): void {
+    process.chdir(path);
+  }
+
+  execute(path: string, args: readonly string[], environment: Readonly<Record<string, string>>): never {
+    const { execve } = process as unknown as { execve: (...args: unknown[]) => never };
+    return execve.call(process, path, [...args], { ...environment });
+  }
+
+  sleep(milliseconds: number): void {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+  }
+
+  now(): number {
+    return Number(process.hrtime.bigint() / 1000n);
+  }
+
+  clock(): number {
+    return Math.floor(Date.now() / 1000);
+  }
+
+  open(path: string, flags: number): number {
+    return openSync(path, flags);
+  }
+
+  close(fd: number): void {
+    closeSync(fd);
+  }
+
+  print(fd: number, text: string): void {
+    writeSync(fd, text);
+  }
+
+  exists(path: string): boolean {
+    return existsSync(path);
+  }
+
+  list(path: string): string[] {
+    return readdirSync(path).sort();
+  }
+
+  read(path: string): Buffer {
+    return readFileSync(path);
+  }
+
+  write(path: string, content: string): void {
+    writeFileSync(path, content);
+  }
+
+  mkdir(path: string, mode: number): void {
+    mkdirSync(path, { recursive: true, mode });
+  }
+
+  symlink(target: string, path: string): void {
+    symlinkSync(target, path);
+  }
+
+  chown(path: string, uid: number, gid: number): void {
+    chownSync(path, uid, gid);
+  }
+}

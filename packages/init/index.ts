@@ -1,0 +1,2 @@
+/** What runs on the target. */
+export * from './build.js';

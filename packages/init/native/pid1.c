@@ -1,0 +1,372 @@
+/*
+ * PID 1: mounts what every program needs, starts the init, reaps orphans, keeps the log, and ends the system.
+ *
+ * It is the supervisor. The init (Node.js) brings the machine up and then becomes the application, so that a boot
+ * starts Node.js once and no second runtime stays in memory; starting the application again, and renewing what must
+ * be renewed, is done from here by starting the init with another role:
+ *
+ *     /bin/node /sbin/init boot|start|renew|shell
+ *
+ * The init says what it wants with lines on descriptor 3: `onexit reboot|poweroff|halt|shell`,
+ * `restart never|on-failure|always`, `attempts N`, `renew SECONDS`, `booted`, `stop poweroff|reboot|halt`.
+ * Descriptor 4 is the event port. Both are closed before the application runs.
+ *
+ * Signals: SIGTERM and SIGUSR2 power off, SIGINT (Ctrl-Alt-Del) reboots, SIGUSR1 halts; the power button powers off.
+ */
+#include <asm/poll.h>
+#include <linux/signalfd.h>
+#include <linux/wait.h>
+
+#include "machine.h"
+
+#define SECOND 1000000L
+#define GRACE (5 * SECOND)        /* from SIGTERM to SIGKILL */
+#define STEADY (10 * SECOND)      /* who runs this long has started well */
+#define MAX_BACKOFF 60            /* seconds */
+#define LOG_HALF (512 << 10)      /* bytes; the log is at most two files of this size */
+#define LOG "/var/log/app.log"
+
+static const struct { const char *name; unsigned long command; } ENDS[] = {
+    {"reboot", LINUX_REBOOT_CMD_RESTART},
+    {"poweroff", LINUX_REBOOT_CMD_POWER_OFF},
+    {"halt", LINUX_REBOOT_CMD_HALT},
+    {"shell", 0},
+};
+enum { REBOOT, POWEROFF, HALT, SHELL, ENDS_COUNT };
+
+static const char *const RESTARTS[] = {"never", "on-failure", "always"};
+enum { NEVER, ON_FAILURE, ALWAYS, RESTARTS_COUNT };
+
+static struct {
+    int on_exit, restart;
+    long attempts;       /* failures in a row before giving up; 0: never give up */
+    int booted;          /* the boot role has done its work */
+    long service, helper;            /* process ids, 0 if not running */
+    long started;                    /* when the service was started */
+    long failures, backoff;          /* in a row; seconds */
+    long restart_at, renew_at, kill_at;  /* 0: not set */
+    int ending;                      /* an index of ENDS, or -1 */
+    int last_status;
+} state = {.on_exit = REBOOT, .restart = ON_FAILURE, .ending = -1};
+
+static long output[2], control[2], signals, devnull, log_fd = -1, log_size;
+
+static int find(const char *word, const char *const *names, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (equal(word, names[i]))
+            return i;
+    return -1;
+}
+
+static int find_end(const char *word)
+{
+    for (int i = 0; i < ENDS_COUNT; i++)
+        if (equal(word, ENDS[i].name))
+            return i;
+    return -1;
+}
+
+/* nodeos.onexit= counts even if the init never runs, so PID 1 reads it too. */
+static void read_command_line(void)
+{
+    static char line[4096];
+    char *word = line;
+    read_file("/proc/cmdline", line, sizeof line);
+    for (char *c = line;; c++) {
+        if (*c && *c != ' ' && *c != '\n')
+            continue;
+        int last = *c == 0;
+        *c = 0;
+        const char *value = after(word, "nodeos.onexit=");
+        if (value && find_end(value) >= 0)
+            state.on_exit = find_end(value);
+        if (last)
+            return;
+        word = c + 1;
+    }
+}
+
+static long spawn(const char *role)
+{
+    long pid = sys0(__NR_fork);
+    if (pid != 0)
+        return pid > 0 ? pid : 0;
+    unsigned long none = 0;
+    sys4(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof none);
+    sys0(__NR_setsid);
+    sys2(__NR_dup2, devnull, 0);
+    sys2(__NR_dup2, output[1], 1);
+    sys2(__NR_dup2, output[1], 2);
+    sys2(__NR_dup2, control[1], 3);
+    if (events >= 0)
+        sys2(__NR_dup2, events, 4);
+    const char *const arguments[] = {"/bin/node", "/sbin/init", role, 0};
+    const char *const environment[] = {"PATH=/bin:/sbin", "HOME=/root", "TERM=linux", 0};
+    long error = sys3(__NR_execve, arguments[0], arguments, environment);
+    struct text code = {0};
+    add_number(&code, -error);
+    SAY("start /bin/node: error ", code.bytes, error == -2 ? " (it is not in this image)" : "");
+    sys1(__NR_exit_group, 127);
+    return 0;
+}
+
+static void start_service(const char *role)
+{
+    event("start", 0, 0, 0, 0);
+    state.restart_at = 0;
+    state.started = now();
+    state.service = spawn(role);
+}
+
+/* Output goes to the console and to a log of two halves: the current one and the one before it. */
+static void keep(const char *bytes, size_t n)
+{
+    write_all(1, bytes, n);
+    if (log_fd < 0 || log_size + (long)n > LOG_HALF) {
+        if (log_fd >= 0) {
+            sys1(__NR_close, log_fd);
+            sys2(__NR_rename, LOG, LOG ".1");
+        }
+        log_fd = open_at(LOG, O_WRONLY | O_CREAT | O_TRUNC);
+        log_size = 0;
+    }
+    if (log_fd >= 0)
+        write_all(log_fd, bytes, n);
+    log_size += n;
+}
+
+static void pump_output(void)
+{
+    static char bytes[4096];
+    long n;
+    while ((n = sys3(__NR_read, output[0], bytes, sizeof bytes)) > 0)
+        keep(bytes, n);
+}
+
+static void begin_end(int how)
+{
+    if (state.ending >= 0)
+        return;
+    event("stop", "how", how, 0, 0);
+    state.ending = how;
+    state.restart_at = state.renew_at = 0;
+    state.kill_at = now() + GRACE;
+    sys2(__NR_kill, -1, SIGTERM);
+    sys2(__NR_kill, -1, SIGCONT);
+}
+
+static void obey(char *line)
+{
+    const char *value;
+    int index;
+    if ((value = after(line, "onexit ")) && (index = find_end(value)) >= 0)
+        state.on_exit = index;
+    else if ((value = after(line, "restart ")) && (index = find(value, RESTARTS, RESTARTS_COUNT)) >= 0)
+        state.restart = index;
+    else if ((value = after(line, "attempts ")))
+        state.attempts = number(value);
+    else if ((value = after(line, "renew ")))
+        state.renew_at = now() + number(value) * SECOND;
+    else if ((value = after(line, "stop ")) && (index = find_end(value)) >= 0)
+        begin_end(index);
+    else if (equal(line, "booted"))
+        state.booted = 1;
+}
+
+static void pump_control(void)
+{
+    static char line[256];
+    static size_t n;
+    char c;
+    while (sys3(__NR_read, control[0], &c, 1) == 1) {
+        if (c == '\n') {
+            line[n] = 0;
+            obey(line);
+            n = 0;
+        } else if (n < sizeof line - 1)
+            line[n++] = c;
+    }
+}
+
+static void give_up(void)
+{
+    int how = state.on_exit;
+    if (how != SHELL) {
+        SAY(ENDS[how].name, " (nodeos.onexit)");
+        begin_end(how);
+        return;
+    }
+    state.restart = NEVER;
+    state.on_exit = REBOOT;
+    start_service("shell");
+}
+
+/* A wait status as two words: "status 3" or "signal 9". */
+static void describe(struct text *t, int status)
+{
+    add(t, status & 0x7f ? "signal " : "status ");
+    add_number(t, status & 0x7f ? status & 0x7f : status >> 8 & 0xff);
+}
+
+static void service_ended(int status)
+{
+    int steady = now() - state.started >= STEADY;
+    state.service = 0;
+    state.last_status = status;
+    event("exit", "status", status >> 8 & 0xff, "signal", status & 0x7f);
+    if (state.ending >= 0)
+        return;
+    int again = state.restart == ALWAYS || (state.restart == ON_FAILURE && status != 0);
+    if (!again) {
+        if (status != 0) {
+            struct text how = {0};
+            describe(&how, status);
+            SAY("the application ended with ", how.bytes);
+        }
+        give_up();
+        return;
+    }
+    state.failures = steady ? 1 : state.failures + 1;
+    state.backoff = steady || state.backoff == 0 ? 1 : state.backoff * 2;
+    if (state.backoff > MAX_BACKOFF)
+        state.backoff = MAX_BACKOFF;
+    struct text line = {0}, rest = {0};
+    describe(&line, status);
+    if (state.attempts > 0 && state.failures >= state.attempts) {
+        add_number(&rest, state.failures);
+        SAY("the application ended with ", line.bytes, ", ", rest.bytes, " times in a row: giving up");
+        event("gave-up", "failures", state.failures, 0, 0);
+        give_up();
+        return;
+    }
+    add_number(&rest, state.backoff);
+    SAY("the application ended with ", line.bytes, "; starting it again in ", rest.bytes, " s");
+    state.restart_at = now() + state.backoff * SECOND;
+}
+
+static void reap(void)
+{
+    int status;
+    long pid;
+    while ((pid = sys4(__NR_wait4, -1, &status, WNOHANG, 0)) > 0) {
+        pump_output();
+        pump_control();
+        if (pid == state.service)
+            service_ended(status);
+        else if (pid == state.helper) {
+            state.helper = 0;
+            if (status != 0 && !state.renew_at)
+                state.renew_at = now() + 60 * SECOND;
+        }
+    }
+    /* Nobody is left: the end need not wait for its grace. */
+    if (pid == -10 /* ECHILD */ && state.ending >= 0) {
+        pump_output();
+        event("end", "how", state.ending, 0, 0);
+        end_machine(ENDS[state.ending].command);
+    }
+}
+
+static void on_signal(void)
+{
+    struct signalfd_siginfo info;
+    while (sys3(__NR_read, signals, &info, sizeof info) == sizeof info) {
+        if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGUSR2)
+            begin_end(POWEROFF);
+        else if (info.ssi_signo == SIGINT)
+            begin_end(REBOOT);
+        else if (info.ssi_signo == SIGUSR1)
+            begin_end(HALT);
+    }
+    reap();
+}
+
+static void on_time(void)
+{
+    long time = now();
+    if (state.restart_at && time >= state.restart_at)
+        start_service(state.booted ? "start" : "boot");
+    if (state.renew_at && time >= state.renew_at && !state.helper) {
+        state.renew_at = 0;
+        state.helper = spawn("renew");
+    }
+    if (state.kill_at && time >= state.kill_at) {
+        state.kill_at = time + SECOND;
+        sys2(__NR_kill, -1, SIGKILL);
+        reap();
+    }
+}
+
+/* Milliseconds to the next thing to do; -1 if there is none. */
+static int next_time(void)
+{
+    long times[] = {state.restart_at, state.helper ? 0 : state.renew_at, state.kill_at}, first = 0;
+    for (int i = 0; i < 3; i++)
+        if (times[i] && (!first || times[i] < first))
+            first = times[i];
+    if (!first)
+        return -1;
+    long wait = (first - now()) / 1000 + 1;
+    return wait < 0 ? 0 : wait > 3600000 ? 3600000 : (int)wait;
+}
+
+/* The init's descriptors 3 and 4 must be free: everything of ours lies above. */
+static long high(long fd)
+{
+    long copy = sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, 10);
+    sys1(__NR_close, fd);
+    return copy;
+}
+
+static void open_all(void)
+{
+    /* pipe2 fills two ints, not two longs */
+    int pair[2];
+    sys2(__NR_pipe2, pair, O_CLOEXEC);
+    output[0] = high(pair[0]);
+    output[1] = high(pair[1]);
+    sys2(__NR_pipe2, pair, O_CLOEXEC);
+    control[0] = high(pair[0]);
+    control[1] = high(pair[1]);
+    sys3(__NR_fcntl, output[0], F_SETFL, O_NONBLOCK);
+    sys3(__NR_fcntl, control[0], F_SETFL, O_NONBLOCK);
+    devnull = high(open_at("/dev/null", O_RDWR));
+    each_name("/sys/class/virtio-ports", try_port);
+    if (events >= 0)
+        events = high(events);
+    each_name("/dev/input", try_button);
+    unsigned long mask = 1UL << (SIGCHLD - 1) | 1UL << (SIGTERM - 1) | 1UL << (SIGINT - 1) | 1UL << (SIGUSR1 - 1) |
+                         1UL << (SIGUSR2 - 1) | 1UL << (SIGPIPE - 1);
+    sys4(__NR_rt_sigprocmask, SIG_BLOCK, &mask, 0, sizeof mask);
+    signals = high(sys4(__NR_signalfd4, -1, &mask, sizeof mask, O_NONBLOCK | O_CLOEXEC));
+}
+
+__attribute__((noreturn, used)) void pid1(void)
+{
+    mount_all();
+    open_all();
+    event("pid1", 0, 0, 0, 0);
+    read_command_line();
+    sys4(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_CAD_OFF, 0);
+    start_service("boot");
+    for (;;) {
+        struct pollfd poll[3 + MAX_BUTTONS] = {
+            {signals, POLLIN, 0}, {output[0], POLLIN, 0}, {control[0], POLLIN, 0}};
+        for (int i = 0; i < button_count; i++)
+            poll[3 + i] = (struct pollfd){buttons[i], POLLIN, 0};
+        sys3(__NR_poll, poll, 3 + button_count, next_time());
+        pump_output();
+        pump_control();
+        on_signal();
+        for (int i = 0; i < button_count; i++)
+            if (pressed(buttons[i])) {
+                SAY("power button");
+                begin_end(POWEROFF);
+            }
+        on_time();
+    }
+}
+
+/* The kernel enters here with a stack that is aligned to 16 bytes and no return address. */
+__asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tcall pid1\n");

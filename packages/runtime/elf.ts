@@ -1,0 +1,108 @@
+/**
+ * What an ELF file needs to run: its interpreter and its shared libraries.
+ * System V ABI, chapters 4 and 5 (https://refspecs.linuxfoundation.org/elf/gabi4+/contents.html); 64-bit little-endian
+ * files only. Leaves out: symbol versions, RPATH (the images have one library folder).
+ */
+import { readFile } from 'node:fs/promises';
+
+const CLASS_64 = 2;
+const LITTLE_ENDIAN = 1;
+const PT_LOAD = 1;
+const PT_DYNAMIC = 2;
+const PT_INTERP = 3;
+const DT_NULL = 0;
+const DT_NEEDED = 1;
+const DT_STRTAB = 5;
+const DT_SONAME = 14;
+
+export interface Elf {
+  /** `e_machine`. */
+  readonly machine: number;
+  readonly interpreter?: string;
+  /** Sonames, in the order of the file. */
+  readonly needed: readonly string[];
+  readonly soname?: string;
+}
+
+interface Segment {
+  readonly type: number;
+  readonly offset: number;
+  readonly address: number;
+  readonly size: number;
+}
+
+/** @throws Error naming the file if it is not a well-formed ELF file. */
+export async function readElf(path: string): Promise<Elf> {
+  try {
+    return parseElf(await readFile(path));
+  } catch (error) {
+    throw new Error(`${path}: ${(error as Error).message}`);
+  }
+}
+
+export function parseElf(bytes: Buffer): Elf {
+  if (bytes.length < 64 || bytes.readUInt32BE(0) !== 0x7f454c46) throw new Error('not an ELF file');
+  if (bytes[4] !== CLASS_64 || bytes[5] !== LITTLE_ENDIAN) throw new Error('not a 64-bit little-endian ELF file');
+  const machine = bytes.readUInt16LE(18);
+  const segments = readSegments(bytes);
+  const interp = segments.find((segment) => segment.type === PT_INTERP);
+  const interpreter = interp && text(bytes, interp.offset);
+  const dynamic = readDynamic(bytes, segments);
+  const table = dynamic.find(([tag]) => tag === DT_STRTAB)?.[1];
+  const strings = table === undefined ? 0 : fileOffset(segments, table);
+  const names = (wanted: number): string[] =>
+    dynamic.filter(([tag]) => tag === wanted).map(([, value]) => text(bytes, strings + value));
+  const [soname] = names(DT_SONAME);
+  return {
+    machine,
+    needed: names(DT_NEEDED),
+    ...(interpreter === undefined ? {} : { interpreter }),
+    ...(soname === undefined ? {} : { soname }),
+  };
+}
+
+function readSegments(bytes: Buffer): Segment[] {
+  const start = safe(bytes.readBigUInt64LE(32));
+  const size = bytes.readUInt16LE(54);
+  const count = bytes.readUInt16LE(56);
+  if (size < 56 || start + size * count > bytes.length) throw new Error('its program headers lie outside the file');
+  return Array.from({ length: count }, (_, index) => {
+    const at = start + index * size;
+    return {
+      type: bytes.readUInt32LE(at),
+      offset: safe(bytes.readBigUInt64LE(at + 8)),
+      address: safe(bytes.readBigUInt64LE(at + 16)),
+      size: safe(bytes.readBigUInt64LE(at + 32)),
+    };
+  });
+}
+
+function readDynamic(bytes: Buffer, segments: readonly Segment[]): [tag: number, value: number][] {
+  const dynamic = segments.find((segment) => segment.type === PT_DYNAMIC);
+  const entries: [number, number][] = [];
+  if (!dynamic) return entries;
+  const end = Math.min(dynamic.offset + dynamic.size, bytes.length - 16);
+  for (let at = dynamic.offset; at <= end; at += 16) {
+    const tag = Number(bytes.readBigUInt64LE(at));
+    if (tag === DT_NULL) break;
+    entries.push([tag, Number(bytes.readBigUInt64LE(at + 8))]);
+  }
+  return entries;
+}
+
+function fileOffset(segments: readonly Segment[], address: number): number {
+  const home = segments.find((s) => s.type === PT_LOAD && address >= s.address && address < s.address + s.size);
+  if (!home) throw new Error('its string table is not in the file');
+  return address - home.address + home.offset;
+}
+
+function text(bytes: Buffer, start: number): string {
+  const end = bytes.indexOf(0, start);
+  if (start >= bytes.length || end < 0) throw new Error('a name lies outside the file');
+  return bytes.toString('latin1', start, end);
+}
+
+function safe(value: bigint): number {
+  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new Error('an offset is too large');
+  return Number(value);
+}

@@ -1,0 +1,4 @@
+/** Node.js for the target: the binary and the libraries that it needs. */
+export * from './build.js';
+export * from './elf.js';
+export * from './sources.js';

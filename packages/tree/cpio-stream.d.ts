@@ -1,0 +1,27 @@
+/** cpio-stream 1.4 has no types of its own. */
+declare module 'cpio-stream' {
+  import type { Readable, Writable } from 'node:stream';
+
+  export interface Header {
+    name: string;
+    ino?: number;
+    mode?: number;
+    uid?: number;
+    gid?: number;
+    nlink?: number;
+    mtime?: Date;
+    size?: number;
+    rdevmajor?: number;
+    rdevminor?: number;
+  }
+
+  export interface Pack extends Readable {
+    _encode: (header: Header) => Buffer;
+    entry(header: Header, callback: (error?: Error | null) => void): Writable;
+    entry(header: Header, content: Buffer, callback: (error?: Error | null) => void): Writable;
+    finalize(): void;
+  }
+
+  const cpio: { pack(options: { format: 'newc' }): Pack };
+  export default cpio;
+}

@@ -1,0 +1,99 @@
+/**
+ * Trees as cpio archives in the "newc" format, which Linux unpacks as an initramfs
+ * (Documentation/driver-api/early-userspace/buffer-format.rst in the kernel's source).
+ *
+ * cpio-stream does the streaming and the padding. Its encoder is replaced, because it falls short of the format in
+ * three ways: it counts a name in UTF-16 units instead of bytes, so that an archive breaks after the first name that
+ * is not ASCII; it puts the current time where the time is 0; and it writes numbers that do not fit as the largest
+ * number that does, instead of failing.
+ *
+ * Leaves out: reading archives, hard links.
+ */
+import { createWriteStream } from 'node:fs';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import cpio, { type Header, type Pack } from 'cpio-stream';
+import type { Entry, Tree } from './entry.js';
+
+const HEADER_SIZE = 110;
+const MAX_NAME = 4096; // the kernel's PATH_MAX
+const TYPES: Readonly<Record<Entry['type'], number>> = {
+  file: 0o100000,
+  directory: 0o040000,
+  symlink: 0o120000,
+  'character-device': 0o020000,
+  'block-device': 0o060000,
+  fifo: 0o010000,
+};
+
+/** Writes an archive. @throws RangeError for a name or a size that the format cannot hold. */
+export async function writeCpio(tree: Tree | Iterable<Entry>, path: string): Promise<void> {
+  const pack = cpio.pack({ format: 'newc' });
+  pack._encode = encodeHeader;
+  const writing = pipeline(pack, createWriteStream(path));
+  const adding = addAll(pack, tree).catch((error: unknown) => {
+    pack.destroy();
+    throw error;
+  });
+  await Promise.all([adding, writing]);
+}
+
+async function addAll(pack: Pack, tree: Tree | Iterable<Entry>): Promise<void> {
+  for await (const entry of tree) await addEntry(pack, entry);
+  pack.finalize();
+}
+
+function addEntry(pack: Pack, entry: Entry): Promise<void> {
+  const header: Header = {
+    name: entry.path,
+    mode: TYPES[entry.type] | entry.mode,
+    uid: entry.uid,
+    gid: entry.gid,
+    mtime: new Date(entry.mtime * 1000),
+    size: entry.size,
+    nlink: 1,
+    rdevmajor: entry.rdev?.[0] ?? 0,
+    rdevminor: entry.rdev?.[1] ?? 0,
+  };
+  return new Promise((resolve, reject) => {
+    const done = (error?: Error | null): void => (error ? reject(new Error(`${entry.path}: ${error.message}`)) : resolve());
+    if (entry.type !== 'file') {
+      pack.entry(header, entry.link === undefined ? Buffer.alloc(0) : Buffer.from(entry.link), done);
+      return;
+    }
+    const sink = pack.entry(header, done);
+    pipeline(Readable.from(entry.open?.() ?? []), sink).catch(reject);
+  });
+}
+
+/** A newc header: magic, thirteen numbers of eight hexadecimal digits, the name; padded to four bytes. */
+export function encodeHeader(header: Header): Buffer {
+  const name = Buffer.from(`${header.name}\0`);
+  if (name.length > MAX_NAME) throw new RangeError(`${header.name}: the name is longer than ${MAX_NAME} bytes`);
+  const mtime = header.mtime instanceof Date ? header.mtime.getTime() / 1000 : 0;
+  const numbers = [
+    header.ino ?? 0,
+    header.mode ?? 0,
+    header.uid ?? 0,
+    header.gid ?? 0,
+    header.nlink ?? 1,
+    mtime,
+    header.size ?? 0,
+    0, // the device that the file was on: the same everywhere
+    0,
+    header.rdevmajor ?? 0,
+    header.rdevminor ?? 0,
+    name.length,
+    0, // checksum: only the "crc" format has one
+  ];
+  const text = '070701' + numbers.map((number) => hex(header.name, number)).join('');
+  const padding = (4 - ((HEADER_SIZE + name.length) % 4)) % 4;
+  return Buffer.concat([Buffer.from(text, 'latin1'), name, Buffer.alloc(padding)]);
+}
+
+function hex(name: string, number: number): string {
+  if (!Number.isInteger(number) || number < 0 || number > 0xffffffff) {
+    throw new RangeError(`${name}: ${number} does not fit into a cpio header`);
+  }
+  return number.toString(16).toUpperCase().padStart(8, '0');
+}

@@ -1,0 +1,63 @@
+/** Files as a stream of entries: what every archive and filesystem format is written from and read into. */
+
+export interface Entry {
+  /** Relative to the root, `/` between parts, no leading `/`, no `.` or `..` parts. */
+  readonly path: string;
+  readonly type: 'file' | 'directory' | 'symlink' | 'character-device' | 'block-device' | 'fifo';
+  /** Permission bits, set-id and sticky bits. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Seconds since 1970. */
+  readonly mtime: number;
+  /** Bytes; 0 for what is not a file. */
+  readonly size: number;
+  /** The target of a symbolic link. */
+  readonly link?: string;
+  /** Of a device: major and minor number. */
+  readonly rdev?: readonly [major: number, minor: number];
+  /** The content, from the start. */
+  open?(): AsyncIterable<Uint8Array>;
+}
+
+export type Tree = AsyncIterable<Entry>;
+
+const DEFAULTS = { uid: 0, gid: 0, mtime: 0, size: 0 };
+
+export const directory = (path: string, mode = 0o755, owner: { uid: number; gid: number } = { uid: 0, gid: 0 }): Entry => ({
+  ...DEFAULTS,
+  ...owner,
+  path,
+  type: 'directory',
+  mode,
+});
+
+export const symlink = (path: string, link: string): Entry => ({ ...DEFAULTS, path, type: 'symlink', mode: 0o777, link });
+
+export const characterDevice = (path: string, mode: number, rdev: readonly [number, number]): Entry => ({
+  ...DEFAULTS,
+  path,
+  type: 'character-device',
+  mode,
+  rdev,
+});
+
+export function file(path: string, content: string | Uint8Array, mode = 0o644): Entry {
+  const bytes = Buffer.from(content);
+  return {
+    ...DEFAULTS,
+    path,
+    type: 'file',
+    mode,
+    size: bytes.length,
+    // eslint-disable-next-line @typescript-eslint/require-await -- an async generator is what the interface wants
+    open: async function* () {
+      yield bytes;
+    },
+  };
+}
+
+/** One tree after the other. */
+export async function* concat(...trees: readonly (Tree | Iterable<Entry>)[]): Tree {
+  for (const tree of trees) yield* tree;
+}

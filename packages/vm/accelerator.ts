@@ -1,0 +1,103 @@
+/**
+ * Which accelerator to run a machine with, by evidence. A `/dev/kvm` that opens, and even creates a virtual machine,
+ * proves nothing: there are hosts (nested ones above all) whose KVM cannot run a stock guest. So the kernel is booted
+ * once with the accelerator to the first line of PID 1; the answer is kept until the host boots again.
+ */
+import { spawn } from 'node:child_process';
+import { constants } from 'node:fs';
+import { access, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { messageOf, sha256, type Target } from '@nodeos/build';
+import { runMachine } from './machine.js';
+
+export interface Accelerator {
+  readonly name: 'kvm' | 'hvf' | 'tcg';
+  /** Why it is not a faster one. */
+  readonly reason?: string;
+}
+
+export interface ProbeOptions {
+  readonly target: Target;
+  readonly machine: string;
+  readonly kernel: string;
+  /** Any initramfs with our PID 1; it need not have a runtime. */
+  readonly initramfs: string;
+  /** Where answers are kept. */
+  readonly notes: string;
+}
+
+/** Long enough for any working accelerator: it takes one second. */
+const PROBE_SECONDS = 8;
+
+export async function chooseAccelerator(options: ProbeOptions): Promise<Accelerator> {
+  const native = options.target.nodeArch === process.arch;
+  const candidate = CANDIDATES[process.platform];
+  if (!candidate) return { name: 'tcg', reason: `no accelerator is known for ${process.platform}` };
+  if (!native) return { name: 'tcg', reason: `the host is ${process.arch}, the guest ${options.target.nodeArch}` };
+  const unusable = await candidate.unusable();
+  if (unusable !== undefined) return { name: 'tcg', reason: unusable };
+  const failure = await remembered(options, candidate.name, () => probe(options, candidate.name));
+  return failure === '' ? { name: candidate.name } : { name: 'tcg', reason: failure };
+}
+
+const CANDIDATES: Partial<Record<NodeJS.Platform, { name: 'kvm' | 'hvf'; unusable(): Promise<string | undefined> }>> = {
+  linux: {
+    name: 'kvm',
+    unusable: () =>
+      access('/dev/kvm', constants.R_OK | constants.W_OK).then(
+        () => undefined,
+        (error: unknown) => `/dev/kvm: ${messageOf(error)}`,
+      ),
+  },
+  darwin: { name: 'hvf', unusable: () => Promise.resolve(undefined) },
+};
+
+/** @returns why the accelerator does not work, or the empty string. */
+async function probe(options: ProbeOptions, accelerator: string): Promise<string> {
+  try {
+    const result = await runMachine({
+      ...options,
+      accelerator,
+      memory: '256M',
+      cpus: 1,
+      append: `console=${options.target.console} quiet panic=-1 rootfstype=ramfs nodeos.onexit=poweroff nodeos.network=off`,
+      publish: [],
+      noNetwork: true,
+      settings: { exec: '' },
+      timeout: PROBE_SECONDS,
+      patience: PROBE_SECONDS,
+    });
+    return result.events.length > 0 ? '' : `a guest under ${accelerator} came to nothing in ${PROBE_SECONDS} s`;
+  } catch (error) {
+    return `a guest under ${accelerator} failed: ${messageOf(error)}`;
+  }
+}
+
+async function remembered(options: ProbeOptions, accelerator: string, ask: () => Promise<string>): Promise<string> {
+  const id = sha256([accelerator, options.machine, await bootId(), await qemuVersion(options.target)].join('\n'));
+  const notes = await readFile(options.notes, 'utf8').then(
+    (text) => JSON.parse(text) as Record<string, string>,
+    () => ({}) as Record<string, string>,
+  );
+  const known = notes[id];
+  if (known !== undefined) return known;
+  const answer = await ask();
+  // A note that cannot be kept only costs the next start a probe.
+  await mkdir(dirname(options.notes), { recursive: true })
+    .then(() => writeFile(`${options.notes}.${process.pid}`, JSON.stringify({ ...notes, [id]: answer })))
+    .then(() => rename(`${options.notes}.${process.pid}`, options.notes))
+    .catch(() => undefined);
+  return answer;
+}
+
+const bootId = (): Promise<string> => readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '');
+
+function qemuVersion(target: Target): Promise<string> {
+  return new Promise((resolve) => {
+    let text = '';
+    const child = spawn(target.qemu, ['--version'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    child.on('error', () => resolve(''));
+    child.on('close', () => resolve(text));
+  });
+}

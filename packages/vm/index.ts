@@ -1,0 +1,7 @@
+/** Machines: QEMU command lines, consoles, accelerators. */
+export * from './accelerator.js';
+export * from './events.js';
+export * from './machine.js';
+export * from './ports.js';
+export * from './qemu.js';
+export * from './trouble.js';

@@ -1,0 +1,217 @@
+/**
+ * A machine that runs: starts QEMU, follows the guest's console and events, and says in the end what became of it.
+ * Everything that it makes on the host (sockets, settings) is in one temporary folder, which goes with it.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import type { Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { codeOf, LineTail, NodeosError } from '@nodeos/build';
+import { eventParser, listenPort, type GuestEvent } from './events.js';
+import { checkFree } from './ports.js';
+import { qemuArguments, type Connections, type MachineOptions } from './qemu.js';
+import { pressPowerButton } from './qmp.js';
+import { troubleIn } from './trouble.js';
+
+export interface RunMachineOptions extends MachineOptions {
+  /** Code for the guest to run, its environment and the like: `RunConfig` of the init. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+  /** The console on the caller's terminal. */
+  readonly terminal?: boolean;
+  readonly onConsole?: (chunk: Buffer) => void;
+  readonly onEvent?: (event: GuestEvent) => void;
+  /** Bytes of more ports, by name. */
+  readonly ports?: Readonly<Record<string, (chunk: Buffer) => void>>;
+  /** Seconds after which the machine is ended. */
+  readonly timeout?: number;
+  /** Seconds without a sign of life from the guest's PID 1 after which the machine is given up. Default 60. */
+  readonly patience?: number;
+  /** Aborting presses the power button; `kill` ends the machine at once. */
+  readonly signal?: AbortSignal;
+  readonly kill?: AbortSignal;
+}
+
+export interface MachineResult {
+  /** Every event, in order. */
+  readonly events: readonly GuestEvent[];
+  /** How the application, or the code, ended last: 0 to 255, or 128 + the signal; undefined if it never ran or still ran. */
+  readonly status: number | undefined;
+  /** The last lines of the console. */
+  readonly lines: readonly string[];
+  readonly why: 'ended' | 'timeout' | 'interrupted';
+}
+
+const LAST_LINES = 25;
+/** Of the console's text, for signs of trouble. */
+const KEPT_TEXT = 64 << 10;
+const DEFAULT_PATIENCE = 60;
+/** From the power button to the end by force: longer than the guest's own grace. */
+const POWEROFF_MS = 12_000;
+
+/** @throws NodeosError if QEMU cannot be started, or the guest panics, stays silent or ends without a word. */
+export async function runMachine(options: RunMachineOptions): Promise<MachineResult> {
+  await checkFree(options.publish);
+  // Paths of Unix sockets are limited to some 100 bytes, so not below a folder of the user's.
+  const dir = await mkdtemp(join(existsSync('/tmp') ? '/tmp' : tmpdir(), 'nodeos-'));
+  const machine = new RunningMachine(options, dir);
+  try {
+    return await machine.run();
+  } finally {
+    await machine.close();
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+class RunningMachine {
+  readonly #events: GuestEvent[] = [];
+  readonly #console: LineTail;
+  readonly #servers: Server[] = [];
+  readonly #timers: NodeJS.Timeout[] = [];
+  readonly #monitor: string;
+  readonly #terminalLog: string;
+  #text = '';
+  #child: ChildProcess | undefined;
+  #why: MachineResult['why'] | 'silent' = 'ended';
+
+  constructor(
+    private readonly options: RunMachineOptions,
+    private readonly dir: string,
+  ) {
+    this.#console = new LineTail(LAST_LINES);
+    this.#monitor = join(dir, 'monitor');
+    this.#terminalLog = join(dir, 'console.log');
+  }
+
+  async run(): Promise<MachineResult> {
+    const connections = await this.#connect();
+    this.options.signal?.throwIfAborted();
+    const exit = this.#start(qemuArguments(this.options, connections));
+    this.#watchTime();
+    const stop = (): void => this.#powerOff('interrupted');
+    const kill = (): void => void this.#child?.kill('SIGKILL');
+    this.options.signal?.addEventListener('abort', stop, { once: true });
+    this.options.kill?.addEventListener('abort', kill, { once: true });
+    try {
+      return this.#result(await exit);
+    } finally {
+      this.options.signal?.removeEventListener('abort', stop);
+      this.options.kill?.removeEventListener('abort', kill);
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#child?.kill('SIGKILL');
+    await Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  }
+
+  async #connect(): Promise<Connections> {
+    const handlers: Record<string, (chunk: Buffer) => void> = {
+      'nodeos.events': eventParser((event) => this.#onEvent(event)),
+      ...this.options.ports,
+    };
+    const ports: Record<string, string> = {};
+    for (const [name, onData] of Object.entries(handlers)) {
+      ports[name] = join(this.dir, name);
+      this.#servers.push(await listenPort(ports[name], onData));
+    }
+    const settings = join(this.dir, 'settings.json');
+    const seed = randomBytes(32).toString('hex');
+    await writeFile(settings, JSON.stringify({ seed, ...this.options.settings }), { mode: 0o600 });
+    return {
+      monitor: this.#monitor,
+      ports,
+      settings,
+      ...(this.options.terminal ? { terminalLog: this.#terminalLog } : {}),
+    };
+  }
+
+  #start(args: readonly string[]): Promise<number> {
+    const { target, terminal } = this.options;
+    // A group of its own: Ctrl-C is for us, who then press the power button.
+    const child = spawn(target.qemu, args, {
+      stdio: terminal ? ['inherit', 'inherit', 'pipe'] : ['ignore', 'pipe', 'pipe'],
+      detached: !terminal,
+    });
+    this.#child = child;
+    const onOutput = (chunk: Buffer): void => {
+      this.#console.push(chunk);
+      this.#text = (this.#text + chunk.toString('latin1')).slice(-KEPT_TEXT);
+    };
+    child.stdout?.on('data', (chunk: Buffer) => {
+      onOutput(chunk);
+      this.options.onConsole?.(chunk);
+    });
+    child.stderr?.on('data', onOutput);
+    return new Promise((resolve, reject) => {
+      child.once('error', (error) => {
+        const missing = codeOf(error) === 'ENOENT';
+        reject(
+          new NodeosError(missing ? `${target.qemu} is not installed` : `cannot start ${target.qemu}: ${error.message}`, {
+            hint: 'run bin/install-dependencies',
+          }),
+        );
+      });
+      child.once('close', (code) => resolve(code ?? -1));
+    });
+  }
+
+  #watchTime(): void {
+    const { timeout, patience = DEFAULT_PATIENCE } = this.options;
+    if (timeout !== undefined) this.#after(timeout * 1000, () => this.#powerOff('timeout'));
+    this.#after(patience * 1000, () => {
+      if (this.#events.length > 0) return;
+      this.#why = 'silent';
+      this.#child?.kill('SIGKILL');
+    });
+  }
+
+  #powerOff(why: 'timeout' | 'interrupted'): void {
+    this.#why = why;
+    // A guest that has not come to PID 1 has nobody who would hear the button.
+    if (this.#events.length === 0) this.#child?.kill('SIGKILL');
+    else pressPowerButton(this.#monitor);
+    this.#after(POWEROFF_MS, () => void this.#child?.kill('SIGKILL'));
+  }
+
+  #after(milliseconds: number, work: () => void): void {
+    this.#timers.push(setTimeout(work, milliseconds).unref());
+  }
+
+  #onEvent(event: GuestEvent): void {
+    this.#events.push(event);
+    this.options.onEvent?.(event);
+  }
+
+  #result(code: number): MachineResult {
+    if (this.options.terminal && existsSync(this.#terminalLog)) {
+      const log = readFileSync(this.#terminalLog);
+      this.#console.push(log);
+      this.#text += log.toString('latin1').slice(-KEPT_TEXT);
+    }
+    this.#console.end();
+    const events = this.#events;
+    const why = this.#why;
+    const lines = this.#console.lines.map((line) => line.replace(/\x1b\[[0-9;?]*[A-Za-z]|\x1bc/g, ''));
+    if (why === 'timeout' || why === 'interrupted') return { events, status: lastStatus(events), lines, why };
+    if (events.some(({ event }) => event === 'end')) return { events, status: lastStatus(events), lines, why: 'ended' };
+    const trouble = troubleIn(this.#text);
+    const patience = this.options.patience ?? DEFAULT_PATIENCE;
+    const cause =
+      trouble?.cause ??
+      (why === 'silent'
+        ? `the guest gave no sign of life for ${patience} s`
+        : `the machine ended without a word (${this.options.target.qemu}: exit status ${code})`);
+    throw new NodeosError(cause, { lines, ...(trouble?.hint === undefined ? {} : { hint: trouble.hint }) });
+  }
+}
+
+function lastStatus(events: readonly GuestEvent[]): number | undefined {
+  const last = events.findLast(({ event }) => event === 'exit');
+  if (!last) return undefined;
+  const [status, signal] = [Number(last['status']), Number(last['signal'])];
+  return signal > 0 ? 128 + signal : status;
+}

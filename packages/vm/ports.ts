@@ -1,0 +1,51 @@
+/** Ports of the guest that the host publishes. */
+import { createServer } from 'node:net';
+import { createSocket } from 'node:dgram';
+import { codeOf, NodeosError, UsageError } from '@nodeos/build';
+
+export interface Publish {
+  readonly protocol: 'tcp' | 'udp';
+  /** The host's address that listens. */
+  readonly address: string;
+  readonly host: number;
+  readonly guest: number;
+}
+
+/** `[ADDRESS:]HOST:GUEST[/udp]`. @throws UsageError */
+export function parsePublish(text: string): Publish {
+  const match = /^(?:(\d+\.\d+\.\d+\.\d+):)?(\d+):(\d+)(?:\/(tcp|udp))?$/.exec(text);
+  const [host, guest] = [Number(match?.[2]), Number(match?.[3])];
+  if (!match || [host, guest].some((port) => port < 1 || port > 65535)) {
+    throw new UsageError(`--publish ${text}: expected [ADDRESS:]HOST:GUEST[/udp] with ports from 1 to 65535`, {
+      hint: 'for example --publish 8080:80',
+    });
+  }
+  return { protocol: match[4] === 'udp' ? 'udp' : 'tcp', address: match[1] ?? '127.0.0.1', host, guest };
+}
+
+/** QEMU says little about a port that is taken, so it is tried before. @throws NodeosError naming the port. */
+export async function checkFree(publish: readonly Publish[]): Promise<void> {
+  for (const one of publish) {
+    try {
+      await TRY[one.protocol](one);
+    } catch (error) {
+      const taken = codeOf(error) === 'EADDRINUSE';
+      throw new NodeosError(`port ${one.host} of ${one.address}: ${taken ? 'another program has it' : String(error)}`, {
+        hint: `publish another one: --publish ${one.host + 1}:${one.guest}`,
+      });
+    }
+  }
+}
+
+const TRY: Readonly<Record<Publish['protocol'], (publish: Publish) => Promise<void>>> = {
+  tcp: ({ address, host }) =>
+    new Promise((resolve, reject) => {
+      const server = createServer();
+      server.once('error', reject).listen(host, address, () => server.close(() => resolve()));
+    }),
+  udp: ({ address, host }) =>
+    new Promise((resolve, reject) => {
+      const socket = createSocket('udp4');
+      socket.once('error', reject).bind(host, address, () => socket.close(() => resolve()));
+    }),
+};

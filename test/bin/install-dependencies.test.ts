@@ -1,0 +1,354 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { accessSync, chmodSync, constants, existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
+import { MANAGERS, NEEDS, managerFor, missing, plan, shellLine, systemIds } from '../../bin/lib/host-packages.js';
+
+const bin = fileURLToPath(new URL('../../bin', import.meta.url));
+const scratch = mkdtempSync(join(tmpdir(), 'install-dependencies-'));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+// The launcher is run by an unprivileged user too, who may not be able to read the working copy.
+chmodSync(scratch, 0o755);
+writeFileSync(join(scratch, 'package.json'), '{ "type": "module" }');
+for (const file of ['install-dependencies', 'lib/host-packages.js'])
+  cpSync(join(bin, file), join(scratch, 'bin', file));
+const launcher = join(scratch, 'bin/install-dependencies');
+
+const NOBODY = 65534;
+const isRoot = process.getuid?.() === 0;
+const unprivileged = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
+const canBeUnprivileged = spawnSync(process.execPath, ['-e', ''], { ...unprivileged, cwd: '/' }).status === 0;
+
+const COMMANDS = NEEDS.flatMap(({ probe }) => probe.commands ?? []);
+const MANAGER_COMMANDS = MANAGERS.map(({ command }) => command);
+let machines = 0;
+
+/**
+ * A machine whose PATH has only fakes, each of which records that it was called. A fake is the body of a shell script;
+ * it may use only what is built into the shell, and chmod.
+ */
+const machine = (without: string[], fakes: Record<string, string> = {}, osRelease = 'ID=debian\n') => {
+  const root = join(scratch, `machine-${machines++}`);
+  const path = join(root, 'bin');
+  const log = join(root, 'calls');
+  for (const directory of [root, path, join(root, 'include')]) {
+    mkdirSync(directory);
+    chmodSync(directory, 0o777);
+  }
+  writeFileSync(log, '');
+  chmodSync(log, 0o666);
+  // The headers of the machine that runs the test are seen as well, so no test leaves this one out.
+  writeFileSync(join(root, 'include/gelf.h'), '');
+  writeFileSync(join(root, 'os-release'), osRelease);
+  const add = (name: string, body = '') => {
+    const script = `#!/bin/sh\nPATH='${path}'\necho "${name} $*" >> '${log}'\n${body}\n`;
+    writeFileSync(join(path, name), script, { mode: 0o755 });
+  };
+  for (const name of [...COMMANDS, ...MANAGER_COMMANDS]) if (!without.includes(name)) add(name);
+  add('env', 'shift; exec "$@"');
+  for (const [name, body] of Object.entries(fakes)) add(name, body);
+
+  const argv = (args: string[]) => [launcher, '--os-release', join(root, 'os-release'), ...args];
+  const options = { env: { PATH: path, CPATH: join(root, 'include') }, cwd: '/' };
+  return {
+    argv,
+    options,
+    calls: () => readFileSync(log, 'utf8').split('\n').filter(Boolean),
+    run: (args: string[], user: { uid?: number; gid?: number } = unprivileged) =>
+      spawnSync(process.execPath, argv(args), { ...options, ...user, encoding: 'utf8', timeout: 20_000 }),
+    /** The body of a fake that brings another command. */
+    brings: (name: string) => `echo '#!/bin/sh' > '${join(path, name)}'; /bin/chmod +x '${join(path, name)}'`,
+    add,
+  };
+};
+
+/** A sudo that asks for no password. */
+const SUDO = `
+echo "sudo was asked" >&2
+[ "$1" = -n ] && shift
+[ "$1" = true ] && exit 0
+exec "$@"`;
+
+const FEDORA =
+  'sudo dnf install -y --setopt=install_weak_deps=False gcc gcc-c++ make binutils bash findutils diffutils flex bison' +
+  ' bc perl elfutils-libelf-devel xz zstd tar cpio rsync file qemu-system-x86-core';
+
+describe('the table', () => {
+  it.each(NEEDS.map((need) => [need.need, need] as const))('has %s for every manager, or says why not', (_, need) => {
+    for (const { family } of MANAGERS) {
+      if (family === 'brew' && need.brew.length === 0) expect(need.brewNote).toMatch(/\w+ \w+/);
+      else expect(need[family].length, family).toBeGreaterThan(0);
+      for (const name of need[family]) expect(name).toMatch(/^[a-z0-9][a-z0-9_+.-]*$/);
+    }
+    expect(need.why).not.toBe('');
+    expect([...(need.probe.commands ?? []), need.probe.header ?? '']).not.toEqual(['']);
+  });
+
+  it('has each need once', () => {
+    expect(new Set(NEEDS.map(({ need }) => need)).size).toBe(NEEDS.length);
+  });
+
+  it('keeps what only the benchmark needs optional', () => {
+    expect(NEEDS.filter(({ optional }) => optional).map(({ need }) => need)).toEqual(['debootstrap']);
+  });
+
+  it('asks for what is missing, by command or by header', () => {
+    const lacking = missing(NEEDS, ({ commands, header }) => !commands?.includes('ld') && header === undefined);
+    expect(lacking.map(({ need }) => need)).toEqual(['binutils', 'libelf headers']);
+  });
+});
+
+describe('the package managers', () => {
+  const qemu = NEEDS.filter(({ need }) => need === 'QEMU');
+  const EXPECTED: Record<string, string[]> = {
+    debian: [
+      'sudo apt-get update',
+      'sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends qemu-system-x86',
+    ],
+    fedora: ['sudo dnf install -y --setopt=install_weak_deps=False qemu-system-x86-core'],
+    arch: ['sudo pacman -S --needed --noconfirm qemu-system-x86'],
+    alpine: ['sudo apk update', 'sudo apk add qemu-system-x86_64'],
+    brew: ['brew install qemu'],
+  };
+
+  it.each(MANAGERS.map((manager) => [manager.command, manager] as const))('%s has this argv', (_, manager) => {
+    expect(plan(manager, qemu, ['sudo']).commands.map(shellLine)).toEqual(EXPECTED[manager.family]);
+    expect(plan(manager, qemu, []).commands.flat()).not.toContain('sudo');
+    expect(plan(manager, [], ['sudo']).commands).toEqual([]);
+    expect(manager.hint).not.toBe('');
+  });
+
+  it('names each package once', () => {
+    for (const manager of MANAGERS) {
+      const argv = plan(manager, NEEDS, []).commands.at(-1) ?? [];
+      expect(new Set(argv).size).toBe(argv.length);
+    }
+  });
+
+  it.each([
+    ['ID=debian\n', 'linux', 'apt-get'],
+    ['PRETTY_NAME="X"\nID=ubuntu\nID_LIKE=debian\n', 'linux', 'apt-get'],
+    ['ID=linuxmint\nID_LIKE="ubuntu debian"\n', 'linux', 'apt-get'],
+    ["ID='rocky'\nID_LIKE='rhel centos fedora'\n", 'linux', 'dnf'],
+    ['ID=endeavouros\r\nID_LIKE=arch\r\n', 'linux', 'pacman'],
+    ['VERSION_ID=3.20\nID=alpine\n', 'linux', 'apk'],
+    ['VARIANT_ID=debian\nID=gentoo\n', 'linux', undefined],
+    ['', 'linux', undefined],
+    [undefined, 'linux', undefined],
+    [undefined, 'darwin', 'brew'],
+  ])('os-release %j on %s is served by %s', (osRelease, platform, command) => {
+    expect(managerFor(systemIds(osRelease, platform))?.command).toBe(command);
+  });
+
+  it('quotes for a shell', () => {
+    expect(shellLine(['a b', "it's", '$x', 'A=1', ''])).toBe(`'a b' 'it'\\''s' '$x' A=1 ''`);
+  });
+});
+
+describe('the command line', () => {
+  it('is executable, and run by node', () => {
+    const file = join(bin, 'install-dependencies');
+    accessSync(file, constants.X_OK);
+    expect(readFileSync(file, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
+  });
+
+  it('says one line when nothing is missing, and runs nothing', () => {
+    const host = machine(['debootstrap']);
+    expect(host.run([])).toMatchObject({
+      status: 0,
+      stdout: 'All system packages that NodeOS needs are installed.\n',
+      stderr: '',
+    });
+    expect(host.run(['--print'])).toMatchObject({ status: 0, stdout: '' });
+    expect(host.run(['--print', '--json'])).toMatchObject({ status: 0, stdout: '[]\n' });
+    expect(host.calls()).toEqual([]);
+  });
+
+  it('prints the commands for another distribution', () => {
+    const result = machine([]).run(['--print', '--distro', 'fedora']);
+    expect(result).toMatchObject({ status: 0, stdout: `${FEDORA}\n` });
+    expect(result.stderr).toContain("libelf headers (for objtool, which checks the kernel's object files)");
+  });
+
+  it.each(['--all', '--with-optional'])('%s asks for the optional ones too', (flag) => {
+    const host = machine([]);
+    expect(host.run(['--print', '--distro', 'fedora', flag]).stdout).toBe(`${FEDORA} debootstrap\n`);
+  });
+
+  it('says why macOS lacks some', () => {
+    const result = machine([]).run(['--print', '--distro', 'macos', '--all']);
+    expect(result).toMatchObject({ status: 0, stdout: 'brew install xz zstd qemu\n' });
+    expect(result.stderr).toMatch(/flex: macOS itself cannot build a Linux kernel/);
+  });
+
+  it('prints JSON for programs', () => {
+    const result = machine([]).run(['--print', '--json', '--distro', 'alpine']);
+    const commands = JSON.parse(result.stdout) as { argv: string[]; line: string }[];
+    expect(commands[0]).toEqual({ argv: ['sudo', 'apk', 'update'], line: 'sudo apk update' });
+    expect(commands[1]?.argv.slice(0, 7)).toEqual(['sudo', 'apk', 'add', 'gcc', 'g++', 'musl-dev', 'linux-headers']);
+    expect(commands).toHaveLength(2);
+  });
+
+  it('only prints with --print', () => {
+    const host = machine(['flex', 'bc'], { sudo: SUDO });
+    const result = host.run(['--print']);
+    expect(result.status).toBe(0);
+    expect(result.stdout).toMatch(/apt-get update\n.*apt-get install -y --no-install-recommends flex bc\n$/);
+    expect(result.stderr).toBe('NodeOS needs: flex (kernel configuration), bc (kernel time constants)\n');
+    host.run(['--print', '--json', '--all']);
+    for (const id of MANAGERS.flatMap(({ ids }) => ids)) host.run(['--print', '--distro', id]);
+    expect(host.calls()).toEqual([]);
+  });
+
+  it.each([
+    [['--wat'], "Unknown option '--wat'"],
+    [['flex'], "Unexpected argument 'flex'"],
+    [['--distro'], "'--distro <value>' argument missing"],
+    [['--json'], '--json goes with --print'],
+    [['--distro', 'arch'], '--distro goes with --print'],
+  ])('%j is a usage error', (args, message) => {
+    const host = machine(['flex'], { sudo: SUDO });
+    const result = host.run(args);
+    expect(result).toMatchObject({ status: 2, stdout: '' });
+    expect(result.stderr).toContain(message);
+    expect(result.stderr).toContain('--help');
+    expect(host.calls()).toEqual([]);
+  });
+
+  it('has help with examples', () => {
+    const result = machine(['flex']).run(['--help']);
+    expect(result).toMatchObject({ status: 0, stderr: '' });
+    expect(result.stdout).toMatch(/^Usage: [\s\S]*Examples:[\s\S]*--print --distro fedora/);
+  });
+
+  it('lists the programs where the distribution is unknown', () => {
+    const host = machine(['flex', 'strip'], { sudo: SUDO }, 'ID=gentoo\n');
+    for (const args of [[], ['--print']]) {
+      const result = host.run(args);
+      expect(result).toMatchObject({ status: 1, stdout: '' });
+      expect(result.stderr).toContain('ld, strip, readelf: binutils');
+      expect(result.stderr).toContain('flex: flex (kernel configuration)');
+      expect(result.stderr).not.toContain('bison');
+    }
+    const named = host.run(['--print', '--distro', 'plan9']);
+    expect(named).toMatchObject({ status: 1, stdout: '' });
+    expect(named.stderr).toContain('plan9');
+    expect(named.stderr).toContain('qemu-system-x86_64: QEMU');
+    expect(host.calls()).toEqual([]);
+  });
+
+  it('does not take an applet of busybox for the tool', () => {
+    const host = machine(['tar'], { busybox: '' });
+    spawnSync('ln', ['-s', 'busybox', join(host.options.env.PATH, 'tar')]);
+    expect(host.run(['--print']).stdout).toMatch(/ tar\n$/);
+  });
+});
+
+describe.skipIf(!canBeUnprivileged)('installing as an ordinary user', () => {
+  it('says what for before sudo runs, and looks again afterwards', () => {
+    const host = machine(['flex'], { sudo: SUDO });
+    host.add('apt-get', `[ "$1" = install ] && { ${host.brings('flex')}; }; exit 0`);
+    const result = host.run([]);
+    expect(result).toMatchObject({ status: 0, stdout: 'Installed: flex.\n' });
+    const install = 'env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends flex';
+    expect(result.stderr.split('\n')).toEqual([
+      'NodeOS needs root to install: flex (kernel configuration)',
+      'running: sudo -n apt-get update',
+      'sudo was asked',
+      `running: sudo -n ${install}`,
+      'sudo was asked',
+      '',
+    ]);
+    expect(host.calls()).toEqual([
+      'sudo -n true',
+      'sudo -n apt-get update',
+      'apt-get update',
+      `sudo -n ${install}`,
+      install,
+      install.slice(install.indexOf('apt-get')),
+    ]);
+  });
+
+  it.each([
+    ['there is no sudo', {}, []],
+    ['sudo wants a password', { sudo: 'exit 1' }, ['sudo -n true']],
+  ])('stops where %s, and says what to run', (reason, fakes, calls) => {
+    const host = machine(['bison'], fakes, 'ID=fedora\n');
+    const result = host.run([]);
+    expect(result).toMatchObject({ status: 1, stdout: '' });
+    expect(result.stderr).toContain('NodeOS needs root to install: bison (kernel configuration)\n');
+    expect(result.stderr).toContain(`Nothing was installed: ${reason}`);
+    expect(result.stderr).toContain('\n  dnf install -y --setopt=install_weak_deps=False bison\n');
+    expect(host.calls()).toEqual(calls);
+  });
+
+  it('says which command failed, how, and what to do', () => {
+    const host = machine(['flex'], { sudo: SUDO, 'apt-get': 'exit 100' });
+    const result = host.run([]);
+    expect(result.status).toBe(1);
+    expect(result.stderr).toContain('sudo -n apt-get update\nfailed with exit status 100. Is the network there');
+    expect(host.calls()).not.toContainEqual(expect.stringContaining('install'));
+  });
+
+  it('names what is still missing afterwards', () => {
+    const host = machine(['flex', 'bc'], { sudo: SUDO }, 'ID=arch\n');
+    host.add('pacman', host.brings('bc'));
+    const result = host.run([]);
+    expect(result).toMatchObject({ status: 1, stdout: '' });
+    expect(result.stderr).toContain('pacman succeeded, but this is still missing: flex (kernel configuration).');
+  });
+
+  it('runs Homebrew without sudo', () => {
+    const host = machine(['zstd', 'flex'], { sudo: SUDO }, 'ID=macos\n');
+    host.add('brew', host.brings('zstd'));
+    const result = host.run([]);
+    expect(result).toMatchObject({ status: 0, stdout: 'Installed: zstd.\n' });
+    expect(result.stderr).toContain('No package for flex: macOS');
+    expect(host.calls()).toEqual(['brew install zstd']);
+  });
+
+  it('says so where the package manager is not there', () => {
+    const result = machine(['zstd', 'brew'], {}, 'ID=macos\n').run([]);
+    expect(result.status).toBe(1);
+    expect(result.stderr).toMatch(/brew install zstd\ncould not be run: .*ENOENT.*Homebrew must be installed/);
+  });
+
+  it('has nothing to do where no package would help', () => {
+    const host = machine(['flex'], {}, 'ID=macos\n');
+    expect(host.run([])).toMatchObject({ status: 0, stdout: '' });
+    expect(host.calls()).toEqual([]);
+  });
+
+  it('exits with 130 when interrupted, after the package manager has ended', async () => {
+    const host = machine(['zstd'], {}, 'ID=macos\n');
+    // Ends by itself, late, if the interruption is not passed on.
+    host.add(
+      'brew',
+      `trap 'echo cleaned up; exit 1' INT; echo begun; i=0; while [ $i -lt 9000000 ]; do i=$((i+1)); done`,
+    );
+    const child = spawn(process.execPath, host.argv([]), { ...host.options, ...unprivileged });
+    let output = '';
+    child.stdout.on('data', (data) => {
+      output += String(data);
+      if (output === 'begun\n') child.kill('SIGINT');
+    });
+    const status = await new Promise((resolve) => child.on('close', resolve));
+    expect({ status, output }).toEqual({ status: 130, output: 'begun\ncleaned up\n' });
+  });
+});
+
+describe.runIf(isRoot)('installing as root', () => {
+  it('needs no sudo', () => {
+    const host = machine(['flex'], { sudo: SUDO }, 'ID=alpine\n');
+    host.add('apk', `[ "$1" = add ] && { ${host.brings('flex')}; }; exit 0`);
+    const result = host.run([], {});
+    expect(result).toMatchObject({ status: 0, stdout: 'Installed: flex.\n' });
+    expect(result.stderr).toMatch(/^NodeOS needs to install: flex .*\nrunning: apk update\nrunning: apk add flex\n$/);
+    expect(host.calls()).toEqual(['apk update', 'apk add flex']);
+    expect(existsSync(join(host.options.env.PATH, 'flex'))).toBe(true);
+  });
+});

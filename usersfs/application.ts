@@ -1,0 +1,97 @@
+/**
+ * An application: a folder with a `package.json`. What of it goes into the image, and what runs.
+ * package.json: https://docs.npmjs.com/cli/configuring-npm/package-json
+ */
+/// <reference path="./npm-packlist.d.ts" />
+import { readFile, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import packlist from 'npm-packlist';
+import { codeOf, UsageError } from '@nodeos/build';
+import { startOf, type StartCommand } from './start-script.js';
+
+export interface PackageJson {
+  readonly name?: string;
+  readonly version?: string;
+  readonly main?: string;
+  readonly scripts?: Readonly<Record<string, string>>;
+  readonly dependencies?: Readonly<Record<string, string>>;
+  readonly devDependencies?: Readonly<Record<string, string>>;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
+  readonly peerDependencies?: Readonly<Record<string, string>>;
+  readonly overrides?: object;
+  readonly engines?: object;
+  /** Settings of this system; see docs/usersfs.md. */
+  readonly nodeos?: {
+    readonly user?: 'app' | 'root';
+    readonly restart?: 'never' | 'on-failure' | 'always';
+    readonly onexit?: 'reboot' | 'poweroff' | 'halt' | 'shell';
+    readonly env?: Readonly<Record<string, string>>;
+  };
+}
+
+export interface Application {
+  /** Absolute path of the folder. */
+  readonly dir: string;
+  readonly name: string;
+  readonly manifest: PackageJson;
+  readonly start: StartCommand;
+  /** Files that go into the image, relative to the folder, sorted. */
+  readonly files: readonly string[];
+  readonly hasLock: boolean;
+}
+
+const SETTINGS = {
+  user: ['app', 'root'],
+  restart: ['never', 'on-failure', 'always'],
+  onexit: ['reboot', 'poweroff', 'halt', 'shell'],
+} as const;
+
+/** @throws UsageError if it is not an application, or says nothing about what to run. */
+export async function readApplication(folder: string): Promise<Application> {
+  const dir = resolve(folder);
+  const manifest = await readManifest(dir);
+  const name = manifest.name ?? basename(dir);
+  checkSettings(dir, manifest);
+  const hasLock = await exists(join(dir, 'package-lock.json'));
+  if (!hasLock && Object.keys(manifest.dependencies ?? {}).length > 0) {
+    throw new UsageError(`${dir} has dependencies but no package-lock.json, so what they are is left open`, {
+      hint: `run \`npm install\` in ${dir} to make one`,
+    });
+  }
+  const listed = await packlist({ path: dir, package: manifest, isProjectRoot: true, edgesOut: new Map() });
+  const files = listed.filter((path) => path !== '.npmrc').sort();
+  const start = startOf(manifest, (path) => files.includes(path));
+  if (start.kind === 'module' && !files.includes(start.main)) {
+    throw new UsageError(`${dir}: ${start.from} names ${start.main}, which is not among the files that npm would pack`, {
+      hint: 'check the path, and `files`, .npmignore and .gitignore',
+    });
+  }
+  return { dir, name, manifest, start, files, hasLock };
+}
+
+async function readManifest(dir: string): Promise<PackageJson> {
+  const path = join(dir, 'package.json');
+  try {
+    const manifest: unknown = JSON.parse(await readFile(path, 'utf8'));
+    if (manifest === null || typeof manifest !== 'object' || Array.isArray(manifest)) throw new SyntaxError('not an object');
+    return manifest;
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new UsageError(`${path} is not valid JSON: ${error.message}`);
+    if (codeOf(error) !== 'ENOENT' && codeOf(error) !== 'ENOTDIR') throw error;
+    throw new UsageError(`${dir} is not an application: it has no package.json`, {
+      hint: 'name a folder with a package.json, or none for a REPL',
+    });
+  }
+}
+
+function checkSettings(dir: string, manifest: PackageJson): void {
+  for (const [name, allowed] of Object.entries(SETTINGS)) {
+    const value = manifest.nodeos?.[name as keyof typeof SETTINGS];
+    if (value === undefined || (allowed as readonly string[]).includes(value)) continue;
+    throw new UsageError(`${dir}/package.json: nodeos.${name} is "${value}"; it can be ${allowed.join(', ')}`);
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
+}

@@ -1,0 +1,4 @@
+/** The users' layer. */
+export * from './application.js';
+export * from './build.js';
+export * from './start-script.js';
