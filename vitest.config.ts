@@ -1,0 +1,25 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['packages/*/test/**/*.test.ts', '{kernel,initramfs,usersfs}/test/**/*.test.ts', 'test/bin/**/*.test.ts'],
+          testTimeout: 60_000,
+        },
+      },
+      {
+        // Each boots machines: one file at a time, so that two cores are enough.
+        test: {
+          name: 'system',
+          include: ['test/{cli,boot,reproducible}/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 1_800_000,
+        },
+      },
+    ],
+  },
+});
