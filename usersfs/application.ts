@@ -2,7 +2,6 @@
  * An application: a folder with a `package.json`. What of it goes into the image, and what runs.
  * package.json: https://docs.npmjs.com/cli/configuring-npm/package-json
  */
-/// <reference path="./npm-packlist.d.ts" />
 import { readFile, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import packlist from 'npm-packlist';
@@ -51,6 +50,7 @@ export async function readApplication(folder: string): Promise<Application> {
   const dir = resolve(folder);
   const manifest = await readManifest(dir);
   const name = manifest.name ?? basename(dir);
+  checkTypes(dir, manifest);
   checkSettings(dir, manifest);
   const hasLock = await exists(join(dir, 'package-lock.json'));
   if (!hasLock && Object.keys(manifest.dependencies ?? {}).length > 0) {
@@ -82,6 +82,25 @@ async function readManifest(dir: string): Promise<PackageJson> {
       hint: 'name a folder with a package.json, or none for a REPL',
     });
   }
+}
+
+/** What is read here, and by npm's own tools, which would fail without a word about package.json. */
+function checkTypes(dir: string, manifest: PackageJson & { readonly files?: unknown }): void {
+  const { scripts, nodeos } = manifest;
+  const check = (name: string, value: unknown, what: string, right: boolean): void => {
+    if (value !== undefined && !right) throw new UsageError(`${dir}/package.json: ${name} must be ${what}`);
+  };
+  const text = (name: string, value: unknown): void => check(name, value, 'a string', typeof value === 'string');
+  const object = (name: string, value: unknown): void => check(name, value, 'an object', value?.constructor === Object);
+  text('name', manifest.name);
+  text('main', manifest.main);
+  object('scripts', scripts);
+  text('scripts.start', scripts?.['start']);
+  object('dependencies', manifest.dependencies);
+  check('files', manifest.files, 'an array', Array.isArray(manifest.files));
+  object('nodeos', nodeos);
+  object('nodeos.env', nodeos?.env);
+  for (const [name, value] of Object.entries(nodeos?.env ?? {})) text(`nodeos.env.${name}`, value);
 }
 
 function checkSettings(dir: string, manifest: PackageJson): void {

@@ -57,6 +57,8 @@ export const NEEDS = [
   { need: 'bison', why: 'kernel configuration', ...run('bison'), ...linux('bison'), ...noKernel },
   { need: 'bc', why: 'kernel time constants', ...run('bc'), ...linux('bc'), ...noKernel },
   { need: 'perl', why: 'scripts of the kernel build', ...run('perl'), ...linux('perl'), ...ownTools },
+  { need: 'patch', why: 'patches of the kernel', ...run('patch'), ...linux('patch'), ...ownTools },
+  { need: 'LZ4', why: 'compresses the initramfs', ...run('lz4'), ...linux('lz4'), brew: ['lz4'] },
   {
     need: 'libelf headers',
     why: "for objtool, which checks the kernel's object files",
@@ -65,10 +67,8 @@ export const NEEDS = [
     ...noKernel,
   },
   { need: 'xz', why: 'unpacks sources', ...run('xz'), ...linux('xz-utils', 'xz', 'xz', 'xz'), brew: ['xz'] },
-  { need: 'zstd', why: 'compresses images', ...run('zstd'), ...linux('zstd'), brew: ['zstd'] },
   { need: 'tar', why: 'unpacks sources', ...run('tar'), ...linux('tar'), ...ownTools },
   { need: 'cpio', why: 'judges archives in the tests', ...run('cpio'), ...linux('cpio'), ...ownTools },
-  { need: 'rsync', why: 'installs kernel headers', ...run('rsync'), ...linux('rsync'), ...ownTools },
   { need: 'file', why: 'judges binaries in the tests', ...run('file'), ...linux('file'), ...ownTools },
   {
     need: 'QEMU',

@@ -2,18 +2,19 @@
  * The cache of outputs, on disk:
  *
  *     steps/NAME/TARGET/KEY/{manifest.json,output/}   finished outputs; a folder appears here by one rename
- *     tmp/NAME-KEY-XXXXXX/                            outputs in the making
+ *     tmp/LOCK-XXXXXX/                                outputs in the making, named after the lock that guards each
  *     sources/ALGORITHM-DIGEST                        fetched files
  *     locks/ logs/ apt/
  *
  * An output is used only if its files still have the sizes, modes and times that the manifest recorded; a file whose
  * time differs is hashed again. `verify` hashes everything.
  */
-import { lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
-import { codeOf, NodeosError, storageAdvice } from './errors.js';
-import { hashFile, listTree, type FileRecord } from './hash.js';
+import { join, resolve } from 'node:path';
+import { firstDamage } from './damage.js';
+import { codeOf, messageOf, NodeosError, storageAdvice } from './errors.js';
+import { listTree, type FileRecord } from './hash.js';
 import type { Ingredients } from './key.js';
 import type { Step } from './step.js';
 
@@ -46,7 +47,12 @@ export type Lookup =
   | { readonly state: 'corrupt'; readonly entry: Entry; readonly reason: string };
 
 export class Cache {
-  constructor(readonly root: string = defaultRoot()) {}
+  /** An absolute path. */
+  readonly root: string;
+
+  constructor(root: string = defaultRoot()) {
+    this.root = resolve(root); // tools run in other folders than this process
+  }
 
   entry(step: Pick<Step, 'name' | 'target'>, key: string): Entry {
     return this.#entry(step.name, step.target.name, key);
@@ -74,7 +80,7 @@ export class Cache {
     const manifest = await readManifest(entry);
     if (manifest === undefined) return { state: 'absent' };
     if (typeof manifest === 'string') return { state: 'corrupt', entry, reason: manifest };
-    const reason = await firstDamage(entry, manifest, 'changed');
+    const reason = await firstDamage(entry.output, manifest.files, 'changed');
     return reason === undefined ? { state: 'present', entry, manifest } : { state: 'corrupt', entry, reason };
   }
 
@@ -87,7 +93,7 @@ export class Cache {
   /** A temporary folder for a step. The caller holds the step's lock, so whatever an earlier attempt left goes. */
   async begin(entry: Entry): Promise<string> {
     const tmp = await this.ensure('tmp');
-    const prefix = `${entry.name}-${entry.key.slice(0, 16)}-`;
+    const prefix = `${lockName(entry)}-`;
     for (const name of await readdir(tmp)) {
       if (name.startsWith(prefix)) await remove(join(tmp, name));
     }
@@ -133,22 +139,24 @@ export class Cache {
 
   /** The output of this step that was used last: what `--explain` compares with. */
   async latest(step: Pick<Step, 'name' | 'target'>): Promise<Manifest | undefined> {
-    let best: { manifest: Manifest; time: number } | undefined;
+    const used: { entry: Entry; time: number }[] = [];
     for (const key of await names(join(this.root, 'steps', step.name, step.target.name))) {
       const entry = this.entry(step, key);
-      const manifest = await readManifest(entry);
-      if (manifest === undefined || typeof manifest === 'string') continue;
-      const { mtimeMs: time } = await stat(join(entry.path, 'manifest.json'));
-      if (!best || time > best.time) best = { manifest, time };
+      const info = await stat(join(entry.path, 'manifest.json')).catch(() => undefined);
+      if (info) used.push({ entry, time: info.mtimeMs });
     }
-    return best?.manifest;
+    for (const { entry } of used.sort((a, b) => b.time - a.time)) {
+      const manifest = await readManifest(entry);
+      if (typeof manifest === 'object') return manifest;
+    }
+    return undefined;
   }
 
   /** Hashes every file of an output. @returns what is wrong, or undefined. */
   async verify(entry: Entry): Promise<string | undefined> {
     const manifest = await readManifest(entry);
     if (manifest === undefined) return 'it has no manifest';
-    return typeof manifest === 'string' ? manifest : firstDamage(entry, manifest, 'all');
+    return typeof manifest === 'string' ? manifest : firstDamage(entry.output, manifest.files, 'all');
   }
 
   #entry(name: string, target: string, key: string): Entry {
@@ -170,45 +178,69 @@ export class Cache {
 /** `$NODEOS_CACHE`, else `$XDG_CACHE_HOME/nodeos`, else `~/.cache/nodeos`. */
 export function defaultRoot(): string {
   const { NODEOS_CACHE, XDG_CACHE_HOME } = process.env;
-  return NODEOS_CACHE ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'nodeos');
+  // Empty is unset (XDG Base Directory Specification): the cache must not land in the current folder.
+  return NODEOS_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'nodeos');
+}
+
+/** The lock of whoever makes an output. Its temporary folders have this name too, so that only its holder removes them. */
+export function lockName({ name, key }: Pick<Entry, 'name' | 'key'>): string {
+  return `${name}-${key.slice(0, 32)}`;
+}
+
+/** The lock of whoever fetches the file with this checksum. */
+export function sourceLockName(digest: string): string {
+  return `source-${digest.slice(0, 32)}`;
 }
 
 /** Removes a path and what is below it, read-only folders included. */
 export async function remove(path: string): Promise<void> {
-  await rm(path, { recursive: true, force: true, maxRetries: 3 });
+  const attempt = (): Promise<void> => rm(path, { recursive: true, force: true, maxRetries: 3 });
+  try {
+    await attempt();
+  } catch (error) {
+    if (codeOf(error) !== 'EACCES' && codeOf(error) !== 'EPERM') throw error;
+    await makeWritable(path);
+    await attempt();
+  }
+}
+
+/** What is in a folder can only be removed by who may write to it; root always may. */
+async function makeWritable(path: string): Promise<void> {
+  if (!(await lstat(path)).isDirectory()) return;
+  await chmod(path, 0o700);
+  for (const name of await readdir(path)) await makeWritable(join(path, name));
 }
 
 /** @returns the manifest; why it cannot be used; or undefined if there is no such entry. */
 async function readManifest(entry: Entry): Promise<Manifest | string | undefined> {
+  let text: string;
   try {
-    const manifest = JSON.parse(await readFile(join(entry.path, 'manifest.json'), 'utf8')) as Manifest;
-    if (manifest.manifest !== MANIFEST_VERSION || !Array.isArray(manifest.files)) return 'its manifest is of another kind';
+    text = await readFile(join(entry.path, 'manifest.json'), 'utf8');
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') return `its manifest cannot be read: ${messageOf(error)}`;
+    return (await stat(entry.path).catch(() => undefined)) ? 'its manifest is missing' : undefined;
+  }
+  try {
+    const manifest: unknown = JSON.parse(text);
+    if (!isManifest(manifest)) return 'its manifest is of another kind';
     return manifest.key === entry.key ? manifest : 'its manifest is of another key';
   } catch (error) {
-    if (error instanceof SyntaxError) return `its manifest is damaged: ${error.message}`;
-    if (codeOf(error) !== 'ENOENT') throw error;
-    return (await stat(entry.path).catch(() => undefined)) ? 'its manifest is missing' : undefined;
+    return `its manifest is damaged: ${messageOf(error)}`;
   }
 }
 
-async function firstDamage(entry: Entry, manifest: Manifest, hash: 'changed' | 'all'): Promise<string | undefined> {
-  for (const record of manifest.files) {
-    const path = join(entry.output, record.path);
-    const now = await lstat(path).catch(() => undefined);
-    if (now === undefined) return `${record.path} is missing`;
-    if (record.type !== 'file') continue;
-    if (now.size !== record.size) return `${record.path} has ${now.size} bytes instead of ${record.size}`;
-    if (hash === 'changed' && Math.floor(now.mtimeMs) === record.mtime) continue;
-    if ((await hashFile(path)) !== record.sha256) return `the content of ${record.path} has changed`;
-  }
-  return undefined;
+function isManifest(value: unknown): value is Manifest {
+  const { manifest, ingredients, files } = (value ?? {}) as Partial<Record<keyof Manifest, unknown>>;
+  const isRecord = (item: unknown): boolean => typeof (item as Partial<FileRecord> | null)?.path === 'string';
+  const isTable = typeof ingredients === 'object' && ingredients !== null;
+  return manifest === MANIFEST_VERSION && isTable && Array.isArray(files) && files.every(isRecord);
 }
 
 async function names(path: string): Promise<string[]> {
   try {
     return (await readdir(path)).sort();
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return [];
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return [];
     throw error;
   }
 }

@@ -2,13 +2,14 @@
  * The engine: runs the steps of a plan, several at once where they do not depend on each other, each in a temporary
  * folder that becomes its cache entry by one rename. A step that another process is building is waited for.
  */
-import { copyFile, mkdir, rm } from 'node:fs/promises';
+import { setMaxListeners } from 'node:events';
+import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { Cache, remove } from './cache.js';
+import { Cache, lockName, remove } from './cache.js';
 import { codeOf, InterruptedError, messageOf, NodeosError, storageAdvice } from './errors.js';
 import { fetchSource } from './fetch.js';
 import { withLock } from './lock.js';
-import { planOf, type PlannedStep } from './plan.js';
+import { resolvePlan, type PlannedStep } from './plan.js';
 import type { Progress } from './progress.js';
 import { run } from './run.js';
 import type { Step, StepContext } from './step.js';
@@ -36,10 +37,11 @@ export interface Built {
  */
 export async function build(wanted: readonly Step[], options: BuildOptions): Promise<Built[]> {
   const cache = options.cache ?? new Cache();
-  const plan = await planOf(cache, wanted);
+  const { steps: plan, wanted: chosen } = await resolvePlan(cache, wanted);
   options.progress.event({ type: 'plan', steps: plan });
   const failed = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, failed.signal]) : failed.signal;
+  setMaxListeners(0, signal); // each running tool listens
   const slots = new Slots(Math.max(1, options.jobs));
 
   const running = new Map<PlannedStep, Promise<void>>();
@@ -48,7 +50,8 @@ export async function build(wanted: readonly Step[], options: BuildOptions): Pro
       running.set(item, cache.touch(item.entry));
       continue;
     }
-    const inputs = Object.values(item.inputs).map((input) => running.get(input));
+    // The plan has inputs first: they are running.
+    const inputs = Object.values(item.inputs).map((input) => running.get(input) ?? Promise.resolve());
     const work = Promise.all(inputs).then(() => slots.use(() => new StepRun(cache, item, options, signal).make()));
     running.set(
       item,
@@ -63,15 +66,9 @@ export async function build(wanted: readonly Step[], options: BuildOptions): Pro
   // The first failure aborted the others: its reason is the one to show.
   if (results.some((result) => result.status === 'rejected')) throw failed.signal.reason;
 
-  const byStep = new Map(plan.map((item) => [item.step, item]));
-  const byKey = new Map(plan.map((item) => [item.key, item]));
-  return Promise.all(
-    wanted.map(async (step) => {
-      const item = byStep.get(step) ?? byKey.get((await planOf(cache, [step])).at(-1)?.key ?? '');
-      if (!item) throw new Error(`${step.name} was not planned`);
-      return { step, key: item.key, output: item.entry.output, cached: item.state === 'cached' };
-    }),
-  );
+  return chosen.map(({ step, planned: { key, entry, state } }) => {
+    return { step, key, output: entry.output, cached: state === 'cached' };
+  });
 }
 
 /** One step being made. */
@@ -88,19 +85,22 @@ class StepRun {
   }
 
   async make(): Promise<void> {
-    const { step, key, entry } = this.item;
+    const { step, entry } = this.item;
     this.signal.throwIfAborted();
     this.options.progress.event({ type: 'start', step, reasons: this.item.reasons });
     const onWait = (): void => this.#say('waiting for another process that is building it');
-    const lock = this.cache.lockPath(`${step.name}-${key.slice(0, 32)}`);
     const started = performance.now();
     try {
-      await withLock(lock, { signal: this.signal, onWait }, async () => {
+      await withLock(this.cache.lockPath(lockName(entry)), { signal: this.signal, onWait }, async () => {
         const found = await this.cache.lookup(entry);
         if (found.state !== 'present') await this.#makeLocked();
       });
     } catch (error) {
-      this.options.progress.event({ type: 'failed', step, message: messageOf(error) });
+      // Once the signal is aborted, what fails is a consequence: the reason is told where it happened.
+      const event = this.signal.aborted
+        ? { type: 'stopped' as const }
+        : { type: 'failed' as const, message: messageOf(error) };
+      this.options.progress.event({ ...event, step });
       throw this.#explained(error);
     }
     this.options.progress.event({ type: 'done', step, seconds: (performance.now() - started) / 1000 });
@@ -158,7 +158,8 @@ class StepRun {
     const known = error instanceof NodeosError ? error : undefined;
     const hint = known?.hint ?? storageAdvice(error);
     // A bug in a recipe needs its stack; a storage error needs advice.
-    const text = known || codeOf(error) !== undefined ? messageOf(error) : String((error as Error)?.stack ?? error);
+    const bug = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    const text = known || codeOf(error) !== undefined ? messageOf(error) : bug;
     return new NodeosError(`${this.item.step.name}: ${text}`, {
       lines: known?.lines ?? [],
       cause: error,
@@ -187,15 +188,27 @@ class Slots {
   }
 }
 
-/** Copies an output's files to a folder that a user named, each by a rename. @returns the paths. */
+/**
+ * Copies an output's files to a folder that a user named, each by a rename.
+ * @returns the paths.
+ * @throws NodeosError if the folder cannot be written; no half-written file stays.
+ */
 export async function exportOutput(built: Built, files: readonly string[], dir: string): Promise<string[]> {
-  await mkdir(dir, { recursive: true });
   const paths: string[] = [];
   for (const file of files) {
     const path = join(dir, basename(file));
-    const { rename } = await import('node:fs/promises');
-    await copyFile(join(built.output, file), `${path}.part`);
-    await rename(`${path}.part`, path);
+    const part = `${path}.part`;
+    try {
+      await mkdir(dir, { recursive: true });
+      await rm(part, { force: true }); // an earlier one may be read-only
+      await copyFile(join(built.output, file), part);
+      await rename(part, path);
+    } catch (error) {
+      await rm(part, { force: true }).catch(() => undefined);
+      throw new NodeosError(`cannot copy ${file} of ${built.step.name} to ${path}: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
     paths.push(path);
   }
   return paths;

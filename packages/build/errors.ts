@@ -53,8 +53,12 @@ const STORAGE_ADVICE: Readonly<Record<string, string>> = {
   EACCES: 'no permission to write there; set NODEOS_CACHE to a folder that can be written',
 };
 
-/** What to do about a storage error, by the error's code or by the words that tools print for it. */
+/** What to do about a storage error, by the error's code (or its cause's), or by the words that tools print for it. */
 export function storageAdvice(error: unknown, output: readonly string[] = []): string | undefined {
-  const code = codeOf(error) ?? (output.some((line) => /no space left on device/i.test(line)) ? 'ENOSPC' : undefined);
+  const cause = error instanceof NodeosError ? error.cause : undefined;
+  const code =
+    codeOf(error) ??
+    codeOf(cause) ??
+    (output.some((line) => /no space left on device/i.test(line)) ? 'ENOSPC' : undefined);
   return code === undefined ? undefined : STORAGE_ADVICE[code];
 }

@@ -7,7 +7,7 @@ import { chmod, open, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, NodeosError, storageAdvice } from './errors.js';
 import { hashInto } from './hash.js';
-import type { Cache } from './cache.js';
+import { sourceLockName, type Cache } from './cache.js';
 import { withLock } from './lock.js';
 import { kindOf } from './places/index.js';
 import { checksumOf, type Place, type Source } from './source.js';
@@ -24,19 +24,22 @@ export async function fetchSource(cache: Cache, source: Source, options: FetchOp
   const label = `${source.name} ${source.version}`;
   const failures: string[] = [];
   for (const place of source.places) {
-    const present = await verified(pathOf(cache, place), place);
-    if (present) return pathOf(cache, place);
+    if (await verified(pathOf(cache, place), place)) return pathOf(cache, place);
   }
   const home = await cache.ensure('sources');
   for (const place of source.places) {
     const what = kindOf(place).describe(place);
     options.progress(`fetching ${label} from ${what}`);
     try {
-      return await withLock(cache.lockPath(`source-${checksumOf(place).digest.slice(0, 32)}`), options, () =>
+      return await withLock(cache.lockPath(sourceLockName(checksumOf(place).digest)), options, () =>
         fetchFrom(cache, place, source.maxBytes ?? DEFAULT_MAX_BYTES, { ...options, home: cache.root }),
       );
     } catch (error) {
       options.signal.throwIfAborted();
+      const hint = storageAdvice(error, error instanceof NodeosError ? error.lines : []);
+      // Another place would not help.
+      if (hint !== undefined)
+        throw new NodeosError(`cannot fetch ${label}: ${messageOf(error)}`, { hint, cause: error });
       failures.push(`${what}: ${reasonOf(error)}`);
     }
   }
@@ -78,9 +81,7 @@ async function settle(path: string): Promise<void> {
 
 async function verified(path: string, place: Place): Promise<boolean> {
   if (!(await stat(path).catch(() => undefined))) return false;
-  if ((await mismatch(path, place)) === undefined) return true;
-  await rm(path, { force: true });
-  return false;
+  return (await mismatch(path, place)) === undefined; // a damaged one is replaced by the next rename
 }
 
 async function mismatch(path: string, place: Place): Promise<string | undefined> {
@@ -100,9 +101,9 @@ function fileName(place: Place | undefined): string {
 const pathOf = (cache: Cache, place: Place): string => join(cache.root, 'sources', fileName(place));
 
 function reasonOf(error: unknown): string {
-  const advice = storageAdvice(error);
-  if (advice !== undefined) return advice;
   const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
   const last = error instanceof NodeosError ? error.lines.filter((line) => /^(E:|Err|npm error)/.test(line)) : [];
-  return [messageOf(error) + cause, ...last].join('; ');
+  // Node.js gives no message of its own when each address of a host refused.
+  const each = error instanceof AggregateError ? error.errors.map(messageOf).join(', ') : '';
+  return [(messageOf(error) || each) + cause, ...last].join('; ');
 }

@@ -1,7 +1,7 @@
 /** SHA-256 of values, files and folders, the same on every machine. */
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { lstat, readdir, readlink } from 'node:fs/promises';
+import { lstat, readdir, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 
@@ -33,7 +33,7 @@ export interface FileRecord {
   readonly mtime: number;
 }
 
-/** Lists a folder, sorted by path (byte order), with a hash of each file. Special files are refused. */
+/** Lists a folder, each folder before what is in it, names in order, with a hash of each file. Special files are refused. */
 export async function listTree(root: string, hashed = true): Promise<FileRecord[]> {
   const records: FileRecord[] = [];
   async function visit(relative: string): Promise<void> {
@@ -41,17 +41,17 @@ export async function listTree(root: string, hashed = true): Promise<FileRecord[
     for (const name of names.sort()) {
       const path = relative === '' ? name : `${relative}/${name}`;
       const full = join(root, path);
-      const stat = await lstat(full);
-      const common = { path, mode: stat.mode & 0o7777, mtime: Math.floor(stat.mtimeMs) };
-      if (stat.isDirectory()) {
+      const info = await lstat(full);
+      const common = { path, mode: info.mode & 0o7777, mtime: Math.floor(info.mtimeMs) };
+      if (info.isDirectory()) {
         records.push({ ...common, type: 'directory', size: 0 });
         await visit(path);
-      } else if (stat.isSymbolicLink()) {
+      } else if (info.isSymbolicLink()) {
         const link = await readlink(full);
         records.push({ ...common, mode: 0o777, type: 'symlink', size: 0, sha256: sha256(link) });
-      } else if (stat.isFile()) {
+      } else if (info.isFile()) {
         const content = hashed ? { sha256: await hashFile(full) } : {};
-        records.push({ ...common, type: 'file', size: stat.size, ...content });
+        records.push({ ...common, type: 'file', size: info.size, ...content });
       } else {
         throw new Error(`${full}: neither a file, a folder nor a symbolic link`);
       }
@@ -61,10 +61,16 @@ export async function listTree(root: string, hashed = true): Promise<FileRecord[
   return records;
 }
 
-/** One hash for a file, or for everything in a folder (names, modes, contents; not times or owners). */
+/**
+ * One hash for a file, or for everything in a folder: names, contents, whether files can be executed; not times or
+ * owners. A symbolic link at `path` itself is followed, one below it is not.
+ */
 export async function hashPath(path: string): Promise<string> {
-  const stat = await lstat(path);
-  if (!stat.isDirectory()) return hashFile(path);
+  const info = await stat(path);
+  if (!info.isDirectory()) {
+    const content = await hashFile(path);
+    return info.mode & 0o111 ? sha256(`executable ${content}`) : content;
+  }
   const hash = createHash('sha256');
   for (const record of await listTree(path)) {
     hash.update(JSON.stringify([record.path, record.type, record.mode & 0o111 ? 'x' : '-', record.sha256 ?? '']));
@@ -72,11 +78,16 @@ export async function hashPath(path: string): Promise<string> {
   return hash.digest('hex');
 }
 
-/** JSON with sorted keys, so that equal values are equal strings. */
+/**
+ * JSON with sorted keys, so that equal values are equal strings; undefined is null.
+ * @throws TypeError for what JSON would leave out (a function, a Map, a Set): a key must not miss a difference.
+ */
 export function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (_key, item: unknown) =>
-    item !== null && typeof item === 'object' && !Array.isArray(item)
-      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : item,
-  );
+  return JSON.stringify(value ?? null, (_key, item: unknown) => {
+    if (typeof item === 'function' || typeof item === 'symbol' || item instanceof Map || item instanceof Set) {
+      throw new TypeError(`a ${typeof item === 'object' ? item.constructor.name : typeof item} has no JSON form`);
+    }
+    if (item === null || typeof item !== 'object' || Array.isArray(item)) return item;
+    return Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)));
+  });
 }

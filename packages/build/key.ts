@@ -13,6 +13,7 @@ import { codeOf, NodeosError } from './errors.js';
 import { canonicalJson, hashPath, sha256 } from './hash.js';
 import { checksumOf, type Source } from './source.js';
 import type { Step } from './step.js';
+import type { Target } from './target.js';
 
 export type Ingredients = Readonly<Record<string, string>>;
 
@@ -24,7 +25,7 @@ export async function ingredientsOf(step: Step, inputKeys: Readonly<Record<strin
   const list: [string, string][] = [
     ['engine', ENGINE_VERSION],
     ['name', step.name],
-    ['target', canonicalJson(step.target)],
+    ['target', canonicalJson(builtFor(step.target))],
     ...Object.entries(await recipeOf(step.recipe)),
     ...Object.entries(step.parameters ?? {}).map(([k, v]): [string, string] => [`parameter ${k}`, canonicalJson(v)]),
     ...Object.entries(step.sources ?? {}).map(([k, v]): [string, string] => [`source ${k}`, sourceId(v)]),
@@ -33,6 +34,14 @@ export async function ingredientsOf(step: Step, inputKeys: Readonly<Record<strin
   for (const [name, path] of Object.entries(step.files ?? {})) list.push([`file ${name}`, await fileId(step, path)]);
   for (const tool of step.tools ?? []) list.push([`tool ${tool}`, await toolVersion(tool)]);
   return Object.fromEntries(list.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** How a machine is run later must not build its kernel again. */
+const RUN_ONLY: ReadonlySet<string> = new Set<keyof Target>(['machines', 'qemu', 'console']);
+
+/** The columns of a target that decide what is built. */
+function builtFor(target: Target): object {
+  return Object.fromEntries(Object.entries(target).filter(([column]) => !RUN_ONLY.has(column)));
 }
 
 export function keyOf(ingredients: Ingredients): string {

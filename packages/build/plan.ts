@@ -14,11 +14,23 @@ export interface PlannedStep {
   readonly reasons: readonly string[];
 }
 
+export interface Plan {
+  /** The steps that are needed, inputs first. */
+  readonly steps: readonly PlannedStep[];
+  /** The wanted steps, in their order. Two that have the same key have the same `planned`. */
+  readonly wanted: readonly { readonly step: Step; readonly planned: PlannedStep }[];
+}
+
 /**
  * @returns the steps that are needed, inputs first: the wanted ones, and the inputs of those that must be built. The
  * inputs of a cached step are not needed, and need not be in the cache.
  */
-export async function planOf(cache: Cache, wanted: readonly Step[]): Promise<PlannedStep[]> {
+export async function planOf(cache: Cache, wanted: readonly Step[]): Promise<readonly PlannedStep[]> {
+  return (await resolvePlan(cache, wanted)).steps;
+}
+
+/** As `planOf`, and says which planned step stands for each wanted one. */
+export async function resolvePlan(cache: Cache, wanted: readonly Step[]): Promise<Plan> {
   const planned = new Map<Step, PlannedStep>();
   const byKey = new Map<string, PlannedStep>();
   const needed = new Set<PlannedStep>();
@@ -26,7 +38,11 @@ export async function planOf(cache: Cache, wanted: readonly Step[]): Promise<Pla
   const planStep = async (step: Step, path: readonly Step[]): Promise<PlannedStep> => {
     const known = planned.get(step);
     if (known) return known;
-    if (path.includes(step)) throw new Error(`steps depend on themselves: ${path.map((s) => s.name).join(' → ')}`);
+    if (path.includes(step)) {
+      throw new Error(`steps depend on themselves: ${[...path, step].map((s) => s.name).join(' → ')}`);
+    }
+    // The name is part of paths, and of the names of locks and temporary folders.
+    if (!/^[A-Za-z0-9-]+$/.test(step.name)) throw new Error(`step name "${step.name}": expected letters, digits, "-"`);
     const inputs: Record<string, PlannedStep> = {};
     for (const [name, input] of Object.entries(step.inputs ?? {})) {
       inputs[name] = await planStep(input, [...path, step]);
@@ -46,8 +62,13 @@ export async function planOf(cache: Cache, wanted: readonly Step[]): Promise<Pla
     if (item.state === 'build') Object.values(item.inputs).forEach(need);
     needed.add(item);
   };
-  for (const step of wanted) need(await planStep(step, []));
-  return [...needed];
+  const chosen: { step: Step; planned: PlannedStep }[] = [];
+  for (const step of wanted) {
+    const item = await planStep(step, []);
+    need(item);
+    chosen.push({ step, planned: item });
+  }
+  return { steps: [...needed], wanted: chosen };
 }
 
 async function stateOf(
@@ -59,7 +80,8 @@ async function stateOf(
   const entry = cache.entry(step, key);
   const found = await cache.lookup(entry);
   if (found.state === 'present') return { entry, state: 'cached', reasons: [] };
-  if (found.state === 'corrupt') return { entry, state: 'build', reasons: [`its cache entry is damaged: ${found.reason}`] };
+  if (found.state === 'corrupt')
+    return { entry, state: 'build', reasons: [`its cache entry is damaged: ${found.reason}`] };
   const latest = await cache.latest(step);
   const reasons = latest ? difference(latest.ingredients, ingredients) : ['it is not in the cache'];
   return { entry, state: 'build', reasons: reasons.length > 0 ? reasons : ['it is no longer in the cache'] };

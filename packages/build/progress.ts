@@ -1,5 +1,6 @@
 /** How a build tells what it is doing: listr2 on a terminal, plain lines elsewhere, JSON lines for scripts. */
-import { Listr, PRESET_TIMER, type ListrTaskWrapper, type DefaultRenderer, type SimpleRenderer } from 'listr2';
+import { DefaultRenderer, Listr, ListrLogger, PRESET_TIMER, ProcessOutput } from 'listr2';
+import type { ListrTaskWrapper, SimpleRenderer } from 'listr2';
 import { canonicalJson } from './hash.js';
 import type { PlannedStep } from './plan.js';
 import type { Step } from './step.js';
@@ -9,7 +10,9 @@ export type BuildEvent =
   | { readonly type: 'start'; readonly step: Step; readonly reasons: readonly string[] }
   | { readonly type: 'output'; readonly step: Step; readonly line: string }
   | { readonly type: 'done'; readonly step: Step; readonly seconds: number }
-  | { readonly type: 'failed'; readonly step: Step; readonly message: string };
+  | { readonly type: 'failed'; readonly step: Step; readonly message: string }
+  /** Ended before it was done, because another step failed or the build was interrupted. */
+  | { readonly type: 'stopped'; readonly step: Step };
 
 export interface Progress {
   event(event: BuildEvent): void;
@@ -40,6 +43,7 @@ export function plainProgress(write: Write): Progress {
     },
     done: ({ step, seconds }) => write(`${step.name}: done in ${seconds.toFixed(1)} s\n`),
     failed: ({ step }) => write(`${step.name}: failed\n`),
+    stopped: ({ step }) => write(`${step.name}: stopped\n`),
   };
   return { event: dispatcher(handlers), close: () => Promise.resolve() };
 }
@@ -56,12 +60,25 @@ export function jsonProgress(write: Write): Progress {
     output: ({ step, line }) => send('output', step, { line }),
     done: ({ step, seconds }) => send('done', step, { seconds }),
     failed: ({ step, message }) => send('failed', step, { message }),
+    stopped: ({ step }) => send('stopped', step),
   };
   return { event: dispatcher(handlers), close: () => Promise.resolve() };
 }
 
-/** A list of the steps with their elapsed times and the running tools' last lines. */
-export function terminalProgress(): Progress {
+/** listr2 asks whether standard output is a terminal, but progress is drawn on another stream. */
+class TerminalRenderer extends DefaultRenderer {
+  static override nonTTY = true;
+}
+
+/**
+ * A list of the steps with their elapsed times and the running tools' last lines, on standard error: standard output
+ * is for what a command prints.
+ */
+export function terminalProgress(output: NodeJS.WriteStream = process.stderr): Progress {
+  const rendererOptions = {
+    timer: PRESET_TIMER,
+    logger: new ListrLogger({ useIcons: true, processOutput: new ProcessOutput(output, output) }),
+  };
   const rows = new Map<Step, Row>();
   let shown: Promise<unknown> = Promise.resolve();
   const handlers: Handlers = {
@@ -71,7 +88,17 @@ export function terminalProgress(): Progress {
       if (missing.length === 0) return;
       const list = new Listr(
         missing.map(({ step }) => ({ title: step.name, task: (_context, task) => rows.get(step)?.show(task) })),
-        { concurrent: true, exitOnError: false, rendererOptions: { timer: PRESET_TIMER, collapseErrors: false } },
+        {
+          concurrent: true,
+          exitOnError: false,
+          renderer: TerminalRenderer,
+          rendererOptions: { ...rendererOptions, collapseErrors: false },
+          fallbackRenderer: 'simple',
+          fallbackRendererOptions: rendererOptions,
+          fallbackRendererCondition: !output.isTTY,
+          // listr2 would end the process on Ctrl-C, before the engine has ended its tools and cleaned up.
+          registerSignalListeners: false,
+        },
       );
       shown = list.run().catch(() => undefined); // the engine throws the error: here it is only drawn
     },
@@ -79,11 +106,13 @@ export function terminalProgress(): Progress {
     output: ({ step, line }) => rows.get(step)?.say(line),
     done: ({ step }) => rows.get(step)?.finish(),
     failed: ({ step }) => rows.get(step)?.finish(new Error(`${step.name} failed`)),
+    stopped: ({ step }) => rows.get(step)?.finish(new Error(`${step.name} was stopped`)),
   };
   return {
     event: dispatcher(handlers),
     async close() {
-      for (const row of rows.values()) row.finish();
+      // Rows of steps that were never started: they must not look done.
+      for (const [step, row] of rows) row.finish(new Error(`${step.name} was not built`));
       await shown;
     },
   };

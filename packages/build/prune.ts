@@ -1,8 +1,8 @@
 /** Frees space in the cache. */
-import { readdir, stat } from 'node:fs/promises';
+import { lstat, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { remove, type Cache, type Entry } from './cache.js';
-import { withLock } from './lock.js';
+import { lockName, remove, sourceLockName, type Cache, type Entry } from './cache.js';
+import { isLocked, withLock } from './lock.js';
 
 export interface PruneOptions {
   /** Outputs of each step and target to keep, the ones used last. */
@@ -39,8 +39,11 @@ export async function usageOf(cache: Cache): Promise<Usage[]> {
 /** Removes outputs that were not used lately, what interrupted builds left, and, if asked to, sources. */
 export async function prune(cache: Cache, { keep, sources, dryRun }: PruneOptions): Promise<Pruned[]> {
   const gone: Pruned[] = [];
-  const drop = async (path: string, bytes: number): Promise<void> => {
-    if (!dryRun) await remove(path);
+  const drop = async (path: string, bytes: number, lock?: string): Promise<void> => {
+    if (!dryRun) {
+      if (lock === undefined) await remove(path);
+      else await withLock(cache.lockPath(lock), {}, () => remove(path));
+    }
     gone.push({ path, bytes });
   };
   const kept = new Map<string, number>();
@@ -49,33 +52,36 @@ export async function prune(cache: Cache, { keep, sources, dryRun }: PruneOption
     const rank = kept.get(id) ?? 0;
     kept.set(id, rank + 1);
     if (rank < keep) continue;
-    const lock = cache.lockPath(`${entry.name}-${entry.key.slice(0, 32)}`);
-    await withLock(lock, {}, () => drop(entry.path, bytes));
+    await drop(entry.path, bytes, lockName(entry));
   }
   for (const path of await abandoned(cache)) await drop(path, await sizeOf(path));
   if (sources) {
     for (const name of await readdir(join(cache.root, 'sources')).catch(() => [] as string[])) {
       const path = join(cache.root, 'sources', name);
-      await drop(path, await sizeOf(path));
+      const digest = /^sha\d+-([0-9a-f]+)/.exec(name)?.[1];
+      await drop(path, await sizeOf(path), digest === undefined ? undefined : sourceLockName(digest));
     }
   }
   return gone;
 }
 
-/** A running build touches its folder all the time; one of a killed build stays as it was. */
-const ABANDONED_MS = 24 * 3600 * 1000;
-
+/** Temporary folders whose lock, which they are named after, no process holds. */
 async function abandoned(cache: Cache): Promise<string[]> {
   const tmp = join(cache.root, 'tmp');
-  const paths = (await readdir(tmp).catch(() => [] as string[])).map((name) => join(tmp, name));
-  const old = await Promise.all(paths.map(async (path) => Date.now() - (await stat(path)).mtimeMs > ABANDONED_MS));
-  return paths.filter((_, index) => old[index]);
+  const paths: string[] = [];
+  // Listed before the locks are asked: a folder that is in the list belongs to who held its lock then, or earlier.
+  for (const name of await readdir(tmp).catch(() => [] as string[])) {
+    const lock = cache.lockPath(name.replace(/-[^-]*$/, ''));
+    if (!(await isLocked(lock))) paths.push(join(tmp, name));
+  }
+  return paths;
 }
 
+/** The bytes of a file, or of the files in a folder; symbolic links are not followed. */
 async function sizeOf(path: string): Promise<number> {
-  const info = await stat(path).catch(() => undefined);
+  const info = await lstat(path).catch(() => undefined);
   if (!info?.isDirectory()) return info?.size ?? 0;
-  const names = await readdir(path);
+  const names = await readdir(path).catch(() => [] as string[]); // gone, if it is being removed
   const sizes = await Promise.all(names.map((name) => sizeOf(join(path, name))));
   return sizes.reduce((sum, size) => sum + size, 0);
 }

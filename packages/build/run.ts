@@ -4,6 +4,7 @@
  */
 import { createWriteStream, existsSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
+import { StringDecoder } from 'node:string_decoder';
 import { execa } from 'execa';
 import { NodeosError, storageAdvice } from './errors.js';
 
@@ -40,13 +41,15 @@ const REPRODUCIBLE = { LC_ALL: 'C', TZ: 'UTC', SOURCE_DATE_EPOCH: String(SOURCE_
 export async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const started = performance.now();
   options.signal?.throwIfAborted();
+  if (options.cwd !== undefined && !existsSync(options.cwd)) {
+    throw new NodeosError(`${printable(command, args)}: its working folder ${options.cwd} does not exist`);
+  }
   const [file, ...prefix] = withParentDeathSignal(command);
   const child = execa(file, [...prefix, ...args], {
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     env: environmentOf(options),
     extendEnv: false,
     detached: true,
-    all: true,
     buffer: false,
     reject: false,
     ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
@@ -63,13 +66,18 @@ export async function run(command: string, args: readonly string[], options: Run
     if (stdoutBytes < MAX_STDOUT) stdout.push(chunk);
     stdoutBytes += chunk.length;
   });
-  child.all.on('data', (chunk: Buffer) => {
-    log?.write(chunk);
-    tail.push(chunk);
+  // Each stream is cut into lines by itself: what one has begun must not be mixed with what the other says.
+  const cutters = [child.stdout, child.stderr].map((stream) => {
+    const cutter = new LineTail(0, (line) => tail.push(`${line}\n`));
+    stream.on('data', (chunk: Buffer) => {
+      log?.write(chunk);
+      cutter.push(chunk);
+    });
+    return cutter;
   });
   const result = await child;
   stopKilling();
-  tail.end();
+  for (const cutter of cutters) cutter.end();
   if (log && !log.errored) {
     log.end();
     await finished(log).catch(() => undefined);
@@ -133,10 +141,9 @@ function failure(
   lines: readonly string[],
   log: string | undefined,
 ): NodeosError {
-  const missing = outcome.code === 'ENOENT' || (outcome.exitCode === 127 && lines.some((l) => l.startsWith('setpriv:')));
-  const hint = missing
-    ? `${command} is not installed; run bin/install-dependencies`
-    : storageAdvice(undefined, lines);
+  const missing =
+    outcome.code === 'ENOENT' || (outcome.exitCode === 127 && lines.some((l) => l.startsWith('setpriv:')));
+  const hint = missing ? `${command} is not installed; run bin/install-dependencies` : storageAdvice(undefined, lines);
   const how = missing
     ? 'it was not found'
     : outcome.signal !== undefined
@@ -153,14 +160,16 @@ function failure(
 
 /** The command as it can be pasted into a shell. */
 export function printable(command: string, args: readonly string[]): string {
-  const quote = (word: string): string =>
-    /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+  const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
   return [command, ...args].map(quote).join(' ');
 }
 
-/** Cuts chunks into lines, tells a listener, and keeps the last few. */
+const MAX_LINE = 4096;
+
+/** Cuts chunks into lines, tells a listener, and keeps the last few. Of a longer line, its last 4096 characters. */
 export class LineTail {
   readonly lines: string[] = [];
+  readonly #decoder = new StringDecoder('utf8'); // a chunk may end within a character
   #rest = '';
 
   constructor(
@@ -169,22 +178,24 @@ export class LineTail {
   ) {}
 
   push(chunk: Buffer | string): void {
-    const parts = (this.#rest + chunk.toString()).split(/\r?\n|\r/);
+    const text = typeof chunk === 'string' ? chunk : this.#decoder.write(chunk);
+    const parts = (this.#rest + text).split(/\r?\n|\r/);
     // A program that never ends its line must not fill the memory.
-    this.#rest = (parts.pop() ?? '').slice(-4096);
+    this.#rest = (parts.pop() ?? '').slice(-MAX_LINE);
     for (const line of parts) this.#add(line);
   }
 
   end(): void {
-    if (this.#rest !== '') this.#add(this.#rest);
+    this.push(this.#decoder.end());
+    this.#add(this.#rest);
     this.#rest = '';
   }
 
-  #add(line: string): void {
+  #add(whole: string): void {
+    const line = whole.slice(-MAX_LINE);
     if (line.trim() === '') return;
     this.lines.push(line);
     if (this.lines.length > this.limit) this.lines.shift();
     this.listener?.(line);
   }
 }
-

@@ -59,13 +59,18 @@ function report(error: unknown, io: Io): number {
   return error instanceof UsageError ? 2 : 1;
 }
 
+const SAME_SIGNAL_MS = 500;
+
 /** Runs the command line of this process. */
 export async function runProcess(): Promise<void> {
   const stop = new AbortController();
   const kill = new AbortController();
+  let first = 0;
   const onSignal = (signal: NodeJS.Signals): void => {
-    if (stop.signal.aborted) kill.abort();
-    else stop.abort(new InterruptedError(signal));
+    // npm hands on a signal that the terminal has already sent to everybody: two at once are one.
+    if (!stop.signal.aborted) stop.abort(new InterruptedError(signal));
+    else if (performance.now() - first > SAME_SIGNAL_MS) kill.abort();
+    first ||= performance.now();
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
   const { stdout, stderr, stdin, env } = process;

@@ -43,7 +43,9 @@ async function compile(context: StepContext, name: string, sources: readonly str
 async function bundle(context: StepContext): Promise<void> {
   context.progress('bundling the init');
   await build({
-    entryPoints: [join(context.file('guest'), 'main.js')],
+    // The names of the modules, in comments of the bundle, are relative to this folder.
+    absWorkingDir: context.file('guest'),
+    entryPoints: ['main.js'],
     outfile: join(context.dir, 'init.js'),
     bundle: true,
     platform: 'node',

@@ -14,6 +14,7 @@ const DT_NULL = 0;
 const DT_NEEDED = 1;
 const DT_STRTAB = 5;
 const DT_SONAME = 14;
+const MAX_NAME = 4096; // the kernel's PATH_MAX
 
 export interface Elf {
   /** `e_machine`. */
@@ -36,7 +37,7 @@ export async function readElf(path: string): Promise<Elf> {
   try {
     return parseElf(await readFile(path));
   } catch (error) {
-    throw new Error(`${path}: ${(error as Error).message}`);
+    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
   }
 }
 
@@ -81,8 +82,9 @@ function readDynamic(bytes: Buffer, segments: readonly Segment[]): [tag: number,
   const dynamic = segments.find((segment) => segment.type === PT_DYNAMIC);
   const entries: [number, number][] = [];
   if (!dynamic) return entries;
-  const end = Math.min(dynamic.offset + dynamic.size, bytes.length - 16);
-  for (let at = dynamic.offset; at <= end; at += 16) {
+  const end = dynamic.offset + dynamic.size;
+  if (end > bytes.length) throw new Error('its dynamic section lies outside the file');
+  for (let at = dynamic.offset; at + 16 <= end; at += 16) {
     const tag = Number(bytes.readBigUInt64LE(at));
     if (tag === DT_NULL) break;
     entries.push([tag, Number(bytes.readBigUInt64LE(at + 8))]);
@@ -99,6 +101,7 @@ function fileOffset(segments: readonly Segment[], address: number): number {
 function text(bytes: Buffer, start: number): string {
   const end = bytes.indexOf(0, start);
   if (start >= bytes.length || end < 0) throw new Error('a name lies outside the file');
+  if (end - start > MAX_NAME) throw new Error(`a name is longer than ${MAX_NAME} bytes`);
   return bytes.toString('latin1', start, end);
 }
 

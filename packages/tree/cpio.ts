@@ -56,14 +56,25 @@ function addEntry(pack: Pack, entry: Entry): Promise<void> {
     rdevminor: entry.rdev?.[1] ?? 0,
   };
   return new Promise((resolve, reject) => {
-    const done = (error?: Error | null): void => (error ? reject(new Error(`${entry.path}: ${error.message}`)) : resolve());
+    const fail = (error: Error): void => reject(new Error(`${entry.path}: ${error.message}`, { cause: error }));
+    const done = (error?: Error | null): void => (error ? fail(error) : resolve());
     if (entry.type !== 'file') {
       pack.entry(header, entry.link === undefined ? Buffer.alloc(0) : Buffer.from(entry.link), done);
       return;
     }
     const sink = pack.entry(header, done);
-    pipeline(Readable.from(entry.open?.() ?? []), sink).catch(reject);
+    pipeline(Readable.from(contentOf(entry, fail)), sink).catch(fail);
   });
+}
+
+/** The archive would only say that the content ended too early, so why is said before. */
+async function* contentOf(entry: Entry, fail: (error: Error) => void): AsyncIterable<Uint8Array> {
+  try {
+    yield* entry.open?.() ?? [];
+  } catch (error) {
+    fail(error as Error);
+    throw error;
+  }
 }
 
 /** A newc header: magic, thirteen numbers of eight hexadecimal digits, the name; padded to four bytes. */

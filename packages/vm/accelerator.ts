@@ -77,7 +77,7 @@ async function remembered(options: ProbeOptions, accelerator: string, ask: () =>
   const id = sha256([accelerator, options.machine, await bootId(), await qemuVersion(options.target)].join('\n'));
   const notes = await readFile(options.notes, 'utf8').then(
     (text) => JSON.parse(text) as Record<string, string>,
-    () => ({}) as Record<string, string>,
+    (): Record<string, string> => ({}),
   );
   const known = notes[id];
   if (known !== undefined) return known;

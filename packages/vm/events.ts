@@ -1,5 +1,5 @@
 /** The guest's side channel: JSON lines that PID 1 and the init write to a virtio-serial port. */
-import { createServer, type Server } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { LineTail } from '@nodeos/build';
 
@@ -11,26 +11,51 @@ export interface GuestEvent {
   readonly [detail: string]: unknown;
 }
 
-/** Listens on a Unix socket for QEMU, and hands on the bytes of one port. */
-export async function listenPort(path: string, onData: (chunk: Buffer) => void): Promise<Server> {
+/** One port of a machine, on the host's side. */
+export interface Port {
+  /** Does nothing if QEMU is not connected. */
+  write(text: string): void;
+  close(): Promise<void>;
+}
+
+/** Listens on a Unix socket for QEMU, and hands on the bytes that the guest writes. */
+export async function listenPort(path: string, onData: (chunk: Buffer) => void): Promise<Port> {
+  let peer: Socket | undefined;
   const server = createServer((socket) => {
+    peer = socket;
     socket.on('data', onData);
     socket.on('error', () => undefined); // QEMU was killed
   });
   server.listen(path);
   await once(server, 'listening');
-  return server;
+  return {
+    write: (text) => void (peer?.writable && peer.write(text)),
+    close: () =>
+      new Promise((resolve) => {
+        peer?.destroy();
+        server.close(() => resolve());
+      }),
+  };
 }
 
 /** The guest is not to be trusted with what it writes: lines that are no events are dropped. */
 export function eventParser(onEvent: (event: GuestEvent) => void): (chunk: Buffer) => void {
   const lines = new LineTail(0, (line) => {
-    try {
-      const value = JSON.parse(line) as GuestEvent;
-      if (typeof value === 'object' && typeof value.event === 'string') onEvent(value);
-    } catch {
-      // half a line of a machine that was killed
-    }
+    const value = parsed(line);
+    if (isEvent(value)) onEvent(value);
   });
   return (chunk) => lines.push(chunk);
+}
+
+function parsed(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined; // half a line of a machine that was killed
+  }
+}
+
+function isEvent(value: unknown): value is GuestEvent {
+  const { us, event } = (value ?? {}) as Partial<GuestEvent>;
+  return typeof us === 'number' && typeof event === 'string';
 }

@@ -6,14 +6,13 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import type { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { codeOf, LineTail, NodeosError } from '@nodeos/build';
-import { eventParser, listenPort, type GuestEvent } from './events.js';
+import { eventParser, listenPort, type GuestEvent, type Port } from './events.js';
 import { checkFree } from './ports.js';
 import { qemuArguments, type Connections, type MachineOptions } from './qemu.js';
-import { pressPowerButton } from './qmp.js';
 import { troubleIn } from './trouble.js';
 
 export interface RunMachineOptions extends MachineOptions {
@@ -29,7 +28,7 @@ export interface RunMachineOptions extends MachineOptions {
   readonly timeout?: number;
   /** Seconds without a sign of life from the guest's PID 1 after which the machine is given up. Default 60. */
   readonly patience?: number;
-  /** Aborting presses the power button; `kill` ends the machine at once. */
+  /** Aborting powers the machine off in an orderly way; `kill` ends the machine at once. */
   readonly signal?: AbortSignal;
   readonly kill?: AbortSignal;
 }
@@ -48,7 +47,7 @@ const LAST_LINES = 25;
 /** Of the console's text, for signs of trouble. */
 const KEPT_TEXT = 64 << 10;
 const DEFAULT_PATIENCE = 60;
-/** From the power button to the end by force: longer than the guest's own grace. */
+/** From the wish to the end by force: longer than the guest's own grace. */
 const POWEROFF_MS = 12_000;
 
 /** @throws NodeosError if QEMU cannot be started, or the guest panics, stays silent or ends without a word. */
@@ -68,9 +67,8 @@ export async function runMachine(options: RunMachineOptions): Promise<MachineRes
 class RunningMachine {
   readonly #events: GuestEvent[] = [];
   readonly #console: LineTail;
-  readonly #servers: Server[] = [];
+  readonly #ports: Port[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
-  readonly #monitor: string;
   readonly #terminalLog: string;
   #text = '';
   #child: ChildProcess | undefined;
@@ -81,7 +79,6 @@ class RunningMachine {
     private readonly dir: string,
   ) {
     this.#console = new LineTail(LAST_LINES);
-    this.#monitor = join(dir, 'monitor');
     this.#terminalLog = join(dir, 'console.log');
   }
 
@@ -105,7 +102,7 @@ class RunningMachine {
   async close(): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer);
     this.#child?.kill('SIGKILL');
-    await Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))));
+    await Promise.all(this.#ports.map((port) => port.close()));
   }
 
   async #connect(): Promise<Connections> {
@@ -116,13 +113,12 @@ class RunningMachine {
     const ports: Record<string, string> = {};
     for (const [name, onData] of Object.entries(handlers)) {
       ports[name] = join(this.dir, name);
-      this.#servers.push(await listenPort(ports[name], onData));
+      this.#ports.push(await listenPort(ports[name], onData));
     }
     const settings = join(this.dir, 'settings.json');
     const seed = randomBytes(32).toString('hex');
     await writeFile(settings, JSON.stringify({ seed, ...this.options.settings }), { mode: 0o600 });
     return {
-      monitor: this.#monitor,
       ports,
       settings,
       ...(this.options.terminal ? { terminalLog: this.#terminalLog } : {}),
@@ -131,7 +127,7 @@ class RunningMachine {
 
   #start(args: readonly string[]): Promise<number> {
     const { target, terminal } = this.options;
-    // A group of its own: Ctrl-C is for us, who then press the power button.
+    // A group of its own: Ctrl-C is for us, who then ask the guest to power off.
     const child = spawn(target.qemu, args, {
       stdio: terminal ? ['inherit', 'inherit', 'pipe'] : ['ignore', 'pipe', 'pipe'],
       detached: !terminal,
@@ -171,9 +167,9 @@ class RunningMachine {
 
   #powerOff(why: 'timeout' | 'interrupted'): void {
     this.#why = why;
-    // A guest that has not come to PID 1 has nobody who would hear the button.
+    // A guest that has not come to PID 1 has nobody who would hear it.
     if (this.#events.length === 0) this.#child?.kill('SIGKILL');
-    else pressPowerButton(this.#monitor);
+    else this.#ports[0]?.write('poweroff\n');
     this.#after(POWEROFF_MS, () => void this.#child?.kill('SIGKILL'));
   }
 
@@ -195,7 +191,7 @@ class RunningMachine {
     this.#console.end();
     const events = this.#events;
     const why = this.#why;
-    const lines = this.#console.lines.map((line) => line.replace(/\x1b\[[0-9;?]*[A-Za-z]|\x1bc/g, ''));
+    const lines = this.#console.lines.map(stripVTControlCharacters);
     if (why === 'timeout' || why === 'interrupted') return { events, status: lastStatus(events), lines, why };
     if (events.some(({ event }) => event === 'end')) return { events, status: lastStatus(events), lines, why: 'ended' };
     const trouble = troubleIn(this.#text);

@@ -1,5 +1,5 @@
 /** Ports of the guest that the host publishes. */
-import { createServer } from 'node:net';
+import { createServer, isIPv4 } from 'node:net';
 import { createSocket } from 'node:dgram';
 import { codeOf, NodeosError, UsageError } from '@nodeos/build';
 
@@ -13,14 +13,15 @@ export interface Publish {
 
 /** `[ADDRESS:]HOST:GUEST[/udp]`. @throws UsageError */
 export function parsePublish(text: string): Publish {
-  const match = /^(?:(\d+\.\d+\.\d+\.\d+):)?(\d+):(\d+)(?:\/(tcp|udp))?$/.exec(text);
+  const match = /^(?:([\d.]+):)?(\d+):(\d+)(?:\/(tcp|udp))?$/.exec(text);
   const [host, guest] = [Number(match?.[2]), Number(match?.[3])];
-  if (!match || [host, guest].some((port) => port < 1 || port > 65535)) {
+  const address = match?.[1] ?? '127.0.0.1';
+  if (!match || !isIPv4(address) || [host, guest].some((port) => port < 1 || port > 65535)) {
     throw new UsageError(`--publish ${text}: expected [ADDRESS:]HOST:GUEST[/udp] with ports from 1 to 65535`, {
       hint: 'for example --publish 8080:80',
     });
   }
-  return { protocol: match[4] === 'udp' ? 'udp' : 'tcp', address: match[1] ?? '127.0.0.1', host, guest };
+  return { protocol: match[4] === 'udp' ? 'udp' : 'tcp', address, host, guest };
 }
 
 /** QEMU says little about a port that is taken, so it is tried before. @throws NodeosError naming the port. */
@@ -31,7 +32,7 @@ export async function checkFree(publish: readonly Publish[]): Promise<void> {
     } catch (error) {
       const taken = codeOf(error) === 'EADDRINUSE';
       throw new NodeosError(`port ${one.host} of ${one.address}: ${taken ? 'another program has it' : String(error)}`, {
-        hint: `publish another one: --publish ${one.host + 1}:${one.guest}`,
+        hint: `publish another one: --publish ${one.host === 65535 ? 65534 : one.host + 1}:${one.guest}`,
       });
     }
   }

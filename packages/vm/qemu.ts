@@ -23,8 +23,7 @@ export interface MachineOptions {
 
 /** Where the machine's lines end, on the host. */
 export interface Connections {
-  /** Unix sockets: QEMU connects to those of the ports, and listens on that of its monitor (QMP). */
-  readonly monitor: string;
+  /** Unix sockets that QEMU connects to, by the name of the port. */
   readonly ports: Readonly<Record<string, string>>;
   /** A file for the guest's settings (fw_cfg), see `RunConfig` of the init. */
   readonly settings: string;
@@ -33,7 +32,8 @@ export interface Connections {
 }
 
 export function machineOf(options: Pick<MachineOptions, 'target' | 'machine'>): Machine | undefined {
-  return options.target.machines[options.machine];
+  const { machines } = options.target;
+  return Object.hasOwn(machines, options.machine) ? machines[options.machine] : undefined;
 }
 
 /** @returns the arguments, without the program. */
@@ -51,7 +51,6 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
     ...['-fw_cfg', `name=opt/org.nodeos/run,file=${connections.settings}`],
     ...['-device', `virtio-rng-${bus}`],
     ...(options.noNetwork ? [] : network(options.publish, bus)),
-    ...['-qmp', `unix:${connections.monitor},server=on,wait=off`],
     ...['-device', `virtio-serial-${bus}`],
     ...Object.entries(connections.ports).flatMap(([name, path]) => port(name, path)),
     ...consoleArguments(connections),

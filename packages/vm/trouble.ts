@@ -18,7 +18,7 @@ const SIGNS: readonly (readonly [RegExp, (match: RegExpExecArray) => Trouble])[]
   [/Kernel panic - not syncing: (.*?)\s*$/m, ([, why]) => ({ cause: `the kernel panicked: ${why ?? ''}` })],
   [/Could not set up host forwarding rule '(.*?)'/, ([, rule]) => ({ cause: `QEMU could not publish ${rule ?? ''}: the port is taken`, hint: 'publish another one: --publish HOST:GUEST' })],
   [/cannot set up guest memory '.*?': (.*)/, ([, why]) => ({ cause: `the host has not enough memory for the guest (${why ?? ''})` })],
-  [/^qemu-system-\S+: (.*)$/m, ([, why]) => ({ cause: `QEMU: ${why ?? ''}` })],
+  [/^qemu-system-\S+: (?!warning:|info:)(.*)$/m, ([, why]) => ({ cause: `QEMU: ${why ?? ''}` })],
 ];
 
 export function troubleIn(text: string): Trouble | undefined {

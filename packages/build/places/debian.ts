@@ -92,7 +92,10 @@ async function findUri(apt: AptRunner, wanted: DebianPlace['debian']): Promise<s
     member === undefined
       ? await apt('apt-get', ['download', '--print-uris', `${name}${arch === undefined ? '' : `:${arch}`}=${known}`])
       : await apt('apt-get', ['source', '--print-uris', '--download-only', '--only-source', `${name}=${known}`]);
-  const listed = [...uris.matchAll(/^'([^']+)' (\S+)/gm)].map(([, uri, file]) => ({ uri: uri ?? '', file: file ?? '' }));
+  const listed = [...uris.matchAll(/^'([^']+)' (\S+)/gm)].map(([, uri, file]) => ({
+    uri: uri ?? '',
+    file: file ?? '',
+  }));
   const exact = known === version && listed.find(({ file }) => member === undefined || file === member);
   if (exact) return exact.uri;
   // The list has moved on, but the archive's pool keeps files for a while: look beside the version it names.
@@ -117,7 +120,7 @@ function aptOptions(dir: string): string[] {
     'Acquire::Languages': 'none',
     'Acquire::Retries': '3',
     'APT::Sandbox::User': process.getuid?.() === 0 ? 'root' : '',
-    'quiet': '1',
+    quiet: '1',
   };
   return Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
 }
@@ -149,25 +152,37 @@ export function parseMirrors(contents: readonly string[]): Mirror[] {
 const isDebian = ({ uri }: Mirror): boolean => /\/debian(-security)?\/?$/.test(uri);
 
 function oneLineMirrors(content: string): Mirror[] {
-  return [...content.matchAll(/^deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)/gm)].map(([, uri = '', suite = '']) => ({
-    uri,
-    suites: [suite],
-  }));
+  return [...content.matchAll(/^[ \t]*deb[ \t]+(?:\[[^\]\n]*\][ \t]+)?(\S+)[ \t]+(\S+)/gm)].map(
+    ([, uri = '', suite = '']) => ({
+      uri,
+      suites: [suite],
+    }),
+  );
 }
 
 function deb822Mirrors(content: string): Mirror[] {
-  return content.split(/\n\s*\n/).flatMap((stanza) => {
+  // A field goes on in the lines below it that begin with a space; comments may stand between them.
+  const unfolded = content
+    .replace(/\r/g, '')
+    .replace(/^#.*\n?/gm, '')
+    .replace(/\n[ \t]+(?=\S)/g, ' ');
+  return unfolded.split(/\n\s*\n/).flatMap((stanza) => {
     const field = (name: string): string[] =>
-      (new RegExp(`^${name}:\\s*(.*)$`, 'im').exec(stanza)?.[1] ?? '').split(/\s+/).filter((word) => word !== '');
-    if (!field('Types').includes('deb') || field('Enabled')[0] === 'no') return [];
+      (new RegExp(`^${name}:(.*)$`, 'im').exec(stanza)?.[1] ?? '').split(/\s+/).filter((word) => word !== '');
+    const disabled = /^(no|false|without|off|disable)$/i.test(field('Enabled')[0] ?? '');
+    if (disabled || !field('Types').includes('deb')) return [];
     return field('URIs').map((uri) => ({ uri, suites: field('Suites') }));
   });
 }
 
-async function hostSources(): Promise<string[]> {
+/** The contents of the host's sources.list(5) files. */
+export async function hostSources(): Promise<string[]> {
   const parts = '/etc/apt/sources.list.d';
   const names = await readdir(parts).catch(() => [] as string[]);
-  const paths = ['/etc/apt/sources.list', ...names.filter((n) => /\.(list|sources)$/.test(n)).map((n) => join(parts, n))];
+  const paths = [
+    '/etc/apt/sources.list',
+    ...names.filter((n) => /\.(list|sources)$/.test(n)).map((n) => join(parts, n)),
+  ];
   const read = paths.map((path) =>
     readFile(path, 'utf8').catch((error: unknown) => {
       if (codeOf(error) === 'ENOENT') return '';

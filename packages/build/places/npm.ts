@@ -1,9 +1,10 @@
 /** Tarballs of npm packages, through npm itself: its configuration knows the registry, the proxy and the credentials. */
-import { mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { sourceLockName } from '../cache.js';
 import { NodeosError } from '../errors.js';
 import { run } from '../run.js';
-import type { NpmPlace } from '../source.js';
+import { checksumOf, type NpmPlace } from '../source.js';
 import type { PlaceKind } from './index.js';
 
 const spec = (place: NpmPlace): string => `${place.npm.package}@${place.npm.version}`;
@@ -12,7 +13,9 @@ export const npm: PlaceKind = {
   matches: (place) => 'npm' in place,
   describe: (place) => `npm package ${spec(place as NpmPlace)}`,
   async download(place, path, context) {
-    const dir = await mkdtemp(join(context.home, 'npm-'));
+    const tmp = join(context.home, 'tmp');
+    await mkdir(tmp, { recursive: true });
+    const dir = await mkdtemp(join(tmp, `${sourceLockName(checksumOf(place).digest)}-`));
     try {
       const args = ['pack', '--json', '--loglevel=error', '--ignore-scripts', spec(place as NpmPlace)];
       const { stdout } = await run('npm', args, {

@@ -3,12 +3,12 @@
  * Proxies come from the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY).
  */
 import { createWriteStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EnvHttpProxyAgent, request } from 'undici';
-import { codeOf, messageOf, NodeosError } from '../errors.js';
+import { EnvHttpProxyAgent, request, type Dispatcher } from 'undici';
+import { codeOf, messageOf, NodeosError, storageAdvice } from '../errors.js';
 import type { UrlPlace } from '../source.js';
 import type { FetchContext, PlaceKind } from './index.js';
 
@@ -37,7 +37,8 @@ export const url: PlaceKind = {
 function isTransient(error: unknown): boolean {
   if (error instanceof HttpStatusError) return error.status >= 500 || error.status === 429;
   const code = codeOf(error) ?? codeOf((error as Error).cause);
-  return !(error instanceof NodeosError) && code !== 'ENOTFOUND' && code !== 'ECONNREFUSED' && code !== 'ENOSPC';
+  if (error instanceof NodeosError || storageAdvice(error) !== undefined) return false;
+  return code !== 'ENOTFOUND' && code !== 'ECONNREFUSED' && code !== 'ERR_INVALID_URL';
 }
 
 class HttpStatusError extends NodeosError {
@@ -46,11 +47,34 @@ class HttpStatusError extends NodeosError {
   }
 }
 
+class TooLongError extends NodeosError {}
+
 async function attemptDownload(first: string, path: string, context: FetchContext): Promise<void> {
   const have = (await stat(path).catch(() => undefined))?.size ?? 0;
-  const response = await follow(first, have, context.signal);
+  const dispatcher = new EnvHttpProxyAgent({
+    connectTimeout: TIMEOUT_MS,
+    headersTimeout: TIMEOUT_MS,
+    bodyTimeout: TIMEOUT_MS,
+  });
+  try {
+    await receive(await follow(first, have, dispatcher, context.signal), have, path, context);
+  } catch (error) {
+    if (!(error instanceof TooLongError)) throw error;
+    // Nothing to go on from. Perhaps what was there was of another file: once more from the start.
+    await rm(path, { force: true });
+    if (have === 0) throw error;
+    await attemptDownload(first, path, context);
+  } finally {
+    await dispatcher.destroy();
+  }
+}
+
+async function receive(response: Response, have: number, path: string, context: FetchContext): Promise<void> {
   const { statusCode: status, headers, body } = response;
-  if (status === 416) return void (await body.dump()); // nothing is left to send: the checksum decides
+  if (status === 416 && have > 0) {
+    await body.dump(); // nothing is left to send: the checksum decides
+    return;
+  }
   if (status !== 200 && status !== 206) {
     await body.dump();
     throw new HttpStatusError(status);
@@ -61,13 +85,10 @@ async function attemptDownload(first: string, path: string, context: FetchContex
   await pipeline(body, meter, createWriteStream(path, { flags: start > 0 ? 'a' : 'w' }), { signal: context.signal });
 }
 
-async function follow(first: string, have: number, signal: AbortSignal): ReturnType<typeof request> {
+type Response = Awaited<ReturnType<typeof request>>;
+
+async function follow(first: string, have: number, dispatcher: Dispatcher, signal: AbortSignal): Promise<Response> {
   let location = first;
-  const dispatcher = new EnvHttpProxyAgent({
-    connectTimeout: TIMEOUT_MS,
-    headersTimeout: TIMEOUT_MS,
-    bodyTimeout: TIMEOUT_MS,
-  });
   for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
     const headers: Record<string, string> = have > 0 ? { range: `bytes=${have}-` } : {};
     const response = await request(location, { dispatcher, headers, signal });
@@ -87,7 +108,7 @@ function bounded(start: number, total: number, { maxBytes, progress }: FetchCont
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
       bytes += chunk.length;
-      if (bytes > maxBytes) return done(new NodeosError(`longer than the ${maxBytes} bytes allowed for it`));
+      if (bytes > maxBytes) return done(new TooLongError(`longer than the ${maxBytes} bytes allowed for it`));
       if (Date.now() - told > 500) {
         told = Date.now();
         progress(`${mebibytes(bytes)}${Number.isFinite(total) ? ` of ${mebibytes(total)}` : ''} MiB`);

@@ -129,7 +129,8 @@ async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
       exec === undefined
         ? {}
         : { 'nodeos.stdout': (chunk) => io.stdout.write(chunk), 'nodeos.stderr': (chunk) => io.stderr.write(chunk) },
-    onConsole: (chunk) => void (exec === undefined ? io.stdout : io.stderr).write(chunk),
+    // In the way of the code's own output; a failure shows its last lines.
+    onConsole: (chunk) => void (exec === undefined && io.stdout.write(chunk)),
     onEvent: (event) => onEvent(event, machine, args, io),
     signal: io.signal,
     kill: io.kill,

@@ -97,5 +97,6 @@ const runMainHere: RunMain = (main, args, environment) => {
   for (const path of Object.keys(require.cache)) Reflect.deleteProperty(require.cache, path);
   // What Node.js itself calls to run the main module: it decides between CommonJS and ES modules.
   const { runMain } = require('node:module') as { runMain: (main: string) => void };
-  runMain(main);
+  // Later, so that what the application throws is its own: its stack is printed, and it ends.
+  process.nextTick(runMain, main);
 };

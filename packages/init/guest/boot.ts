@@ -59,12 +59,15 @@ export const STEPS: readonly BootStep[] = [
   {
     name: 'mounts',
     run({ sys }) {
-      for (const [source, target, type, flags, data] of MOUNTS) {
-        sys.mkdir(target, 0o755);
-        named(target, () => sys.mount(source, target, type, flags, data));
-      }
+      const failures = MOUNTS.flatMap(([source, target, type, flags, data]) =>
+        failureOf(() => {
+          sys.mkdir(target, 0o755);
+          sys.mount(source, target, type, flags, data);
+        }).map((message) => `${target}: ${message}`),
+      );
       for (const [target, path] of LINKS) if (!sys.exists(path)) sys.symlink(target, path);
       sys.mkdir('/run/nodeos', 0o755);
+      if (failures.length > 0) throw new Error(failures.join('; '));
     },
   },
   {
@@ -138,14 +141,16 @@ export function boot(context: BootContext, steps: readonly BootStep[] = STEPS): 
 /** `nodeos.hostname=`, else the application's name cut to what a host name may have, else `nodeos`. */
 export function hostNameOf(config: Config): string {
   const wanted = config.cmdline.get('nodeos.hostname') ?? config.app?.name.replace(/^@[^/]*\//, '') ?? '';
-  const name = wanted.toLowerCase().replace(/[^a-z0-9-]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 63);
+  const name = wanted.toLowerCase().replace(/[^a-z0-9-]+/g, '-').replace(/^-+/, '').slice(0, 63).replace(/-+$/, '');
   return name === '' ? 'nodeos' : name;
 }
 
-function named<T>(name: string, work: () => T): T {
+/** The message of what the work throws, if it does. */
+function failureOf(work: () => void): string[] {
   try {
-    return work();
+    work();
+    return [];
   } catch (error) {
-    throw new Error(`${name}: ${(error as Error).message}`);
+    return [error instanceof Error ? error.message : String(error)];
   }
 }

@@ -45,16 +45,16 @@ const RUN = '/sys/firmware/qemu_fw_cfg/by_name/opt/org.nodeos/run/raw';
 /** @throws Error naming the file that cannot be read. */
 export function readConfig(sys: Syscalls): Config {
   const cmdline = parseCommandLine(sys.read('/proc/cmdline').toString());
-  const app = readJson<AppConfig>(sys, APP);
-  return { cmdline, run: readJson<RunConfig>(sys, RUN) ?? {}, ...(app ? { app } : {}) };
+  const app = readJson(sys, APP) as AppConfig | undefined;
+  return { cmdline, run: (readJson(sys, RUN) as RunConfig | undefined) ?? {}, ...(app ? { app } : {}) };
 }
 
-function readJson<T>(sys: Syscalls, path: string): T | undefined {
+function readJson(sys: Syscalls, path: string): unknown {
   if (!sys.exists(path)) return undefined;
   try {
-    return JSON.parse(sys.read(path).toString()) as T;
+    return JSON.parse(sys.read(path).toString());
   } catch (error) {
-    throw new Error(`${path}: ${(error as Error).message}`);
+    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
   }
 }
 

@@ -23,6 +23,7 @@ const SIOCSIFMTU = 0x8922;
 const IFF_UP_RUNNING = 0x41;
 const RTF_UP_GATEWAY = 3;
 
+const BROADCAST = '255.255.255.255';
 const CLIENT_PORT = 68;
 const SERVER_PORT = 67;
 const CARRIER_MS = 5000;
@@ -45,18 +46,22 @@ export function bringUp(sys: Syscalls, cmdline: ReadonlyMap<string, string>, hos
     if (interfaces.length === 0) throw new Error('there is no network interface');
     const ip = cmdline.get('ip');
     if (ip !== undefined && ip !== 'off' && ip !== 'none') return adoptKernelSetup(sys);
-    for (const name of interfaces) up(sys, control, name);
-    const failures: string[] = [];
-    for (const name of interfaces) {
-      if (!hasCarrier(sys, name)) {
-        failures.push(`${name}: no link`);
-        continue;
+    const failures = new Map<string, string>();
+    // One that fails must not keep the others from being tried.
+    const trying = <T>(name: string, work: () => T): T | undefined => {
+      try {
+        return work();
+      } catch (error) {
+        failures.set(name, (error as Error).message);
+        return undefined;
       }
-      const reply = acquire(sys, name, hostName);
-      if (typeof reply === 'object') return configure(sys, control, name, reply);
-      failures.push(`${name}: ${reply}`);
+    };
+    for (const name of interfaces) trying(name, () => up(sys, control, name));
+    for (const name of interfaces.filter((one) => !failures.has(one))) {
+      const lease = trying(name, () => obtain(sys, control, name, hostName));
+      if (lease) return lease;
     }
-    throw new Error(failures.join('; '));
+    throw new Error([...failures].map(([name, why]) => `${name}: ${why}`).join('; '));
   } finally {
     sys.close(control);
   }
@@ -66,16 +71,21 @@ export function bringUp(sys: Syscalls, cmdline: ReadonlyMap<string, string>, hos
 export function renew(sys: Syscalls, lease: Lease, hostName: string): Lease {
   const control = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
   try {
-    const kept = exchange(sys, lease.interface, { type: REQUEST, hostName, current: lease.address }, [ACK, NAK], [
-      lease.server ?? '255.255.255.255',
-      '255.255.255.255',
-    ]);
-    const reply = kept?.type === ACK ? kept : acquire(sys, lease.interface, hostName);
-    if (typeof reply === 'string') throw new Error(`${lease.interface}: ${reply}`);
-    return configure(sys, control, lease.interface, { ...lease, ...reply });
+    const session = sessionOf(sys, lease.interface);
+    const query = { type: REQUEST, hostName, current: lease.address } as const;
+    const kept = exchange(sys, session, query, [ACK, NAK], [lease.server ?? BROADCAST, BROADCAST]);
+    if (kept?.type === ACK) return configure(sys, control, lease.interface, { ...lease, ...kept });
+    return configure(sys, control, lease.interface, acquire(sys, lease.interface, hostName));
+  } catch (error) {
+    throw new Error(`${lease.interface}: ${(error as Error).message}`, { cause: error });
   } finally {
     sys.close(control);
   }
+}
+
+function obtain(sys: Syscalls, control: number, name: string, hostName: string): Lease {
+  if (!hasCarrier(sys, name)) throw new Error('no link');
+  return configure(sys, control, name, acquire(sys, name, hostName));
 }
 
 /** Ethernet devices; not loopback, tunnels or bridges, which have no hardware behind them. */
@@ -91,34 +101,48 @@ function hasCarrier(sys: Syscalls, name: string): boolean {
   return false;
 }
 
-/** @returns the server's ACK, or why there is none. */
-function acquire(sys: Syscalls, name: string, hostName: string): Reply | string {
-  const offer = exchange(sys, name, { type: DISCOVER, hostName }, [OFFER], ['255.255.255.255']);
+/** @returns the server's ACK. @throws Error saying why there is none. */
+function acquire(sys: Syscalls, name: string, hostName: string): Reply {
+  const session = sessionOf(sys, name);
+  const offer = exchange(sys, session, { type: DISCOVER, hostName }, [OFFER], [BROADCAST]);
   const total = PATIENCE_MS.reduce((sum, wait) => sum + wait) / 1000;
-  if (!offer) return `no DHCP server answered in ${total} s`;
+  if (!offer) throw new Error(`no DHCP server answered in ${total} s`);
   const server = offer.server === undefined ? {} : { server: offer.server };
   const request = { type: REQUEST, hostName, requested: offer.address, ...server } as const;
-  const answer = exchange(sys, name, request, [ACK, NAK], ['255.255.255.255']);
-  if (!answer) return `the DHCP server ${offer.server ?? ''} offered ${offer.address}, then fell silent`;
-  return answer.type === NAK ? `the DHCP server refused ${offer.address}, its own offer` : answer;
+  const answer = exchange(sys, session, request, [ACK, NAK], [BROADCAST]);
+  const who = ['the DHCP server', offer.server].filter((word) => word !== undefined).join(' ');
+  if (!answer) throw new Error(`${who} offered ${offer.address}, then fell silent`);
+  if (answer.type === NAK) throw new Error(`${who} refused ${offer.address}, its own offer`);
+  return answer;
+}
+
+/** What the messages of one conversation have in common: a request has the transaction of the offer that it takes up. */
+interface Session {
+  readonly name: string;
+  readonly mac: Buffer;
+  readonly transaction: number;
+  readonly start: number;
+}
+
+function sessionOf(sys: Syscalls, name: string): Session {
+  const mac = Buffer.from(sys.read(`/sys/class/net/${name}/address`).toString().trim().replaceAll(':', ''), 'hex');
+  const start = sys.now();
+  return { name, mac, start, transaction: (mac.readUInt32BE(2) ^ start) >>> 0 };
 }
 
 /** Sends a query, to each address in turn, until an answer of one of the types comes. */
 function exchange(
   sys: Syscalls,
-  name: string,
+  { name, mac, transaction, start }: Session,
   query: Omit<Query, 'transaction' | 'mac' | 'seconds'>,
   types: readonly number[],
   destinations: readonly string[],
 ): Reply | undefined {
-  const mac = Buffer.from(sys.read(`/sys/class/net/${name}/address`).toString().trim().replaceAll(':', ''), 'hex');
-  const transaction = (mac.readUInt32BE(2) ^ sys.now()) >>> 0;
   const fd = openPort(sys, name);
-  const start = sys.now();
   try {
     for (const [attempt, patience] of PATIENCE_MS.entries()) {
       const seconds = Math.floor((sys.now() - start) / 1e6);
-      const to = destinations[Math.min(attempt, destinations.length - 1)] ?? '255.255.255.255';
+      const to = destinations[Math.min(attempt, destinations.length - 1)] ?? BROADCAST;
       sys.send(fd, encodeQuery({ ...query, transaction, mac, seconds }), socketAddress(to, SERVER_PORT));
       const deadline = sys.now() + patience * 1000;
       for (let left = patience; left > 0; left = (deadline - sys.now()) / 1000) {

@@ -4,12 +4,15 @@ import type { Syscalls } from './syscalls.js';
 const CONSOLE = 2;
 const CONTROL = 3;
 const EVENTS = 4;
+const EVENT_PORT = /^\/dev\/vport/;
 
 export class Report {
   readonly #hasEvents: boolean;
 
   constructor(private readonly sys: Syscalls) {
-    this.#hasEvents = sys.exists(`/proc/self/fd/${EVENTS}`);
+    // Without an event port PID 1 leaves the descriptor free, and Node.js has one of its own there.
+    const path = `/proc/self/fd/${EVENTS}`;
+    this.#hasEvents = sys.exists(path) && EVENT_PORT.test(sys.readLink(path));
   }
 
   /** A line on the console. A failed step must name itself here, whatever else breaks. */

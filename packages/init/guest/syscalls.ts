@@ -13,6 +13,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   symlinkSync,
   writeFileSync,
   writeSync,
@@ -49,6 +50,7 @@ export interface Syscalls {
   exists(path: string): boolean;
   list(path: string): string[];
   read(path: string): Buffer;
+  readLink(path: string): string;
   write(path: string, content: string): void;
   mkdir(path: string, mode: number): void;
   symlink(target: string, path: string): void;
@@ -193,6 +195,10 @@ export class LinuxSyscalls implements Syscalls {
 
   read(path: string): Buffer {
     return readFileSync(path);
+  }
+
+  readLink(path: string): string {
+    return readlinkSync(path);
   }
 
   write(path: string, content: string): void {

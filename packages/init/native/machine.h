@@ -142,7 +142,7 @@ static void each_name(const char *folder, void (*visit)(const char *name))
     sys1(__NR_close, fd);
 }
 
-/* The virtio-serial port that a host tool listens to; -1 if there is none. */
+/* The virtio-serial port that a host tool listens to, and may write a wish to; -1 if there is none. */
 static long events = -1;
 
 static void try_port(const char *name)
@@ -156,7 +156,7 @@ static void try_port(const char *name)
         path.length = 0;
         add(&path, "/dev/");
         add(&path, name);
-        events = open_at(path.bytes, O_WRONLY | O_NONBLOCK);
+        events = open_at(path.bytes, O_RDWR | O_NONBLOCK);
     }
 }
 

@@ -9,7 +9,8 @@
  *
  * The init says what it wants with lines on descriptor 3: `onexit reboot|poweroff|halt|shell`,
  * `restart never|on-failure|always`, `attempts N`, `renew SECONDS`, `booted`, `stop poweroff|reboot|halt`.
- * Descriptor 4 is the event port. Both are closed before the application runs.
+ * Descriptor 4 is the event port, on which the host may write `poweroff` or `reboot`. Both are closed before the
+ * application runs.
  *
  * Signals: SIGTERM and SIGUSR2 power off, SIGINT (Ctrl-Alt-Del) reboots, SIGUSR1 halts; the power button powers off.
  */
@@ -41,6 +42,7 @@ static struct {
     int on_exit, restart;
     long attempts;       /* failures in a row before giving up; 0: never give up */
     int booted;          /* the boot role has done its work */
+    int off_by_reset;    /* the machine cannot power off, but ends when it is reset */
     long service, helper;            /* process ids, 0 if not running */
     long started;                    /* when the service was started */
     long failures, backoff;          /* in a row; seconds */
@@ -81,6 +83,8 @@ static void read_command_line(void)
         const char *value = after(word, "nodeos.onexit=");
         if (value && find_end(value) >= 0)
             state.on_exit = find_end(value);
+        if (equal(word, "nodeos.poweroff=reset"))
+            state.off_by_reset = 1;
         if (last)
             return;
         word = c + 1;
@@ -264,8 +268,22 @@ static void reap(void)
     if (pid == -10 /* ECHILD */ && state.ending >= 0) {
         pump_output();
         event("end", "how", state.ending, 0, 0);
-        end_machine(ENDS[state.ending].command);
+        end_machine(ENDS[state.ending == POWEROFF && state.off_by_reset ? REBOOT : state.ending].command);
     }
+}
+
+/* What the host wants. Anything but the two words is ignored. */
+static void hear_host(void)
+{
+    char word[16];
+    long n = sys3(__NR_read, events, word, sizeof word - 1);
+    if (n <= 0)
+        return;
+    word[n] = 0;
+    if (equal(word, "poweroff\n"))
+        begin_end(POWEROFF);
+    else if (equal(word, "reboot\n"))
+        begin_end(REBOOT);
 }
 
 static void on_signal(void)
@@ -350,14 +368,19 @@ __attribute__((noreturn, used)) void pid1(void)
     read_command_line();
     sys4(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_CAD_OFF, 0);
     start_service("boot");
+    int host = events; /* poll(2) passes over descriptors below zero */
     for (;;) {
-        struct pollfd poll[3 + MAX_BUTTONS] = {
-            {signals, POLLIN, 0}, {output[0], POLLIN, 0}, {control[0], POLLIN, 0}};
+        struct pollfd poll[4 + MAX_BUTTONS] = {
+            {signals, POLLIN, 0}, {output[0], POLLIN, 0}, {control[0], POLLIN, 0}, {host, POLLIN, 0}};
         for (int i = 0; i < button_count; i++)
-            poll[3 + i] = (struct pollfd){buttons[i], POLLIN, 0};
-        sys3(__NR_poll, poll, 3 + button_count, next_time());
+            poll[4 + i] = (struct pollfd){buttons[i], POLLIN, 0};
+        sys3(__NR_poll, poll, 4 + button_count, next_time());
         pump_output();
         pump_control();
+        if (poll[3].revents & POLLIN)
+            hear_host();
+        else if (poll[3].revents)
+            host = -1; /* nobody is there: it would say so without end */
         on_signal();
         for (int i = 0; i < button_count; i++)
             if (pressed(buttons[i])) {

@@ -1,0 +1,77 @@
+// What a fresh clone needs before the command line can run: npm packages, system packages, compiled TypeScript.
+// Each is skipped in a few milliseconds when it is there. Plain JavaScript, because nothing is compiled yet.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const OLDEST_NODE = [20, 19];
+const STAMPS = join(ROOT, 'node_modules/.nodeos');
+
+/** @param {{ all?: boolean }} [options] all: also the system packages that only benchmarks need */
+export function setUp({ all = false } = {}) {
+  checkNode();
+  installPackages();
+  run('the system packages', process.execPath, [join(ROOT, 'bin/install-dependencies'), ...(all ? ['--all'] : [])]);
+  compile();
+}
+
+function checkNode() {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const [oldMajor = 0, oldMinor = 0] = OLDEST_NODE;
+  if (major > oldMajor || (major === oldMajor && minor >= oldMinor)) return;
+  fail(`Node.js ${OLDEST_NODE.join('.')} or newer is needed; this is ${process.versions.node}`);
+}
+
+function installPackages() {
+  const lock = createHash('sha256').update(readFileSync(join(ROOT, 'package-lock.json'))).digest('hex');
+  if (existsSync(join(STAMPS, 'installed')) && readFileSync(join(STAMPS, 'installed'), 'utf8') === lock) return;
+  process.stderr.write('installing the npm packages\n');
+  // Its output is for people: standard output belongs to the command that follows.
+  run('the npm packages', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], 'to-stderr');
+  stamp('installed', lock);
+}
+
+function compile() {
+  const newest = String(Math.max(...sources(ROOT)));
+  if (existsSync(join(STAMPS, 'compiled')) && readFileSync(join(STAMPS, 'compiled'), 'utf8') === newest) return;
+  process.stderr.write('compiling\n');
+  run('the TypeScript', process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-b', ROOT], 'to-stderr');
+  stamp('compiled', newest);
+}
+
+/**
+ * The times of change of what the compiler reads.
+ * @param {string} dir
+ * @returns {number[]}
+ */
+function sources(dir) {
+  return readdirSync(dir, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(dir, entry.name);
+    if (entry.isDirectory()) return /^(node_modules|dist|out|\..*|examples|docs)$/.test(entry.name) ? [] : sources(path);
+    return /\.ts$|^tsconfig.*\.json$/.test(entry.name) ? [statSync(path).mtimeMs] : [];
+  });
+}
+
+/** @param {string} name @param {string} value */
+function stamp(name, value) {
+  mkdirSync(STAMPS, { recursive: true });
+  writeFileSync(join(STAMPS, name), value);
+}
+
+/** @param {string} what @param {string} command @param {string[]} args @param {'to-stderr'} [output] */
+function run(what, command, args, output) {
+  const stdout = output === 'to-stderr' ? 2 : 'inherit';
+  const result = spawnSync(command, args, { cwd: ROOT, stdio: ['inherit', stdout, 'inherit'] });
+  if (result.status === 0) return;
+  if (result.signal !== null) process.exit(130);
+  fail(`${what}: ${[command, ...args].join(' ')}: ${result.error?.message ?? `exit status ${String(result.status)}`}`);
+}
+
+/** @param {string} message @returns {never} */
+function fail(message) {
+  process.stderr.write(`nodeos: ${message}\n`);
+  process.exit(1);
+}

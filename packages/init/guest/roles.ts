@@ -1,0 +1,63 @@
+/** What the init does, by the role that PID 1 starts it with. */
+import { become, becomeRepl, type RunMain } from './become.js';
+import { boot, hostNameOf, type BootContext } from './boot.js';
+import { readConfig } from './config.js';
+import { bringUp, LEASE, renew, type Lease } from './network.js';
+import { Report } from './report.js';
+import type { Syscalls } from './syscalls.js';
+
+type Role = (context: BootContext, runMain?: RunMain) => void;
+
+const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
+  /** Brings the machine up, then becomes what it is for. */
+  [
+    'boot',
+    (context, runMain) => {
+      boot(context);
+      policies(context);
+      context.report.tell('booted');
+      become(context, runMain);
+    },
+  ],
+  /** Once more, on a machine that is up. */
+  ['start', (context, runMain) => become(context, runMain)],
+  /** A REPL on the console of a machine whose application has ended. */
+  ['shell', (context) => becomeRepl(context, true)],
+  /** Keeps the address. */
+  [
+    'renew',
+    ({ sys, config, report }) => {
+      const hostName = hostNameOf(config);
+      const lease = sys.exists(LEASE)
+        ? renew(sys, JSON.parse(sys.read(LEASE).toString()) as Lease, hostName)
+        : bringUp(sys, config.cmdline, hostName);
+      if (lease) report.tell(`renew ${Math.max(30, Math.floor(lease.renewal))}`);
+      report.event('renewed', { address: lease?.address });
+    },
+  ],
+]);
+
+/** @returns whether it went well; if not, the console says what went wrong. */
+export function play(name: string, sys: Syscalls, runMain?: RunMain): boolean {
+  const report = new Report(sys);
+  try {
+    const role = ROLES.get(name);
+    if (!role) throw new Error('no such role');
+    report.event('node', { role: name });
+    role({ sys, report, config: readConfig(sys) }, runMain);
+    return true;
+  } catch (error) {
+    report.say(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+    return false;
+  }
+}
+
+/** What PID 1 is to do when the application ends. The kernel's command line has the last word. */
+function policies({ config, report }: BootContext): void {
+  const { app, cmdline, run } = config;
+  const interactive = run.exec !== undefined || !app;
+  const onexit = cmdline.get('nodeos.onexit') ?? app?.onexit;
+  if (onexit !== undefined) report.tell(`onexit ${onexit}`);
+  report.tell(`restart ${cmdline.get('nodeos.restart') ?? (interactive ? 'never' : app.restart)}`);
+  report.tell(`attempts ${cmdline.get('nodeos.attempts') ?? '0'}`);
+}

@@ -1,0 +1,402 @@
+import { describe, expect, it } from 'vitest';
+import fc from 'fast-check';
+import { hostNameOf } from '../guest/boot.js';
+import { parseCommandLine } from '../guest/config.js';
+import { play } from '../guest/roles.js';
+import { EVENT_PORT, Recorder, wiredMachine } from './recorder.js';
+import { server } from './server.js';
+
+const CONSOLE = { '/sys/class/tty/console/active': 'tty0 ttyS0\n', '/proc/sys/kernel/osrelease': '6.12.1-nodeos\n' };
+const APP = {
+  name: '@scope/My App',
+  main: '/app/server.js',
+  args: ['--verbose'],
+  nodeArgs: [] as string[],
+  cwd: '/app',
+  env: { GREETING: 'hello', PORT: '8080' },
+  user: 'app',
+  restart: 'on-failure',
+};
+const app = (changes: object = {}): Record<string, string> => ({
+  '/etc/nodeos.json': JSON.stringify({ ...APP, ...changes }),
+});
+const run = (settings: object): Record<string, string> => ({
+  '/sys/firmware/qemu_fw_cfg/by_name/opt/org.nodeos/run/raw': JSON.stringify(settings),
+});
+const cmdline = (line: string): Record<string, string> => ({ '/proc/cmdline': `${line}\n` });
+
+/** Plays a role to its end, with what it ran in this process as the last line. */
+function played(role: string, sys: Recorder): { ok: boolean; environment: Readonly<Record<string, string>> } {
+  let environment: Readonly<Record<string, string>> = {};
+  const ok = play(role, sys, (main, args, env) => {
+    environment = env;
+    sys.trace.push(`runMain ${main} ${JSON.stringify(args)}`);
+  });
+  return { ok, environment };
+}
+
+/** The environment that a program was executed with. */
+function executed(sys: Recorder): Readonly<Record<string, string>> | undefined {
+  play('boot', sys);
+  return sys.executed;
+}
+
+const MOUNTS = [
+  'mkdir /dev/pts 755',
+  'mount /dev/pts devpts devpts 10 gid=5,mode=620,ptmxmode=666',
+  'mkdir /dev/shm 755',
+  'mount /dev/shm tmpfs tmpfs 6 mode=1777',
+  'mkdir /run 755',
+  'mount /run tmpfs tmpfs 6 mode=755',
+  'mkdir /tmp 755',
+  'mount /tmp tmpfs tmpfs 6 mode=1777',
+  'mkdir /sys/fs/cgroup 755',
+  'mount /sys/fs/cgroup cgroup2 cgroup2 14 ',
+  'symlink /dev/fd /proc/self/fd',
+  'symlink /dev/stdin /proc/self/fd/0',
+  'symlink /dev/stdout /proc/self/fd/1',
+  'symlink /dev/stderr /proc/self/fd/2',
+  'mkdir /run/nodeos 755',
+];
+const SETTINGS = ['write /proc/sys/net/ipv4/ip_unprivileged_port_start "0"'];
+const hostname = (name: string): string[] => [
+  `setHostName ${name}`,
+  `write /etc/hostname "${name}\\n"`,
+  `write /etc/hosts "127.0.0.1 localhost ${name}\\n::1 localhost ${name}\\n"`,
+];
+
+describe('the boot to a REPL', () => {
+  it('does this, in this order', () => {
+    const sys = new Recorder({ ...CONSOLE, ...EVENT_PORT, ...cmdline('nodeos.network=off') });
+    played('boot', sys);
+    const step = (name: string): string => `print 4 {"event":"step","step":"${name}"}`;
+    expect(sys.trace.slice(0, -1)).toEqual([
+      'print 4 {"event":"node","role":"boot"}',
+      ...MOUNTS,
+      step('mounts'),
+      ...SETTINGS,
+      step('settings'),
+      step('random seed'),
+      step('clock'),
+      ...hostname('nodeos'),
+      step('hostname'),
+      step('network'),
+      'print 3 restart never',
+      'print 3 attempts 0',
+      'print 3 booted',
+      'open /dev/ttyS0 258 = 10',
+      'ioctl 10 0x540e 1',
+      'duplicate 10 0',
+      'duplicate 10 1',
+      'duplicate 10 2',
+      `print 1 NodeOS: Node.js ${process.version} on Linux 6.12.1-nodeos. Nothing else runs here.\nTo leave: .exit, or Ctrl-D twice on an empty line.`,
+      'print 4 {"event":"repl"}',
+      'close 3',
+      'close 4',
+      'chdir /root',
+      'execute /bin/node ["/bin/node"]',
+    ]);
+  });
+
+  it('gives the REPL a terminal of the given size, and the environment that was handed over', () => {
+    const sys = new Recorder({
+      ...CONSOLE,
+      ...cmdline('nodeos.network=off'),
+      ...run({ columns: 132, rows: 43, env: { COLOR: '1' } }),
+    });
+    expect(executed(sys)).toEqual({
+      PATH: '/bin:/sbin',
+      LANG: 'C.UTF-8',
+      HOME: '/root',
+      TERM: 'linux',
+      NODE_REPL_HISTORY: '',
+      COLOR: '1',
+    });
+    expect(sys.only('ioctl')).toEqual(['ioctl 10 0x540e 1', 'ioctl 10 0x5414 2b0084']);
+  });
+
+  it('as the shell of a machine whose application has ended, brings nothing up', () => {
+    const sys = new Recorder({ ...CONSOLE, ...app() });
+    played('shell', sys);
+    expect(sys.trace[0]).toBe('open /dev/ttyS0 258 = 10');
+    expect(sys.only('mount', 'setHostName', 'socket')).toEqual([]);
+    expect(sys.only('execute')).toEqual(['execute /bin/node ["/bin/node"]']);
+  });
+});
+
+describe('the boot to an application', () => {
+  const files = { ...app(), ...EVENT_PORT, ...cmdline('nodeos.network=off') };
+
+  it('ends in this process, without root, pipe or port, in this order', () => {
+    const sys = new Recorder(files);
+    const { ok, environment } = played('boot', sys);
+    expect(ok).toBe(true);
+    expect(sys.trace.slice(sys.trace.indexOf('print 3 restart on-failure'))).toEqual([
+      'print 3 restart on-failure',
+      'print 3 attempts 0',
+      'print 3 booted',
+      'print 4 {"event":"app","main":"/app/server.js"}',
+      'close 3',
+      'close 4',
+      'chdir /app',
+      'setIdentity 1000 1000',
+      'runMain /app/server.js ["--verbose"]',
+    ]);
+    expect(environment).toEqual({
+      PATH: '/bin:/sbin',
+      LANG: 'C.UTF-8',
+      HOME: '/home/app',
+      USER: 'app',
+      NODE_ENV: 'production',
+      PORT: '8080',
+      GREETING: 'hello',
+    });
+    expect(sys.trace).toEqual(expect.arrayContaining(hostname('my-app')));
+  });
+
+  it('leaves descriptor 4 alone if it is not the event port: Node.js has something of its own there', () => {
+    const sys = new Recorder({ ...files, '/proc/self/fd/4': 'anon_inode:[eventpoll]' });
+    played('boot', sys);
+    expect(sys.trace.filter((line) => /^(print|close) 4/.test(line))).toEqual([]);
+    expect(sys.only('close')).toEqual(['close 3']);
+  });
+
+  it('goes on if nobody listens to the events', () => {
+    const sys = new Recorder(files);
+    sys.failures.set('print 4', -11);
+    expect(played('boot', sys).ok).toBe(true);
+    expect(sys.trace.at(-1)).toMatch(/^runMain/);
+  });
+
+  it('as root keeps root', () => {
+    const sys = new Recorder({ ...files, ...app({ user: 'root' }) });
+    const { environment } = played('boot', sys);
+    expect(sys.only('setIdentity')).toEqual([]);
+    expect(sys.trace.slice(-2)).toEqual(['chdir /app', 'runMain /app/server.js ["--verbose"]']);
+    expect(environment).toMatchObject({ HOME: '/root', USER: 'root' });
+  });
+
+  it('starts Node.js once more for options of its own', () => {
+    const sys = new Recorder({ ...files, ...app({ nodeArgs: ['--import', './a.mjs'] }), ...run({ env: { PORT: '1' } }) });
+    expect(executed(sys)).toMatchObject({ PORT: '1', GREETING: 'hello', NODE_ENV: 'production' });
+    expect(sys.trace.slice(-3, -1)).toEqual([
+      'setIdentity 1000 1000',
+      'execute /bin/node ["/bin/node","--import","./a.mjs","/app/server.js","--verbose"]',
+    ]);
+  });
+
+  it('brings nothing up when it is started once more', () => {
+    const sys = new Recorder(files);
+    played('start', sys);
+    expect(sys.trace).toEqual([
+      'print 4 {"event":"node","role":"start"}',
+      'print 4 {"event":"app","main":"/app/server.js"}',
+      'close 3',
+      'close 4',
+      'chdir /app',
+      'setIdentity 1000 1000',
+      'runMain /app/server.js ["--verbose"]',
+    ]);
+  });
+
+  it.each([
+    ['setIdentity', 'nodeos: boot: setIdentity: EPERM'],
+    ['chdir', 'nodeos: boot: chdir: EPERM'],
+  ])('does not run the application if %s fails', (call, message) => {
+    const sys = new Recorder(files);
+    sys.failures.set(call, -1);
+    expect(played('boot', sys).ok).toBe(false);
+    expect(sys.trace.at(-1)).toBe(`print 2 ${message}`);
+  });
+});
+
+describe('the boot to code that was handed over', () => {
+  const files = { ...app(), ...cmdline('nodeos.network=off'), ...run({ exec: 'console.log(1)' }) };
+
+  it('writes to the ports of the host if they are there', () => {
+    const ports = {
+      '/sys/class/virtio-ports/vport1p1/name': 'nodeos.events\n',
+      '/sys/class/virtio-ports/vport1p2/name': 'nodeos.stdout\n',
+      '/sys/class/virtio-ports/vport1p3/name': 'nodeos.stderr\n',
+    };
+    const sys = new Recorder({ ...files, ...EVENT_PORT, ...ports });
+    expect(executed(sys)).toEqual({ PATH: '/bin:/sbin', LANG: 'C.UTF-8', HOME: '/root', PORT: '80' });
+    expect(sys.trace.slice(sys.trace.indexOf('print 3 booted') + 1, -1)).toEqual([
+      'open /dev/vport1p2 2 = 10',
+      'duplicate 10 1',
+      'open /dev/vport1p3 2 = 11',
+      'duplicate 11 2',
+      'print 4 {"event":"exec"}',
+      'close 3',
+      'close 4',
+      'chdir /app',
+      'execute /bin/node ["/bin/node","--eval","console.log(1)"]',
+    ]);
+  });
+
+  it('writes to the console if they are not, and is not started again', () => {
+    const sys = new Recorder(files);
+    executed(sys);
+    expect(sys.only('open', 'duplicate')).toEqual([]);
+    expect(sys.trace).toContain('print 3 restart never');
+  });
+
+  it('runs no code for the empty string, but Node.js all the same', () => {
+    const sys = new Recorder({ ...cmdline('nodeos.network=off'), ...run({ exec: '' }) });
+    executed(sys);
+    expect(sys.only('execute')).toEqual(['execute /bin/node ["/bin/node","--eval",""]']);
+    expect(sys.only('chdir')).toEqual(['chdir /']);
+  });
+});
+
+describe('a step that fails', () => {
+  it('names itself and its mount on the console, and everything else is done', () => {
+    const sys = new Recorder({ ...app(), ...EVENT_PORT, ...wiredMachine() });
+    sys.wire = server;
+    sys.failures.set('mount /sys/fs/cgroup', -19);
+    sys.failures.set('mount /dev/shm', -1);
+    expect(played('boot', sys).ok).toBe(true);
+    const message = 'mounts: /dev/shm: mount: EPERM; /sys/fs/cgroup: mount: ENODEV';
+    expect(sys.trace).toContain(`print 2 nodeos: ${message}`);
+    expect(sys.trace).toContain(
+      `print 4 {"event":"step","step":"mounts","error":"${message.replace('mounts: ', '')}"}`,
+    );
+    expect(sys.trace).toEqual(expect.arrayContaining(MOUNTS));
+    expect(sys.only('print').filter((line) => line.startsWith('print 2'))).toHaveLength(1);
+    expect(sys.trace.at(-1)).toMatch(/^runMain/);
+  });
+
+  it.each([
+    ['write /proc/sys', 'settings: write: EACCES'],
+    ['setHostName', 'hostname: setHostName: EACCES'],
+    ['socket', 'network: socket: EACCES'],
+    ['open /dev/urandom', 'random seed: open: EACCES'],
+    ['setClock', 'clock: setClock: EACCES'],
+  ])('%s', (call, message) => {
+    const sys = new Recorder({ ...app(), ...wiredMachine(), ...run({ seed: 'ff' }) });
+    sys.wire = server;
+    sys.date = 0;
+    sys.failures.set(call, -13);
+    expect(played('boot', sys).ok).toBe(true);
+    expect(sys.trace).toContain(`print 2 nodeos: ${message}`);
+    expect(sys.trace.at(-1)).toMatch(/^runMain/);
+  });
+
+  it.each([
+    ['/etc/nodeos.json', '{"name":'],
+    ['/sys/firmware/qemu_fw_cfg/by_name/opt/org.nodeos/run/raw', 'no JSON'],
+  ])('a configuration in %s that cannot be read names the file', (path, text) => {
+    const sys = new Recorder({ ...CONSOLE, [path]: text });
+    expect(played('boot', sys).ok).toBe(false);
+    expect(sys.trace).toEqual([expect.stringContaining(`print 2 nodeos: boot: ${path}: `)]);
+  });
+
+  it.each(['', 'stop', 'constructor', '__proto__'])('the role %j, which there is not', (role) => {
+    const sys = new Recorder();
+    expect(played(role, sys).ok).toBe(false);
+    expect(sys.trace).toEqual([`print 2 nodeos: ${role}: no such role`]);
+  });
+});
+
+describe('the machine', () => {
+  const off = cmdline('nodeos.network=off');
+
+  it('credits the seed to the random number generator', () => {
+    const sys = new Recorder({ ...off, ...app(), ...run({ seed: '00112233445566778899aabbccddeeff' }) });
+    played('boot', sys);
+    expect(sys.only('open', 'ioctl', 'close').slice(0, 3)).toEqual([
+      'open /dev/urandom 1 = 10',
+      // 128 bits, 16 bytes, the bytes
+      'ioctl 10 0x40085203 800000001000000000112233445566778899aabbccddeeff',
+      'close 10',
+    ]);
+  });
+
+  it.each([[0], [1_700_000_000], [1_788_220_799]])('sets a clock that says %i', (date) => {
+    const sys = new Recorder({ ...off, ...app() });
+    sys.date = date;
+    played('boot', sys);
+    const told = `print 2 nodeos: clock: ${new Date(date * 1000).toISOString()} cannot be: set to 2026-09-01T00:00:00.000Z`;
+    expect(sys.trace).toEqual(expect.arrayContaining([told, 'setClock 1788220800']));
+  });
+
+  it('leaves a clock that may be right', () => {
+    const sys = new Recorder({ ...off, ...app() });
+    sys.date = 1_788_220_800;
+    played('boot', sys);
+    expect(sys.only('setClock')).toEqual([]);
+  });
+
+  it('makes no link that devtmpfs has', () => {
+    const sys = new Recorder({ ...off, ...app(), '/dev/fd': '', '/dev/stdin': '' });
+    played('boot', sys);
+    expect(sys.only('symlink')).toEqual(['symlink /dev/stdout /proc/self/fd/1', 'symlink /dev/stderr /proc/self/fd/2']);
+  });
+});
+
+describe('what PID 1 is told', () => {
+  const told = (files: Record<string, string>): string[] => {
+    const sys = new Recorder({ ...CONSOLE, ...files });
+    played('boot', sys);
+    return sys.trace.filter((line) => line.startsWith('print 3')).map((line) => line.slice('print 3 '.length));
+  };
+  const off = 'nodeos.network=off';
+
+  it.each([
+    ['the application', app({ restart: 'always', onexit: 'halt' }), off, ['onexit halt', 'restart always', 'attempts 0']],
+    ['an application that says nothing', app(), off, ['restart on-failure', 'attempts 0']],
+    ['no application', {}, off, ['restart never', 'attempts 0']],
+    ['code', { ...app({ restart: 'always' }), ...run({ exec: '1' }) }, off, ['restart never', 'attempts 0']],
+    [
+      'the command line before the application',
+      app({ restart: 'always', onexit: 'halt' }),
+      `${off} nodeos.onexit=poweroff nodeos.restart=never nodeos.attempts=3`,
+      ['onexit poweroff', 'restart never', 'attempts 3'],
+    ],
+    ['the last of two words', app(), `nodeos.restart=always ${off} nodeos.restart=never`, ['restart never', 'attempts 0']],
+  ])('comes from %s', (_, files, line, lines) => {
+    expect(told({ ...files, ...cmdline(line) })).toEqual([...lines, 'booted']);
+  });
+
+  it('with a network, when to renew', () => {
+    const sys = new Recorder({ ...app(), ...wiredMachine() });
+    sys.wire = server;
+    played('boot', sys);
+    expect(sys.trace.filter((line) => line.startsWith('print 3'))[0]).toBe('print 3 renew 40000');
+  });
+});
+
+describe('names', () => {
+  const named = (name: string | undefined, line = ''): string =>
+    hostNameOf({ cmdline: parseCommandLine(line), run: {}, ...(name === undefined ? {} : { app: { ...APP, name } as never }) });
+
+  it.each([
+    ['web', '', 'web'],
+    ['@acme/Web_Shop 2', '', 'web-shop-2'],
+    ['web', 'nodeos.hostname=Front', 'front'],
+    ['--', '', 'nodeos'],
+    [undefined, '', 'nodeos'],
+    [`${'a'.repeat(62)}-b`, '', 'a'.repeat(62)],
+  ])('%j with %j is %s', (name, line, expected) => {
+    expect(named(name, line)).toBe(expected);
+  });
+
+  it('are always host names', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[a-z-]{0,90}$/)), (name) => {
+        expect(named(name)).toMatch(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
+      }),
+    );
+  });
+});
+
+describe('the command line of the kernel', () => {
+  it('is words, some with a value', () => {
+    expect([...parseCommandLine(' quiet  a=b=c\tip=dhcp ip= \n')]).toEqual([
+      ['quiet', ''],
+      ['a', 'b=c'],
+      ['ip', ''],
+    ]);
+    expect(parseCommandLine('').size).toBe(0);
+  });
+});

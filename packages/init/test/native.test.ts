@@ -1,0 +1,145 @@
+/** What the layer's step makes, with the tools of the host: PID 1, the addon and the bundled init. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { build as esbuild } from 'esbuild';
+import type { Step, StepContext, Target } from '@nodeos/build';
+import { init } from '../build.js';
+
+const HERE = fileURLToPath(new URL('..', import.meta.url));
+const INCLUDES = [join(dirname(process.execPath), '../include/node'), '/usr/include/node', '/usr/local/include/node'];
+const include = INCLUDES.find((path) => existsSync(join(path, 'node_api.h')));
+const lacking = [
+  ...(process.platform === 'linux' && process.arch === 'x64' ? [] : ['Linux on x86_64']),
+  ...['gcc', 'readelf'].filter((tool) => spawnSync(tool, ['--version']).error !== undefined),
+  ...(include === undefined ? ['the headers of Node.js'] : []),
+];
+
+const root = mkdtempSync(join(tmpdir(), 'nodeos-native-'));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+/** Runs the step's recipe in a folder of its own. */
+async function make(name: string): Promise<string> {
+  const [dir, runtime, guest] = ['output', 'runtime', 'guest'].map((part) => join(root, name, part));
+  if (dir === undefined || runtime === undefined || guest === undefined) throw new Error('unreachable');
+  mkdirSync(dir, { recursive: true });
+  mkdirSync(join(runtime, 'include'), { recursive: true });
+  execFileSync('ln', ['-s', include ?? '', join(runtime, 'include/node')]);
+  const sources = readdirSync(join(HERE, 'guest')).map((file) => join(HERE, 'guest', file));
+  await esbuild({ entryPoints: sources, outdir: guest, format: 'esm' });
+  const files: Record<string, string> = { native: join(HERE, 'native'), guest };
+  const context = {
+    dir,
+    input: () => runtime,
+    file: (file: string) => files[file],
+    progress: () => undefined,
+    run: (tool: string, args: string[], { cwd }: { cwd: string }) => {
+      execFileSync(tool, args, { cwd, stdio: 'pipe' });
+      return Promise.resolve();
+    },
+  };
+  await init({} as Target, {} as Step).build(context as unknown as StepContext);
+  return dir;
+}
+
+describe.skipIf(lacking.length > 0)(`the native programs${lacking.map((what) => ` (not here: ${what})`).join('')}`, () => {
+  let output = '';
+  const readelf = (name: string, ...options: string[]): string =>
+    execFileSync('readelf', ['-W', ...options, join(output, name)], { encoding: 'utf8' });
+  beforeAll(async () => {
+    output = await make('one');
+  });
+
+  describe('PID 1', () => {
+    it('is a static program that needs nothing', () => {
+      expect(readelf('init', '-h')).toMatch(/Type:\s+EXEC/);
+      const segments = readelf('init', '-l');
+      expect(segments).not.toMatch(/INTERP|DYNAMIC/);
+      expect(segments).toMatch(/LOAD .* R E /);
+    });
+
+    it('has neither an executable stack nor memory that can be written and executed', () => {
+      const segments = readelf('init', '-l');
+      expect(segments).toMatch(/GNU_STACK .* RW +0x/);
+      expect(segments).not.toMatch(/ RWE /);
+    });
+
+    it('is small, and can be executed', () => {
+      const { size, mode } = statSync(join(output, 'init'));
+      expect(size).toBeLessThan(32 << 10);
+      expect(mode & 0o111).not.toBe(0);
+    });
+  });
+
+  describe('the addon', () => {
+    type Syscall = (...args: unknown[]) => number;
+    const load = (): Syscall => createRequire(import.meta.url)(join(output, 'syscalls.node')) as Syscall;
+    const [WRITE, GETPID, UNAME, CHDIR] = [1, 39, 63, 80];
+
+    it('needs no library', () => {
+      expect(readelf('syscalls.node', '-d')).not.toMatch(/NEEDED/);
+      expect(readelf('syscalls.node', '-l')).not.toMatch(/ RWE /);
+    });
+
+    it('makes system calls', () => {
+      expect(load()(GETPID)).toBe(process.pid);
+      const names = Buffer.alloc(6 * 65);
+      expect(load()(UNAME, names)).toBe(0);
+      expect(names.toString('latin1', 0, names.indexOf(0))).toBe('Linux');
+    });
+
+    it('passes strings, Buffers and null', () => {
+      const here = process.cwd();
+      expect(load()(CHDIR, here)).toBe(0);
+      expect(load()(WRITE, -1, Buffer.from('x'), 1)).toBe(-9);
+      expect(load()(CHDIR, null)).toBe(-14); // EFAULT
+    });
+
+    it('returns what the kernel refuses as a negated error', () => {
+      expect(load()(CHDIR, '/nowhere/at all')).toBe(-2);
+      expect(load()(CHDIR, `/${'ä'.repeat(100)}`)).toBe(-2);
+      expect(load()(999_999)).toBe(-38); // ENOSYS
+      expect(load()(CHDIR, `/${'x'.repeat(4000)}`)).toBe(-36); // ENAMETOOLONG: it passed
+    });
+
+    it.each([
+      ['no arguments', []],
+      ['too many', [GETPID, 1, 2, 3, 4, 5, 6, 7]],
+      ['undefined', [GETPID, undefined]],
+      ['an object', [GETPID, {}]],
+      ['a boolean', [GETPID, true]],
+      ['a function', [GETPID, () => 1]],
+      ['a symbol', [GETPID, Symbol('x')]],
+      ['a bigint', [GETPID, 1n]],
+      ['an array', [GETPID, [1]]],
+    ])('refuses %s', (_, args) => {
+      expect(() => load()(...args)).toThrow(TypeError);
+    });
+
+    it.each([4095, 4096, 5000, 100_000])('refuses a string of %i bytes instead of cutting it', (length) => {
+      expect(() => load()(CHDIR, 'x'.repeat(length))).toThrow('longer than 4094 bytes');
+    });
+  });
+
+  it('come out the same in another folder', async () => {
+    const again = await make('another folder');
+    expect(readdirSync(again).sort()).toEqual(['init', 'init.js', 'syscalls.node']);
+    for (const name of readdirSync(again)) {
+      const bytes = readFileSync(join(again, name));
+      expect(bytes.equals(readFileSync(join(output, name)))).toBe(true);
+      for (const path of [root, HERE]) expect(bytes.includes(path)).toBe(false);
+    }
+  });
+
+  it('come with an init that is one script', () => {
+    const path = join(output, 'init.js');
+    execFileSync(process.execPath, ['--check', path]);
+    const modules = [...readFileSync(path, 'utf8').matchAll(/require\("([^"]+)"\)/g)].map(([, name]) => name);
+    expect(modules.length).toBeGreaterThan(0);
+    for (const name of modules) expect(name).toMatch(/^node:/);
+  });
+});

@@ -1,0 +1,301 @@
+import { describe, expect, it } from 'vitest';
+import { bringUp, renew, LEASE, type Lease } from '../guest/network.js';
+import { parseCommandLine } from '../guest/config.js';
+import { play } from '../guest/roles.js';
+import { MAC, Recorder, wiredMachine, type Wire } from './recorder.js';
+import { ADDRESS, asked, message, nak, reply, server, SERVER, SETTINGS, uint32 } from './server.js';
+
+const start = (sys: Recorder, line = ''): Lease | undefined => bringUp(sys, parseCommandLine(line), 'web');
+const machine = (files = wiredMachine(), wire: Wire = server): Recorder => {
+  const sys = new Recorder(files);
+  sys.wire = wire;
+  return sys;
+};
+const BROADCAST = '255.255.255.255:67';
+const waits = (sys: Recorder): number[] =>
+  sys.sent.map(({ at }, index) => (sys.sent[index + 1]?.at ?? sys.time) - at).map((us) => Math.round(us / 1e6));
+
+const ifreq = (name: string, value: string): string =>
+  (Buffer.from(name).toString('hex').padEnd(32, '0') + value).replace(/(00)+$/, '');
+const OPEN_PORT = (fd: number): string[] => [
+  `socket 2 524290 0 = ${fd}`,
+  `setsockopt ${fd} 1 2 01000000`,
+  `setsockopt ${fd} 1 6 01000000`,
+  `setsockopt ${fd} 1 25 6574683000`,
+  `bind ${fd} 0.0.0.0:68`,
+];
+
+describe('bringing the network up by DHCP', () => {
+  it('discovers, requests what was offered, and sets it up, in this order', () => {
+    const sys = machine();
+    const lease = start(sys);
+    const kept = { ...lease };
+    expect(kept).toMatchObject({ interface: 'eth0', address: '10.0.2.15', server: '10.0.2.2', lease: 86400, renewal: 40000 });
+    expect(sys.trace).toEqual([
+      'socket 2 524290 0 = 10',
+      `ioctl 10 0x8914 ${ifreq('lo', '41')}`,
+      `ioctl 10 0x8914 ${ifreq('eth0', '41')}`,
+      ...OPEN_PORT(11),
+      `send 11 ${BROADCAST}`,
+      'close 11',
+      ...OPEN_PORT(12),
+      `send 12 ${BROADCAST}`,
+      'close 12',
+      `ioctl 10 0x8922 ${ifreq('eth0', '78050000')}`,
+      `ioctl 10 0x8916 ${ifreq('eth0', '020000000a00020f')}`,
+      `ioctl 10 0x891c ${ifreq('eth0', '02000000ffffff00')}`,
+      // struct rtentry: AF_INET 0.0.0.0, gateway AF_INET 10.0.2.2, mask, RTF_UP | RTF_GATEWAY
+      `ioctl 10 0x890b ${'00'.repeat(8)}0200${'00'.repeat(14)}020000000a000202${'00'.repeat(8)}0200${'00'.repeat(14)}03`,
+      'write /etc/resolv.conf "search example.org\\nnameserver 10.0.2.3\\nnameserver 8.8.8.8\\n"',
+      `write ${LEASE} ${JSON.stringify(JSON.stringify(lease))}`,
+      'close 10',
+    ]);
+  });
+
+  it('asks as RFC 2131 says', () => {
+    const sys = machine();
+    start(sys);
+    const [discover, request] = sys.sent.map(({ bytes }) => asked(bytes));
+    for (const one of [discover, request]) {
+      expect(one?.flags).toBe(0x8000);
+      expect(one?.ciaddr).toEqual([0, 0, 0, 0]);
+      expect(one?.mac).toEqual(MAC);
+      expect(one?.options.get(61)).toEqual([1, ...MAC]);
+      expect(Buffer.from(one?.options.get(12) ?? []).toString()).toBe('web');
+      expect(one?.options.get(55)).toEqual(expect.arrayContaining([1, 3, 6, 51, 54]));
+    }
+    expect(discover).toMatchObject({ type: 1 });
+    expect(discover?.options.has(50) || discover?.options.has(54)).toBe(false);
+    expect(request).toMatchObject({ type: 3 });
+    expect(request?.options.get(50)).toEqual(ADDRESS);
+    expect(request?.options.get(54)).toEqual(SERVER);
+    // Table 5: the transaction of a request is that of the offer.
+    expect(request?.xid).toBe(discover?.xid);
+  });
+
+  it('does with what a server leaves out', () => {
+    const sys = machine(wiredMachine(), (datagram) => {
+      const query = asked(datagram);
+      return [reply(query, query.type === 1 ? 2 : 5, [])];
+    });
+    expect(start(sys)).toMatchObject({ mask: '255.255.255.0', dns: [], lease: 3600, renewal: 1800 });
+    expect(sys.ioctls.map(({ request }) => request)).toEqual([0x8914, 0x8914, 0x8916, 0x891c]);
+    expect(sys.files.get('/etc/resolv.conf')).toBe('');
+    expect(asked(sys.sent[1]?.bytes ?? Buffer.alloc(0)).options.has(54)).toBe(false);
+  });
+
+  it('ignores what is garbage or meant for others', () => {
+    const noise: Wire = (datagram) => {
+      const query = asked(datagram);
+      const [offer = Buffer.alloc(0)] = server(datagram, '', 0);
+      const options = SETTINGS;
+      const other = Buffer.from('525400999999', 'hex');
+      return [
+        Buffer.alloc(0),
+        Buffer.from('hello'),
+        Buffer.alloc(1500, 0xff),
+        datagram, // our own question
+        message({ xid: query.xid + 1, mac: MAC, options: [[53, 2], ...options], yiaddr: [1, 1, 1, 1] }),
+        message({ xid: query.xid, mac: other, options: [[53, 5], ...options], yiaddr: [1, 1, 1, 1] }),
+        message({ xid: query.xid, mac: MAC, options, yiaddr: [1, 1, 1, 1] }), // BOOTP: no type
+        message({ xid: query.xid, mac: MAC, options: [[53, 8]], yiaddr: [1, 1, 1, 1] }),
+        message({ xid: query.xid, mac: MAC, cookie: [1, 2, 3, 4], options: [[53, 2]], yiaddr: [1, 1, 1, 1] }),
+        reply(query, query.type === 1 ? 5 : 2), // the other answer
+        offer,
+      ];
+    };
+    const sys = machine(wiredMachine(), noise);
+    expect(start(sys)).toMatchObject({ address: '10.0.2.15' });
+    expect(sys.sent).toHaveLength(2);
+  });
+
+  it('does not wait longer because of a flood', () => {
+    const sys = machine(wiredMachine(), () => new Array<Buffer>(20_000).fill(Buffer.from('flood')));
+    expect(() => start(sys)).toThrow('eth0: no DHCP server answered in 10 s');
+    expect(waits(sys)).toEqual([1, 2, 3, 4]);
+  });
+
+  it('finds the route there', () => {
+    const sys = machine();
+    sys.failures.set('ioctl 10 0x890b', -17);
+    expect(start(sys)).toMatchObject({ router: '10.0.2.2' });
+    const lost = machine();
+    lost.failures.set('ioctl 10 0x890b', -101);
+    expect(() => start(lost)).toThrow('eth0: ioctl: ENETUNREACH');
+  });
+});
+
+describe('a network that does not come up', () => {
+  it('without an interface says so', () => {
+    const sys = machine({ '/sys/class/net/lo/address': '00:00:00:00:00:00' });
+    expect(() => start(sys)).toThrow('there is no network interface');
+    expect(sys.trace.at(-1)).toBe('close 10');
+  });
+
+  it('waits five seconds for a link', () => {
+    const sys = machine(wiredMachine('eth0', '0'));
+    const before = sys.time;
+    expect(() => start(sys)).toThrow('eth0: no link');
+    expect(sys.time - before).toBe(5_000_000);
+    expect(sys.sent).toEqual([]);
+  });
+
+  it('asks a silent server four times, each time with more patience', () => {
+    const sys = machine(wiredMachine(), () => []);
+    expect(() => start(sys)).toThrow('eth0: no DHCP server answered in 10 s');
+    expect(waits(sys)).toEqual([1, 2, 3, 4]);
+    expect(sys.sent.map(({ bytes }) => asked(bytes).secs)).toEqual([0, 1, 3, 6]);
+    expect(new Set(sys.sent.map(({ bytes }) => asked(bytes).xid)).size).toBe(1);
+    expect(sys.only('close')).toEqual(['close 11', 'close 10']);
+  });
+
+  it('names a server that offers and then falls silent', () => {
+    const sys = machine(wiredMachine(), (datagram) => {
+      const query = asked(datagram);
+      return query.type === 1 ? [reply(query, 2)] : [];
+    });
+    expect(() => start(sys)).toThrow('eth0: the DHCP server 10.0.2.2 offered 10.0.2.15, then fell silent');
+    expect(sys.sent.map(({ bytes }) => asked(bytes).type)).toEqual([1, 3, 3, 3, 3]);
+  });
+
+  it('names a server that refuses its own offer', () => {
+    const sys = machine(wiredMachine(), (datagram) => {
+      const query = asked(datagram);
+      return [query.type === 1 ? reply(query, 2) : nak(query)];
+    });
+    expect(() => start(sys)).toThrow('eth0: the DHCP server 10.0.2.2 refused 10.0.2.15, its own offer');
+    expect(sys.files.has(LEASE)).toBe(false);
+  });
+
+  it('takes the next interface if one has no link, cannot be brought up or cannot send', () => {
+    const two = { ...wiredMachine('eth0', '0'), ...wiredMachine('eth1') };
+    expect(start(machine(two))).toMatchObject({ interface: 'eth1' });
+    for (const [line, error] of [[`ioctl 10 0x8914 ${ifreq('eth0', '41')}`, -5], ['send 11', -100]] as const) {
+      const sys = machine({ ...wiredMachine('eth0'), ...wiredMachine('eth1') });
+      sys.failures.set(line, error);
+      expect(start(sys)).toMatchObject({ interface: 'eth1' });
+    }
+  });
+
+  it('names every interface that failed', () => {
+    const sys = machine({ ...wiredMachine('eth0', '0'), ...wiredMachine('eth1') }, () => []);
+    sys.failures.set('send', -100);
+    expect(() => start(sys)).toThrow('eth0: no link; eth1: send: ENETDOWN');
+  });
+
+  it('is reported by the boot, which asks for another try', () => {
+    const sys = machine({ ...wiredMachine(), '/etc/nodeos.json': '{"name":"web","main":"/a.js","args":[],"nodeArgs":[],"env":{}}' });
+    sys.wire = () => [];
+    play('boot', sys, () => undefined);
+    expect(sys.trace).toContain('print 2 nodeos: network: eth0: no DHCP server answered in 10 s');
+    expect(sys.trace).toContain('print 3 renew 30');
+  });
+});
+
+describe('what the kernel has set up', () => {
+  const files = (pnp: string): Record<string, string> => ({ ...wiredMachine(), '/proc/net/pnp': pnp });
+
+  it.each([
+    [
+      'ip=dhcp',
+      '#PROTO: DHCP\ndomain example.org\nnameserver 10.0.2.3\nnameserver 0.0.0.0\nbootserver 10.0.2.2\n',
+      'search example.org\nnameserver 10.0.2.3\n',
+    ],
+    ['ip=10.0.0.2::10.0.0.1:255.255.255.0:web:eth0:off', '#MANUAL\n', ''],
+    ['ip=10.0.0.2:::::eth0:off:1.1.1.1', '#MANUAL\nnameserver 1.1.1.1\n', 'nameserver 1.1.1.1\n'],
+  ])('with %s is adopted', (line, pnp, resolv) => {
+    const sys = machine(files(pnp));
+    expect(start(sys, line)).toBeUndefined();
+    expect(sys.sent).toEqual([]);
+    expect(sys.trace).toEqual([
+      'socket 2 524290 0 = 10',
+      `ioctl 10 0x8914 ${ifreq('lo', '41')}`,
+      `write /etc/resolv.conf ${JSON.stringify(resolv)}`,
+      'close 10',
+    ]);
+  });
+
+  it.each(['ip=off', 'ip=none', ''])('is nothing with %j', (line) => {
+    expect(start(machine(files('')), line)).toMatchObject({ address: '10.0.2.15' });
+  });
+});
+
+describe('renewing', () => {
+  const leased = (wire: Wire): Recorder => {
+    const sys = machine();
+    start(sys);
+    sys.trace.length = sys.sent.length = 0;
+    sys.time += 40_000 * 1e6;
+    sys.wire = wire;
+    return sys;
+  };
+  const held = (sys: Recorder): Lease => JSON.parse(sys.files.get(LEASE) ?? '') as Lease;
+
+  it('asks the server itself to let the address be kept', () => {
+    const sys = leased((datagram) => [reply(asked(datagram), 5, [[51, ...uint32(600)]])]);
+    expect(play('renew', sys)).toBe(true);
+    expect(sys.sent.map(({ to }) => to)).toEqual(['10.0.2.2:67']);
+    const query = asked(sys.sent[0]?.bytes ?? Buffer.alloc(0));
+    expect(query).toMatchObject({ type: 3, ciaddr: ADDRESS, flags: 0 });
+    // RFC 2131, 4.3.2: in RENEWING neither may be there.
+    expect(query.options.has(50) || query.options.has(54)).toBe(false);
+    expect(sys.trace).toContain('print 3 renew 300');
+    expect(held(sys)).toMatchObject({ address: '10.0.2.15', lease: 600, router: '10.0.2.2', domain: 'example.org' });
+  });
+
+  it('never more often than every 30 s', () => {
+    const sys = leased((datagram) => [reply(asked(datagram), 5, [[51, 0, 0, 0, 1]])]);
+    play('renew', sys);
+    expect(sys.trace).toContain('print 3 renew 30');
+  });
+
+  it('asks everybody if the server does not answer', () => {
+    const sys = leased((datagram, to) => (to === '255.255.255.255:67' ? server(datagram, to, 67) : []));
+    play('renew', sys);
+    expect(sys.sent.map(({ to }) => to)).toEqual(['10.0.2.2:67', BROADCAST]);
+    expect(held(sys)).toMatchObject({ address: '10.0.2.15' });
+  });
+
+  it('gets a new lease after a NAK, without anything of the old one', () => {
+    const sys = leased((datagram) => {
+      const query = asked(datagram);
+      if (query.ciaddr.join('.') !== '0.0.0.0') return [nak(query)];
+      const options = [[53, query.type === 1 ? 2 : 5], [54, ...SERVER]] as const;
+      return [message({ xid: query.xid, mac: MAC, yiaddr: [192, 168, 7, 9], options })];
+    });
+    expect(play('renew', sys)).toBe(true);
+    expect(sys.sent.map(({ bytes }) => asked(bytes).type)).toEqual([3, 1, 3]);
+    expect(held(sys)).toEqual({
+      type: 5,
+      address: '192.168.7.9',
+      mask: '255.255.255.0',
+      dns: [],
+      lease: 3600,
+      renewal: 1800,
+      server: '10.0.2.2',
+      interface: 'eth0',
+    });
+  });
+
+  it('names the interface if nobody answers any more, and keeps the lease', () => {
+    const sys = leased(() => []);
+    expect(play('renew', sys)).toBe(false);
+    expect(sys.trace.at(-1)).toBe('print 2 nodeos: renew: eth0: no DHCP server answered in 10 s');
+    expect(sys.sent).toHaveLength(8);
+    expect(held(sys)).toMatchObject({ address: '10.0.2.15' });
+    expect(sys.trace.filter((line) => line.startsWith('print 3'))).toEqual([]); // PID 1 tries again by itself
+  });
+
+  it('without a lease tries from the start', () => {
+    const sys = machine();
+    expect(play('renew', sys)).toBe(true);
+    expect(sys.trace).toContain('print 3 renew 40000');
+  });
+
+  it('does not change a lease whose answer is for another machine', () => {
+    const sys = machine();
+    const lease = start(sys);
+    sys.wire = (datagram) => [message({ xid: asked(datagram).xid, mac: Buffer.alloc(6), options: [[53, 5]] })];
+    expect(() => renew(sys, lease as Lease, 'web')).toThrow('eth0: ');
+  });
+});

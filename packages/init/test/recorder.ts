@@ -1,0 +1,194 @@
+/**
+ * A machine made of a table of files, a clock that only moves when somebody waits, and a trace: every call that changes
+ * the world is one line in it, in order.
+ */
+import { SyscallError, type Syscalls } from '../guest/syscalls.js';
+
+/** @returns what comes back on the wire for a datagram that was sent. */
+export type Wire = (datagram: Buffer, to: string, port: number) => readonly Buffer[];
+
+export class Recorder implements Syscalls {
+  readonly trace: string[] = [];
+  readonly files: Map<string, string>;
+  /** Microseconds since boot. */
+  time = 2_000_000;
+  /** Seconds since 1970: later than any sources. */
+  date = 4_000_000_000;
+  wire: Wire = () => [];
+  /** Calls that fail, by the start of their line in the trace, with a negated errno. */
+  readonly failures = new Map<string, number>();
+  readonly sent: { readonly bytes: Buffer; readonly to: string; readonly at: number }[] = [];
+  readonly ioctls: { readonly request: number; readonly argument: Buffer | number }[] = [];
+  /** The environment of the program that took over. */
+  executed: Readonly<Record<string, string>> | undefined;
+  #next = 10;
+  #queue: Buffer[] = [];
+
+  constructor(files: Readonly<Record<string, string>> = {}) {
+    this.files = new Map(Object.entries({ '/proc/cmdline': 'console=ttyS0 quiet\n', ...files }));
+  }
+
+  /** The lines of the trace that start with one of the words. */
+  only(...words: string[]): string[] {
+    return this.trace.filter((line) => words.includes(line.split(' ')[0] ?? ''));
+  }
+
+  #do(line: string): void {
+    this.trace.push(line);
+    for (const [start, error] of this.failures) {
+      if (line.startsWith(start)) throw new SyscallError(line.split(' ')[0] ?? '', error);
+    }
+  }
+
+  #opened(line: string): number {
+    const fd = this.#next++;
+    this.#do(`${line} = ${fd}`);
+    return fd;
+  }
+
+  mount(source: string, target: string, type: string, flags: number, data: string): void {
+    this.#do(`mount ${target} ${source} ${type} ${flags} ${data}`);
+  }
+
+  ioctl(fd: number, request: number, argument: Buffer | number): void {
+    this.ioctls.push({ request, argument: typeof argument === 'number' ? argument : Buffer.from(argument) });
+    const text = typeof argument === 'number' ? String(argument) : argument.toString('hex').replace(/(00)+$/, '');
+    this.#do(`ioctl ${fd} 0x${request.toString(16)} ${text}`);
+  }
+
+  socket(domain: number, type: number, protocol: number): number {
+    return this.#opened(`socket ${domain} ${type} ${protocol}`);
+  }
+
+  bind(fd: number, address: Buffer): void {
+    this.#do(`bind ${fd} ${socketName(address)}`);
+  }
+
+  setsockopt(fd: number, level: number, name: number, value: Buffer): void {
+    this.#do(`setsockopt ${fd} ${level} ${name} ${value.toString('hex')}`);
+  }
+
+  send(fd: number, bytes: Buffer, address: Buffer): void {
+    const to = socketName(address);
+    this.sent.push({ bytes: Buffer.from(bytes), to, at: this.time });
+    this.#do(`send ${fd} ${to}`);
+    this.#queue.push(...this.wire(Buffer.from(bytes), to, address.readUInt16BE(2)));
+  }
+
+  receive(_fd: number, bytes: Buffer, timeout: number): number {
+    const datagram = this.#queue.shift();
+    if (!datagram) {
+      this.time += Math.max(0, Math.ceil(timeout)) * 1000;
+      return -1;
+    }
+    this.time += 1000;
+    return datagram.copy(bytes);
+  }
+
+  duplicate(from: number, to: number): void {
+    this.#do(`duplicate ${from} ${to}`);
+  }
+
+  setHostName(name: string): void {
+    this.#do(`setHostName ${name}`);
+  }
+
+  setClock(seconds: number): void {
+    this.#do(`setClock ${seconds}`);
+    this.date = seconds;
+  }
+
+  setIdentity(uid: number, gid: number): void {
+    this.#do(`setIdentity ${uid} ${gid}`);
+  }
+
+  chdir(path: string): void {
+    this.#do(`chdir ${path}`);
+  }
+
+  execute(path: string, args: readonly string[], environment: Readonly<Record<string, string>>): never {
+    this.#do(`execute ${path} ${JSON.stringify(args)}`);
+    this.executed = environment;
+    throw new Error('it does not return');
+  }
+
+  sleep(milliseconds: number): void {
+    this.time += milliseconds * 1000;
+  }
+
+  now(): number {
+    return this.time;
+  }
+
+  clock(): number {
+    return this.date;
+  }
+
+  open(path: string, flags: number): number {
+    return this.#opened(`open ${path} ${flags}`);
+  }
+
+  close(fd: number): void {
+    this.#do(`close ${fd}`);
+  }
+
+  print(fd: number, text: string): void {
+    // Times are no part of the trace.
+    this.#do(`print ${fd} ${text.trimEnd().replace(/"us":\d+,|,"took":\d+/g, '')}`);
+  }
+
+  exists(path: string): boolean {
+    return this.files.has(path) || this.list(path).length > 0;
+  }
+
+  list(path: string): string[] {
+    const below = [...this.files.keys()].filter((name) => name.startsWith(`${path}/`));
+    return [...new Set(below.map((name) => name.slice(path.length + 1).split('/')[0] ?? ''))].sort();
+  }
+
+  read(path: string): Buffer {
+    const content = this.files.get(path);
+    if (content === undefined) throw Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' });
+    return Buffer.from(content);
+  }
+
+  readLink(path: string): string {
+    return this.read(path).toString();
+  }
+
+  write(path: string, content: string): void {
+    this.#do(`write ${path} ${JSON.stringify(content)}`);
+    this.files.set(path, content);
+  }
+
+  mkdir(path: string, mode: number): void {
+    this.#do(`mkdir ${path} ${mode.toString(8)}`);
+  }
+
+  symlink(target: string, path: string): void {
+    this.#do(`symlink ${path} ${target}`);
+  }
+
+  chown(path: string, uid: number, gid: number): void {
+    this.#do(`chown ${path} ${uid} ${gid}`);
+  }
+}
+
+/** struct sockaddr_in: family, port in network order, address. */
+function socketName(address: Buffer): string {
+  if (address.length !== 16 || address.readUInt16LE(0) !== 2) throw new Error('not a sockaddr_in');
+  return `${[...address.subarray(4, 8)].join('.')}:${address.readUInt16BE(2)}`;
+}
+
+/** The files of a machine with one wired interface. */
+export const wiredMachine = (name = 'eth0', carrier = '1'): Record<string, string> => ({
+  '/sys/class/net/lo/address': '00:00:00:00:00:00\n',
+  [`/sys/class/net/${name}/address`]: '52:54:00:12:34:56\n',
+  [`/sys/class/net/${name}/carrier`]: `${carrier}\n`,
+  [`/sys/class/net/${name}/device/vendor`]: '0x1af4\n',
+});
+
+export const MAC = Buffer.from('525400123456', 'hex');
+
+/** The descriptor that PID 1 hands on if there is an event port. */
+export const EVENT_PORT = { '/proc/self/fd/4': '/dev/vport1p1' };

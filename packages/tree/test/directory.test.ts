@@ -1,0 +1,117 @@
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { spawnSync } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { fromDirectory, writeCpio, type DirectoryOptions, type Entry } from '../index.js';
+
+const root = mkdtempSync(join(tmpdir(), 'nodeos-tree-'));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+let count = 0;
+const fresh = (): string => {
+  const dir = join(root, String(count++));
+  mkdirSync(dir);
+  return dir;
+};
+
+const NAMES = ['b.txt', 'B.txt', 'a/z', 'a/10', 'a/9', 'a-b', 'ü', 'empty', 'run.sh', 'a.b'];
+
+/** The same files, made in another order, at another time and with another umask. */
+function folder(names: readonly string[], mask: number, date: number): string {
+  const dir = fresh();
+  for (const name of names) {
+    const path = join(dir, name);
+    mkdirSync(join(path, '..'), { recursive: true });
+    writeFileSync(path, name === 'empty' ? '' : `content of ${name}`);
+    chmodSync(path, (name === 'run.sh' ? 0o777 : 0o666) & ~mask);
+    utimesSync(path, date, date);
+  }
+  symlinkSync('../b.txt', join(dir, 'a/link'));
+  symlinkSync('/nowhere', join(dir, 'dangling'));
+  chmodSync(join(dir, 'a'), 0o777 & ~mask);
+  return dir;
+}
+
+async function entries(dir: string, options: DirectoryOptions = {}): Promise<Entry[]> {
+  const list: Entry[] = [];
+  for await (const entry of fromDirectory(dir, options)) list.push(entry);
+  return list;
+}
+
+describe('a folder as a tree', () => {
+  it('is sorted, each folder before what is in it', async () => {
+    const list = await entries(folder(NAMES, 0o22, 1e9));
+    expect(list.map(({ path }) => path)).toEqual([
+      ...['B.txt', 'a', 'a/10', 'a/9', 'a/link', 'a/z'],
+      ...['a-b', 'a.b', 'b.txt', 'dangling', 'empty', 'run.sh', 'ü'],
+    ].sort((a, b) => (a.replaceAll('/', '\0') < b.replaceAll('/', '\0') ? -1 : 1)));
+  });
+
+  it('has no owners, times or modes of the host', async () => {
+    for (const entry of await entries(folder(NAMES, 0o77, 2e9))) {
+      expect(entry).toMatchObject({ uid: 0, gid: 0, mtime: 0 });
+      const mode = { directory: 0o755, symlink: 0o777, file: entry.path === 'run.sh' ? 0o755 : 0o644 }[entry.type as 'file'];
+      expect(entry.mode).toBe(mode);
+    }
+  });
+
+  it('makes the same archive from another folder, order, time and umask', async () => {
+    const [one, two] = [folder(NAMES, 0o22, 1e9), folder([...NAMES].reverse(), 0o77, 1.7e9)];
+    const [first, second] = [join(fresh(), 'archive'), join(fresh(), 'archive')];
+    await writeCpio(fromDirectory(one, { prefix: 'app' }), first);
+    await writeCpio(fromDirectory(two, { prefix: 'app' }), second);
+    expect(readFileSync(first).equals(readFileSync(second))).toBe(true);
+    expect(readFileSync(first).includes('content of run.sh')).toBe(true);
+  });
+
+  it('reads files and links', async () => {
+    const list = await entries(folder(NAMES, 0, 1e9));
+    const byPath = new Map(list.map((entry) => [entry.path, entry]));
+    expect(byPath.get('a/link')).toMatchObject({ type: 'symlink', link: '../b.txt', size: 0 });
+    expect(byPath.get('dangling')).toMatchObject({ link: '/nowhere' });
+    const parts: Uint8Array[] = [];
+    for await (const part of byPath.get('ü')?.open?.() ?? []) parts.push(part);
+    expect(Buffer.concat(parts).toString()).toBe('content of ü');
+    expect(byPath.get('ü')?.size).toBe(Buffer.byteLength('content of ü'));
+  });
+
+  it('goes below a prefix, without what a filter leaves out', async () => {
+    const dir = folder(NAMES, 0o22, 1e9);
+    const seen: string[] = [];
+    const filter = (path: string): boolean => {
+      seen.push(path);
+      return path === 'a' || path === 'a/z' || path === 'ü';
+    };
+    const list = await entries(dir, { prefix: 'srv/app', filter });
+    expect(list.map(({ path }) => path)).toEqual(['srv/app', 'srv/app/a', 'srv/app/a/z', 'srv/app/ü']);
+    expect(seen).toContain('a/9');
+    expect(await entries(dir, { filter: () => false })).toEqual([]);
+  });
+
+  it('is not followed through a link to a folder', async () => {
+    const dir = fresh();
+    symlinkSync(folder(NAMES, 0, 1e9), join(dir, 'link'));
+    expect(await entries(dir)).toMatchObject([{ path: 'link', type: 'symlink' }]);
+  });
+
+  it('refuses a socket by its path', async () => {
+    const dir = fresh();
+    const server = createServer().listen(join(dir, 's'));
+    await once(server, 'listening');
+    await expect(entries(dir)).rejects.toThrow(`${join(dir, 's')}: sockets, devices and pipes cannot go into an image`);
+    await expect(writeCpio(fromDirectory(dir), join(fresh(), 'archive'))).rejects.toThrow('sockets, devices and pipes');
+    server.close();
+  });
+
+  it('refuses a pipe instead of waiting for it', async () => {
+    const dir = fresh();
+    spawnSync('mkfifo', [join(dir, 'p')]);
+    await expect(entries(dir)).rejects.toThrow('sockets, devices and pipes');
+  });
+
+  it('fails where there is none', async () => {
+    await expect(entries(join(root, 'missing'))).rejects.toThrow('ENOENT');
+  });
+});

@@ -1,0 +1,92 @@
+import { connect } from 'node:net';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import fc from 'fast-check';
+import { eventParser, listenPort, type GuestEvent } from '../events.js';
+
+const parsed = (...chunks: (string | Buffer)[]): GuestEvent[] => {
+  const events: GuestEvent[] = [];
+  const push = eventParser((event) => events.push(event));
+  for (const chunk of chunks) push(Buffer.from(chunk));
+  return events;
+};
+
+const LINES = [
+  { us: 100, event: 'pid1' },
+  { us: 2000, event: 'step', step: 'network', took: 7, error: 'größer 😀\n"quoted"' },
+  { us: 30000, event: 'exit', status: 1, signal: 0 },
+];
+const STREAM = Buffer.from(LINES.map((line) => JSON.stringify(line) + '\n').join(''));
+
+describe('events', () => {
+  it('come in one piece, or in any', () => {
+    expect(parsed(STREAM)).toEqual(LINES);
+    expect(parsed(...Array.from(STREAM, (byte) => Buffer.of(byte)))).toEqual(LINES);
+    fc.assert(
+      fc.property(fc.array(fc.nat(STREAM.length), { maxLength: 10 }), (cuts) => {
+        const places = [0, ...cuts.sort((a, b) => a - b), STREAM.length];
+        expect(parsed(...places.slice(1).map((end, index) => STREAM.subarray(places[index], end)))).toEqual(LINES);
+      }),
+    );
+  });
+
+  it.each([
+    ['no JSON', 'hello\n'],
+    ['half a line', '{"us":1,"event":"pi\n'],
+    ['no object', '1\n"x"\nnull\ntrue\n[]\n[{"us":1,"event":"x"}]\n'],
+    ['no event', '{}\n{"us":1}\n{"us":1,"event":null}\n{"us":1,"event":{}}\n{"us":1,"event":7}\n'],
+    ['no time', '{"event":"end"}\n{"us":"1","event":"end"}\n{"us":null,"event":"end"}\n'],
+    ['empty lines', '\n\n\r\n   \n'],
+    ['no end', '{"us":1,"event":"end"}'],
+    ['bytes that are no text', Buffer.from([0xff, 0xfe, 0, 10, 0xc3, 10])],
+  ])('are not made of %s, and those after it come', (_, garbage) => {
+    const after = typeof garbage === 'string' && !garbage.endsWith('\n') ? '\n' : '';
+    const before = after === '' ? [] : [{ us: 1, event: 'end' }];
+    expect(parsed(garbage, after, STREAM)).toEqual([...before, ...LINES]);
+  });
+
+  it('survive anything before them', () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 200 })), (chunks) => {
+        const events = parsed(...chunks.map((chunk) => Buffer.from(chunk)), '\n', STREAM);
+        expect(events.slice(-LINES.length)).toEqual(LINES);
+        for (const { us, event } of events) expect([typeof us, typeof event]).toEqual(['number', 'string']);
+      }),
+    );
+  });
+
+  it('do not swallow what a listener throws', () => {
+    const push = eventParser(() => {
+      throw new Error('a bug of ours');
+    });
+    expect(() => push(STREAM)).toThrow('a bug of ours');
+  });
+
+  it('without an end of line fill no memory', () => {
+    const chunk = Buffer.alloc(1 << 16, 'x');
+    expect(parsed(...new Array<Buffer>(64).fill(chunk), '\n', STREAM)).toEqual(LINES);
+  });
+});
+
+describe('a port', () => {
+  it('hands on what is sent to its socket', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'nodeos-port-'));
+    const path = join(dir, 'port');
+    let text = '';
+    const port = await listenPort(path, (chunk) => (text += chunk.toString()));
+    const socket = connect(path);
+    socket.end('hello');
+    await once(socket.resume(), 'close');
+    await port.close();
+    expect(text).toBe('hello');
+    expect(existsSync(path)).toBe(false);
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  it('that cannot be made says so', async () => {
+    await expect(listenPort('/nowhere/port', () => undefined)).rejects.toThrow(/ENOENT|EACCES/);
+  });
+});

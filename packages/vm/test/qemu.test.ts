@@ -1,0 +1,119 @@
+import { targetOf } from '@nodeos/build';
+import { describe, expect, it } from 'vitest';
+import { machineOf, qemuArguments, type Connections, type MachineOptions } from '../qemu.js';
+
+const OPTIONS: MachineOptions = {
+  target: targetOf('x86_64'),
+  machine: 'q35',
+  accelerator: 'tcg',
+  memory: '512M',
+  cpus: 2,
+  kernel: '/cache/a b/vmlinux',
+  initramfs: '/cache/initramfs',
+  append: 'console=ttyS0 quiet nodeos.onexit=poweroff',
+  publish: [
+    { protocol: 'tcp', address: '127.0.0.1', host: 8080, guest: 80 },
+    { protocol: 'udp', address: '0.0.0.0', host: 5353, guest: 53 },
+  ],
+};
+const CONNECTIONS: Connections = {
+  ports: { 'nodeos.events': '/tmp/n/events', 'nodeos.stdout': '/tmp/n/stdout' },
+  settings: '/tmp/n/settings.json',
+};
+/** One option a line. */
+const lines = (options: Partial<MachineOptions>, connections: Partial<Connections> = {}): string[] =>
+  qemuArguments({ ...OPTIONS, ...options }, { ...CONNECTIONS, ...connections })
+    .join('\n')
+    .replace(/\n(?!-)/g, ' ')
+    .split('\n');
+
+describe("QEMU's command line", () => {
+  it('of a PC', () => {
+    expect(lines({})).toMatchInlineSnapshot(`
+      [
+        "-name nodeos",
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        "-display none",
+        "-machine q35",
+        "-accel tcg",
+        "-cpu max",
+        "-m 512M",
+        "-smp 2",
+        "-kernel /cache/a b/vmlinux",
+        "-initrd /cache/initramfs",
+        "-append console=ttyS0 quiet nodeos.onexit=poweroff",
+        "-fw_cfg name=opt/org.nodeos/run,file=/tmp/n/settings.json",
+        "-device virtio-rng-pci",
+        "-netdev user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:0.0.0.0:5353-:53",
+        "-device virtio-net-pci,netdev=net0,romfile=",
+        "-device virtio-serial-pci",
+        "-chardev socket,id=nodeos-events,path=/tmp/n/events",
+        "-device virtserialport,chardev=nodeos-events,name=nodeos.events",
+        "-chardev socket,id=nodeos-stdout,path=/tmp/n/stdout",
+        "-device virtserialport,chardev=nodeos-stdout,name=nodeos.stdout",
+        "-chardev stdio,id=console,signal=off",
+        "-serial chardev:console",
+      ]
+    `);
+  });
+
+  it('of a microvm', () => {
+    expect(lines({ machine: 'microvm', accelerator: 'kvm', publish: [], cpus: 1 })).toMatchInlineSnapshot(`
+      [
+        "-name nodeos",
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        "-display none",
+        "-machine microvm,acpi=off,rtc=on",
+        "-accel kvm",
+        "-cpu host",
+        "-m 512M",
+        "-smp 1",
+        "-kernel /cache/a b/vmlinux",
+        "-initrd /cache/initramfs",
+        "-append console=ttyS0 quiet nodeos.onexit=poweroff",
+        "-fw_cfg name=opt/org.nodeos/run,file=/tmp/n/settings.json",
+        "-device virtio-rng-device",
+        "-netdev user,id=net0",
+        "-device virtio-net-device,netdev=net0",
+        "-device virtio-serial-device",
+        "-chardev socket,id=nodeos-events,path=/tmp/n/events",
+        "-device virtserialport,chardev=nodeos-events,name=nodeos.events",
+        "-chardev socket,id=nodeos-stdout,path=/tmp/n/stdout",
+        "-device virtserialport,chardev=nodeos-stdout,name=nodeos.stdout",
+        "-chardev stdio,id=console,signal=off",
+        "-serial chardev:console",
+      ]
+    `);
+  });
+
+  it('has each argument as one word', () => {
+    const args = qemuArguments(OPTIONS, CONNECTIONS);
+    expect(args[args.indexOf('-kernel') + 1]).toBe('/cache/a b/vmlinux');
+    expect(args[args.indexOf('-append') + 1]).toBe(OPTIONS.append);
+  });
+
+  it('without a network has no card', () => {
+    expect(lines({ noNetwork: true }).filter((line) => /net/.test(line))).toEqual([]);
+  });
+
+  it('on a terminal shares it with the monitor, and keeps a copy', () => {
+    const [without, withTerminal] = [lines({}), lines({}, { terminalLog: '/tmp/n/console.log' })];
+    expect(withTerminal.filter((line) => !without.includes(line))).toEqual([
+      '-chardev stdio,id=console,signal=off,mux=on,logfile=/tmp/n/console.log',
+      '-mon chardev=console',
+    ]);
+  });
+
+  it('ends with what the user adds', () => {
+    expect(qemuArguments({ ...OPTIONS, extra: ['-s', '-S'] }, CONNECTIONS).slice(-2)).toEqual(['-s', '-S']);
+  });
+
+  it.each(['pc', '', 'constructor', '__proto__'])('of the machine %j, which there is not, is refused', (machine) => {
+    expect(machineOf({ ...OPTIONS, machine })).toBeUndefined();
+    expect(() => qemuArguments({ ...OPTIONS, machine }, CONNECTIONS)).toThrow(`x86_64 has no machine ${machine}`);
+  });
+});

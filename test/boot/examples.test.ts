@@ -1,0 +1,30 @@
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { ask, freePort, ROOT, start } from '../support.js';
+
+async function boot(name: string): Promise<string> {
+  const port = await freePort();
+  start(['start', join(ROOT, 'examples', name), '--publish', `${port}:80`]);
+  return `http://127.0.0.1:${port}`;
+}
+
+describe('the examples answer over HTTP', () => {
+  it('hello', async () => {
+    const response = await ask(await boot('hello'));
+    expect(await response.text()).toMatch(/^Hello from hello: Node\.js v24\.\d+\.\d+ on Linux 6\.12\.\d+-nodeos, up [\d.]+ s\n$/);
+  });
+
+  it('fastify', async () => {
+    const url = await boot('fastify');
+    expect(await (await ask(`${url}/?name=there`)).json()).toEqual({ hello: 'there', node: 'v24.21.0' });
+    expect((await ask(`${url}/?name=${'x'.repeat(101)}`)).status).toBe(400);
+    expect((await ask(`${url}/nowhere`)).status).toBe(404);
+  });
+
+  it('repl', async () => {
+    const url = await boot('repl');
+    expect(await (await ask(url, { method: 'POST', body: 'var x = 20 + 1' })).text()).toBe('undefined\n');
+    expect(await (await ask(url, { method: 'POST', body: 'x * 2' })).text()).toBe('42\n');
+    expect((await ask(url, { method: 'POST', body: 'nonsense(' })).status).toBe(400);
+  });
+});

@@ -1,0 +1,129 @@
+import { describe, expect, it } from 'vitest';
+import { exec } from '../support.js';
+
+/** Runs code in the guest that ends with an expression, and returns its value. */
+async function valueOf(code: string, ...options: string[]): Promise<unknown> {
+  const { status, stdout, stderr } = await exec(`${code.replace(/([^;]*)$/, 'console.log(JSON.stringify($1))')}`, ...options);
+  expect(status, stderr).toBe(0);
+  return JSON.parse(stdout);
+}
+
+describe('--exec', () => {
+  it('passes the output through, apart, byte for byte', async () => {
+    const { status, stdout, stderr } = await exec('process.stdout.write("a\\nü\\t"); process.stderr.write("problem\\n")');
+    expect({ status, stdout }).toEqual({ status: 0, stdout: 'a\nü\t' });
+    expect(stderr).toContain('problem\n');
+  });
+
+  it('passes a lot of output through', async () => {
+    const { stdout } = await exec('for (let i = 0; i < 20000; i++) console.log("line " + i)');
+    expect(stdout.split('\n')).toHaveLength(20001);
+    expect(stdout.endsWith('line 19999\n')).toBe(true);
+  });
+
+  it.each([
+    ['process.exit(7)', 7],
+    ['throw new Error("thrown")', 1],
+    ['await new Promise((r) => setTimeout(r, 10)); process.exitCode = 5', 5],
+    ['process.kill(process.pid, "SIGKILL")', 137],
+  ])('passes the status of %s back', async (code, status) => {
+    expect((await exec(code)).status).toBe(status);
+  });
+
+  it('runs on a microvm too', async () => {
+    expect(await valueOf('os.networkInterfaces().eth0[0].address', '--machine', 'microvm')).toBe('10.0.2.15');
+  });
+
+  it('gives the guest the memory and the processors asked for', async () => {
+    const code = '[os.availableParallelism(), Math.round(os.totalmem() / 2 ** 20)]';
+    const [cpus, memory] = (await valueOf(code, '--cpus', '2', '--memory', '512M')) as [number, number];
+    expect(cpus).toBe(2);
+    expect(memory).toBeGreaterThan(450);
+  });
+});
+
+describe('the system', () => {
+  it('has its mounts, devices, names, time and network in place', async () => {
+    const system = (await valueOf(`
+      const read = (p) => fs.readFileSync(p, 'utf8');
+      const answer = await new Promise((resolve) => require('dns').lookup('localhost', (e, a) => resolve(a ?? e.code)));
+      ({
+        mounts: read('/proc/mounts').split('\\n').filter(Boolean).map((l) => l.split(' ')[1]),
+        tmp: (fs.statSync('/tmp').mode & 0o7777).toString(8),
+        host: os.hostname(), hosts: read('/etc/hosts'), dns: read('/etc/resolv.conf'), answer,
+        year: new Date().getFullYear(), loopback: os.networkInterfaces().lo.map((i) => i.address),
+        route: read('/proc/net/route').split('\\n')[1].split('\\t').slice(0, 3),
+        kernel: os.release(), node: process.version, random: require('crypto').randomBytes(4).length,
+        pts: fs.existsSync('/dev/pts/ptmx'), shm: fs.existsSync('/dev/shm'), fd: fs.readlinkSync('/dev/fd'),
+      })`)) as Record<string, unknown>;
+    expect(system).toMatchObject({
+      mounts: expect.arrayContaining(['/proc', '/sys', '/dev', '/dev/pts', '/dev/shm', '/run', '/tmp', '/sys/fs/cgroup']),
+      tmp: '1777',
+      host: 'nodeos',
+      dns: 'nameserver 10.0.2.3\n',
+      answer: '127.0.0.1',
+      year: new Date().getFullYear(),
+      loopback: expect.arrayContaining(['127.0.0.1']),
+      route: ['eth0', '00000000', '0202000A'],
+      kernel: '6.12.107-nodeos',
+      node: 'v24.21.0',
+      random: 4,
+      pts: true,
+      fd: '/proc/self/fd',
+    });
+  });
+
+  it('takes over what the kernel set up with ip=', async () => {
+    const code = "[os.networkInterfaces().eth0[0].address, fs.readFileSync('/etc/resolv.conf', 'utf8')]";
+    expect(await valueOf(code, '--append', 'ip=dhcp')).toEqual(['10.0.2.15', 'nameserver 10.0.2.3\n']);
+  });
+
+  it('renews its lease', async () => {
+    const code = `
+      const lease = () => JSON.parse(fs.readFileSync('/run/nodeos/lease.json', 'utf8'));
+      const before = fs.statSync('/run/nodeos/lease.json').mtimeMs;
+      const child = require('child_process').spawnSync('/bin/node', ['/sbin/init', 'renew'], { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
+      ({ status: child.status, told: child.output[3].toString(), renewed: fs.statSync('/run/nodeos/lease.json').mtimeMs > before, address: lease().address })`;
+    expect(await valueOf(code)).toEqual({ status: 0, told: 'renew 43200\n', renewed: true, address: '10.0.2.15' });
+  });
+
+  it('has the filesystems, devices and system calls that the fragments promise', async () => {
+    const kernel = (await valueOf(`
+      const read = (p) => fs.readFileSync(p, 'utf8');
+      ({
+        filesystems: read('/proc/filesystems').split('\\n').map((l) => l.split('\\t')[1]),
+        nbd: fs.existsSync('/sys/block/nbd0'), fuse: fs.existsSync('/dev/fuse'), cuse: fs.existsSync('/dev/cuse'),
+        vsock: read('/proc/net/protocols').includes('AF_VSOCK'), ipv6: fs.existsSync('/proc/net/if_inet6'),
+        namespaces: fs.readdirSync('/proc/self/ns').length, seccomp: /Seccomp:/.test(read('/proc/self/status')),
+        controllers: read('/sys/fs/cgroup/cgroup.controllers').trim().split(' '), uring: fs.existsSync('/proc/sys/kernel/io_uring_disabled'),
+      })`)) as { filesystems: string[]; namespaces: number; controllers: string[] };
+    expect(kernel.filesystems).toEqual(
+      expect.arrayContaining(['ext4', 'erofs', 'squashfs', 'vfat', 'iso9660', 'overlay', 'fuse', '9p', 'virtiofs', 'tmpfs', 'cgroup2']),
+    );
+    expect(kernel.controllers).toEqual(expect.arrayContaining(['cpu', 'memory', 'pids', 'io']));
+    expect(kernel.namespaces).toBeGreaterThanOrEqual(8);
+    expect(kernel).toMatchObject({ nbd: true, fuse: true, cuse: true, vsock: true, ipv6: true, seccomp: true, uring: true });
+  });
+
+  it('runs what Node.js is for: workers, crypto, fetch, Intl, file watching, child processes', async () => {
+    const node = await valueOf(`
+      const { Worker } = require('worker_threads');
+      const worker = await new Promise((resolve) => new Worker('require("worker_threads").parentPort.postMessage(6 * 7)', { eval: true }).on('message', resolve));
+      const server = require('http').createServer((q, r) => r.end('served')).listen(0);
+      const fetched = await (await fetch('http://127.0.0.1:' + server.address().port)).text();
+      server.close();
+      fs.writeFileSync('/tmp/watched', '');
+      const watched = await new Promise((resolve) => { const w = fs.watch('/tmp', (e, f) => { w.close(); resolve(f); }); setTimeout(() => fs.writeFileSync('/tmp/watched', 'x'), 50); });
+      const child = require('child_process').execFileSync('/bin/node', ['-p', '"child " + process.pid'], { encoding: 'utf8' });
+      ({ worker, fetched, watched, child: child.slice(0, 5), hash: require('crypto').createHash('sha256').update('').digest('hex').slice(0, 8), intl: new Intl.NumberFormat('de').format(1234.5) })`);
+    expect(node).toEqual({ worker: 42, fetched: 'served', watched: 'watched', child: 'child', hash: 'e3b0c442', intl: '1.234,5' });
+  });
+
+  it('says which network is missing, and goes on', async () => {
+    const { status, stdout, stderr } = await exec('console.log("goes on")', '--no-network', '--events');
+    expect({ status, stderr: stderr.replace(/^nodeos: software.*\n/m, '') }).toMatchObject({ status: 0 });
+    expect(stdout).toContain('"step":"network"');
+    expect(stdout).toContain('there is no network interface');
+    expect(stdout).toContain('goes on\n');
+  });
+});

@@ -1,0 +1,25 @@
+import { describe, expect, it } from 'vitest';
+import { start } from '../support.js';
+
+describe('nodeos start without an application', () => {
+  it('is a REPL that greets, evaluates and can be left', async () => {
+    const machine = start(['start']);
+    await machine.saw(/To leave: \.exit/);
+    await machine.saw(/> /);
+    machine.child.stdin?.write('[6 * 7, process.pid > 1, process.stdin.isTTY, os.hostname()]\r');
+    await machine.saw(/\[ 42, true, true, 'nodeos' \]/);
+    machine.child.stdin?.write('.exit\r');
+    const { status } = await machine.ended;
+    expect(status).toBe(0);
+  });
+
+  it('passes Ctrl-C to the REPL', async () => {
+    const machine = start(['start']);
+    await machine.saw(/> /);
+    machine.child.stdin?.write('for (;;) {}\r');
+    machine.child.stdin?.write('\x03');
+    await machine.saw(/Script execution was interrupted/);
+    machine.child.stdin?.write('.exit\r');
+    expect((await machine.ended).status).toBe(0);
+  });
+});

@@ -1,0 +1,161 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { UsageError } from '@nodeos/build';
+import { afterAll, describe, expect, it } from 'vitest';
+import { readApplication } from '../application.js';
+
+const root = mkdtempSync(join(tmpdir(), 'nodeos-application-'));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+let count = 0;
+
+function folder(files: Readonly<Record<string, string | object>>): string {
+  const dir = join(root, `app-${count++}`);
+  mkdirSync(dir);
+  for (const [path, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(dir, path)), { recursive: true });
+    writeFileSync(join(dir, path), typeof content === 'string' ? content : JSON.stringify(content));
+  }
+  return dir;
+}
+
+async function refused(files: Readonly<Record<string, string | object>>): Promise<UsageError> {
+  const dir = folder(files);
+  const error: unknown = await readApplication(dir).then(
+    () => new Error('it was taken'),
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(UsageError);
+  expect((error as UsageError).message).toContain(dir);
+  return error as UsageError;
+}
+
+describe('an application', () => {
+  it('may be as small as this', async () => {
+    const dir = folder({ 'package.json': '{}', 'index.js': '' });
+    expect(await readApplication(dir)).toMatchObject({
+      dir,
+      name: basename(dir),
+      files: ['index.js', 'package.json'],
+      hasLock: false,
+      start: { kind: 'module', main: 'index.js', from: 'the default' },
+    });
+  });
+
+  it('has the files that npm would pack, sorted', async () => {
+    const dir = folder({
+      'package.json': { name: '@acme/web', main: 'src/main.js', files: ['src', 'public/**/*.html'] },
+      'package-lock.json': { lockfileVersion: 3, packages: {} },
+      'README.md': 'x',
+      '.npmrc': '//registry.invalid/:_authToken=secret',
+      'src/main.js': 'x',
+      'src/a.js': 'x',
+      'src/.npmrc': 'secret',
+      'src/node_modules/x/index.js': 'x',
+      'public/deep/index.html': 'x',
+      'public/index.css': 'x',
+      'notes.txt': 'x',
+      'node_modules/dep/index.js': 'x',
+    });
+    const app = await readApplication(dir);
+    expect(app.files).toEqual(['README.md', 'package.json', 'public/deep/index.html', 'src/a.js', 'src/main.js']);
+    expect(app).toMatchObject({ name: '@acme/web', hasLock: true });
+  });
+
+  it('leaves out what .npmignore says, and else what .gitignore says', async () => {
+    const files = { 'package.json': {}, 'index.js': '', 'test/a.js': '', 'build/out.js': '', '.gitignore': 'build\n' };
+    expect((await readApplication(folder(files))).files).toEqual(['index.js', 'package.json', 'test/a.js']);
+    const both = folder({ ...files, '.npmignore': 'test\n' });
+    expect((await readApplication(both)).files).toEqual(['build/out.js', 'index.js', 'package.json']);
+  });
+
+  it.each(['.env', '.npmrc', 'lib/.npmrc'])('keeps %s for itself, or not, as npm does', async (name) => {
+    const { files } = await readApplication(folder({ 'package.json': {}, 'index.js': '', [name]: 'secret' }));
+    expect(files.includes(name)).toBe(name === '.env');
+  });
+
+  it('with dependencies and a lock is taken', async () => {
+    const dir = folder({
+      'package.json': { dependencies: { ms: '2.1.3' }, bundleDependencies: ['ms'], scripts: { start: 'ms 60000' } },
+      'package-lock.json': {},
+    });
+    expect(await readApplication(dir)).toMatchObject({ hasLock: true, start: { kind: 'bin', bin: 'ms', args: ['60000'] } });
+  });
+
+  it('needs no lock for what only its developers need', async () => {
+    const dir = folder({ 'package.json': { devDependencies: { eslint: '9' } }, 'index.js': '' });
+    expect(await readApplication(dir)).toMatchObject({ hasLock: false });
+  });
+
+  it('may have settings', async () => {
+    const nodeos = { user: 'root', restart: 'always', onexit: 'halt', env: { A: '1' } };
+    const { manifest } = await readApplication(folder({ 'package.json': { nodeos }, 'index.js': '' }));
+    expect(manifest.nodeos).toEqual(nodeos);
+  });
+});
+
+describe('what is no application', () => {
+  it('because there is no package.json', async () => {
+    expect(await refused({ 'index.js': '' })).toMatchObject({
+      message: expect.stringContaining('is not an application: it has no package.json') as string,
+      hint: 'name a folder with a package.json, or none for a REPL',
+    });
+    await expect(readApplication(join(root, 'missing'))).rejects.toThrow(UsageError);
+    const file = join(folder({ 'package.json': {} }), 'package.json');
+    await expect(readApplication(file)).rejects.toThrow('is not an application');
+  });
+
+  it.each(['', '{', '{"name": "x",}', 'module.exports = {}', '[]', '[{"name":"x"}]', 'null', '5', '"x"'])(
+    'because package.json is %j',
+    async (text) => {
+      expect((await refused({ 'package.json': text, 'index.js': '' })).message).toMatch(/package\.json is not valid JSON: /);
+    },
+  );
+
+  it('because its dependencies are left open', async () => {
+    const error = await refused({ 'package.json': { dependencies: { ms: '*' } }, 'index.js': '' });
+    expect(error.message).toContain('no package-lock.json');
+    expect(error.hint).toContain('npm install');
+  });
+
+  it.each([
+    ['a main that is not there', { main: 'server.js' }, 'main names server.js'],
+    ['a start script whose file is not there', { scripts: { start: 'node dist/x.js' } }, 'names dist/x.js'],
+    ['a file that is not packed', { scripts: { start: 'node lib/a' }, files: ['src'] }, 'names lib/a'],
+    ['a main outside the folder', { main: '../a.js' }, 'main names ../a.js'],
+    ['an absolute main', { main: '/etc/passwd' }, 'main names /etc/passwd'],
+  ])('because of %s', async (_, manifest, message) => {
+    const error = await refused({ 'package.json': manifest, 'lib/a.js': '', 'src/b.js': '' });
+    expect(error.message).toContain(message);
+    expect(error.hint).toContain('.npmignore');
+  });
+
+  it('because there is nothing to run', async () => {
+    await expect(readApplication(folder({ 'package.json': {}, 'main.js': '' }))).rejects.toThrow(/neither scripts\.start nor main/);
+  });
+
+  it.each([
+    ['user', 'nobody', 'app, root'],
+    ['restart', 'sometimes', 'never, on-failure, always'],
+    ['onexit', 'explode', 'reboot, poweroff, halt, shell'],
+    ['user', 5, 'app, root'],
+  ])('because nodeos.%s is %j', async (name, value, allowed) => {
+    const error = await refused({ 'package.json': { nodeos: { [name]: value } }, 'index.js': '' });
+    expect(error.message).toContain(`nodeos.${name} is "${value}"; it can be ${allowed}`);
+  });
+
+  it.each([
+    ['name', { name: 5 }],
+    ['main', { main: ['a.js'] }],
+    ['scripts', { scripts: 'node a.js' }],
+    ['scripts.start', { scripts: { start: 1 } }],
+    ['dependencies', { dependencies: 'ms' }],
+    ['files', { files: 'src' }],
+    ['nodeos', { nodeos: 'root' }],
+    ['nodeos.env', { nodeos: { env: 'A=1' } }],
+    ['nodeos.env.PORT', { nodeos: { env: { PORT: 80 } } }],
+  ])('because %s is not what it should be', async (name, manifest) => {
+    const error = await refused({ 'package.json': manifest, 'index.js': '' });
+    expect(error.message).toMatch(new RegExp(`package\\.json: ${name.replaceAll('.', '\\.')} must be `));
+  });
+});
