@@ -7,10 +7,12 @@ export default tseslint.config(
   {
     files: ['**/*.ts'],
     extends: [...tseslint.configs.strictTypeChecked],
-    languageOptions: { parserOptions: {
+    languageOptions: {
+      parserOptions: {
         project: ['tsconfig.test.json', 'packages/*/tsconfig.json', '{kernel,initramfs,usersfs}/tsconfig.json'],
         tsconfigRootDir: import.meta.dirname,
-      } },
+      },
+    },
     rules: {
       '@typescript-eslint/no-floating-promises': 'error',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],

@@ -6,7 +6,11 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['packages/*/test/**/*.test.ts', '{kernel,initramfs,usersfs}/test/**/*.test.ts', 'test/bin/**/*.test.ts'],
+          include: [
+            'packages/*/test/**/*.test.ts',
+            '{kernel,initramfs,usersfs}/test/**/*.test.ts',
+            'test/bin/**/*.test.ts',
+          ],
           testTimeout: 60_000,
         },
       },

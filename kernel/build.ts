@@ -69,13 +69,17 @@ async function configure(context: StepContext, extra: readonly string[]): Promis
   const paths = (await Promise.all(folders.map(fragmentPaths))).flat();
   const fragments = await readFragments(paths);
   // tinyconfig is allnoconfig with these three; taking all as one file leaves off whatever nobody asked for.
-  const tiny = ['kernel/configs/tiny-base.config', 'kernel/configs/tiny.config', `arch/${context.target.arch}/configs/tiny.config`];
+  const tiny = [
+    'kernel/configs/tiny-base.config',
+    'kernel/configs/tiny.config',
+    `arch/${context.target.arch}/configs/tiny.config`,
+  ];
   const base = await Promise.all(tiny.map((name) => readFile(join(source, name), 'utf8')));
   const all = join(context.work, 'all.config');
   await writeFile(all, [...base, ...fragments.map(({ text }) => text)].join('\n'));
   await make(context, ['allnoconfig'], { KCONFIG_ALLCONFIG: all });
   await make(context, ['olddefconfig']);
-  const lost = lostOptions(overridden(fragments), await readFile(join(context.work, 'build/.config'), 'utf8'));
+  const lost = lostOptions(fragments, await readFile(join(context.work, 'build/.config'), 'utf8'));
   if (lost.length === 0) return;
   throw new NodeosError(`${lost.length} kernel options got lost`, {
     lines: lost,
@@ -83,22 +87,13 @@ async function configure(context: StepContext, extra: readonly string[]): Promis
   });
 }
 
-/** Of an option that two fragments set, the later one counts. */
-function overridden(fragments: readonly { name: string; text: string }[]): { name: string; text: string }[] {
-  const last = new Map<string, string>();
-  const optionName = (line: string): string => /CONFIG_\w+/.exec(line)?.[0] ?? '';
-  for (const { name, text } of fragments) {
-    for (const line of text.split('\n')) if (/CONFIG_\w+(=| is not set)/.test(line)) last.set(optionName(line), name);
-  }
-  return fragments.map(({ name, text }) => ({
-    name,
-    text: text.split('\n').filter((line) => last.get(optionName(line)) === name).join('\n'),
-  }));
-}
-
 async function make(context: StepContext, goals: readonly string[], env: Record<string, string> = {}): Promise<void> {
   const output = join(context.work, 'build');
-  await context.run('make', ['-C', 'linux', `O=${output}`, `ARCH=${context.target.arch}`, `-j${context.jobs}`, ...goals], {
-    env: { ...REPRODUCIBLE, ...env },
-  });
+  await context.run(
+    'make',
+    ['-C', 'linux', `O=${output}`, `ARCH=${context.target.arch}`, `-j${context.jobs}`, ...goals],
+    {
+      env: { ...REPRODUCIBLE, ...env },
+    },
+  );
 }

@@ -22,25 +22,36 @@ export async function readFragments(paths: readonly string[]): Promise<Fragment[
 }
 
 export async function fragmentPaths(dir: string): Promise<string[]> {
-  return (await readdir(dir)).filter((name) => name.endsWith('.config')).sort().map((name) => join(dir, name));
+  return (await readdir(dir))
+    .filter((name) => name.endsWith('.config'))
+    .sort()
+    .map((name) => join(dir, name));
 }
 
 /** The lines of a fragment that set an option: `CONFIG_X=value` or `# CONFIG_X is not set`. */
 export function optionsOf(text: string): string[] {
-  return text.split('\n').filter((line) => /^CONFIG_\w+=|^# CONFIG_\w+ is not set$/.test(line));
+  return text
+    .split(/\r?\n/)
+    .filter((line) => /^CONFIG_\w+=|^# CONFIG_\w+ is not set$/.test(line))
+    .map((line) => line.replace(/^(CONFIG_\w+)=n$/, '# $1 is not set'));
 }
 
 /**
  * The options that got lost on the way into `.config`, as lines for a human. An option is lost if something that it
- * depends on is off; Kconfig drops it without a word.
+ * depends on is off; Kconfig drops it without a word. Of an option that two fragments set, the later one counts.
  */
 export function lostOptions(fragments: readonly Fragment[], dotConfig: string): string[] {
   const final = new Map(optionsOf(dotConfig).map((line) => [nameOf(line), line]));
-  return fragments.flatMap(({ name, text }) =>
-    optionsOf(text)
-      .filter((line) => (final.get(nameOf(line)) ?? offLine(nameOf(line))) !== line)
-      .map((line) => `${name}: ${line} (it became: ${final.get(nameOf(line)) ?? 'unknown to this kernel, or not visible'})`),
-  );
+  const wanted = new Map<string, { readonly line: string; readonly fragment: string }>();
+  for (const { name, text } of fragments) {
+    for (const line of optionsOf(text)) wanted.set(nameOf(line), { line, fragment: name });
+  }
+  return [...wanted]
+    .filter(([option, { line }]) => (final.get(option) ?? offLine(option)) !== line)
+    .map(
+      ([option, { line, fragment }]) =>
+        `${fragment}: ${line} (it became: ${final.get(option) ?? 'unknown to this kernel, or not visible'})`,
+    );
 }
 
 const nameOf = (line: string): string => /CONFIG_\w+/.exec(line)?.[0] ?? '';

@@ -79,7 +79,10 @@ export async function temporary(): Promise<string> {
 /** An application in a temporary folder. */
 export async function application(files: Readonly<Record<string, string>>, manifest: object = {}): Promise<string> {
   const dir = await temporary();
-  const all = { 'package.json': JSON.stringify({ name: 'app', version: '1.0.0', main: 'main.js', ...manifest }), ...files };
+  const all = {
+    'package.json': JSON.stringify({ name: 'app', version: '1.0.0', main: 'main.js', ...manifest }),
+    ...files,
+  };
   for (const [path, content] of Object.entries(all)) {
     await mkdir(join(dir, dirname(path)), { recursive: true });
     await writeFile(join(dir, path), content);
@@ -98,7 +101,7 @@ export async function freePort(): Promise<number> {
 
 /** Asks until there is an answer: QEMU takes connections before the guest does. */
 export async function ask(url: string, init: RequestInit = {}, seconds = 60): Promise<Response> {
-  for (const deadline = Date.now() + seconds * 1000; ; ) {
+  for (const deadline = Date.now() + seconds * 1000; ;) {
     try {
       return await fetch(url, { ...init, signal: AbortSignal.timeout(5000) });
     } catch (error) {

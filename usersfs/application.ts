@@ -62,9 +62,12 @@ export async function readApplication(folder: string): Promise<Application> {
   const files = listed.filter((path) => path !== '.npmrc').sort();
   const start = startOf(manifest, (path) => files.includes(path));
   if (start.kind === 'module' && !files.includes(start.main)) {
-    throw new UsageError(`${dir}: ${start.from} names ${start.main}, which is not among the files that npm would pack`, {
-      hint: 'check the path, and `files`, .npmignore and .gitignore',
-    });
+    throw new UsageError(
+      `${dir}: ${start.from} names ${start.main}, which is not among the files that npm would pack`,
+      {
+        hint: 'check the path, and `files`, .npmignore and .gitignore',
+      },
+    );
   }
   return { dir, name, manifest, start, files, hasLock };
 }
@@ -73,7 +76,8 @@ async function readManifest(dir: string): Promise<PackageJson> {
   const path = join(dir, 'package.json');
   try {
     const manifest: unknown = JSON.parse(await readFile(path, 'utf8'));
-    if (manifest === null || typeof manifest !== 'object' || Array.isArray(manifest)) throw new SyntaxError('not an object');
+    if (manifest === null || typeof manifest !== 'object' || Array.isArray(manifest))
+      throw new SyntaxError('not an object');
     return manifest;
   } catch (error) {
     if (error instanceof SyntaxError) throw new UsageError(`${path} is not valid JSON: ${error.message}`);
@@ -91,7 +95,8 @@ function checkTypes(dir: string, manifest: PackageJson & { readonly files?: unkn
     if (value !== undefined && !right) throw new UsageError(`${dir}/package.json: ${name} must be ${what}`);
   };
   const text = (name: string, value: unknown): void => check(name, value, 'a string', typeof value === 'string');
-  const object = (name: string, value: unknown): void => check(name, value, 'an object', value?.constructor === Object);
+  const object = (name: string, value: unknown): void =>
+    check(name, value, 'an object', typeof value === 'object' && value !== null && !Array.isArray(value));
   text('name', manifest.name);
   text('main', manifest.main);
   object('scripts', scripts);

@@ -51,7 +51,9 @@ export function appFiles(target: Target, app: Application, modules: Step | undef
   const files = Object.fromEntries(app.files.map((path) => [path, join(app.dir, path)]));
   const needsModules = app.start.kind === 'bin';
   if (needsModules && !modules) {
-    throw new UsageError(`${app.dir}: ${app.start.from} is not \`node FILE\`, and no dependency could provide the command`);
+    throw new UsageError(
+      `${app.dir}: ${app.start.from} is not \`node FILE\`, and no dependency could provide the command`,
+    );
   }
   return {
     name: 'app',
@@ -101,9 +103,12 @@ async function findBin(context: StepContext, command: string): Promise<string> {
     const text = await readFile(join(context.input('modules'), path, file), 'utf8');
     if (/^#!.*\bnode\b/.test(text) || /\.[cm]?js$/.test(file)) return posix.join(path, file);
   }
-  throw new NodeosError(`scripts.start runs "${command}", which is neither node nor a Node.js command of a dependency`, {
-    hint: 'there is no shell and no other program on the target: make it `node FILE`',
-  });
+  throw new NodeosError(
+    `scripts.start runs "${command}", which is neither node nor a Node.js command of a dependency`,
+    {
+      hint: 'there is no shell and no other program on the target: make it `node FILE`',
+    },
+  );
 }
 
 function pick(manifest: PackageJson, names: readonly string[]): object {

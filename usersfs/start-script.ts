@@ -73,7 +73,14 @@ export function parseStart(script: string, packed: (path: string) => boolean, fo
   }
   const main = words.shift();
   if (main === undefined) throw new UsageError(`${from} names no file to run`);
-  return { kind: 'module', from, main: asFile(/^\.\/*$/.test(main) ? folder : main, packed), args: words, nodeArgs, env };
+  return {
+    kind: 'module',
+    from,
+    main: asFile(/^\.\/*$/.test(main) ? folder : main, packed),
+    args: words,
+    nodeArgs,
+    env,
+  };
 }
 
 /** `./lib`, `lib/`, `lib` → `lib/index.js` or `lib.js`, as require() would. */
@@ -105,10 +112,15 @@ export function splitWords(line: string): string[] {
 function unquote(word: string, line: string): string {
   const bare = word.replace(/"(?:\\.|[^"\\])*"|'[^']*'|\\./g, '');
   // Single quotes protect a dollar, but not within double quotes.
-  const expanded = word.replace(/("(?:\\.|[^"\\])*")|'[^']*'|\\./g, (_, double?: string) => double?.replace(/\\./g, '') ?? '');
+  const expanded = word.replace(
+    /("(?:\\.|[^"\\])*")|'[^']*'|\\./g,
+    (_, double?: string) => double?.replace(/\\./g, '') ?? '',
+  );
   if (/[$`]/.test(expanded) || /[|&;<>()*?]/.test(bare)) throw needsShell(line);
-  return word.replace(/"((?:\\.|[^"\\])*)"|'([^']*)'|\\(.)/g, (_, double?: string, single?: string, escaped?: string) =>
-    double !== undefined ? double.replace(/\\(["\\$`])/g, '$1') : (single ?? escaped ?? ''),
+  return word.replace(
+    /"((?:\\.|[^"\\])*)"|'([^']*)'|\\(.)/g,
+    (_, double?: string, single?: string, escaped?: string) =>
+      double !== undefined ? double.replace(/\\(["\\$`])/g, '$1') : (single ?? escaped ?? ''),
   );
 }
 

@@ -26,7 +26,9 @@ function checkNode() {
 }
 
 function installPackages() {
-  const lock = createHash('sha256').update(readFileSync(join(ROOT, 'package-lock.json'))).digest('hex');
+  const lock = createHash('sha256')
+    .update(readFileSync(join(ROOT, 'package-lock.json')))
+    .digest('hex');
   if (existsSync(join(STAMPS, 'installed')) && readFileSync(join(STAMPS, 'installed'), 'utf8') === lock) return;
   process.stderr.write('installing the npm packages\n');
   // Its output is for people: standard output belongs to the command that follows.
@@ -50,7 +52,8 @@ function compile() {
 function sources(dir) {
   return readdirSync(dir, { withFileTypes: true }).flatMap((entry) => {
     const path = join(dir, entry.name);
-    if (entry.isDirectory()) return /^(node_modules|dist|out|\..*|examples|docs)$/.test(entry.name) ? [] : sources(path);
+    if (entry.isDirectory())
+      return /^(node_modules|dist|out|\..*|examples|docs)$/.test(entry.name) ? [] : sources(path);
     return /\.ts$|^tsconfig.*\.json$/.test(entry.name) ? [statSync(path).mtimeMs] : [];
   });
 }

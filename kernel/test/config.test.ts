@@ -9,17 +9,28 @@ import { fragmentPaths, lostOptions, optionsOf, readFragments } from '../config.
 const dir = mkdtempSync(join(tmpdir(), 'nodeos-kernel-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-const lost = (fragment: string, dotConfig: string): string[] => lostOptions([{ name: 'x.config', text: fragment }], dotConfig);
+const lost = (fragment: string, dotConfig: string): string[] =>
+  lostOptions([{ name: 'x.config', text: fragment }], dotConfig);
 const UNKNOWN = 'unknown to this kernel, or not visible';
 
 describe('options that got lost', () => {
   it.each<[string, string, string, string[]]>([
     ['none', 'CONFIG_A=y\n# CONFIG_B is not set\n', '# CONFIG_B is not set\nCONFIG_A=y\nCONFIG_C=y\n', []],
     ['one that is unknown', 'CONFIG_A=y', '', [`x.config: CONFIG_A=y (it became: ${UNKNOWN})`]],
-    ['one that was turned off', 'CONFIG_A=y', '# CONFIG_A is not set', ['x.config: CONFIG_A=y (it became: # CONFIG_A is not set)']],
+    [
+      'one that was turned off',
+      'CONFIG_A=y',
+      '# CONFIG_A is not set',
+      ['x.config: CONFIG_A=y (it became: # CONFIG_A is not set)'],
+    ],
     ['one with another value', 'CONFIG_NR=64', 'CONFIG_NR=8', ['x.config: CONFIG_NR=64 (it became: CONFIG_NR=8)']],
     ['a module', 'CONFIG_A=y', 'CONFIG_A=m', ['x.config: CONFIG_A=y (it became: CONFIG_A=m)']],
-    ['one that should be off and is on', '# CONFIG_A is not set', 'CONFIG_A=y', ['x.config: # CONFIG_A is not set (it became: CONFIG_A=y)']],
+    [
+      'one that should be off and is on',
+      '# CONFIG_A is not set',
+      'CONFIG_A=y',
+      ['x.config: # CONFIG_A is not set (it became: CONFIG_A=y)'],
+    ],
     ['off, and not visible', '# CONFIG_A is not set', '', []],
     ['a longer name', 'CONFIG_A=y', 'CONFIG_AB=y', [`x.config: CONFIG_A=y (it became: ${UNKNOWN})`]],
     ['strings', 'CONFIG_S="-a b"', 'CONFIG_S="-a b"', []],
@@ -43,7 +54,9 @@ describe('options that got lost', () => {
     const option = fc.tuple(fc.stringMatching(/^[A-Z0-9_]{1,9}$/), fc.constantFrom('y', 'm', '7', '"x=y"', undefined));
     fc.assert(
       fc.property(fc.uniqueArray(option, { selector: ([name]) => name }), (options) => {
-        const lines = options.map(([name, v]) => (v === undefined ? `# CONFIG_${name} is not set` : `CONFIG_${name}=${v}`));
+        const lines = options.map(([name, v]) =>
+          v === undefined ? `# CONFIG_${name} is not set` : `CONFIG_${name}=${v}`,
+        );
         expect(optionsOf(lines.join('\n'))).toEqual(lines);
         expect(lost(lines.join('\n'), [...lines].reverse().join('\n'))).toEqual([]);
         const on = options.filter(([, v]) => v !== undefined);
@@ -66,7 +79,8 @@ describe('fragments', () => {
   it('are found in the order of their names, and nothing else is', async () => {
     const folder = join(dir, 'folder');
     mkdirSync(folder);
-    for (const name of ['b.config', 'a.config', 'README.md', 'c.config.old']) writeFileSync(join(folder, name), '# For a test.\n');
+    for (const name of ['b.config', 'a.config', 'README.md', 'c.config.old'])
+      writeFileSync(join(folder, name), '# For a test.\n');
     const paths = await fragmentPaths(folder);
     expect(paths).toEqual([join(folder, 'a.config'), join(folder, 'b.config')]);
     expect(await readFragments(paths)).toEqual([
@@ -82,7 +96,9 @@ describe('the fragments of this project', async () => {
   const fragments = await readFragments(paths);
 
   it('are there', () => {
-    expect(fragments.map(({ name }) => name)).toEqual(expect.arrayContaining(['base.config', 'net.config', 'node.config']));
+    expect(fragments.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['base.config', 'net.config', 'node.config']),
+    );
   });
 
   it.each(fragments.map((fragment) => [fragment.name, fragment] as const))('%s is in order', (_, { text }) => {

@@ -3,8 +3,8 @@
  * manifest of the output, so that a later build can say which ingredient changed.
  */
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { createRequire, isBuiltin } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -64,8 +64,8 @@ const abridged = (value: string): string =>
   /^[0-9a-f]{64}$/.test(value) ? value.slice(0, 12) : value.length > 60 ? `${value.slice(0, 57)}…` : value;
 
 function sourceId(source: Source): string {
-  const sums = source.places.map((place) => checksumOf(place).digest);
-  return `${source.name} ${source.version} ${sha256(sums.join(' '))}`;
+  const sums = new Set(source.places.map((place) => checksumOf(place).digest)); // mirrors of one file are one source
+  return `${source.name} ${source.version} ${sha256([...sums].join(' '))}`;
 }
 
 async function fileId(step: Step, path: string): Promise<string> {
@@ -119,14 +119,27 @@ export async function recipeOf(url: string): Promise<Record<string, string>> {
 }
 
 function importsOf(path: string, code: string): string[] {
-  if (!path.endsWith('.js')) return []; // TypeScript source under a test runner: its content alone
+  if (!/\.m?js$/.test(path)) return []; // TypeScript source under a test runner: its content alone
   return parse(code, path)[0]
     .map((imported) => imported.n)
-    .filter((name): name is string => name !== undefined && !name.startsWith('node:'));
+    .filter((name): name is string => name !== undefined && !isBuiltin(name));
 }
 
-const resolve = (specifier: string, from: string): string =>
-  specifier.startsWith('.') ? join(dirname(from), specifier) : createRequire(from).resolve(specifier);
+function resolve(specifier: string, from: string): string {
+  if (specifier.startsWith('.')) return join(dirname(from), specifier);
+  const require = createRequire(from);
+  try {
+    return require.resolve(specifier);
+  } catch (error) {
+    // A library for `import` only cannot be resolved from here: its package will do, since its version is what counts.
+    const name = specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
+    const manifests = (require.resolve.paths(name) ?? []).map((dir) => join(dir, name, 'package.json'));
+    const manifest = manifests.find((path) => existsSync(path));
+    const isLibrary = manifest !== undefined && realpathSync(manifest).includes('/node_modules/');
+    if (codeOf(error) !== 'ERR_PACKAGE_PATH_NOT_EXPORTED' || !isLibrary) throw error;
+    return manifest;
+  }
+}
 
 const packages = new Map<string, { name: string; version: string; dir: string }>();
 

@@ -98,7 +98,7 @@ function environmentOf(options: RunOptions): Record<string, string> {
 const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find((path) => process.platform === 'linux' && existsSync(path));
 
 /** A build that is killed outright must not leave its compilers running: the kernel tells them (prctl(2)). */
-function withParentDeathSignal(command: string): [string, ...string[]] {
+export function withParentDeathSignal(command: string): [string, ...string[]] {
   return SETPRIV === undefined || isBusybox() ? [command] : [SETPRIV, '--pdeathsig', 'TERM', '--', command];
 }
 
@@ -141,8 +141,10 @@ function failure(
   lines: readonly string[],
   log: string | undefined,
 ): NodeosError {
-  const missing =
-    outcome.code === 'ENOENT' || (outcome.exitCode === 127 && lines.some((l) => l.startsWith('setpriv:')));
+  const refusal = lines.find((line) => line.startsWith('setpriv: failed to execute'));
+  // A folder on the PATH that may not be searched makes execvp(3) say "permission denied" of what is nowhere.
+  const nowhere = outcome.exitCode === 126 && !command.includes('/') && refusal?.endsWith('Permission denied');
+  const missing = outcome.code === 'ENOENT' || (outcome.exitCode === 127 && refusal !== undefined) || nowhere === true;
   const hint = missing ? `${command} is not installed; run bin/install-dependencies` : storageAdvice(undefined, lines);
   const how = missing
     ? 'it was not found'

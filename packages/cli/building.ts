@@ -1,6 +1,14 @@
 /** Building with the progress that fits the terminal; shared by the commands that build. */
 import { availableParallelism } from 'node:os';
-import { build, jsonProgress, plainProgress, terminalProgress, type Built, type Progress, type Step } from '@nodeos/build';
+import {
+  build,
+  jsonProgress,
+  plainProgress,
+  terminalProgress,
+  type Built,
+  type Progress,
+  type Step,
+} from '@nodeos/build';
 import type { Io, Option, Parsed } from './command.js';
 
 export const BUILD_OPTIONS = {

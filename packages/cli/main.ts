@@ -24,7 +24,10 @@ async function dispatch([name, ...args]: readonly string[], io: Io): Promise<num
     return name === undefined ? 2 : 0;
   }
   const command = COMMANDS.find((candidate) => candidate.name === name);
-  if (!command) throw new UsageError(`nodeos: unknown command "${name}"`, { hint: `the commands are: ${COMMANDS.map((c) => c.name).join(', ')}` });
+  if (!command)
+    throw new UsageError(`nodeos: unknown command "${name}"`, {
+      hint: `the commands are: ${COMMANDS.map((c) => c.name).join(', ')}`,
+    });
   const own = args.slice(0, args.includes('--') ? args.indexOf('--') : args.length);
   if (own.includes('--help') || own.includes('-h')) {
     io.stdout.write(helpOf(command));
@@ -74,5 +77,12 @@ export async function runProcess(): Promise<void> {
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
   const { stdout, stderr, stdin, env } = process;
-  process.exitCode = await main(process.argv.slice(2), { stdout, stderr, stdin, env, signal: stop.signal, kill: kill.signal });
+  process.exitCode = await main(process.argv.slice(2), {
+    stdout,
+    stderr,
+    stdin,
+    env,
+    signal: stop.signal,
+    kill: kill.signal,
+  });
 }

@@ -18,19 +18,24 @@ export interface Layer {
   readonly files: readonly string[];
 }
 
-export type LayerName = 'kernel' | 'runtime' | 'init' | 'initramfs';
+export type LayerName = 'kernel' | 'runtime' | 'init' | 'app' | 'initramfs';
 
 /** @throws UsageError if the application's folder is not one. */
-export async function systemOf(target: Target, options: SystemOptions = {}): Promise<Record<LayerName, Layer>> {
+export async function systemOf(
+  target: Target,
+  options: SystemOptions = {},
+): Promise<Partial<Record<LayerName, Layer>> & Record<Exclude<LayerName, 'app'>, Layer>> {
   const runtime = glibcRuntime(target);
   const initStep = init(target, runtime);
   const app = options.app === undefined ? undefined : await readApplication(options.app);
   const modules = app && appModules(target, app, 'glibc');
-  const parts = { runtime, init: initStep, ...(app ? { app: appFiles(target, app, modules), modules } : {}) };
+  const appStep = app && appFiles(target, app, modules);
+  const parts = { runtime, init: initStep, ...(appStep ? { app: appStep, modules } : {}) };
   return {
     kernel: { step: kernel(target, options), files: ['kernel', 'vmlinux', 'config', 'System.map'] },
     runtime: { step: runtime, files: ['root/bin/node', 'runtime.json'] },
     init: { step: initStep, files: ['init', 'init.js', 'syscalls.node'] },
+    ...(appStep ? { app: { step: appStep, files: ['nodeos.json'] } } : {}),
     initramfs: { step: initramfs(target, parts), files: ['initramfs'] },
   };
 }

@@ -12,7 +12,17 @@ import type { Step, StepContext, Target } from '@nodeos/build';
 
 const HERE = fileURLToPath(new URL('..', import.meta.url));
 
-const COMMON = ['-O2', '-Wall', '-Wextra', '-Werror', '-ffreestanding', '-nostdlib', '-fno-ident', '-s', '-Wl,--build-id=none'];
+const COMMON = [
+  '-O2',
+  '-Wall',
+  '-Wextra',
+  '-Werror',
+  '-ffreestanding',
+  '-nostdlib',
+  '-fno-ident',
+  '-s',
+  '-Wl,--build-id=none',
+];
 /** Without a C library there is nobody to handle a smashed stack, nor to unwind one. */
 const NO_LIBC = ['-fno-stack-protector', '-fno-asynchronous-unwind-tables', '-fno-tree-loop-distribute-patterns'];
 
@@ -26,7 +36,12 @@ export function init(target: Target, runtime: Step): Step {
     inputs: { runtime },
     tools: ['gcc', 'ld'],
     async build(context) {
-      await compile(context, 'init', ['pid1.c', 'freestanding.c'], ['-static', '-fno-pie', '-no-pie', '-Wl,-z,noexecstack']);
+      await compile(
+        context,
+        'init',
+        ['pid1.c', 'freestanding.c'],
+        ['-static', '-fno-pie', '-no-pie', '-Wl,-z,noexecstack'],
+      );
       const headers = join(context.input('runtime'), 'include/node');
       await compile(context, 'syscalls.node', ['addon.c', 'freestanding.c'], ['-shared', '-fPIC', `-I${headers}`]);
       await bundle(context);
@@ -34,7 +49,12 @@ export function init(target: Target, runtime: Step): Step {
   };
 }
 
-async function compile(context: StepContext, name: string, sources: readonly string[], options: readonly string[]): Promise<void> {
+async function compile(
+  context: StepContext,
+  name: string,
+  sources: readonly string[],
+  options: readonly string[],
+): Promise<void> {
   // In the folder of the sources and by their names, so that no path of this machine gets into the output.
   const args = [...COMMON, ...NO_LIBC, ...options, '-o', join(context.dir, name), ...sources];
   await context.run('gcc', args, { cwd: context.file('native') });

@@ -63,7 +63,8 @@ async function unpackLibraries(context: StepContext): Promise<Map<string, string
     await context.run('ar', ['x', deb, 'data.tar.xz'], { cwd: dir });
     await context.run('tar', ['-xf', 'data.tar.xz', '--no-same-owner'], { cwd: dir });
     for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
-      if (!entry.isDirectory() && /\.so(\.|$)/.test(entry.name)) found.set(entry.name, join(entry.parentPath, entry.name));
+      if (!entry.isDirectory() && /\.so(\.|$)/.test(entry.name))
+        found.set(entry.name, join(entry.parentPath, entry.name));
     }
   }
   return found;
@@ -73,7 +74,8 @@ async function unpackLibraries(context: StepContext): Promise<Map<string, string
 async function collect(context: StepContext, root: string, libraries: ReadonlyMap<string, string>): Promise<string[]> {
   const { target } = context;
   const main = await readElf(join(root, 'bin/node'));
-  if (main.machine !== target.elfMachine) throw new NodeosError(`node is for ELF machine ${main.machine}, not ${target.name}`);
+  if (main.machine !== target.elfMachine)
+    throw new NodeosError(`node is for ELF machine ${main.machine}, not ${target.name}`);
   if (main.interpreter === undefined) return ['bin/node'];
   const files = new Set(['bin/node']);
   const wanted = [...main.needed];
@@ -81,7 +83,8 @@ async function collect(context: StepContext, root: string, libraries: ReadonlyMa
   await copyLibrary(basename(interpreter), join(root, interpreter), libraries);
   files.add(interpreter);
   for (let name = wanted.shift(); name !== undefined; name = wanted.shift()) {
-    const path = name === basename(interpreter) ? interpreter : `lib/${target.triplet.replace(/-linux.*/, '')}-linux-gnu/${name}`;
+    const path =
+      name === basename(interpreter) ? interpreter : `lib/${target.triplet.replace(/-linux.*/, '')}-linux-gnu/${name}`;
     if (files.has(path)) continue;
     files.add(path);
     await copyLibrary(name, join(root, path), libraries);

@@ -36,5 +36,11 @@ async function entryOf(full: string, path: string): Promise<Entry> {
   if (stat.isSymbolicLink()) return { ...common, type: 'symlink', mode: 0o777, size: 0, link: await readlink(full) };
   if (!stat.isFile()) throw new Error(`${full}: sockets, devices and pipes cannot go into an image`);
   const mode = (stat.mode & 0o111) === 0 ? 0o644 : 0o755;
-  return { ...common, type: 'file', mode, size: stat.size, open: () => createReadStream(full, { highWaterMark: 1 << 20 }) };
+  return {
+    ...common,
+    type: 'file',
+    mode,
+    size: stat.size,
+    open: () => createReadStream(full, { highWaterMark: 1 << 20 }),
+  };
 }

@@ -24,7 +24,11 @@ export type Tree = AsyncIterable<Entry>;
 
 const DEFAULTS = { uid: 0, gid: 0, mtime: 0, size: 0 };
 
-export const directory = (path: string, mode = 0o755, owner: { uid: number; gid: number } = { uid: 0, gid: 0 }): Entry => ({
+export const directory = (
+  path: string,
+  mode = 0o755,
+  owner: { uid: number; gid: number } = { uid: 0, gid: 0 },
+): Entry => ({
   ...DEFAULTS,
   ...owner,
   path,
@@ -32,7 +36,13 @@ export const directory = (path: string, mode = 0o755, owner: { uid: number; gid:
   mode,
 });
 
-export const symlink = (path: string, link: string): Entry => ({ ...DEFAULTS, path, type: 'symlink', mode: 0o777, link });
+export const symlink = (path: string, link: string): Entry => ({
+  ...DEFAULTS,
+  path,
+  type: 'symlink',
+  mode: 0o777,
+  link,
+});
 
 export const characterDevice = (path: string, mode: number, rdev: readonly [number, number]): Entry => ({
   ...DEFAULTS,

@@ -29,7 +29,9 @@ export async function listenPort(path: string, onData: (chunk: Buffer) => void):
   server.listen(path);
   await once(server, 'listening');
   return {
-    write: (text) => void (peer?.writable && peer.write(text)),
+    write: (text) => {
+      if (peer?.writable) peer.write(text);
+    },
     close: () =>
       new Promise((resolve) => {
         peer?.destroy();

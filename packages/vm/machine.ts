@@ -9,7 +9,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
-import { codeOf, LineTail, NodeosError } from '@nodeos/build';
+import { codeOf, LineTail, NodeosError, withParentDeathSignal } from '@nodeos/build';
 import { eventParser, listenPort, type GuestEvent, type Port } from './events.js';
 import { checkFree } from './ports.js';
 import { qemuArguments, type Connections, type MachineOptions } from './qemu.js';
@@ -128,7 +128,8 @@ class RunningMachine {
   #start(args: readonly string[]): Promise<number> {
     const { target, terminal } = this.options;
     // A group of its own: Ctrl-C is for us, who then ask the guest to power off.
-    const child = spawn(target.qemu, args, {
+    const [program, ...prefix] = withParentDeathSignal(target.qemu);
+    const child = spawn(program, [...prefix, ...args], {
       stdio: terminal ? ['inherit', 'inherit', 'pipe'] : ['ignore', 'pipe', 'pipe'],
       detached: !terminal,
     });
@@ -146,9 +147,12 @@ class RunningMachine {
       child.once('error', (error) => {
         const missing = codeOf(error) === 'ENOENT';
         reject(
-          new NodeosError(missing ? `${target.qemu} is not installed` : `cannot start ${target.qemu}: ${error.message}`, {
-            hint: 'run bin/install-dependencies',
-          }),
+          new NodeosError(
+            missing ? `${target.qemu} is not installed` : `cannot start ${target.qemu}: ${error.message}`,
+            {
+              hint: 'run bin/install-dependencies',
+            },
+          ),
         );
       });
       child.once('close', (code) => resolve(code ?? -1));

@@ -74,5 +74,12 @@ function port(name: string, path: string): string[] {
 function consoleArguments({ terminalLog }: Connections): string[] {
   return terminalLog === undefined
     ? ['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console']
-    : ['-chardev', `stdio,id=console,signal=off,mux=on,logfile=${terminalLog}`, '-serial', 'chardev:console', '-mon', 'chardev=console'];
+    : [
+        '-chardev',
+        `stdio,id=console,signal=off,mux=on,logfile=${terminalLog}`,
+        '-serial',
+        'chardev:console',
+        '-mon',
+        'chardev=console',
+      ];
 }

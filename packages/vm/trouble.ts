@@ -10,14 +10,35 @@ const MORE_MEMORY = 'give the machine more: --memory 512M';
 
 /** The first that matches counts: the causes come before their consequences. */
 const SIGNS: readonly (readonly [RegExp, (match: RegExpExecArray) => Trouble])[] = [
-  [/System is deadlocked on memory|Out of memory and no killable/, () => ({ cause: 'the guest has too little memory', hint: MORE_MEMORY })],
-  [/Initramfs unpacking failed: (.*)/, ([, why]) => ({ cause: `the initramfs does not fit into the guest's memory (${why ?? ''})`, hint: MORE_MEMORY })],
-  [/Failed to allocate memory for (?:kernel|initrd)|initrd is too large|kernel too large/i, () => ({ cause: 'the kernel and the initramfs do not fit into the guest\'s memory', hint: MORE_MEMORY })],
-  [/Out of memory: Killed process \d+ \((.*?)\)/, ([, name]) => ({ cause: `the guest ran out of memory and killed ${name ?? ''}`, hint: MORE_MEMORY })],
+  [
+    /System is deadlocked on memory|Out of memory and no killable/,
+    () => ({ cause: 'the guest has too little memory', hint: MORE_MEMORY }),
+  ],
+  [
+    /Initramfs unpacking failed: (.*)/,
+    ([, why]) => ({ cause: `the initramfs does not fit into the guest's memory (${why ?? ''})`, hint: MORE_MEMORY }),
+  ],
+  [
+    /Failed to allocate memory for (?:kernel|initrd)|initrd is too large|kernel too large/i,
+    () => ({ cause: "the kernel and the initramfs do not fit into the guest's memory", hint: MORE_MEMORY }),
+  ],
+  [
+    /Out of memory: Killed process \d+ \((.*?)\)/,
+    ([, name]) => ({ cause: `the guest ran out of memory and killed ${name ?? ''}`, hint: MORE_MEMORY }),
+  ],
   [/FATAL ERROR: .*heap out of memory/, () => ({ cause: 'Node.js ran out of heap', hint: MORE_MEMORY })],
   [/Kernel panic - not syncing: (.*?)\s*$/m, ([, why]) => ({ cause: `the kernel panicked: ${why ?? ''}` })],
-  [/Could not set up host forwarding rule '(.*?)'/, ([, rule]) => ({ cause: `QEMU could not publish ${rule ?? ''}: the port is taken`, hint: 'publish another one: --publish HOST:GUEST' })],
-  [/cannot set up guest memory '.*?': (.*)/, ([, why]) => ({ cause: `the host has not enough memory for the guest (${why ?? ''})` })],
+  [
+    /Could not set up host forwarding rule '(.*?)'/,
+    ([, rule]) => ({
+      cause: `QEMU could not publish ${rule ?? ''}: the port is taken`,
+      hint: 'publish another one: --publish HOST:GUEST',
+    }),
+  ],
+  [
+    /cannot set up guest memory '.*?': (.*)/,
+    ([, why]) => ({ cause: `the host has not enough memory for the guest (${why ?? ''})` }),
+  ],
   [/^qemu-system-\S+: (?!warning:|info:)(.*)$/m, ([, why]) => ({ cause: `QEMU: ${why ?? ''}` })],
 ];
 

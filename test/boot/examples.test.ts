@@ -11,7 +11,9 @@ async function boot(name: string): Promise<string> {
 describe('the examples answer over HTTP', () => {
   it('hello', async () => {
     const response = await ask(await boot('hello'));
-    expect(await response.text()).toMatch(/^Hello from hello: Node\.js v24\.\d+\.\d+ on Linux 6\.12\.\d+-nodeos, up [\d.]+ s\n$/);
+    expect(await response.text()).toMatch(
+      /^Hello from hello: Node\.js v24\.\d+\.\d+ on Linux 6\.12\.\d+-nodeos, up [\d.]+ s\n$/,
+    );
   });
 
   it('fastify', async () => {

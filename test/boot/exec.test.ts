@@ -1,16 +1,21 @@
 import { describe, expect, it } from 'vitest';
 import { exec } from '../support.js';
 
-/** Runs code in the guest that ends with an expression, and returns its value. */
-async function valueOf(code: string, ...options: string[]): Promise<unknown> {
-  const { status, stdout, stderr } = await exec(`${code.replace(/([^;]*)$/, 'console.log(JSON.stringify($1))')}`, ...options);
+/** Runs the body of an async function in the guest, and returns its value. */
+async function valueOf(body: string, ...options: string[]): Promise<unknown> {
+  const { status, stdout, stderr } = await exec(
+    `(async () => { ${body} })().then((v) => console.log(JSON.stringify(v)))`,
+    ...options,
+  );
   expect(status, stderr).toBe(0);
   return JSON.parse(stdout);
 }
 
 describe('--exec', () => {
   it('passes the output through, apart, byte for byte', async () => {
-    const { status, stdout, stderr } = await exec('process.stdout.write("a\\nü\\t"); process.stderr.write("problem\\n")');
+    const { status, stdout, stderr } = await exec(
+      'process.stdout.write("a\\nü\\t"); process.stderr.write("problem\\n")',
+    );
     expect({ status, stdout }).toEqual({ status: 0, stdout: 'a\nü\t' });
     expect(stderr).toContain('problem\n');
   });
@@ -31,11 +36,11 @@ describe('--exec', () => {
   });
 
   it('runs on a microvm too', async () => {
-    expect(await valueOf('os.networkInterfaces().eth0[0].address', '--machine', 'microvm')).toBe('10.0.2.15');
+    expect(await valueOf('return os.networkInterfaces().eth0[0].address', '--machine', 'microvm')).toBe('10.0.2.15');
   });
 
   it('gives the guest the memory and the processors asked for', async () => {
-    const code = '[os.availableParallelism(), Math.round(os.totalmem() / 2 ** 20)]';
+    const code = 'return [os.availableParallelism(), Math.round(os.totalmem() / 2 ** 20)]';
     const [cpus, memory] = (await valueOf(code, '--cpus', '2', '--memory', '512M')) as [number, number];
     expect(cpus).toBe(2);
     expect(memory).toBeGreaterThan(450);
@@ -47,7 +52,7 @@ describe('the system', () => {
     const system = (await valueOf(`
       const read = (p) => fs.readFileSync(p, 'utf8');
       const answer = await new Promise((resolve) => require('dns').lookup('localhost', (e, a) => resolve(a ?? e.code)));
-      ({
+      return {
         mounts: read('/proc/mounts').split('\\n').filter(Boolean).map((l) => l.split(' ')[1]),
         tmp: (fs.statSync('/tmp').mode & 0o7777).toString(8),
         host: os.hostname(), hosts: read('/etc/hosts'), dns: read('/etc/resolv.conf'), answer,
@@ -55,9 +60,18 @@ describe('the system', () => {
         route: read('/proc/net/route').split('\\n')[1].split('\\t').slice(0, 3),
         kernel: os.release(), node: process.version, random: require('crypto').randomBytes(4).length,
         pts: fs.existsSync('/dev/pts/ptmx'), shm: fs.existsSync('/dev/shm'), fd: fs.readlinkSync('/dev/fd'),
-      })`)) as Record<string, unknown>;
+      }`)) as Record<string, unknown>;
     expect(system).toMatchObject({
-      mounts: expect.arrayContaining(['/proc', '/sys', '/dev', '/dev/pts', '/dev/shm', '/run', '/tmp', '/sys/fs/cgroup']),
+      mounts: expect.arrayContaining([
+        '/proc',
+        '/sys',
+        '/dev',
+        '/dev/pts',
+        '/dev/shm',
+        '/run',
+        '/tmp',
+        '/sys/fs/cgroup',
+      ]),
       tmp: '1777',
       host: 'nodeos',
       dns: 'nameserver 10.0.2.3\n',
@@ -74,7 +88,7 @@ describe('the system', () => {
   });
 
   it('takes over what the kernel set up with ip=', async () => {
-    const code = "[os.networkInterfaces().eth0[0].address, fs.readFileSync('/etc/resolv.conf', 'utf8')]";
+    const code = "return [os.networkInterfaces().eth0[0].address, fs.readFileSync('/etc/resolv.conf', 'utf8')]";
     expect(await valueOf(code, '--append', 'ip=dhcp')).toEqual(['10.0.2.15', 'nameserver 10.0.2.3\n']);
   });
 
@@ -83,26 +97,46 @@ describe('the system', () => {
       const lease = () => JSON.parse(fs.readFileSync('/run/nodeos/lease.json', 'utf8'));
       const before = fs.statSync('/run/nodeos/lease.json').mtimeMs;
       const child = require('child_process').spawnSync('/bin/node', ['/sbin/init', 'renew'], { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
-      ({ status: child.status, told: child.output[3].toString(), renewed: fs.statSync('/run/nodeos/lease.json').mtimeMs > before, address: lease().address })`;
+      return { status: child.status, told: child.output[3].toString(), renewed: fs.statSync('/run/nodeos/lease.json').mtimeMs > before, address: lease().address }`;
     expect(await valueOf(code)).toEqual({ status: 0, told: 'renew 43200\n', renewed: true, address: '10.0.2.15' });
   });
 
   it('has the filesystems, devices and system calls that the fragments promise', async () => {
     const kernel = (await valueOf(`
       const read = (p) => fs.readFileSync(p, 'utf8');
-      ({
+      return {
         filesystems: read('/proc/filesystems').split('\\n').map((l) => l.split('\\t')[1]),
         nbd: fs.existsSync('/sys/block/nbd0'), fuse: fs.existsSync('/dev/fuse'), cuse: fs.existsSync('/dev/cuse'),
         vsock: read('/proc/net/protocols').includes('AF_VSOCK'), ipv6: fs.existsSync('/proc/net/if_inet6'),
         namespaces: fs.readdirSync('/proc/self/ns').length, seccomp: /Seccomp:/.test(read('/proc/self/status')),
         controllers: read('/sys/fs/cgroup/cgroup.controllers').trim().split(' '), uring: fs.existsSync('/proc/sys/kernel/io_uring_disabled'),
-      })`)) as { filesystems: string[]; namespaces: number; controllers: string[] };
+      }`)) as { filesystems: string[]; namespaces: number; controllers: string[] };
     expect(kernel.filesystems).toEqual(
-      expect.arrayContaining(['ext4', 'erofs', 'squashfs', 'vfat', 'iso9660', 'overlay', 'fuse', '9p', 'virtiofs', 'tmpfs', 'cgroup2']),
+      expect.arrayContaining([
+        'ext4',
+        'erofs',
+        'squashfs',
+        'vfat',
+        'iso9660',
+        'overlay',
+        'fuse',
+        '9p',
+        'virtiofs',
+        'tmpfs',
+        'cgroup2',
+      ]),
     );
     expect(kernel.controllers).toEqual(expect.arrayContaining(['cpu', 'memory', 'pids', 'io']));
     expect(kernel.namespaces).toBeGreaterThanOrEqual(8);
-    expect(kernel).toMatchObject({ nbd: true, fuse: true, cuse: true, vsock: true, ipv6: true, seccomp: true, uring: true });
+    expect(kernel).toMatchObject({
+      nbd: true,
+      fuse: true,
+      cuse: true,
+      vsock: true,
+      ipv6: true,
+      seccomp: true,
+      uring: true,
+    });
   });
 
   it('runs what Node.js is for: workers, crypto, fetch, Intl, file watching, child processes', async () => {
@@ -115,8 +149,15 @@ describe('the system', () => {
       fs.writeFileSync('/tmp/watched', '');
       const watched = await new Promise((resolve) => { const w = fs.watch('/tmp', (e, f) => { w.close(); resolve(f); }); setTimeout(() => fs.writeFileSync('/tmp/watched', 'x'), 50); });
       const child = require('child_process').execFileSync('/bin/node', ['-p', '"child " + process.pid'], { encoding: 'utf8' });
-      ({ worker, fetched, watched, child: child.slice(0, 5), hash: require('crypto').createHash('sha256').update('').digest('hex').slice(0, 8), intl: new Intl.NumberFormat('de').format(1234.5) })`);
-    expect(node).toEqual({ worker: 42, fetched: 'served', watched: 'watched', child: 'child', hash: 'e3b0c442', intl: '1.234,5' });
+      return { worker, fetched, watched, child: child.slice(0, 5), hash: require('crypto').createHash('sha256').update('').digest('hex').slice(0, 8), intl: new Intl.NumberFormat('de').format(1234.5) }`);
+    expect(node).toEqual({
+      worker: 42,
+      fetched: 'served',
+      watched: 'watched',
+      child: 'child',
+      hash: 'e3b0c442',
+      intl: '1.234,5',
+    });
   });
 
   it('says which network is missing, and goes on', async () => {

@@ -13,11 +13,10 @@ describe('nodeos start ends with a status and a cause', () => {
   });
 
   it('when the guest stays silent', async () => {
-    // Firmware without a kernel says nothing of ours, for ever.
-    const machine = start(['start', '--exec', '1', '--append', 'console=none init=/nowhere panic=0']);
-    const { status, stderr } = await machine.ended;
+    // -S: QEMU never lets its processors run.
+    const { status, stderr } = await nodeos('start', '--exec', '1', '--boot-timeout', '3', '--', '-S');
     expect(status).toBe(1);
-    expect(stderr).toMatch(/the guest gave no sign of life for \d+ s|the kernel panicked: .*init/);
+    expect(stderr).toContain('the guest gave no sign of life for 3 s');
   });
 
   it('when there is too little memory', async () => {

@@ -1,5 +1,7 @@
+import { connect } from 'node:net';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { application, eventsIn, exec, freePort, nodeos, start } from '../support.js';
+import { application, eventsIn, exec, freePort, nodeos, start, temporary } from '../support.js';
 
 /** Boots an application that ends by itself. */
 async function boot(files: Record<string, string>, options: string[] = [], manifest: object = {}) {
@@ -13,7 +15,8 @@ describe('PID 1', () => {
   it('reaps 500 orphans', async () => {
     // Each child starts a grandchild and ends: the grandchild is an orphan when it ends.
     const { stdout, stderr } = await exec(
-      `const cp = require('child_process');
+      `(async () => {
+       const cp = require('child_process');
        const zombies = () => fs.readdirSync('/proc').filter((p) => /^\\d+$/.test(p)).filter((p) => { try { return /^State:\\s+Z/m.test(fs.readFileSync('/proc/' + p + '/status', 'utf8')) } catch { return false } });
        const orphans = new Set();
        fs.writeFileSync('/tmp/child.js', \`
@@ -24,7 +27,8 @@ describe('PID 1', () => {
        fs.symlinkSync('/lib/x86_64-linux-gnu/libc.so.6', '/init-orphan');
        for (let i = 0; i < 10; i++) for (const pid of cp.execFileSync('/bin/node', ['/tmp/child.js'], { encoding: 'utf8' }).trim().split('\\n')) orphans.add(pid);
        await new Promise((r) => setTimeout(r, 500));
-       console.log(orphans.size, zombies().length, [...orphans].filter((pid) => fs.existsSync('/proc/' + pid)).length);`,
+       console.log(orphans.size, zombies().length, [...orphans].filter((pid) => fs.existsSync('/proc/' + pid)).length);
+       })()`,
       '--memory',
       '512M',
     );
@@ -49,7 +53,9 @@ describe('PID 1', () => {
   });
 
   it('kills an application that does not listen, after its grace', async () => {
-    const app = await application({ 'main.js': `process.on('SIGTERM', () => {}); console.log('up'); setInterval(() => {}, 1000);` });
+    const app = await application({
+      'main.js': `process.on('SIGTERM', () => {}); console.log('up'); setInterval(() => {}, 1000);`,
+    });
     const machine = start(['start', app, '--publish', `${await freePort()}:80`, '--events']);
     await machine.saw(/^up$/m);
     machine.child.kill('SIGINT');
@@ -62,13 +68,18 @@ describe('PID 1', () => {
 
   it('hears the power button', async () => {
     const app = await application({ 'main.js': `console.log('up'); setInterval(() => {}, 1000);` });
-    const machine = start(['start', app, '--publish', `${await freePort()}:80`, '--', '-monitor', 'pty']);
-    const [, pty = ''] = await machine.saw(/char device redirected to (\S+)/).catch(() => ['', '']);
+    const monitor = join(await temporary(), 'qmp');
+    const machine = start([
+      'start',
+      app,
+      '--publish',
+      `${await freePort()}:80`,
+      '--',
+      '-qmp',
+      `unix:${monitor},server=on,wait=off`,
+    ]);
     await machine.saw(/^up$/m);
-    if (pty !== '') {
-      const { writeFile } = await import('node:fs/promises');
-      await writeFile(pty, 'system_powerdown\n');
-    }
+    connect(monitor).end('{"execute":"qmp_capabilities"}\n{"execute":"system_powerdown"}\n');
     const { stdout } = await machine.ended;
     expect(stdout).toContain('nodeos: power button');
   });
@@ -160,10 +171,30 @@ describe('the application', () => {
   });
 
   it.each([
-    ['an ES module with top-level await', { 'main.mjs': `await null; console.log('ran', import.meta.filename)` }, { main: 'main.mjs' }, 'ran /app/main.mjs'],
-    ['options of Node.js', { 'main.js': `console.log('ran', process.execArgv.join(), process.argv.slice(2).join())` }, { scripts: { start: 'node --no-deprecation main.js one two' } }, 'ran --no-deprecation one,two'],
-    ['TypeScript', { 'main.ts': `const text: string = 'ran types'; console.log(text)` }, { main: 'main.ts' }, 'ran types'],
-    ['as root, with an environment', { 'main.js': `console.log('ran', process.getuid(), process.env.COLOUR)` }, { nodeos: { user: 'root', env: { COLOUR: 'blue' } } }, 'ran 0 blue'],
+    [
+      'an ES module with top-level await',
+      { 'main.mjs': `await null; console.log('ran', import.meta.filename)` },
+      { main: 'main.mjs' },
+      'ran /app/main.mjs',
+    ],
+    [
+      'options of Node.js',
+      { 'main.js': `console.log('ran', process.execArgv.join(), process.argv.slice(2).join())` },
+      { scripts: { start: 'node --no-deprecation main.js one two' } },
+      'ran --no-deprecation one,two',
+    ],
+    [
+      'TypeScript',
+      { 'main.ts': `const text: string = 'ran types'; console.log(text)` },
+      { main: 'main.ts' },
+      'ran types',
+    ],
+    [
+      'as root, with an environment',
+      { 'main.js': `console.log('ran', process.getuid(), process.env.COLOUR)` },
+      { nodeos: { user: 'root', env: { COLOUR: 'blue' } } },
+      'ran 0 blue',
+    ],
   ])('can be %s', async (_, files, manifest, expected) => {
     const { status, stdout } = await boot(files as unknown as Record<string, string>, [], manifest);
     expect(stdout).toContain(expected);

@@ -51,7 +51,6 @@ describe('an application', () => {
       'src/main.js': 'x',
       'src/a.js': 'x',
       'src/.npmrc': 'secret',
-      'src/node_modules/x/index.js': 'x',
       'public/deep/index.html': 'x',
       'public/index.css': 'x',
       'notes.txt': 'x',
@@ -79,7 +78,10 @@ describe('an application', () => {
       'package.json': { dependencies: { ms: '2.1.3' }, bundleDependencies: ['ms'], scripts: { start: 'ms 60000' } },
       'package-lock.json': {},
     });
-    expect(await readApplication(dir)).toMatchObject({ hasLock: true, start: { kind: 'bin', bin: 'ms', args: ['60000'] } });
+    expect(await readApplication(dir)).toMatchObject({
+      hasLock: true,
+      start: { kind: 'bin', bin: 'ms', args: ['60000'] },
+    });
   });
 
   it('needs no lock for what only its developers need', async () => {
@@ -108,7 +110,9 @@ describe('what is no application', () => {
   it.each(['', '{', '{"name": "x",}', 'module.exports = {}', '[]', '[{"name":"x"}]', 'null', '5', '"x"'])(
     'because package.json is %j',
     async (text) => {
-      expect((await refused({ 'package.json': text, 'index.js': '' })).message).toMatch(/package\.json is not valid JSON: /);
+      expect((await refused({ 'package.json': text, 'index.js': '' })).message).toMatch(
+        /package\.json is not valid JSON: /,
+      );
     },
   );
 
@@ -131,7 +135,9 @@ describe('what is no application', () => {
   });
 
   it('because there is nothing to run', async () => {
-    await expect(readApplication(folder({ 'package.json': {}, 'main.js': '' }))).rejects.toThrow(/neither scripts\.start nor main/);
+    await expect(readApplication(folder({ 'package.json': {}, 'main.js': '' }))).rejects.toThrow(
+      /neither scripts\.start nor main/,
+    );
   });
 
   it.each([

@@ -29,20 +29,29 @@ describe('a start script', () => {
     ['node "a b.js"', { module: 'a b.js' }],
     ['node a\\ b.js', { module: 'a b.js' }],
     ['node server.js a"b"\'c\'d', { module: 'server.js', args: ['abcd'] }],
-    ['node server.js "say \\"hi\\"" "back\\\\slash" "a\\b"', { module: 'server.js', args: ['say "hi"', 'back\\slash', 'a\\b'] }],
+    [
+      'node server.js "say \\"hi\\"" "back\\\\slash" "a\\b"',
+      { module: 'server.js', args: ['say "hi"', 'back\\slash', 'a\\b'] },
+    ],
     ['node server.js "a;b|c&d" \'(*)\' \\$5', { module: 'server.js', args: ['a;b|c&d', '(*)', '$5'] }],
     ['node server.js "it\'s"', { module: 'server.js', args: ["it's"] }],
     ['NODE_ENV=production node server.js', { module: 'server.js', env: { NODE_ENV: 'production' } }],
     ['A=1 B="2 3" C= node server.js D=4', { module: 'server.js', env: { A: '1', B: '2 3', C: '' }, args: ['D=4'] }],
-    ['cross-env NODE_ENV=production PORT=80 node server.js', { module: 'server.js', env: { NODE_ENV: 'production', PORT: '80' } }],
+    [
+      'cross-env NODE_ENV=production PORT=80 node server.js',
+      { module: 'server.js', env: { NODE_ENV: 'production', PORT: '80' } },
+    ],
     ['node --enable-source-maps server.js', { module: 'server.js', nodeArgs: ['--enable-source-maps'] }],
     ['node -r ./lib/main.js server.js', { module: 'server.js', nodeArgs: ['-r', './lib/main.js'] }],
     ['node --import=./app.mjs server.js', { module: 'server.js', nodeArgs: ['--import=./app.mjs'] }],
-    ['node --import ./app.mjs --max-old-space-size=64 server.js x', {
-      module: 'server.js',
-      nodeArgs: ['--import', './app.mjs', '--max-old-space-size=64'],
-      args: ['x'],
-    }],
+    [
+      'node --import ./app.mjs --max-old-space-size=64 server.js x',
+      {
+        module: 'server.js',
+        nodeArgs: ['--import', './app.mjs', '--max-old-space-size=64'],
+        args: ['x'],
+      },
+    ],
     ['node --env-file .env -C dev server.js', { module: 'server.js', nodeArgs: ['--env-file', '.env', '-C', 'dev'] }],
     ['next start -p 80', { bin: 'next', args: ['start', '-p', '80'] }],
     ['HOST=0.0.0.0 fastify start', { bin: 'fastify', args: ['start'], env: { HOST: '0.0.0.0' } }],
@@ -53,9 +62,27 @@ describe('a start script', () => {
 
   it.each([
     ...['npm run build && node server.js', 'node server.js &', 'node a.js; node b.js', 'node server.js | tee log'],
-    ...['node server.js > log', 'node server.js 2>&1', 'node server.js < input', '(node server.js)', 'node *.js', 'node server?.js'],
-    ...['node $MAIN', 'node server.js --port "$PORT"', 'node server.js `date`', 'node server.js "`date`"', '$(which node) server.js'],
-    ...[`node server.js "'$HOME'"`, 'PORT=$X node server.js', 'node server.js "\\\\$HOME"', 'node index.js\nnode server.js'],
+    ...[
+      'node server.js > log',
+      'node server.js 2>&1',
+      'node server.js < input',
+      '(node server.js)',
+      'node *.js',
+      'node server?.js',
+    ],
+    ...[
+      'node $MAIN',
+      'node server.js --port "$PORT"',
+      'node server.js `date`',
+      'node server.js "`date`"',
+      '$(which node) server.js',
+    ],
+    ...[
+      `node server.js "'$HOME'"`,
+      'PORT=$X node server.js',
+      'node server.js "\\\\$HOME"',
+      'node index.js\nnode server.js',
+    ],
   ])('%s needs a shell', (script) => {
     expect(() => parse(script)).toThrow(UsageError);
     expect(() => parse(script)).toThrow(/needs a shell, and there is none on the target: /);
@@ -96,7 +123,9 @@ describe('a start script', () => {
   it('may be anything: words or a usage error, soon', () => {
     const text = fc.oneof(
       fc.string({ maxLength: 200 }),
-      fc.array(fc.constantFrom('node ', "'", '"', '\\', ' ', 'a', '=', '$', '`', '-', '\n'), { maxLength: 400 }).map((parts) => parts.join('')),
+      fc
+        .array(fc.constantFrom('node ', "'", '"', '\\', ' ', 'a', '=', '$', '`', '-', '\n'), { maxLength: 400 })
+        .map((parts) => parts.join('')),
     );
     fc.assert(
       fc.property(text, (script) => {
@@ -123,7 +152,12 @@ describe('what is run', () => {
     ['the start script first', { main: 'server.js', scripts: { start: 'node app.mjs' } }, FILES, 'app.mjs'],
     ['then main', { main: './lib', scripts: { test: 'x' } }, FILES, 'lib/index.js'],
     ['a main that is this folder', { main: './' }, FILES, 'index.js'],
-    ['the start script of this folder, which is main', { main: 'lib/main', scripts: { start: 'node .' } }, FILES, 'lib/main.js'],
+    [
+      'the start script of this folder, which is main',
+      { main: 'lib/main', scripts: { start: 'node .' } },
+      FILES,
+      'lib/main.js',
+    ],
     ['then index.js', {}, FILES, 'index.js'],
     ['then index.mjs', {}, ['server.js', 'index.mjs'], 'index.mjs'],
     ['then server.js', { scripts: {} }, ['server.js'], 'server.js'],

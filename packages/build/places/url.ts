@@ -47,7 +47,8 @@ class HttpStatusError extends NodeosError {
   }
 }
 
-class TooLongError extends NodeosError {}
+/** What was received cannot be a part of the file. */
+class UnusablePartError extends NodeosError {}
 
 async function attemptDownload(first: string, path: string, context: FetchContext): Promise<void> {
   const have = (await stat(path).catch(() => undefined))?.size ?? 0;
@@ -59,7 +60,7 @@ async function attemptDownload(first: string, path: string, context: FetchContex
   try {
     await receive(await follow(first, have, dispatcher, context.signal), have, path, context);
   } catch (error) {
-    if (!(error instanceof TooLongError)) throw error;
+    if (!(error instanceof UnusablePartError)) throw error;
     // Nothing to go on from. Perhaps what was there was of another file: once more from the start.
     await rm(path, { force: true });
     if (have === 0) throw error;
@@ -80,6 +81,11 @@ async function receive(response: Response, have: number, path: string, context: 
     throw new HttpStatusError(status);
   }
   const start = status === 206 ? have : 0;
+  const sent = /^bytes (\d+)-/.exec(String(headers['content-range']))?.[1];
+  if (start > 0 && sent !== undefined && Number(sent) !== start) {
+    await body.dump();
+    throw new UnusablePartError(`the server sent bytes from ${sent} instead of from ${start}`);
+  }
   const length = Number(headers['content-length'] ?? Number.NaN);
   const meter = bounded(start, start + length, context);
   await pipeline(body, meter, createWriteStream(path, { flags: start > 0 ? 'a' : 'w' }), { signal: context.signal });
@@ -108,7 +114,7 @@ function bounded(start: number, total: number, { maxBytes, progress }: FetchCont
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
       bytes += chunk.length;
-      if (bytes > maxBytes) return done(new TooLongError(`longer than the ${maxBytes} bytes allowed for it`));
+      if (bytes > maxBytes) return done(new UnusablePartError(`longer than the ${maxBytes} bytes allowed for it`));
       if (Date.now() - told > 500) {
         told = Date.now();
         progress(`${mebibytes(bytes)}${Number.isFinite(total) ? ` of ${mebibytes(total)}` : ''} MiB`);

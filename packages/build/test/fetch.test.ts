@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Cache, sourceLockName } from '../cache.js';
-import { InterruptedError, NodeosError } from '../errors.js';
+import { InterruptedError } from '../errors.js';
 import { fetchSource } from '../fetch.js';
 import { sha256 } from '../hash.js';
 import { withLock } from '../lock.js';
@@ -30,8 +31,7 @@ const quiet = { signal: new AbortController().signal, progress: () => undefined 
 const fetched = (cache: Cache, places: Place[], maxBytes?: number): Promise<string> =>
   fetchSource(cache, source(places, maxBytes), quiet);
 const failureOf = async (cache: Cache, places: Place[], maxBytes?: number): Promise<string> => {
-  const error = (await rejectionOf(fetched(cache, places, maxBytes))) as NodeosError;
-  expect(error).toBeInstanceOf(NodeosError);
+  const error = await rejectionOf(fetched(cache, places, maxBytes));
   expect(error.message).toBe(`cannot fetch code 1.0 from any of its ${places.length} places`);
   return error.lines.join('\n');
 };
@@ -104,8 +104,6 @@ describe('fetchSource', () => {
       else if (request.url === '/wrong') response.end('wrong');
       else response.writeHead(404).end('not here');
     });
-    const refused = await servePlain();
-    const port = new URL(refused.url).port;
     const places = [at(server, '/missing'), at(server, '/wrong')];
     expect(readFileSync(await fetched(new Cache(tempDir()), [...places, at(server, '/good')])).equals(CONTENT)).toBe(
       true,
@@ -127,7 +125,6 @@ describe('fetchSource', () => {
       expect.stringMatching(/^nonsense: .*Invalid URL/i),
     ]);
     expect(sourcesIn(cache)).toEqual([]); // what was wrong is not kept
-    expect(port).not.toBe(closed);
   });
 
   it('goes on where an earlier download stopped', async () => {
@@ -141,7 +138,10 @@ describe('fetchSource', () => {
   it('goes on in the same download when the connection breaks', async () => {
     let broken = false;
     const server = await serve((request, response) => {
-      if (!broken) return void truncated(response, () => (broken = true));
+      if (!broken) {
+        truncated(response, () => (broken = true));
+        return;
+      }
       response.writeHead(206, { 'content-length': CONTENT.length - 1000 });
       response.end(CONTENT.subarray(Number(/\d+/.exec(request.headers.range ?? '')?.[0])));
     });
@@ -167,6 +167,16 @@ describe('fetchSource', () => {
     const server = await serveRanges();
     expect(readFileSync(await fetched(await withPart(CONTENT), [at(server)])).equals(CONTENT)).toBe(true);
     expect(server.requests).toHaveLength(1);
+  });
+
+  it('starts anew if the server sends another range than it was asked for', async () => {
+    const server = await serve((request, response) => {
+      if (request.headers.range === undefined) response.end(CONTENT);
+      else response.writeHead(206, { 'content-range': `bytes 0-9/${CONTENT.length}` }).end(CONTENT.subarray(0, 10));
+    });
+    const cache = await withPart(CONTENT.subarray(0, 1000));
+    expect(readFileSync(await fetched(cache, [at(server)])).equals(CONTENT)).toBe(true);
+    expect(server.requests.map(({ range }) => range)).toEqual(['bytes=1000-', undefined]);
   });
 
   it('starts anew if the part has grown beyond what is allowed', async () => {
@@ -272,8 +282,7 @@ function truncated(response: ServerResponse, then: () => void = () => undefined)
 }
 
 /** A port of this host that nothing listens on. */
-async function closedPort(): Promise<string> {
-  const { createServer } = await import('node:net');
+function closedPort(): Promise<string> {
   return new Promise((resolve) => {
     const server = createServer().listen(0, '127.0.0.1', () => {
       const address = server.address();

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
 import { remove } from '../cache.js';
+import { NodeosError } from '../errors.js';
 import type { BuildEvent, Progress } from '../progress.js';
 import type { Step } from '../step.js';
 import { DEFAULT_TARGET, targetOf } from '../target.js';
@@ -61,14 +62,18 @@ export function isRunning(pid: number): boolean {
   }
 }
 
-/** What a promise was rejected with. */
-export async function rejectionOf(promise: Promise<unknown>): Promise<Error> {
+/** The error that a promise was rejected with, which must be of that kind. */
+export async function rejectionOf<T extends Error = NodeosError>(
+  promise: Promise<unknown>,
+  kind: abstract new (...values: never[]) => T = NodeosError as never,
+): Promise<T> {
   try {
     await promise;
   } catch (error) {
-    if (error instanceof Error) return error;
+    if (error instanceof kind) return error;
+    throw error;
   }
-  throw new Error('it was not rejected with an error');
+  throw new Error('it was not rejected');
 }
 
 export interface Server {

@@ -148,6 +148,22 @@ describe('the key of a step', () => {
     expect(own).toEqual([expect.stringMatching(/^recipe layer\/build.js changed/), 'recipe library is gone']);
   });
 
+  it('finds libraries for import only, passes over what Node.js has, and says what it does not find', async () => {
+    const dir = tempDir();
+    const url = await recipePackage(dir);
+    const library = join(dir, 'node_modules', '@scope', 'modern');
+    await mkdir(library, { recursive: true });
+    const exports = { './part': { import: './part.js' } };
+    await writeFile(
+      join(library, 'package.json'),
+      JSON.stringify({ name: '@scope/modern', version: '3.0.0', exports }),
+    );
+    await writeFile(join(dir, 'build.js'), `import fs from 'fs';\nawait import('@scope/modern/part');\n`);
+    expect(await recipeOf(url)).toMatchObject({ 'recipe @scope/modern': '3.0.0' });
+    await writeFile(join(dir, 'build.js'), `import 'unknown-library';\n`);
+    await expect(recipeOf(url)).rejects.toThrow('unknown-library');
+  });
+
   it('refuses parameters that it could not tell apart', async () => {
     await expect(ingredientsOf({ ...base, parameters: { table: new Map([[1, 2]]) } }, {})).rejects.toThrow(
       'a Map has no JSON form',

@@ -16,7 +16,7 @@ it('lets one in at a time, tells who waits, and leaves nothing', async () => {
     await sleep(50);
     return inside--;
   };
-  const onWait = (): void => void waits++;
+  const onWait = (): unknown => waits++;
   const all = await Promise.all([1, 2, 3].map(() => withLock(path, { onWait }, work)));
   expect([all, waits]).toEqual([[1, 1, 1], 2]);
   expect(await isLocked(path)).toBe(false);

@@ -7,8 +7,13 @@ import { jsonProgress, plainProgress, silent, terminalProgress, type Progress } 
 import type { Step } from '../step.js';
 import { stepOf, tempDir } from './helpers.js';
 
-const good = stepOf('good', async (ctx) => void (await ctx.run('echo', ['hello'])));
-const bad = stepOf('bad', async (ctx) => void (await ctx.run('false', [])), { inputs: { good } });
+const good = stepOf('good', async (ctx) => {
+  await ctx.run('echo', ['hello']);
+});
+const fail: Step['build'] = async (ctx) => {
+  await ctx.run('false', []);
+};
+const bad = stepOf('bad', fail, { inputs: { good } });
 const never = stepOf('never', () => Promise.resolve(), { inputs: { bad } });
 
 async function watched(steps: Step[], progressTo: (write: (text: string) => void) => Progress): Promise<string> {

@@ -1,11 +1,10 @@
 import { getEventListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { NodeosError } from '../errors.js';
 import { LineTail, printable, run } from '../run.js';
 import { rejectionOf, tempDir } from './helpers.js';
 
@@ -71,10 +70,19 @@ describe('run', () => {
   };
   it.each(Object.entries(failures))('tells of %s', async (_name, [command, args, message, hint]) => {
     const error = await rejectionOf(run(command, args));
-    expect(error).toBeInstanceOf(NodeosError);
     expect(error.message).toMatch(message);
-    if (hint) expect((error as NodeosError).hint).toMatch(hint);
-    else expect((error as NodeosError).hint).toBeUndefined();
+    if (hint) expect(error.hint).toMatch(hint);
+    else expect(error.hint).toBeUndefined();
+  });
+
+  it('tells of a missing program even if a folder on the PATH is none or may not be searched', async () => {
+    const before = process.env['PATH'] ?? '';
+    onTestFinished(() => void (process.env['PATH'] = before));
+    const closed = join(tempDir(), 'closed');
+    await mkdir(closed, { mode: 0 });
+    process.env['PATH'] = `${closed}:/nonexistent:${before}`;
+    await expect(run('no-such-tool', [])).rejects.toThrow('no-such-tool: it was not found');
+    await run('true', []);
   });
 
   it('tells of a working folder that is not there', async () => {
@@ -101,12 +109,10 @@ describe('run', () => {
 describe('printable', () => {
   it('gives a command that a shell reads back as it was', () => {
     expect(printable('make', ['-j2', 'CC=gcc 14', '', "it's"])).toBe(`make -j2 'CC=gcc 14' '' 'it'\\''s'`);
-    const words = fc.array(
-      fc.string({ unit: 'grapheme' }).filter((word) => !word.includes('\0') && word.isWellFormed()),
-    );
+    const words = fc.array(fc.string({ unit: 'grapheme' }).filter((word) => !word.includes('\0')));
     fc.assert(
       fc.property(words, (args) => {
-        const read = execFileSync('sh', ['-c', `${printable('printf', ['%s\\0', ...args])}`], { encoding: 'utf8' });
+        const read = execFileSync('sh', ['-c', printable('printf', ['%s\\0', ...args])], { encoding: 'utf8' });
         expect(read.split('\0').slice(0, -1)).toEqual(args.length === 0 ? [''] : args);
       }),
       { numRuns: 30 },
@@ -156,6 +162,6 @@ describe('LineTail', () => {
 it('a program that is not executable is told as such', async () => {
   const file = join(tempDir(), 'file');
   await writeFile(file, 'text');
-  const error = (await rejectionOf(run(file, []))) as NodeosError;
+  const error = await rejectionOf(run(file, []));
   expect([error.message, ...error.lines].join(' ')).toMatch(/Permission denied|EACCES/i);
 });

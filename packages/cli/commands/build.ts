@@ -48,7 +48,14 @@ export const buildCommand: Command = {
     const out = args.text('out');
     for (const [index, result] of built.entries()) {
       const paths = out === undefined ? [] : await exportOutput(result, chosen[index]?.files ?? [], resolve(out));
-      const report = { event: 'result', step: result.step.name, key: result.key, cached: result.cached, output: result.output, files: paths };
+      const report = {
+        event: 'result',
+        step: result.step.name,
+        key: result.key,
+        cached: result.cached,
+        output: result.output,
+        files: paths,
+      };
       const text = [`${result.step.name}: ${result.output}`, ...paths.map((path) => `  ${path}`)].join('\n');
       io.stdout.write((args.flag('json') ? JSON.stringify(report) : text) + '\n');
     }

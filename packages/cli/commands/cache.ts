@@ -22,7 +22,9 @@ export const cacheCommand: Command = {
     const [verb = 'ls', ...more] = args.operands;
     const action = ACTIONS[verb];
     if (!action || more.length > 0) {
-      throw new UsageError(`nodeos cache: unknown action "${args.operands.join(' ')}"`, { hint: 'ls, prune or verify' });
+      throw new UsageError(`nodeos cache: unknown action "${args.operands.join(' ')}"`, {
+        hint: 'ls, prune or verify',
+      });
     }
     return action(new Cache(), args, io);
   },

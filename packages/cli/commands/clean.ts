@@ -16,7 +16,12 @@ export const cleanCommand: Command = {
   ],
   async run(args, io) {
     const cache = new Cache();
-    const folders = ['steps', 'tmp', 'logs', ...(args.flag('all') ? ['sources', 'apt', 'locks', 'accelerator.json'] : [])];
+    const folders = [
+      'steps',
+      'tmp',
+      'logs',
+      ...(args.flag('all') ? ['sources', 'apt', 'locks', 'accelerator.json'] : []),
+    ];
     for (const name of folders) await remove(join(cache.root, name));
     io.stdout.write(`removed ${folders.join(', ')} from ${cache.root}\n`);
     return 0;

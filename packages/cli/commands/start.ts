@@ -1,7 +1,14 @@
 /** nodeos start: boots an application, a REPL or a piece of code in QEMU. */
 import { join, resolve } from 'node:path';
 import { Cache, DEFAULT_TARGET, InterruptedError, NodeosError, targetOf, UsageError, type Target } from '@nodeos/build';
-import { checkFree, chooseAccelerator, parsePublish, runMachine, type GuestEvent, type MachineResult } from '@nodeos/vm';
+import {
+  checkFree,
+  chooseAccelerator,
+  parsePublish,
+  runMachine,
+  type GuestEvent,
+  type MachineResult,
+} from '@nodeos/vm';
 import { buildSteps, BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
 import { systemOf } from '../system.js';
@@ -29,6 +36,11 @@ export const startCommand: Command = {
     machine: { type: 'string', value: 'q35|microvm', help: "QEMU's machine (default q35)" },
     exec: { type: 'string', short: 'e', value: 'CODE', help: 'run CODE in the guest, with its output and exit status' },
     timeout: { type: 'string', value: 'S', help: 'end the machine after S seconds; exit status 124' },
+    'boot-timeout': {
+      type: 'string',
+      value: 'S',
+      help: 'give up a guest without a sign of life for S seconds (default 60)',
+    },
     'no-network': { type: 'boolean', help: 'a machine without a network card' },
     events: { type: 'boolean', help: "the guest's boot events as JSON lines on standard output" },
     ...BUILD_OPTIONS,
@@ -69,6 +81,7 @@ interface Settings {
   readonly append: string;
   readonly exec: string | undefined;
   readonly timeout: number | undefined;
+  readonly patience: number;
   readonly noNetwork: boolean;
 }
 
@@ -79,7 +92,9 @@ function settingsOf(args: Parsed): Settings {
   const machine = args.text('machine') ?? Object.keys(target.machines)[0] ?? '';
   const row = target.machines[machine];
   if (!row) {
-    throw new UsageError(`${target.name} has no machine "${machine}"`, { hint: `it has: ${Object.keys(target.machines).join(', ')}` });
+    throw new UsageError(`${target.name} has no machine "${machine}"`, {
+      hint: `it has: ${Object.keys(target.machines).join(', ')}`,
+    });
   }
   const memory = args.text('memory') ?? '256M';
   if (!/^[1-9]\d*[MG]$/.test(memory)) throw new UsageError(`--memory ${memory}: expected a size such as 256M or 1G`);
@@ -102,6 +117,7 @@ function settingsOf(args: Parsed): Settings {
       .join(' '),
     exec,
     timeout,
+    patience: args.number('boot-timeout', 1) ?? 60,
     noNetwork: args.flag('no-network'),
   };
 }

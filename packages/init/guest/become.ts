@@ -46,7 +46,10 @@ function becomeApp({ sys, config, report }: BootContext, app: AppConfig, runMain
 }
 
 function becomeCode({ sys, config, report }: BootContext, code: string): void {
-  for (const [port, fd] of [['nodeos.stdout', 1], ['nodeos.stderr', 2]] as const) {
+  for (const [port, fd] of [
+    ['nodeos.stdout', 1],
+    ['nodeos.stderr', 2],
+  ] as const) {
     const device = portDevice(sys, port);
     if (device !== undefined) sys.duplicate(sys.open(device, O_RDWR), fd);
   }
@@ -93,6 +96,11 @@ const runMainHere: RunMain = (main, args, environment) => {
   for (const name of Object.keys(process.env)) Reflect.deleteProperty(process.env, name);
   Object.assign(process.env, environment);
   process.argv.splice(1, process.argv.length - 1, main, ...args);
+  // Node.js writes to a pipe behind the program's back, and process.exit() drops what is still waiting. The last words
+  // of a crash are the ones that matter.
+  for (const stream of [process.stdout, process.stderr]) {
+    (stream as { _handle?: { setBlocking?: (on: boolean) => void } })._handle?.setBlocking?.(true);
+  }
   const require = createRequire('/');
   for (const path of Object.keys(require.cache)) Reflect.deleteProperty(require.cache, path);
   // What Node.js itself calls to run the main module: it decides between CommonJS and ES modules.

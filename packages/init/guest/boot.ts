@@ -95,7 +95,9 @@ export const STEPS: readonly BootStep[] = [
     run({ sys, report }) {
       const now = sys.clock(); // the kernel has read the hardware clock
       if (now >= CLOCK_FLOOR) return;
-      report.say(`clock: ${new Date(now * 1000).toISOString()} cannot be: set to ${new Date(CLOCK_FLOOR * 1000).toISOString()}`);
+      report.say(
+        `clock: ${new Date(now * 1000).toISOString()} cannot be: set to ${new Date(CLOCK_FLOOR * 1000).toISOString()}`,
+      );
       sys.setClock(CLOCK_FLOOR);
     },
   },
@@ -141,7 +143,12 @@ export function boot(context: BootContext, steps: readonly BootStep[] = STEPS): 
 /** `nodeos.hostname=`, else the application's name cut to what a host name may have, else `nodeos`. */
 export function hostNameOf(config: Config): string {
   const wanted = config.cmdline.get('nodeos.hostname') ?? config.app?.name.replace(/^@[^/]*\//, '') ?? '';
-  const name = wanted.toLowerCase().replace(/[^a-z0-9-]+/g, '-').replace(/^-+/, '').slice(0, 63).replace(/-+$/, '');
+  const name = wanted
+    .toLowerCase()
+    .replace(/[^a-z0-9-]+/g, '-')
+    .replace(/^-+/, '')
+    .slice(0, 63)
+    .replace(/-+$/, '');
   return name === '' ? 'nodeos' : name;
 }
 

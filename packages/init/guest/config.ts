@@ -59,7 +59,10 @@ function readJson(sys: Syscalls, path: string): unknown {
 }
 
 export function parseCommandLine(line: string): Map<string, string> {
-  const words = line.trim().split(/\s+/).filter((word) => word !== '');
+  const words = line
+    .trim()
+    .split(/\s+/)
+    .filter((word) => word !== '');
   return new Map(
     words.map((word) => {
       const at = word.indexOf('=');

@@ -19,7 +19,21 @@ const OPTIONS_AT = 240;
 /** Servers and relays may drop shorter messages (RFC 1542, section 2.1). */
 const MINIMUM = 300;
 
-const OPTION = { mask: 1, router: 3, dns: 6, hostName: 12, domain: 15, mtu: 26, address: 50, lease: 51, type: 53, server: 54, wanted: 55, renewal: 58, clientId: 61 } as const;
+const OPTION = {
+  mask: 1,
+  router: 3,
+  dns: 6,
+  hostName: 12,
+  domain: 15,
+  mtu: 26,
+  address: 50,
+  lease: 51,
+  type: 53,
+  server: 54,
+  wanted: 55,
+  renewal: 58,
+  clientId: 61,
+} as const;
 
 export interface Query {
   readonly type: typeof DISCOVER | typeof REQUEST;
@@ -116,7 +130,7 @@ export function decodeReply(bytes: Buffer, query: Pick<Query, 'transaction' | 'm
 
 function decodeOptions(bytes: Buffer): Map<number, Buffer> {
   const options = new Map<number, Buffer>();
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const code = bytes[at] ?? 255;
     if (code === 255) break;
     if (code === 0) {

@@ -5,7 +5,18 @@
  * Interface requests: netdevice(7), struct ifreq; routes: struct rtentry (linux/route.h). DHCP over a UDP socket that
  * is bound to the interface, which Linux lets send and receive broadcasts before there is an address.
  */
-import { addressBytes, ACK, DISCOVER, decodeReply, encodeQuery, NAK, OFFER, REQUEST, type Query, type Reply } from './dhcp.js';
+import {
+  addressBytes,
+  ACK,
+  DISCOVER,
+  decodeReply,
+  encodeQuery,
+  NAK,
+  OFFER,
+  REQUEST,
+  type Query,
+  type Reply,
+} from './dhcp.js';
 import type { Syscalls } from './syscalls.js';
 
 const AF_INET = 2;
@@ -71,9 +82,9 @@ export function bringUp(sys: Syscalls, cmdline: ReadonlyMap<string, string>, hos
 export function renew(sys: Syscalls, lease: Lease, hostName: string): Lease {
   const control = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
   try {
-    const session = sessionOf(sys, lease.interface);
+    const conversation = conversationOf(sys, lease.interface);
     const query = { type: REQUEST, hostName, current: lease.address } as const;
-    const kept = exchange(sys, session, query, [ACK, NAK], [lease.server ?? BROADCAST, BROADCAST]);
+    const kept = exchange(sys, conversation, query, [ACK, NAK], [lease.server ?? BROADCAST, BROADCAST]);
     if (kept?.type === ACK) return configure(sys, control, lease.interface, { ...lease, ...kept });
     return configure(sys, control, lease.interface, acquire(sys, lease.interface, hostName));
   } catch (error) {
@@ -103,13 +114,13 @@ function hasCarrier(sys: Syscalls, name: string): boolean {
 
 /** @returns the server's ACK. @throws Error saying why there is none. */
 function acquire(sys: Syscalls, name: string, hostName: string): Reply {
-  const session = sessionOf(sys, name);
-  const offer = exchange(sys, session, { type: DISCOVER, hostName }, [OFFER], [BROADCAST]);
+  const conversation = conversationOf(sys, name);
+  const offer = exchange(sys, conversation, { type: DISCOVER, hostName }, [OFFER], [BROADCAST]);
   const total = PATIENCE_MS.reduce((sum, wait) => sum + wait) / 1000;
   if (!offer) throw new Error(`no DHCP server answered in ${total} s`);
   const server = offer.server === undefined ? {} : { server: offer.server };
   const request = { type: REQUEST, hostName, requested: offer.address, ...server } as const;
-  const answer = exchange(sys, session, request, [ACK, NAK], [BROADCAST]);
+  const answer = exchange(sys, conversation, request, [ACK, NAK], [BROADCAST]);
   const who = ['the DHCP server', offer.server].filter((word) => word !== undefined).join(' ');
   if (!answer) throw new Error(`${who} offered ${offer.address}, then fell silent`);
   if (answer.type === NAK) throw new Error(`${who} refused ${offer.address}, its own offer`);
@@ -117,14 +128,14 @@ function acquire(sys: Syscalls, name: string, hostName: string): Reply {
 }
 
 /** What the messages of one conversation have in common: a request has the transaction of the offer that it takes up. */
-interface Session {
+interface Conversation {
   readonly name: string;
   readonly mac: Buffer;
   readonly transaction: number;
   readonly start: number;
 }
 
-function sessionOf(sys: Syscalls, name: string): Session {
+function conversationOf(sys: Syscalls, name: string): Conversation {
   const mac = Buffer.from(sys.read(`/sys/class/net/${name}/address`).toString().trim().replaceAll(':', ''), 'hex');
   const start = sys.now();
   return { name, mac, start, transaction: (mac.readUInt32BE(2) ^ start) >>> 0 };
@@ -133,7 +144,7 @@ function sessionOf(sys: Syscalls, name: string): Session {
 /** Sends a query, to each address in turn, until an answer of one of the types comes. */
 function exchange(
   sys: Syscalls,
-  { name, mac, transaction, start }: Session,
+  { name, mac, transaction, start }: Conversation,
   query: Omit<Query, 'transaction' | 'mac' | 'seconds'>,
   types: readonly number[],
   destinations: readonly string[],

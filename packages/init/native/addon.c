@@ -42,8 +42,9 @@ static napi_value call(napi_env env, napi_callback_info info)
             words[i] = value;
         } else if (type == napi_string) {
             napi_get_value_string_utf8(env, arguments[i], texts[i], MAX_TEXT, &n);
-            if (n >= MAX_TEXT - 1)
-                return fail(env, "a string argument is longer than 4094 bytes");
+            /* Node-API cuts off at a whole character of up to four bytes. */
+            if (n >= MAX_TEXT - 4)
+                return fail(env, "a string argument is longer than 4091 bytes");
             words[i] = SYS_L(texts[i]);
         } else if (type != napi_null)
             return fail(env, "syscall takes numbers, strings, Buffers and null");

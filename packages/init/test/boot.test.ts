@@ -1,7 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import fc from 'fast-check';
-import { hostNameOf } from '../guest/boot.js';
-import { parseCommandLine } from '../guest/config.js';
 import { play } from '../guest/roles.js';
 import { EVENT_PORT, Recorder, wiredMachine } from './recorder.js';
 import { server } from './server.js';
@@ -177,7 +174,11 @@ describe('the boot to an application', () => {
   });
 
   it('starts Node.js once more for options of its own', () => {
-    const sys = new Recorder({ ...files, ...app({ nodeArgs: ['--import', './a.mjs'] }), ...run({ env: { PORT: '1' } }) });
+    const sys = new Recorder({
+      ...files,
+      ...app({ nodeArgs: ['--import', './a.mjs'] }),
+      ...run({ env: { PORT: '1' } }),
+    });
     expect(executed(sys)).toMatchObject({ PORT: '1', GREETING: 'hello', NODE_ENV: 'production' });
     expect(sys.trace.slice(-3, -1)).toEqual([
       'setIdentity 1000 1000',
@@ -343,7 +344,12 @@ describe('what PID 1 is told', () => {
   const off = 'nodeos.network=off';
 
   it.each([
-    ['the application', app({ restart: 'always', onexit: 'halt' }), off, ['onexit halt', 'restart always', 'attempts 0']],
+    [
+      'the application',
+      app({ restart: 'always', onexit: 'halt' }),
+      off,
+      ['onexit halt', 'restart always', 'attempts 0'],
+    ],
     ['an application that says nothing', app(), off, ['restart on-failure', 'attempts 0']],
     ['no application', {}, off, ['restart never', 'attempts 0']],
     ['code', { ...app({ restart: 'always' }), ...run({ exec: '1' }) }, off, ['restart never', 'attempts 0']],
@@ -353,7 +359,12 @@ describe('what PID 1 is told', () => {
       `${off} nodeos.onexit=poweroff nodeos.restart=never nodeos.attempts=3`,
       ['onexit poweroff', 'restart never', 'attempts 3'],
     ],
-    ['the last of two words', app(), `nodeos.restart=always ${off} nodeos.restart=never`, ['restart never', 'attempts 0']],
+    [
+      'the last of two words',
+      app(),
+      `nodeos.restart=always ${off} nodeos.restart=never`,
+      ['restart never', 'attempts 0'],
+    ],
   ])('comes from %s', (_, files, line, lines) => {
     expect(told({ ...files, ...cmdline(line) })).toEqual([...lines, 'booted']);
   });
@@ -363,40 +374,5 @@ describe('what PID 1 is told', () => {
     sys.wire = server;
     played('boot', sys);
     expect(sys.trace.filter((line) => line.startsWith('print 3'))[0]).toBe('print 3 renew 40000');
-  });
-});
-
-describe('names', () => {
-  const named = (name: string | undefined, line = ''): string =>
-    hostNameOf({ cmdline: parseCommandLine(line), run: {}, ...(name === undefined ? {} : { app: { ...APP, name } as never }) });
-
-  it.each([
-    ['web', '', 'web'],
-    ['@acme/Web_Shop 2', '', 'web-shop-2'],
-    ['web', 'nodeos.hostname=Front', 'front'],
-    ['--', '', 'nodeos'],
-    [undefined, '', 'nodeos'],
-    [`${'a'.repeat(62)}-b`, '', 'a'.repeat(62)],
-  ])('%j with %j is %s', (name, line, expected) => {
-    expect(named(name, line)).toBe(expected);
-  });
-
-  it('are always host names', () => {
-    fc.assert(
-      fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[a-z-]{0,90}$/)), (name) => {
-        expect(named(name)).toMatch(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
-      }),
-    );
-  });
-});
-
-describe('the command line of the kernel', () => {
-  it('is words, some with a value', () => {
-    expect([...parseCommandLine(' quiet  a=b=c\tip=dhcp ip= \n')]).toEqual([
-      ['quiet', ''],
-      ['a', 'b=c'],
-      ['ip', ''],
-    ]);
-    expect(parseCommandLine('').size).toBe(0);
   });
 });

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { build as esbuild } from 'esbuild';
 import type { Step, StepContext, Target } from '@nodeos/build';
 import { init } from '../build.js';
+import { LinuxSyscalls, SyscallError } from '../guest/syscalls.js';
 
 const HERE = fileURLToPath(new URL('..', import.meta.url));
 const INCLUDES = [join(dirname(process.execPath), '../include/node'), '/usr/include/node', '/usr/local/include/node'];
@@ -46,100 +47,125 @@ async function make(name: string): Promise<string> {
   return dir;
 }
 
-describe.skipIf(lacking.length > 0)(`the native programs${lacking.map((what) => ` (not here: ${what})`).join('')}`, () => {
-  let output = '';
-  const readelf = (name: string, ...options: string[]): string =>
-    execFileSync('readelf', ['-W', ...options, join(output, name)], { encoding: 'utf8' });
-  beforeAll(async () => {
-    output = await make('one');
-  });
-
-  describe('PID 1', () => {
-    it('is a static program that needs nothing', () => {
-      expect(readelf('init', '-h')).toMatch(/Type:\s+EXEC/);
-      const segments = readelf('init', '-l');
-      expect(segments).not.toMatch(/INTERP|DYNAMIC/);
-      expect(segments).toMatch(/LOAD .* R E /);
+describe.skipIf(lacking.length > 0)(
+  `the native programs${lacking.map((what) => ` (not here: ${what})`).join('')}`,
+  () => {
+    let output = '';
+    const readelf = (name: string, ...options: string[]): string =>
+      execFileSync('readelf', ['-W', ...options, join(output, name)], { encoding: 'utf8' });
+    beforeAll(async () => {
+      output = await make('one');
     });
 
-    it('has neither an executable stack nor memory that can be written and executed', () => {
-      const segments = readelf('init', '-l');
-      expect(segments).toMatch(/GNU_STACK .* RW +0x/);
-      expect(segments).not.toMatch(/ RWE /);
+    describe('PID 1', () => {
+      it('is a static program that needs nothing', () => {
+        expect(readelf('init', '-h')).toMatch(/Type:\s+EXEC/);
+        const segments = readelf('init', '-l');
+        expect(segments).not.toMatch(/INTERP|DYNAMIC/);
+        expect(segments).toMatch(/LOAD .* R E /);
+      });
+
+      it('has neither an executable stack nor memory that can be written and executed', () => {
+        const segments = readelf('init', '-l');
+        expect(segments).toMatch(/GNU_STACK .* RW +0x/);
+        expect(segments).not.toMatch(/ RWE /);
+      });
+
+      it('is small, and can be executed', () => {
+        const { size, mode } = statSync(join(output, 'init'));
+        expect(size).toBeLessThan(32 << 10);
+        expect(mode & 0o111).not.toBe(0);
+      });
     });
 
-    it('is small, and can be executed', () => {
-      const { size, mode } = statSync(join(output, 'init'));
-      expect(size).toBeLessThan(32 << 10);
-      expect(mode & 0o111).not.toBe(0);
-    });
-  });
+    describe('the addon', () => {
+      type Syscall = (...args: unknown[]) => number;
+      const load = (): Syscall => createRequire(import.meta.url)(join(output, 'syscalls.node')) as Syscall;
+      const [WRITE, GETPID, UNAME, CHDIR] = [1, 39, 63, 80];
 
-  describe('the addon', () => {
-    type Syscall = (...args: unknown[]) => number;
-    const load = (): Syscall => createRequire(import.meta.url)(join(output, 'syscalls.node')) as Syscall;
-    const [WRITE, GETPID, UNAME, CHDIR] = [1, 39, 63, 80];
+      it('needs no library', () => {
+        expect(readelf('syscalls.node', '-d')).not.toMatch(/NEEDED/);
+        expect(readelf('syscalls.node', '-l')).not.toMatch(/ RWE /);
+      });
 
-    it('needs no library', () => {
-      expect(readelf('syscalls.node', '-d')).not.toMatch(/NEEDED/);
-      expect(readelf('syscalls.node', '-l')).not.toMatch(/ RWE /);
-    });
+      it('makes system calls', () => {
+        expect(load()(GETPID)).toBe(process.pid);
+        const names = Buffer.alloc(6 * 65);
+        expect(load()(UNAME, names)).toBe(0);
+        expect(names.toString('latin1', 0, names.indexOf(0))).toBe('Linux');
+      });
 
-    it('makes system calls', () => {
-      expect(load()(GETPID)).toBe(process.pid);
-      const names = Buffer.alloc(6 * 65);
-      expect(load()(UNAME, names)).toBe(0);
-      expect(names.toString('latin1', 0, names.indexOf(0))).toBe('Linux');
-    });
+      it('passes strings, Buffers and null', () => {
+        const here = process.cwd();
+        expect(load()(CHDIR, here)).toBe(0);
+        expect(load()(WRITE, -1, Buffer.from('x'), 1)).toBe(-9);
+        expect(load()(CHDIR, null)).toBe(-14); // EFAULT
+      });
 
-    it('passes strings, Buffers and null', () => {
-      const here = process.cwd();
-      expect(load()(CHDIR, here)).toBe(0);
-      expect(load()(WRITE, -1, Buffer.from('x'), 1)).toBe(-9);
-      expect(load()(CHDIR, null)).toBe(-14); // EFAULT
-    });
+      it('returns what the kernel refuses as a negated error', () => {
+        expect(load()(CHDIR, '/nowhere/at all')).toBe(-2);
+        expect(load()(CHDIR, `/${'ä'.repeat(100)}`)).toBe(-2);
+        expect(load()(999_999)).toBe(-38); // ENOSYS
+        expect(load()(CHDIR, `/${'x'.repeat(4000)}`)).toBe(-36); // ENAMETOOLONG: it passed
+      });
 
-    it('returns what the kernel refuses as a negated error', () => {
-      expect(load()(CHDIR, '/nowhere/at all')).toBe(-2);
-      expect(load()(CHDIR, `/${'ä'.repeat(100)}`)).toBe(-2);
-      expect(load()(999_999)).toBe(-38); // ENOSYS
-      expect(load()(CHDIR, `/${'x'.repeat(4000)}`)).toBe(-36); // ENAMETOOLONG: it passed
-    });
+      it.each([
+        ['no arguments', []],
+        ['too many', [GETPID, 1, 2, 3, 4, 5, 6, 7]],
+        ['undefined', [GETPID, undefined]],
+        ['an object', [GETPID, {}]],
+        ['a boolean', [GETPID, true]],
+        ['a function', [GETPID, () => 1]],
+        ['a symbol', [GETPID, Symbol('x')]],
+        ['a bigint', [GETPID, 1n]],
+        ['an array', [GETPID, [1]]],
+      ])('refuses %s', (_, args) => {
+        expect(() => load()(...args)).toThrow(TypeError);
+      });
 
-    it.each([
-      ['no arguments', []],
-      ['too many', [GETPID, 1, 2, 3, 4, 5, 6, 7]],
-      ['undefined', [GETPID, undefined]],
-      ['an object', [GETPID, {}]],
-      ['a boolean', [GETPID, true]],
-      ['a function', [GETPID, () => 1]],
-      ['a symbol', [GETPID, Symbol('x')]],
-      ['a bigint', [GETPID, 1n]],
-      ['an array', [GETPID, [1]]],
-    ])('refuses %s', (_, args) => {
-      expect(() => load()(...args)).toThrow(TypeError);
+      it.each([4095, 4096, 5000, 100_000])('refuses a string of %i bytes instead of cutting it', (length) => {
+        expect(() => load()(CHDIR, 'x'.repeat(length))).toThrow('longer than 4094 bytes');
+      });
     });
 
-    it.each([4095, 4096, 5000, 100_000])('refuses a string of %i bytes instead of cutting it', (length) => {
-      expect(() => load()(CHDIR, 'x'.repeat(length))).toThrow('longer than 4094 bytes');
+    it('serve the system calls of the init', () => {
+      const path = join(output, 'syscalls.node');
+      const sys = new LinuxSyscalls(path);
+      const raw = createRequire(import.meta.url)(path) as (...args: unknown[]) => number;
+      const fd = sys.socket(2, 2 | 0o2000000, 0);
+      const address = Buffer.from([2, 0, 0, 0, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+      sys.setsockopt(fd, 1, 2, Buffer.from([1, 0, 0, 0]));
+      sys.bind(fd, address);
+      expect(raw(51, fd, address, Buffer.from([16, 0, 0, 0]))).toBe(0); // getsockname: the port that it got
+      const bytes = Buffer.alloc(100);
+      expect(sys.receive(fd, bytes, 5)).toBe(-1);
+      sys.send(fd, Buffer.from('hello'), address);
+      expect(sys.receive(fd, bytes, 5000)).toBe(5);
+      expect(bytes.toString('latin1', 0, 5)).toBe('hello');
+      expect(() => sys.ioctl(fd, 0x8933, Buffer.alloc(40))).toThrow(new SyscallError('ioctl', -19)); // no such interface
+      expect(() => sys.bind(-1, address)).toThrow('bind: EBADF');
+      sys.close(fd);
+      const before = sys.now();
+      sys.sleep(2);
+      expect(sys.now() - before).toBeGreaterThanOrEqual(1000);
     });
-  });
 
-  it('come out the same in another folder', async () => {
-    const again = await make('another folder');
-    expect(readdirSync(again).sort()).toEqual(['init', 'init.js', 'syscalls.node']);
-    for (const name of readdirSync(again)) {
-      const bytes = readFileSync(join(again, name));
-      expect(bytes.equals(readFileSync(join(output, name)))).toBe(true);
-      for (const path of [root, HERE]) expect(bytes.includes(path)).toBe(false);
-    }
-  });
+    it('come out the same in another folder', async () => {
+      const again = await make('another folder');
+      expect(readdirSync(again).sort()).toEqual(['init', 'init.js', 'syscalls.node']);
+      for (const name of readdirSync(again)) {
+        const bytes = readFileSync(join(again, name));
+        expect(bytes.equals(readFileSync(join(output, name)))).toBe(true);
+        for (const path of [root, HERE]) expect(bytes.includes(path)).toBe(false);
+      }
+    });
 
-  it('come with an init that is one script', () => {
-    const path = join(output, 'init.js');
-    execFileSync(process.execPath, ['--check', path]);
-    const modules = [...readFileSync(path, 'utf8').matchAll(/require\("([^"]+)"\)/g)].map(([, name]) => name);
-    expect(modules.length).toBeGreaterThan(0);
-    for (const name of modules) expect(name).toMatch(/^node:/);
-  });
-});
+    it('come with an init that is one script', () => {
+      const path = join(output, 'init.js');
+      execFileSync(process.execPath, ['--check', path]);
+      const modules = [...readFileSync(path, 'utf8').matchAll(/require\("([^"]+)"\)/g)].map(([, name]) => name);
+      expect(modules.length).toBeGreaterThan(0);
+      for (const name of modules) expect(name).toMatch(/^node:/);
+    });
+  },
+);

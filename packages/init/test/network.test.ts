@@ -30,7 +30,13 @@ describe('bringing the network up by DHCP', () => {
     const sys = machine();
     const lease = start(sys);
     const kept = { ...lease };
-    expect(kept).toMatchObject({ interface: 'eth0', address: '10.0.2.15', server: '10.0.2.2', lease: 86400, renewal: 40000 });
+    expect(kept).toMatchObject({
+      interface: 'eth0',
+      address: '10.0.2.15',
+      server: '10.0.2.2',
+      lease: 86400,
+      renewal: 40000,
+    });
     expect(sys.trace).toEqual([
       'socket 2 524290 0 = 10',
       `ioctl 10 0x8914 ${ifreq('lo', '41')}`,
@@ -170,7 +176,10 @@ describe('a network that does not come up', () => {
   it('takes the next interface if one has no link, cannot be brought up or cannot send', () => {
     const two = { ...wiredMachine('eth0', '0'), ...wiredMachine('eth1') };
     expect(start(machine(two))).toMatchObject({ interface: 'eth1' });
-    for (const [line, error] of [[`ioctl 10 0x8914 ${ifreq('eth0', '41')}`, -5], ['send 11', -100]] as const) {
+    for (const [line, error] of [
+      [`ioctl 10 0x8914 ${ifreq('eth0', '41')}`, -5],
+      ['send 11', -100],
+    ] as const) {
       const sys = machine({ ...wiredMachine('eth0'), ...wiredMachine('eth1') });
       sys.failures.set(line, error);
       expect(start(sys)).toMatchObject({ interface: 'eth1' });
@@ -184,7 +193,10 @@ describe('a network that does not come up', () => {
   });
 
   it('is reported by the boot, which asks for another try', () => {
-    const sys = machine({ ...wiredMachine(), '/etc/nodeos.json': '{"name":"web","main":"/a.js","args":[],"nodeArgs":[],"env":{}}' });
+    const sys = machine({
+      ...wiredMachine(),
+      '/etc/nodeos.json': '{"name":"web","main":"/a.js","args":[],"nodeArgs":[],"env":{}}',
+    });
     sys.wire = () => [];
     play('boot', sys, () => undefined);
     expect(sys.trace).toContain('print 2 nodeos: network: eth0: no DHCP server answered in 10 s');
@@ -260,7 +272,10 @@ describe('renewing', () => {
     const sys = leased((datagram) => {
       const query = asked(datagram);
       if (query.ciaddr.join('.') !== '0.0.0.0') return [nak(query)];
-      const options = [[53, query.type === 1 ? 2 : 5], [54, ...SERVER]] as const;
+      const options = [
+        [53, query.type === 1 ? 2 : 5],
+        [54, ...SERVER],
+      ] as const;
       return [message({ xid: query.xid, mac: MAC, yiaddr: [192, 168, 7, 9], options })];
     });
     expect(play('renew', sys)).toBe(true);

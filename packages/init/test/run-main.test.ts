@@ -52,7 +52,11 @@ const TELL = 'console.log(JSON.stringify({ argv: process.argv, env: process.env,
 
 describe('an application in the process of the init', () => {
   it.each([
-    ['CommonJS', 'app.cjs', `const cached = Object.keys(require.cache).length + (require.main === module ? 0 : 100); ${TELL}`],
+    [
+      'CommonJS',
+      'app.cjs',
+      `const cached = Object.keys(require.cache).length + (require.main === module ? 0 : 100); ${TELL}`,
+    ],
     ['an ES module', 'app.mjs', `const cached = await Promise.resolve(1); ${TELL}`],
   ])('that is %s finds its own arguments and environment', (_, name, code) => {
     const result = run(name, code);
@@ -73,7 +77,10 @@ describe('an application in the process of the init', () => {
   });
 
   it.each(['broken.cjs', 'broken.mjs'])('that throws at once ends like any other (%s)', (name) => {
-    const result = run(name, `setInterval(() => {}, 1000);\nfunction deep() { throw new Error('no database'); }\ndeep();`);
+    const result = run(
+      name,
+      `setInterval(() => {}, 1000);\nfunction deep() { throw new Error('no database'); }\ndeep();`,
+    );
     expect(result.status).toBe(1);
     expect(result.stderr).toContain('Error: no database');
     expect(result.stderr).toMatch(new RegExp(`at deep .*${name.replace('.', '\\.')}:2:`));

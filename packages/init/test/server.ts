@@ -85,7 +85,15 @@ export const reply = (query: Asked, type: number, options: Message['options'] = 
   message({ xid: query.xid, mac: query.mac, options: [[53, type], ...options] });
 
 export const nak = (query: Asked): Buffer =>
-  message({ xid: query.xid, mac: query.mac, yiaddr: [0, 0, 0, 0], options: [[53, 6], [54, ...SERVER]] });
+  message({
+    xid: query.xid,
+    mac: query.mac,
+    yiaddr: [0, 0, 0, 0],
+    options: [
+      [53, 6],
+      [54, ...SERVER],
+    ],
+  });
 
 /** Offers, then acknowledges. */
 export const server: Wire = (datagram) => {

@@ -13,7 +13,10 @@ const lacking = ['gcc', 'readelf'].filter((tool) => spawnSync(tool, ['--version'
 if (process.platform !== 'linux') lacking.push('Linux');
 
 function byReadelf(path: string): Omit<Elf, 'machine'> {
-  const text = execFileSync('readelf', ['-W', '-d', '-l', path], { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } });
+  const text = execFileSync('readelf', ['-W', '-d', '-l', path], {
+    encoding: 'utf8',
+    env: { ...process.env, LC_ALL: 'C' },
+  });
   const all = (pattern: RegExp): string[] => [...text.matchAll(pattern)].map(([, name]) => name ?? '');
   const [interpreter] = all(/\[Requesting program interpreter: (.*?)\]/g);
   const [soname] = all(/\(SONAME\) .*\[(.*)\]/g);
@@ -58,7 +61,10 @@ describe.skipIf(lacking.length > 0)(`ELF files${lacking.map((what) => ` (not her
   it.each([
     ['dynamic', () => dynamic],
     ['static', () => compile('static', 'void _start(void) { for (;;); }', '-nostdlib', '-static')],
-    ['static and relocatable', () => compile('static-pie', 'void _start(void) { for (;;); }', '-nostdlib', '-static-pie')],
+    [
+      'static and relocatable',
+      () => compile('static-pie', 'void _start(void) { for (;;); }', '-nostdlib', '-static-pie'),
+    ],
     ['a library', () => compile('libx.so.3', 'int x;', '-shared', '-Wl,-soname,libx.so.3')],
     ['a library without a name', () => compile('liby.so', 'int y;', '-shared', '-nostdlib')],
     ['with another interpreter', () => compile('other', MAIN, '-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1')],

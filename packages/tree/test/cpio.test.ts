@@ -1,6 +1,16 @@
 /** Archives, judged by cpio itself. */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
@@ -35,7 +45,10 @@ async function archived(entries: Iterable<Entry>): Promise<Buffer> {
 async function listed(...entries: Entry[]): Promise<string[]> {
   const { stdout, stderr, status } = cpio(['-itv', '--quiet', '--numeric-uid-gid'], await archived(entries));
   expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
-  return stdout.trimEnd().split('\n').map((line) => line.replace(/\s+/g, ' '));
+  return stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.replace(/\s+/g, ' '));
 }
 
 /** What `cpio -i` makes of an archive: path → content, link or `/`. */
@@ -52,7 +65,10 @@ function extracted(archive: Buffer): Record<string, string> {
       if (stat.isDirectory()) {
         found[path] = '/';
         visit(path);
-      } else found[path] = stat.isSymbolicLink() ? `-> ${readlinkSync(join(to, path))}` : readFileSync(join(to, path), 'latin1');
+      } else
+        found[path] = stat.isSymbolicLink()
+          ? `-> ${readlinkSync(join(to, path))}`
+          : readFileSync(join(to, path), 'latin1');
     }
   };
   visit('');
@@ -114,13 +130,20 @@ describe.skipIf(noCpio)(`an archive${noCpio ? ' (not here: cpio)' : ''}`, () => 
     const folders = parts.slice(0, -1).map((__, index) => parts.slice(0, index + 1).join('/'));
     const entries = [...folders.map((path) => directory(path)), file(name, 'content'), file('after', 'too')];
     const found = extracted(await archived(entries));
-    expect(found).toEqual({ ...Object.fromEntries(folders.map((path) => [path, '/'])), [name]: 'content', after: 'too' });
+    expect(found).toEqual({
+      ...Object.fromEntries(folders.map((path) => [path, '/'])),
+      [name]: 'content',
+      after: 'too',
+    });
   });
 
   it('extracts content that is longer than any buffer, and comes in pieces', async () => {
     const piece = 'abcdefghijklm'.repeat(4096);
     const pieces = Math.ceil((5 << 20) / piece.length);
-    const archive = await archived([sized('big', pieces * piece.length, new Array<string>(pieces).fill(piece)), file('z', '1')]);
+    const archive = await archived([
+      sized('big', pieces * piece.length, new Array<string>(pieces).fill(piece)),
+      file('z', '1'),
+    ]);
     const found = extracted(archive);
     expect(found['big']).toBe(piece.repeat(pieces));
     expect(found['z']).toBe('1');
@@ -170,7 +193,14 @@ describe('writing an archive', () => {
     const once = await archived(entries);
     expect(await archived(entries)).toEqual(once);
     expect(once.subarray(0, 110).toString()).toBe(
-      '070701' + '00000001' + '000041ED' + '00000000'.repeat(2) + '00000001' + '00000000'.repeat(6) + '00000002' + '00000000',
+      '070701' +
+        '00000001' +
+        '000041ED' +
+        '00000000'.repeat(2) +
+        '00000001' +
+        '00000000'.repeat(6) +
+        '00000002' +
+        '00000000',
     );
   });
 

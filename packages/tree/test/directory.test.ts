@@ -1,4 +1,13 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { spawnSync } from 'node:child_process';
@@ -43,16 +52,20 @@ async function entries(dir: string, options: DirectoryOptions = {}): Promise<Ent
 describe('a folder as a tree', () => {
   it('is sorted, each folder before what is in it', async () => {
     const list = await entries(folder(NAMES, 0o22, 1e9));
-    expect(list.map(({ path }) => path)).toEqual([
-      ...['B.txt', 'a', 'a/10', 'a/9', 'a/link', 'a/z'],
-      ...['a-b', 'a.b', 'b.txt', 'dangling', 'empty', 'run.sh', 'ü'],
-    ].sort((a, b) => (a.replaceAll('/', '\0') < b.replaceAll('/', '\0') ? -1 : 1)));
+    expect(list.map(({ path }) => path)).toEqual(
+      [
+        ...['B.txt', 'a', 'a/10', 'a/9', 'a/link', 'a/z'],
+        ...['a-b', 'a.b', 'b.txt', 'dangling', 'empty', 'run.sh', 'ü'],
+      ].sort((a, b) => (a.replaceAll('/', '\0') < b.replaceAll('/', '\0') ? -1 : 1)),
+    );
   });
 
   it('has no owners, times or modes of the host', async () => {
     for (const entry of await entries(folder(NAMES, 0o77, 2e9))) {
       expect(entry).toMatchObject({ uid: 0, gid: 0, mtime: 0 });
-      const mode = { directory: 0o755, symlink: 0o777, file: entry.path === 'run.sh' ? 0o755 : 0o644 }[entry.type as 'file'];
+      const mode = { directory: 0o755, symlink: 0o777, file: entry.path === 'run.sh' ? 0o755 : 0o644 }[
+        entry.type as 'file'
+      ];
       expect(entry.mode).toBe(mode);
     }
   });

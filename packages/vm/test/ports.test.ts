@@ -18,8 +18,31 @@ describe('--publish', () => {
   });
 
   it.each([
-    ...['', '80', ':80', '80:', '0:80', '80:0', '65536:80', '80:65536', '80:80/sctp', '80:80/', '-1:80', '8e3:80', ' 80:80', '80:80 '],
-    ...['localhost:80:80', '::1:80:80', '1.2.3:80:80', '999.1.1.1:80:80', '1.2.3.4.5:80:80', '80:80:80', '99999999999999999999:80'],
+    ...[
+      '',
+      '80',
+      ':80',
+      '80:',
+      '0:80',
+      '80:0',
+      '65536:80',
+      '80:65536',
+      '80:80/sctp',
+      '80:80/',
+      '-1:80',
+      '8e3:80',
+      ' 80:80',
+      '80:80 ',
+    ],
+    ...[
+      'localhost:80:80',
+      '::1:80:80',
+      '1.2.3:80:80',
+      '999.1.1.1:80:80',
+      '1.2.3.4.5:80:80',
+      '80:80:80',
+      '99999999999999999999:80',
+    ],
     ...['80:80,hostfwd=tcp::22-:22', '80:80\n'],
   ])('%j is refused', (text) => {
     expect(() => parsePublish(text)).toThrow(UsageError);
@@ -66,7 +89,9 @@ describe('a port of the host', () => {
   });
 
   it('of an address that is not here is named', async () => {
-    await expect(checkFree([parsePublish('192.0.2.1:8080:80')])).rejects.toThrow(/^port 8080 of 192\.0\.2\.1: .*EADDRNOTAVAIL/);
+    await expect(checkFree([parsePublish('192.0.2.1:8080:80')])).rejects.toThrow(
+      /^port 8080 of 192\.0\.2\.1: .*EADDRNOTAVAIL/,
+    );
   });
 
   it('at the end of all ports has another one to try', async () => {

@@ -29,7 +29,10 @@ describe('a console', () => {
     ],
     [
       'a killed process',
-      console_('[    2.1] Out of memory: Killed process 71 (node) total-vm:1142628kB, anon-rss:40104kB', 'nodeos: the application ended with signal 9'),
+      console_(
+        '[    2.1] Out of memory: Killed process 71 (node) total-vm:1142628kB, anon-rss:40104kB',
+        'nodeos: the application ended with signal 9',
+      ),
       'the guest ran out of memory and killed node',
       '--memory',
     ],
@@ -45,7 +48,10 @@ describe('a console', () => {
     ],
     [
       'a kernel without an init',
-      console_('[    0.5] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)', '[    0.5] CPU: 0 UID: 0 PID: 1'),
+      console_(
+        '[    0.5] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)',
+        '[    0.5] CPU: 0 UID: 0 PID: 1',
+      ),
       'the kernel panicked: VFS: Unable to mount root fs on unknown-block(0,0)',
       undefined,
     ],
@@ -79,7 +85,12 @@ describe('a console', () => {
       'QEMU: -m 5: invalid',
       undefined,
     ],
-    ['a kernel for more memory', 'qemu-system-x86_64: initrd is too large, cannot support. (max: 1, need 2)\n', "the kernel and the initramfs do not fit into the guest's memory", '--memory'],
+    [
+      'a kernel for more memory',
+      'qemu-system-x86_64: initrd is too large, cannot support. (max: 1, need 2)\n',
+      "the kernel and the initramfs do not fit into the guest's memory",
+      '--memory',
+    ],
   ])('with %s', (_, text, cause, hint) => {
     const trouble = troubleIn(text);
     expect(trouble?.cause).toBe(cause);

@@ -1,0 +1,182 @@
+/** The archives of the layer, made by the steps themselves from small inputs, and unpacked by cpio and lz4. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { targetOf, type Step, type StepContext } from '@nodeos/build';
+import { afterAll, describe, expect, it } from 'vitest';
+import { INITRAMFS, initramfs } from '../build.js';
+
+const root = mkdtempSync(join(tmpdir(), 'nodeos-initramfs-'));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+const target = targetOf('x86_64');
+const lacking = ['cpio', 'lz4'].filter((tool) => spawnSync(tool, ['--version']).error !== undefined);
+
+const made = (files: Readonly<Record<string, string>>): ((dir: string) => void) => {
+  return (dir) => {
+    for (const [path, content] of Object.entries(files)) {
+      mkdirSync(dirname(join(dir, path)), { recursive: true });
+      writeFileSync(join(dir, path), content);
+    }
+  };
+};
+const step = (name: string, make: (dir: string) => void): Step => ({
+  name,
+  target,
+  recipe: import.meta.url,
+  build: (context) => Promise.resolve(make(context.dir)),
+});
+
+const RUNTIME = step(
+  'runtime',
+  made({ 'root/bin/node': 'NODE'.repeat(5000), 'root/lib/libc.so.6': 'LIBC', 'include/node/node.h': '' }),
+);
+const INIT = step('init', made({ init: 'PID1', 'init.js': 'INIT', 'syscalls.node': 'ADDON' }));
+const APP = step('app', made({ 'nodeos.json': '{"name":"web"}', 'files/index.js': 'APP', 'files/lib/a.js': 'A' }));
+const MODULES = step(
+  'app-modules',
+  made({ 'node_modules/ms/index.js': 'MS', 'package.json': '{}', 'package-lock.json': '{}' }),
+);
+
+/** Builds a step and what it needs, each once, in folders. */
+async function built(wanted: Step, where: string, done = new Map<Step, string>()): Promise<string> {
+  const known = done.get(wanted);
+  if (known !== undefined) return known;
+  const inputs: Record<string, string> = {};
+  for (const [name, input] of Object.entries(wanted.inputs ?? {})) inputs[name] = await built(input, where, done);
+  const dir = join(where, `${done.size}-${wanted.name}`);
+  const work = `${dir}-work`;
+  for (const path of [dir, work]) mkdirSync(path, { recursive: true });
+  const context = {
+    dir,
+    work,
+    target,
+    input: (name: string) => inputs[name],
+    progress: () => undefined,
+    run: (tool: string, args: string[]) => Promise.resolve(void execFileSync(tool, args, { cwd: work, stdio: 'pipe' })),
+  };
+  await wanted.build(context as unknown as StepContext);
+  done.set(wanted, dir);
+  return dir;
+}
+
+const unpack = (archive: Buffer, to: string): void => {
+  mkdirSync(to, { recursive: true });
+  // Devices need root: they are looked at in the listing instead.
+  execFileSync('cpio', ['-idm', '--quiet', '--nonmatching', 'dev/console'], {
+    input: archive,
+    cwd: to,
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+};
+const list = (archive: Buffer): string[] =>
+  execFileSync('cpio', ['-itv', '--quiet', '--numeric-uid-gid'], {
+    input: archive,
+    encoding: 'utf8',
+    env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
+  })
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.replace(/\s+/g, ' '));
+
+/** As the kernel does: one archive after the other, padding between them; what is not cpio is LZ4. */
+function unpackAll(image: Buffer, to: string): number {
+  let archives = 0;
+  for (let at = 0; at < image.length; archives++) {
+    if (image.readUInt32LE(at) === 0x184c2102) {
+      unpack(execFileSync('lz4', ['-d', '-c'], { input: image.subarray(at), maxBuffer: 1 << 26 }), to);
+      return archives + 1;
+    }
+    expect(image.toString('latin1', at, at + 6)).toBe('070701');
+    unpack(image.subarray(at), to);
+    at = image.indexOf('TRAILER!!!', at) + 10;
+    while (at < image.length && image[at] === 0) at++;
+    expect(at % 4).toBe(0);
+  }
+  return archives;
+}
+
+describe.skipIf(lacking.length > 0)(`the initramfs${lacking.map((what) => ` (not here: ${what})`).join('')}`, () => {
+  it('holds the system, the application and its dependencies', async () => {
+    const output = await built(
+      initramfs(target, { runtime: RUNTIME, init: INIT, app: APP, modules: MODULES }),
+      join(root, 'full'),
+    );
+    const to = join(root, 'full/unpacked');
+    expect(unpackAll(readFileSync(join(output, INITRAMFS)), to)).toBe(4);
+    const contents: Record<string, string> = {
+      init: 'PID1',
+      'sbin/init': 'INIT',
+      'lib/nodeos/syscalls.node': 'ADDON',
+      'bin/node': 'NODE'.repeat(5000),
+      'lib/libc.so.6': 'LIBC',
+      'app/index.js': 'APP',
+      'app/lib/a.js': 'A',
+      'app/node_modules/ms/index.js': 'MS',
+      'etc/nodeos.json': '{"name":"web"}',
+    };
+    for (const [path, content] of Object.entries(contents)) expect(readFileSync(join(to, path), 'utf8')).toBe(content);
+    expect(lstatSync(join(to, 'init')).mode & 0o777).toBe(0o755);
+    expect(readdirSync(join(to, 'app')).sort()).toEqual(['index.js', 'lib', 'node_modules']);
+    expect(existsSync(join(to, 'include'))).toBe(false);
+  });
+
+  it('without an application has two parts', async () => {
+    const output = await built(initramfs(target, { runtime: RUNTIME, init: INIT }), join(root, 'bare'));
+    const to = join(root, 'bare/unpacked');
+    expect(unpackAll(readFileSync(join(output, INITRAMFS)), to)).toBe(2);
+    expect(existsSync(join(to, 'etc/nodeos.json'))).toBe(false);
+  });
+
+  it('has a skeleton that PID 1 and Node.js can start in', async () => {
+    const { archive } = { archive: initramfs(target, { runtime: RUNTIME, init: INIT }).inputs?.['init'] as Step };
+    const lines = list(readFileSync(join(await built(archive, join(root, 'skeleton')), 'archive.cpio')));
+    const JAN = 'Jan 1 1970';
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        `crw------- 1 0 0 5, 1 ${JAN} dev/console`,
+        `drwxrwxrwt 1 0 0 0 ${JAN} tmp`,
+        `drwx------ 1 0 0 0 ${JAN} root`,
+        `drwxr-xr-x 1 1000 1000 0 ${JAN} home/app`,
+        `-rwxr-xr-x 1 0 0 4 ${JAN} init`,
+      ]),
+    );
+    const paths = lines.map((line) => line.split(`${JAN} `)[1]?.replace(/ -> .*/, '') ?? '');
+    expect(new Set(paths).size).toBe(paths.length);
+    for (const [index, path] of paths.entries()) {
+      if (path.includes('/')) expect(paths.slice(0, index)).toContain(dirname(path));
+    }
+  });
+
+  it('comes out the same in another folder', async () => {
+    const bytes = async (where: string): Promise<Buffer> =>
+      readFileSync(
+        join(await built(initramfs(target, { runtime: RUNTIME, init: INIT, app: APP }), join(root, where)), INITRAMFS),
+      );
+    expect((await bytes('here')).equals(await bytes('there/and further'))).toBe(true);
+  });
+
+  it('packs a part only again if that part changed', () => {
+    const names = (parts: Parameters<typeof initramfs>[1]): (string | undefined)[] =>
+      Object.keys(initramfs(target, parts).inputs ?? {});
+    expect(names({ runtime: RUNTIME, init: INIT, app: APP, modules: undefined })).toEqual(['init', 'app', 'runtime']);
+    expect(names({ runtime: RUNTIME, init: INIT, app: APP, modules: MODULES })).toEqual([
+      'init',
+      'app',
+      'modules',
+      'runtime',
+    ]);
+    for (const part of Object.values(initramfs(target, { runtime: RUNTIME, init: INIT, app: APP }).inputs ?? {})) {
+      expect(Object.keys(part.inputs ?? {})).toHaveLength(1);
+    }
+  });
+});

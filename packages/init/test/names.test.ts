@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest';
+import fc from 'fast-check';
+import { hostNameOf } from '../guest/boot.js';
+import { parseCommandLine, type AppConfig } from '../guest/config.js';
+
+describe('names', () => {
+  const named = (name: string | undefined, line = ''): string =>
+    hostNameOf({
+      cmdline: parseCommandLine(line),
+      run: {},
+      ...(name === undefined ? {} : { app: { name } as AppConfig }),
+    });
+
+  it.each([
+    ['web', '', 'web'],
+    ['@acme/Web_Shop 2', '', 'web-shop-2'],
+    ['web', 'nodeos.hostname=Front', 'front'],
+    ['--', '', 'nodeos'],
+    [undefined, '', 'nodeos'],
+    [`${'a'.repeat(62)}-b`, '', 'a'.repeat(62)],
+  ])('%j with %j is %s', (name, line, expected) => {
+    expect(named(name, line)).toBe(expected);
+  });
+
+  it('are always host names', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[a-z-]{0,90}$/)), (name) => {
+        expect(named(name)).toMatch(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
+      }),
+    );
+  });
+});
+
+describe('the command line of the kernel', () => {
+  it('is words, some with a value', () => {
+    expect([...parseCommandLine(' quiet  a=b=c\tip=dhcp ip= \n')]).toEqual([
+      ['quiet', ''],
+      ['a', 'b=c'],
+      ['ip', ''],
+    ]);
+    expect(parseCommandLine('').size).toBe(0);
+  });
+});

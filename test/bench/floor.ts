@@ -1,0 +1,60 @@
+/** The floor as steps for the engine: the layers of the system with another init. See floor.c. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Step, Target } from '@nodeos/build';
+import { characterDevice, directory, file, writeCpio } from '@nodeos/tree';
+
+const HERE = dirname(fileURLToPath(new URL('.', import.meta.url)));
+const NATIVE = join(HERE, '../../packages/init/native');
+
+/** A step with the output of `@nodeos/init`. */
+export function floorInit(target: Target): Step {
+  return {
+    name: 'bench-floor',
+    target,
+    recipe: import.meta.url,
+    files: { floor: join(HERE, 'floor.c'), native: NATIVE },
+    tools: ['gcc', 'ld'],
+    async build(context) {
+      const options = [
+        '-O2',
+        '-ffreestanding',
+        '-nostdlib',
+        '-static',
+        '-fno-pie',
+        '-no-pie',
+        '-s',
+        '-fno-stack-protector',
+      ];
+      const sources = [join(HERE, 'floor.c'), join(NATIVE, 'freestanding.c')];
+      await context.run('gcc', [
+        ...options,
+        '-fno-tree-loop-distribute-patterns',
+        '-o',
+        join(context.dir, 'init'),
+        ...sources,
+      ]);
+      for (const name of ['init.js', 'syscalls.node']) await writeFile(join(context.dir, name), '');
+    },
+  };
+}
+
+/** An initramfs with nothing but that init. */
+export function floorInitramfs(target: Target): Step {
+  return {
+    name: 'bench-floor-initramfs',
+    target,
+    recipe: import.meta.url,
+    inputs: { init: floorInit(target) },
+    async build(context) {
+      const init = file('init', await readFile(join(context.input('init'), 'init')), 0o755);
+      const entries = [
+        ...['dev', 'proc', 'sys'].map((path) => directory(path)),
+        characterDevice('dev/console', 0o600, [5, 1]),
+        init,
+      ];
+      await writeCpio(entries, join(context.dir, 'initramfs'));
+    },
+  };
+}
