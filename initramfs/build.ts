@@ -2,7 +2,7 @@
  * The initramfs layer: one cpio archive for each part of the system, and their concatenation, which Linux unpacks one
  * after the other. A part that has not changed is not packed again.
  *
- *     archive-init      /init, /sbin/init, the skeleton of folders and /etc      some 40 KiB
+ *     archive-init      /init, /sbin/init, the skeleton of folders and /etc      some 60 KiB
  *     archive-app       /app without its dependencies, /etc/nodeos.json
  *     archive-modules   /app/node_modules
  *     archive-runtime   /bin/node and its libraries, compressed with LZ4: it unpacks as fast as no compression at all

@@ -25,7 +25,7 @@ export type Place = UrlPlace | DebianPlace | NpmPlace;
 export interface Source {
   readonly name: string;
   readonly version: string;
-  /** An upper bound of its size in bytes; a longer download is cut off. Default 1 GiB. */
+  /** An upper bound of its size in bytes; a longer download over HTTP is cut off. Default 1 GiB. */
   readonly maxBytes?: number;
   readonly places: readonly Place[];
 }

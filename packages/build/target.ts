@@ -48,12 +48,11 @@ export const TARGETS: readonly Target[] = [
     qemu: 'qemu-system-x86_64',
     machines: {
       q35: { machine: 'q35', bus: 'pci', append: '' },
-      // With ACPI it has no timer that works without KVM's clock; without it, no way to power off but a reset, and
-      // nobody who tells the kernel where fw_cfg is.
+      // With ACPI it has no timer that works without KVM's clock; without it, no way to power off but a reset.
       microvm: {
         machine: 'microvm,acpi=off,rtc=on',
         bus: 'device',
-        append: 'reboot=t nodeos.poweroff=reset qemu_fw_cfg.ioport=12@0x510:0:1:4',
+        append: 'reboot=t nodeos.poweroff=reset',
       },
     },
   },

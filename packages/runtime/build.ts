@@ -7,7 +7,7 @@
  *     root/bin/node        the stripped binary
  *     root/lib…            its interpreter and libraries, where the interpreter looks for them
  *     include/node/        the headers that native addons are compiled against
- *     runtime.json         { libc, node, needs: the files below root/ }
+ *     runtime.json         { libc, node, files: those below root/ }
  */
 import { chmod, copyFile, cp, mkdir, readdir, realpath, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';

@@ -18,11 +18,12 @@ export interface Port {
   close(): Promise<void>;
 }
 
-/** Listens on a Unix socket for QEMU, and hands on the bytes that the guest writes. */
-export async function listenPort(path: string, onData: (chunk: Buffer) => void): Promise<Port> {
+/** Listens on a Unix socket for QEMU, and hands on the bytes that the guest writes. @param greeting what the guest can read */
+export async function listenPort(path: string, onData: (chunk: Buffer) => void, greeting = ''): Promise<Port> {
   let peer: Socket | undefined;
   const server = createServer((socket) => {
     peer = socket;
+    socket.write(greeting);
     socket.on('data', onData);
     socket.on('error', () => undefined); // QEMU was killed
   });

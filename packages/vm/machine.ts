@@ -5,7 +5,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
@@ -43,12 +43,16 @@ export interface MachineResult {
   readonly why: 'ended' | 'timeout' | 'interrupted';
 }
 
+/** The port on which the guest reads its `RunConfig`. */
+const SETTINGS = 'nodeos.settings';
 const LAST_LINES = 25;
 /** Of the console's text, for signs of trouble. */
 const KEPT_TEXT = 64 << 10;
 const DEFAULT_PATIENCE = 60;
 /** From the wish to the end by force: longer than the guest's own grace. */
 const POWEROFF_MS = 12_000;
+/** From the guest's last word to the end by force. */
+const END_MS = 2000;
 
 /** @throws NodeosError if QEMU cannot be started, or the guest panics, stays silent or ends without a word. */
 export async function runMachine(options: RunMachineOptions): Promise<MachineResult> {
@@ -108,19 +112,18 @@ class RunningMachine {
   async #connect(): Promise<Connections> {
     const handlers: Record<string, (chunk: Buffer) => void> = {
       'nodeos.events': eventParser((event) => this.#onEvent(event)),
+      [SETTINGS]: () => undefined,
       ...this.options.ports,
     };
     const ports: Record<string, string> = {};
     for (const [name, onData] of Object.entries(handlers)) {
       ports[name] = join(this.dir, name);
-      this.#ports.push(await listenPort(ports[name], onData));
+      const seed = randomBytes(32).toString('hex');
+      const greeting = name === SETTINGS ? `${JSON.stringify({ seed, ...this.options.settings })}\n` : '';
+      this.#ports.push(await listenPort(ports[name], onData, greeting));
     }
-    const settings = join(this.dir, 'settings.json');
-    const seed = randomBytes(32).toString('hex');
-    await writeFile(settings, JSON.stringify({ seed, ...this.options.settings }), { mode: 0o600 });
     return {
       ports,
-      settings,
       ...(this.options.terminal ? { terminalLog: this.#terminalLog } : {}),
     };
   }
@@ -183,6 +186,8 @@ class RunningMachine {
 
   #onEvent(event: GuestEvent): void {
     this.#events.push(event);
+    // The guest has synced and unmounted: a machine that cannot switch itself off is switched off.
+    if (event.event === 'end') this.#after(END_MS, () => void this.#child?.kill('SIGKILL'));
     this.options.onEvent?.(event);
   }
 

@@ -25,8 +25,6 @@ export interface MachineOptions {
 export interface Connections {
   /** Unix sockets that QEMU connects to, by the name of the port. */
   readonly ports: Readonly<Record<string, string>>;
-  /** A file for the guest's settings (fw_cfg), see `RunConfig` of the init. */
-  readonly settings: string;
   /** The console on QEMU's own terminal, with a copy in this file; otherwise it is QEMU's standard output. */
   readonly terminalLog?: string;
 }
@@ -48,7 +46,6 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
     ...['-cpu', options.accelerator === 'tcg' ? 'max' : 'host'],
     ...['-m', options.memory, '-smp', String(options.cpus)],
     ...['-kernel', options.kernel, '-initrd', options.initramfs, '-append', options.append],
-    ...['-fw_cfg', `name=opt/org.nodeos/run,file=${connections.settings}`],
     ...['-device', `virtio-rng-${bus}`],
     ...(options.noNetwork ? [] : network(options.publish, bus)),
     ...['-device', `virtio-serial-${bus}`],

@@ -140,7 +140,7 @@ async function nodeInGuest(context: Context): Promise<[first: number, second: nu
 }
 
 function machineArguments(options: MachineOptions): string[] {
-  return qemuArguments(options, { ports: {}, settings: '/dev/null' });
+  return qemuArguments(options, { ports: {} });
 }
 
 async function bootDistribution(context: Context, image: Parameters<typeof distributionArguments>[0]): Promise<number> {

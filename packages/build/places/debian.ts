@@ -61,7 +61,7 @@ async function privateApt(suite: string, context: FetchContext): Promise<Apt> {
 
   const locate = async (wanted: DebianPlace['debian']): Promise<string> => {
     const age = Date.now() - ((await stat(join(dir, 'updated')).catch(() => undefined))?.mtimeMs ?? 0);
-    if (age > FRESH_MS || !(await offers(apt, wanted))) {
+    if (age > FRESH_MS && !(await offers(apt, wanted))) {
       context.progress(`reading the package lists of ${suite}`);
       await apt('apt-get', ['update']);
       await writeFile(join(dir, 'updated'), '');

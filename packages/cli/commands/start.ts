@@ -50,7 +50,7 @@ export const startCommand: Command = {
     ['nodeos start examples/fastify', 'a web server: http://127.0.0.1:8080'],
     ['nodeos start . --memory 512M --publish 3000:80', 'the application of this folder on port 3000'],
     ["nodeos start --exec 'console.log(os.release())'", 'one line of code, and its exit status'],
-    ['nodeos start . -- -netdev help', 'with arguments of QEMU'],
+    ['nodeos start . -- -drive file=data.img,if=virtio,format=raw', 'with a disk: what follows -- is for QEMU'],
   ],
   async run(args, io) {
     const settings = settingsOf(args);
@@ -146,7 +146,9 @@ async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
         ? {}
         : { 'nodeos.stdout': (chunk) => io.stdout.write(chunk), 'nodeos.stderr': (chunk) => io.stderr.write(chunk) },
     // In the way of the code's own output; a failure shows its last lines.
-    onConsole: (chunk) => void (exec === undefined && io.stdout.write(chunk)),
+    onConsole: (chunk) => {
+      if (exec === undefined) io.stdout.write(chunk);
+    },
     onEvent: (event) => onEvent(event, machine, args, io),
     signal: io.signal,
     kill: io.kill,

@@ -5,7 +5,7 @@
  */
 import { createRequire } from 'node:module';
 import { APP_UID, type BootContext } from './boot.js';
-import type { AppConfig } from './config.js';
+import { portDevice, type AppConfig } from './config.js';
 import type { Syscalls } from './syscalls.js';
 
 const NODE = '/bin/node';
@@ -83,13 +83,6 @@ export function becomeRepl({ sys, config, report }: BootContext, greet: boolean)
 function greeting(sys: Syscalls): string {
   const kernel = sys.read('/proc/sys/kernel/osrelease').toString().trim();
   return `NodeOS: Node.js ${process.version} on Linux ${kernel}. Nothing else runs here.\nTo leave: .exit, or Ctrl-D twice on an empty line.\n`;
-}
-
-function portDevice(sys: Syscalls, name: string): string | undefined {
-  const folder = '/sys/class/virtio-ports';
-  if (!sys.exists(folder)) return undefined;
-  const device = sys.list(folder).find((port) => sys.read(`${folder}/${port}/name`).toString().trim() === name);
-  return device === undefined ? undefined : `/dev/${device}`;
 }
 
 const runMainHere: RunMain = (main, args, environment) => {

@@ -24,7 +24,7 @@ const MS_NOSUID = 2;
 const MS_NODEV = 4;
 const MS_NOEXEC = 8;
 
-/** source, target, type, flags, data, mode of the folder */
+/** source, target, type, flags, data */
 const MOUNTS: readonly (readonly [string, string, string, number, string])[] = [
   ['devpts', '/dev/pts', 'devpts', MS_NOSUID | MS_NOEXEC, 'gid=5,mode=620,ptmxmode=666'],
   ['tmpfs', '/dev/shm', 'tmpfs', MS_NOSUID | MS_NODEV, 'mode=1777'],
@@ -66,7 +66,7 @@ export const STEPS: readonly BootStep[] = [
         }).map((message) => `${target}: ${message}`),
       );
       for (const [target, path] of LINKS) if (!sys.exists(path)) sys.symlink(target, path);
-      sys.mkdir('/run/nodeos', 0o755);
+      sys.mkdir('/run/nodeos', 0o700);
       if (failures.length > 0) throw new Error(failures.join('; '));
     },
   },

@@ -1,6 +1,6 @@
 /**
  * What the init is to do, from three places: `/etc/nodeos.json` in the image (the application), the kernel's command
- * line (`nodeos.*`), and, under QEMU, a file that `nodeos start` hands over through fw_cfg.
+ * line (`nodeos.*`), and, under QEMU, a line of JSON that `nodeos start` hands over on a virtio-serial port.
  */
 import type { Syscalls } from './syscalls.js';
 
@@ -40,19 +40,41 @@ export interface Config {
 }
 
 const APP = '/etc/nodeos.json';
-const RUN = '/sys/firmware/qemu_fw_cfg/by_name/opt/org.nodeos/run/raw';
+/** The port can be read once; what it said is kept here for later starts of the init. */
+export const KEPT_SETTINGS = '/run/nodeos/settings.json';
+const SETTINGS_PORT = 'nodeos.settings';
+const PORTS = '/sys/class/virtio-ports';
 
 /** @throws Error naming the file that cannot be read. */
 export function readConfig(sys: Syscalls): Config {
   const cmdline = parseCommandLine(sys.read('/proc/cmdline').toString());
   const app = readJson(sys, APP) as AppConfig | undefined;
-  return { cmdline, run: (readJson(sys, RUN) as RunConfig | undefined) ?? {}, ...(app ? { app } : {}) };
+  const kept = readJson(sys, KEPT_SETTINGS) as RunConfig | undefined;
+  return { cmdline, run: kept ?? readSettings(sys), ...(app ? { app } : {}) };
+}
+
+/** What the host hands over, if there is a host that does. */
+function readSettings(sys: Syscalls): RunConfig {
+  const device = portDevice(sys, SETTINGS_PORT);
+  if (device === undefined) return {};
+  return (parse(device, sys.readLine(device)) as RunConfig | undefined) ?? {};
+}
+
+/** The device of a virtio-serial port, by the name that the host gave it. */
+export function portDevice(sys: Syscalls, name: string): string | undefined {
+  if (!sys.exists(PORTS)) return undefined;
+  const device = sys.list(PORTS).find((port) => sys.read(`${PORTS}/${port}/name`).toString().trim() === name);
+  return device === undefined ? undefined : `/dev/${device}`;
 }
 
 function readJson(sys: Syscalls, path: string): unknown {
-  if (!sys.exists(path)) return undefined;
+  return sys.exists(path) ? parse(path, sys.read(path).toString()) : undefined;
+}
+
+function parse(path: string, text: string): unknown {
+  if (text === '') return undefined;
   try {
-    return JSON.parse(sys.read(path).toString());
+    return JSON.parse(text);
   } catch (error) {
     throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
   }

@@ -1,7 +1,7 @@
 /** What the init does, by the role that PID 1 starts it with. */
 import { become, becomeRepl, type RunMain } from './become.js';
 import { boot, hostNameOf, type BootContext } from './boot.js';
-import { readConfig } from './config.js';
+import { KEPT_SETTINGS, readConfig } from './config.js';
 import { bringUp, LEASE, renew, type Lease } from './network.js';
 import { Report } from './report.js';
 import type { Syscalls } from './syscalls.js';
@@ -14,6 +14,7 @@ const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
     'boot',
     (context, runMain) => {
       boot(context);
+      keepSettings(context);
       policies(context);
       context.report.tell('booted');
       become(context, runMain);
@@ -49,6 +50,14 @@ export function play(name: string, sys: Syscalls, runMain?: RunMain): boolean {
   } catch (error) {
     report.say(`${name}: ${error instanceof Error ? error.message : String(error)}`);
     return false;
+  }
+}
+
+/** The host says its settings once; a later start of the init finds them here. The seed has done its work. */
+function keepSettings({ sys, config }: BootContext): void {
+  const { seed: _seed, ...settings } = config.run;
+  if (!sys.exists(KEPT_SETTINGS) && Object.keys(settings).length > 0) {
+    sys.write(KEPT_SETTINGS, JSON.stringify(settings));
   }
 }
 

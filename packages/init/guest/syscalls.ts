@@ -6,13 +6,13 @@
  */
 import { getSystemErrorName } from 'node:util';
 import {
-  chownSync,
   closeSync,
   existsSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
+  readSync,
   readlinkSync,
   symlinkSync,
   writeFileSync,
@@ -50,11 +50,12 @@ export interface Syscalls {
   exists(path: string): boolean;
   list(path: string): string[];
   read(path: string): Buffer;
+  /** The first line of a port, without its end; empty if nobody is at the other side. */
+  readLine(path: string): string;
   readLink(path: string): string;
   write(path: string, content: string): void;
   mkdir(path: string, mode: number): void;
   symlink(target: string, path: string): void;
-  chown(path: string, uid: number, gid: number): void;
 }
 
 const NR = {
@@ -201,6 +202,18 @@ export class LinuxSyscalls implements Syscalls {
     return readlinkSync(path);
   }
 
+  readLine(path: string): string {
+    const fd = openSync(path, 'r');
+    const bytes = Buffer.alloc(64 << 10);
+    const parts: string[] = [];
+    for (let size = readSync(fd, bytes); size > 0; size = readSync(fd, bytes)) {
+      parts.push(bytes.toString('latin1', 0, size));
+      if (bytes.subarray(0, size).includes(10)) break;
+    }
+    closeSync(fd);
+    return Buffer.from(parts.join('').split('\n')[0] ?? '', 'latin1').toString();
+  }
+
   write(path: string, content: string): void {
     writeFileSync(path, content);
   }
@@ -211,9 +224,5 @@ export class LinuxSyscalls implements Syscalls {
 
   symlink(target: string, path: string): void {
     symlinkSync(target, path);
-  }
-
-  chown(path: string, uid: number, gid: number): void {
-    chownSync(path, uid, gid);
   }
 }

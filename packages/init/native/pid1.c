@@ -172,7 +172,7 @@ static void obey(char *line)
         state.attempts = number(value);
     else if ((value = after(line, "renew ")))
         state.renew_at = now() + number(value) * SECOND;
-    else if ((value = after(line, "stop ")) && (index = find_end(value)) >= 0)
+    else if ((value = after(line, "stop ")) && (index = find_end(value)) >= 0 && index != SHELL)
         begin_end(index);
     else if (equal(line, "booted"))
         state.booted = 1;

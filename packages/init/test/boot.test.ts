@@ -18,7 +18,7 @@ const app = (changes: object = {}): Record<string, string> => ({
   '/etc/nodeos.json': JSON.stringify({ ...APP, ...changes }),
 });
 const run = (settings: object): Record<string, string> => ({
-  '/sys/firmware/qemu_fw_cfg/by_name/opt/org.nodeos/run/raw': JSON.stringify(settings),
+  '/run/nodeos/settings.json': JSON.stringify(settings),
 });
 const cmdline = (line: string): Record<string, string> => ({ '/proc/cmdline': `${line}\n` });
 
@@ -53,7 +53,7 @@ const MOUNTS = [
   'symlink /dev/stdin /proc/self/fd/0',
   'symlink /dev/stdout /proc/self/fd/1',
   'symlink /dev/stderr /proc/self/fd/2',
-  'mkdir /run/nodeos 755',
+  'mkdir /run/nodeos 700',
 ];
 const SETTINGS = ['write /proc/sys/net/ipv4/ip_unprivileged_port_start "0"'];
 const hostname = (name: string): string[] => [
@@ -235,6 +235,18 @@ describe('the boot to code that was handed over', () => {
     ]);
   });
 
+  it('reads them from the port of the host, and keeps them', () => {
+    const sys = new Recorder({
+      ...app(),
+      ...cmdline('nodeos.network=off'),
+      '/sys/class/virtio-ports/vport1p4/name': 'nodeos.settings\n',
+      '/dev/vport1p4': `${JSON.stringify({ exec: '1', seed: '00' })}\nrest`,
+    });
+    executed(sys);
+    expect(sys.trace).toContain('write /run/nodeos/settings.json "{\\"exec\\":\\"1\\"}"');
+    expect(sys.trace).toContain('execute /bin/node ["/bin/node","--eval","1"]');
+  });
+
   it('writes to the console if they are not, and is not started again', () => {
     const sys = new Recorder(files);
     executed(sys);
@@ -285,7 +297,7 @@ describe('a step that fails', () => {
 
   it.each([
     ['/etc/nodeos.json', '{"name":'],
-    ['/sys/firmware/qemu_fw_cfg/by_name/opt/org.nodeos/run/raw', 'no JSON'],
+    ['/run/nodeos/settings.json', 'no JSON'],
   ])('a configuration in %s that cannot be read names the file', (path, text) => {
     const sys = new Recorder({ ...CONSOLE, [path]: text });
     expect(played('boot', sys).ok).toBe(false);

@@ -124,7 +124,7 @@ describe.skipIf(lacking.length > 0)(
       });
 
       it.each([4095, 4096, 5000, 100_000])('refuses a string of %i bytes instead of cutting it', (length) => {
-        expect(() => load()(CHDIR, 'x'.repeat(length))).toThrow('longer than 4094 bytes');
+        expect(() => load()(CHDIR, 'x'.repeat(length))).toThrow('longer than 4091 bytes');
       });
     });
 

@@ -152,6 +152,10 @@ export class Recorder implements Syscalls {
     return Buffer.from(content);
   }
 
+  readLine(path: string): string {
+    return this.read(path).toString().split('\n')[0] ?? '';
+  }
+
   readLink(path: string): string {
     return this.read(path).toString();
   }
@@ -167,10 +171,6 @@ export class Recorder implements Syscalls {
 
   symlink(target: string, path: string): void {
     this.#do(`symlink ${path} ${target}`);
-  }
-
-  chown(path: string, uid: number, gid: number): void {
-    this.#do(`chown ${path} ${uid} ${gid}`);
   }
 }
 

@@ -1,0 +1,75 @@
+import { cp, mkdir, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Cache } from '@nodeos/build';
+import { describe, expect, it } from 'vitest';
+import { start, temporary } from '../support.js';
+
+/** An empty cache that has the fetched sources, so that no test waits for the network. */
+async function emptyCache(): Promise<string> {
+  const root = await temporary();
+  await mkdir(join(root, 'sources'));
+  await cp(join(new Cache().root, 'sources'), join(root, 'sources'), { recursive: true });
+  return root;
+}
+
+/** Processes whose working folder or command line is below a folder. */
+async function processesIn(root: string): Promise<string[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name) && name !== String(process.pid));
+  const lines = await Promise.all(
+    pids.map((pid) =>
+      readFile(`/proc/${pid}/cmdline`, 'utf8').then(
+        (text) => `${pid} ${text.replaceAll('\0', ' ')}`,
+        () => '',
+      ),
+    ),
+  );
+  return lines.filter((line) => line.includes(root));
+}
+
+async function none(root: string): Promise<string[]> {
+  for (let attempt = 0; attempt < 50; attempt++) {
+    if ((await processesIn(root)).length === 0) return [];
+    await sleep(200);
+  }
+  return processesIn(root);
+}
+
+describe.runIf(process.platform === 'linux')('a kernel build in the middle of its work', () => {
+  it('when killed outright, ends its compilers, and the next build starts afresh', async () => {
+    const root = await emptyCache();
+    const env = { NODEOS_CACHE: root };
+    const first = start(['build', 'kernel', '--json'], { env });
+    await first.saw(/"line":" {2}CC .*"/);
+    first.child.kill('SIGKILL');
+    expect((await first.ended).status).toBe(137);
+    expect(await none(root)).toEqual([]);
+    expect(await readdir(join(root, 'steps')).catch(() => [])).toEqual([]); // nothing looks finished
+
+    const second = start(['build', 'kernel', '--json'], { env });
+    await second.saw(/"line":" {2}CC .*"/);
+    expect(await readdir(join(root, 'tmp'))).toHaveLength(1); // what the first one left is gone
+    second.child.kill('SIGINT');
+    expect((await second.ended).status).toBe(130);
+    expect(await none(root)).toEqual([]);
+    expect(await readdir(join(root, 'tmp'))).toEqual([]);
+    expect(await readdir(join(root, 'steps')).catch(() => [])).toEqual([]);
+  });
+
+  it('a source that no place can serve is named with each place and its reason', async () => {
+    const root = await temporary();
+    // A proxy that refuses everybody is a network that cannot be reached, for apt as for us.
+    const { status, stderr } = await start(['build', 'kernel'], {
+      env: {
+        NODEOS_CACHE: root,
+        HTTPS_PROXY: 'http://127.0.0.1:9',
+        HTTP_PROXY: 'http://127.0.0.1:9',
+        http_proxy: 'http://127.0.0.1:9',
+      },
+    }).ended;
+    expect(status).toBe(1);
+    expect(stderr).toContain('cannot fetch linux 6.12');
+    expect(stderr).toMatch(/Debian trixie, source package linux 6\.12\S+: /);
+    expect(stderr).toMatch(/https:\/\/snapshot\.debian\.org\/file\/\w+: /);
+  });
+});

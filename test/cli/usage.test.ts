@@ -1,0 +1,124 @@
+import { join } from 'node:path';
+import { writeFile } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
+import { application, nodeos, ROOT, temporary } from '../support.js';
+
+describe('help', () => {
+  it('without a verb lists the verbs, status 2; with --help, status 0', async () => {
+    const without = await nodeos();
+    const asked = await nodeos('--help');
+    expect([without.status, asked.status]).toEqual([2, 0]);
+    for (const verb of ['start', 'build', 'cache', 'clean'])
+      expect(asked.stdout).toMatch(new RegExp(`^ {2}${verb} `, 'm'));
+  });
+
+  it.each(['start', 'build', 'cache', 'clean'])('%s --help has options and examples', async (verb) => {
+    const { status, stdout } = await nodeos(verb, '--help');
+    expect(status).toBe(0);
+    expect(stdout).toContain('Options:');
+    expect(stdout).toContain(`Examples:\n  nodeos ${verb}`);
+  });
+});
+
+describe('wrong usage is status 2, with a cause and a remedy', () => {
+  it.each([
+    [['fly'], 'unknown command "fly"', 'start, build, cache, clean'],
+    [['build', '--target', 'vax'], 'unknown target "vax"', 'the targets are: x86_64'],
+    [['build', 'attic'], 'unknown layer "attic"', 'kernel, runtime, init, initramfs'],
+    [['build', '--frobnicate'], '--frobnicate', 'nodeos build --help'],
+    [['build', '--jobs', 'many'], '--jobs many: expected a number of at least 1', ''],
+    [['start', '--memory', 'lots'], '--memory lots: expected a size such as 256M', ''],
+    [['start', '--machine', 'pdp11'], 'x86_64 has no machine "pdp11"', 'q35, microvm'],
+    [['start', '--publish', '80'], '--publish 80: expected [ADDRESS:]HOST:GUEST', '8080:80'],
+    [['start', '--timeout', '0'], '--timeout 0: expected a number of at least 1', ''],
+    [['start', 'one', 'two'], 'takes one application', ''],
+    [['start', '/nowhere'], '/nowhere is not an application: it has no package.json', 'a folder with a package.json'],
+    [['cache', 'eat'], 'unknown action "eat"', 'ls, prune or verify'],
+  ])('%j', async (args, cause, remedy) => {
+    const { status, stdout, stderr } = await nodeos(...args);
+    expect(stderr).toContain(cause);
+    expect(stderr).toContain(remedy);
+    expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+    expect(stderr).not.toMatch(/^ {4}at /m); // no stack
+  });
+
+  it('an application that is none', async () => {
+    const broken = await temporary();
+    await writeFile(join(broken, 'package.json'), '{ "name": ');
+    expect((await nodeos('start', broken)).stderr).toContain('package.json is not valid JSON');
+    const unlocked = await application({ 'main.js': '' }, { dependencies: { fastify: '5' } });
+    expect((await nodeos('start', unlocked)).stderr).toContain('dependencies but no package-lock.json');
+    const nothing = await application({ 'main.js': '' }, { main: 'missing.js' });
+    expect((await nodeos('start', nothing)).stderr).toContain('missing.js');
+    const shell = await application({ 'main.js': '' }, { scripts: { start: 'node a && node b' } });
+    expect((await nodeos('start', shell)).stderr).toContain('needs a shell');
+    const command = await application({ 'main.js': '' }, { scripts: { start: 'python main.py' } });
+    expect((await nodeos('build', 'initramfs', '--app', command)).stderr).toMatch(/python|not `node FILE`/);
+  });
+});
+
+describe('nodeos build', () => {
+  it('has nothing to do when everything is there, and says so', async () => {
+    const { status, stdout, stderr } = await nodeos('build');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^kernel: .*\ninitramfs: /);
+    expect(stderr).toContain('nothing to do');
+  });
+
+  it('explains', async () => {
+    const app = await application({ 'main.js': '1' });
+    const before = await nodeos('build', 'initramfs', '--app', app);
+    expect(before.status, before.stderr).toBe(0);
+    await writeFile(join(app, 'main.js'), '2');
+    const { stdout } = await nodeos('build', 'initramfs', '--app', app, '--explain');
+    expect(stdout).toMatch(/app: to be built\n {2}- file main\.js changed from [0-9a-f]{12} to [0-9a-f]{12}/);
+    expect(stdout).toContain('archive-runtime: in the cache'.slice(0, 15));
+  });
+
+  it('repacks only the application when that has changed', async () => {
+    const app = await application({ 'main.js': `// ${Date.now()}` });
+    const { stdout } = await nodeos('build', 'initramfs', '--app', app, '--json');
+    const started = stdout
+      .split('\n')
+      .filter((line) => line.includes('"event":"start"'))
+      .map((line) => (JSON.parse(line) as { step: string }).step);
+    expect(started).toEqual(['app', 'archive-app', 'initramfs']);
+  });
+
+  it('copies the results, with --json as lines for scripts', async () => {
+    const out = await temporary();
+    const { stdout } = await nodeos(
+      'build',
+      'initramfs',
+      '--app',
+      join(ROOT, 'examples/hello'),
+      '--out',
+      out,
+      '--json',
+    );
+    const results = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { event: string; files?: string[] })
+      .filter(({ event }) => event === 'result');
+    expect(results).toMatchObject([{ files: [join(out, 'initramfs')] }]);
+  });
+
+  it('names a kernel option that got lost, and takes fragments of the user', async () => {
+    const fragments = await temporary();
+    await writeFile(join(fragments, 'mine.config'), '# Sound, without the menu above it.\nCONFIG_SND_HDA_INTEL=y\n');
+    const { status, stderr } = await nodeos('build', 'kernel', '--fragment', fragments);
+    expect(status).toBe(1);
+    expect(stderr).toContain('kernel: 1 kernel options got lost');
+    expect(stderr).toContain('mine.config: CONFIG_SND_HDA_INTEL=y (it became: unknown to this kernel, or not visible)');
+  });
+});
+
+describe('nodeos cache', () => {
+  it('lists and verifies', async () => {
+    const list = await nodeos('cache', 'ls');
+    expect(list.stdout).toMatch(/^[0-9a-f]{12} +[\d.]+ MiB .* kernel \(x86_64\)$/m);
+    expect(await nodeos('cache', 'verify')).toMatchObject({ status: 0 });
+    expect((await nodeos('cache', 'prune', '--keep', '100', '--dry-run')).stdout).toContain('would free');
+  });
+});

@@ -1,0 +1,57 @@
+import { cp, mkdir, readFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Cache, hashPath } from '@nodeos/build';
+import { describe, expect, it } from 'vitest';
+import { nodeos, ROOT, start, temporary } from '../support.js';
+
+const exec = promisify(execFile);
+
+/** Builds into `out`; @returns the hash of each file. */
+async function hashes(out: string, env: Record<string, string>): Promise<Record<string, string>> {
+  const args = [
+    'build',
+    'kernel',
+    'runtime',
+    'init',
+    'initramfs',
+    '--app',
+    join(ROOT, 'examples/fastify'),
+    '--out',
+    out,
+  ];
+  const { status, stderr } = await start(args, { env }).ended;
+  expect(status, stderr).toBe(0);
+  const names = ['kernel', 'vmlinux', 'node', 'runtime.json', 'init', 'init.js', 'syscalls.node', 'initramfs'];
+  return Object.fromEntries(
+    await Promise.all(names.map(async (name) => [name, await hashPath(join(out, name))] as const)),
+  );
+}
+
+describe('everything', () => {
+  it('built again in another folder, at another time, is the same to the bit', { timeout: 1_800_000 }, async () => {
+    const other = join(await temporary(), 'a/longer/folder/elsewhere');
+    await mkdir(other, { recursive: true });
+    await cp(join(new Cache().root, 'sources'), join(other, 'sources'), { recursive: true });
+    const [out, again] = [await temporary(), await temporary()];
+    expect(await hashes(again, { NODEOS_CACHE: other, TZ: 'Asia/Tokyo', LANG: 'de_DE.UTF-8' })).toEqual(
+      await hashes(out, {}),
+    );
+  });
+});
+
+describe('the judges', () => {
+  it('cpio reads each archive of the initramfs; file knows the kernel', async () => {
+    const out = await temporary();
+    await nodeos('build', 'kernel', 'initramfs', '--app', join(ROOT, 'examples/hello'), '--out', out);
+    const list = await exec('bash', ['-c', `cpio -itv < ${join(out, 'initramfs')}`]);
+    expect(list.stdout).toMatch(/^-rwxr-xr-x +1 root +root .* init$/m);
+    expect(list.stdout).toMatch(/^crw------- +1 root +root +5, +1 .* dev\/console$/m);
+    const types = await exec('file', [join(out, 'kernel'), join(out, 'vmlinux'), join(out, 'initramfs')]);
+    expect(types.stdout).toMatch(/kernel: +Linux kernel x86 boot executable bzImage, version 6\.12\.\d+-nodeos/);
+    expect(types.stdout).toMatch(/vmlinux: +ELF 64-bit LSB executable, x86-64/);
+    expect(types.stdout).toMatch(/initramfs: +ASCII cpio archive \(SVR4 with no CRC\)/);
+    expect((await readFile(join(out, 'kernel'))).length).toBeLessThanOrEqual(4 << 20);
+  });
+});
