@@ -62,7 +62,6 @@ describe('the system', () => {
         pts: fs.existsSync('/dev/pts/ptmx'), shm: fs.existsSync('/dev/shm'), fd: fs.readlinkSync('/dev/fd'),
       }`)) as Record<string, unknown>;
     expect(system).toMatchObject({
-      // eslint-disable-line @typescript-eslint/no-unsafe-assignment
       mounts: expect.arrayContaining([
         '/proc',
         '/sys',

@@ -196,7 +196,7 @@ describe('the application', () => {
       'ran 0 blue',
     ],
   ])('can be %s', async (_, files, manifest, expected) => {
-    const { status, stdout } = await boot(files as unknown as Record<string, string>, [], manifest);
+    const { status, stdout } = await boot(files, [], manifest);
     expect(stdout).toContain(expected);
     expect(status).toBe(0);
   });

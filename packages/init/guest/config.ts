@@ -42,7 +42,7 @@ export interface Config {
 const APP = '/etc/nodeos.json';
 /** The port can be read once; what it said is kept here for later starts of the init. */
 export const KEPT_SETTINGS = '/run/nodeos/settings.json';
-const SETTINGS_PORT = 'nodeos.settings';
+export const SETTINGS_PORT = 'nodeos.settings';
 const PORTS = '/sys/class/virtio-ports';
 
 /** @throws Error naming the file that cannot be read. */

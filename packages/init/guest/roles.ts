@@ -1,7 +1,7 @@
 /** What the init does, by the role that PID 1 starts it with. */
 import { become, becomeRepl, type RunMain } from './become.js';
 import { boot, hostNameOf, type BootContext } from './boot.js';
-import { KEPT_SETTINGS, readConfig } from './config.js';
+import { KEPT_SETTINGS, portDevice, readConfig, SETTINGS_PORT } from './config.js';
 import { bringUp, LEASE, renew, type Lease } from './network.js';
 import { Report } from './report.js';
 import type { Syscalls } from './syscalls.js';
@@ -53,10 +53,10 @@ export function play(name: string, sys: Syscalls, runMain?: RunMain): boolean {
   }
 }
 
-/** The host says its settings once; a later start of the init finds them here. The seed has done its work. */
+/** The host says its settings once, even if they are empty; a later start of the init finds them here, without the seed. */
 function keepSettings({ sys, config }: BootContext): void {
-  const { seed: _seed, ...settings } = config.run;
-  if (!sys.exists(KEPT_SETTINGS) && Object.keys(settings).length > 0) {
+  const settings = Object.fromEntries(Object.entries(config.run).filter(([name]) => name !== 'seed'));
+  if (!sys.exists(KEPT_SETTINGS) && portDevice(sys, SETTINGS_PORT) !== undefined) {
     sys.write(KEPT_SETTINGS, JSON.stringify(settings));
   }
 }

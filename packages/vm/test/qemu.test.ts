@@ -18,7 +18,6 @@ const OPTIONS: MachineOptions = {
 };
 const CONNECTIONS: Connections = {
   ports: { 'nodeos.events': '/tmp/n/events', 'nodeos.stdout': '/tmp/n/stdout' },
-  settings: '/tmp/n/settings.json',
 };
 /** One option a line. */
 const lines = (options: Partial<MachineOptions>, connections: Partial<Connections> = {}): string[] =>
