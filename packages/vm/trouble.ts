@@ -11,6 +11,11 @@ const MORE_MEMORY = 'give the machine more: --memory 512M';
 /** The first that matches counts: the causes come before their consequences. */
 const SIGNS: readonly (readonly [RegExp, (match: RegExpExecArray) => Trouble])[] = [
   [
+    // QEMU is started through setpriv(1), which ties its life to ours.
+    /setpriv: failed to execute (\S+): No such file/,
+    ([, program]) => ({ cause: `${program ?? 'QEMU'} is not installed`, hint: 'run bin/install-dependencies' }),
+  ],
+  [
     /System is deadlocked on memory|Out of memory and no killable/,
     () => ({ cause: 'the guest has too little memory', hint: MORE_MEMORY }),
   ],
