@@ -10,7 +10,9 @@ it('a corrupt archive, with the right checksum, fails the step with what tar say
   const server = await serve((_request, response) => response.end(garbage));
   const step = stepOf(
     'unpacks',
-    async (context) => void (await context.run('tar', ['-xf', await context.fetch('archive')])),
+    async (context) => {
+      await context.run('tar', ['-xf', await context.fetch('archive')]);
+    },
     {
       sources: {
         archive: {
