@@ -14,7 +14,12 @@ const STAMPS = join(ROOT, 'node_modules/.nodeos');
 export function setUp({ all = false } = {}) {
   checkNode();
   installPackages();
-  run('the system packages', process.execPath, [join(ROOT, 'bin/install-dependencies'), ...(all ? ['--all'] : [])]);
+  run(
+    'the system packages',
+    process.execPath,
+    [join(ROOT, 'bin/install-dependencies'), '--quiet', ...(all ? ['--all'] : [])],
+    'to-stderr',
+  );
   compile();
 }
 

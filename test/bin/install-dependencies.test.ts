@@ -75,7 +75,7 @@ exec "$@"`;
 
 const FEDORA =
   'sudo dnf install -y --setopt=install_weak_deps=False gcc gcc-c++ make binutils bash findutils diffutils flex bison' +
-  ' bc perl elfutils-libelf-devel xz zstd tar cpio rsync file qemu-system-x86-core';
+  ' bc perl patch lz4 elfutils-libelf-devel xz tar cpio file qemu-system-x86-core';
 
 describe('the table', () => {
   it.each(NEEDS.map((need) => [need.need, need] as const))('has %s for every manager, or says why not', (_, need) => {
@@ -181,7 +181,7 @@ describe('the command line', () => {
 
   it('says why macOS lacks some', () => {
     const result = machine([]).run(['--print', '--distro', 'macos', '--all']);
-    expect(result).toMatchObject({ status: 0, stdout: 'brew install xz zstd qemu\n' });
+    expect(result).toMatchObject({ status: 0, stdout: 'brew install lz4 xz qemu\n' });
     expect(result.stderr).toMatch(/flex: macOS itself cannot build a Linux kernel/);
   });
 
@@ -303,18 +303,18 @@ describe.skipIf(!canBeUnprivileged)('installing as an ordinary user', () => {
   });
 
   it('runs Homebrew without sudo', () => {
-    const host = machine(['zstd', 'flex'], { sudo: SUDO }, 'ID=macos\n');
-    host.add('brew', host.brings('zstd'));
+    const host = machine(['lz4', 'flex'], { sudo: SUDO }, 'ID=macos\n');
+    host.add('brew', host.brings('lz4'));
     const result = host.run([]);
-    expect(result).toMatchObject({ status: 0, stdout: 'Installed: zstd.\n' });
+    expect(result).toMatchObject({ status: 0, stdout: 'Installed: LZ4.\n' });
     expect(result.stderr).toContain('No package for flex: macOS');
-    expect(host.calls()).toEqual(['brew install zstd']);
+    expect(host.calls()).toEqual(['brew install lz4']);
   });
 
   it('says so where the package manager is not there', () => {
-    const result = machine(['zstd', 'brew'], {}, 'ID=macos\n').run([]);
+    const result = machine(['lz4', 'brew'], {}, 'ID=macos\n').run([]);
     expect(result.status).toBe(1);
-    expect(result.stderr).toMatch(/brew install zstd\ncould not be run: .*ENOENT.*Homebrew must be installed/);
+    expect(result.stderr).toMatch(/brew install lz4\ncould not be run: .*ENOENT.*Homebrew must be installed/);
   });
 
   it('has nothing to do where no package would help', () => {
@@ -324,7 +324,7 @@ describe.skipIf(!canBeUnprivileged)('installing as an ordinary user', () => {
   });
 
   it('exits with 130 when interrupted, after the package manager has ended', async () => {
-    const host = machine(['zstd'], {}, 'ID=macos\n');
+    const host = machine(['lz4'], {}, 'ID=macos\n');
     // Ends by itself, late, if the interruption is not passed on.
     host.add(
       'brew',
