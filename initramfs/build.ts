@@ -16,7 +16,17 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Step, Target } from '@nodeos/build';
-import { concat, characterDevice, directory, file, fromDirectory, symlink, writeCpio, type Entry } from '@nodeos/tree';
+import {
+  concat,
+  characterDevice,
+  directory,
+  file,
+  fromDirectory,
+  symlink,
+  writeCpio,
+  type Entry,
+  type Tree,
+} from '@nodeos/tree';
 
 /** The file's name in a step's output. */
 export const INITRAMFS = 'initramfs';
@@ -31,10 +41,10 @@ export interface InitramfsParts {
 
 export function initramfs(target: Target, parts: InitramfsParts): Step {
   const { runtime, init, app, modules } = parts;
-  const archives: Record<string, Step> = { init: initArchive(target, init) };
-  if (app) archives['app'] = appArchive(target, app);
-  if (modules) archives['modules'] = modulesArchive(target, modules);
-  archives['runtime'] = runtimeArchive(target, runtime);
+  const archives: Record<string, Step> = { init: archive(target, 'init', init, initTree) };
+  if (app) archives['app'] = archive(target, 'app', app, appTree);
+  if (modules) archives['modules'] = archive(target, 'modules', modules, modulesTree);
+  archives['runtime'] = compressed(archive(target, 'runtime', runtime, runtimeTree));
   return {
     name: INITRAMFS,
     target,
@@ -51,21 +61,32 @@ async function* concatFiles(paths: readonly string[]): AsyncIterable<Uint8Array>
   for (const path of paths) yield* createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Uint8Array>;
 }
 
-function runtimeArchive(target: Target, runtime: Step): Step {
+/** An archive of what a step has made. */
+function archive(target: Target, part: string, input: Step, entries: (output: string) => Promise<Tree> | Tree): Step {
   return {
-    name: 'archive-runtime',
+    name: `archive-${part}`,
     target,
     recipe: import.meta.url,
-    inputs: { runtime },
+    inputs: { input },
+    build: async (context) => writeCpio(await entries(context.input('input')), join(context.dir, ARCHIVE)),
+  };
+}
+
+/** The same, compressed. */
+function compressed(step: Step): Step {
+  return {
+    ...step,
+    parameters: { compression: 'lz4' },
     tools: ['lz4'],
     async build(context) {
-      const plain = join(context.work, ARCHIVE);
-      await writeCpio(fromDirectory(join(context.input('runtime'), 'root')), plain);
-      context.progress('compressing the runtime');
-      await context.run('lz4', ['-l', '-9', '-f', '-q', plain, join(context.dir, ARCHIVE)]);
+      await step.build({ ...context, dir: context.work });
+      context.progress(`compressing ${step.name}`);
+      await context.run('lz4', ['-l', '-9', '-f', '-q', join(context.work, ARCHIVE), join(context.dir, ARCHIVE)]);
     },
   };
 }
+
+const runtimeTree = (output: string): Tree => fromDirectory(join(output, 'root'));
 
 const APP_OWNER = { uid: 1000, gid: 1000 };
 
@@ -86,47 +107,20 @@ const SKELETON: readonly Entry[] = [
   symlink('etc/mtab', '../proc/self/mounts'),
 ];
 
-function initArchive(target: Target, init: Step): Step {
-  return {
-    name: 'archive-init',
-    target,
-    recipe: import.meta.url,
-    inputs: { init },
-    async build(context) {
-      const from = (name: string): Promise<Buffer> => readFile(join(context.input('init'), name));
-      const programs = [
-        file('init', await from('init'), 0o755),
-        file('sbin/init', await from('init.js'), 0o755),
-        file('lib/nodeos/syscalls.node', await from('syscalls.node'), 0o755),
-      ];
-      await writeCpio(concat(SKELETON, programs), join(context.dir, ARCHIVE));
-    },
-  };
+async function initTree(output: string): Promise<Tree> {
+  const from = (name: string): Promise<Buffer> => readFile(join(output, name));
+  const programs = [
+    file('init', await from('init'), 0o755),
+    file('sbin/init', await from('init.js'), 0o755),
+    file('lib/nodeos/syscalls.node', await from('syscalls.node'), 0o755),
+  ];
+  return concat(SKELETON, programs);
 }
 
-function appArchive(target: Target, app: Step): Step {
-  return {
-    name: 'archive-app',
-    target,
-    recipe: import.meta.url,
-    inputs: { app },
-    async build(context) {
-      const settings = file('etc/nodeos.json', await readFile(join(context.input('app'), 'nodeos.json')));
-      const files = fromDirectory(join(context.input('app'), 'files'), { prefix: 'app' });
-      await writeCpio(concat([directory('etc')], [settings], files), join(context.dir, ARCHIVE));
-    },
-  };
+async function appTree(output: string): Promise<Tree> {
+  const settings = file('etc/nodeos.json', await readFile(join(output, 'nodeos.json')));
+  return concat([directory('etc')], [settings], fromDirectory(join(output, 'files'), { prefix: 'app' }));
 }
 
-function modulesArchive(target: Target, modules: Step): Step {
-  return {
-    name: 'archive-modules',
-    target,
-    recipe: import.meta.url,
-    inputs: { modules },
-    async build(context) {
-      const tree = fromDirectory(join(context.input('modules'), 'node_modules'), { prefix: 'app/node_modules' });
-      await writeCpio(concat([directory('app')], tree), join(context.dir, ARCHIVE));
-    },
-  };
-}
+const modulesTree = (output: string): Tree =>
+  concat([directory('app')], fromDirectory(join(output, 'node_modules'), { prefix: 'app/node_modules' }));
