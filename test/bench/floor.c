@@ -3,15 +3,24 @@
  * Node.js and an application, it then starts that once, as the first thing that this machine runs, and says how long
  * it took to the first byte over HTTP on the loopback.
  */
-#include <asm/socket.h>
-#include <linux/if.h>
-#include <linux/in.h>
-#include <linux/sockios.h>
-
 #include "../../packages/init/native/machine.h"
 
+/* netdevice(7), ip(7): the kernel's headers for them pull in a C library. */
 #define AF_INET 2
 #define SOCK_STREAM 1
+#define SIOCSIFFLAGS 0x8914
+#define IFF_UP_RUNNING 0x41
+struct ifreq {
+    char name[16];
+    short flags;
+    char rest[22];
+};
+struct sockaddr_in {
+    unsigned short family, port;
+    unsigned int address;
+    char rest[8];
+};
+
 #define MILLISECOND 1000000L
 
 static void sleep_ms(long ms)
@@ -22,7 +31,7 @@ static void sleep_ms(long ms)
 
 static void loopback_up(void)
 {
-    struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+    struct ifreq request = {.name = "lo", .flags = IFF_UP_RUNNING};
     long fd = sys3(__NR_socket, AF_INET, SOCK_STREAM, 0);
     sys3(__NR_ioctl, fd, SIOCSIFFLAGS, &request);
     sys1(__NR_close, fd);
@@ -31,7 +40,7 @@ static void loopback_up(void)
 static int first_byte(void)
 {
     static const char ask[] = "GET / HTTP/1.1\r\nHost: floor\r\nConnection: close\r\n\r\n";
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = 80 << 8, .sin_addr.s_addr = 0x0100007f};
+    struct sockaddr_in to = {.family = AF_INET, .port = 80 << 8, .address = 0x0100007f};
     char byte;
     long fd = sys3(__NR_socket, AF_INET, SOCK_STREAM, 0);
     int got = sys3(__NR_connect, fd, &to, sizeof to) == 0 && sys3(__NR_write, fd, ask, sizeof ask - 1) > 0 &&
@@ -61,7 +70,7 @@ static void time_node(const char *name)
 __attribute__((noreturn, used)) void floor_main(void)
 {
     SAY("floor");
-    if (sys4(__NR_faccessat, AF_INET, "/bin/node", 0, 0) == 0) {
+    if (sys4(__NR_faccessat, AT_FDCWD, "/bin/node", 0, 0) == 0) {
         mount_all();
         loopback_up();
         sleep_ms(500); /* a running guest: whatever the kernel does behind a boot is over */
