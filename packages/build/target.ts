@@ -47,7 +47,8 @@ export const TARGETS: readonly Target[] = [
     kernelImage: 'arch/x86/boot/bzImage',
     qemu: 'qemu-system-x86_64',
     machines: {
-      q35: { machine: 'q35', bus: 'pci', append: '' },
+      // Without the controllers that nothing of ours is attached to: looking for SATA disks alone takes 0.3 s.
+      q35: { machine: 'q35,sata=off,usb=off,smbus=off', bus: 'pci', append: '' },
       // With ACPI it has no timer that works without KVM's clock; without it, no way to power off but a reset.
       microvm: {
         machine: 'microvm,acpi=off,rtc=on',

@@ -35,7 +35,7 @@ describe("QEMU's command line", () => {
         "-no-user-config",
         "-no-reboot",
         "-display none",
-        "-machine q35",
+        "-machine q35,sata=off,usb=off,smbus=off",
         "-accel tcg",
         "-cpu max",
         "-m 512M",
