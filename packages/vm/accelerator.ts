@@ -9,6 +9,7 @@ import { access, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { messageOf, sha256, type Target } from '@nodeos/build';
 import { runMachine } from './machine.js';
+import { commandLine } from './qemu.js';
 
 export interface Accelerator {
   readonly name: 'kvm' | 'hvf' | 'tcg';
@@ -60,7 +61,7 @@ async function probe(options: ProbeOptions, accelerator: string): Promise<string
       accelerator,
       memory: '256M',
       cpus: 1,
-      append: `console=${options.target.console} quiet panic=-1 rootfstype=ramfs nodeos.onexit=poweroff nodeos.network=off`,
+      append: commandLine(options, 'nodeos.network=off'),
       publish: [],
       noNetwork: true,
       settings: { exec: '' },

@@ -34,6 +34,16 @@ export function machineOf(options: Pick<MachineOptions, 'target' | 'machine'>): 
   return Object.hasOwn(machines, options.machine) ? machines[options.machine] : undefined;
 }
 
+/** The kernel's command line of a machine that powers off in the end, with more words after it; empty ones are left out. */
+export function commandLine(
+  { target, machine }: Pick<MachineOptions, 'target' | 'machine'>,
+  ...more: string[]
+): string {
+  const own = machineOf({ target, machine })?.append ?? '';
+  const words = [`console=${target.console}`, 'quiet', 'panic=-1', 'rootfstype=ramfs', own, 'nodeos.onexit=poweroff'];
+  return [...words, ...more].filter((word) => word !== '').join(' ');
+}
+
 /** @returns the arguments, without the program. */
 export function qemuArguments(options: MachineOptions, connections: Connections): string[] {
   const machine = machineOf(options);

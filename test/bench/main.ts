@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { availableParallelism } from 'node:os';
 import { build, Cache, plainProgress, targetOf, type Step } from '@nodeos/build';
 import { initramfs } from '@nodeos/initramfs';
-import { chooseAccelerator, qemuArguments, runMachine, type MachineOptions } from '@nodeos/vm';
+import { chooseAccelerator, commandLine, qemuArguments, runMachine, type MachineOptions } from '@nodeos/vm';
 import { systemOf } from 'nodeos';
 import { distributionArguments } from './distribution/boot.js';
 import { distributionImage } from './distribution/image.js';
@@ -70,8 +70,6 @@ interface Context {
   readonly memory: string;
 }
 
-const APPEND = `console=${target.console} quiet panic=-1 rootfstype=ramfs nodeos.onexit=poweroff`;
-
 function machine(context: Context, initramfsPath: string, port?: number): MachineOptions {
   return {
     target,
@@ -81,7 +79,7 @@ function machine(context: Context, initramfsPath: string, port?: number): Machin
     cpus: 1,
     kernel: context.images.kernel,
     initramfs: initramfsPath,
-    append: APPEND,
+    append: commandLine({ target, machine: 'q35' }),
     publish: port === undefined ? [] : [{ protocol: 'tcp', address: '127.0.0.1', host: port, guest: 80 }],
   };
 }

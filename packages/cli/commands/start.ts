@@ -3,6 +3,8 @@ import { join, resolve } from 'node:path';
 import { Cache, DEFAULT_TARGET, InterruptedError, NodeosError, targetOf, UsageError, type Target } from '@nodeos/build';
 import {
   checkFree,
+  commandLine,
+  machineOf,
   chooseAccelerator,
   parsePublish,
   runMachine,
@@ -90,8 +92,7 @@ function settingsOf(args: Parsed): Settings {
   if (more.length > 0) throw new UsageError(`nodeos start takes one application, not also ${more.join(' ')}`);
   const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
   const machine = args.text('machine') ?? Object.keys(target.machines)[0] ?? '';
-  const row = target.machines[machine];
-  if (!row) {
+  if (!machineOf({ target, machine })) {
     throw new UsageError(`${target.name} has no machine "${machine}"`, {
       hint: `it has: ${Object.keys(target.machines).join(', ')}`,
     });
@@ -109,12 +110,7 @@ function settingsOf(args: Parsed): Settings {
     memory,
     cpus: args.number('cpus', 1) ?? 1,
     publish: publish.length > 0 || !isApp || args.flag('no-network') ? publish : [parsePublish('8080:80')],
-    append: [
-      ...[`console=${target.console}`, 'quiet', 'panic=-1', 'rootfstype=ramfs', row.append],
-      ...['nodeos.onexit=poweroff', isApp ? `nodeos.attempts=${ATTEMPTS}` : '', args.text('append') ?? ''],
-    ]
-      .filter((word) => word !== '')
-      .join(' '),
+    append: commandLine({ target, machine }, isApp ? `nodeos.attempts=${ATTEMPTS}` : '', args.text('append') ?? ''),
     exec,
     timeout,
     patience: args.number('boot-timeout', 1) ?? 60,
