@@ -5,7 +5,7 @@
  *     archive-init      /init, /sbin/init, the skeleton of folders and /etc      some 60 KiB
  *     archive-app       /app without its dependencies, /etc/nodeos.json
  *     archive-modules   /app/node_modules
- *     archive-runtime   /bin/node and its libraries, compressed with LZ4: it unpacks as fast as no compression at all
+ *     archive-runtime   /usr: Node.js and its libraries, compressed with LZ4: it unpacks as fast as no compression at all
  *                       (QEMU copies half the bytes), and the machine need not hold 110 MB twice; zstd costs 1.5 to
  *                       2 s under software emulation (docs/initramfs.md). It comes last, because the kernel's LZ4
  *                       format has no end mark.
@@ -28,31 +28,32 @@ import {
   type Tree,
 } from '@nodeos/tree';
 
-/** The file's name in a step's output. */
-export const INITRAMFS = 'initramfs';
 const ARCHIVE = 'archive.cpio';
 
 export interface InitramfsParts {
-  readonly runtime: Step;
   readonly init: Step;
+  /** Without one, /usr is mounted from an image (`runtimeImage`). */
+  readonly runtime?: Step | undefined;
   readonly app?: Step;
   readonly modules?: Step | undefined;
 }
 
+/** @returns a step with one file in its output, of the step's name. */
 export function initramfs(target: Target, parts: InitramfsParts): Step {
   const { runtime, init, app, modules } = parts;
   const archives: Record<string, Step> = { init: archive(target, 'init', init, initTree) };
   if (app) archives['app'] = archive(target, 'app', app, appTree);
   if (modules) archives['modules'] = archive(target, 'modules', modules, modulesTree);
-  archives['runtime'] = compressed(archive(target, 'runtime', runtime, runtimeTree));
+  if (runtime) archives['runtime'] = compressed(archive(target, 'runtime', runtime, runtimeTree));
+  const name = runtime ? 'initramfs' : 'initramfs-base';
   return {
-    name: INITRAMFS,
+    name,
     target,
     recipe: import.meta.url,
     inputs: archives,
     async build(context) {
-      const all = concatFiles(Object.keys(archives).map((name) => join(context.input(name), ARCHIVE)));
-      await pipeline(Readable.from(all), createWriteStream(join(context.dir, INITRAMFS)));
+      const all = concatFiles(Object.keys(archives).map((part) => join(context.input(part), ARCHIVE)));
+      await pipeline(Readable.from(all), createWriteStream(join(context.dir, name)));
     },
   };
 }
@@ -86,7 +87,7 @@ function compressed(step: Step): Step {
   };
 }
 
-const runtimeTree = (output: string): Tree => fromDirectory(join(output, 'root'));
+const runtimeTree = (output: string): Tree => fromDirectory(join(output, 'root'), { prefix: 'usr' });
 
 const APP_OWNER = { uid: 1000, gid: 1000 };
 
@@ -96,8 +97,8 @@ const SKELETON: readonly Entry[] = [
   directory('root', 0o700),
   directory('tmp', 0o1777),
   directory('home/app', 0o755, APP_OWNER),
-  directory('lib'),
-  directory('lib/nodeos'),
+  directory('usr'),
+  ...['bin', 'lib', 'lib64'].map((path) => symlink(path, `usr/${path}`)),
   // The kernel opens it for PID 1 before devtmpfs is there.
   characterDevice('dev/console', 0o600, [5, 1]),
   file('etc/passwd', 'root:x:0:0:root:/root:/bin/node\napp:x:1000:1000:application:/home/app:/bin/node\n'),
@@ -112,7 +113,7 @@ async function initTree(output: string): Promise<Tree> {
   const programs = [
     file('init', await from('init'), 0o755),
     file('sbin/init', await from('init.js'), 0o755),
-    file('lib/nodeos/syscalls.node', await from('syscalls.node'), 0o755),
+    file('sbin/syscalls.node', await from('syscalls.node'), 0o755),
   ];
   return concat(SKELETON, programs);
 }

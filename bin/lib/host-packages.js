@@ -69,6 +69,13 @@ export const NEEDS = [
   { need: 'xz', why: 'unpacks sources', ...run('xz'), ...linux('xz-utils', 'xz', 'xz', 'xz'), brew: ['xz'] },
   { need: 'tar', why: 'unpacks sources', ...run('tar'), ...linux('tar'), ...ownTools },
   { need: 'cpio', why: 'judges archives in the tests', ...run('cpio'), ...linux('cpio'), ...ownTools },
+  {
+    need: 'EROFS tools',
+    why: 'judge filesystem images in the tests',
+    ...run('fsck.erofs dump.erofs'),
+    ...linux('erofs-utils'),
+    brew: ['erofs-utils'],
+  },
   { need: 'file', why: 'judges binaries in the tests', ...run('file'), ...linux('file'), ...ownTools },
   {
     need: 'QEMU',
@@ -85,6 +92,14 @@ export const NEEDS = [
     probe: { commands: ['debootstrap'], alsoIn: ['/usr/sbin'] },
     optional: true,
     ...linux('debootstrap'),
+    ...notOnMacOS('the benchmark compares Linux systems: run it on Linux'),
+  },
+  {
+    need: 'ext4 tools',
+    why: 'make the disk of that system',
+    probe: { commands: ['mke2fs'], alsoIn: ['/usr/sbin', '/sbin'] },
+    optional: true,
+    ...linux('e2fsprogs'),
     ...notOnMacOS('the benchmark compares Linux systems: run it on Linux'),
   },
 ];

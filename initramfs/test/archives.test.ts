@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -14,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { targetOf, type Step, type StepContext } from '@nodeos/build';
 import { afterAll, describe, expect, it } from 'vitest';
-import { INITRAMFS, initramfs } from '../build.js';
+import { initramfs } from '../build.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-initramfs-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -112,13 +113,14 @@ describe.skipIf(lacking.length > 0)(`the initramfs${lacking.map((what) => ` (not
       join(root, 'full'),
     );
     const to = join(root, 'full/unpacked');
-    expect(unpackAll(readFileSync(join(output, INITRAMFS)), to)).toBe(4);
+    expect(unpackAll(readFileSync(join(output, 'initramfs')), to)).toBe(4);
     const contents: Record<string, string> = {
       init: 'PID1',
       'sbin/init': 'INIT',
-      'lib/nodeos/syscalls.node': 'ADDON',
-      'bin/node': 'NODE'.repeat(5000),
-      'lib/libc.so.6': 'LIBC',
+      'sbin/syscalls.node': 'ADDON',
+      'usr/bin/node': 'NODE'.repeat(5000),
+      'bin/node': 'NODE'.repeat(5000), // by way of the link
+      'usr/lib/libc.so.6': 'LIBC',
       'app/index.js': 'APP',
       'app/lib/a.js': 'A',
       'app/node_modules/ms/index.js': 'MS',
@@ -133,8 +135,16 @@ describe.skipIf(lacking.length > 0)(`the initramfs${lacking.map((what) => ` (not
   it('without an application has two parts', async () => {
     const output = await built(initramfs(target, { runtime: RUNTIME, init: INIT }), join(root, 'bare'));
     const to = join(root, 'bare/unpacked');
-    expect(unpackAll(readFileSync(join(output, INITRAMFS)), to)).toBe(2);
+    expect(unpackAll(readFileSync(join(output, 'initramfs')), to)).toBe(2);
     expect(existsSync(join(to, 'etc/nodeos.json'))).toBe(false);
+  });
+
+  it('without a runtime has a name of its own, and an empty /usr', async () => {
+    const output = await built(initramfs(target, { init: INIT, app: APP }), join(root, 'base'));
+    const to = join(root, 'base/unpacked');
+    expect(unpackAll(readFileSync(join(output, 'initramfs-base')), to)).toBe(2);
+    expect(readdirSync(join(to, 'usr'))).toEqual([]);
+    expect(readlinkSync(join(to, 'lib64'))).toBe('usr/lib64');
   });
 
   it('has a skeleton that PID 1 and Node.js can start in', async () => {
@@ -160,7 +170,10 @@ describe.skipIf(lacking.length > 0)(`the initramfs${lacking.map((what) => ` (not
   it('comes out the same in another folder', async () => {
     const bytes = async (where: string): Promise<Buffer> =>
       readFileSync(
-        join(await built(initramfs(target, { runtime: RUNTIME, init: INIT, app: APP }), join(root, where)), INITRAMFS),
+        join(
+          await built(initramfs(target, { runtime: RUNTIME, init: INIT, app: APP }), join(root, where)),
+          'initramfs',
+        ),
       );
     expect((await bytes('here')).equals(await bytes('there/and further'))).toBe(true);
   });

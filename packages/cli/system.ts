@@ -3,7 +3,7 @@ import type { Step, Target } from '@nodeos/build';
 import { init } from '@nodeos/init';
 import { initramfs } from '@nodeos/initramfs';
 import { kernel, type KernelOptions } from '@nodeos/kernel';
-import { glibcRuntime } from '@nodeos/runtime';
+import { glibcRuntime, runtimeImage, USR } from '@nodeos/runtime';
 import { appFiles, appModules, readApplication } from '@nodeos/usersfs';
 
 export interface SystemOptions extends KernelOptions {
@@ -18,7 +18,7 @@ export interface Layer {
   readonly files: readonly string[];
 }
 
-export type LayerName = 'kernel' | 'runtime' | 'init' | 'app' | 'initramfs';
+export type LayerName = 'kernel' | 'runtime' | 'usr' | 'init' | 'app' | 'initramfs' | 'initramfs-base';
 
 /** @throws UsageError if the application's folder is not one. */
 export async function systemOf(
@@ -30,12 +30,14 @@ export async function systemOf(
   const app = options.app === undefined ? undefined : await readApplication(options.app);
   const modules = app && appModules(target, app, 'glibc');
   const appStep = app && appFiles(target, app, modules);
-  const parts = { runtime, init: initStep, ...(appStep ? { app: appStep, modules } : {}) };
+  const parts = { init: initStep, ...(appStep ? { app: appStep, modules } : {}) };
   return {
     kernel: { step: kernel(target, options), files: ['kernel', 'vmlinux', 'config', 'System.map'] },
     runtime: { step: runtime, files: ['root/bin/node', 'runtime.json'] },
+    usr: { step: runtimeImage(target, runtime), files: [USR] },
     init: { step: initStep, files: ['init', 'init.js', 'syscalls.node'] },
     ...(appStep ? { app: { step: appStep, files: ['nodeos.json'] } } : {}),
-    initramfs: { step: initramfs(target, parts), files: ['initramfs'] },
+    initramfs: { step: initramfs(target, { ...parts, runtime }), files: ['initramfs'] },
+    'initramfs-base': { step: initramfs(target, parts), files: ['initramfs-base'] },
   };
 }

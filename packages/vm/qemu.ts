@@ -1,4 +1,5 @@
 /** QEMU's command line for a machine: a pure function of the options. https://www.qemu.org/docs/master/system/ */
+import { stat } from 'node:fs/promises';
 import type { Machine, Target } from '@nodeos/build';
 import type { Publish } from './ports.js';
 
@@ -12,14 +13,24 @@ export interface MachineOptions {
   readonly cpus: number;
   readonly kernel: string;
   readonly initramfs: string;
-  /** The kernel's command line. */
-  readonly append: string;
+  /** An EROFS image for /usr, with the runtime; undefined if that is in the initramfs. */
+  readonly usr?: Image | undefined;
+  /** More words for the kernel's command line, at the end. */
+  readonly append?: readonly string[];
   readonly publish: readonly Publish[];
   /** No network card at all. */
   readonly noNetwork?: boolean;
   /** More arguments for QEMU, at the end. */
   readonly extra?: readonly string[];
 }
+
+export interface Image {
+  readonly path: string;
+  /** Bytes, a multiple of 2 MiB. */
+  readonly size: number;
+}
+
+export const imageAt = async (path: string): Promise<Image> => ({ path, size: (await stat(path)).size });
 
 /** Where the machine's lines end, on the host. */
 export interface Connections {
@@ -34,28 +45,66 @@ export function machineOf(options: Pick<MachineOptions, 'target' | 'machine'>): 
   return Object.hasOwn(machines, options.machine) ? machines[options.machine] : undefined;
 }
 
-/** The kernel's command line of a machine that powers off in the end, with more words after it; empty ones are left out. */
-export function commandLine(
-  { target, machine }: Pick<MachineOptions, 'target' | 'machine'>,
-  ...more: string[]
-): string {
-  const own = machineOf({ target, machine })?.append ?? '';
-  const words = [`console=${target.console}`, 'quiet', 'panic=-1', 'rootfstype=ramfs', own, 'nodeos.onexit=poweroff'];
-  return [...words, ...more].filter((word) => word !== '').join(' ');
+/** How a read-only image is attached, and where the guest finds it. */
+const IMAGES: Readonly<
+  Record<
+    Machine['image'],
+    { readonly source: string; readonly flags: string; arguments(image: Image, bus: string): string[] }
+  >
+> = {
+  // Memory of the host's page cache that the guest maps files from (DAX): nothing is read, nor copied.
+  pmem: {
+    source: '/dev/pmem0',
+    flags: 'mount.usrflags=dax',
+    arguments: ({ path, size }, bus) => [
+      '-object',
+      `memory-backend-file,id=usr,mem-path=${escaped(path)},size=${size},share=on,readonly=on`,
+      ...['-device', `virtio-pmem-${bus},memdev=usr`],
+    ],
+  },
+  disk: {
+    source: '/dev/vda',
+    flags: '',
+    arguments: ({ path }, bus) => [
+      ...['-drive', `if=none,id=usr,file=${escaped(path)},format=raw,readonly=on`],
+      ...['-device', `virtio-blk-${bus},drive=usr`],
+    ],
+  },
+};
+
+/** In a list of QEMU's options a comma is written twice. */
+const escaped = (value: string): string => value.replaceAll(',', ',,');
+
+/** The kernel's command line of a machine that powers off in the end. */
+export function commandLine(options: MachineOptions): string {
+  const { target, cpus, accelerator, usr, append = [] } = options;
+  const machine = knownMachine(options);
+  const image = IMAGES[machine.image];
+  return [
+    `console=${target.console}`,
+    ...['quiet', 'panic=-1', 'rootfstype=ramfs'],
+    machine.append,
+    cpus === 1 && accelerator === 'tcg' ? machine.appendEmulated : '',
+    ...(usr ? [`mount.usr=${image.source}`, image.flags] : []),
+    'nodeos.onexit=poweroff',
+    ...append,
+  ]
+    .filter((word) => word !== '')
+    .join(' ');
 }
 
 /** @returns the arguments, without the program. */
 export function qemuArguments(options: MachineOptions, connections: Connections): string[] {
-  const machine = machineOf(options);
-  if (!machine) throw new Error(`${options.target.name} has no machine ${options.machine}`);
+  const machine = knownMachine(options);
   const { bus } = machine;
   return [
     ...['-name', 'nodeos', '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ...['-machine', machine.machine, '-accel', options.accelerator],
     // Every feature that the accelerator has: Node.js runs much faster with them than on QEMU's default model.
     ...['-cpu', options.accelerator === 'tcg' ? 'max' : 'host'],
-    ...['-m', options.memory, '-smp', String(options.cpus)],
-    ...['-kernel', options.kernel, '-initrd', options.initramfs, '-append', options.append],
+    ...['-m', memoryArgument(options, machine), '-smp', String(options.cpus)],
+    ...['-kernel', options.kernel, '-initrd', options.initramfs, '-append', commandLine(options)],
+    ...(options.usr ? IMAGES[machine.image].arguments(options.usr, bus) : []),
     ...['-device', `virtio-rng-${bus}`],
     ...(options.noNetwork ? [] : network(options.publish, bus)),
     ...['-device', `virtio-serial-${bus}`],
@@ -63,6 +112,19 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
     ...consoleArguments(connections),
     ...(options.extra ?? []),
   ];
+}
+
+/** An image that is memory needs addresses beyond those of the machine's own memory. */
+function memoryArgument({ memory, usr }: MachineOptions, { image }: Machine): string {
+  if (!usr || image !== 'pmem') return memory;
+  const mebibytes = Number.parseInt(memory, 10) * (memory.endsWith('G') ? 1024 : 1) + Math.ceil(usr.size / (1 << 20));
+  return `${memory},slots=1,maxmem=${mebibytes}M`;
+}
+
+function knownMachine(options: Pick<MachineOptions, 'target' | 'machine'>): Machine {
+  const machine = machineOf(options);
+  if (!machine) throw new Error(`${options.target.name} has no machine ${options.machine}`);
+  return machine;
 }
 
 /** User networking: the guest is 10.0.2.15, the host 10.0.2.2; no root is needed. */

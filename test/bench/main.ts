@@ -10,7 +10,8 @@ import { parseArgs } from 'node:util';
 import { availableParallelism } from 'node:os';
 import { build, Cache, plainProgress, targetOf, type Step } from '@nodeos/build';
 import { initramfs } from '@nodeos/initramfs';
-import { chooseAccelerator, commandLine, qemuArguments, runMachine, type MachineOptions } from '@nodeos/vm';
+import { chooseAccelerator, imageAt, qemuArguments, runMachine, type Image, type MachineOptions } from '@nodeos/vm';
+import { USR } from '@nodeos/runtime';
 import { systemOf } from 'nodeos';
 import { distributionArguments } from './distribution/boot.js';
 import { distributionImage } from './distribution/image.js';
@@ -31,7 +32,11 @@ async function built(...steps: Step[]): Promise<string[]> {
 
 interface Images {
   readonly kernel: string;
+  /** To be booted with the image. */
   readonly system: string;
+  readonly usr: Image;
+  /** With the runtime in it. */
+  readonly whole: string;
   readonly floor: string;
   readonly floorNode: string;
   readonly node: string;
@@ -41,24 +46,26 @@ interface Images {
 async function images(): Promise<Images> {
   const layers = await systemOf(target, { app: APP });
   const bare = initramfs(target, {
-    runtime: layers.runtime.step,
     init: floorInit(target),
     app: layers.app?.step ?? layers.init.step,
   });
-  const [kernel = '', system = '', floor = '', floorNode = '', runtime = ''] = await built(
+  const [kernel = '', system = '', whole = '', usr = '', floor = '', floorNode = '', runtime = ''] = await built(
     layers.kernel.step,
+    layers['initramfs-base'].step,
     layers.initramfs.step,
+    layers.usr.step,
     floorInitramfs(target),
     bare,
     layers.runtime.step,
   );
-  const file = (dir: string): string => join(dir, 'initramfs');
   return {
     kernel: join(kernel, 'vmlinux'),
     bzImage: join(kernel, 'kernel'),
-    system: file(system),
-    floor: file(floor),
-    floorNode: file(floorNode),
+    system: join(system, 'initramfs-base'),
+    whole: join(whole, 'initramfs'),
+    usr: await imageAt(join(usr, USR)),
+    floor: join(floor, 'initramfs'),
+    floorNode: join(floorNode, 'initramfs-base'),
     node: join(runtime, 'root/bin/node'),
   };
 }
@@ -79,7 +86,7 @@ function machine(context: Context, initramfsPath: string, port?: number): Machin
     cpus: 1,
     kernel: context.images.kernel,
     initramfs: initramfsPath,
-    append: commandLine({ target, machine: 'q35' }),
+    usr: context.images.usr,
     publish: port === undefined ? [] : [{ protocol: 'tcp', address: '127.0.0.1', host: port, guest: 80 }],
   };
 }
@@ -124,7 +131,7 @@ async function bootOurs(context: Context, options: Partial<MachineOptions> = {})
 
 /** Seconds from the spawn to the one line of the static init. */
 async function bootFloor(context: Context): Promise<number> {
-  const args = machineArguments(machine(context, context.images.floor));
+  const args = machineArguments({ ...machine(context, context.images.floor), usr: undefined });
   const { spawned, seen } = await consoleOf(target.qemu, args, (text) => text.includes('nodeos: floor'), 60);
   return (seen - spawned) / 1000;
 }
@@ -176,12 +183,15 @@ async function boots(context: Context, withDistribution: boolean): Promise<Row> 
   const floor: number[] = [];
   const first: number[] = [];
   const second: number[] = [];
+  const unpacked: number[] = [];
   const distribution: number[] = [];
   for (let run = 1; run <= context.runs; run++) {
     note(`boots, round ${run} of ${context.runs}`);
     const boot = await bootOurs(context);
     if (!boot) throw new Error('the system did not answer');
     ours.push(boot);
+    const whole = await bootOurs(context, { initramfs: context.images.whole, usr: undefined });
+    unpacked.push(whole?.byte ?? Number.NaN);
     floor.push(await bootFloor(context));
     const [a, b] = await nodeInGuest(context);
     first.push(a);
@@ -195,6 +205,7 @@ async function boots(context: Context, withDistribution: boolean): Promise<Row> 
     'spawn to PID 1, s': round(median(ours.map((boot) => boot.pid1))),
     "spawn to Node.js's first line, s": round(median(ours.map((boot) => boot.node))),
     'spawn to first HTTP byte, s': round(byte),
+    'the same with --runtime initramfs, s': round(median(unpacked)),
     'floor: static init, s': round(median(floor)),
     'floor: Node.js, first start in a guest, s': round(median(first)),
     'floor: Node.js, second start in the same guest, s': round(median(second)),
@@ -209,25 +220,35 @@ async function boots(context: Context, withDistribution: boolean): Promise<Row> 
   };
 }
 
-/** The smallest memory, in steps of 8 MiB, with which the system still answers. */
-async function smallestMemory(context: Context): Promise<Row> {
-  let [low, high] = [64, 256];
+/** The smallest memory, in steps of 8 MiB, with which a system still answers. */
+async function smallestMemory(context: Context, options: Partial<MachineOptions> = {}): Promise<number> {
+  let [low, high] = [32, 256];
   while (high - low > 8) {
     const middle = ((low + high) >> 4) << 3;
-    const works = await bootOurs(context, { memory: `${middle}M` });
+    const works = await bootOurs(context, { ...options, memory: `${middle}M` });
     note(`${middle} MiB: ${works ? 'answers' : 'does not answer'}`);
     if (works) high = middle;
     else low = middle;
   }
-  return { 'smallest --memory, MiB': high };
+  return high;
 }
 
-async function sizes({ images: { bzImage, kernel, system, node } }: Context): Promise<Row> {
+async function memories(context: Context): Promise<Row> {
+  const whole = { initramfs: context.images.whole, usr: undefined };
+  return {
+    'smallest --memory, MiB': await smallestMemory(context),
+    'smallest --memory with --runtime initramfs, MiB': await smallestMemory(context, whole),
+  };
+}
+
+async function sizes({ images: { bzImage, kernel, system, whole, usr, node } }: Context): Promise<Row> {
   const size = async (path: string): Promise<number> => round((await stat(path)).size / (1 << 20));
   return {
     'kernel image (bzImage), MiB': await size(bzImage),
     'kernel image (vmlinux, for QEMU), MiB': await size(kernel),
-    'initramfs with the application, MiB': await size(system),
+    'initramfs with the application, MiB': await size(whole),
+    'initramfs without the runtime, MiB': await size(system),
+    'image of the runtime, MiB': round(usr.size / (1 << 20)),
     'node binary in it, MiB': await size(node),
   };
 }
@@ -239,7 +260,7 @@ async function rebuilds(context: Context): Promise<Row> {
     const timed = async (): Promise<number> => {
       const started = performance.now();
       const layers = await systemOf(target, { app: dir });
-      await built(layers.kernel.step, layers.initramfs.step);
+      await built(layers.kernel.step, layers['initramfs-base'].step, layers.usr.step);
       return (performance.now() - started) / 1000;
     };
     await timed();
@@ -252,8 +273,8 @@ async function rebuilds(context: Context): Promise<Row> {
       const image = await timed();
       changed.push(image);
       const layers = await systemOf(target, { app: dir });
-      const [output = ''] = await built(layers.initramfs.step);
-      const boot = await bootOurs(context, { initramfs: join(output, 'initramfs') });
+      const [output = ''] = await built(layers['initramfs-base'].step);
+      const boot = await bootOurs(context, { initramfs: join(output, 'initramfs-base') });
       answered.push(image + (boot?.byte ?? Number.NaN));
     }
     return {
@@ -298,7 +319,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   const parts: Record<string, () => Promise<Row>> = {
     sizes: () => sizes(context),
     rebuilds: () => rebuilds(context),
-    memory: () => smallestMemory(context),
+    memory: () => memories(context),
     boots: () => boots(context, !values['no-distribution']),
   };
   const wanted = positionals.length > 0 ? positionals : Object.keys(parts);

@@ -1,5 +1,7 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { exec } from '../support.js';
+import { exec, temporary } from '../support.js';
 
 /** Runs the body of an async function in the guest, and returns its value. */
 async function valueOf(body: string, ...options: string[]): Promise<unknown> {
@@ -44,6 +46,39 @@ describe('--exec', () => {
     const [cpus, memory] = (await valueOf(code, '--cpus', '2', '--memory', '512M')) as [number, number];
     expect(cpus).toBe(2);
     expect(memory).toBeGreaterThan(450);
+  });
+});
+
+describe('the runtime', () => {
+  const where = `
+    const mount = fs.readFileSync('/proc/mounts', 'utf8').split('\\n').find((line) => line.split(' ')[1] === '/usr');
+    return [mount?.split(' ') ?? [], process.execPath];`;
+
+  it.each([
+    ['is mapped from memory on a PC', ['--machine', 'q35'], '/dev/pmem0', /^ro,nosuid,nodev,.*dax/],
+    ['is read from a disk on a microvm', ['--machine', 'microvm'], '/dev/vda', /^ro,nosuid,nodev/],
+  ])('%s', async (_how, options, device, flags) => {
+    const [mount, path] = (await valueOf(where, ...options)) as [string[], string];
+    expect(mount.slice(0, 4)).toEqual([device, '/usr', 'erofs', expect.stringMatching(flags)]);
+    expect(path).toBe('/usr/bin/node');
+  });
+
+  it.each(['q35', 'microvm'])('can be in the initramfs on a %s', async (machine) => {
+    expect(await valueOf(where, '--runtime', 'initramfs', '--machine', machine)).toEqual([[], '/usr/bin/node']);
+  });
+
+  it('is where it was with a disk of the user beside it', async () => {
+    const disk = join(await temporary(), 'data,1.img');
+    await writeFile(disk, 'of the user'.padEnd(4096, '.'));
+    const drive = ['--', '-drive', `file=${disk.replaceAll(',', ',,')},if=virtio,format=raw`];
+    const code = "return fs.readFileSync('/sys/block/vda/size', 'utf8').trim()";
+    expect(await valueOf(code, ...drive)).toBe('8');
+  });
+
+  it('that is not where it should be is named', async () => {
+    const { status, stderr } = await exec('1', '--append', 'mount.usr=/dev/none');
+    expect(status).toBe(1);
+    expect(stderr).toContain('nodeos: mount erofs /dev/none on /usr: error 2');
   });
 });
 

@@ -24,7 +24,7 @@ describe('wrong usage is status 2, with a cause and a remedy', () => {
   it.each([
     [['fly'], 'unknown command "fly"', 'start, build, cache, clean'],
     [['build', '--target', 'vax'], 'unknown target "vax"', 'the targets are: x86_64'],
-    [['build', 'attic'], 'unknown layer "attic"', 'kernel, runtime, init, initramfs'],
+    [['build', 'attic'], 'unknown layer "attic"', 'kernel, runtime, usr, init, initramfs, initramfs-base'],
     [['build', '--frobnicate'], '--frobnicate', 'nodeos build --help'],
     [['build', '--jobs', 'many'], '--jobs many: expected a number of at least 1', ''],
     [['start', '--memory', 'lots'], '--memory lots: expected a size such as 256M', ''],

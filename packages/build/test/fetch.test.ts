@@ -4,6 +4,7 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Cache, sourceLockName } from '../cache.js';
 import { InterruptedError } from '../errors.js';
@@ -136,16 +137,13 @@ describe('fetchSource', () => {
   });
 
   it('goes on in the same download when the connection breaks', async () => {
-    let broken = false;
+    const cache = new Cache(tempDir());
     const server = await serve((request, response) => {
-      if (!broken) {
-        truncated(response, () => (broken = true));
-        return;
-      }
+      if (request.headers.range === undefined) return truncated(response, received(cache, 1000));
       response.writeHead(206, { 'content-length': CONTENT.length - 1000 });
-      response.end(CONTENT.subarray(Number(/\d+/.exec(request.headers.range ?? '')?.[0])));
+      response.end(CONTENT.subarray(Number(/\d+/.exec(request.headers.range)?.[0])));
     });
-    expect(readFileSync(await fetched(new Cache(tempDir()), [at(server)])).equals(CONTENT)).toBe(true);
+    expect(readFileSync(await fetched(cache, [at(server)])).equals(CONTENT)).toBe(true);
     expect(server.requests.map(({ range }) => range)).toEqual([undefined, 'bytes=1000-']);
   });
 
@@ -272,13 +270,16 @@ describe('an npm package', () => {
   });
 });
 
-/** Promises the whole content, sends a thousand bytes, and hangs up. */
-function truncated(response: ServerResponse, then: () => void = () => undefined): void {
+/** Promises the whole content, sends a thousand bytes, and hangs up after `when`. */
+function truncated(response: ServerResponse, when: Promise<void> = Promise.resolve()): void {
   response.writeHead(200, { 'content-length': CONTENT.length });
-  response.write(CONTENT.subarray(0, 1000), () => {
-    then();
-    response.socket?.end();
-  });
+  response.write(CONTENT.subarray(0, 1000), () => void when.then(() => response.socket?.end()));
+}
+
+/** Resolves when so many bytes are in the file: what is on its way to it is lost when a connection breaks. */
+async function received(cache: Cache, bytes: number): Promise<void> {
+  const part = join(cache.root, 'sources', `sha256-${SHA256}.part`);
+  while (!existsSync(part) || statSync(part).size < bytes) await sleep(5);
 }
 
 /** A port of this host that nothing listens on. */

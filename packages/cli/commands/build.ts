@@ -7,7 +7,7 @@ import { systemOf, type LayerName } from '../system.js';
 
 export const buildCommand: Command = {
   name: 'build',
-  summary: 'Builds the layers of a system: kernel, runtime, init, initramfs (default: all that a boot needs).',
+  summary: 'Builds the layers of a system (default: all that a boot needs).',
   operands: '[LAYER…]',
   options: {
     ...BUILD_OPTIONS,
@@ -18,7 +18,10 @@ export const buildCommand: Command = {
   examples: [
     ['nodeos build', 'everything that `nodeos start` needs'],
     ['nodeos build kernel --explain', 'why the kernel would be built again'],
-    ['nodeos build --app examples/hello --out out', 'a kernel and an initramfs to be booted elsewhere'],
+    [
+      'nodeos build --app examples/hello --out out',
+      'what boots elsewhere: kernel and initramfs; or kernel, initramfs-base and usr.erofs',
+    ],
   ],
   async run(args, io) {
     const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
@@ -27,7 +30,7 @@ export const buildCommand: Command = {
       fragments: args.texts('fragment').map((dir) => resolve(dir)),
       ...(app === undefined ? {} : { app }),
     });
-    const names = args.operands.length > 0 ? args.operands : ['kernel', 'initramfs'];
+    const names = args.operands.length > 0 ? args.operands : ['kernel', 'initramfs', 'initramfs-base', 'usr'];
     const chosen = names.map((name) => {
       const layer = Object.hasOwn(layers, name) ? layers[name as LayerName] : undefined;
       if (layer) return layer;

@@ -1,15 +1,17 @@
 /** nodeos start: boots an application, a REPL or a piece of code in QEMU. */
 import { join, resolve } from 'node:path';
 import { Cache, DEFAULT_TARGET, InterruptedError, NodeosError, targetOf, UsageError, type Target } from '@nodeos/build';
+import { USR } from '@nodeos/runtime';
 import {
   checkFree,
-  commandLine,
-  machineOf,
   chooseAccelerator,
+  imageAt,
+  machineOf,
   parsePublish,
   runMachine,
   type GuestEvent,
   type MachineResult,
+  type RunMachineOptions,
 } from '@nodeos/vm';
 import { buildSteps, BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
@@ -17,6 +19,7 @@ import { systemOf } from '../system.js';
 
 /** Failures of the application in a row before the machine ends: a developer wants to see the first error, not a loop. */
 const ATTEMPTS = 3;
+const RUNTIMES = ['disk', 'initramfs'] as const;
 /** As timeout(1) has it. */
 const TIMED_OUT = 124;
 
@@ -36,6 +39,11 @@ export const startCommand: Command = {
     },
     append: { type: 'string', value: '"…"', help: "more words for the kernel's command line" },
     machine: { type: 'string', value: 'q35|microvm', help: "QEMU's machine (default q35)" },
+    runtime: {
+      type: 'string',
+      value: RUNTIMES.join('|'),
+      help: 'where the guest finds Node.js: on a disk, mapped in place (default), or unpacked from the initramfs',
+    },
     exec: { type: 'string', short: 'e', value: 'CODE', help: 'run CODE in the guest, with its output and exit status' },
     timeout: { type: 'string', value: 'S', help: 'end the machine after S seconds; exit status 124' },
     'boot-timeout': {
@@ -62,9 +70,7 @@ export const startCommand: Command = {
       fragments: args.texts('fragment').map((dir) => resolve(dir)),
       ...(app === undefined ? {} : { app }),
     });
-    const [kernel, initramfs] = await buildSteps([layers.kernel.step, layers.initramfs.step], args, io);
-    if (!kernel || !initramfs) throw new Error('two steps, two results');
-    const paths = { kernel: join(kernel.output, 'vmlinux'), initramfs: join(initramfs.output, 'initramfs') };
+    const paths = await imagesOf(layers, settings, args, io);
     const notes = join(new Cache().root, 'accelerator.json');
     const accelerator = await chooseAccelerator({ target, machine: settings.machine, notes, ...paths });
     if (accelerator.reason !== undefined) say(io, `software emulation: ${accelerator.reason}`);
@@ -73,6 +79,23 @@ export const startCommand: Command = {
   },
 };
 
+/** Builds what the machine boots from. */
+async function imagesOf(
+  layers: Awaited<ReturnType<typeof systemOf>>,
+  { runtime }: Settings,
+  args: Parsed,
+  io: Io,
+): Promise<Pick<RunMachineOptions, 'kernel' | 'initramfs' | 'usr'>> {
+  const base = runtime === 'disk' ? layers['initramfs-base'] : layers.initramfs;
+  const steps = [layers.kernel, base, ...(runtime === 'disk' ? [layers.usr] : [])].map(({ step }) => step);
+  const [kernel = '', initramfs = '', usr] = (await buildSteps(steps, args, io)).map(({ output }) => output);
+  return {
+    kernel: join(kernel, 'vmlinux'),
+    initramfs: join(initramfs, base.step.name),
+    usr: usr === undefined ? undefined : await imageAt(join(usr, USR)),
+  };
+}
+
 interface Settings {
   readonly target: Target;
   readonly app: string | undefined;
@@ -80,7 +103,9 @@ interface Settings {
   readonly memory: string;
   readonly cpus: number;
   readonly publish: ReturnType<typeof parsePublish>[];
-  readonly append: string;
+  readonly append: readonly string[];
+  /** Where the guest finds Node.js. */
+  readonly runtime: (typeof RUNTIMES)[number];
   readonly exec: string | undefined;
   readonly timeout: number | undefined;
   readonly patience: number;
@@ -99,6 +124,8 @@ function settingsOf(args: Parsed): Settings {
   }
   const memory = args.text('memory') ?? '256M';
   if (!/^[1-9]\d*[MG]$/.test(memory)) throw new UsageError(`--memory ${memory}: expected a size such as 256M or 1G`);
+  const runtime = RUNTIMES.find((name) => name === (args.text('runtime') ?? RUNTIMES[0]));
+  if (!runtime) throw new UsageError(`--runtime ${args.text('runtime')}: expected ${RUNTIMES.join(' or ')}`);
   const exec = args.text('exec');
   const isApp = app !== undefined && exec === undefined;
   const publish = args.texts('publish').map(parsePublish);
@@ -110,7 +137,8 @@ function settingsOf(args: Parsed): Settings {
     memory,
     cpus: args.number('cpus', 1) ?? 1,
     publish: publish.length > 0 || !isApp || args.flag('no-network') ? publish : [parsePublish('8080:80')],
-    append: commandLine({ target, machine }, isApp ? `nodeos.attempts=${ATTEMPTS}` : '', args.text('append') ?? ''),
+    append: [`nodeos.attempts=${ATTEMPTS}`, args.text('append') ?? ''],
+    runtime,
     exec,
     timeout,
     patience: args.number('boot-timeout', 1) ?? 60,
@@ -118,11 +146,7 @@ function settingsOf(args: Parsed): Settings {
   };
 }
 
-interface Machine extends Settings {
-  readonly kernel: string;
-  readonly initramfs: string;
-  readonly accelerator: string;
-}
+type Machine = Settings & Pick<RunMachineOptions, 'kernel' | 'initramfs' | 'usr' | 'accelerator'>;
 
 async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
   const { exec, app } = machine;

@@ -2,4 +2,4 @@
 import { play } from './roles.js';
 import { LinuxSyscalls } from './syscalls.js';
 
-if (!play(process.argv[2] ?? 'boot', new LinuxSyscalls('/lib/nodeos/syscalls.node'))) process.exitCode = 1;
+if (!play(process.argv[2] ?? 'boot', new LinuxSyscalls('/sbin/syscalls.node'))) process.exitCode = 1;

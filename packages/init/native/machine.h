@@ -82,16 +82,20 @@ static const struct { const char *type, *path; long flags; } MOUNTS[] = {
     {"devtmpfs", "/dev", MS_NOSUID},
 };
 
+static void mount_one(const char *source, const char *path, const char *type, long flags, const char *options)
+{
+    long error = sys5(__NR_mount, source, path, type, flags, options);
+    if (error < 0) {
+        struct text code = {0};
+        add_number(&code, -error);
+        SAY("mount ", type, " ", source, " on ", path, ": error ", code.bytes);
+    }
+}
+
 static void mount_all(void)
 {
-    for (size_t i = 0; i < sizeof MOUNTS / sizeof *MOUNTS; i++) {
-        long error = sys5(__NR_mount, MOUNTS[i].type, MOUNTS[i].path, MOUNTS[i].type, MOUNTS[i].flags, 0);
-        if (error < 0) {
-            struct text code = {0};
-            add_number(&code, -error);
-            SAY("mount ", MOUNTS[i].path, ": error ", code.bytes);
-        }
-    }
+    for (size_t i = 0; i < sizeof MOUNTS / sizeof *MOUNTS; i++)
+        mount_one(MOUNTS[i].type, MOUNTS[i].path, MOUNTS[i].type, MOUNTS[i].flags, 0);
 }
 
 /* Unmounts everything but the root, the last mounted first; detaches what is busy. */

@@ -69,7 +69,27 @@ static int find_end(const char *word)
     return -1;
 }
 
-/* nodeos.onexit= counts even if the init never runs, so PID 1 reads it too. */
+/* The runtime's disk, if it is not in the initramfs. Names as in systemd's kernel-command-line(7). */
+static struct { const char *source, *type, *options; } usr = {.type = "erofs"};
+
+static void read_word(char *word)
+{
+    const char *value;
+    /* These two count even if the init never runs. */
+    if ((value = after(word, "nodeos.onexit=")) && find_end(value) >= 0)
+        state.on_exit = find_end(value);
+    else if ((value = after(word, "nodeos.attempts=")))
+        state.attempts = number(value);
+    else if (equal(word, "nodeos.poweroff=reset"))
+        state.off_by_reset = 1;
+    else if ((value = after(word, "mount.usr=")))
+        usr.source = value;
+    else if ((value = after(word, "mount.usrfstype=")))
+        usr.type = value;
+    else if ((value = after(word, "mount.usrflags=")))
+        usr.options = value;
+}
+
 static void read_command_line(void)
 {
     static char line[4096];
@@ -80,11 +100,7 @@ static void read_command_line(void)
             continue;
         int last = *c == 0;
         *c = 0;
-        const char *value = after(word, "nodeos.onexit=");
-        if (value && find_end(value) >= 0)
-            state.on_exit = find_end(value);
-        if (equal(word, "nodeos.poweroff=reset"))
-            state.off_by_reset = 1;
+        read_word(word);
         if (last)
             return;
         word = c + 1;
@@ -363,9 +379,11 @@ static void open_all(void)
 __attribute__((noreturn, used)) void pid1(void)
 {
     mount_all();
+    read_command_line();
     open_all();
     event("pid1", 0, 0, 0, 0);
-    read_command_line();
+    if (usr.source)
+        mount_one(usr.source, "/usr", usr.type, MS_RDONLY | MS_NODEV | MS_NOSUID, usr.options);
     sys4(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_CAD_OFF, 0);
     start_service("boot");
     int host = events; /* poll(2) passes over descriptors below zero */

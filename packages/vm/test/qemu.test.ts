@@ -1,6 +1,6 @@
 import { targetOf } from '@nodeos/build';
 import { describe, expect, it } from 'vitest';
-import { machineOf, qemuArguments, type Connections, type MachineOptions } from '../qemu.js';
+import { commandLine, machineOf, qemuArguments, type Connections, type MachineOptions } from '../qemu.js';
 
 const OPTIONS: MachineOptions = {
   target: targetOf('x86_64'),
@@ -10,7 +10,7 @@ const OPTIONS: MachineOptions = {
   cpus: 2,
   kernel: '/cache/a b/vmlinux',
   initramfs: '/cache/initramfs',
-  append: 'console=ttyS0 quiet nodeos.onexit=poweroff',
+  append: ['nodeos.attempts=3'],
   publish: [
     { protocol: 'tcp', address: '127.0.0.1', host: 8080, guest: 80 },
     { protocol: 'udp', address: '0.0.0.0', host: 5353, guest: 53 },
@@ -42,7 +42,7 @@ describe("QEMU's command line", () => {
         "-smp 2",
         "-kernel /cache/a b/vmlinux",
         "-initrd /cache/initramfs",
-        "-append console=ttyS0 quiet nodeos.onexit=poweroff",
+        "-append console=ttyS0 quiet panic=-1 rootfstype=ramfs nodeos.onexit=poweroff nodeos.attempts=3",
         "-device virtio-rng-pci",
         "-netdev user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:0.0.0.0:5353-:53",
         "-device virtio-net-pci,netdev=net0,romfile=",
@@ -72,7 +72,7 @@ describe("QEMU's command line", () => {
         "-smp 1",
         "-kernel /cache/a b/vmlinux",
         "-initrd /cache/initramfs",
-        "-append console=ttyS0 quiet nodeos.onexit=poweroff",
+        "-append console=ttyS0 quiet panic=-1 rootfstype=ramfs reboot=t nodeos.poweroff=reset nodeos.onexit=poweroff nodeos.attempts=3",
         "-device virtio-rng-device",
         "-netdev user,id=net0",
         "-device virtio-net-device,netdev=net0",
@@ -87,10 +87,37 @@ describe("QEMU's command line", () => {
     `);
   });
 
+  it('with an image for /usr maps it from memory on a PC, and reads it from a disk on a microvm', () => {
+    const usr = { path: '/cache/a,b/usr.erofs', size: 112 << 20 };
+    const added = (machine: string): string[] => {
+      const without = lines({ machine });
+      return lines({ machine, usr }).filter((line) => !without.includes(line) && !line.startsWith('-append'));
+    };
+    expect(added('q35')).toEqual([
+      '-m 512M,slots=1,maxmem=624M',
+      '-object memory-backend-file,id=usr,mem-path=/cache/a,,b/usr.erofs,size=117440512,share=on,readonly=on',
+      '-device virtio-pmem-pci,memdev=usr',
+    ]);
+    expect(commandLine({ ...OPTIONS, usr })).toContain('mount.usr=/dev/pmem0 mount.usrflags=dax');
+    expect(added('microvm')).toEqual([
+      '-drive if=none,id=usr,file=/cache/a,,b/usr.erofs,format=raw,readonly=on',
+      '-device virtio-blk-device,drive=usr',
+    ]);
+    expect(commandLine({ ...OPTIONS, machine: 'microvm', usr })).toContain('mount.usr=/dev/vda nodeos.onexit');
+    expect(lines({ usr, memory: '1G' })).toContain('-m 1G,slots=1,maxmem=1136M');
+  });
+
+  it('knows a shorter way to a timer for one processor under software emulation', () => {
+    const words = (options: Partial<MachineOptions>): string[] => commandLine({ ...OPTIONS, ...options }).split(' ');
+    expect(words({ cpus: 1 })).toContain('nolapic_timer');
+    expect(words({ cpus: 2 })).not.toContain('nolapic_timer');
+    expect(words({ cpus: 1, accelerator: 'kvm' })).not.toContain('nolapic_timer');
+  });
+
   it('has each argument as one word', () => {
     const args = qemuArguments(OPTIONS, CONNECTIONS);
     expect(args[args.indexOf('-kernel') + 1]).toBe('/cache/a b/vmlinux');
-    expect(args[args.indexOf('-append') + 1]).toBe(OPTIONS.append);
+    expect(args[args.indexOf('-append') + 1]).toBe(commandLine(OPTIONS));
   });
 
   it('without a network has no card', () => {

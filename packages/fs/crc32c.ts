@@ -1,0 +1,17 @@
+/**
+ * CRC-32C (Castagnoli), as filesystems keep it: the register starts with ones and is not inverted in the end.
+ * Zlib and Node.js have only the CRC-32 of other polynomial. RFC 3720, appendix B.4.
+ */
+const POLYNOMIAL = 0x82f63b78; // reflected
+
+const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ POLYNOMIAL : crc >>> 1;
+  return crc;
+});
+
+export function crc32c(bytes: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (const byte of bytes) crc = (TABLE[(crc ^ byte) & 0xff] ?? 0) ^ (crc >>> 8);
+  return crc >>> 0;
+}

@@ -1,0 +1,2 @@
+/** Filesystem formats. */
+export * from './erofs.js';
