@@ -13,7 +13,7 @@ import { codeOf, LineTail, NodeosError, withParentDeathSignal } from '@nodeos/bu
 import { eventParser, listenPort, type GuestEvent, type Port } from './events.js';
 import { checkFree } from './ports.js';
 import { qemuArguments, type Connections, type MachineOptions } from './qemu.js';
-import { troubleIn } from './trouble.js';
+import { troubleIn, type Trouble } from './trouble.js';
 
 export interface RunMachineOptions extends MachineOptions {
   /** Code for the guest to run, its environment and the like: `RunConfig` of the init. */
@@ -40,6 +40,8 @@ export interface MachineResult {
   readonly status: number | undefined;
   /** The last lines of the console. */
   readonly lines: readonly string[];
+  /** What the console says that went wrong, if anything. */
+  readonly trouble?: Trouble | undefined;
   readonly why: 'ended' | 'timeout' | 'interrupted';
 }
 
@@ -201,9 +203,10 @@ class RunningMachine {
     const events = this.#events;
     const why = this.#why;
     const lines = this.#console.lines.map(stripVTControlCharacters);
-    if (why === 'timeout' || why === 'interrupted') return { events, status: lastStatus(events), lines, why };
-    if (events.some(({ event }) => event === 'end')) return { events, status: lastStatus(events), lines, why: 'ended' };
     const trouble = troubleIn(this.#text);
+    const result = { events, status: lastStatus(events), lines, trouble };
+    if (why === 'timeout' || why === 'interrupted') return { ...result, why };
+    if (events.some(({ event }) => event === 'end')) return { ...result, why: 'ended' };
     const patience = this.options.patience ?? DEFAULT_PATIENCE;
     const cause =
       trouble?.cause ??

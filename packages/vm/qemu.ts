@@ -117,9 +117,11 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
 /** An image that is memory needs addresses beyond those of the machine's own memory. */
 function memoryArgument({ memory, usr }: MachineOptions, { image }: Machine): string {
   if (!usr || image !== 'pmem') return memory;
-  const mebibytes = Number.parseInt(memory, 10) * (memory.endsWith('G') ? 1024 : 1) + Math.ceil(usr.size / (1 << 20));
-  return `${memory},slots=1,maxmem=${mebibytes}M`;
+  return `${memory},slots=1,maxmem=${mebibytesOf(memory) + Math.ceil(usr.size / (1 << 20))}M`;
 }
+
+/** @param memory as QEMU takes it: `256M`, `1G` */
+export const mebibytesOf = (memory: string): number => Number.parseInt(memory, 10) * (memory.endsWith('G') ? 1024 : 1);
 
 function knownMachine(options: Pick<MachineOptions, 'target' | 'machine'>): Machine {
   const machine = machineOf(options);

@@ -20,10 +20,25 @@ describe('nodeos start ends with a status and a cause', () => {
   });
 
   it('when there is too little memory', async () => {
-    const { status, stderr } = await exec('1', '--memory', '96M');
+    const { status, stderr } = await exec('1', '--memory', '96M', '--runtime', 'initramfs');
     expect(status).toBe(1);
     expect(stderr).toMatch(/memory/);
     expect(stderr).toContain('--memory 512M');
+  });
+
+  it('when there is too little memory for any system', async () => {
+    const { status, stderr } = await exec('1', '--memory', '44M');
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining('with less than 48M') });
+  });
+
+  it('when the code takes more memory than there is', async () => {
+    const { status, stderr } = await exec(
+      'for (const all = []; ; ) all.push(Buffer.alloc(1 << 20, 1))',
+      '--memory',
+      '64M',
+    );
+    expect(status).toBe(137);
+    expect(stderr).toMatch(/the guest ran out of memory and killed .*; give the machine more: --memory 512M/);
   });
 
   it('when a port is taken', async () => {

@@ -7,6 +7,7 @@ import {
   chooseAccelerator,
   imageAt,
   machineOf,
+  mebibytesOf,
   parsePublish,
   runMachine,
   type GuestEvent,
@@ -19,6 +20,10 @@ import { systemOf } from '../system.js';
 
 /** Failures of the application in a row before the machine ends: a developer wants to see the first error, not a loop. */
 const ATTEMPTS = 3;
+/** The events after which what runs is the user's. */
+const OF_THE_USER = ['app', 'exec', 'repl'];
+/** Mebibytes. With less the kernel ends early, with some sizes without a word. */
+const SMALLEST = 48;
 const RUNTIMES = ['disk', 'initramfs'] as const;
 /** As timeout(1) has it. */
 const TIMED_OUT = 124;
@@ -124,6 +129,8 @@ function settingsOf(args: Parsed): Settings {
   }
   const memory = args.text('memory') ?? '256M';
   if (!/^[1-9]\d*[MG]$/.test(memory)) throw new UsageError(`--memory ${memory}: expected a size such as 256M or 1G`);
+  if (mebibytesOf(memory) < SMALLEST)
+    throw new UsageError(`--memory ${memory}: no system starts with less than ${SMALLEST}M`);
   const runtime = RUNTIMES.find((name) => name === (args.text('runtime') ?? RUNTIMES[0]));
   if (!runtime) throw new UsageError(`--runtime ${args.text('runtime')}: expected ${RUNTIMES.join(' or ')}`);
   const exec = args.text('exec');
@@ -189,14 +196,19 @@ function statusOf(result: MachineResult, { timeout, app, exec }: Machine, io: Io
     say(io, `ended after ${timeout ?? 0} s (--timeout)`);
     return TIMED_OUT;
   }
-  if (result.status === undefined) {
+  if (result.status === undefined || !result.events.some(({ event }) => OF_THE_USER.includes(event))) {
     throw new NodeosError('the guest ended before anything of the user ran', { lines: result.lines });
   }
+  const { hint } = result.trouble ?? {};
   const gaveUp = result.events.find(({ event }) => event === 'gave-up');
   if (exec === undefined && app !== undefined && result.status !== 0) {
     const times = gaveUp ? `, ${String(gaveUp['failures'])} times in a row` : '';
-    throw new NodeosError(`${app} ended with status ${result.status}${times}`, { lines: result.lines });
+    throw new NodeosError(`${app} ended with status ${result.status}${times}`, {
+      lines: result.lines,
+      ...(hint === undefined ? {} : { hint }),
+    });
   }
+  if (result.status !== 0 && result.trouble) say(io, [result.trouble.cause, hint].filter(Boolean).join('; '));
   return result.status;
 }
 
