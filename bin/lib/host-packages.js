@@ -86,6 +86,27 @@ export const NEEDS = [
     brew: ['qemu'],
   },
   {
+    need: 'GMP, MPFR and MPC headers',
+    why: 'compile the cross-toolchain (nodeos toolchain)',
+    probe: { header: 'mpc.h' },
+    optional: true,
+    ...linux(
+      'libgmp-dev libmpfr-dev libmpc-dev',
+      'gmp-devel mpfr-devel libmpc-devel',
+      'gmp mpfr libmpc',
+      'gmp-dev mpfr-dev mpc1-dev',
+    ),
+    ...noKernel,
+  },
+  {
+    need: 'rsync',
+    why: "installs the kernel's headers for the cross-toolchain",
+    ...run('rsync'),
+    optional: true,
+    ...linux('rsync'),
+    ...noKernel,
+  },
+  {
     need: 'debootstrap',
     why: 'makes the Debian system that the benchmark compares with',
     // Debian puts it where only root's PATH leads.

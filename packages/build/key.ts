@@ -36,12 +36,12 @@ export async function ingredientsOf(step: Step, inputKeys: Readonly<Record<strin
   return Object.fromEntries(list.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** How a machine is run later must not build its kernel again. */
-const RUN_ONLY: ReadonlySet<string> = new Set<keyof Target>(['machines', 'qemu', 'console']);
+/** How a machine is run later must not build its kernel again; steps of the toolchain have their column as a parameter. */
+const LEFT_OUT: ReadonlySet<string> = new Set<keyof Target>(['machines', 'qemu', 'console', 'cross']);
 
 /** The columns of a target that decide what is built. */
 function builtFor(target: Target): object {
-  return Object.fromEntries(Object.entries(target).filter(([column]) => !RUN_ONLY.has(column)));
+  return Object.fromEntries(Object.entries(target).filter(([column]) => !LEFT_OUT.has(column)));
 }
 
 export function keyOf(ingredients: Ingredients): string {

@@ -4,6 +4,7 @@
  */
 import { createWriteStream, existsSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
+import { constants } from 'node:os';
 import { StringDecoder } from 'node:string_decoder';
 import { execa } from 'execa';
 import { NodeosError, storageAdvice } from './errors.js';
@@ -200,4 +201,21 @@ export class LineTail {
     if (this.lines.length > this.limit) this.lines.shift();
     this.listener?.(line);
   }
+}
+
+/**
+ * Runs a program on the caller's own terminal, in the caller's environment with `env` added. Ctrl-C reaches it as it
+ * reaches us.
+ * @returns its exit status; 128 + the signal's number if one ended it
+ * @throws NodeosError if it cannot be started
+ */
+export async function runAttached(
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<number> {
+  const result = await execa(command, [...args], { env, stdio: 'inherit', reject: false });
+  if (result.exitCode !== undefined) return result.exitCode;
+  if (result.signal !== undefined) return 128 + constants.signals[result.signal];
+  throw failure(command, args, result, [], undefined);
 }

@@ -17,6 +17,16 @@ export interface Machine {
   readonly appendEmulated: string;
 }
 
+/** A cross-toolchain: GCC, binutils and musl. */
+export interface Cross {
+  /** The GNU triplet of its programs. */
+  readonly triplet: string;
+  /** musl's name of the architecture. */
+  readonly muslArch: string;
+  /** What GCC is configured with beside the usual. */
+  readonly gcc: readonly string[];
+}
+
 export interface Target {
   readonly name: string;
   /** The kernel's `ARCH=`. */
@@ -29,6 +39,7 @@ export interface Target {
   readonly debianArch: string;
   /** `e_machine` of its ELF files (System V ABI, "ELF header"). */
   readonly elfMachine: number;
+  readonly cross: Cross;
   /** The serial console, as the kernel names it. */
   readonly console: string;
   /** The kernel image that firmware boots, below the kernel's build folder. */
@@ -47,6 +58,7 @@ export const TARGETS: readonly Target[] = [
     nodeArch: 'x64',
     debianArch: 'amd64',
     elfMachine: 62,
+    cross: { triplet: 'x86_64-linux-musl', muslArch: 'x86_64', gcc: [] },
     console: 'ttyS0',
     kernelImage: 'arch/x86/boot/bzImage',
     qemu: 'qemu-system-x86_64',

@@ -5,8 +5,9 @@ import { buildCommand } from './commands/build.js';
 import { cacheCommand } from './commands/cache.js';
 import { cleanCommand } from './commands/clean.js';
 import { startCommand } from './commands/start.js';
+import { toolchainCommand } from './commands/toolchain.js';
 
-export const COMMANDS: readonly Command[] = [startCommand, buildCommand, cacheCommand, cleanCommand];
+export const COMMANDS: readonly Command[] = [startCommand, buildCommand, toolchainCommand, cacheCommand, cleanCommand];
 
 /** @returns the exit status: 0, 1 for a failure, 2 for wrong usage, 128 + the signal's number when interrupted. */
 export async function main(args: readonly string[], io: Io): Promise<number> {
@@ -37,7 +38,7 @@ async function dispatch([name, ...args]: readonly string[], io: Io): Promise<num
 }
 
 function overview(): string {
-  const rows = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(8)}${summary}`);
+  const rows = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(11)}${summary}`);
   return ['nodeos COMMAND [OPTIONS]', '', ...rows, '', 'nodeos COMMAND --help says more about each.', ''].join('\n');
 }
 

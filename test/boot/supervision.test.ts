@@ -157,7 +157,7 @@ describe('the application', () => {
     expect(seen).toMatchObject({
       ids: [1000, 1000, [1000]],
       cwd: '/app',
-      argv: ['/bin/node', '/app/main.js'],
+      argv: ['/usr/bin/node', '/app/main.js'],
       execArgv: [],
       main: true,
       env: { PORT: '80', HOME: '/home/app', NODE_ENV: 'production' },

@@ -1,0 +1,62 @@
+/** nodeos toolchain: the cross-toolchain, for the layers below and for whoever wants to compile for the target. */
+import { DEFAULT_TARGET, printable, runAttached, targetOf, UsageError, type Target } from '@nodeos/build';
+import { environmentOf, toolchain } from '@nodeos/toolchain';
+import { LINUX } from '@nodeos/kernel';
+import { buildSteps, BUILD_OPTIONS } from '../building.js';
+import type { Command, Io, Parsed } from '../command.js';
+
+export const toolchainCommand: Command = {
+  name: 'toolchain',
+  summary: 'Builds the musl cross-toolchain, and lets other programs compile with it.',
+  operands: 'build|path|env|run [-- COMMAND…]',
+  options: {
+    target: BUILD_OPTIONS.target,
+    jobs: BUILD_OPTIONS.jobs,
+    json: BUILD_OPTIONS.json,
+  },
+  examples: [
+    ['nodeos toolchain build', 'GCC, binutils and musl, from their sources: some 20 minutes'],
+    ['eval "$(nodeos toolchain env)"', 'CC, CXX, AR, PKG_CONFIG_*, CMAKE_TOOLCHAIN_FILE … for this shell'],
+    ['nodeos toolchain run -- make', 'one command with them'],
+    ['nodeos toolchain run -- ./configure --host=x86_64-linux-musl', 'a package of the GNU kind'],
+    ['ls "$(nodeos toolchain path)/bin"', 'its programs; the folder may be moved'],
+  ],
+  async run(args, io) {
+    const [verb, ...more] = args.operands;
+    const action = verb !== undefined && Object.hasOwn(ACTIONS, verb) ? ACTIONS[verb] : undefined;
+    if (!action || more.length > 0) {
+      throw new UsageError(`nodeos toolchain: unknown action "${args.operands.join(' ')}"`, {
+        hint: `${Object.keys(ACTIONS).join(', ')}; see nodeos toolchain --help`,
+      });
+    }
+    if (verb === 'run' && args.rest.length === 0) {
+      throw new UsageError('nodeos toolchain run: no command', { hint: 'nodeos toolchain run -- make' });
+    }
+    const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
+    const [built] = await buildSteps([toolchain(target, LINUX)], args, io);
+    return action({ target, path: built?.output ?? '' }, args, io);
+  },
+};
+
+interface Toolchain {
+  readonly target: Target;
+  readonly path: string;
+}
+
+const ACTIONS: Readonly<Record<string, (toolchain: Toolchain, args: Parsed, io: Io) => Promise<number> | number>> = {
+  build: ({ path }, _args, io) => say(io, path),
+  path: ({ path }, _args, io) => say(io, path),
+  env({ target, path }, _args, io) {
+    const variables = Object.entries(environmentOf(target, path));
+    return say(io, variables.map(([name, value]) => `export ${name}=${printable(value, [])}`).join('\n'));
+  },
+  run({ target, path }, args) {
+    const [command = '', ...rest] = args.rest;
+    return runAttached(command, rest, environmentOf(target, path));
+  },
+};
+
+function say(io: Io, text: string): number {
+  io.stdout.write(`${text}\n`);
+  return 0;
+}

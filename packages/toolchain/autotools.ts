@@ -1,0 +1,57 @@
+/** Configuring, making and installing as GNU packages do it. https://www.gnu.org/prep/standards/html_node/Managing-Releases.html */
+import { cp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { StepContext } from '@nodeos/build';
+
+/**
+ * Where the toolchain believes to be. It finds its parts relative to its own programs, so it works wherever it is;
+ * a prefix that is the same for every build keeps the folders of the machine out of the output.
+ */
+export const PREFIX = '/toolchain';
+
+/** No debug information, no paths of this machine. */
+export const hostFlags = (context: StepContext): string => `-O2 -g0 -ffile-prefix-map=${context.work}=.`;
+
+/** Manuals are not built. */
+const NO_MANUALS = 'MAKEINFO=true';
+
+export class Package {
+  /** @param env of everything that is run */
+  constructor(
+    readonly context: StepContext,
+    /** Where it is built: a folder of the scratch folder. */
+    readonly folder: string,
+    readonly env: Readonly<Record<string, string>> = {},
+  ) {}
+
+  /** @param script from the folder: a relative path stays out of what remembers how it was configured */
+  async configure(script: string, options: readonly string[]): Promise<void> {
+    await this.context.run('mkdir', ['-p', this.folder]);
+    await this.#run(script, [...options, NO_MANUALS]);
+  }
+
+  async make(goals: readonly string[] = []): Promise<void> {
+    await this.#run('make', [`-j${this.context.jobs}`, NO_MANUALS, ...goals]);
+  }
+
+  /** Installs below a folder, and takes the prefix away: `bin/` and `lib/` are at its top. */
+  async install(goals: readonly string[], to: string): Promise<void> {
+    const staging = join(this.context.work, 'staging');
+    await this.#run('make', [NO_MANUALS, ...goals, `DESTDIR=${staging}`]);
+    await cp(join(staging, PREFIX), to, { recursive: true, verbatimSymlinks: true });
+    await rm(staging, { recursive: true, force: true });
+  }
+
+  #run(command: string, args: readonly string[]): Promise<unknown> {
+    return this.context.run(command, args, { cwd: join(this.context.work, this.folder), env: this.env });
+  }
+}
+
+/** The search path of programs, with a toolchain's in front. */
+export const pathWith = (...folders: readonly string[]): string =>
+  [...folders.map((folder) => join(folder, 'bin')), process.env['PATH'] ?? '/usr/bin:/bin'].join(':');
+
+/** Copies what the trees have into one; the later ones win. */
+export async function merge(trees: readonly string[], to: string): Promise<void> {
+  for (const tree of trees) await cp(tree, to, { recursive: true, verbatimSymlinks: true, force: true });
+}

@@ -1,0 +1,32 @@
+/** Assembler, linker and the tools for object files. https://sourceware.org/binutils/ */
+import type { Step, Target } from '@nodeos/build';
+import { hostFlags, Package, PREFIX } from './autotools.js';
+import { BINUTILS } from './sources.js';
+import { unpack } from './unpack.js';
+
+export function binutils(target: Target): Step {
+  const { triplet } = target.cross;
+  return {
+    name: 'toolchain-binutils',
+    target,
+    recipe: import.meta.url,
+    parameters: { cross: target.cross },
+    sources: { binutils: BINUTILS },
+    tools: ['gcc', 'ld', 'make'],
+    async build(context) {
+      await unpack(context, 'binutils');
+      const build = new Package(context, 'build');
+      await build.configure('../binutils/configure', [
+        ...[`--target=${triplet}`, `--prefix=${PREFIX}`, `--with-sysroot=${PREFIX}/${triplet}/sysroot`],
+        ...['--disable-nls', '--disable-multilib', '--disable-gdb', '--disable-gprofng', '--disable-werror'],
+        // Archives without times and owners; the linker's defaults are those of a hardened distribution.
+        ...['--enable-deterministic-archives', '--enable-plugins', '--enable-relro', '--enable-separate-code'],
+        ...['--enable-default-hash-style=gnu', '--enable-new-dtags'],
+        ...[`CFLAGS=${hostFlags(context)}`, `CXXFLAGS=${hostFlags(context)}`],
+      ]);
+      await build.make();
+      await build.install(['install-strip'], context.dir);
+      await context.run('rm', ['-rf', 'share', 'include'], { cwd: context.dir });
+    },
+  };
+}

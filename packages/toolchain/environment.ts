@@ -1,0 +1,82 @@
+/** What makes other build systems use a toolchain: variables, and files for CMake and Meson. */
+import { join } from 'node:path';
+import type { Target } from '@nodeos/build';
+
+const TOOLS: Readonly<Record<string, string>> = {
+  CC: 'gcc',
+  CXX: 'g++',
+  CPP: 'cpp',
+  AR: 'gcc-ar',
+  AS: 'as',
+  LD: 'ld',
+  NM: 'gcc-nm',
+  RANLIB: 'gcc-ranlib',
+  STRIP: 'strip',
+  OBJCOPY: 'objcopy',
+  OBJDUMP: 'objdump',
+  READELF: 'readelf',
+};
+
+export const sysrootOf = (target: Target, toolchain: string): string =>
+  join(toolchain, target.cross.triplet, 'sysroot');
+
+/**
+ * The environment of a build for the target: the names that make, autoconf, pkg-config, npm and node-gyp know.
+ * @param toolchain the folder of a toolchain
+ */
+export function environmentOf(target: Target, toolchain: string): Record<string, string> {
+  const { triplet } = target.cross;
+  const sysroot = sysrootOf(target, toolchain);
+  const tools = Object.entries(TOOLS).map(([name, tool]) => [name, `${triplet}-${tool}`] as const);
+  return {
+    PATH: `${join(toolchain, 'bin')}:${process.env['PATH'] ?? '/usr/bin:/bin'}`,
+    ...Object.fromEntries(tools),
+    CROSS_COMPILE: `${triplet}-`,
+    SYSROOT: sysroot,
+    PKG_CONFIG_SYSROOT_DIR: sysroot,
+    PKG_CONFIG_LIBDIR: `${sysroot}/usr/lib/pkgconfig:${sysroot}/usr/share/pkgconfig`,
+    PKG_CONFIG_PATH: '',
+    CMAKE_TOOLCHAIN_FILE: join(toolchain, 'toolchain.cmake'),
+    npm_config_arch: target.nodeArch,
+    npm_config_platform: 'linux',
+    npm_config_libc: 'musl',
+    npm_config_target_arch: target.nodeArch,
+    npm_config_target_platform: 'linux',
+    npm_config_target_libc: 'musl',
+  };
+}
+
+const processorOf = (triplet: string): string => triplet.replace(/-.*/, '');
+
+/** https://cmake.org/cmake/help/latest/manual/cmake-toolchains.7.html; paths are relative to the file. */
+export function cmakeFile({ cross: { triplet } }: Target): string {
+  return `set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR ${processorOf(triplet)})
+set(CMAKE_C_COMPILER "\${CMAKE_CURRENT_LIST_DIR}/bin/${triplet}-gcc")
+set(CMAKE_CXX_COMPILER "\${CMAKE_CURRENT_LIST_DIR}/bin/${triplet}-g++")
+set(CMAKE_SYSROOT "\${CMAKE_CURRENT_LIST_DIR}/${triplet}/sysroot")
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+`;
+}
+
+/** https://mesonbuild.com/Cross-compilation.html; programs are found on the search path, so that the folder may move. */
+export function mesonFile({ cross: { triplet } }: Target): string {
+  const processor = processorOf(triplet);
+  const family = processor.replace(/^i.86$/, 'x86').replace(/^armv.*/, 'arm');
+  return `[binaries]
+c = '${triplet}-gcc'
+cpp = '${triplet}-g++'
+ar = '${triplet}-gcc-ar'
+strip = '${triplet}-strip'
+pkg-config = 'pkg-config'
+
+[host_machine]
+system = 'linux'
+cpu_family = '${family}'
+cpu = '${processor}'
+endian = 'little'
+`;
+}

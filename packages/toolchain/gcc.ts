@@ -1,0 +1,81 @@
+/**
+ * The compiler for C and C++, and the part of its library that needs no C library. https://gcc.gnu.org
+ *
+ * GCC is compiled once. Its libraries for the target come later, when there is a C library (libraries.ts): they are
+ * configured on their own, with this compiler and the few generated files of its build that they include, which are
+ * in `libgcc-build/`.
+ */
+import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Step, StepContext, Target } from '@nodeos/build';
+import { hostFlags, merge, Package, pathWith, PREFIX } from './autotools.js';
+import { GCC } from './sources.js';
+import { patch, unpack } from './unpack.js';
+
+/** Below the step's output: what the libraries' own builds need of the compiler's. */
+export const LEFTOVERS = 'libgcc-build';
+
+export function gcc(target: Target, binutils: Step, headers: Step): Step {
+  const { triplet, gcc: more } = target.cross;
+  return {
+    name: 'toolchain-gcc',
+    target,
+    recipe: import.meta.url,
+    parameters: { cross: target.cross },
+    sources: { gcc: GCC },
+    tools: ['gcc', 'ld', 'make'],
+    inputs: { binutils, headers },
+    async build(context) {
+      await unpackGcc(context);
+      const build = new Package(context, 'build', { PATH: pathWith(context.input('binutils')) });
+      await build.configure('../gcc/configure', [
+        ...[`--target=${triplet}`, `--prefix=${PREFIX}`, `--with-sysroot=${PREFIX}/${triplet}/sysroot`],
+        ...[`--with-build-sysroot=${context.input('headers')}`, '--with-native-system-header-dir=/usr/include'],
+        ...['--enable-languages=c,c++', '--enable-checking=release', '--disable-bootstrap', '--disable-multilib'],
+        ...['--disable-nls', '--disable-plugin', '--without-isl', '--without-zstd'],
+        // No sanitizers: musl has no support for them. The others serve languages that are not built, or old programs.
+        ...['sanitizer', 'ssp', 'quadmath', 'gomp', 'itm', 'vtv'].map((library) => `--disable-lib${library}`),
+        // Hardened by default: position-independent, stack-protected; the linker adds RELRO.
+        ...['--enable-default-pie', '--enable-default-ssp', '--enable-initfini-array', '--with-linker-hash-style=gnu'],
+        ...[`CFLAGS=${hostFlags(context)}`, `CXXFLAGS=${hostFlags(context)}`],
+        ...more,
+      ]);
+      await build.make(['configure-gcc']);
+      await forgetPlaces(context);
+      await build.make(['all-gcc']);
+      // A libgcc for programs without a C library; `enable_shared` must reach the makes below this one.
+      const withoutShared = 'MAKE=make enable_shared=no';
+      await build.make([withoutShared, 'all-target-libgcc', `CFLAGS_FOR_TARGET=${hostFlags(context)}`]);
+      await merge([context.input('binutils')], context.dir);
+      await build.install(['install-strip-gcc'], context.dir);
+      await build.install([withoutShared, 'install-target-libgcc'], context.dir);
+      await context.run('rm', ['-rf', 'share', `lib/gcc/${triplet}/${GCC.version}/install-tools`], {
+        cwd: context.dir,
+      });
+      await context.run('rm', ['-rf', `libexec/gcc/${triplet}/${GCC.version}/install-tools`], { cwd: context.dir });
+      await keepLeftovers(context);
+    },
+  };
+}
+
+export async function unpackGcc(context: StepContext): Promise<void> {
+  const { source, wrapping } = await unpack(context, 'gcc');
+  // Debian's tarball lacks the manuals that its rules call not free; the makefile needs this to do without them.
+  const patches = wrapping === undefined ? undefined : join(wrapping, 'usr/src/gcc-14/debian/patches');
+  if (patches !== undefined) await patch(context, source, join(patches, 'gcc-gfdl-build.diff'), 2);
+}
+
+/** `gcc -v` says how it was configured: without the folders of the machine that did it. */
+async function forgetPlaces(context: StepContext): Promise<void> {
+  const path = join(context.work, 'build/gcc/configargs.h');
+  const text = await readFile(path, 'utf8');
+  await writeFile(path, text.replaceAll(context.work, '.').replaceAll(context.input('headers'), 'headers'));
+}
+
+async function keepLeftovers(context: StepContext): Promise<void> {
+  const from = join(context.work, 'build/gcc');
+  const to = join(context.dir, LEFTOVERS);
+  await mkdir(to);
+  const names = (await readdir(from)).filter((name) => name.endsWith('.h') || name === 'libgcc.mvars');
+  for (const name of names) await cp(join(from, name), join(to, name));
+}

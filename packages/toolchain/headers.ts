@@ -1,0 +1,40 @@
+/** What programs for the target include before there is a C library: the kernel's headers and musl's. */
+import { join } from 'node:path';
+import type { Source, Step, Target } from '@nodeos/build';
+import { MUSL, MUSL_FIXES } from './sources.js';
+import { unpackMusl } from './musl.js';
+import { unpack } from './unpack.js';
+
+/** @param linux the kernel layer's own source: headers and kernel are of one version */
+export function headers(target: Target, linux: Source): Step {
+  return {
+    name: 'toolchain-headers',
+    target,
+    recipe: import.meta.url,
+    parameters: { cross: target.cross },
+    sources: { linux, musl: MUSL, 'musl-fixes': MUSL_FIXES },
+    tools: ['gcc', 'make'],
+    async build(context) {
+      await unpack(context, 'linux');
+      const { arch, cross } = target;
+      const to = join(context.dir, 'usr');
+      const output = join(context.work, 'build');
+      await context.run('make', [
+        '-C',
+        'linux',
+        `O=${output}`,
+        `ARCH=${arch}`,
+        `INSTALL_HDR_PATH=${to}`,
+        'headers_install',
+      ]);
+      await unpackMusl(context);
+      await context.run(
+        'make',
+        [`ARCH=${cross.muslArch}`, 'prefix=/usr', `DESTDIR=${context.dir}`, 'install-headers'],
+        {
+          cwd: join(context.work, 'musl'),
+        },
+      );
+    },
+  };
+}

@@ -1,0 +1,3 @@
+/** Layer 0: the cross-toolchain. */
+export * from './environment.js';
+export * from './toolchain.js';

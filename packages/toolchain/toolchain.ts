@@ -1,0 +1,43 @@
+/**
+ * The cross-toolchain of a target as steps for the engine, in the manner of Cross Linux From Scratch:
+ *
+ *     binutils, headers → gcc → musl → libraries → toolchain
+ *
+ * The output of the last is a folder that works wherever it is moved to:
+ *
+ *     bin/TRIPLET-gcc …          the programs
+ *     TRIPLET/sysroot/           musl and the headers
+ *     TRIPLET/lib*, lib/gcc/     libstdc++, libgcc, libatomic: static and shared
+ *     toolchain.cmake, meson.cross
+ */
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Source, Step, Target } from '@nodeos/build';
+import { merge } from './autotools.js';
+import { binutils } from './binutils.js';
+import { cmakeFile, mesonFile } from './environment.js';
+import { gcc, LEFTOVERS } from './gcc.js';
+import { headers } from './headers.js';
+import { libraries } from './libraries.js';
+import { musl } from './musl.js';
+
+/** @param linux the source of the kernel whose headers programs are compiled with */
+export function toolchain(target: Target, linux: Source): Step {
+  const headersStep = headers(target, linux);
+  const compiler = gcc(target, binutils(target), headersStep);
+  const sysroot = musl(target, compiler, headersStep);
+  return {
+    name: 'toolchain',
+    target,
+    recipe: import.meta.url,
+    parameters: { cross: target.cross },
+    inputs: { compiler, sysroot, libraries: libraries(target, compiler, sysroot) },
+    async build(context) {
+      await merge([context.input('compiler'), context.input('libraries')], context.dir);
+      await rm(join(context.dir, LEFTOVERS), { recursive: true });
+      await merge([context.input('sysroot')], join(context.dir, target.cross.triplet, 'sysroot'));
+      await writeFile(join(context.dir, 'toolchain.cmake'), cmakeFile(target));
+      await writeFile(join(context.dir, 'meson.cross'), mesonFile(target));
+    },
+  };
+}
