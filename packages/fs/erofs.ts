@@ -77,7 +77,7 @@ export async function writeErofs(
   const image = await open(path, 'w');
   try {
     await image.truncate(size);
-    await image.write(head(inodes, end), 0, undefined, 0);
+    await writeAll(image, head(inodes, end), 0);
     for (const inode of inodes) await writeContent(image, inode);
   } finally {
     await image.close();
@@ -207,7 +207,7 @@ function encodeInode(inode: Inode): Buffer {
   bytes.writeUInt32LE(number + 1, 20);
   bytes.writeUInt32LE(entry.uid, 24);
   bytes.writeUInt32LE(entry.gid, 28);
-  bytes.writeBigUInt64LE(BigInt(entry.mtime), 32);
+  bytes.writeBigInt64LE(BigInt(Math.floor(entry.mtime)), 32); // the kernel reads it as signed
   bytes.writeUInt32LE(entry.type === 'directory' ? 2 + folders : 1, 44);
   return bytes;
 }
@@ -216,10 +216,17 @@ async function writeContent(image: FileHandle, inode: Inode): Promise<void> {
   const size = sizeOf(inode);
   let at = 0;
   for await (const bytes of contentOf(inode)) {
-    if (at + bytes.length <= size) await image.write(bytes, 0, undefined, inode.block * BLOCK + at);
+    if (at + bytes.length <= size) await writeAll(image, bytes, inode.block * BLOCK + at);
     at += bytes.length;
   }
   if (at !== size) throw new RangeError(`${inode.entry.path}: ${at} bytes instead of ${size}`);
+}
+
+/** A disk that is nearly full takes a part, and refuses the rest. */
+async function writeAll(image: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    done += (await image.write(bytes, done, bytes.length - done, position + done)).bytesWritten;
+  }
 }
 
 function contentOf({ content, entry }: Inode): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {

@@ -32,6 +32,13 @@ const SIGNS: readonly (readonly [RegExp, (match: RegExpExecArray) => Trouble])[]
     ([, name]) => ({ cause: `the guest ran out of memory and killed ${name ?? ''}`, hint: MORE_MEMORY }),
   ],
   [/FATAL ERROR: .*heap out of memory/, () => ({ cause: 'Node.js ran out of heap', hint: MORE_MEMORY })],
+  [
+    /nodeos: mount (\S+) (\S+) on \/usr: error (\d+)/,
+    ([, type, device, error]) => ({
+      cause: `the guest could not mount its runtime (${type ?? ''} on ${device ?? ''}: error ${error ?? ''})`,
+      hint: 'look at mount.usr= on its command line, or take --runtime initramfs',
+    }),
+  ],
   [/Kernel panic - not syncing: (.*?)\s*$/m, ([, why]) => ({ cause: `the kernel panicked: ${why ?? ''}` })],
   [
     /Could not set up host forwarding rule '(.*?)'/,

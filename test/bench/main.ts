@@ -1,6 +1,6 @@
 /**
  * npm run bench: what docs/benchmarks.md says, measured in one run. Every machine runs under the same QEMU with the
- * same accelerator, processors and memory; the kinds take turns, so that a machine that gets slower slows all of them.
+ * same accelerator and one processor; the kinds take turns, so that a machine that gets slower slows all of them.
  */
 import { cp, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -138,7 +138,7 @@ async function bootFloor(context: Context): Promise<number> {
 
 /** Seconds that Node.js and the application take to the first byte, in a guest that runs nothing else: first and second start. */
 async function nodeInGuest(context: Context): Promise<[first: number, second: number]> {
-  const args = machineArguments(machine({ ...context, memory: '512M' }, context.images.floorNode));
+  const args = machineArguments(machine(context, context.images.floorNode));
   const { text } = await consoleOf(target.qemu, args, (seen) => /nodeos: second \d+\r?\n/.test(seen), 60);
   const micros = (name: string): number => Number(new RegExp(`nodeos: ${name} (\\d+)`).exec(text)?.[1]) / 1e6;
   return [micros('first'), micros('second')];
@@ -232,7 +232,7 @@ async function boots(context: Context, withDistribution: boolean): Promise<Row> 
 
 /** The smallest memory, in steps of 8 MiB, with which a system still answers. */
 async function smallestMemory(context: Context, options: Partial<MachineOptions> = {}): Promise<number> {
-  let [low, high] = [48, 256];
+  let [low, high] = [40, 256];
   while (high - low > 8) {
     const middle = ((low + high) >> 4) << 3;
     const works = await bootOurs(context, { ...options, memory: `${middle}M` });

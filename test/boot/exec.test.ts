@@ -37,6 +37,17 @@ describe('--exec', () => {
     expect((await exec(code)).status).toBe(status);
   });
 
+  it('has the variables it is given', async () => {
+    const value = await valueOf(
+      'return [process.env.GREETING, process.env.B]',
+      '--env',
+      'GREETING=a=b "c"',
+      '--env',
+      'B=',
+    );
+    expect(value).toEqual(['a=b "c"', '']);
+  });
+
   it('runs on a microvm too', async () => {
     expect(await valueOf('return os.networkInterfaces().eth0[0].address', '--machine', 'microvm')).toBe('10.0.2.15');
   });

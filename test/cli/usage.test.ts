@@ -12,7 +12,7 @@ describe('help', () => {
       expect(asked.stdout).toMatch(new RegExp(`^ {2}${verb} `, 'm'));
   });
 
-  it.each(['start', 'build', 'cache', 'clean'])('%s --help has options and examples', async (verb) => {
+  it.each(['start', 'build', 'toolchain', 'cache', 'clean'])('%s --help has options and examples', async (verb) => {
     const { status, stdout } = await nodeos(verb, '--help');
     expect(status).toBe(0);
     expect(stdout).toContain('Options:');
@@ -22,7 +22,7 @@ describe('help', () => {
 
 describe('wrong usage is status 2, with a cause and a remedy', () => {
   it.each([
-    [['fly'], 'unknown command "fly"', 'start, build, cache, clean'],
+    [['fly'], 'unknown command "fly"', 'start, build, toolchain, cache, clean'],
     [['build', '--target', 'vax'], 'unknown target "vax"', 'the targets are: x86_64'],
     [['build', 'attic'], 'unknown layer "attic"', 'kernel, runtime, usr, init, initramfs, initramfs-base'],
     [['build', '--frobnicate'], '--frobnicate', 'nodeos build --help'],
@@ -30,9 +30,13 @@ describe('wrong usage is status 2, with a cause and a remedy', () => {
     [['start', '--memory', 'lots'], '--memory lots: expected a size such as 256M', ''],
     [['start', '--machine', 'pdp11'], 'x86_64 has no machine "pdp11"', 'q35, microvm'],
     [['start', '--publish', '80'], '--publish 80: expected [ADDRESS:]HOST:GUEST', '8080:80'],
+    [['start', '--runtime', 'tape'], '--runtime tape: expected disk or initramfs', ''],
+    [['start', '--env', 'x'], '--env x: expected NAME=VALUE', ''],
     [['start', '--timeout', '0'], '--timeout 0: expected a number of at least 1', ''],
     [['start', 'one', 'two'], 'takes one application', ''],
     [['start', '/nowhere'], '/nowhere is not an application: it has no package.json', 'a folder with a package.json'],
+    [['toolchain', 'sharpen'], 'unknown action "sharpen"', 'build, path, env, run'],
+    [['toolchain', 'run'], 'no command', 'nodeos toolchain run -- make'],
     [['cache', 'eat'], 'unknown action "eat"', 'ls, prune or verify'],
   ])('%j', async (args, cause, remedy) => {
     const { status, stdout, stderr } = await nodeos(...args);

@@ -56,7 +56,7 @@ describe('the judges', () => {
   it('fsck.erofs finds the image of the runtime whole', async () => {
     const out = await temporary();
     await nodeos('build', 'usr', '--out', out);
-    expect((await exec('fsck.erofs', [join(out, 'usr.erofs')])).stdout).toContain('No errors found');
+    await expect(exec('fsck.erofs', [join(out, 'usr.erofs')])).resolves.toBeDefined(); // status 0
   });
 
   it('cpio reads each archive of the initramfs; file knows the kernel', async () => {

@@ -22,6 +22,8 @@ import { systemOf } from '../system.js';
 const ATTEMPTS = 3;
 /** The events after which what runs is the user's. */
 const OF_THE_USER = ['app', 'exec', 'repl'];
+/** Aborted, as by V8 without memory, or killed, as by the kernel without memory: then the console says why. */
+const KILLED = [134, 137];
 /** Mebibytes. With less the kernel ends early, with some sizes without a word. */
 const SMALLEST = 48;
 const RUNTIMES = ['disk', 'initramfs'] as const;
@@ -42,6 +44,7 @@ export const startCommand: Command = {
       value: 'HOST:GUEST',
       help: 'forward a port of the host, as [ADDRESS:]HOST:GUEST[/udp] (default 8080:80 for an application)',
     },
+    env: { type: 'string', multiple: true, value: 'NAME=VALUE', help: "a variable of the program's; again for more" },
     append: { type: 'string', value: '"…"', help: "more words for the kernel's command line" },
     machine: { type: 'string', value: 'q35|microvm', help: "QEMU's machine (default q35)" },
     runtime: {
@@ -84,6 +87,12 @@ export const startCommand: Command = {
   },
 };
 
+function variableOf(text: string): [name: string, value: string] {
+  const [, name, value] = /^([A-Za-z_]\w*)=(.*)$/s.exec(text) ?? [];
+  if (name === undefined || value === undefined) throw new UsageError(`--env ${text}: expected NAME=VALUE`);
+  return [name, value];
+}
+
 /** Builds what the machine boots from. */
 async function imagesOf(
   layers: Awaited<ReturnType<typeof systemOf>>,
@@ -112,6 +121,7 @@ interface Settings {
   /** Where the guest finds Node.js. */
   readonly runtime: (typeof RUNTIMES)[number];
   readonly exec: string | undefined;
+  readonly env: Readonly<Record<string, string>>;
   readonly timeout: number | undefined;
   readonly patience: number;
   readonly noNetwork: boolean;
@@ -147,6 +157,7 @@ function settingsOf(args: Parsed): Settings {
     append: [`nodeos.attempts=${ATTEMPTS}`, args.text('append') ?? ''],
     runtime,
     exec,
+    env: Object.fromEntries(args.texts('env').map(variableOf)),
     timeout,
     patience: args.number('boot-timeout', 1) ?? 60,
     noNetwork: args.flag('no-network'),
@@ -166,6 +177,7 @@ async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
     extra: args.rest,
     settings: {
       ...(exec === undefined ? {} : { exec }),
+      env: machine.env,
       ...(io.stdout.columns === undefined ? {} : { columns: io.stdout.columns, rows: io.stdout.rows }),
     },
     ports:
@@ -196,20 +208,19 @@ function statusOf(result: MachineResult, { timeout, app, exec }: Machine, io: Io
     say(io, `ended after ${timeout ?? 0} s (--timeout)`);
     return TIMED_OUT;
   }
-  if (result.status === undefined || !result.events.some(({ event }) => OF_THE_USER.includes(event))) {
-    throw new NodeosError('the guest ended before anything of the user ran', { lines: result.lines });
+  const { status, lines, trouble } = result;
+  const hint = trouble?.hint === undefined ? {} : { hint: trouble.hint };
+  if (status === undefined || !result.events.some(({ event }) => OF_THE_USER.includes(event))) {
+    throw new NodeosError(trouble?.cause ?? 'the guest ended before anything of the user ran', { lines, ...hint });
   }
-  const { hint } = result.trouble ?? {};
-  const gaveUp = result.events.find(({ event }) => event === 'gave-up');
-  if (exec === undefined && app !== undefined && result.status !== 0) {
+  const killed = KILLED.includes(status);
+  if (exec === undefined && app !== undefined && status !== 0) {
+    const gaveUp = result.events.find(({ event }) => event === 'gave-up');
     const times = gaveUp ? `, ${String(gaveUp['failures'])} times in a row` : '';
-    throw new NodeosError(`${app} ended with status ${result.status}${times}`, {
-      lines: result.lines,
-      ...(hint === undefined ? {} : { hint }),
-    });
+    throw new NodeosError(`${app} ended with status ${status}${times}`, { lines, ...(killed ? hint : {}) });
   }
-  if (result.status !== 0 && result.trouble) say(io, [result.trouble.cause, hint].filter(Boolean).join('; '));
-  return result.status;
+  if (killed && trouble) say(io, [trouble.cause, trouble.hint].filter(Boolean).join('; '));
+  return status;
 }
 
 const say = (io: Io, text: string): void => void io.stderr.write(`nodeos: ${text}\n`);

@@ -84,7 +84,7 @@ describe.skipIf(lacking.length > 0)(`an EROFS image${lacking.map((what) => ` (no
   });
 
   it('keeps owners, times, modes and devices', async () => {
-    const owned: Entry = { ...file('owned', 'x', 0o711), uid: 100_000, gid: 70_000, mtime: 1_700_000_000 };
+    const owned: Entry = { ...file('owned', 'x', 0o711), uid: 100_000, gid: 70_000, mtime: 1_700_000_000.5 };
     const path = await image([owned, characterDevice('console', 0o600, [5, 300])]);
     const told = inode(path, 'owned');
     expect(told).toMatch(/Uid: 100000\s+Gid: 70000\s+Access: 0711/);

@@ -82,14 +82,27 @@ static const struct { const char *type, *path; long flags; } MOUNTS[] = {
     {"devtmpfs", "/dev", MS_NOSUID},
 };
 
-static void mount_one(const char *source, const char *path, const char *type, long flags, const char *options)
+#define NO_SUCH_FILE -2
+#define NO_SUCH_DEVICE -6
+#define DEVICE_WAIT 3000000L /* microseconds */
+
+/* A device may come a moment after PID 1: the kernel looks for memory devices beside the boot. Returns success. */
+static int mount_one(const char *source, const char *path, const char *type, long flags, const char *options)
 {
-    long error = sys5(__NR_mount, source, path, type, flags, options);
-    if (error < 0) {
-        struct text code = {0};
-        add_number(&code, -error);
-        SAY("mount ", type, " ", source, " on ", path, ": error ", code.bytes);
+    struct timespec moment = {0, 2000000};
+    long error, deadline = now() + DEVICE_WAIT;
+    for (;;) {
+        error = sys5(__NR_mount, source, path, type, flags, options);
+        if (error >= 0)
+            return 1;
+        if ((error != NO_SUCH_FILE && error != NO_SUCH_DEVICE) || now() > deadline)
+            break;
+        sys2(__NR_nanosleep, &moment, 0);
     }
+    struct text code = {0};
+    add_number(&code, -error);
+    SAY("mount ", type, " ", source, " on ", path, ": error ", code.bytes);
+    return 0;
 }
 
 static void mount_all(void)

@@ -75,7 +75,7 @@ static struct { const char *source, *type, *options; } usr = {.type = "erofs"};
 static void read_word(char *word)
 {
     const char *value;
-    /* These two count even if the init never runs. */
+    /* How it ends, and after how many failures, counts even if the init never runs. */
     if ((value = after(word, "nodeos.onexit=")) && find_end(value) >= 0)
         state.on_exit = find_end(value);
     else if ((value = after(word, "nodeos.attempts=")))
@@ -376,16 +376,25 @@ static void open_all(void)
     signals = high(sys4(__NR_signalfd4, -1, &mask, sizeof mask, O_NONBLOCK | O_CLOEXEC));
 }
 
+static int mount_usr(void)
+{
+    if (!usr.source || !*usr.source)
+        return 1;
+    return mount_one(usr.source, "/usr", usr.type, MS_RDONLY | MS_NODEV | MS_NOSUID, usr.options);
+}
+
 __attribute__((noreturn, used)) void pid1(void)
 {
     mount_all();
     read_command_line();
     open_all();
     event("pid1", 0, 0, 0, 0);
-    if (usr.source)
-        mount_one(usr.source, "/usr", usr.type, MS_RDONLY | MS_NODEV | MS_NOSUID, usr.options);
     sys4(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_CAD_OFF, 0);
-    start_service("boot");
+    if (mount_usr())
+        start_service("boot");
+    else
+        give_up();
+    reap();
     int host = events; /* poll(2) passes over descriptors below zero */
     for (;;) {
         struct pollfd poll[4 + MAX_BUTTONS] = {
