@@ -49,10 +49,9 @@ export function gcc(target: Target, binutils: Step, headers: Step): Step {
       await merge([context.input('binutils')], context.dir);
       await build.install(['install-strip-gcc'], context.dir);
       await build.install([withoutShared, 'install-target-libgcc'], context.dir);
-      await context.run('rm', ['-rf', 'share', `lib/gcc/${triplet}/${GCC.version}/install-tools`], {
-        cwd: context.dir,
-      });
-      await context.run('rm', ['-rf', `libexec/gcc/${triplet}/${GCC.version}/install-tools`], { cwd: context.dir });
+      // Manuals, tools that repair the headers of old systems, and a viewer of LTO files as large as a compiler.
+      const tools = ['lib', 'libexec'].map((folder) => `${folder}/gcc/${triplet}/${GCC.version}/install-tools`);
+      await context.run('rm', ['-rf', 'share', `bin/${triplet}-lto-dump`, ...tools], { cwd: context.dir });
       await keepLeftovers(context);
     },
   };
@@ -75,7 +74,7 @@ async function forgetPlaces(context: StepContext): Promise<void> {
 async function keepLeftovers(context: StepContext): Promise<void> {
   const from = join(context.work, 'build/gcc');
   const to = join(context.dir, LEFTOVERS);
-  await mkdir(to);
+  await mkdir(join(to, 'include'), { recursive: true }); // libgcc's build puts a header there
   const names = (await readdir(from)).filter((name) => name.endsWith('.h') || name === 'libgcc.mvars');
   for (const name of names) await cp(join(from, name), join(to, name));
 }

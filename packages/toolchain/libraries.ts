@@ -3,7 +3,7 @@
  * Each is configured on its own with the finished compiler, in the places beside each other where it looks for its
  * siblings.
  */
-import { cp, mkdir, rename } from 'node:fs/promises';
+import { cp, lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Step, StepContext, Target } from '@nodeos/build';
 import { merge, Package, pathWith, PREFIX } from './autotools.js';
@@ -69,7 +69,21 @@ async function library(
   await build.make();
   const installed = join(context.work, `${name}-installed`);
   await build.install(['install'], installed);
+  await tidy(context, installed);
   for (const to of [toolchain, context.dir]) await cp(installed, to, { recursive: true, verbatimSymlinks: true });
+}
+
+/** Libraries without debug information; no files of libtool's and gdb's, which name folders of this build. */
+async function tidy(context: StepContext, installed: string): Promise<void> {
+  const names = await readdir(installed, { recursive: true });
+  const strip = join(context.input('compiler'), 'bin', `${context.target.cross.triplet}-strip`);
+  for (const name of names.map((path) => join(installed, path))) {
+    if (/\.la$|-gdb\.py$/.test(name)) await rm(name);
+    else if (/\.(a|o)$/.test(name))
+      await context.run(strip, ['--strip-debug', '--enable-deterministic-archives', name]);
+    else if (/\.so\.[\d.]+$/.test(name) && !(await lstat(name)).isSymbolicLink())
+      await context.run(strip, ['--strip-unneeded', name]);
+  }
 }
 
 function environment(context: StepContext, toolchain: string): Record<string, string> {

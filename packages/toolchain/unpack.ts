@@ -52,5 +52,5 @@ async function isDebianPackage(path: string): Promise<boolean> {
 
 /** Applies a patch. @throws NodeosError, with the tool's words, if it does not fit to the line. */
 export async function patch(context: StepContext, source: string, path: string, strip = 1): Promise<void> {
-  await context.run('patch', ['-d', source, `-p${strip}`, '--fuzz=0', '-i', path]);
+  await context.run('patch', ['-d', source, `-p${strip}`, '--fuzz=0', '--forward', '-i', path]);
 }

@@ -1,0 +1,118 @@
+/** Sources in what they come wrapped in: made and unpacked by the real tools. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { run, targetOf, type StepContext } from '@nodeos/build';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { cmakeFile, environmentOf, mesonFile } from '../environment.js';
+import { patch, unpack } from '../unpack.js';
+
+const root = mkdtempSync(join(tmpdir(), 'nodeos-unpack-'));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+let dir = '';
+let count = 0;
+beforeEach(() => {
+  dir = join(root, String(count++));
+  mkdirSync(join(dir, 'work'), { recursive: true });
+});
+
+const context = (file: string): StepContext =>
+  ({
+    work: join(dir, 'work'),
+    fetch: () => Promise.resolve(file),
+    progress: () => undefined,
+    run: (command: string, args: readonly string[], options = {}) =>
+      run(command, args, { cwd: join(dir, 'work'), ...options }),
+  }) as unknown as StepContext;
+
+async function tarball(): Promise<string> {
+  mkdirSync(join(dir, 'code-1.0'));
+  writeFileSync(join(dir, 'code-1.0/hello.c'), 'int main(void)\n{\n\treturn 0;\n}\n');
+  await run('tar', ['-cJf', join(dir, 'code.tar.xz'), '-C', dir, 'code-1.0']);
+  return join(dir, 'code.tar.xz');
+}
+
+/** A Debian package with these files. */
+async function debianPackage(files: Readonly<Record<string, string>>): Promise<string> {
+  for (const [path, from] of Object.entries(files)) {
+    mkdirSync(join(dir, 'data', path, '..'), { recursive: true });
+    writeFileSync(join(dir, 'data', path), readFileSync(from));
+  }
+  mkdirSync(join(dir, 'data'), { recursive: true });
+  writeFileSync(join(dir, 'debian-binary'), '2.0\n');
+  await run('tar', ['-cJf', 'data.tar.xz', '-C', 'data', '.'], { cwd: dir });
+  await run('ar', ['rc', 'code.deb', 'debian-binary', 'data.tar.xz'], { cwd: dir });
+  return join(dir, 'code.deb');
+}
+
+describe('a source', () => {
+  it('is a tarball', async () => {
+    const { source, wrapping } = await unpack(context(await tarball()), 'code');
+    expect(readFileSync(join(source, 'hello.c'), 'utf8')).toContain('return 0');
+    expect(wrapping).toBeUndefined();
+  });
+
+  it('is a tarball in a Debian package, which may have patches beside it', async () => {
+    const inner = await tarball();
+    const file = await debianPackage({
+      'usr/src/code/code-1.0.tar.xz': inner,
+      'usr/src/code/debian/patches/a.diff': inner,
+    });
+    const { source, wrapping } = await unpack(context(file), 'code');
+    expect(readFileSync(join(source, 'hello.c'), 'utf8')).toContain('return 0');
+    expect(readFileSync(join(wrapping ?? '', 'usr/src/code/debian/patches/a.diff')).equals(readFileSync(inner))).toBe(
+      true,
+    );
+  });
+
+  it('is not in a package without a tarball', async () => {
+    const file = await debianPackage({ 'usr/share/doc/code/README': await tarball() });
+    await expect(unpack(context(file), 'code')).rejects.toThrow('code.deb: there is no source tarball');
+  });
+
+  it('is not a file of another kind', async () => {
+    writeFileSync(join(dir, 'page.html'), '<html>not found</html>');
+    await expect(unpack(context(join(dir, 'page.html')), 'code')).rejects.toThrow(/tar .*page\.html.*exit status/);
+  });
+});
+
+describe('a patch', () => {
+  const diff = (before: string, after: string): string =>
+    `--- a/hello.c\n+++ b/hello.c\n@@ -1,4 +1,4 @@\n int main(void)\n {\n-\treturn ${before};\n+\treturn ${after};\n }\n`;
+
+  it('is applied, or named with the words of the tool', async () => {
+    const work = context(await tarball());
+    const { source } = await unpack(work, 'code');
+    writeFileSync(join(dir, 'good.patch'), diff('0', '1'));
+    await patch(work, source, join(dir, 'good.patch'));
+    expect(readFileSync(join(source, 'hello.c'), 'utf8')).toContain('return 1');
+    writeFileSync(join(dir, 'bad.patch'), diff('7', '9'));
+    const error: unknown = await patch(work, source, join(dir, 'bad.patch')).catch((caught: unknown) => caught);
+    expect(error).toMatchObject({
+      message: expect.stringMatching(/patch .*bad\.patch.*exit status 1/) as string,
+      lines: expect.arrayContaining([expect.stringContaining('FAILED')]) as string[],
+    });
+  });
+});
+
+describe('the environment', () => {
+  const target = targetOf('x86_64');
+
+  it('names the programs, and looks for libraries in the sysroot only', () => {
+    expect(environmentOf(target, '/t')).toMatchObject({
+      PATH: expect.stringMatching(/^\/t\/bin:/) as string,
+      CC: 'x86_64-linux-musl-gcc',
+      PKG_CONFIG_SYSROOT_DIR: '/t/x86_64-linux-musl/sysroot',
+      PKG_CONFIG_PATH: '',
+      CMAKE_TOOLCHAIN_FILE: '/t/toolchain.cmake',
+      npm_config_libc: 'musl',
+    });
+  });
+
+  it('as files names no folder, so that the toolchain can be moved', () => {
+    for (const text of [cmakeFile(target), mesonFile(target)]) {
+      expect(text).toContain('x86_64-linux-musl-g++');
+      expect(text).not.toMatch(/["' ]\//);
+    }
+  });
+});

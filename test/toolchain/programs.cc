@@ -1,0 +1,62 @@
+// What C++ programs ask of a toolchain: each check says its name if it fails.
+#include <atomic>
+#include <cmath>
+#include <dlfcn.h>
+#include <iostream>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+extern "C" int thrower(int value);
+
+static thread_local int mine = 3;
+static int failures = 0;
+
+static void check(const char *name, bool holds)
+{
+    if (!holds) {
+        std::cout << "failed: " << name << "\n";
+        failures++;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    std::atomic<int> sum{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; i++)
+        threads.emplace_back([&sum, i] {
+            mine += i;
+            sum += mine;
+        });
+    for (auto &thread : threads)
+        thread.join();
+    check("threads and thread-local storage", sum == 8 * 3 + 28 && mine == 3);
+
+    struct alignas(16) Pair { long a, b; };
+    std::atomic<Pair> pair{Pair{1, 2}};
+    Pair expected{1, 2};
+    check("atomics of 16 bytes", pair.compare_exchange_strong(expected, Pair{3, 4}) && pair.load().b == 4);
+
+    try {
+        thrower(7);
+        check("an exception across libraries", false);
+    } catch (const std::out_of_range &error) {
+        check("an exception across libraries", std::string(error.what()) == "thrown 7");
+    }
+
+    std::ostringstream text;
+    text << std::hex << 255 << ' ' << std::scientific << 1234.5;
+    check("streams", text.str() == "ff 1.234500e+03");
+    check("mathematics", std::abs(std::sin(1.0) - 0.8414709848078965) < 1e-15);
+
+    if (argc > 1) {
+        void *library = dlopen(argv[1], RTLD_NOW);
+        auto answer = library ? reinterpret_cast<int (*)()>(dlsym(library, "answer")) : nullptr;
+        check(library ? "dlsym" : dlerror(), answer && answer() == 42);
+    }
+    std::cout << (failures ? "bad" : "good") << std::endl;
+    return failures;
+}
