@@ -20,6 +20,11 @@ export const BUILD_OPTIONS = {
     value: 'DIR',
     help: 'a folder with more kernel configuration fragments (*.config); again for more',
   },
+  libc: {
+    type: 'string',
+    value: 'glibc|musl',
+    help: 'the C library of the runtime (default glibc; musl builds the toolchain first)',
+  },
   json: { type: 'boolean', help: 'progress as JSON lines' },
 } as const satisfies Record<string, Option>;
 

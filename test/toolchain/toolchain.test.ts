@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Cache, sha256 } from '@nodeos/build';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { application, nodeos, temporary } from '../support.js';
 
 const exec = promisify(execFile);
@@ -13,12 +13,6 @@ const HERE = fileURLToPath(new URL('.', import.meta.url));
 const TRIPLET = 'x86_64-linux-musl';
 const LOADER = 'ld-musl-x86_64.so.1';
 let toolchain = '';
-
-beforeAll(async () => {
-  const { status, stdout, stderr } = await nodeos('toolchain', 'path');
-  expect(status, stderr).toBe(0);
-  toolchain = stdout.trim();
-}, 3_600_000);
 
 const source = (name: string): string => join(HERE, name);
 
@@ -35,6 +29,12 @@ async function inGuest(folder: string, code: string): Promise<string> {
 
 const run = (program: string, args: string[] = []): string =>
   `process.stdout.write(require('child_process').execFileSync(${JSON.stringify(program)}, ${JSON.stringify(args)}))`;
+
+it('is built from its sources', { timeout: 3_600_000 }, async () => {
+  const { status, stdout, stderr } = await nodeos('toolchain', 'build');
+  expect(status, stderr).toBe(0);
+  toolchain = stdout.trim();
+});
 
 describe('what it compiles', () => {
   it.each([

@@ -1,0 +1,96 @@
+/** A system whose runtime is Node.js on musl. */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { ask, eventsIn, exec, freePort, nodeos, ROOT, start } from '../support.js';
+
+const run = promisify(execFile);
+const LONG = 3_600_000; // the first to come builds the toolchain
+
+/** Runs the body of an async function in the guest, and returns its value. */
+async function valueOf(body: string, ...options: string[]): Promise<unknown> {
+  const code = `(async () => { ${body} })().then((v) => console.log(JSON.stringify(v)))`;
+  const { status, stdout, stderr } = await exec(code, '--libc', 'musl', ...options);
+  expect(status, stderr).toBe(0);
+  return JSON.parse(stdout);
+}
+
+describe('Node.js on musl', { timeout: LONG }, () => {
+  it('is plain Node.js, and nothing of glibc is there', async () => {
+    const { stdout } = await nodeos('build', 'runtime', '--libc', 'musl');
+    const root = join(stdout.trim().replace(/^\S+: /, ''), 'root');
+    const files = (await run('find', [root, '!', '-type', 'd', '-printf', '%P\\n'])).stdout.trim().split('\n').sort();
+    expect(files).toEqual([
+      'bin/node',
+      'lib/ld-musl-x86_64.so.1',
+      'lib/libc.musl-x86_64.so.1',
+      'lib/libgcc_s.so.1',
+      'lib/libstdc++.so.6',
+    ]);
+    for (const name of files) {
+      const text = (await run('readelf', ['-dlW', join(root, name)])).stdout;
+      expect(text).not.toMatch(/GLIBC|ld-linux|RPATH|RUNPATH|TEXTREL/);
+      expect(text).not.toMatch(/GNU_STACK .* RWE/);
+    }
+    const seen = await valueOf(`return [process.version, process.execArgv.slice(0, 1), require('node:sea').isSea(),
+      process.report.getReport().sharedObjects.filter((path) => path.startsWith('/')).sort()]`);
+    expect(seen).toEqual(['v26.0.0', ['--eval'], false, expect.arrayContaining(['/lib/libstdc++.so.6'])]);
+  });
+
+  it('does what Node.js is for', async () => {
+    const seen = await valueOf(`
+      const { Worker } = require('worker_threads');
+      const crypto = require('crypto');
+      const deep = (n) => (n === 0 ? 0 : 1 + deep(n - 1));
+      const worker = new Worker("const deep = (n) => (n === 0 ? 0 : 1 + deep(n - 1)); require('worker_threads').parentPort.postMessage(deep(5000))", { eval: true });
+      const answered = new Promise((resolve, reject) => worker.on('message', resolve).on('error', reject));
+      const server = require('http').createServer((request, response) => response.end('hello')).listen(0);
+      await new Promise((resolve) => server.once('listening', resolve));
+      const inspector = require('inspector');
+      inspector.open(0, '127.0.0.1', false);
+      const debugging = /^ws:/.test(inspector.url());
+      inspector.close();
+      const fetched = await (await fetch('http://127.0.0.1:' + server.address().port)).text();
+      server.close();
+      return {
+        worker: await answered,
+        main: deep(8000), debugging, fetched,
+        scrypt: crypto.scryptSync('a', 'b', 16).toString('hex'),
+        zlib: require('zlib').brotliDecompressSync(require('zlib').brotliCompressSync('text')).toString(),
+        intl: [new Intl.NumberFormat('de-DE').format(1234.5), new Intl.DateTimeFormat('ja-JP', { timeZone: 'Asia/Tokyo', dateStyle: 'long' }).format(0)],
+        name: await require('dns').promises.lookup('localhost').then(({ address }) => address),
+        child: require('child_process').execFileSync(process.execPath, ['-p', '6 * 7']).toString().trim(),
+        wasm: WebAssembly.validate(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0])),
+      }`);
+    expect(seen).toEqual({
+      worker: 5000,
+      main: 8000,
+      debugging: true,
+      fetched: 'hello',
+      scrypt: expect.stringMatching(/^[0-9a-f]{32}$/),
+      zlib: 'text',
+      intl: ['1.234,5', '1970年1月1日'],
+      name: expect.stringMatching(/^(127\.0\.0\.1|::1)$/), // musl puts IPv6 first
+      child: '42',
+      wasm: true,
+    });
+  });
+
+  it('runs an application with a tree of dependencies, on both machines', async () => {
+    for (const machine of ['q35', 'microvm']) {
+      const port = await freePort();
+      const args = ['start', join(ROOT, 'examples/fastify'), '--libc', 'musl', '--machine', machine];
+      const guest = start([...args, '--publish', `${port}:80`, '--events']);
+      expect(await (await ask(`http://127.0.0.1:${port}/`)).text()).not.toBe('');
+      guest.child.kill('SIGINT');
+      const { stdout } = await guest.ended;
+      expect(eventsIn(stdout).map(({ event }) => event)).toEqual(expect.arrayContaining(['pid1', 'app', 'end']));
+    }
+  });
+
+  it('finds its way in the initramfs too', async () => {
+    const code = 'return process.report.getReport().header.glibcVersionRuntime ?? null';
+    expect(await valueOf(code, '--runtime', 'initramfs')).toBe(null);
+  });
+});
