@@ -89,7 +89,6 @@ export const NEEDS = [
     need: 'GMP, MPFR and MPC headers',
     why: 'compile the cross-toolchain (nodeos toolchain)',
     probe: { header: 'mpc.h' },
-    optional: true,
     ...linux(
       'libgmp-dev libmpfr-dev libmpc-dev',
       'gmp-devel mpfr-devel libmpc-devel',
@@ -102,7 +101,6 @@ export const NEEDS = [
     need: 'rsync',
     why: "installs the kernel's headers for the cross-toolchain",
     ...run('rsync'),
-    optional: true,
     ...linux('rsync'),
     ...noKernel,
   },
