@@ -38,6 +38,9 @@ const BROADCAST = '255.255.255.255';
 const CLIENT_PORT = 68;
 const SERVER_PORT = 67;
 const CARRIER_MS = 5000;
+const RUNNING_MS = 2000;
+/** Values of `operstate`; a driver that does not know its link leaves it unknown. */
+const RUNNING: readonly string[] = ['up', 'unknown'];
 /** How long the client waits for each answer. RFC 2131 says 4, 8, 16 s: an appliance on a quick link need not. */
 const PATIENCE_MS = [1000, 2000, 3000, 4000];
 
@@ -56,7 +59,7 @@ export function bringUp(sys: Syscalls, cmdline: ReadonlyMap<string, string>, hos
     const interfaces = wired(sys);
     if (interfaces.length === 0) throw new Error('there is no network interface');
     const ip = cmdline.get('ip');
-    if (ip !== undefined && ip !== 'off' && ip !== 'none') return adoptKernelSetup(sys);
+    if (ip !== undefined && ip !== 'off' && ip !== 'none') return adoptKernelSetup(sys, interfaces);
     const failures = new Map<string, string>();
     // One that fails must not keep the others from being tried.
     const trying = <T>(name: string, work: () => T): T | undefined => {
@@ -70,7 +73,9 @@ export function bringUp(sys: Syscalls, cmdline: ReadonlyMap<string, string>, hos
     for (const name of interfaces) trying(name, () => up(sys, control, name));
     for (const name of interfaces.filter((one) => !failures.has(one))) {
       const lease = trying(name, () => obtain(sys, control, name, hostName));
-      if (lease) return lease;
+      if (!lease) continue;
+      awaitRunning(sys, [name]);
+      return lease;
     }
     throw new Error([...failures].map(([name, why]) => `${name}: ${why}`).join('; '));
   } finally {
@@ -110,6 +115,16 @@ function hasCarrier(sys: Syscalls, name: string): boolean {
     sys.sleep(10);
   }
   return false;
+}
+
+/**
+ * The kernel calls an interface running, and programs see it, up to a second after it has a carrier and works: changes
+ * of links are looked at once a second (net/core/link_watch.c).
+ */
+function awaitRunning(sys: Syscalls, names: readonly string[]): void {
+  const running = (name: string): boolean =>
+    RUNNING.includes(sys.read(`/sys/class/net/${name}/operstate`).toString().trim());
+  for (let waited = 0; waited < RUNNING_MS && !names.some(running); waited += 10) sys.sleep(10);
 }
 
 /** @returns the server's ACK. @throws Error saying why there is none. */
@@ -210,12 +225,13 @@ function addDefaultRoute(sys: Syscalls, control: number, router: string): void {
 }
 
 /** The kernel lists what it learned, as `nameserver` and `domain` lines among others (Documentation/admin-guide/nfs). */
-function adoptKernelSetup(sys: Syscalls): undefined {
+function adoptKernelSetup(sys: Syscalls, interfaces: readonly string[]): undefined {
   const lines = sys.read('/proc/net/pnp').toString().split('\n');
   const words = (key: string): string[] =>
     lines.filter((line) => line.startsWith(`${key} `)).map((line) => line.slice(key.length + 1).trim());
   const dns = words('nameserver').filter((address) => address !== '0.0.0.0');
   sys.write('/etc/resolv.conf', resolvConf(dns, words('domain')[0]));
+  awaitRunning(sys, interfaces);
   return undefined;
 }
 

@@ -227,6 +227,24 @@ describe('what the kernel has set up', () => {
     ]);
   });
 
+  it('is waited for until programs see the interface, but not for ever', () => {
+    const state = '/sys/class/net/eth0/operstate';
+    const slow = machine({ ...files(''), [state]: 'down\n' });
+    const before = slow.now();
+    const sleep = slow.sleep.bind(slow);
+    slow.sleep = (milliseconds) => {
+      sleep(milliseconds);
+      if (slow.now() - before >= 300_000) slow.files.set(state, 'up\n');
+    };
+    start(slow, 'ip=dhcp');
+    expect(slow.now() - before).toBe(300_000);
+
+    const never = machine({ ...files(''), [state]: 'down\n' });
+    const began = never.now();
+    start(never, 'ip=dhcp');
+    expect(never.now() - began).toBe(2_000_000);
+  });
+
   it.each(['ip=off', 'ip=none', ''])('is nothing with %j', (line) => {
     expect(start(machine(files('')), line)).toMatchObject({ address: '10.0.2.15' });
   });

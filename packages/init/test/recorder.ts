@@ -185,6 +185,7 @@ export const wiredMachine = (name = 'eth0', carrier = '1'): Record<string, strin
   '/sys/class/net/lo/address': '00:00:00:00:00:00\n',
   [`/sys/class/net/${name}/address`]: '52:54:00:12:34:56\n',
   [`/sys/class/net/${name}/carrier`]: `${carrier}\n`,
+  [`/sys/class/net/${name}/operstate`]: 'up\n',
   [`/sys/class/net/${name}/device/vendor`]: '0x1af4\n',
 });
 
