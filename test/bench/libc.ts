@@ -1,4 +1,4 @@
-/** The same system on glibc and on musl, with the same Node.js; and the default, which is another version. */
+/** The same system on glibc and on musl, each with the Node.js that there is for it: not the same version. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import autocannon from 'autocannon';
@@ -6,7 +6,7 @@ import type { Step } from '@nodeos/build';
 import { init } from '@nodeos/init';
 import { initramfs } from '@nodeos/initramfs';
 import { LINUX } from '@nodeos/kernel';
-import { glibcRuntime, muslRuntime, NODE_MUSL_HEADERS, runtimeImage, USR } from '@nodeos/runtime';
+import { glibcRuntime, muslRuntime, runtimeImage, USR } from '@nodeos/runtime';
 import { toolchain } from '@nodeos/toolchain';
 import { appFiles, readApplication } from '@nodeos/usersfs';
 import { imageAt, runMachine, type MachineOptions } from '@nodeos/vm';
@@ -16,15 +16,8 @@ import { firstByte, freePort, median } from './measure.js';
 const CONNECTIONS = 16;
 const SECONDS = 5;
 
-/** The official build of the version that there is for musl. */
-function glibcOfMuslsVersion(): Step {
-  const step = glibcRuntime(target);
-  return { ...step, sources: { ...step.sources, node: NODE_MUSL_HEADERS } };
-}
-
 const RUNTIMES: Readonly<Record<string, () => Step>> = {
   'glibc, Node.js 24': () => glibcRuntime(target),
-  'glibc, Node.js 26': glibcOfMuslsVersion,
   'musl, Node.js 26': () => muslRuntime(target, toolchain(target, LINUX)),
 };
 
