@@ -12,7 +12,7 @@
  * Leaves out: reading images, compression, tails beside the inodes, extended attributes, hard links.
  */
 import { open, type FileHandle } from 'node:fs/promises';
-import type { Entry, Tree } from '@nodeos/tree';
+import { directory, modeOf, type Entry, type Tree } from '@nodeos/tree';
 import { crc32c } from './crc32c.js';
 
 const BLOCK_BITS = 12;
@@ -30,16 +30,15 @@ const HAS_CHECKSUM = 1;
 /** `i_format` of an inode of 64 bytes whose content is whole blocks: version 1, layout 0. */
 const EXTENDED_PLAIN = 1;
 
-/** `S_IFMT`, and the type in a folder's entry. */
-const TYPES: Readonly<Record<Entry['type'], { readonly mode: number; readonly dirent: number }>> = {
-  file: { mode: 0o100000, dirent: 1 },
-  directory: { mode: 0o040000, dirent: 2 },
-  'character-device': { mode: 0o020000, dirent: 3 },
-  'block-device': { mode: 0o060000, dirent: 4 },
-  fifo: { mode: 0o010000, dirent: 5 },
-  symlink: { mode: 0o120000, dirent: 7 },
+/** An entry's type in its folder. */
+const DIRENT_TYPES: Readonly<Record<Entry['type'], number>> = {
+  file: 1,
+  directory: 2,
+  'character-device': 3,
+  'block-device': 4,
+  fifo: 5,
+  symlink: 7,
 };
-const ROOT: Entry = { path: '', type: 'directory', mode: 0o755, uid: 0, gid: 0, mtime: 0, size: 0 };
 
 interface Inode {
   entry: Entry;
@@ -86,12 +85,12 @@ export async function writeErofs(
 }
 
 async function treeOf(tree: Tree | Iterable<Entry>): Promise<Inode> {
-  const root = inodeOf(ROOT);
+  const root = inodeOf(directory(''));
   for await (const entry of tree) {
     const names = entry.path === '' ? [] : entry.path.split('/');
     let inode = root;
     for (const [depth, name] of names.entries()) {
-      const child = inode.children.get(name) ?? inodeOf({ ...ROOT, path: names.slice(0, depth + 1).join('/') });
+      const child = inode.children.get(name) ?? inodeOf(directory(names.slice(0, depth + 1).join('/')));
       checkName(name, entry);
       if (inode.entry.type !== 'directory') throw new RangeError(`${entry.path}: ${inode.entry.path} is no folder`);
       inode.children.set(name, child);
@@ -170,7 +169,7 @@ function encodeEntries(entries: readonly [string, Inode][]): Buffer {
     const at = index * DIRENT_SIZE;
     table.writeBigUInt64LE(BigInt(nidOf(inode)), at);
     table.writeUInt16LE(nameAt, at + 8);
-    table.writeUInt8(TYPES[inode.entry.type].dirent, at + 10);
+    table.writeUInt8(DIRENT_TYPES[inode.entry.type], at + 10);
     nameAt += names[index]?.length ?? 0;
   }
   return Buffer.concat([table, ...names]);
@@ -200,7 +199,7 @@ function encodeInode(inode: Inode): Buffer {
   const [major, minor] = entry.rdev ?? [0, 0];
   const folders = [...children.values()].filter((child) => child.entry.type === 'directory').length;
   bytes.writeUInt16LE(EXTENDED_PLAIN, 0);
-  bytes.writeUInt16LE(TYPES[entry.type].mode | entry.mode, 4);
+  bytes.writeUInt16LE(modeOf(entry), 4);
   bytes.writeBigUInt64LE(BigInt(sizeOf(inode)), 8);
   // In the kernel's encoding of devices (new_encode_dev in include/linux/kdev_t.h).
   bytes.writeUInt32LE(entry.rdev ? ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0 : block, 16);

@@ -13,18 +13,10 @@ import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import cpio, { type Header, type Pack } from 'cpio-stream';
-import type { Entry, Tree } from './entry.js';
+import { modeOf, type Entry, type Tree } from './entry.js';
 
 const HEADER_SIZE = 110;
 const MAX_NAME = 4096; // the kernel's PATH_MAX
-const TYPES: Readonly<Record<Entry['type'], number>> = {
-  file: 0o100000,
-  directory: 0o040000,
-  symlink: 0o120000,
-  'character-device': 0o020000,
-  'block-device': 0o060000,
-  fifo: 0o010000,
-};
 
 /** Writes an archive. @throws RangeError for a name or a size that the format cannot hold. */
 export async function writeCpio(tree: Tree | Iterable<Entry>, path: string): Promise<void> {
@@ -46,7 +38,7 @@ async function addAll(pack: Pack, tree: Tree | Iterable<Entry>): Promise<void> {
 function addEntry(pack: Pack, entry: Entry): Promise<void> {
   const header: Header = {
     name: entry.path,
-    mode: TYPES[entry.type] | entry.mode,
+    mode: modeOf(entry),
     uid: entry.uid,
     gid: entry.gid,
     mtime: new Date(entry.mtime * 1000),

@@ -22,6 +22,19 @@ export interface Entry {
 
 export type Tree = AsyncIterable<Entry>;
 
+/** `S_IFMT`, inode(7). */
+const TYPES: Readonly<Record<Entry['type'], number>> = {
+  file: 0o100000,
+  directory: 0o040000,
+  symlink: 0o120000,
+  'character-device': 0o020000,
+  'block-device': 0o060000,
+  fifo: 0o010000,
+};
+
+/** `st_mode`: the type and the permissions. */
+export const modeOf = (entry: Entry): number => TYPES[entry.type] | entry.mode;
+
 const DEFAULTS = { uid: 0, gid: 0, mtime: 0, size: 0 };
 
 export const directory = (

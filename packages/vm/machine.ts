@@ -5,14 +5,14 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { codeOf, LineTail, NodeosError, withParentDeathSignal } from '@nodeos/build';
 import { eventParser, listenPort, type GuestEvent, type Port } from './events.js';
 import { checkFree } from './ports.js';
-import { qemuArguments, type Connections, type MachineOptions } from './qemu.js';
+import { qemuArguments, type Connections, type Image, type MachineOptions } from './qemu.js';
 import { troubleIn, type Trouble } from './trouble.js';
 
 export interface RunMachineOptions extends MachineOptions {
@@ -55,6 +55,8 @@ const DEFAULT_PATIENCE = 60;
 const POWEROFF_MS = 12_000;
 /** From the guest's last word to the end by force. */
 const END_MS = 2000;
+
+export const imageAt = async (path: string): Promise<Image> => ({ path, size: (await stat(path)).size });
 
 /** @throws NodeosError if QEMU cannot be started, or the guest panics, stays silent or ends without a word. */
 export async function runMachine(options: RunMachineOptions): Promise<MachineResult> {
@@ -117,12 +119,12 @@ class RunningMachine {
       [SETTINGS]: () => undefined,
       ...this.options.ports,
     };
+    const seed = randomBytes(32).toString('hex');
+    const settings = `${JSON.stringify({ seed, ...this.options.settings })}\n`;
     const ports: Record<string, string> = {};
     for (const [name, onData] of Object.entries(handlers)) {
       ports[name] = join(this.dir, name);
-      const seed = randomBytes(32).toString('hex');
-      const greeting = name === SETTINGS ? `${JSON.stringify({ seed, ...this.options.settings })}\n` : '';
-      this.#ports.push(await listenPort(ports[name], onData, greeting));
+      this.#ports.push(await listenPort(ports[name], onData, name === SETTINGS ? settings : ''));
     }
     return {
       ports,

@@ -1,5 +1,4 @@
 /** QEMU's command line for a machine: a pure function of the options. https://www.qemu.org/docs/master/system/ */
-import { stat } from 'node:fs/promises';
 import type { Machine, Target } from '@nodeos/build';
 import type { Publish } from './ports.js';
 
@@ -29,8 +28,6 @@ export interface Image {
   /** Bytes, a multiple of 2 MiB. */
   readonly size: number;
 }
-
-export const imageAt = async (path: string): Promise<Image> => ({ path, size: (await stat(path)).size });
 
 /** Where the machine's lines end, on the host. */
 export interface Connections {

@@ -137,7 +137,7 @@ export async function nodeInGuest(context: Context): Promise<[first: number, sec
   return [micros('first'), micros('second')];
 }
 
-export function machineArguments(options: MachineOptions): string[] {
+function machineArguments(options: MachineOptions): string[] {
   return qemuArguments(options, { ports: {} });
 }
 

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const INTERVAL = 25;
 const PATIENCE = 500;
 
+/** A port that was free a moment ago. */
 export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
