@@ -5,6 +5,7 @@
  *     archive-init      /init, /sbin/init, the skeleton of folders and /etc      some 60 KiB
  *     archive-app       /app without its dependencies, /etc/nodeos.json
  *     archive-modules   /app/node_modules
+ *     archive-app-…     native code of the application and of its dependencies
  *     archive-runtime   /usr: Node.js and its libraries, compressed with LZ4: it unpacks as fast as no compression at all
  *                       (QEMU copies half the bytes), and the machine need not hold 110 MB twice; zstd costs 1.5 to
  *                       2 s under software emulation (docs/initramfs.md). It comes last, because the kernel's LZ4
@@ -36,14 +37,17 @@ export interface InitramfsParts {
   readonly runtime?: Step | undefined;
   readonly app?: Step;
   readonly modules?: Step | undefined;
+  /** Steps that compiled native code of the application. */
+  readonly natives?: readonly Step[];
 }
 
 /** @returns a step with one file in its output, of the step's name. */
 export function initramfs(target: Target, parts: InitramfsParts): Step {
-  const { runtime, init, app, modules } = parts;
+  const { runtime, init, app, modules, natives = [] } = parts;
   const archives: Record<string, Step> = { init: archive(target, 'init', init, initTree) };
   if (app) archives['app'] = archive(target, 'app', app, appTree);
   if (modules) archives['modules'] = archive(target, 'modules', modules, modulesTree);
+  for (const step of natives) archives[step.name] = archive(target, step.name, step, nativeTree);
   if (runtime) archives['runtime'] = compressed(archive(target, 'runtime', runtime, runtimeTree));
   const name = runtime ? 'initramfs' : 'initramfs-base';
   return {
@@ -122,6 +126,9 @@ async function appTree(output: string): Promise<Tree> {
   const settings = file('etc/nodeos.json', await readFile(join(output, 'nodeos.json')));
   return concat([directory('etc')], [settings], fromDirectory(join(output, 'files'), { prefix: 'app' }));
 }
+
+const nativeTree = (output: string): Tree =>
+  concat([directory('app')], fromDirectory(join(output, 'files'), { prefix: 'app' }));
 
 const modulesTree = (output: string): Tree =>
   concat([directory('app')], fromDirectory(join(output, 'node_modules'), { prefix: 'app/node_modules' }));

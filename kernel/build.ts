@@ -4,10 +4,11 @@
  * Output: `kernel` (the image that firmware boots), `vmlinux` (stripped ELF, which QEMU starts directly by its PVH
  * entry, without decompressing anything), `config`, `System.map`.
  */
-import { copyFile, readdir, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { NodeosError, type Step, type StepContext, type Target } from '@nodeos/build';
+import { NodeosError, patchAll, unpack, type Step, type StepContext, type Target } from '@nodeos/build';
+import type { Compiler } from '@nodeos/toolchain';
 import { fragmentPaths, lostOptions, readFragments } from './config.js';
 import { LINUX } from './sources.js';
 
@@ -26,7 +27,7 @@ export interface KernelOptions {
   readonly fragments?: readonly string[];
 }
 
-export function kernel(target: Target, options: KernelOptions = {}): Step {
+export function kernel(target: Target, compiler: Compiler, options: KernelOptions = {}): Step {
   const extra = Object.fromEntries((options.fragments ?? []).map((path, index) => [`fragments ${index}`, path]));
   return {
     name: 'kernel',
@@ -34,36 +35,27 @@ export function kernel(target: Target, options: KernelOptions = {}): Step {
     recipe: import.meta.url,
     sources: { linux: LINUX },
     files: { config: join(HERE, 'config'), patches: join(HERE, 'patches'), ...extra },
-    tools: ['gcc', 'ld', 'make'],
+    inputs: compiler.inputs,
+    tools: [...compiler.tools, 'make'],
     async build(context) {
-      await unpack(context);
-      await patch(context);
-      await configure(context, Object.keys(extra));
-      await make(context, ['vmlinux', context.target.kernelImage.replace(/.*\//, '')]);
+      const { source } = await unpack(context, 'linux');
+      await patchAll(context, source, context.file('patches'));
+      await mkdir(join(context.work, 'build'));
+      await configure(context, compiler, Object.keys(extra));
+      await make(context, compiler, ['vmlinux', context.target.kernelImage.replace(/.*\//, '')]);
       await copyFile(join(context.work, 'build', target.kernelImage), join(context.dir, 'kernel'));
-      await context.run('strip', ['-o', join(context.dir, 'vmlinux'), 'build/vmlinux']);
+      await context.run(
+        `${compiler.prefix}strip`,
+        ['-o', join(context.dir, 'vmlinux'), 'build/vmlinux'],
+        compiler.options(context),
+      );
       await copyFile(join(context.work, 'build/.config'), join(context.dir, 'config'));
       await copyFile(join(context.work, 'build/System.map'), join(context.dir, 'System.map'));
     },
   };
 }
 
-async function unpack(context: StepContext): Promise<void> {
-  const archive = await context.fetch('linux');
-  context.progress('unpacking the kernel');
-  await context.run('mkdir', ['linux', 'build']);
-  await context.run('tar', ['-xf', archive, '-C', 'linux', '--strip-components=1', '--no-same-owner']);
-}
-
-/** Applies patches/*.patch in the order of their names. */
-async function patch(context: StepContext): Promise<void> {
-  const names = (await readdir(context.file('patches'))).filter((name) => name.endsWith('.patch')).sort();
-  for (const name of names) {
-    await context.run('patch', ['-d', 'linux', '-p1', '--fuzz=0', '-i', join(context.file('patches'), name)]);
-  }
-}
-
-async function configure(context: StepContext, extra: readonly string[]): Promise<void> {
+async function configure(context: StepContext, compiler: Compiler, extra: readonly string[]): Promise<void> {
   const source = join(context.work, 'linux');
   const folders = [context.file('config'), ...extra.map((name) => context.file(name))];
   const paths = (await Promise.all(folders.map(fragmentPaths))).flat();
@@ -77,8 +69,8 @@ async function configure(context: StepContext, extra: readonly string[]): Promis
   const base = await Promise.all(tiny.map((name) => readFile(join(source, name), 'utf8')));
   const all = join(context.work, 'all.config');
   await writeFile(all, [...base, ...fragments.map(({ text }) => text)].join('\n'));
-  await make(context, ['allnoconfig'], { KCONFIG_ALLCONFIG: all });
-  await make(context, ['olddefconfig']);
+  await make(context, compiler, ['allnoconfig'], { KCONFIG_ALLCONFIG: all });
+  await make(context, compiler, ['olddefconfig']);
   const lost = lostOptions(fragments, await readFile(join(context.work, 'build/.config'), 'utf8'));
   if (lost.length === 0) return;
   throw new NodeosError(`${lost.length} kernel options got lost`, {
@@ -87,13 +79,20 @@ async function configure(context: StepContext, extra: readonly string[]): Promis
   });
 }
 
-async function make(context: StepContext, goals: readonly string[], env: Record<string, string> = {}): Promise<void> {
-  const output = join(context.work, 'build');
-  await context.run(
-    'make',
-    ['-C', 'linux', `O=${output}`, `ARCH=${context.target.arch}`, `-j${context.jobs}`, ...goals],
-    {
-      env: { ...REPRODUCIBLE, ...env },
-    },
-  );
+async function make(
+  context: StepContext,
+  compiler: Compiler,
+  goals: readonly string[],
+  env: Record<string, string> = {},
+): Promise<void> {
+  const { path } = compiler.options(context);
+  const variables = [
+    `O=${join(context.work, 'build')}`,
+    `ARCH=${context.target.arch}`,
+    `CROSS_COMPILE=${compiler.prefix}`,
+  ];
+  await context.run('make', ['-C', 'linux', ...variables, `-j${context.jobs}`, ...goals], {
+    ...(path === undefined ? {} : { path }),
+    env: { ...REPRODUCIBLE, ...env },
+  });
 }

@@ -2,10 +2,11 @@
  * An application: a folder with a `package.json`. What of it goes into the image, and what runs.
  * package.json: https://docs.npmjs.com/cli/configuring-npm/package-json
  */
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import packlist from 'npm-packlist';
 import { codeOf, UsageError } from '@nodeos/build';
+import type { Lock } from './lock.js';
 import { startOf, type StartCommand } from './start-script.js';
 
 export interface PackageJson {
@@ -19,6 +20,8 @@ export interface PackageJson {
   readonly peerDependencies?: Readonly<Record<string, string>>;
   readonly overrides?: object;
   readonly engines?: object;
+  /** Whose install scripts may run, by name or `NAME@VERSION`. */
+  readonly allowScripts?: Readonly<Record<string, boolean>>;
   /** Settings of this system; see docs/usersfs.md. */
   readonly nodeos?: {
     readonly user?: 'app' | 'root';
@@ -36,7 +39,8 @@ export interface Application {
   readonly start: StartCommand;
   /** Files that go into the image, relative to the folder, sorted. */
   readonly files: readonly string[];
-  readonly hasLock: boolean;
+  /** package-lock.json, if there is one. */
+  readonly lock: Lock | undefined;
 }
 
 const SETTINGS = {
@@ -52,8 +56,8 @@ export async function readApplication(folder: string): Promise<Application> {
   const name = manifest.name ?? basename(dir);
   checkTypes(dir, manifest);
   checkSettings(dir, manifest);
-  const hasLock = await exists(join(dir, 'package-lock.json'));
-  if (!hasLock && Object.keys(manifest.dependencies ?? {}).length > 0) {
+  const lock = await readLock(dir);
+  if (!lock && Object.keys(manifest.dependencies ?? {}).length > 0) {
     throw new UsageError(`${dir} has dependencies but no package-lock.json, so what they are is left open`, {
       hint: `run \`npm install\` in ${dir} to make one`,
     });
@@ -69,7 +73,7 @@ export async function readApplication(folder: string): Promise<Application> {
       },
     );
   }
-  return { dir, name, manifest, start, files, hasLock };
+  return { dir, name, manifest, start, files, lock };
 }
 
 async function readManifest(dir: string): Promise<PackageJson> {
@@ -103,6 +107,7 @@ function checkTypes(dir: string, manifest: PackageJson & { readonly files?: unkn
   text('scripts.start', scripts?.['start']);
   object('dependencies', manifest.dependencies);
   check('files', manifest.files, 'an array', Array.isArray(manifest.files));
+  object('allowScripts', manifest.allowScripts);
   object('nodeos', nodeos);
   object('nodeos.env', nodeos?.env);
   for (const [name, value] of Object.entries(nodeos?.env ?? {})) text(`nodeos.env.${name}`, value);
@@ -116,6 +121,13 @@ function checkSettings(dir: string, manifest: PackageJson): void {
   }
 }
 
-async function exists(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined)) !== undefined;
+async function readLock(dir: string): Promise<Lock | undefined> {
+  const path = join(dir, 'package-lock.json');
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as Lock;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new UsageError(`${path} is not valid JSON: ${error.message}`, { hint: 'run `npm install` to mend it' });
+  }
 }

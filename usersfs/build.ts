@@ -26,7 +26,7 @@ const DEPENDENCY_FIELDS = [
 
 /** @returns undefined for an application without dependencies. @param libc of the runtime, for packages with prebuilt binaries */
 export function appModules(target: Target, app: Application, libc: 'glibc' | 'musl'): Step | undefined {
-  if (!app.hasLock) return undefined;
+  if (!app.lock) return undefined;
   const manifest = { name: 'app', version: '0.0.0', ...pick(app.manifest, DEPENDENCY_FIELDS) };
   return {
     name: 'app-modules',
@@ -40,7 +40,8 @@ export function appModules(target: Target, app: Application, libc: 'glibc' | 'mu
       await cp(context.file('lock'), join(context.dir, 'package-lock.json'));
       await mkdir(join(context.dir, 'node_modules'));
       const platform = ['--os=linux', `--cpu=${target.nodeArch}`, `--libc=${libc}`];
-      const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
+      // Install scripts would compile for the host; native.ts runs those that matter, for the target.
+      const quiet = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
       // npm's own settings (registry, proxy, credentials) are in the user's environment.
       await context.run('npm', ['ci', '--omit=dev', ...platform, ...quiet], { cwd: context.dir, environment: 'host' });
     },
@@ -48,7 +49,8 @@ export function appModules(target: Target, app: Application, libc: 'glibc' | 'mu
 }
 
 export function appFiles(target: Target, app: Application, modules: Step | undefined): Step {
-  const files = Object.fromEntries(app.files.map((path) => [path, join(app.dir, path)]));
+  const paths = app.files.filter((path) => !isHostBuild(app, path));
+  const files = Object.fromEntries(paths.map((path) => [path, join(app.dir, path)]));
   const needsModules = app.start.kind === 'bin';
   if (needsModules && !modules) {
     throw new UsageError(
@@ -63,7 +65,7 @@ export function appFiles(target: Target, app: Application, modules: Step | undef
     files,
     ...(needsModules && modules ? { inputs: { modules } } : {}),
     async build(context) {
-      for (const path of app.files) {
+      for (const path of paths) {
         await mkdir(join(context.dir, 'files', dirname(path)), { recursive: true });
         await cp(context.file(path), join(context.dir, 'files', path), { verbatimSymlinks: true });
       }
@@ -72,6 +74,10 @@ export function appFiles(target: Target, app: Application, modules: Step | undef
     },
   };
 }
+
+/** What node-gyp made of the application's addon here is for this machine. */
+export const isHostBuild = (app: Application, path: string): boolean =>
+  app.files.includes('binding.gyp') && path.startsWith('build/');
 
 /** What the init reads as /etc/nodeos.json; its type is `AppConfig` in packages/init/guest/config.ts. */
 async function initConfig(context: StepContext, app: Application): Promise<object> {

@@ -12,3 +12,4 @@ export * from './run.js';
 export * from './source.js';
 export * from './step.js';
 export * from './target.js';
+export * from './unpack.js';

@@ -11,6 +11,8 @@ import { NodeosError, storageAdvice } from './errors.js';
 
 export interface RunOptions {
   readonly cwd?: string;
+  /** Folders with programs, in front of the search path. */
+  readonly path?: readonly string[];
   /** Added to the environment. */
   readonly env?: Readonly<Record<string, string>>;
   /** `clean` (default): PATH, HOME and reproducible settings only. `host`: the caller's environment. */
@@ -91,9 +93,9 @@ export async function run(command: string, args: readonly string[], options: Run
 
 function environmentOf(options: RunOptions): Record<string, string> {
   const host = process.env as Record<string, string>;
-  if (options.environment === 'host') return { ...host, ...options.env };
-  const base = { PATH: host['PATH'] ?? '/usr/bin:/bin', HOME: host['HOME'] ?? '/' };
-  return { ...base, ...REPRODUCIBLE, ...options.env };
+  const PATH = [...(options.path ?? []), host['PATH'] ?? '/usr/bin:/bin'].join(':');
+  const base = options.environment === 'host' ? host : { HOME: host['HOME'] ?? '/', ...REPRODUCIBLE };
+  return { ...base, PATH, ...options.env };
 }
 
 const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find((path) => process.platform === 'linux' && existsSync(path));

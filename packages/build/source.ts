@@ -30,6 +30,17 @@ export interface Source {
   readonly places: readonly Place[];
 }
 
+/**
+ * A file of Debian's: from the host's Debian mirror, else from Debian's archive of everything it ever published, which
+ * names files by their SHA-1 (checked against the SHA-256 like any other).
+ */
+export function debianPlaces(debian: DebianPlace['debian'], sha256: string, sha1: string): Place[] {
+  return [
+    { debian, sha256 },
+    { url: `https://snapshot.debian.org/file/${sha1}`, sha256 },
+  ];
+}
+
 export function checksumOf(place: Place): { algorithm: 'sha256' | 'sha512'; digest: string } {
   return 'sha256' in place
     ? { algorithm: 'sha256', digest: place.sha256 }

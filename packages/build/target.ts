@@ -46,7 +46,7 @@ export interface Target {
   readonly kernelImage: string;
   /** The QEMU program that runs it. */
   readonly qemu: string;
-  /** QEMU's machines for it; the first is the default. */
+  /** QEMU's machines for it; the first is the default. None: it has a toolchain, but no system yet. */
   readonly machines: Readonly<Record<string, Machine>>;
 }
 
@@ -81,6 +81,62 @@ export const TARGETS: readonly Target[] = [
         appendEmulated: '',
       },
     },
+  },
+  {
+    name: 'aarch64',
+    arch: 'arm64',
+    triplet: 'aarch64-linux-gnu',
+    nodeArch: 'arm64',
+    debianArch: 'arm64',
+    elfMachine: 183,
+    cross: { triplet: 'aarch64-linux-musl', muslArch: 'aarch64', gcc: [] },
+    console: 'ttyAMA0',
+    kernelImage: 'arch/arm64/boot/Image',
+    qemu: 'qemu-system-aarch64',
+    machines: {},
+  },
+  {
+    name: 'i686',
+    arch: 'x86',
+    triplet: 'i386-linux-gnu',
+    nodeArch: 'ia32',
+    debianArch: 'i386',
+    elfMachine: 3,
+    cross: { triplet: 'i686-linux-musl', muslArch: 'i386', gcc: [] },
+    console: 'ttyS0',
+    kernelImage: 'arch/x86/boot/bzImage',
+    qemu: 'qemu-system-i386',
+    machines: {},
+  },
+  {
+    name: 'armv7',
+    arch: 'arm',
+    triplet: 'arm-linux-gnueabihf',
+    nodeArch: 'arm',
+    debianArch: 'armhf',
+    elfMachine: 40,
+    cross: {
+      triplet: 'armv7-linux-musleabihf',
+      muslArch: 'armhf',
+      gcc: ['--with-arch=armv7-a', '--with-fpu=vfpv3-d16', '--with-float=hard'],
+    },
+    console: 'ttyAMA0',
+    kernelImage: 'arch/arm/boot/zImage',
+    qemu: 'qemu-system-arm',
+    machines: {},
+  },
+  {
+    name: 'riscv64',
+    arch: 'riscv',
+    triplet: 'riscv64-linux-gnu',
+    nodeArch: 'riscv64',
+    debianArch: 'riscv64',
+    elfMachine: 243,
+    cross: { triplet: 'riscv64-linux-musl', muslArch: 'riscv64', gcc: ['--with-arch=rv64gc', '--with-abi=lp64d'] },
+    console: 'ttyS0',
+    kernelImage: 'arch/riscv/boot/Image',
+    qemu: 'qemu-system-riscv64',
+    machines: {},
   },
 ];
 

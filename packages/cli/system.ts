@@ -1,23 +1,37 @@
 /** How the layers make a system: the one place that knows them all. */
-import { UsageError, type Step, type Target } from '@nodeos/build';
+import { TARGETS, UsageError, type Step, type Target } from '@nodeos/build';
 import { init } from '@nodeos/init';
 import { initramfs } from '@nodeos/initramfs';
 import { kernel, LINUX, type KernelOptions } from '@nodeos/kernel';
 import { glibcRuntime, muslRuntime, runtimeImage, USR, type RuntimeInfo } from '@nodeos/runtime';
-import { toolchain } from '@nodeos/toolchain';
-import { appFiles, appModules, readApplication } from '@nodeos/usersfs';
+import { bareCompiler, crossCompiler, HOST_COMPILER, toolchainSteps, type Compiler } from '@nodeos/toolchain';
+import { appFiles, appModules, nativeAddon, nativeModules, readApplication } from '@nodeos/usersfs';
 
 export type Libc = RuntimeInfo['libc'];
 
-/** Runtimes by their C library; the first is the default. */
-const RUNTIMES: Readonly<Record<Libc, (target: Target) => Step>> = {
-  glibc: glibcRuntime,
-  musl: (target) => muslRuntime(target, toolchain(target, LINUX)),
+/** What a system of one C library is made of, and with. */
+interface Base {
+  readonly runtime: Step;
+  /** For the kernel and PID 1. */
+  readonly bare: Compiler;
+  /** For native code of applications. */
+  readonly compiler: Compiler;
+}
+
+/** By the C library; the first is the default. */
+const BASES: Readonly<Record<Libc, (target: Target) => Base>> = {
+  musl(target) {
+    const steps = toolchainSteps(target, LINUX);
+    const runtime = muslRuntime(target, steps.toolchain);
+    return { runtime, bare: bareCompiler(steps), compiler: crossCompiler(target, steps) };
+  },
+  // The host's compiler will do: there is something to boot in five minutes.
+  glibc: (target) => ({ runtime: glibcRuntime(target), bare: HOST_COMPILER, compiler: HOST_COMPILER }),
 };
 
 /** @throws UsageError naming the C libraries there are. */
 export function libcOf(name: string | undefined): Libc {
-  const libcs = Object.keys(RUNTIMES) as Libc[];
+  const libcs = Object.keys(BASES) as Libc[];
   const libc = name === undefined ? libcs[0] : libcs.find((one) => one === name);
   if (libc) return libc;
   throw new UsageError(`--libc ${name ?? ''}: expected ${libcs.join(' or ')}`);
@@ -39,20 +53,26 @@ export interface Layer {
 
 export type LayerName = 'kernel' | 'runtime' | 'usr' | 'init' | 'app' | 'initramfs' | 'initramfs-base';
 
-/** @throws UsageError if the application's folder is not one. */
+/** @throws UsageError if the application's folder is not one, or there is no system for the target. */
 export async function systemOf(
   target: Target,
   options: SystemOptions = {},
 ): Promise<Partial<Record<LayerName, Layer>> & Record<Exclude<LayerName, 'app'>, Layer>> {
   const libc = options.libc ?? libcOf(undefined);
-  const runtime = RUNTIMES[libc](target);
-  const initStep = init(target, runtime);
+  checkSystem(target);
+  const { runtime, bare, compiler } = BASES[libc](target);
+  const initStep = init(target, runtime, bare);
   const app = options.app === undefined ? undefined : await readApplication(options.app);
   const modules = app && appModules(target, app, libc);
   const appStep = app && appFiles(target, app, modules);
-  const parts = { init: initStep, ...(appStep ? { app: appStep, modules } : {}) };
+  const tools = { runtime, compiler };
+  const natives = [
+    app && modules && nativeModules(target, app, modules, tools),
+    app && nativeAddon(target, app, modules, tools),
+  ].filter((step) => step !== undefined);
+  const parts = { init: initStep, ...(appStep ? { app: appStep, modules, natives } : {}) };
   return {
-    kernel: { step: kernel(target, options), files: ['kernel', 'vmlinux', 'config', 'System.map'] },
+    kernel: { step: kernel(target, bare, options), files: ['kernel', 'vmlinux', 'config', 'System.map'] },
     runtime: { step: runtime, files: ['root/bin/node', 'runtime.json'] },
     usr: { step: runtimeImage(target, runtime), files: [USR] },
     init: { step: initStep, files: ['init', 'init.js', 'syscalls.node'] },
@@ -60,4 +80,12 @@ export async function systemOf(
     initramfs: { step: initramfs(target, { ...parts, runtime }), files: ['initramfs'] },
     'initramfs-base': { step: initramfs(target, parts), files: ['initramfs-base'] },
   };
+}
+
+function checkSystem(target: Target): void {
+  if (Object.keys(target.machines).length > 0) return;
+  const names = TARGETS.filter(({ machines }) => Object.keys(machines).length > 0).map(({ name }) => name);
+  throw new UsageError(`there is a toolchain for ${target.name}, but no system yet`, {
+    hint: `systems can be built for ${names.join(', ')}; see nodeos toolchain --help`,
+  });
 }

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import type { Step, StepContext, Target } from '@nodeos/build';
+import type { Compiler } from '@nodeos/toolchain';
 
 const HERE = fileURLToPath(new URL('..', import.meta.url));
 
@@ -27,38 +28,36 @@ const COMMON = [
 const NO_LIBC = ['-fno-stack-protector', '-fno-asynchronous-unwind-tables', '-fno-tree-loop-distribute-patterns'];
 
 /** @param runtime a step with the output that `@nodeos/runtime` describes */
-export function init(target: Target, runtime: Step): Step {
+export function init(target: Target, runtime: Step, compiler: Compiler): Step {
   return {
     name: 'init',
     target,
     recipe: import.meta.url,
     files: { native: join(HERE, 'native'), guest: join(HERE, 'dist/guest') },
-    inputs: { runtime },
-    tools: ['gcc', 'ld'],
+    inputs: { runtime, ...compiler.inputs },
+    tools: compiler.tools,
     async build(context) {
-      await compile(
-        context,
-        'init',
-        ['pid1.c', 'freestanding.c'],
-        ['-static', '-fno-pie', '-no-pie', '-Wl,-z,noexecstack'],
-      );
+      const compile = compileWith(context, compiler);
+      await compile('init', ['pid1.c', 'freestanding.c'], ['-static', '-fno-pie', '-no-pie', '-Wl,-z,noexecstack']);
       const headers = join(context.input('runtime'), 'include/node');
-      await compile(context, 'syscalls.node', ['addon.c', 'freestanding.c'], ['-shared', '-fPIC', `-I${headers}`]);
+      await compile('syscalls.node', ['addon.c', 'freestanding.c'], ['-shared', '-fPIC', `-I${headers}`]);
       await bundle(context);
     },
   };
 }
 
-async function compile(
-  context: StepContext,
-  name: string,
-  sources: readonly string[],
-  options: readonly string[],
-): Promise<void> {
-  // In the folder of the sources and by their names, so that no path of this machine gets into the output.
-  const args = [...COMMON, ...NO_LIBC, ...options, '-o', join(context.dir, name), ...sources];
-  await context.run('gcc', args, { cwd: context.file('native') });
-}
+type Compile = (name: string, sources: readonly string[], options: readonly string[]) => Promise<void>;
+
+const compileWith =
+  (context: StepContext, compiler: Compiler): Compile =>
+  async (name, sources, options) => {
+    const flags = [...COMMON, ...NO_LIBC, ...compiler.flags(context), ...options];
+    // In the folder of the sources and by their names, so that no path of this machine gets into the output.
+    await context.run(`${compiler.prefix}gcc`, [...flags, '-o', join(context.dir, name), ...sources], {
+      ...compiler.options(context),
+      cwd: context.file('native'),
+    });
+  };
 
 async function bundle(context: StepContext): Promise<void> {
   context.progress('bundling the init');

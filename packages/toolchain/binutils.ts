@@ -1,8 +1,7 @@
 /** Assembler, linker and the tools for object files. https://sourceware.org/binutils/ */
-import type { Step, Target } from '@nodeos/build';
-import { hostFlags, Package, PREFIX } from './autotools.js';
+import { unpack, type Step, type Target } from '@nodeos/build';
+import { compilerFlags, Package, PREFIX } from './autotools.js';
 import { BINUTILS } from './sources.js';
-import { unpack } from './unpack.js';
 
 export function binutils(target: Target): Step {
   const { triplet } = target.cross;
@@ -19,10 +18,12 @@ export function binutils(target: Target): Step {
       await build.configure('../binutils/configure', [
         ...[`--target=${triplet}`, `--prefix=${PREFIX}`, `--with-sysroot=${PREFIX}/${triplet}/sysroot`],
         ...['--disable-nls', '--disable-multilib', '--disable-gdb', '--disable-gprofng', '--disable-werror'],
+        // Nothing that depends on which libraries the building machine happens to have.
+        ...['--without-zstd', '--without-debuginfod', '--without-msgpack'],
         // Archives without times and owners; the linker's defaults are those of a hardened distribution.
         ...['--enable-deterministic-archives', '--enable-plugins', '--enable-relro', '--enable-separate-code'],
         ...['--enable-default-hash-style=gnu', '--enable-new-dtags'],
-        ...[`CFLAGS=${hostFlags(context)}`, `CXXFLAGS=${hostFlags(context)}`],
+        ...[`CFLAGS=${compilerFlags(context)}`, `CXXFLAGS=${compilerFlags(context)}`],
       ]);
       await build.make();
       await build.install(['install-strip'], context.dir);

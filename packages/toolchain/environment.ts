@@ -21,7 +21,8 @@ export const sysrootOf = (target: Target, toolchain: string): string =>
   join(toolchain, target.cross.triplet, 'sysroot');
 
 /**
- * The environment of a build for the target: the names that make, autoconf, pkg-config, npm and node-gyp know.
+ * The environment of a build for the target: the names that make, autoconf, pkg-config, npm and node-gyp know. The
+ * toolchain's programs must be on the search path too.
  * @param toolchain the folder of a toolchain
  */
 export function environmentOf(target: Target, toolchain: string): Record<string, string> {
@@ -29,7 +30,6 @@ export function environmentOf(target: Target, toolchain: string): Record<string,
   const sysroot = sysrootOf(target, toolchain);
   const tools = Object.entries(TOOLS).map(([name, tool]) => [name, `${triplet}-${tool}`] as const);
   return {
-    PATH: `${join(toolchain, 'bin')}:${process.env['PATH'] ?? '/usr/bin:/bin'}`,
     ...Object.fromEntries(tools),
     CROSS_COMPILE: `${triplet}-`,
     SYSROOT: sysroot,
@@ -37,6 +37,7 @@ export function environmentOf(target: Target, toolchain: string): Record<string,
     PKG_CONFIG_LIBDIR: `${sysroot}/usr/lib/pkgconfig:${sysroot}/usr/share/pkgconfig`,
     PKG_CONFIG_PATH: '',
     CMAKE_TOOLCHAIN_FILE: join(toolchain, 'toolchain.cmake'),
+    LIBC: 'musl', // for node-gyp-build
     npm_config_arch: target.nodeArch,
     npm_config_platform: 'linux',
     npm_config_libc: 'musl',

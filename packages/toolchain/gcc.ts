@@ -7,10 +7,9 @@
  */
 import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Step, StepContext, Target } from '@nodeos/build';
-import { hostFlags, merge, Package, pathWith, PREFIX } from './autotools.js';
+import { patch, unpack, type Step, type StepContext, type Target } from '@nodeos/build';
+import { compilerFlags, merge, Package, PREFIX } from './autotools.js';
 import { GCC } from './sources.js';
-import { patch, unpack } from './unpack.js';
 
 /** Below the step's output: what the libraries' own builds need of the compiler's. */
 export const LEFTOVERS = 'libgcc-build';
@@ -27,7 +26,7 @@ export function gcc(target: Target, binutils: Step, headers: Step): Step {
     inputs: { binutils, headers },
     async build(context) {
       await unpackGcc(context);
-      const build = new Package(context, 'build', { PATH: pathWith(context.input('binutils')) });
+      const build = new Package(context, 'build', { path: [join(context.input('binutils'), 'bin')] });
       await build.configure('../gcc/configure', [
         ...[`--target=${triplet}`, `--prefix=${PREFIX}`, `--with-sysroot=${PREFIX}/${triplet}/sysroot`],
         ...[`--with-build-sysroot=${context.input('headers')}`, '--with-native-system-header-dir=/usr/include'],
@@ -37,7 +36,7 @@ export function gcc(target: Target, binutils: Step, headers: Step): Step {
         ...['sanitizer', 'ssp', 'quadmath', 'gomp', 'itm', 'vtv'].map((library) => `--disable-lib${library}`),
         // Hardened by default: position-independent, stack-protected; the linker adds RELRO.
         ...['--enable-default-pie', '--enable-default-ssp', '--enable-initfini-array', '--with-linker-hash-style=gnu'],
-        ...[`CFLAGS=${hostFlags(context)}`, `CXXFLAGS=${hostFlags(context)}`],
+        ...[`CFLAGS=${compilerFlags(context)}`, `CXXFLAGS=${compilerFlags(context)}`],
         ...more,
       ]);
       await build.make(['configure-gcc']);
@@ -45,7 +44,7 @@ export function gcc(target: Target, binutils: Step, headers: Step): Step {
       await build.make(['all-gcc']);
       // A libgcc for programs without a C library; `enable_shared` must reach the makes below this one.
       const withoutShared = 'MAKE=make enable_shared=no';
-      await build.make([withoutShared, 'all-target-libgcc', `CFLAGS_FOR_TARGET=${hostFlags(context)}`]);
+      await build.make([withoutShared, 'all-target-libgcc', `CFLAGS_FOR_TARGET=${compilerFlags(context)}`]);
       await merge([context.input('binutils')], context.dir);
       await build.install(['install-strip-gcc'], context.dir);
       await build.install([withoutShared, 'install-target-libgcc'], context.dir);

@@ -1,9 +1,8 @@
 /** What programs for the target include before there is a C library: the kernel's headers and musl's. */
 import { join } from 'node:path';
-import type { Source, Step, Target } from '@nodeos/build';
+import { unpack, type Source, type Step, type Target } from '@nodeos/build';
 import { MUSL, MUSL_FIXES } from './sources.js';
 import { unpackMusl } from './musl.js';
-import { unpack } from './unpack.js';
 
 /** @param linux the kernel layer's own source: headers and kernel are of one version */
 export function headers(target: Target, linux: Source): Step {

@@ -3,24 +3,31 @@
  * Each is configured on its own with the finished compiler, in the places beside each other where it looks for its
  * siblings.
  */
-import { cp, lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { cp, lstat, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Step, StepContext, Target } from '@nodeos/build';
-import { merge, Package, pathWith, PREFIX } from './autotools.js';
+import type { RunOptions, Step, StepContext, Target } from '@nodeos/build';
+import { compilerFlags, merge, Package, PREFIX } from './autotools.js';
 import { LEFTOVERS, unpackGcc } from './gcc.js';
 import { GCC } from './sources.js';
 
+interface Library {
+  readonly name: string;
+  readonly options?: (triplet: string) => readonly string[];
+  /** What is done to the folder that it is installed into. */
+  readonly finish?: (context: StepContext, installed: string) => Promise<void>;
+}
+
 /** In the order in which they need each other. */
-const LIBRARIES: readonly (readonly [name: string, options: (triplet: string) => readonly string[]])[] = [
-  ['libgcc', () => []],
-  [
-    'libstdc++-v3',
-    (triplet) => [
+const LIBRARIES: readonly Library[] = [
+  { name: 'libgcc', finish: addStackCheck },
+  {
+    name: 'libstdc++-v3',
+    options: (triplet) => [
       ...['--disable-nls', '--disable-libstdcxx-pch'],
       `--with-gxx-include-dir=${PREFIX}/${triplet}/include/c++/${GCC.version}`,
     ],
-  ],
-  ['libatomic', () => []],
+  },
+  { name: 'libatomic' },
 ];
 
 /**
@@ -44,32 +51,29 @@ export function libraries(target: Target, compiler: Step, sysroot: Step): Step {
       await merge([context.input('compiler')], toolchain);
       await mkdir(join(context.work, 'build', target.cross.triplet), { recursive: true });
       await rename(join(toolchain, LEFTOVERS), join(context.work, 'build/gcc'));
-      for (const [name, options] of LIBRARIES) {
-        context.progress(`building ${name}`);
-        await library(context, toolchain, name, options(target.cross.triplet));
+      for (const library of LIBRARIES) {
+        context.progress(`building ${library.name}`);
+        await make(context, toolchain, library);
       }
     },
   };
 }
 
-async function library(
-  context: StepContext,
-  toolchain: string,
-  name: string,
-  options: readonly string[],
-): Promise<void> {
+async function make(context: StepContext, toolchain: string, library: Library): Promise<void> {
+  const { name } = library;
   const { triplet } = context.target.cross;
   const build = new Package(context, `build/${triplet}/${name}`, environment(context, toolchain));
   const host = (await context.run('gcc', ['-dumpmachine'])).stdout.trim();
   await build.configure(`../../../gcc/${name}/configure`, [
     ...[`--build=${host}`, `--host=${triplet}`, `--target=${triplet}`, `--with-cross-host=${host}`],
     ...[`--prefix=${PREFIX}`, '--disable-multilib', '--enable-shared'],
-    ...options,
+    ...(library.options?.(triplet) ?? []),
   ]);
   await build.make();
   const installed = join(context.work, `${name}-installed`);
   await build.install(['install'], installed);
   await tidy(context, installed);
+  await library.finish?.(context, installed);
   for (const to of [toolchain, context.dir]) await cp(installed, to, { recursive: true, verbatimSymlinks: true });
 }
 
@@ -86,17 +90,32 @@ async function tidy(context: StepContext, installed: string): Promise<void> {
   }
 }
 
-function environment(context: StepContext, toolchain: string): Record<string, string> {
+/**
+ * On some machines (i686) the stack protector of position-independent code calls a function that every program and
+ * library has a hidden copy of. musl keeps its own to itself; whatever is linked finds this one in libgcc.
+ */
+async function addStackCheck(context: StepContext, installed: string): Promise<void> {
+  const tool = (name: string): string =>
+    join(context.input('compiler'), 'bin', `${context.target.cross.triplet}-${name}`);
+  const [name, hidden] = ['stack_chk_fail_local', '__attribute__((visibility("hidden")))'];
+  const code = `void __stack_chk_fail(void);\n${hidden} void __${name}(void) { __stack_chk_fail(); }\n`;
+  await writeFile(join(context.work, `${name}.c`), code);
+  await context.run(tool('gcc'), ['-O2', '-fPIC', '-fno-stack-protector', '-c', `${name}.c`]);
+  const archive = join('lib/gcc', context.target.cross.triplet, GCC.version, 'libgcc.a');
+  await context.run(tool('ar'), ['rcsD', join(installed, archive), `${name}.o`]);
+}
+
+function environment(context: StepContext, toolchain: string): Pick<RunOptions, 'path' | 'env'> {
   const { triplet } = context.target.cross;
-  const flags = `-O2 -g0 -ffile-prefix-map=${context.work}=.`;
+  const flags = compilerFlags(context);
   const compiler = (name: string): string => `${triplet}-${name} --sysroot=${context.input('sysroot')}`;
   const tools = ['ar', 'as', 'ld', 'nm', 'objdump', 'ranlib', 'strip'];
-  return {
-    PATH: pathWith(toolchain),
+  const env = {
     CC: compiler('gcc'),
     CXX: compiler('g++'),
     CFLAGS: flags,
     CXXFLAGS: flags,
     ...Object.fromEntries(tools.map((tool) => [tool.toUpperCase(), `${triplet}-${tool}`])),
   };
+  return { path: [join(toolchain, 'bin')], env };
 }

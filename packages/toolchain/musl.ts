@@ -1,9 +1,8 @@
 /** The C library. https://musl.libc.org */
 import { join } from 'node:path';
-import type { Step, StepContext, Target } from '@nodeos/build';
-import { merge, pathWith } from './autotools.js';
+import { patch, unpack, type Step, type StepContext, type Target } from '@nodeos/build';
+import { compilerFlags, merge } from './autotools.js';
 import { MUSL, MUSL_FIXES } from './sources.js';
-import { patch, unpack } from './unpack.js';
 
 /** Which of the fixes that Debian carries are applied, in this order, and why. */
 const FIXES: readonly (readonly [file: string, why: string])[] = [
@@ -36,13 +35,16 @@ export function musl(target: Target, compiler: Step, headers: Step): Step {
     inputs: { compiler, headers },
     async build(context) {
       await unpackMusl(context);
-      const cwd = join(context.work, 'musl');
-      const env = { PATH: pathWith(context.input('compiler')), CROSS_COMPILE: `${triplet}-` };
-      const flags = `-O2 -g0 -ffile-prefix-map=${context.work}=.`;
-      await context.run('./configure', [`--target=${triplet}`, '--prefix=/usr', `CFLAGS=${flags}`], { cwd, env });
-      await context.run('make', [`-j${context.jobs}`], { cwd, env });
+      const options = {
+        cwd: join(context.work, 'musl'),
+        path: [join(context.input('compiler'), 'bin')],
+        env: { CROSS_COMPILE: `${triplet}-` },
+      };
+      const configuration = [`--target=${triplet}`, '--prefix=/usr', `CFLAGS=${compilerFlags(context)}`];
+      await context.run('./configure', configuration, options);
+      await context.run('make', [`-j${context.jobs}`], options);
       await merge([context.input('headers')], context.dir);
-      await context.run('make', ['install', `DESTDIR=${context.dir}`], { cwd, env });
+      await context.run('make', ['install', `DESTDIR=${context.dir}`], options);
     },
   };
 }

@@ -1,10 +1,9 @@
 /** The pinned sources of the toolchain. `docs/toolchain.md` says how to move the pins. */
-import type { Source } from '@nodeos/build';
+import { debianPlaces, type Source } from '@nodeos/build';
 
 /**
- * A Debian package that holds a source tarball, made for whoever builds a cross-compiler: from the host's Debian
- * mirror, else from Debian's archive of everything it ever published, which names files by their SHA-1; then
- * upstream's own release. All three hold the same code; Debian's lacks manuals that are not free by its rules.
+ * A Debian package that holds a source tarball, made for whoever builds a cross-compiler, else upstream's own release.
+ * Both hold the same code; Debian's lacks manuals that are not free by its rules.
  */
 function packaged(
   name: string,
@@ -12,16 +11,8 @@ function packaged(
   debian: { readonly package: string; readonly version: string; readonly sha256: string; readonly sha1: string },
   upstream: { readonly url: string; readonly sha256: string },
 ): Source {
-  const { sha256, sha1 } = debian;
-  return {
-    name,
-    version,
-    places: [
-      { debian: { package: debian.package, version: debian.version, suite: 'trixie', arch: 'all' }, sha256 },
-      { url: `https://snapshot.debian.org/file/${sha1}`, sha256 },
-      upstream,
-    ],
-  };
+  const binary = { package: debian.package, version: debian.version, suite: 'trixie', arch: 'all' };
+  return { name, version, places: [...debianPlaces(binary, debian.sha256, debian.sha1), upstream] };
 }
 
 export const BINUTILS = packaged(
@@ -54,28 +45,31 @@ export const GCC = packaged(
   },
 );
 
+const MUSL_DEBIAN = { package: 'musl', version: '1.2.5-3.1~deb13u1', suite: 'trixie' };
+
 /** Upstream's tarball; Debian carries it unchanged. */
 const MUSL_SHA256 = 'a9a118bbe84d8764da0ea0d28b3ab3fae8477fc7e4085d90102b8596fc7c75e4';
-const MUSL_DEBIAN = { package: 'musl', version: '1.2.5-3.1~deb13u1', suite: 'trixie' };
 
 export const MUSL: Source = {
   name: 'musl',
   version: '1.2.5',
   places: [
-    { debian: { ...MUSL_DEBIAN, member: 'musl_1.2.5.orig.tar.gz' }, sha256: MUSL_SHA256 },
+    ...debianPlaces(
+      { ...MUSL_DEBIAN, member: 'musl_1.2.5.orig.tar.gz' },
+      MUSL_SHA256,
+      '36210d3423172a40ddcf83c762207c5f760b60a6',
+    ),
     { url: 'https://musl.libc.org/releases/musl-1.2.5.tar.gz', sha256: MUSL_SHA256 },
-    { url: 'https://snapshot.debian.org/file/36210d3423172a40ddcf83c762207c5f760b60a6', sha256: MUSL_SHA256 },
   ],
 };
-
-const FIXES_SHA256 = '46fdfb271edc2f035d8d4063ff2e299734409693e781e69e4b77e0a9a495072e';
 
 /** Upstream's fixes since that release, as Debian carries them. */
 export const MUSL_FIXES: Source = {
   name: 'musl-fixes',
   version: MUSL_DEBIAN.version,
-  places: [
-    { debian: { ...MUSL_DEBIAN, member: `musl_${MUSL_DEBIAN.version}.debian.tar.xz` }, sha256: FIXES_SHA256 },
-    { url: 'https://snapshot.debian.org/file/bbd444e005188fe6c44e5a72f7ad26afe1ba36de', sha256: FIXES_SHA256 },
-  ],
+  places: debianPlaces(
+    { ...MUSL_DEBIAN, member: `musl_${MUSL_DEBIAN.version}.debian.tar.xz` },
+    '46fdfb271edc2f035d8d4063ff2e299734409693e781e69e4b77e0a9a495072e',
+    'bbd444e005188fe6c44e5a72f7ad26afe1ba36de',
+  ),
 };

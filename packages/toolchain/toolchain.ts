@@ -21,10 +21,24 @@ import { headers } from './headers.js';
 import { libraries } from './libraries.js';
 import { musl } from './musl.js';
 
+/** The steps that others begin with. */
+export interface ToolchainSteps {
+  /** The compiler without a C library. */
+  readonly gcc: Step;
+  /** The headers of kernel and C library, as a sysroot. */
+  readonly headers: Step;
+  /** Everything. */
+  readonly toolchain: Step;
+}
+
 /** @param linux the source of the kernel whose headers programs are compiled with */
-export function toolchain(target: Target, linux: Source): Step {
+export function toolchainSteps(target: Target, linux: Source): ToolchainSteps {
   const headersStep = headers(target, linux);
   const compiler = gcc(target, binutils(target), headersStep);
+  return { gcc: compiler, headers: headersStep, toolchain: whole(target, compiler, headersStep) };
+}
+
+function whole(target: Target, compiler: Step, headersStep: Step): Step {
   const sysroot = musl(target, compiler, headersStep);
   return {
     name: 'toolchain',

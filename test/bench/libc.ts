@@ -1,32 +1,24 @@
-/** The same system on glibc and on musl, each with the Node.js that there is for it: not the same version. */
+/** The same Node.js, application and kernel on glibc and on musl. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import autocannon from 'autocannon';
-import type { Step } from '@nodeos/build';
-import { init } from '@nodeos/init';
-import { initramfs } from '@nodeos/initramfs';
-import { LINUX } from '@nodeos/kernel';
-import { glibcRuntime, muslRuntime, runtimeImage, USR } from '@nodeos/runtime';
-import { toolchain } from '@nodeos/toolchain';
-import { appFiles, readApplication } from '@nodeos/usersfs';
+import { USR } from '@nodeos/runtime';
 import { imageAt, runMachine, type MachineOptions } from '@nodeos/vm';
+import { systemOf, type Libc } from 'nodeos';
 import { answering, bootOurs, built, machine, note, ROOT, round, target, type Context, type Row } from './machines.js';
 import { firstByte, freePort, median } from './measure.js';
 
 const CONNECTIONS = 16;
 const SECONDS = 5;
 
-const RUNTIMES: Readonly<Record<string, () => Step>> = {
-  'glibc, Node.js 24': () => glibcRuntime(target),
-  'musl, Node.js 26': () => muslRuntime(target, toolchain(target, LINUX)),
-};
+const LIBCS: readonly Libc[] = ['glibc', 'musl'];
 
 type System = Pick<MachineOptions, 'initramfs'> & Required<Pick<MachineOptions, 'usr'>>;
 
-async function systemOn(runtime: Step): Promise<System> {
-  const app = appFiles(target, await readApplication(join(ROOT, 'test/bench/app')), undefined);
-  const base = initramfs(target, { init: init(target, runtime), app });
-  const [memory = '', usr = ''] = await built(base, runtimeImage(target, runtime));
+async function systemOn(libc: Libc): Promise<System> {
+  const layers = await systemOf(target, { libc, app: join(ROOT, 'test/bench/app') });
+  const base = layers['initramfs-base'].step;
+  const [memory = '', usr = ''] = await built(base, layers.usr.step);
   return { initramfs: join(memory, base.name), usr: await imageAt(join(usr, USR)) };
 }
 
@@ -71,7 +63,7 @@ export async function libcs(
   smallest: (system: Partial<MachineOptions>) => Promise<number>,
 ): Promise<Row> {
   const systems: [string, System][] = [];
-  for (const [name, runtime] of Object.entries(RUNTIMES)) systems.push([name, await systemOn(runtime())]);
+  for (const libc of LIBCS) systems.push([libc, await systemOn(libc)]);
   const bytes = new Map<string, number[]>(systems.map(([name]) => [name, []]));
   const loads = new Map<string, Load[]>(systems.map(([name]) => [name, []]));
   for (let run = 0; run < context.runs; run++) {

@@ -1,6 +1,7 @@
 /** nodeos toolchain: the cross-toolchain, for the layers below and for whoever wants to compile for the target. */
+import { join } from 'node:path';
 import { DEFAULT_TARGET, printable, runAttached, targetOf, UsageError, type Target } from '@nodeos/build';
-import { environmentOf, toolchain } from '@nodeos/toolchain';
+import { environmentOf, toolchainSteps } from '@nodeos/toolchain';
 import { LINUX } from '@nodeos/kernel';
 import { buildSteps, BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
@@ -15,7 +16,7 @@ export const toolchainCommand: Command = {
     json: BUILD_OPTIONS.json,
   },
   examples: [
-    ['nodeos toolchain build', 'GCC, binutils and musl, from their sources: some 20 minutes'],
+    ['nodeos toolchain build', 'GCC, binutils and musl, from their sources: some 11 minutes'],
     ['eval "$(nodeos toolchain env)"', 'CC, CXX, AR, PKG_CONFIG_*, CMAKE_TOOLCHAIN_FILE … for this shell'],
     ['nodeos toolchain run -- make', 'one command with them'],
     ['nodeos toolchain run -- ./configure --host=x86_64-linux-musl', 'a package of the GNU kind'],
@@ -33,7 +34,7 @@ export const toolchainCommand: Command = {
       throw new UsageError('nodeos toolchain run: no command', { hint: 'nodeos toolchain run -- make' });
     }
     const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
-    const [built] = await buildSteps([toolchain(target, LINUX)], args, io);
+    const [built] = await buildSteps([toolchainSteps(target, LINUX).toolchain], args, io);
     return action({ target, path: built?.output ?? '' }, args, io);
   },
 };
@@ -47,14 +48,19 @@ const ACTIONS: Readonly<Record<string, (toolchain: Toolchain, args: Parsed, io: 
   build: ({ path }, _args, io) => say(io, path),
   path: ({ path }, _args, io) => say(io, path),
   env({ target, path }, _args, io) {
-    const variables = Object.entries(environmentOf(target, path));
+    const variables = Object.entries(shellEnvironment(target, path));
     return say(io, variables.map(([name, value]) => `export ${name}=${printable(value, [])}`).join('\n'));
   },
   run({ target, path }, args) {
     const [command = '', ...rest] = args.rest;
-    return runAttached(command, rest, environmentOf(target, path));
+    return runAttached(command, rest, shellEnvironment(target, path));
   },
 };
+
+const shellEnvironment = (target: Target, path: string): Record<string, string> => ({
+  PATH: `${join(path, 'bin')}:${process.env['PATH'] ?? '/usr/bin:/bin'}`,
+  ...environmentOf(target, path),
+});
 
 function say(io: Io, text: string): number {
   io.stdout.write(`${text}\n`);

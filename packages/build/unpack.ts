@@ -1,7 +1,8 @@
-/** Unpacking of the toolchain's sources, whatever the place that they came from wraps them in. */
+/** Unpacking of sources, whatever the place that they came from wraps them in, and their patches. */
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { NodeosError, type StepContext } from '@nodeos/build';
+import { NodeosError } from './errors.js';
+import type { StepContext } from './step.js';
 
 const AR_MAGIC = '!<arch>\n'; // a Debian package, deb(5)
 
@@ -53,4 +54,10 @@ async function isDebianPackage(path: string): Promise<boolean> {
 /** Applies a patch. @throws NodeosError, with the tool's words, if it does not fit to the line. */
 export async function patch(context: StepContext, source: string, path: string, strip = 1): Promise<void> {
   await context.run('patch', ['-d', source, `-p${strip}`, '--fuzz=0', '--forward', '-i', path]);
+}
+
+/** Applies the patches of a folder, `*.patch`, in the order of their names. */
+export async function patchAll(context: StepContext, source: string, folder: string): Promise<void> {
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.patch')).sort();
+  for (const name of names) await patch(context, source, join(folder, name));
 }

@@ -2,9 +2,9 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { run, targetOf, type StepContext } from '@nodeos/build';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
-import { cmakeFile, environmentOf, mesonFile } from '../environment.js';
+import { run } from '../run.js';
+import type { StepContext } from '../step.js';
 import { patch, unpack } from '../unpack.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-unpack-'));
@@ -92,27 +92,5 @@ describe('a patch', () => {
       message: expect.stringMatching(/patch .*bad\.patch.*exit status 1/) as string,
       lines: expect.arrayContaining([expect.stringContaining('FAILED')]) as string[],
     });
-  });
-});
-
-describe('the environment', () => {
-  const target = targetOf('x86_64');
-
-  it('names the programs, and looks for libraries in the sysroot only', () => {
-    expect(environmentOf(target, '/t')).toMatchObject({
-      PATH: expect.stringMatching(/^\/t\/bin:/) as string,
-      CC: 'x86_64-linux-musl-gcc',
-      PKG_CONFIG_SYSROOT_DIR: '/t/x86_64-linux-musl/sysroot',
-      PKG_CONFIG_PATH: '',
-      CMAKE_TOOLCHAIN_FILE: '/t/toolchain.cmake',
-      npm_config_libc: 'musl',
-    });
-  });
-
-  it('as files names no folder, so that the toolchain can be moved', () => {
-    for (const text of [cmakeFile(target), mesonFile(target)]) {
-      expect(text).toContain('x86_64-linux-musl-g++');
-      expect(text).not.toMatch(/["' ]\//);
-    }
   });
 });

@@ -1,0 +1,25 @@
+import { targetOf } from '@nodeos/build';
+import { describe, expect, it } from 'vitest';
+import { cmakeFile, environmentOf, mesonFile } from '../environment.js';
+
+describe('the environment', () => {
+  const target = targetOf('x86_64');
+
+  it('names the programs, and looks for libraries in the sysroot only', () => {
+    expect(environmentOf(target, '/t')).toMatchObject({
+      PATH: expect.stringMatching(/^\/t\/bin:/) as string,
+      CC: 'x86_64-linux-musl-gcc',
+      PKG_CONFIG_SYSROOT_DIR: '/t/x86_64-linux-musl/sysroot',
+      PKG_CONFIG_PATH: '',
+      CMAKE_TOOLCHAIN_FILE: '/t/toolchain.cmake',
+      npm_config_libc: 'musl',
+    });
+  });
+
+  it('as files names no folder, so that the toolchain can be moved', () => {
+    for (const text of [cmakeFile(target), mesonFile(target)]) {
+      expect(text).toContain('x86_64-linux-musl-g++');
+      expect(text).not.toMatch(/["' ]\//);
+    }
+  });
+});
