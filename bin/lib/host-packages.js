@@ -105,6 +105,20 @@ export const NEEDS = [
     ...noKernel,
   },
   {
+    need: 'Python',
+    why: 'node-gyp, which compiles the addons of applications',
+    ...run('python3'),
+    ...linux('python3', 'python3', 'python', 'python3'),
+    ...ownTools,
+  },
+  {
+    need: 'CMake',
+    why: 'compiles a project of others in the tests',
+    ...run('cmake'),
+    ...linux('cmake'),
+    brew: ['cmake'],
+  },
+  {
     need: 'debootstrap',
     why: 'makes the Debian system that the benchmark compares with',
     // Debian puts it where only root's PATH leads.

@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { NodeosError, type Step, type StepContext, type Target } from '@nodeos/build';
 import type { RuntimeInfo } from './build.js';
 import { parseElf } from './elf.js';
+import { prelink } from './prelink.js';
 import { plainNode } from './sea.js';
 import { NODE, NODE_MUSL } from './sources.js';
+import { setThreadStack } from './stack.js';
 
 /** @param toolchain a step with the toolchain's folder */
 export function muslRuntime(target: Target, toolchain: Step): Step {
@@ -37,7 +39,10 @@ async function unpackNode(context: StepContext): Promise<Buffer> {
   await context.run('tar', ['-xf', archive, '--no-same-owner', 'package/pnpm']);
   const path = join(context.work, 'package/pnpm');
   try {
-    return plainNode(await readFile(path));
+    const node = plainNode(await readFile(path));
+    prelink(node);
+    setThreadStack(node);
+    return node;
   } catch (error) {
     throw new NodeosError(`${NODE_MUSL.name} ${NODE_MUSL.version}: ${(error as Error).message}`, { cause: error });
   }

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { unpack, type Source, type Step, type Target } from '@nodeos/build';
 import { MUSL, MUSL_FIXES } from './sources.js';
-import { unpackMusl } from './musl.js';
+import { unpackMusl } from './musl-source.js';
 
 /** @param linux the kernel layer's own source: headers and kernel are of one version */
 export function headers(target: Target, linux: Source): Step {

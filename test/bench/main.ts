@@ -184,8 +184,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     libc: () => libcs(context, (options) => smallestMemory(context, options)),
     boots: () => boots(context, !values['no-distribution']),
   };
-  // What needs the toolchain is measured when it is asked for.
-  const wanted = positionals.length > 0 ? positionals : Object.keys(parts).filter((name) => name !== 'libc');
+  const wanted = positionals.length > 0 ? positionals : Object.keys(parts);
   const all: Record<string, string | number> = { accelerator: accelerator.name, 'runs, medians of': context.runs };
   for (const name of wanted) {
     const part = parts[name];

@@ -12,13 +12,13 @@ describe('the examples answer over HTTP', () => {
   it('hello', async () => {
     const response = await ask(await boot('hello'));
     expect(await response.text()).toMatch(
-      /^Hello from hello: Node\.js v24\.\d+\.\d+ on Linux 6\.12\.\d+-nodeos, up [\d.]+ s\n$/,
+      /^Hello from hello: Node\.js v26\.\d+\.\d+ on Linux 6\.12\.\d+-nodeos, up [\d.]+ s\n$/,
     );
   });
 
   it('fastify', async () => {
     const url = await boot('fastify');
-    expect(await (await ask(`${url}/?name=there`)).json()).toEqual({ hello: 'there', node: 'v24.21.0' });
+    expect(await (await ask(`${url}/?name=there`)).json()).toEqual({ hello: 'there', node: 'v26.0.0' });
     expect((await ask(`${url}/?name=${'x'.repeat(101)}`)).status).toBe(400);
     expect((await ask(`${url}/nowhere`)).status).toBe(404);
   });

@@ -39,14 +39,14 @@ describe.runIf(process.platform === 'linux')('a kernel build in the middle of it
   it('when killed outright, ends its compilers, and the next build starts afresh', async () => {
     const root = await emptyCache();
     const env = { NODEOS_CACHE: root };
-    const first = start(['build', 'kernel', '--json'], { env });
+    const first = start(['build', 'kernel', '--libc', 'glibc', '--json'], { env });
     await first.saw(/"line":" {2}CC .*"/);
     first.child.kill('SIGKILL');
     expect((await first.ended).status).toBe(137);
     expect(await none(root)).toEqual([]);
     expect(await readdir(join(root, 'steps')).catch(() => [])).toEqual([]); // nothing looks finished
 
-    const second = start(['build', 'kernel', '--json'], { env });
+    const second = start(['build', 'kernel', '--libc', 'glibc', '--json'], { env });
     await second.saw(/"line":" {2}CC .*"/);
     expect(await readdir(join(root, 'tmp'))).toHaveLength(1); // what the first one left is gone
     second.child.kill('SIGINT');
@@ -59,7 +59,7 @@ describe.runIf(process.platform === 'linux')('a kernel build in the middle of it
   it('a source that no place can serve is named with each place and its reason', async () => {
     const root = await temporary();
     // A proxy that refuses everybody is a network that cannot be reached, for apt as for us.
-    const { status, stderr } = await start(['build', 'kernel'], {
+    const { status, stderr } = await start(['build', 'kernel', '--libc', 'glibc'], {
       env: {
         NODEOS_CACHE: root,
         HTTPS_PROXY: 'http://127.0.0.1:9',

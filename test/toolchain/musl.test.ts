@@ -1,4 +1,4 @@
-/** A system whose runtime is Node.js on musl. */
+/** Systems by the C library of their runtime. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -89,8 +89,36 @@ describe('Node.js on musl', { timeout: LONG }, () => {
     }
   });
 
+  it('has nothing left for the loader to relocate, and threads with 8 MiB of stack', async () => {
+    const { stdout } = await nodeos('build', 'runtime', '--libc', 'musl');
+    const node = join(stdout.trim().replace(/^\S+: /, ''), 'root/bin/node');
+    const text = (await run('readelf', ['-hldW', node])).stdout;
+    expect(text).toMatch(/Type: +EXEC/);
+    expect(text).toMatch(/GNU_STACK .* 0x800000 +RW/);
+    expect(text).toMatch(/\(RELACOUNT\) +0\n/);
+  });
+
   it('finds its way in the initramfs too', async () => {
     const code = 'return process.report.getReport().header.glibcVersionRuntime ?? null';
     expect(await valueOf(code, '--runtime', 'initramfs')).toBe(null);
+  });
+});
+
+describe('Node.js on glibc', { timeout: LONG }, () => {
+  const glibc = ['--libc', 'glibc'];
+
+  it('is the same version, with the libraries of a distribution, on a kernel that needs no toolchain', async () => {
+    const code = `console.log(process.version, process.report.getReport().header.glibcVersionRuntime)`;
+    const { status, stdout, stderr } = await exec(code, ...glibc);
+    expect(status, stderr).toBe(0);
+    expect(stdout).toBe('v26.0.0 2.41\n');
+    const plan = (await nodeos('build', ...glibc, '--explain')).stdout;
+    expect(plan).not.toContain('toolchain');
+  });
+
+  it('runs an application', async () => {
+    const port = await freePort();
+    start(['start', join(ROOT, 'examples/fastify'), ...glibc, '--publish', `${port}:80`]);
+    expect(await (await ask(`http://127.0.0.1:${port}/`)).text()).not.toBe('');
   });
 });

@@ -37,7 +37,7 @@ describe('an application', () => {
       dir,
       name: basename(dir),
       files: ['index.js', 'package.json'],
-      hasLock: false,
+      lock: undefined,
       start: { kind: 'module', main: 'index.js', from: 'the default' },
     });
   });
@@ -58,7 +58,7 @@ describe('an application', () => {
     });
     const app = await readApplication(dir);
     expect(app.files).toEqual(['README.md', 'package.json', 'public/deep/index.html', 'src/a.js', 'src/main.js']);
-    expect(app).toMatchObject({ name: '@acme/web', hasLock: true });
+    expect(app).toMatchObject({ name: '@acme/web', lock: { lockfileVersion: 3 } });
   });
 
   it('leaves out what .npmignore says, and else what .gitignore says', async () => {
@@ -79,14 +79,14 @@ describe('an application', () => {
       'package-lock.json': {},
     });
     expect(await readApplication(dir)).toMatchObject({
-      hasLock: true,
+      lock: {},
       start: { kind: 'bin', bin: 'ms', args: ['60000'] },
     });
   });
 
   it('needs no lock for what only its developers need', async () => {
     const dir = folder({ 'package.json': { devDependencies: { eslint: '9' } }, 'index.js': '' });
-    expect(await readApplication(dir)).toMatchObject({ hasLock: false });
+    expect(await readApplication(dir)).toMatchObject({ lock: undefined });
   });
 
   it('may have settings', async () => {

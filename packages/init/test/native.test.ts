@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { build as esbuild } from 'esbuild';
 import type { Step, StepContext, Target } from '@nodeos/build';
+import { HOST_COMPILER } from '@nodeos/toolchain';
 import { init } from '../build.js';
 import { LinuxSyscalls, SyscallError } from '../guest/syscalls.js';
 
@@ -43,7 +44,7 @@ async function make(name: string): Promise<string> {
       return Promise.resolve();
     },
   };
-  await init({} as Target, {} as Step).build(context as unknown as StepContext);
+  await init({} as Target, {} as Step, HOST_COMPILER).build(context as unknown as StepContext);
   return dir;
 }
 

@@ -1,0 +1,91 @@
+/** Native code of applications: compiled for the target when the image is built, and loaded in the guest. */
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { application, ask, freePort, nodeos, ROOT, start } from '../support.js';
+
+const LONG = 3_600_000; // the first to come builds the toolchain
+
+/** An application whose addon starts a thread that needs 4 MB of stack. */
+const ADDON = {
+  'package.json': JSON.stringify({ name: 'deep', version: '1.0.0', main: 'main.js' }),
+  'binding.gyp': JSON.stringify({ targets: [{ target_name: 'deep', sources: ['deep.cc'] }] }),
+  'deep.cc': `
+    #include <node_api.h>
+    #include <cstring>
+    #include <thread>
+    static int use(int depth) {
+      char frame[1024];
+      memset(frame, depth & 1, sizeof frame);
+      volatile char *kept = frame;
+      return depth == 0 ? 0 : kept[depth % 1024] + use(depth - 1);
+    }
+    static napi_value deep(napi_env env, napi_callback_info) {
+      int sum = 0;
+      std::thread([&] { sum = use(4000); }).join();
+      napi_value result;
+      napi_create_int32(env, sum, &result);
+      return result;
+    }
+    NAPI_MODULE_INIT() {
+      napi_value function;
+      napi_create_function(env, "deep", NAPI_AUTO_LENGTH, deep, nullptr, &function);
+      return function;
+    }`,
+  'main.js': '',
+  // What was compiled for the host must not get into the image.
+  'build/Release/deep.node': 'of the host',
+  'build/Release/obj.target/deep.o': 'of the host',
+};
+
+describe('native code', { timeout: LONG }, () => {
+  it('of an example: an addon with node-addon-api, and a package without a binary for musl', async () => {
+    const port = await freePort();
+    const guest = start(['start', join(ROOT, 'examples/native'), '--publish', `${port}:80`]);
+    await guest.saw(/the guest's port 80/);
+    const get = async (query: string): Promise<Response> => ask(`http://127.0.0.1:${port}/?${query}`);
+    expect(await (await get('upTo=1000000')).json()).toEqual({ upTo: 1000000, primes: 78498, remembered: false });
+    expect(await (await get('upTo=1000000')).json()).toEqual({ upTo: 1000000, primes: 78498, remembered: true });
+    const refused = await get('upTo=1');
+    expect([refused.status, await refused.text()]).toEqual([400, 'the limit must be from 2 to 100000000\n']);
+    guest.child.kill('SIGINT');
+    await guest.ended;
+  });
+
+  it.each(['musl', 'glibc'])('on %s: a thread of an addon has the stack that programs are used to', async (libc) => {
+    const app = await application(ADDON);
+    const code = `console.log(require('./build/Release/deep.node')(), fs.readdirSync('build/Release'))`;
+    const { status, stdout, stderr } = await nodeos('start', app, '--libc', libc, '--exec', code, '--timeout', '60');
+    expect(status, stderr).toBe(0);
+    expect(stdout).toBe("2000 [ 'deep.node' ]\n");
+  });
+
+  it('that does not compile is an error with the words of the compiler', async () => {
+    const app = await application({ ...ADDON, 'deep.cc': '#error "not finished"\n' });
+    const { status, stderr } = await nodeos('build', 'initramfs-base', '--app', app);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/app-addon: npm exec .*node-gyp rebuild.*: exit status/);
+    expect(stderr).toMatch(/deep\.cc:1:2: error: #error "not finished"/);
+    expect(stderr).toMatch(/\/logs\/app-addon-\S+/);
+  });
+
+  it('of a dependency is left alone if package.json says so', async () => {
+    const from = (name: string): Promise<string> => readFile(join(ROOT, 'examples/native', name), 'utf8');
+    const manifest = JSON.parse(await from('package.json')) as object;
+    const app = await application({
+      'package.json': JSON.stringify({ ...manifest, allowScripts: { 'better-sqlite3': false } }),
+      'package-lock.json': await from('package-lock.json'),
+      'server.js': '',
+    });
+    const { status, stdout, stderr } = await nodeos('build', 'initramfs-base', '--app', app);
+    expect(status, stderr).toBe(0);
+    const archive = join(stdout.trim().replace(/^\S+: /, ''), 'initramfs-base');
+    const list = (
+      await promisify(execFile)('bash', ['-c', `while cpio -it --quiet 2>/dev/null; do :; done < '${archive}'`])
+    ).stdout;
+    expect(list).toContain('app/node_modules/better-sqlite3/lib/database.js');
+    expect(list).not.toContain('better_sqlite3.node');
+  });
+});

@@ -1,0 +1,39 @@
+import { DEFAULT_TARGET, targetOf } from '@nodeos/build';
+import { describe, expect, it } from 'vitest';
+import { lockedPackages, ruleFor } from '../lock.js';
+
+const target = targetOf(DEFAULT_TARGET);
+
+describe('the lock file', () => {
+  it('says which packages are installed for the target, and which have install scripts', () => {
+    const packages = {
+      '': { version: '1.0.0', hasInstallScript: true },
+      'node_modules/plain': { version: '1.0.0' },
+      'node_modules/@acme/native': { version: '2.0.0', hasInstallScript: true },
+      'node_modules/plain/node_modules/native': { version: '3.0.0', hasInstallScript: true },
+      'node_modules/tool': { version: '1.0.0', hasInstallScript: true, dev: true },
+      'node_modules/fsevents': { version: '2.3.3', hasInstallScript: true, os: ['darwin'] },
+      'node_modules/arm': { version: '1.0.0', cpu: ['arm64'] },
+      'node_modules/not-windows': { version: '1.0.0', os: ['!win32'] },
+    };
+    expect(lockedPackages({ packages }, target)).toEqual([
+      { name: '@acme/native', version: '2.0.0', path: 'node_modules/@acme/native', hasInstallScript: true },
+      { name: 'not-windows', version: '1.0.0', path: 'node_modules/not-windows', hasInstallScript: false },
+      { name: 'plain', version: '1.0.0', path: 'node_modules/plain', hasInstallScript: false },
+      { name: 'native', version: '3.0.0', path: 'node_modules/plain/node_modules/native', hasInstallScript: true },
+    ]);
+    expect(lockedPackages({}, target)).toEqual([]);
+  });
+
+  it.each<[Record<string, boolean>, boolean | undefined]>([
+    [{}, undefined],
+    [{ other: true }, undefined],
+    [{ '@a/b': true }, true],
+    [{ '@a/b@1.2.3': true }, true],
+    [{ '@a/b@1.2.4': true }, undefined],
+    [{ '@a/b@1.0.0 || 1.2.3': true }, true],
+    [{ '@a/b@1.2.3': true, '@a/b': false }, false],
+  ])('allowScripts %j: %s', (rules, allowed) => {
+    expect(ruleFor(rules, { name: '@a/b', version: '1.2.3' })).toBe(allowed);
+  });
+});
