@@ -22,8 +22,8 @@ export const BUILD_OPTIONS = {
   },
   libc: {
     type: 'string',
-    value: 'glibc|musl',
-    help: 'the C library of the runtime (default glibc; musl builds the toolchain first)',
+    value: 'musl|glibc',
+    help: "the C library (default musl, for which the toolchain is built first; glibc takes the host's compiler)",
   },
   json: { type: 'boolean', help: 'progress as JSON lines' },
 } as const satisfies Record<string, Option>;

@@ -33,6 +33,8 @@ export interface Images {
   readonly floor: string;
   readonly floorNode: string;
   readonly node: string;
+  /** For the distribution, whose libraries are those of glibc. */
+  readonly glibcNode: string;
   readonly bzImage: string;
 }
 
@@ -42,15 +44,17 @@ export async function images(): Promise<Images> {
     init: floorInit(target),
     app: layers.app?.step ?? layers.init.step,
   });
-  const [kernel = '', system = '', whole = '', usr = '', floor = '', floorNode = '', runtime = ''] = await built(
-    layers.kernel.step,
-    layers['initramfs-base'].step,
-    layers.initramfs.step,
-    layers.usr.step,
-    floorInitramfs(target),
-    bare,
-    layers.runtime.step,
-  );
+  const [kernel = '', system = '', whole = '', usr = '', floor = '', floorNode = '', runtime = '', glibc = ''] =
+    await built(
+      layers.kernel.step,
+      layers['initramfs-base'].step,
+      layers.initramfs.step,
+      layers.usr.step,
+      floorInitramfs(target),
+      bare,
+      layers.runtime.step,
+      (await systemOf(target, { libc: 'glibc' })).runtime.step,
+    );
   return {
     kernel: join(kernel, 'vmlinux'),
     bzImage: join(kernel, 'kernel'),
@@ -60,6 +64,7 @@ export async function images(): Promise<Images> {
     floor: join(floor, 'initramfs'),
     floorNode: join(floorNode, 'initramfs-base'),
     node: join(runtime, 'root/bin/node'),
+    glibcNode: join(glibc, 'root/bin/node'),
   };
 }
 

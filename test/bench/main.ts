@@ -33,7 +33,7 @@ async function boots(context: Context, withDistribution: boolean): Promise<Row> 
   const image = withDistribution
     ? await distributionImage({
         dir: join(new Cache().root, 'bench-distribution'),
-        node: context.images.node,
+        node: context.images.glibcNode,
         app: APP,
         progress: note,
       })

@@ -32,7 +32,7 @@ export interface DistributionOptions {
 const PACKAGES = [
   ...['systemd', 'systemd-sysv', 'systemd-resolved', 'udev', 'dbus', 'iproute2'],
   ...['linux-image-cloud-amd64', 'initramfs-tools', 'e2fsprogs'],
-  ...['ca-certificates', 'libstdc++6'],
+  ...['ca-certificates', 'libatomic1', 'libstdc++6'],
 ];
 
 const DISK_SIZE = '1536M';
