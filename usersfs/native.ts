@@ -94,7 +94,7 @@ async function isWanted(
 function optionsOf(context: StepContext, { compiler }: NativeTools, cwd: string): Parameters<StepContext['run']>[2] {
   const { path, env } = compiler.options(context);
   const hidden = [context.work, ...Object.keys(compiler.inputs).map((name) => context.input(name))];
-  const flags = ['-O2', '-g0', ...hidden.map((folder) => `-ffile-prefix-map=${folder}=.`)].join(' ');
+  const flags = ['-g0', ...hidden.map((folder) => `-ffile-prefix-map=${folder}=.`)].join(' ');
   return {
     cwd,
     ...(path === undefined ? {} : { path }),

@@ -25,6 +25,11 @@ export const BUILD_OPTIONS = {
     value: 'musl|glibc',
     help: "the C library (default musl, for which the toolchain is built first; glibc takes the host's compiler)",
   },
+  allocator: {
+    type: 'string',
+    value: 'musl|mimalloc',
+    help: 'what serves malloc() on musl (default musl; mimalloc is for threads that allocate much)',
+  },
   json: { type: 'boolean', help: 'progress as JSON lines' },
 } as const satisfies Record<string, Option>;
 

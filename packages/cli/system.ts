@@ -3,8 +3,18 @@ import { TARGETS, UsageError, type Step, type Target } from '@nodeos/build';
 import { init } from '@nodeos/init';
 import { initramfs } from '@nodeos/initramfs';
 import { kernel, LINUX, type KernelOptions } from '@nodeos/kernel';
-import { glibcRuntime, muslRuntime, runtimeImage, USR, type RuntimeInfo } from '@nodeos/runtime';
+import {
+  ALLOCATORS,
+  glibcRuntime,
+  mimalloc,
+  muslRuntime,
+  runtimeImage,
+  USR,
+  type Allocator,
+  type RuntimeInfo,
+} from '@nodeos/runtime';
 import { bareCompiler, crossCompiler, HOST_COMPILER, toolchainSteps, type Compiler } from '@nodeos/toolchain';
+import type { Parsed } from './command.js';
 import { appFiles, appModules, nativeAddon, nativeModules, readApplication } from '@nodeos/usersfs';
 
 export type Libc = RuntimeInfo['libc'];
@@ -19,27 +29,44 @@ interface Base {
 }
 
 /** By the C library; the first is the default. */
-const BASES: Readonly<Record<Libc, (target: Target) => Base>> = {
-  musl(target) {
+const BASES: Readonly<Record<Libc, (target: Target, allocator: Allocator) => Base>> = {
+  musl(target, allocator) {
     const steps = toolchainSteps(target, LINUX);
-    const runtime = muslRuntime(target, steps.toolchain);
-    return { runtime, bare: bareCompiler(steps), compiler: crossCompiler(target, steps) };
+    const compiler = crossCompiler(target, steps);
+    const instead = allocator === 'mimalloc' ? mimalloc(target, compiler) : undefined;
+    return { runtime: muslRuntime(target, steps.toolchain, instead), bare: bareCompiler(steps), compiler };
   },
   // The host's compiler will do: there is something to boot in five minutes.
   glibc: (target) => ({ runtime: glibcRuntime(target), bare: HOST_COMPILER, compiler: HOST_COMPILER }),
 };
 
 /** @throws UsageError naming the C libraries there are. */
-export function libcOf(name: string | undefined): Libc {
+function libcOf(name: string | undefined): Libc {
   const libcs = Object.keys(BASES) as Libc[];
   const libc = name === undefined ? libcs[0] : libcs.find((one) => one === name);
   if (libc) return libc;
   throw new UsageError(`--libc ${name ?? ''}: expected ${libcs.join(' or ')}`);
 }
 
+/** @throws UsageError naming the allocators there are, or if the C library does not go with it. */
+function allocatorOf(name: string | undefined, libc: Libc): Allocator {
+  const allocator = ALLOCATORS.find((one) => one === (name ?? ALLOCATORS[0]));
+  if (!allocator) throw new UsageError(`--allocator ${name ?? ''}: expected ${ALLOCATORS.join(' or ')}`);
+  if (name === undefined || libc === 'musl') return allocator;
+  throw new UsageError(`--allocator ${name}: only with --libc musl; glibc has its own`);
+}
+
+/** What `--libc` and `--allocator` say. */
+export function libraryOf(args: Parsed): Pick<SystemOptions, 'libc' | 'allocator'> {
+  const libc = libcOf(args.text('libc'));
+  return { libc, allocator: allocatorOf(args.text('allocator'), libc) };
+}
+
 export interface SystemOptions extends KernelOptions {
   /** The C library of the runtime. */
   readonly libc?: Libc;
+  /** Of a runtime on musl. */
+  readonly allocator?: Allocator;
   /** The folder of an application; without one the system is a REPL. */
   readonly app?: string;
 }
@@ -60,7 +87,7 @@ export async function systemOf(
 ): Promise<Partial<Record<LayerName, Layer>> & Record<Exclude<LayerName, 'app'>, Layer>> {
   const libc = options.libc ?? libcOf(undefined);
   checkSystem(target);
-  const { runtime, bare, compiler } = BASES[libc](target);
+  const { runtime, bare, compiler } = BASES[libc](target, options.allocator ?? 'musl');
   const initStep = init(target, runtime, bare);
   const app = options.app === undefined ? undefined : await readApplication(options.app);
   const modules = app && appModules(target, app, libc);

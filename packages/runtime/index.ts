@@ -1,4 +1,5 @@
 /** Node.js for the target: the binary and the libraries that it needs. */
+export * from './allocator.js';
 export * from './build.js';
 export * from './elf.js';
 export * from './image.js';

@@ -2,6 +2,7 @@
 import { chmod, cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NodeosError, type Step, type StepContext, type Target } from '@nodeos/build';
+import { PRELOAD } from './allocator.js';
 import type { RuntimeInfo } from './build.js';
 import { parseElf } from './elf.js';
 import { prelink } from './prelink.js';
@@ -9,20 +10,24 @@ import { plainNode } from './sea.js';
 import { NODE, NODE_MUSL } from './sources.js';
 import { setThreadStack } from './stack.js';
 
-/** @param toolchain a step with the toolchain's folder */
-export function muslRuntime(target: Target, toolchain: Step): Step {
+/**
+ * @param toolchain a step with the toolchain's folder
+ * @param allocator a step with `preload.so`; without one it is musl's own
+ */
+export function muslRuntime(target: Target, toolchain: Step, allocator?: Step): Step {
   return {
     name: 'runtime-musl',
     target,
     recipe: import.meta.url,
     sources: { node: NODE_MUSL, headers: NODE },
-    inputs: { toolchain },
+    inputs: { toolchain, ...(allocator ? { allocator } : {}) },
     async build(context) {
       const root = join(context.dir, 'root');
       const node = await unpackNode(context);
       await mkdir(join(root, 'bin'), { recursive: true });
       await writeFile(join(root, 'bin/node'), node, { mode: 0o755 });
       await copyLibraries(context, root, parseElf(node).needed);
+      if (allocator) await cp(join(context.input('allocator'), 'preload.so'), join(root, PRELOAD));
       await unpackHeaders(context);
       const files = (await readdir(root, { recursive: true, withFileTypes: true }))
         .filter((entry) => !entry.isDirectory())

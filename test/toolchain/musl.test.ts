@@ -122,3 +122,29 @@ describe('Node.js on glibc', { timeout: LONG }, () => {
     expect(await (await ask(`http://127.0.0.1:${port}/`)).text()).not.toBe('');
   });
 });
+
+describe('mimalloc in place of the allocator of musl', { timeout: LONG }, () => {
+  it('serves the application, its threads and its children', async () => {
+    const seen = await valueOf(
+      `
+      const { Worker } = require('worker_threads');
+      const loaded = "process.report.getReport().sharedObjects.includes('/lib/preload.so')";
+      const work = "const parts = []; for (let i = 0; i < 2000; i++) parts.push(Buffer.allocUnsafeSlow(i * 17 % 40000 + 1)); require('worker_threads').parentPort.postMessage(parts.length)";
+      const workers = [1, 2].map(() => new Promise((resolve) => new Worker(work, { eval: true }).on('message', resolve)));
+      return {
+        here: eval(loaded),
+        child: require('child_process').execFileSync(process.execPath, ['-p', loaded]).toString().trim(),
+        workers: await Promise.all(workers),
+        zlib: require('zlib').gunzipSync(require('zlib').gzipSync('text')).toString(),
+      }`,
+      '--allocator',
+      'mimalloc',
+    );
+    expect(seen).toEqual({ here: true, child: 'true', workers: [2000, 2000], zlib: 'text' });
+  });
+
+  it('goes with musl only', async () => {
+    const { status, stderr } = await nodeos('build', '--libc', 'glibc', '--allocator', 'mimalloc');
+    expect([status, stderr]).toEqual([2, expect.stringContaining('--allocator mimalloc: only with --libc musl')]);
+  });
+});

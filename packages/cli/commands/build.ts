@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { Cache, DEFAULT_TARGET, exportOutput, planOf, targetOf, UsageError } from '@nodeos/build';
 import { buildSteps, BUILD_OPTIONS } from '../building.js';
 import type { Command } from '../command.js';
-import { libcOf, systemOf, type LayerName } from '../system.js';
+import { libraryOf, systemOf, type LayerName } from '../system.js';
 
 export const buildCommand: Command = {
   name: 'build',
@@ -27,7 +27,7 @@ export const buildCommand: Command = {
     const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
     const app = args.text('app');
     const layers = await systemOf(target, {
-      libc: libcOf(args.text('libc')),
+      ...libraryOf(args),
       fragments: args.texts('fragment').map((dir) => resolve(dir)),
       ...(app === undefined ? {} : { app }),
     });

@@ -16,7 +16,7 @@ import {
 } from '@nodeos/vm';
 import { buildSteps, BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
-import { libcOf, systemOf } from '../system.js';
+import { libraryOf, systemOf } from '../system.js';
 
 /** Failures of the application in a row before the machine ends: a developer wants to see the first error, not a loop. */
 const ATTEMPTS = 3;
@@ -75,7 +75,7 @@ export const startCommand: Command = {
     await checkFree(settings.publish);
     const { target, app } = settings;
     const layers = await systemOf(target, {
-      libc: libcOf(args.text('libc')),
+      ...libraryOf(args),
       fragments: args.texts('fragment').map((dir) => resolve(dir)),
       ...(app === undefined ? {} : { app }),
     });

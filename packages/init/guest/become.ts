@@ -9,7 +9,9 @@ import { portDevice, type AppConfig } from './config.js';
 import type { Syscalls } from './syscalls.js';
 
 const NODE = '/bin/node';
-const ENVIRONMENT = { PATH: '/bin:/sbin', LANG: 'C.UTF-8' };
+/** What PID 1 had loaded before all others, the children of the program shall have too. */
+const { LD_PRELOAD } = process.env;
+const ENVIRONMENT = { PATH: '/bin:/sbin', LANG: 'C.UTF-8', ...(LD_PRELOAD === undefined ? {} : { LD_PRELOAD }) };
 const O_RDWR = 2;
 const O_NOCTTY = 0o400;
 const TIOCSCTTY = 0x540e;

@@ -107,6 +107,8 @@ static void read_command_line(void)
     }
 }
 
+#define PRELOAD "/lib/preload.so"
+
 static long spawn(const char *role)
 {
     long pid = sys0(__NR_fork);
@@ -122,7 +124,10 @@ static long spawn(const char *role)
     if (events >= 0)
         sys2(__NR_dup2, events, 4);
     const char *const arguments[] = {"/bin/node", "/sbin/init", role, 0};
-    const char *const environment[] = {"PATH=/bin:/sbin", "HOME=/root", "TERM=linux", 0};
+    const char *environment[] = {"PATH=/bin:/sbin", "HOME=/root", "TERM=linux", 0, 0};
+    /* A runtime may bring a library that is to be loaded before all others, such as an allocator. */
+    if (sys3(__NR_faccessat, AT_FDCWD, "/usr" PRELOAD, 0) == 0)
+        environment[3] = "LD_PRELOAD=" PRELOAD;
     long error = sys3(__NR_execve, arguments[0], arguments, environment);
     struct text code = {0};
     add_number(&code, -error);
