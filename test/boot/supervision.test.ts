@@ -23,7 +23,7 @@ describe('PID 1', () => {
          const cp = require('child_process');
          for (let i = 0; i < 50; i++) console.log(cp.spawn('/init-orphan', [], { detached: true, stdio: 'ignore', argv0: 'orphan' }).pid);
          process.exit(0);\`);
-       fs.symlinkSync('/lib/x86_64-linux-gnu/libc.so.6', '/init-orphan');
+       fs.symlinkSync('/lib/ld-musl-x86_64.so.1', '/init-orphan');
        for (let i = 0; i < 10; i++) for (const pid of cp.execFileSync('/bin/node', ['/tmp/child.js'], { encoding: 'utf8' }).trim().split('\\n')) orphans.add(pid);
        await new Promise((r) => setTimeout(r, 500));
        console.log(orphans.size, zombies().length, [...orphans].filter((pid) => fs.existsSync('/proc/' + pid)).length);
