@@ -70,7 +70,7 @@ describe('nodeos build', () => {
   });
 
   it('explains', async () => {
-    const app = await application({ 'main.js': '1' });
+    const app = await application({ 'main.js': `// ${Date.now()}` }); // new: the last of its kind to be built
     const before = await nodeos('build', 'initramfs', '--app', app);
     expect(before.status, before.stderr).toBe(0);
     await writeFile(join(app, 'main.js'), '2');
