@@ -7,9 +7,10 @@ import { readFile } from 'node:fs/promises';
 
 const CLASS_64 = 2;
 const LITTLE_ENDIAN = 1;
-const PT_LOAD = 1;
+export const PT_LOAD = 1;
 const PT_DYNAMIC = 2;
 const PT_INTERP = 3;
+export const PT_GNU_STACK = 0x6474e551;
 const DT_NULL = 0;
 const DT_NEEDED = 1;
 const DT_STRTAB = 5;
@@ -25,8 +26,10 @@ export interface Elf {
   readonly soname?: string;
 }
 
-interface Segment {
+export interface Segment {
   readonly type: number;
+  /** Of its program header, in the file. */
+  readonly header: number;
   readonly offset: number;
   readonly address: number;
   readonly size: number;
@@ -45,14 +48,15 @@ export function parseElf(bytes: Buffer): Elf {
   if (bytes.length < 64 || bytes.readUInt32BE(0) !== 0x7f454c46) throw new Error('not an ELF file');
   if (bytes[4] !== CLASS_64 || bytes[5] !== LITTLE_ENDIAN) throw new Error('not a 64-bit little-endian ELF file');
   const machine = bytes.readUInt16LE(18);
-  const segments = readSegments(bytes);
+  const segments = segmentsOf(bytes);
   const interp = segments.find((segment) => segment.type === PT_INTERP);
   const interpreter = interp && text(bytes, interp.offset);
-  const dynamic = readDynamic(bytes, segments);
-  const table = dynamic.find(([tag]) => tag === DT_STRTAB)?.[1];
-  const strings = table === undefined ? 0 : fileOffset(segments, table);
+  const dynamic = dynamicOf(bytes, segments);
+  const table = dynamic.find(({ tag }) => tag === DT_STRTAB)?.value;
+  const strings = table === undefined ? 0 : offsetOf(segments, table);
+  if (strings === undefined) throw new Error('its string table is not in the file');
   const names = (wanted: number): string[] =>
-    dynamic.filter(([tag]) => tag === wanted).map(([, value]) => text(bytes, strings + value));
+    dynamic.filter(({ tag }) => tag === wanted).map(({ value }) => text(bytes, strings + value));
   const [soname] = names(DT_SONAME);
   return {
     machine,
@@ -62,7 +66,8 @@ export function parseElf(bytes: Buffer): Elf {
   };
 }
 
-function readSegments(bytes: Buffer): Segment[] {
+/** @param bytes of a 64-bit little-endian file. @throws Error if its program headers lie outside it */
+export function segmentsOf(bytes: Buffer): Segment[] {
   const start = safe(bytes.readBigUInt64LE(32));
   const size = bytes.readUInt16LE(54);
   const count = bytes.readUInt16LE(56);
@@ -71,6 +76,7 @@ function readSegments(bytes: Buffer): Segment[] {
     const at = start + index * size;
     return {
       type: bytes.readUInt32LE(at),
+      header: at,
       offset: safe(bytes.readBigUInt64LE(at + 8)),
       address: safe(bytes.readBigUInt64LE(at + 16)),
       size: safe(bytes.readBigUInt64LE(at + 32)),
@@ -78,24 +84,32 @@ function readSegments(bytes: Buffer): Segment[] {
   });
 }
 
-function readDynamic(bytes: Buffer, segments: readonly Segment[]): [tag: number, value: number][] {
+export interface DynamicEntry {
+  readonly tag: number;
+  readonly value: number;
+  /** Of the value, in the file. */
+  readonly at: number;
+}
+
+/** The dynamic section; empty if there is none. @throws Error if it lies outside the file */
+export function dynamicOf(bytes: Buffer, segments: readonly Segment[]): DynamicEntry[] {
   const dynamic = segments.find((segment) => segment.type === PT_DYNAMIC);
-  const entries: [number, number][] = [];
+  const entries: DynamicEntry[] = [];
   if (!dynamic) return entries;
   const end = dynamic.offset + dynamic.size;
   if (end > bytes.length) throw new Error('its dynamic section lies outside the file');
   for (let at = dynamic.offset; at + 16 <= end; at += 16) {
     const tag = Number(bytes.readBigUInt64LE(at));
     if (tag === DT_NULL) break;
-    entries.push([tag, Number(bytes.readBigUInt64LE(at + 8))]);
+    entries.push({ tag, value: Number(bytes.readBigUInt64LE(at + 8)), at: at + 8 });
   }
   return entries;
 }
 
-function fileOffset(segments: readonly Segment[], address: number): number {
+/** Where in the file an address is; undefined if it is in none of the segments that are loaded. */
+export function offsetOf(segments: readonly Segment[], address: number): number | undefined {
   const home = segments.find((s) => s.type === PT_LOAD && address >= s.address && address < s.address + s.size);
-  if (!home) throw new Error('its string table is not in the file');
-  return address - home.address + home.offset;
+  return home && address - home.address + home.offset;
 }
 
 function text(bytes: Buffer, start: number): string {
@@ -105,6 +119,7 @@ function text(bytes: Buffer, start: number): string {
   return bytes.toString('latin1', start, end);
 }
 
+/** @throws Error for what is no safe integer */
 function safe(value: bigint): number {
   if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new Error('an offset is too large');
   return Number(value);

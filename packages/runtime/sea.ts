@@ -6,10 +6,11 @@
  * sections, lie behind the last segment that is loaded: the file ends there. GNU strip cannot do that: it would put
  * the program headers, which were moved to the end, back where they no longer fit.
  */
+import { PT_LOAD, segmentsOf } from './elf.js';
+
 const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2:';
 const BLOWN = '1'.charCodeAt(0);
 const WHOLE = '0'.charCodeAt(0);
-const PT_LOAD = 1;
 
 /**
  * @param binary a 64-bit little-endian ELF file; it is changed
@@ -30,13 +31,9 @@ export function plainNode(binary: Buffer): Buffer {
   return binary.subarray(0, end);
 }
 
-/** Offset and size of the program headers are at 32 and 54, their number at 56 (System V ABI, chapter 4). */
+/** The program headers may be the last of all. */
 function endOfSegments(binary: Buffer): number {
   const [start, size, count] = [Number(binary.readBigUInt64LE(32)), binary.readUInt16LE(54), binary.readUInt16LE(56)];
-  let end = start + size * count;
-  for (let header = start; header < start + size * count; header += size) {
-    if (binary.readUInt32LE(header) !== PT_LOAD) continue;
-    end = Math.max(end, Number(binary.readBigUInt64LE(header + 8)) + Number(binary.readBigUInt64LE(header + 32)));
-  }
-  return end;
+  const loaded = segmentsOf(binary).filter(({ type }) => type === PT_LOAD);
+  return Math.max(start + size * count, ...loaded.map((segment) => segment.offset + segment.size));
 }

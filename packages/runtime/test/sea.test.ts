@@ -21,6 +21,7 @@ function application(fuse = `${FUSE}1`, segmentSize = 200): Buffer {
     [150, segmentSize],
   ].entries()) {
     const header = 400 + 56 * index;
+    binary.fill(0, header, header + 56);
     binary.writeUInt32LE(1, header);
     binary.writeBigUInt64LE(BigInt(offset ?? 0), header + 8);
     binary.writeBigUInt64LE(BigInt(size ?? 0), header + 32);
