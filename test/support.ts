@@ -1,11 +1,12 @@
 /** For tests that run the real command: processes, ports, temporary applications. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { onTestFinished } from 'vitest';
+import { Cache } from '@nodeos/build';
+import { expect, onTestFinished } from 'vitest';
 
 export { freePort } from './bench/measure.js';
 
@@ -69,6 +70,27 @@ export function nodeos(...args: string[]): Promise<Finished> {
 /** Runs code in a guest. */
 export function exec(code: string, ...options: string[]): Promise<Finished> {
   return nodeos('start', '--exec', code, '--timeout', '60', ...options);
+}
+
+/** For what may be the first to build the toolchain and the kernel. */
+export const LONG = 3_600_000;
+
+/** Runs the body of an async function in a guest, and returns its value. */
+export async function valueOf(body: string, ...options: string[]): Promise<unknown> {
+  const code = `(async () => { ${body} })().then((v) => console.log(JSON.stringify(v)))`;
+  const { status, stdout, stderr } = await exec(code, ...options);
+  expect(status, stderr).toBe(0);
+  return JSON.parse(stdout);
+}
+
+/** A cache that borrows the fetched sources, so that no test waits for the network, and the finished steps of those names. */
+export async function cacheWith(...steps: string[]): Promise<string> {
+  const [root, from] = [await temporary(), new Cache().root];
+  await symlink(join(from, 'sources'), join(root, 'sources'));
+  for (const name of steps) {
+    await cp(join(from, 'steps', name), join(root, 'steps', name), { recursive: true, verbatimSymlinks: true });
+  }
+  return root;
 }
 
 export async function temporary(): Promise<string> {

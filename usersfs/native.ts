@@ -92,14 +92,14 @@ async function isWanted(
 }
 
 function optionsOf(context: StepContext, { compiler }: NativeTools, cwd: string): Parameters<StepContext['run']>[2] {
-  const { path, env } = compiler.options(context);
+  const options = compiler.options(context);
   const hidden = [context.work, ...Object.keys(compiler.inputs).map((name) => context.input(name))];
   const flags = ['-g0', ...hidden.map((folder) => `-ffile-prefix-map=${folder}=.`)].join(' ');
   return {
+    ...options,
     cwd,
-    ...(path === undefined ? {} : { path }),
     env: {
-      ...env,
+      ...options.env,
       CFLAGS: flags,
       CXXFLAGS: flags,
       JOBS: String(context.jobs),

@@ -1,17 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { exec, temporary } from '../support.js';
-
-/** Runs the body of an async function in the guest, and returns its value. */
-async function valueOf(body: string, ...options: string[]): Promise<unknown> {
-  const { status, stdout, stderr } = await exec(
-    `(async () => { ${body} })().then((v) => console.log(JSON.stringify(v)))`,
-    ...options,
-  );
-  expect(status, stderr).toBe(0);
-  return JSON.parse(stdout);
-}
+import { exec, temporary, valueOf } from '../support.js';
 
 describe('--exec', () => {
   it('passes the output through, apart, byte for byte', async () => {

@@ -4,9 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { application, ask, freePort, nodeos, ROOT, start } from '../support.js';
-
-const LONG = 3_600_000; // the first to come builds the toolchain
+import { application, ask, freePort, LONG, nodeos, ROOT, start } from '../support.js';
 
 /** An application whose addon starts a thread that needs 4 MB of stack. */
 const ADDON = {

@@ -1,17 +1,8 @@
-import { cp, mkdir, readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Cache } from '@nodeos/build';
 import { describe, expect, it } from 'vitest';
-import { start, temporary } from '../support.js';
-
-/** An empty cache that has the fetched sources, so that no test waits for the network. */
-async function emptyCache(): Promise<string> {
-  const root = await temporary();
-  await mkdir(join(root, 'sources'));
-  await cp(join(new Cache().root, 'sources'), join(root, 'sources'), { recursive: true });
-  return root;
-}
+import { cacheWith, start, temporary } from '../support.js';
 
 /** Processes whose working folder or command line is below a folder. */
 async function processesIn(root: string): Promise<string[]> {
@@ -37,7 +28,7 @@ async function none(root: string): Promise<string[]> {
 
 describe.runIf(process.platform === 'linux')('a kernel build in the middle of its work', () => {
   it('when killed outright, ends its compilers, and the next build starts afresh', async () => {
-    const root = await emptyCache();
+    const root = await cacheWith();
     const env = { NODEOS_CACHE: root };
     const first = start(['build', 'kernel', '--libc', 'glibc', '--json'], { env });
     await first.saw(/"line":" {2}CC .*"/);

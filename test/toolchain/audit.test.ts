@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Cache } from '@nodeos/build';
 import { expect, it } from 'vitest';
-import { nodeos, ROOT, temporary } from '../support.js';
+import { LONG, nodeos, ROOT, temporary } from '../support.js';
 
 const exec = promisify(execFile);
 
@@ -28,7 +28,7 @@ async function unpacked(): Promise<string> {
 
 it(
   'refers to nothing of glibc, of the machine that built it, or of an age without memory protection',
-  { timeout: 3_600_000 },
+  { timeout: LONG },
   async () => {
     const out = await unpacked();
     const entries = await readdir(out, { recursive: true, withFileTypes: true });

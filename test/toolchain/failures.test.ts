@@ -1,26 +1,16 @@
 /** The toolchain with what it cannot be built from, or on: each error names the place and the reason. */
 import { spawnSync } from 'node:child_process';
-import { cp, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { build, Cache, DEFAULT_TARGET, plainProgress, targetOf, type NodeosError } from '@nodeos/build';
+import { build, DEFAULT_TARGET, plainProgress, targetOf, type NodeosError } from '@nodeos/build';
 import { LINUX } from '@nodeos/kernel';
 import { toolchainSteps } from '@nodeos/toolchain';
 import { describe, expect, it } from 'vitest';
-import { nodeos, ROOT, start, temporary } from '../support.js';
+import { cacheWith, LONG, nodeos, ROOT, start, temporary } from '../support.js';
 
 const CLI = join(ROOT, 'packages/cli/bin/nodeos.js');
 
-/** A cache that borrows the fetched sources, and the finished steps of those names. */
-async function cacheWith(...steps: string[]): Promise<string> {
-  const [root, from] = [await temporary(), new Cache().root];
-  await symlink(join(from, 'sources'), join(root, 'sources'));
-  for (const name of steps) {
-    await cp(join(from, 'steps', name), join(root, 'steps', name), { recursive: true, verbatimSymlinks: true });
-  }
-  return root;
-}
-
-describe('the toolchain', { timeout: 3_600_000 }, () => {
+describe('the toolchain', { timeout: LONG }, () => {
   it('of an unknown target is refused, with those that there are', async () => {
     const { status, stderr } = await nodeos('toolchain', 'build', '--target', 'sparc-linux-musl');
     expect(status).toBe(2);

@@ -3,18 +3,10 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { ask, eventsIn, exec, freePort, nodeos, ROOT, start } from '../support.js';
+import { ask, eventsIn, exec, freePort, LONG, nodeos, ROOT, start, valueOf } from '../support.js';
 
 const run = promisify(execFile);
-const LONG = 3_600_000; // the first to come builds the toolchain
-
-/** Runs the body of an async function in the guest, and returns its value. */
-async function valueOf(body: string, ...options: string[]): Promise<unknown> {
-  const code = `(async () => { ${body} })().then((v) => console.log(JSON.stringify(v)))`;
-  const { status, stdout, stderr } = await exec(code, '--libc', 'musl', ...options);
-  expect(status, stderr).toBe(0);
-  return JSON.parse(stdout);
-}
+const onMusl = (body: string, ...options: string[]): Promise<unknown> => valueOf(body, '--libc', 'musl', ...options);
 
 describe('Node.js on musl', { timeout: LONG }, () => {
   it('is plain Node.js, and nothing of glibc is there', async () => {
@@ -33,13 +25,13 @@ describe('Node.js on musl', { timeout: LONG }, () => {
       expect(text).not.toMatch(/GLIBC|ld-linux|RPATH|RUNPATH|TEXTREL/);
       expect(text).not.toMatch(/GNU_STACK .* RWE/);
     }
-    const seen = await valueOf(`return [process.version, process.execArgv.slice(0, 1), require('node:sea').isSea(),
+    const seen = await onMusl(`return [process.version, process.execArgv.slice(0, 1), require('node:sea').isSea(),
       process.report.getReport().sharedObjects.filter((path) => path.startsWith('/')).sort()]`);
     expect(seen).toEqual(['v26.0.0', ['--eval'], false, expect.arrayContaining(['/lib/libstdc++.so.6'])]);
   });
 
   it('does what Node.js is for', async () => {
-    const seen = await valueOf(`
+    const seen = await onMusl(`
       const { Worker } = require('worker_threads');
       const crypto = require('crypto');
       const deep = (n) => (n === 0 ? 0 : 1 + deep(n - 1));
@@ -100,7 +92,7 @@ describe('Node.js on musl', { timeout: LONG }, () => {
 
   it('finds its way in the initramfs too', async () => {
     const code = 'return process.report.getReport().header.glibcVersionRuntime ?? null';
-    expect(await valueOf(code, '--runtime', 'initramfs')).toBe(null);
+    expect(await onMusl(code, '--runtime', 'initramfs')).toBe(null);
   });
 });
 
@@ -125,7 +117,7 @@ describe('Node.js on glibc', { timeout: LONG }, () => {
 
 describe('mimalloc in place of the allocator of musl', { timeout: LONG }, () => {
   it('serves the application, its threads and its children', async () => {
-    const seen = await valueOf(
+    const seen = await onMusl(
       `
       const { Worker } = require('worker_threads');
       const loaded = "process.report.getReport().sharedObjects.includes('/lib/preload.so')";

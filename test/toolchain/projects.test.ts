@@ -2,7 +2,7 @@
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { application, nodeos } from '../support.js';
+import { application, LONG, nodeos } from '../support.js';
 import { doubleConversion, outputsOf, posixTests, zlib } from './projects.js';
 
 /** Tests of the suite that glibc 2.36 on an ordinary kernel does not pass either. */
@@ -23,8 +23,6 @@ const NOT_HERE = `
   pthread_cond_init/2-2`;
 
 const KNOWN = `${NOWHERE} ${NOT_HERE}`.trim().split(/\s+/);
-
-const LONG = 3_600_000; // the first to come builds the toolchain
 
 /** Runs code in a guest that has the folder in /app/test. @returns what it resolves to */
 async function inGuest(folder: string, body: string): Promise<unknown> {

@@ -16,8 +16,7 @@ import { LINUX } from '@nodeos/kernel';
 import { crossCompiler, toolchainSteps } from '@nodeos/toolchain';
 
 const target = targetOf(DEFAULT_TARGET);
-const steps = toolchainSteps(target, LINUX);
-const compiler = crossCompiler(target, steps);
+const compiler = crossCompiler(target, toolchainSteps(target, LINUX));
 
 function source(name: string, version: string, debian: string, file: string, sha256: string, sha1: string): Source {
   const member = { package: name, version: debian, suite: 'trixie', member: file };
@@ -126,5 +125,3 @@ export async function outputsOf(...wanted: Step[]): Promise<string[]> {
   const progress = plainProgress((text) => process.stderr.write(text));
   return (await build(wanted, { progress, jobs: 2 })).map(({ output }) => output);
 }
-
-export const toolchainStep = steps.toolchain;

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Cache, sha256 } from '@nodeos/build';
 import { describe, expect, it } from 'vitest';
-import { application, nodeos, temporary } from '../support.js';
+import { application, LONG, nodeos, temporary } from '../support.js';
 
 const exec = promisify(execFile);
 const HERE = fileURLToPath(new URL('.', import.meta.url));
@@ -30,7 +30,7 @@ async function inGuest(folder: string, code: string): Promise<string> {
 const run = (program: string, args: string[] = []): string =>
   `process.stdout.write(require('child_process').execFileSync(${JSON.stringify(program)}, ${JSON.stringify(args)}))`;
 
-it('is built from its sources', { timeout: 3_600_000 }, async () => {
+it('is built from its sources', { timeout: LONG }, async () => {
   const { status, stdout, stderr } = await nodeos('toolchain', 'build');
   expect(status, stderr).toBe(0);
   toolchain = stdout.trim();
