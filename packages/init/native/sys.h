@@ -41,6 +41,10 @@ static inline long sys6(long nr, long a, long b, long c, long d, long e, long f)
 #define sys4(nr, a, b, c, d) sys6(nr, SYS_L(a), SYS_L(b), SYS_L(c), SYS_L(d), 0, 0)
 #define sys5(nr, a, b, c, d, e) sys6(nr, SYS_L(a), SYS_L(b), SYS_L(c), SYS_L(d), SYS_L(e), 0)
 
+/* In freestanding.c. */
+void *memset(void *to, int value, size_t n);
+void *memcpy(void *to, const void *from, size_t n);
+
 static inline size_t length(const char *s)
 {
     size_t n = 0;

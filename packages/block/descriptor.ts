@@ -1,0 +1,63 @@
+/** Reads and writes at a place of an open file, all of them or an error; at once where the pace says so. */
+import { read as readPart, readSync, write as writePart, writeSync } from 'node:fs';
+import { failure, type MaybePromise } from './backend.js';
+import type { Pace } from './pace.js';
+
+/**
+ * Fills `into`.
+ * @param name the file, for messages
+ * @throws Error with the code EIO if the file ends before that; what `read` fails with
+ */
+export function readAt(
+  fd: number,
+  into: Uint8Array,
+  position: number,
+  pace: Pace,
+  name: string,
+): MaybePromise<void> {
+  const begun = pace.begin(into.length);
+  if (begun < 0) return readPooled(fd, into, position, name);
+  for (let done = 0; done < into.length;) {
+    const count = readSync(fd, into, done, into.length - done, position + done);
+    if (count === 0) throw ended(name, position + done);
+    done += count;
+  }
+  pace.end(begun, into.length);
+}
+
+/** Writes all of `bytes`. @throws what `write` fails with */
+export function writeAt(fd: number, bytes: Uint8Array, position: number, pace: Pace): MaybePromise<void> {
+  const begun = pace.begin(bytes.length);
+  if (begun < 0) return writePooled(fd, bytes, position);
+  // A disk that is nearly full takes a part, and refuses the rest.
+  for (let done = 0; done < bytes.length;)
+    done += writeSync(fd, bytes, done, bytes.length - done, position + done);
+  pace.end(begun, bytes.length);
+}
+
+// By callbacks, because they cost less than a FileHandle's promises.
+const readPooled = (fd: number, into: Uint8Array, position: number, name: string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const step = (done: number): void =>
+      readPart(fd, into, done, into.length - done, position + done, (error, count) => {
+        if (error) reject(error);
+        else if (done + count >= into.length) resolve();
+        else if (count === 0) reject(ended(name, position + done));
+        else step(done + count);
+      });
+    step(0);
+  });
+
+const writePooled = (fd: number, bytes: Uint8Array, position: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const step = (done: number): void =>
+      writePart(fd, bytes, done, bytes.length - done, position + done, (error, count) => {
+        if (error) reject(error);
+        else if (done + count >= bytes.length) resolve();
+        else step(done + count);
+      });
+    step(0);
+  });
+
+const ended = (name: string, position: number): Error =>
+  failure('EIO', `${name}: ends at byte ${position}, though it was longer`);

@@ -1,0 +1,179 @@
+/**
+ * An object on a server that answers range requests, as a read-only device. The object is the one that was there when
+ * the device was opened: every answer must carry the same ETag (or time of last change) and size, so that what is read
+ * is never a mix of two versions.
+ */
+import { checkRange, failure, type BlockBackend } from './backend.js';
+
+/** What says which version of an object an answer is of. */
+export interface Version {
+  readonly etag?: string | undefined;
+  readonly lastModified?: string | undefined;
+}
+
+export interface RangeAnswer extends Version {
+  readonly status: number;
+  readonly contentRange?: string | undefined;
+  readonly contentEncoding?: string | undefined;
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+export interface RangeRequest {
+  /** `bytes=0-4095` */
+  readonly range: string;
+  /** The version that is wanted: the server is asked to refuse if it has another. */
+  readonly version: Version;
+  /** Ends the request, and its body wherever it is. */
+  readonly signal: AbortSignal;
+}
+
+export interface RangedOptions {
+  /** Milliseconds without any byte from the server after which a request fails with ETIMEDOUT. Default 30000. */
+  readonly timeout?: number;
+}
+
+/** An error of a request; another try may succeed if it is transient. */
+export type RemoteError = Error & { code: string; transient: boolean };
+
+/** Makes one request. Rejects only if there is no answer. */
+export type GetRange = (request: RangeRequest) => Promise<RangeAnswer>;
+
+interface ObjectVersion extends Version {
+  readonly size: number;
+}
+
+const TIMEOUT = 30_000;
+const PARTIAL = 206;
+/** What a status means; all others are EIO. */
+const CODES: Readonly<Record<number, readonly [code: string, meaning: string]>> = {
+  200: ['ENOTSUP', 'the server does not support range requests'],
+  401: ['EACCES', 'not allowed'],
+  403: ['EACCES', 'not allowed'],
+  404: ['ENOENT', 'not there'],
+  410: ['ENOENT', 'not there any more'],
+  412: ['ESTALE', 'changed since it was opened'],
+  416: ['ESTALE', 'shorter than when it was opened'],
+};
+const TRANSIENT = (status: number): boolean => status >= 500 || status === 429 || status === 408;
+
+export const remoteFailure = (code: string, transient: boolean, message: string, cause?: unknown): RemoteError =>
+  Object.assign(failure(code, message, cause), { transient });
+
+/**
+ * Asks for the first byte, which says whether the server supports ranges, how long the object is and which version.
+ * @param name the object, for messages
+ * @throws RemoteError ENOTSUP from a server without range requests or without versions; ENOENT, EACCES, EIO, ETIMEDOUT …
+ */
+export async function ranged(name: string, get: GetRange, options: RangedOptions = {}): Promise<BlockBackend> {
+  const { timeout = TIMEOUT } = options;
+  const closed = new AbortController();
+
+  async function request(first: number, into: Uint8Array, wanted: ObjectVersion | undefined): Promise<ObjectVersion> {
+    const range = `bytes=${first}-${first + into.length - 1}`;
+    const what = `${name}: ${range}`;
+    const quiet = deadline(timeout, closed.signal);
+    try {
+      const answer = await get({ range, version: wanted ?? {}, signal: quiet.signal });
+      quiet.again();
+      if (answer.status === 416 && wanted === undefined) return { size: 0 };
+      const version = checked(answer, first, into.length, wanted, what);
+      await fill(into, answer.body, what, quiet.again);
+      return version;
+    } catch (error) {
+      throw quiet.signal.aborted && !closed.signal.aborted
+        ? remoteFailure('ETIMEDOUT', true, `${what}: nothing came for ${timeout} ms`, error)
+        : described(error, what);
+    } finally {
+      quiet.end();
+    }
+  }
+
+  const version = await request(0, new Uint8Array(1), undefined);
+  return {
+    size: version.size,
+    read: (into, offset) => {
+      checkRange(version, offset, into.length);
+      if (into.length > 0) return request(offset, into, version).then(() => undefined);
+    },
+    close: () => closed.abort(),
+  };
+}
+
+function checked(
+  answer: RangeAnswer,
+  first: number,
+  length: number,
+  wanted: ObjectVersion | undefined,
+  what: string,
+): ObjectVersion {
+  const { status, etag, lastModified, contentEncoding = 'identity' } = answer;
+  if (status !== PARTIAL) {
+    const [code, meaning] = CODES[status] ?? ['EIO', 'the server failed'];
+    throw remoteFailure(code, TRANSIENT(status), `${what}: HTTP status ${status}: ${meaning}`);
+  }
+  if (contentEncoding !== 'identity')
+    throw remoteFailure('ENOTSUP', false, `${what}: is sent encoded (${contentEncoding}), so ranges mean nothing`);
+  const size = sizeIn(answer.contentRange, first, length, what);
+  if (wanted === undefined) {
+    if (etag === undefined && lastModified === undefined)
+      throw remoteFailure('ENOTSUP', false, `${what}: neither ETag nor Last-Modified: a change would go unseen`);
+    return { size, etag, lastModified };
+  }
+  const isSame = wanted.etag === undefined ? lastModified === wanted.lastModified : etag === wanted.etag;
+  if (isSame && size === wanted.size) return wanted;
+  throw remoteFailure('ESTALE', false, `${what}: changed since it was opened: ${asText(wanted)}, now ${asText({ ...answer, size })}`);
+}
+
+const asText = ({ etag, lastModified, size }: ObjectVersion): string =>
+  `${etag ?? lastModified ?? 'no ETag'} of ${size} bytes`;
+
+/** The object's size in `Content-Range: bytes 0-0/1234`. @throws RemoteError if it is not the range asked for */
+function sizeIn(contentRange: string | undefined, first: number, length: number, what: string): number {
+  const [, from, to, total] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(contentRange ?? '') ?? [];
+  const size = Number(total);
+  if (Number(from) === first && Number(to) === first + length - 1 && Number.isSafeInteger(size)) return size;
+  throw remoteFailure('EIO', false, `${what}: the answer is of another range: ${contentRange ?? 'no Content-Range'}`);
+}
+
+async function fill(
+  into: Uint8Array,
+  body: AsyncIterable<Uint8Array>,
+  what: string,
+  progress: () => void,
+): Promise<void> {
+  let done = 0;
+  for await (const bytes of body) {
+    if (done + bytes.length > into.length)
+      throw remoteFailure('EIO', false, `${what}: the body is longer than the range`);
+    into.set(bytes, done);
+    done += bytes.length;
+    progress();
+  }
+  if (done < into.length) throw remoteFailure('EIO', true, `${what}: the body ended after ${done} bytes`);
+}
+
+/** What is no answer of the server is trouble on the way to it, and may pass. */
+function described(error: unknown, what: string): unknown {
+  if (error instanceof Error && 'transient' in error) return error;
+  const causes = [error, (error as Error).cause].filter((one) => one instanceof Error) as (Error & { code?: unknown })[];
+  const code = causes.map((one) => one.code).find((one) => typeof one === 'string');
+  const reason = causes.map((one) => one.message).join(': ');
+  return remoteFailure(code?.startsWith('E') === true ? code : 'EIO', true, `${what}: ${reason}`, error);
+}
+
+/** A signal for when nothing happened for a time. */
+function deadline(timeout: number, closed: AbortSignal): { signal: AbortSignal; again: () => void; end: () => void } {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), timeout);
+  const stop = (): void => late.abort();
+  closed.addEventListener('abort', stop);
+  return {
+    signal: late.signal,
+    again: () => timer.refresh(),
+    end: () => {
+      clearTimeout(timer);
+      closed.removeEventListener('abort', stop);
+      stop(); // what is left of a body is not wanted
+    },
+  };
+}

@@ -1,0 +1,93 @@
+/** An object in S3, or in a store that speaks its protocol, as a read-only device. */
+import { addAbortSignal, type Readable } from 'node:stream';
+import type { GetObjectCommandOutput, S3Client } from '@aws-sdk/client-s3';
+import { failure, type BlockBackend } from './backend.js';
+import { ranged, type RangeAnswer, type RangedOptions, type RangeRequest } from './ranged.js';
+
+export interface S3Options extends RangedOptions {
+  readonly bucket: string;
+  readonly key: string;
+  /** Default: one from the environment, as AWS's tools have it: AWS_REGION, AWS_ENDPOINT_URL, AWS_PROFILE … */
+  readonly client?: S3Client;
+}
+
+type Sdk = typeof import('@aws-sdk/client-s3');
+
+/**
+ * Opens an object, by its name (`s3://bucket/key`) or by what it is. `@aws-sdk/client-s3` must be installed beside this
+ * package. Each `read` is one request, without retries: that is what `retry` is for.
+ * @throws RemoteError, `transient` or not; see `ranged`. TypeError for a name that is none
+ */
+export async function s3(object: string | URL | S3Options): Promise<BlockBackend> {
+  const { bucket, key, client, ...options } = typeof object === 'object' && 'bucket' in object ? object : named(object);
+  const sdk = await loadSdk();
+  const s3 = client ?? defaultClient(sdk);
+  const device = await ranged(`s3://${bucket}/${key}`, (request) => get(sdk, s3, { bucket, key }, request), options);
+  return {
+    ...device,
+    close: async () => {
+      await device.close();
+      if (client === undefined) s3.destroy();
+    },
+  };
+}
+
+function named(url: string | URL): S3Options {
+  const { protocol, hostname, pathname } = new URL(url);
+  const key = decodeURIComponent(pathname.slice(1));
+  if (protocol !== 's3:' || hostname === '' || key === '') throw new TypeError(`${String(url)}: not s3://bucket/key`);
+  return { bucket: hostname, key };
+}
+
+const loadSdk = (): Promise<Sdk> =>
+  import('@aws-sdk/client-s3').catch((error: unknown) => {
+    throw failure('ENOTSUP', 'S3 needs a package that is not here: npm install @aws-sdk/client-s3', error);
+  });
+
+/** Stores of one's own have no DNS name for each bucket. */
+const defaultClient = ({ S3Client }: Sdk): S3Client =>
+  new S3Client({
+    maxAttempts: 1,
+    forcePathStyle: process.env['AWS_ENDPOINT_URL'] !== undefined || process.env['AWS_ENDPOINT_URL_S3'] !== undefined,
+    responseChecksumValidation: 'WHEN_REQUIRED', // there are none of ranges
+  });
+
+async function get(
+  { GetObjectCommand, S3ServiceException }: Sdk,
+  client: S3Client,
+  { bucket, key }: { bucket: string; key: string },
+  { range, version: { etag }, signal }: RangeRequest,
+): Promise<RangeAnswer> {
+  const command = new GetObjectCommand({
+    Bucket: bucket,
+    Key: key,
+    Range: range,
+    ...(etag !== undefined && { IfMatch: etag }),
+  });
+  try {
+    return answered(await client.send(command, { abortSignal: signal }), signal);
+  } catch (error) {
+    const status = error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined;
+    if (status === undefined) throw error;
+    return { status, body: nothing() };
+  }
+}
+
+const answered = (output: GetObjectCommandOutput, signal: AbortSignal): RangeAnswer => ({
+  status: output.$metadata.httpStatusCode ?? 0,
+  etag: output.ETag,
+  lastModified: output.LastModified?.toUTCString(),
+  contentRange: output.ContentRange,
+  contentEncoding: output.ContentEncoding,
+  body: output.Body === undefined ? nothing() : ended(output.Body as Readable, signal),
+});
+
+/** The SDK's own signal ends with the headers. */
+function ended(body: Readable, signal: AbortSignal): Readable {
+  return addAbortSignal(signal, body).on('error', () => undefined); // whoever reads it sees the error
+}
+
+// eslint-disable-next-line @typescript-eslint/require-await -- an empty body
+async function* nothing(): AsyncGenerator<Uint8Array> {
+  yield* [];
+}

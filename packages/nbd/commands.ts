@@ -1,0 +1,192 @@
+/** What a server does for each command: a row says when it may be asked, and how it is done. */
+import type { BlockBackend, Extent, MaybePromise } from '@nodeos/block';
+import { COMMAND, COMMAND_FLAG, FLAG, Fields, type ErrorName, type Request } from './protocol.js';
+import { NbdError } from './reply-errors.js';
+import type { Replies } from './replies.js';
+
+export interface Task {
+  readonly request: Request;
+  readonly payload: Buffer | undefined;
+  readonly server: {
+    readonly backend: BlockBackend;
+    readonly replies: Replies;
+    /** The metadata contexts agreed on. */
+    readonly contexts: readonly number[];
+  };
+}
+
+interface Row {
+  /** The transmission flags without which it is not known here. */
+  readonly needs: number;
+  /** The command flags that it takes, beside FUA. */
+  readonly flags: number;
+  /** More of them with extended headers. */
+  readonly extendedFlags: number;
+  /** It changes the device. */
+  readonly writes: boolean;
+  /** Offset and length are a range of the device. */
+  readonly ranged: boolean;
+  /** The length is at most the largest block: the data travels. */
+  readonly bounded: boolean;
+  /** The error for a range that ends beyond the device. */
+  readonly beyond: ErrorName;
+  /** Sends the reply, if it does not throw. */
+  run(task: Task): MaybePromise<void>;
+}
+
+const PLAIN: Omit<Row, 'run'> = {
+  needs: 0,
+  flags: 0,
+  extendedFlags: 0,
+  writes: false,
+  ranged: true,
+  bounded: false,
+  beyond: 'EINVAL',
+};
+
+export const COMMANDS: Readonly<Record<number, Row>> = {
+  [COMMAND.READ]: { ...PLAIN, flags: COMMAND_FLAG.DF, bounded: true, run: read },
+  [COMMAND.WRITE]: {
+    ...PLAIN,
+    extendedFlags: COMMAND_FLAG.PAYLOAD_LEN,
+    writes: true,
+    bounded: true,
+    beyond: 'ENOSPC',
+    run: (task) => then(task, task.payload && task.server.backend.write?.(task.payload, task.request.offset)),
+  },
+  [COMMAND.FLUSH]: { ...PLAIN, needs: FLAG.SEND_FLUSH, ranged: false, run: (task) => then(task, flush(task)) },
+  [COMMAND.TRIM]: {
+    ...PLAIN,
+    needs: FLAG.SEND_TRIM,
+    writes: true,
+    run: (task) => then(task, task.server.backend.trim?.(task.request.offset, task.request.length)),
+  },
+  [COMMAND.CACHE]: {
+    ...PLAIN,
+    needs: FLAG.SEND_CACHE,
+    run: (task) => then(task, task.server.backend.prefetch?.(task.request.offset, task.request.length)),
+  },
+  [COMMAND.WRITE_ZEROES]: {
+    ...PLAIN,
+    needs: FLAG.SEND_WRITE_ZEROES,
+    flags: COMMAND_FLAG.NO_HOLE | COMMAND_FLAG.FAST_ZERO,
+    writes: true,
+    beyond: 'ENOSPC',
+    run: (task) => then(task, zero(task)),
+  },
+  [COMMAND.BLOCK_STATUS]: {
+    ...PLAIN,
+    flags: COMMAND_FLAG.REQ_ONE,
+    extendedFlags: COMMAND_FLAG.PAYLOAD_LEN,
+    run: blockStatus,
+  },
+  [COMMAND.RESIZE]: {
+    ...PLAIN,
+    needs: FLAG.SEND_RESIZE,
+    writes: true,
+    ranged: false,
+    run: (task) => then(task, resize(task)),
+  },
+};
+
+/** The command's own part, what FUA wants, and the reply; without a promise if there is none. */
+function then(task: Task, result: MaybePromise<void>): MaybePromise<void> {
+  if (result instanceof Promise) return result.then(() => then(task, undefined));
+  const wantsFlush = task.request.flags & COMMAND_FLAG.FUA && task.request.type !== COMMAND.FLUSH;
+  const flushed = wantsFlush ? flush(task) : undefined;
+  if (flushed instanceof Promise) return flushed.then(() => task.server.replies.success(task.request));
+  task.server.replies.success(task.request);
+}
+
+const flush = ({ server: { backend } }: Task): MaybePromise<void> => backend.flush?.();
+
+function resize({ request: { offset, length }, server: { backend } }: Task): MaybePromise<void> {
+  if (length !== 0 || !Number.isSafeInteger(offset)) throw new NbdError('EINVAL', `a new size of ${offset} bytes`);
+  return backend.resize?.(offset);
+}
+
+/** A read of so many bytes looks for holes first: below it the zeros cost less than the look. */
+const WORTH_A_LOOK = 64 << 10;
+/** A reply is cut into so many chunks at most. */
+const MAX_PIECES = 64;
+
+function read(task: Task): MaybePromise<void> {
+  const { request, server } = task;
+  const looks = request.length >= WORTH_A_LOOK && server.replies.structured && !(request.flags & COMMAND_FLAG.DF);
+  const extents = looks ? server.backend.extents?.(request.offset, request.length) : undefined;
+  if (extents instanceof Promise) return extents.then((all) => readPieces(task, all));
+  return extents ? readPieces(task, extents) : readWhole(task, request.offset, request.length, true);
+}
+
+function readWhole({ request, server }: Task, offset: number, length: number, last: boolean): MaybePromise<void> {
+  const { replies, backend } = server;
+  const slot = replies.reserveData(length);
+  const fail = (error: unknown): never => {
+    replies.cancel(slot);
+    throw error;
+  };
+  let result: MaybePromise<void>;
+  try {
+    result = backend.read(replies.dataOf(slot), offset);
+  } catch (error) {
+    return fail(error);
+  }
+  if (result instanceof Promise) return result.then(() => replies.sendData(slot, request, offset, last), fail);
+  replies.sendData(slot, request, offset, last);
+}
+
+/** Holes as such, the rest as data. Pieces go out in their order; the one that is done last ends the reply. */
+function readPieces(task: Task, extents: readonly Extent[]): MaybePromise<void> {
+  const { request, server } = task;
+  if (extents.length > MAX_PIECES || !extents.some(({ zero: isZero }) => isZero))
+    return readWhole(task, request.offset, request.length, true);
+  return (async () => {
+    for (const [index, { offset, length, zero: isZero }] of extents.entries()) {
+      const last = index === extents.length - 1;
+      if (isZero) server.replies.sendHole(request, offset, length, last);
+      else await readWhole(task, offset, length, last);
+    }
+  })();
+}
+
+/** Zeros that are written where the backend has no way of its own, so many bytes at once. */
+const ZEROS = Buffer.alloc(1 << 20);
+
+function zero({ request, server: { backend } }: Task): MaybePromise<void> {
+  const { flags, offset, length } = request;
+  const fast = (flags & COMMAND_FLAG.FAST_ZERO) !== 0;
+  if (backend.zero) return backend.zero(offset, length, { mayTrim: !(flags & COMMAND_FLAG.NO_HOLE), fast });
+  if (fast) throw new NbdError('ENOTSUP', 'zeros are written here like any other bytes');
+  return (async () => {
+    for (let done = 0; done < length; done += ZEROS.length)
+      await backend.write?.(ZEROS.subarray(0, Math.min(ZEROS.length, length - done)), offset + done);
+  })();
+}
+
+function blockStatus(task: Task): MaybePromise<void> {
+  const { request, payload, server } = task;
+  const { length, contexts } = payload ? chosenBy(payload, server.contexts) : { ...request, contexts: server.contexts };
+  if (contexts.length === 0) throw new NbdError('EINVAL', 'no metadata context was agreed on');
+  if (length === 0 || request.offset + length > server.backend.size)
+    throw new NbdError('EINVAL', `the state of ${length} bytes at ${request.offset}`);
+  const whole: Extent[] = [{ offset: request.offset, length, hole: false, zero: false }];
+  const extents = server.backend.extents?.(request.offset, length) ?? whole;
+  const send = (all: readonly Extent[]): void => {
+    const some = request.flags & COMMAND_FLAG.REQ_ONE ? all.slice(0, 1) : all;
+    // There is one context that has an answer: base:allocation.
+    for (const [index, context] of contexts.entries())
+      server.replies.sendExtents(request, context, some, index === contexts.length - 1);
+  };
+  return extents instanceof Promise ? extents.then(send) : send(extents);
+}
+
+/** The payload of a block status request: the length, and the contexts of interest. */
+function chosenBy(payload: Buffer, agreed: readonly number[]): { length: number; contexts: readonly number[] } {
+  const fields = new Fields(payload, 'BLOCK_STATUS');
+  if (payload.length < 12 || payload.length % 4) throw new NbdError('EINVAL', `a payload of ${payload.length} bytes`);
+  const length = fields.uint64();
+  const contexts = Array.from({ length: fields.left / 4 }, fields.uint32);
+  if (new Set(contexts).size < contexts.length || contexts.some((id) => !agreed.includes(id)))
+    throw new NbdError('EINVAL', 'a metadata context that was not agreed on');
+  return { length, contexts };
+}

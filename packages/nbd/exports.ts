@@ -1,0 +1,111 @@
+/** What a server offers: names, and what opens a backend when one is chosen. */
+import type { BlockBackend, MaybePromise } from '@nodeos/block';
+
+export interface Export {
+  /** For people; at most 4096 bytes. */
+  readonly description?: string;
+  /** Called when a client chooses the export and nobody uses it yet; its users share what it gives. */
+  open(): MaybePromise<BlockBackend>;
+  /** Refuse writes, whatever the backend can do. */
+  readonly readOnly?: boolean;
+  /** Only over TLS, also where the server takes connections without. */
+  readonly tls?: boolean;
+}
+
+/** Who asks. */
+export interface Peer {
+  /** `192.0.2.7:40112`, `unix`. */
+  readonly address: string;
+  readonly tls: boolean;
+  /** The common name of the client's certificate, or its PSK identity, if it has shown one. */
+  readonly identity?: string;
+}
+
+export interface ExportResolver {
+  /** For LIST; absent: listing is refused. */
+  list?(peer: Peer): MaybePromise<readonly { readonly name: string; readonly description?: string }[]>;
+  /** @returns undefined if there is no such export for this peer */
+  find(name: string, peer: Peer): MaybePromise<Export | undefined>;
+}
+
+/** By name; the empty name is the default export. */
+export type Exports = Readonly<Record<string, Export>>;
+
+export function resolverOf(exports: Exports | ExportResolver): ExportResolver {
+  if (typeof exports['find'] === 'function') return exports as ExportResolver;
+  const table = exports as Exports;
+  return {
+    list: () =>
+      Object.entries(table).map(([name, { description }]) => ({
+        name,
+        ...(description === undefined ? {} : { description }),
+      })),
+    find: (name) => (Object.hasOwn(table, name) ? table[name] : undefined),
+  };
+}
+
+/** A backend in use. */
+export interface Opened {
+  readonly name: string;
+  readonly export: Export;
+  readonly backend: BlockBackend;
+  /** Its last user's closes the backend. May be called again. */
+  release(): Promise<void>;
+}
+
+interface Shared {
+  users: number;
+  readonly backend: Promise<BlockBackend>;
+}
+
+/** Opens every export once, for all who use it at the same time. */
+export class OpenExports {
+  readonly #shared = new Map<string, Shared>();
+  /** Of exports that are being closed: who comes now waits, and gets a new one. */
+  readonly #closing = new Map<string, Promise<void>>();
+
+  get names(): string[] {
+    return [...this.#shared.keys()];
+  }
+
+  /** @throws what `open` throws */
+  async open(name: string, chosen: Export): Promise<Opened> {
+    while (this.#closing.has(name)) await this.#closing.get(name);
+    let shared = this.#shared.get(name);
+    if (!shared) {
+      shared = { users: 0, backend: Promise.resolve().then(() => chosen.open()) };
+      this.#shared.set(name, shared);
+    }
+    shared.users++;
+    let released = false;
+    const release = async (): Promise<void> => {
+      if (released) return;
+      released = true;
+      await this.#leave(name, shared);
+    };
+    try {
+      return { name, export: chosen, backend: await shared.backend, release };
+    } catch (error) {
+      await release();
+      throw error;
+    }
+  }
+
+  async #leave(name: string, shared: Shared): Promise<void> {
+    if (--shared.users > 0) return;
+    this.#shared.delete(name);
+    const closed = shared.backend.then(
+      (backend) => backend.close(),
+      () => undefined, // it never opened: its user was told
+    );
+    this.#closing.set(
+      name,
+      closed.catch(() => undefined),
+    );
+    try {
+      await closed;
+    } finally {
+      this.#closing.delete(name);
+    }
+  }
+}

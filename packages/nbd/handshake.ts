@@ -1,0 +1,335 @@
+/**
+ * The server's side of the negotiation (fixed newstyle): the client sends options until it has chosen an export.
+ * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md#fixed-newstyle-negotiation
+ */
+import {
+  MAX_STRING,
+  BASE_ALLOCATION,
+  Fields,
+  FLAG,
+  INFO,
+  NO_ZEROES,
+  OPTION,
+  OPTION_SIZE,
+  ProtocolError,
+} from './protocol.js';
+import {
+  encodeOptionReply,
+  encodeString,
+  FIXED_NEWSTYLE,
+  IHAVEOPT,
+  MAX_BLOCK,
+  nameOf,
+  NBDMAGIC,
+  REPLY,
+} from './protocol.js';
+import { uint16, uint32, uint64 } from './protocol.js';
+import type { BlockBackend, BlockSizes } from '@nodeos/block';
+import type { Export, ExportResolver, OpenExports, Opened, Peer } from './exports.js';
+import type { Inbox } from './inbox.js';
+
+/** Bytes of an option's data that are read to be answered; more is an attack. */
+const MAX_OPTION = 256 << 10;
+/** Nobody needs more, and each may cost a look at the disk. */
+const MAX_OPTIONS = 256;
+/** The most queries that one option may hold. */
+const MAX_QUERIES = 1024;
+
+export const DEFAULT_SIZES: BlockSizes = { minimum: 1, preferred: 4096, maximum: MAX_BLOCK };
+
+/** Metadata contexts by name, with the number that stands for it on the wire. */
+export const CONTEXTS: Readonly<Record<string, number>> = { [BASE_ALLOCATION]: 1 };
+
+/** What the negotiation needs of its connection. */
+export interface Party {
+  inbox: Inbox;
+  send(bytes: Uint8Array): void;
+  /** Undefined: this server has no TLS. */
+  readonly startTls: (() => Promise<void>) | undefined;
+  /** Everything but TLS is refused until it is there. */
+  readonly tlsRequired: boolean;
+  peer(): Peer;
+  readonly exports: ExportResolver;
+  readonly opened: OpenExports;
+  /** The server is being shut down. */
+  readonly ending: boolean;
+  /** For the operator: what a client is not told. */
+  log(event: string, error: unknown, name?: string): void;
+}
+
+/** What was agreed on. */
+export interface Agreement {
+  readonly opened: Opened;
+  readonly flags: number;
+  readonly sizes: BlockSizes;
+  readonly structured: boolean;
+  readonly extended: boolean;
+  /** Numbers of the metadata contexts chosen. */
+  readonly contexts: readonly number[];
+}
+
+/** What options have changed; TLS wipes all of it. */
+interface State {
+  structured: boolean;
+  extended: boolean;
+  chosen?: { readonly name: string; readonly contexts: readonly number[] };
+}
+
+interface Session {
+  readonly party: Party;
+  readonly state: State;
+  readonly noZeroes: boolean;
+  /** Answers the option that is being read. */
+  reply(type: number, data?: Uint8Array): undefined;
+  /** An error with words for the user. */
+  refuse(type: number, words: string): undefined;
+}
+
+type Handler = (session: Session, data: Buffer) => Promise<Agreement | 'close' | undefined>;
+
+/**
+ * @returns what was agreed on; undefined if the client has left in good order
+ * @throws ProtocolError for what cannot be answered, Error if the connection ends
+ */
+export async function negotiate(party: Party): Promise<Agreement | undefined> {
+  const hello = Buffer.alloc(18);
+  hello.writeBigUInt64BE(NBDMAGIC, 0);
+  hello.writeBigUInt64BE(IHAVEOPT, 8);
+  hello.writeUInt16BE(FIXED_NEWSTYLE | NO_ZEROES, 16);
+  party.send(hello);
+  const clientFlags = (await party.inbox.read(4)).readUInt32BE(0);
+  if (clientFlags & ~(FIXED_NEWSTYLE | NO_ZEROES) || !(clientFlags & FIXED_NEWSTYLE))
+    throw new ProtocolError(`client flags 0x${clientFlags.toString(16)}`);
+  const state: State = { structured: false, extended: false };
+  for (let count = 0; count < MAX_OPTIONS; count++) {
+    const header = await party.inbox.read(OPTION_SIZE);
+    if (header.readBigUInt64BE(0) !== IHAVEOPT) throw new ProtocolError('an option without its magic number');
+    const option = header.readUInt32BE(8);
+    const length = header.readUInt32BE(12);
+    const outcome = await answer(sessionOf(party, state, option, clientFlags), option, length);
+    if (outcome === 'close') return undefined;
+    if (outcome) return outcome;
+  }
+  throw new ProtocolError(`more than ${MAX_OPTIONS} options`);
+}
+
+function sessionOf(party: Party, state: State, option: number, clientFlags: number): Session {
+  return {
+    party,
+    state,
+    noZeroes: (clientFlags & NO_ZEROES) !== 0,
+    reply: (type, data) => void party.send(encodeOptionReply(option, type, data)),
+    refuse: (type, words) => void party.send(encodeOptionReply(option, type, Buffer.from(words))),
+  };
+}
+
+async function answer(session: Session, option: number, length: number): Promise<Agreement | 'close' | undefined> {
+  const { party } = session;
+  if (length > MAX_OPTION) {
+    if (length > 64 * MAX_OPTION || option === OPTION.EXPORT_NAME)
+      throw new ProtocolError(`option ${nameOf(OPTION, option)} with ${length} bytes`);
+    await new Promise<void>((resolve) => party.inbox.skip(length, resolve));
+    session.refuse(REPLY.ERR_TOO_BIG, `${length} bytes; ${MAX_OPTION} are the most`);
+    return undefined;
+  }
+  const data = await party.inbox.read(length);
+  if (party.tlsRequired && !party.peer().tls && !WITHOUT_TLS.has(option)) {
+    if (option === OPTION.EXPORT_NAME) throw new ProtocolError('EXPORT_NAME where TLS is required');
+    session.refuse(REPLY.ERR_TLS_REQD, 'this server wants TLS first');
+    return undefined;
+  }
+  if (party.ending && option !== OPTION.ABORT) {
+    if (option === OPTION.EXPORT_NAME) throw new ProtocolError('EXPORT_NAME while the server is shut down');
+    session.refuse(REPLY.ERR_SHUTDOWN, 'this server is being shut down');
+    return undefined;
+  }
+  const handler = HANDLERS[option];
+  if (!handler) {
+    session.refuse(REPLY.ERR_UNSUP, `option ${option} is not known here`);
+    return undefined;
+  }
+  try {
+    return await handler(session, data);
+  } catch (error) {
+    if (!(error instanceof ProtocolError) || option === OPTION.EXPORT_NAME) throw error;
+    session.refuse(REPLY.ERR_INVALID, error.message);
+    return undefined;
+  }
+}
+
+const WITHOUT_TLS = new Set<number>([OPTION.STARTTLS, OPTION.ABORT]);
+
+const HANDLERS: Readonly<Record<number, Handler>> = {
+  [OPTION.EXPORT_NAME]: exportName,
+  [OPTION.ABORT]: abort,
+  [OPTION.LIST]: list,
+  [OPTION.STARTTLS]: startTls,
+  [OPTION.INFO]: (session, data) => info(session, data, false),
+  [OPTION.GO]: (session, data) => info(session, data, true),
+  [OPTION.STRUCTURED_REPLY]: structuredReply,
+  [OPTION.LIST_META_CONTEXT]: (session, data) => metaContext(session, data, false),
+  [OPTION.SET_META_CONTEXT]: (session, data) => metaContext(session, data, true),
+  [OPTION.EXTENDED_HEADERS]: extendedHeaders,
+};
+
+async function abort({ reply }: Session): Promise<'close'> {
+  reply(REPLY.ACK);
+  return Promise.resolve('close');
+}
+
+async function structuredReply({ state, reply, refuse }: Session, data: Buffer): Promise<undefined> {
+  noData(data, 'STRUCTURED_REPLY');
+  if (state.extended) return refuse(REPLY.ERR_EXT_HEADER_REQD, 'extended headers are agreed on');
+  if (state.structured) return refuse(REPLY.ERR_INVALID, 'structured replies are agreed on already');
+  state.structured = true;
+  return Promise.resolve(reply(REPLY.ACK));
+}
+
+async function extendedHeaders({ state, reply, refuse }: Session, data: Buffer): Promise<undefined> {
+  noData(data, 'EXTENDED_HEADERS');
+  if (state.extended) return refuse(REPLY.ERR_INVALID, 'extended headers are agreed on already');
+  state.structured = state.extended = true;
+  return Promise.resolve(reply(REPLY.ACK));
+}
+
+async function startTls({ party, state, reply, refuse }: Session, data: Buffer): Promise<undefined> {
+  noData(data, 'STARTTLS');
+  if (!party.startTls) return refuse(REPLY.ERR_POLICY, 'this server has no TLS');
+  if (party.peer().tls) return refuse(REPLY.ERR_INVALID, 'this is TLS already');
+  reply(REPLY.ACK);
+  await party.startTls();
+  // What was agreed on in the clear may have been an attacker's (CVE-2021-3716).
+  state.structured = state.extended = false;
+  delete state.chosen;
+}
+
+async function list({ party, reply, refuse }: Session, data: Buffer): Promise<undefined> {
+  noData(data, 'LIST');
+  const exports = await party.exports.list?.(party.peer());
+  if (!exports) return refuse(REPLY.ERR_POLICY, 'this server does not tell what it has');
+  for (const { name, description = '' } of exports)
+    reply(REPLY.SERVER, Buffer.concat([encodeString(name), Buffer.from(description)]));
+  reply(REPLY.ACK);
+}
+
+function noData(data: Buffer, option: string): void {
+  if (data.length > 0) throw new ProtocolError(`${option} with ${data.length} bytes of data`);
+}
+
+/** The name and what the client wants to know, of INFO and GO. */
+async function info(session: Session, data: Buffer, go: boolean): Promise<Agreement | undefined> {
+  const { state, reply, refuse } = session;
+  const fields = new Fields(data, go ? 'GO' : 'INFO');
+  const name = fields.string();
+  const wanted = new Set(Array.from({ length: fields.uint16() }, fields.uint16));
+  fields.end();
+  const opened = await open(session, name);
+  if (!opened) return undefined;
+  let agreed: Agreement | undefined;
+  try {
+    const { backend, export: chosen } = opened;
+    const sizes = backend.blockSizes ?? DEFAULT_SIZES;
+    if (sizes.minimum > 1 && go && !wanted.has(INFO.BLOCK_SIZE))
+      return refuse(REPLY.ERR_BLOCK_SIZE_REQD, `offsets must be multiples of ${sizes.minimum}`);
+    const flags = flagsOf(backend, chosen, state);
+    const send = (type: number, ...parts: Uint8Array[]): void =>
+      reply(REPLY.INFO, Buffer.concat([uint16(type), ...parts]));
+    send(INFO.EXPORT, uint64(backend.size), uint16(flags));
+    if (wanted.has(INFO.NAME)) send(INFO.NAME, Buffer.from(name));
+    if (wanted.has(INFO.DESCRIPTION) && chosen.description !== undefined)
+      send(INFO.DESCRIPTION, Buffer.from(chosen.description).subarray(0, MAX_STRING));
+    send(INFO.BLOCK_SIZE, ...[sizes.minimum, sizes.preferred, sizes.maximum].map(uint32));
+    reply(REPLY.ACK);
+    if (go) agreed = agreement(opened, flags, sizes, state);
+    return agreed;
+  } finally {
+    if (!agreed) await opened.release();
+  }
+}
+
+async function exportName({ party, state, noZeroes }: Session, data: Buffer): Promise<Agreement> {
+  const name = new Fields(data, 'EXPORT_NAME').string(data.length);
+  const chosen = await party.exports.find(name, party.peer());
+  if (!chosen || (chosen.tls && !party.peer().tls))
+    throw new ProtocolError(`no export ${JSON.stringify(name)} for EXPORT_NAME`);
+  const opened = await party.opened.open(name, chosen);
+  const flags = flagsOf(opened.backend, chosen, state);
+  party.send(Buffer.concat([uint64(opened.backend.size), uint16(flags), Buffer.alloc(noZeroes ? 0 : 124)]));
+  return agreement(opened, flags, opened.backend.blockSizes ?? DEFAULT_SIZES, state);
+}
+
+/** @returns undefined if it was refused */
+async function open({ party, refuse }: Session, name: string): Promise<Opened | undefined> {
+  const chosen = await findExport({ party, refuse }, name);
+  if (!chosen) return undefined;
+  try {
+    return await party.opened.open(name, chosen);
+  } catch (error) {
+    party.log('open', error, name);
+    return refuse(REPLY.ERR_UNKNOWN, `the export ${JSON.stringify(name)} cannot be opened now`);
+  }
+}
+
+async function findExport(
+  { party, refuse }: Pick<Session, 'party' | 'refuse'>,
+  name: string,
+): Promise<Export | undefined> {
+  const chosen = await party.exports.find(name, party.peer());
+  if (!chosen) return refuse(REPLY.ERR_UNKNOWN, `there is no export ${JSON.stringify(name)}`);
+  if (chosen.tls && !party.peer().tls)
+    return refuse(REPLY.ERR_TLS_REQD, `the export ${JSON.stringify(name)} wants TLS`);
+  return chosen;
+}
+
+function agreement(opened: Opened, flags: number, sizes: BlockSizes, state: State): Agreement {
+  const { structured, extended, chosen } = state;
+  // Contexts hold for the export that they were asked for.
+  const contexts = chosen?.name === opened.name ? chosen.contexts : [];
+  return { opened, flags, sizes, structured, extended, contexts };
+}
+
+/** Says what works, and nothing else. */
+export function flagsOf(
+  backend: BlockBackend,
+  chosen: Pick<Export, 'readOnly'>,
+  mode: Pick<State, 'structured' | 'extended'>,
+): number {
+  const writable = backend.write !== undefined && !chosen.readOnly;
+  const bits: readonly (readonly [number, unknown])[] = [
+    // All connections share one backend, so a flush on one covers the others' writes.
+    [FLAG.HAS_FLAGS | FLAG.CAN_MULTI_CONN, true],
+    [FLAG.READ_ONLY, !writable],
+    [FLAG.SEND_FLUSH | FLAG.SEND_FUA, backend.flush && writable],
+    [FLAG.SEND_TRIM, backend.trim && writable],
+    // What has no zeros of its own gets them written.
+    [FLAG.SEND_WRITE_ZEROES | FLAG.SEND_FAST_ZERO, writable],
+    [FLAG.SEND_DF, mode.structured],
+    [FLAG.SEND_RESIZE, backend.resize && writable],
+    [FLAG.SEND_CACHE, backend.prefetch],
+    [FLAG.BLOCK_STATUS_PAYLOAD, mode.extended],
+  ];
+  return bits.reduce((all, [bit, is]) => (is ? all | bit : all), 0);
+}
+
+/** The metadata contexts that a client lists, or chooses: the only namespace here is `base:`. */
+async function metaContext(session: Session, data: Buffer, set: boolean): Promise<undefined> {
+  const { state, party, reply, refuse } = session;
+  const fields = new Fields(data, set ? 'SET_META_CONTEXT' : 'LIST_META_CONTEXT');
+  if (!state.structured) return refuse(REPLY.ERR_INVALID, 'structured replies come first');
+  const name = fields.string();
+  const count = fields.uint32();
+  if (count > MAX_QUERIES) return refuse(REPLY.ERR_TOO_BIG, `${count} queries; ${MAX_QUERIES} are the most`);
+  const queries = Array.from({ length: count }, () => fields.string());
+  fields.end();
+  if (set) delete state.chosen;
+  if (!(await findExport({ party, refuse }, name))) return;
+  const matches = Object.entries(CONTEXTS).filter(([context]) =>
+    set
+      ? queries.includes(context)
+      : count === 0 || queries.some((query) => query === context || query === `${context.split(':')[0]}:`),
+  );
+  for (const [context, id] of matches)
+    reply(REPLY.META_CONTEXT, Buffer.concat([uint32(set ? id : 0), Buffer.from(context)]));
+  if (set) state.chosen = { name, contexts: matches.map(([, id]) => id) };
+  reply(REPLY.ACK);
+}

@@ -1,0 +1,103 @@
+/**
+ * What is sent, in few and large writes. A reply is put together in a slab, header and data side by side; replies that
+ * are ready in the same turn of the event loop leave in one write.
+ */
+import type { Duplex } from 'node:stream';
+import type { Pool } from './pool.js';
+
+/** Bytes: the replies to a few dozen small requests. */
+const SLAB = 256 << 10;
+
+interface Slab {
+  readonly bytes: Buffer;
+  used: number;
+  /** Slots that are not written yet. */
+  slots: number;
+}
+
+/** Room for one message. */
+export interface Slot {
+  readonly slab: Slab;
+  /** In the slab's bytes. */
+  readonly start: number;
+  readonly end: number;
+}
+
+export class Outbox {
+  #slab: Slab | undefined;
+  /** In the order of sending; slots side by side are joined to one. */
+  #ready: { slab: Slab; start: number; end: number; slots: number }[] = [];
+  #scheduled = false;
+  #held = 0;
+
+  constructor(
+    private readonly socket: Duplex,
+    private readonly pool: Pool,
+    /** Told when bytes have left, or have been given up. */
+    private readonly onGone: () => void = () => undefined,
+  ) {}
+
+  /** Bytes that are reserved, or not yet taken by the socket. */
+  get held(): number {
+    return this.#held;
+  }
+
+  reserve(length: number): Slot {
+    let slab = this.#slab;
+    if (!slab || slab.bytes.length - slab.used < length) slab = this.#anotherSlab(length);
+    const start = slab.used;
+    slab.used += length;
+    slab.slots++;
+    this.#held += length;
+    return { slab, start, end: slab.used };
+  }
+
+  /** Sends it, after all that was sent before. */
+  send({ slab, start, end }: Slot): void {
+    const last = this.#ready.at(-1);
+    if (last?.slab === slab && last.end === start) {
+      last.end = end;
+      last.slots++;
+    } else this.#ready.push({ slab, start, end, slots: 1 });
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    process.nextTick(() => this.#write());
+  }
+
+  /** Gives the room back. */
+  cancel({ slab, start, end }: Slot): void {
+    if (slab.used === end) slab.used = start;
+    this.#gone(slab, 1, end - start);
+  }
+
+  #anotherSlab(length: number): Slab {
+    const slab = { bytes: this.pool.take(Math.max(length, SLAB)), used: 0, slots: 0 };
+    const old = this.#slab;
+    this.#slab = slab;
+    if (old?.slots === 0) this.pool.give(old.bytes);
+    return slab;
+  }
+
+  #write(): void {
+    this.#scheduled = false;
+    const ready = this.#ready;
+    this.#ready = [];
+    if (ready.length > 1) this.socket.cork();
+    for (const { slab, start, end, slots } of ready) {
+      // The call-back comes in every case, also when the socket is gone.
+      this.socket.write(slab.bytes.subarray(start, end), () => this.#gone(slab, slots, end - start));
+    }
+    if (ready.length > 1) this.socket.uncork();
+  }
+
+  #gone(slab: Slab, slots: number, bytes: number): void {
+    slab.slots -= slots;
+    if (slab.slots === 0) {
+      if (slab === this.#slab && slab.bytes.length > SLAB) this.#slab = undefined;
+      if (slab === this.#slab) slab.used = 0;
+      else this.pool.give(slab.bytes);
+    }
+    this.#held -= bytes;
+    this.onGone();
+  }
+}

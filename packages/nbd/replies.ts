@@ -1,0 +1,167 @@
+/**
+ * The replies of the transmission in the form that was agreed on: simple, structured, or with extended headers.
+ * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md#structured-reply-message
+ */
+import type { Extent } from '@nodeos/block';
+import type { Agreement } from './handshake.js';
+import type { Outbox, Slot } from './outbox.js';
+import {
+  CHUNK,
+  DONE,
+  EXTENDED_REPLY_MAGIC,
+  EXTENDED_REPLY_SIZE,
+  MAX_EXTENTS,
+  SIMPLE_REPLY_MAGIC,
+  SIMPLE_REPLY_SIZE,
+  STATE,
+  STRUCTURED_REPLY_MAGIC,
+  STRUCTURED_REPLY_SIZE,
+  writeUInt64,
+  type Request,
+} from './protocol.js';
+import { numberOf, wordsOf } from './reply-errors.js';
+
+/** Bytes of an error's message. */
+const MAX_WORDS = 1024;
+/** The largest multiple of 64 KiB that 32 bits hold. */
+const LARGEST_EXTENT = 0xffff0000;
+
+type Cookie = Pick<Request, 'cookieHigh' | 'cookieLow' | 'offset'>;
+
+export class Replies {
+  readonly structured: boolean;
+  readonly #extended: boolean;
+  /** Bytes of a chunk's header. */
+  readonly #head: number;
+
+  constructor(
+    private readonly outbox: Outbox,
+    { structured, extended }: Pick<Agreement, 'structured' | 'extended'>,
+  ) {
+    this.structured = structured;
+    this.#extended = extended;
+    this.#head = extended ? EXTENDED_REPLY_SIZE : structured ? STRUCTURED_REPLY_SIZE : SIMPLE_REPLY_SIZE;
+  }
+
+  /** Done, without data. */
+  success(request: Request): void {
+    if (this.#extended) return this.#chunk(request, CHUNK.NONE, DONE, 0);
+    const slot = this.outbox.reserve(SIMPLE_REPLY_SIZE);
+    this.#simple(slot, request, 0);
+    this.outbox.send(slot);
+  }
+
+  error(request: Request, error: unknown): void {
+    if (!this.structured) {
+      const slot = this.outbox.reserve(SIMPLE_REPLY_SIZE);
+      this.#simple(slot, request, numberOf(error));
+      return this.outbox.send(slot);
+    }
+    const words = Buffer.from(wordsOf(error)).subarray(0, MAX_WORDS);
+    this.#chunk(request, CHUNK.ERROR, DONE, 6 + words.length, (bytes, at) => {
+      bytes.writeUInt32BE(numberOf(error), at);
+      bytes.writeUInt16BE(words.length, at + 4);
+      bytes.set(words, at + 6);
+    });
+  }
+
+  /** Room for the answer to a read, or for one piece of it; `dataOf` is where its bytes go. */
+  reserveData(length: number): Slot {
+    return this.outbox.reserve(this.#dataAt + length);
+  }
+
+  dataOf({ slab, start, end }: Slot): Buffer {
+    return slab.bytes.subarray(start + this.#dataAt, end);
+  }
+
+  cancel(slot: Slot): void {
+    this.outbox.cancel(slot);
+  }
+
+  /** @param offset of the bytes on the device */
+  sendData(slot: Slot, request: Request, offset: number, done: boolean): void {
+    const { slab, start, end } = slot;
+    if (this.structured) {
+      this.#header(slab.bytes, start, request, CHUNK.OFFSET_DATA, done ? DONE : 0, end - start - this.#head);
+      writeUInt64(slab.bytes, offset, start + this.#head);
+    } else this.#simple(slot, request, 0);
+    this.outbox.send(slot);
+  }
+
+  /** Instead of zeros; only in structured replies. */
+  sendHole(request: Request, offset: number, length: number, done: boolean): void {
+    this.#chunk(request, CHUNK.OFFSET_HOLE, done ? DONE : 0, 12, (bytes, at) => {
+      writeUInt64(bytes, offset, at);
+      bytes.writeUInt32BE(length, at + 8);
+    });
+  }
+
+  /** @param extents at least one */
+  sendExtents(request: Request, context: number, extents: readonly Extent[], done: boolean): void {
+    const all = (this.#extended ? extents : extents.flatMap(splitted)).slice(0, MAX_EXTENTS);
+    const flags = done ? DONE : 0;
+    if (this.#extended)
+      return this.#chunk(request, CHUNK.BLOCK_STATUS_EXT, flags, 8 + all.length * 16, (bytes, at) => {
+        bytes.writeUInt32BE(context, at);
+        bytes.writeUInt32BE(all.length, at + 4);
+        for (const [index, extent] of all.entries()) {
+          writeUInt64(bytes, extent.length, at + 8 + index * 16);
+          writeUInt64(bytes, stateOf(extent), at + 16 + index * 16);
+        }
+      });
+    this.#chunk(request, CHUNK.BLOCK_STATUS, flags, 4 + all.length * 8, (bytes, at) => {
+      bytes.writeUInt32BE(context, at);
+      for (const [index, extent] of all.entries()) {
+        bytes.writeUInt32BE(extent.length, at + 4 + index * 8);
+        bytes.writeUInt32BE(stateOf(extent), at + 8 + index * 8);
+      }
+    });
+  }
+
+  get #dataAt(): number {
+    return this.structured ? this.#head + 8 : this.#head;
+  }
+
+  #simple({ slab: { bytes }, start }: Slot, { cookieHigh, cookieLow }: Cookie, error: number): void {
+    bytes.writeUInt32BE(SIMPLE_REPLY_MAGIC, start);
+    bytes.writeUInt32BE(error, start + 4);
+    bytes.writeUInt32BE(cookieHigh, start + 8);
+    bytes.writeUInt32BE(cookieLow, start + 12);
+  }
+
+  #chunk(
+    request: Cookie,
+    type: number,
+    flags: number,
+    length: number,
+    fill?: (bytes: Buffer, at: number) => void,
+  ): void {
+    const slot = this.outbox.reserve(this.#head + length);
+    this.#header(slot.slab.bytes, slot.start, request, type, flags, length);
+    fill?.(slot.slab.bytes, slot.start + this.#head);
+    this.outbox.send(slot);
+  }
+
+  #header(bytes: Buffer, at: number, request: Cookie, type: number, flags: number, length: number): void {
+    bytes.writeUInt32BE(this.#extended ? EXTENDED_REPLY_MAGIC : STRUCTURED_REPLY_MAGIC, at);
+    bytes.writeUInt16BE(flags, at + 4);
+    bytes.writeUInt16BE(type, at + 6);
+    bytes.writeUInt32BE(request.cookieHigh, at + 8);
+    bytes.writeUInt32BE(request.cookieLow, at + 12);
+    if (this.#extended) {
+      writeUInt64(bytes, request.offset, at + 16);
+      writeUInt64(bytes, length, at + 24);
+    } else bytes.writeUInt32BE(length, at + 16);
+  }
+}
+
+const stateOf = ({ hole, zero }: Extent): number => (hole ? STATE.HOLE : 0) | (zero ? STATE.ZERO : 0);
+
+/** Pieces whose length fits in 32 bits. */
+function splitted(extent: Extent): Extent[] {
+  if (extent.length <= LARGEST_EXTENT) return [extent];
+  const pieces: Extent[] = [];
+  for (let done = 0; done < extent.length; done += LARGEST_EXTENT)
+    pieces.push({ ...extent, offset: extent.offset + done, length: Math.min(LARGEST_EXTENT, extent.length - done) });
+  return pieces;
+}

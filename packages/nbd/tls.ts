@@ -1,0 +1,110 @@
+/** TLS under NBD: a connection in the clear becomes a secured one after STARTTLS, on both sides. */
+import { createSecureContext, TLSSocket, type PeerCertificate, type SecureContextOptions } from 'node:tls';
+import type { Duplex } from 'node:stream';
+import { Inbox } from './inbox.js';
+import { ProtocolError } from './protocol.js';
+
+/** A shared secret by the user's name. */
+export interface PskKeys {
+  find(identity: string): Uint8Array | undefined;
+}
+
+export interface ServerTls extends Pick<SecureContextOptions, 'cert' | 'key' | 'ca' | 'crl'> {
+  /** Nothing but STARTTLS is answered in the clear. Otherwise exports with `tls` need it. */
+  readonly required?: boolean;
+  /** Clients must have a certificate of `ca`. */
+  readonly verifyClient?: boolean;
+  /** Instead of certificates. */
+  readonly psk?: PskKeys;
+}
+
+export interface ClientTls extends Pick<SecureContextOptions, 'cert' | 'key' | 'ca'> {
+  /** The name that must be in the server's certificate; default: the host that was connected to. */
+  readonly serverName?: string;
+  /** Accept a server's certificate whoever signed it. */
+  readonly insecure?: boolean;
+  readonly psk?: { readonly identity: string; readonly key: Uint8Array };
+}
+
+export interface Secured {
+  readonly inbox: Inbox;
+  readonly socket: Duplex;
+  readonly identity?: string;
+}
+
+/** OpenSSL's own names: with a PSK there are no certificates, so the key exchange must not want one. */
+const PSK_CIPHERS =
+  'TLS_AES_128_GCM_SHA256:ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256:DHE-PSK-AES128-GCM-SHA256:PSK';
+
+/** @throws Error if the handshake fails; ProtocolError if something followed STARTTLS in the clear */
+export async function serverTls(inbox: Inbox, socket: Duplex, tls: ServerTls): Promise<Secured> {
+  let identity: string | undefined;
+  const secured = new TLSSocket(handOver(inbox, socket), {
+    isServer: true,
+    requestCert: tls.verifyClient === true,
+    rejectUnauthorized: tls.verifyClient === true,
+    secureContext: contextOf(materialOf(tls), tls.psk !== undefined),
+    ...(tls.psk && {
+      ciphers: PSK_CIPHERS,
+      pskCallback: (_socket: TLSSocket, name: string) => {
+        identity = name;
+        return tls.psk?.find(name) ?? null;
+      },
+    }),
+  });
+  await established(secured, 'secure');
+  if (tls.verifyClient && !secured.authorized)
+    throw new Error(`the client's certificate: ${String(secured.authorizationError)}`);
+  const certificate = secured.getPeerCertificate() as Partial<PeerCertificate> | undefined;
+  const name = identity ?? [certificate?.subject?.CN].flat()[0];
+  return { ...received(secured), ...(name === undefined ? {} : { identity: name }) };
+}
+
+/** @param host of the connection, for the certificate */
+export async function clientTls(inbox: Inbox, socket: Duplex, tls: ClientTls, host: string): Promise<Secured> {
+  const { connect } = await import('node:tls');
+  const { psk } = tls;
+  const secured = connect({
+    socket: handOver(inbox, socket),
+    servername: /^[\d.]+$|:/.test(host) ? '' : (tls.serverName ?? host),
+    host: tls.serverName ?? host,
+    rejectUnauthorized: !tls.insecure && !psk,
+    secureContext: contextOf(materialOf(tls), psk !== undefined),
+    ...(psk && {
+      ciphers: PSK_CIPHERS,
+      checkServerIdentity: () => undefined,
+      pskCallback: () => ({ identity: psk.identity, psk: psk.key }),
+    }),
+  });
+  await established(secured, 'secureConnect');
+  return received(secured);
+}
+
+const contextOf = (material: SecureContextOptions, psk: boolean): ReturnType<typeof createSecureContext> =>
+  createSecureContext({ minVersion: 'TLSv1.2', ...(psk ? { ciphers: PSK_CIPHERS } : {}), ...material });
+
+/** Certificates and keys, without what is for the handshake. */
+function materialOf(tls: ServerTls | ClientTls): SecureContextOptions {
+  const names = new Set(['cert', 'key', 'ca', 'crl']);
+  return Object.fromEntries(Object.entries(tls).filter(([name, value]) => names.has(name) && value !== undefined));
+}
+
+/** What an attacker may have put behind STARTTLS must not be taken for something said under TLS. */
+function handOver(inbox: Inbox, socket: Duplex): Duplex {
+  if (inbox.detach() > 0) throw new ProtocolError('bytes in the clear after STARTTLS');
+  return socket;
+}
+
+function established(socket: TLSSocket, event: 'secure' | 'secureConnect'): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once(event, resolve);
+    socket.once('error', reject);
+    socket.once('close', () => reject(new Error('the connection ended during the TLS handshake')));
+  });
+}
+
+function received(socket: TLSSocket): Secured {
+  const inbox = new Inbox();
+  inbox.attach(socket);
+  return { inbox, socket };
+}

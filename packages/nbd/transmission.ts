@@ -1,0 +1,209 @@
+/**
+ * The server's side of the transmission: requests in, replies out, in whatever order they are done.
+ * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md#transmission
+ *
+ * A request takes its room (the buffer of its data and its reply) out of the connection's allowance before it starts;
+ * while there is none left, nothing more is read from the client.
+ */
+import type { BlockBackend, MaybePromise } from '@nodeos/block';
+import { COMMANDS } from './commands.js';
+import type { Agreement } from './handshake.js';
+import type { Inbox } from './inbox.js';
+import type { Metrics } from './metrics.js';
+import { Outbox } from './outbox.js';
+import type { Pool } from './pool.js';
+import {
+  COMMAND,
+  COMMAND_FLAG,
+  decodeRequest,
+  EXTENDED_REQUEST_SIZE,
+  FLAG,
+  ProtocolError,
+  REQUEST_SIZE,
+  type Request,
+} from './protocol.js';
+import { NbdError } from './reply-errors.js';
+import { Replies } from './replies.js';
+import type { Duplex } from 'node:stream';
+
+/** What a request costs beside its data, in bytes: nobody gets thousands of flushes for nothing. */
+const OVERHEAD = 1024;
+/** A payload that is refused is read over if it is not larger; else the connection ends. */
+const MAX_SKIPPED = 64 << 20;
+/** Of a payload that is no data. */
+const MAX_SMALL = 4096;
+
+export interface TransmissionOptions {
+  readonly inbox: Inbox;
+  readonly socket: Duplex;
+  readonly pool: Pool;
+  readonly metrics: Metrics;
+  /** Bytes of requests at work and replies not yet sent; one request may exceed it, alone. */
+  readonly allowance: number;
+  log(event: 'protocol' | 'request', error: unknown): void;
+}
+
+export class Transmission {
+  readonly backend: BlockBackend;
+  readonly replies: Replies;
+  readonly contexts: readonly number[];
+  /** Resolves when the client has left, or must go; what was begun is done by then. */
+  readonly done: Promise<void>;
+  readonly #header: Buffer;
+  readonly #outbox: Outbox;
+  /** Bytes of the requests at work; their replies are in the outbox. */
+  #cost = 0;
+  #busy = 0;
+  #waiting: { readonly need: number; readonly go: () => void } | undefined;
+  #ending = false;
+  #leaving = false;
+  #finish: () => void = () => undefined;
+
+  constructor(
+    readonly agreement: Agreement,
+    private readonly options: TransmissionOptions,
+  ) {
+    const { socket, pool } = options;
+    this.backend = agreement.opened.backend;
+    this.contexts = agreement.contexts;
+    this.#header = Buffer.alloc(agreement.extended ? EXTENDED_REQUEST_SIZE : REQUEST_SIZE);
+    this.#outbox = new Outbox(socket, pool, () => this.#tryWaiting());
+    this.replies = new Replies(this.#outbox, agreement);
+    this.done = new Promise((resolve) => (this.#finish = resolve));
+    socket.on('close', () => this.#leave());
+    this.#next();
+  }
+
+  /** What comes from now on is answered with ESHUTDOWN. @returns when what is at work has been answered */
+  async end(): Promise<void> {
+    this.#ending = true;
+    if (this.#busy === 0) this.#leave();
+    await this.done;
+  }
+
+  #next(): void {
+    if (!this.#leaving) this.options.inbox.next(this.#header, this.#onHeader);
+  }
+
+  readonly #onHeader = (): void => {
+    const { inbox } = this.options;
+    const request = decodeRequest(this.#header, this.agreement.extended);
+    if (!request) return this.#break(new ProtocolError('a request without its magic number'));
+    if (request.type === COMMAND.DISC) return this.#leave();
+    const payload = payloadOf(request, this.agreement.extended);
+    if (payload > MAX_SKIPPED) return this.#break(new ProtocolError(`a request with ${payload} bytes of data`));
+    const problem = this.#problemOf(request, payload);
+    if (problem) return inbox.skip(payload, () => this.#refuse(request, problem));
+    const need = OVERHEAD + (request.type === COMMAND.READ ? request.length : payload);
+    if (this.#admits(need)) return this.#receive(request, payload);
+    inbox.pause();
+    this.#waiting = { need, go: () => this.#receive(request, payload) };
+  };
+
+  /** A request larger than the allowance gets all of it. */
+  #admits(need: number): boolean {
+    const held = this.#cost + this.#outbox.held;
+    return held === 0 || held + need <= this.options.allowance;
+  }
+
+  #tryWaiting(): void {
+    if (!this.#waiting || !this.#admits(this.#waiting.need)) return;
+    const { go } = this.#waiting;
+    this.#waiting = undefined;
+    this.options.inbox.resume();
+    go();
+  }
+
+  #receive(request: Request, payload: number): void {
+    const { inbox, pool } = this.options;
+    if (payload === 0) {
+      this.#run(request);
+      return this.#next();
+    }
+    const buffer = pool.take(payload);
+    this.#cost += payload;
+    inbox.next(buffer.subarray(0, payload), () => {
+      this.#cost -= payload;
+      this.#run(request, buffer, payload);
+      this.#next();
+    });
+  }
+
+  #run(request: Request, buffer?: Buffer, payload = 0): void {
+    const started = performance.now();
+    const done = (error?: unknown): void => {
+      this.#busy--;
+      this.#cost -= OVERHEAD + payload;
+      if (buffer) this.options.pool.give(buffer);
+      this.#finished(request, started, error);
+    };
+    this.#busy++;
+    this.#cost += OVERHEAD + payload;
+    let result: MaybePromise<void>;
+    try {
+      result = COMMANDS[request.type]?.run({ request, payload: buffer?.subarray(0, payload), server: this });
+    } catch (error) {
+      return done(error);
+    }
+    if (result instanceof Promise) result.then(() => done(), done);
+    else done();
+  }
+
+  #finished(request: Request, started: number, error: unknown): void {
+    const failed = error !== undefined;
+    if (failed) {
+      this.replies.error(request, error);
+      if (!(error instanceof NbdError)) this.options.log('request', error);
+    }
+    this.options.metrics.count(request.type, request.length, (performance.now() - started) / 1000, failed);
+    this.#tryWaiting();
+    if (this.#busy === 0 && (this.#leaving || this.#ending)) this.#leave();
+  }
+
+  #refuse(request: Request, problem: NbdError): void {
+    this.options.metrics.count(request.type, 0, 0, true);
+    this.replies.error(request, problem);
+    // Who sends nonsense and does not read the answers would fill the memory with them.
+    if (this.#outbox.held > 2 * this.options.allowance) this.#break(new ProtocolError('replies are not being read'));
+    else this.#next();
+  }
+
+  /** Why the request cannot be done, whatever the backend. */
+  #problemOf({ type, flags, offset, length }: Request, payload: number): NbdError | undefined {
+    const command = COMMANDS[type];
+    const { flags: can, sizes, extended } = this.agreement;
+    const wrong = (words: string): NbdError => new NbdError('EINVAL', words);
+    if (this.#ending) return new NbdError('ESHUTDOWN', 'this server is being shut down');
+    if (command?.writes && can & FLAG.READ_ONLY) return new NbdError('EPERM', 'the export is read-only');
+    if (!command || (can & command.needs) !== command.needs) return wrong(`command ${type} is not supported`);
+    const allowed =
+      command.flags | (extended ? command.extendedFlags : 0) | (can & FLAG.SEND_FUA ? COMMAND_FLAG.FUA : 0);
+    if (flags & ~allowed) return wrong(`flags 0x${flags.toString(16)} with command ${type}`);
+    // Its own range is in the payload.
+    if (payload > 0 && type !== COMMAND.WRITE)
+      return payload > MAX_SMALL ? wrong(`${payload} bytes of data`) : undefined;
+    if (!command.ranged) return undefined;
+    if (offset + length > this.backend.size)
+      return new NbdError(command.beyond, `${length} bytes at ${offset} are beyond ${this.backend.size} bytes`);
+    if (command.bounded && length > sizes.maximum) return wrong(`${length} bytes; ${sizes.maximum} are the most`);
+    if (offset % sizes.minimum || length % sizes.minimum) return wrong(`not multiples of ${sizes.minimum} bytes`);
+    return undefined;
+  }
+
+  #break(error: Error): void {
+    this.options.log('protocol', error);
+    this.options.socket.destroy();
+    this.#leave();
+  }
+
+  #leave(): void {
+    this.#leaving = true;
+    this.#waiting = undefined;
+    if (this.#busy === 0) this.#finish();
+  }
+}
+
+/** Bytes that follow the request's header. In extended headers other commands than WRITE say that they have some. */
+function payloadOf({ type, flags, length }: Request, extended: boolean): number {
+  return type === COMMAND.WRITE || (extended && flags & COMMAND_FLAG.PAYLOAD_LEN) ? length : 0;
+}
