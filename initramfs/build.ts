@@ -62,6 +62,47 @@ export function initramfs(target: Target, parts: InitramfsParts): Step {
   };
 }
 
+/**
+ * What it takes to reach a root on the network, and nothing else: PID 1 mounts that root and moves into it
+ * (docs/stream.md).
+ * @returns a step with one file in its output, of the step's name
+ */
+export function streamInitramfs(target: Target, init: Step): Step {
+  const name = 'initramfs-stream';
+  return {
+    name,
+    target,
+    recipe: import.meta.url,
+    inputs: { init },
+    async build(context) {
+      const pid1 = file('init', await readFile(join(context.input('init'), 'init')), 0o755);
+      const folders = ['dev', 'proc', 'sys', 'usr'].map((path) => directory(path));
+      await writeCpio(concat(folders, [CONSOLE, pid1]), join(context.dir, name));
+    },
+  };
+}
+
+/** The outputs of the steps that a root is made of. */
+export interface RootOutputs {
+  readonly init: string;
+  /** Without one, /usr is mounted from an image (`mount.usr=`). */
+  readonly runtime?: string | undefined;
+  readonly app?: string | undefined;
+  readonly modules?: string | undefined;
+  readonly natives?: readonly string[];
+}
+
+/** All the files of a system: what the archives of `initramfs` hold together. */
+export async function rootTree({ init, runtime, app, modules, natives = [] }: RootOutputs): Promise<Tree> {
+  return concat(
+    await initTree(init),
+    ...(app === undefined ? [] : [await appTree(app)]),
+    ...(modules === undefined ? [] : [modulesTree(modules)]),
+    ...natives.map(nativeTree),
+    ...(runtime === undefined ? [] : [runtimeTree(runtime)]),
+  );
+}
+
 async function* concatFiles(paths: readonly string[]): AsyncIterable<Uint8Array> {
   for (const path of paths) yield* createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Uint8Array>;
 }
@@ -95,6 +136,9 @@ const runtimeTree = (output: string): Tree => fromDirectory(join(output, 'root')
 
 const APP_OWNER = { uid: 1000, gid: 1000 };
 
+// The kernel opens it for PID 1 before devtmpfs is there.
+const CONSOLE = characterDevice('dev/console', 0o600, [5, 1]);
+
 /** Folders, files and the one device that must be there before anything runs. */
 const SKELETON: readonly Entry[] = [
   ...['dev', 'proc', 'sys', 'etc', 'run', 'home', 'sbin', 'var', 'var/log'].map((path) => directory(path)),
@@ -103,8 +147,7 @@ const SKELETON: readonly Entry[] = [
   directory('home/app', 0o755, APP_OWNER),
   directory('usr'),
   ...['bin', 'lib', 'lib64'].map((path) => symlink(path, `usr/${path}`)),
-  // The kernel opens it for PID 1 before devtmpfs is there.
-  characterDevice('dev/console', 0o600, [5, 1]),
+  CONSOLE,
   file('etc/passwd', 'root:x:0:0:root:/root:/bin/node\napp:x:1000:1000:application:/home/app:/bin/node\n'),
   file('etc/group', 'root:x:0:\ntty:x:5:\napp:x:1000:\n'),
   file('etc/nsswitch.conf', 'passwd: files\ngroup: files\nhosts: files dns\n'),

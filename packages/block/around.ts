@@ -31,8 +31,7 @@ export function around(inner: BlockBackend, around: Around): BlockBackend {
       trim: (offset, length) => around('trim', offset, length, () => inner.trim?.(offset, length)),
     }),
     ...(inner.zero && {
-      zero: (offset, length, options) =>
-        around('zero', offset, length, () => inner.zero?.(offset, length, options)),
+      zero: (offset, length, options) => around('zero', offset, length, () => inner.zero?.(offset, length, options)),
     }),
     ...(inner.extents && {
       extents: (offset, length) => around('extents', offset, length, () => inner.extents?.(offset, length) ?? []),

@@ -8,13 +8,7 @@ import type { Pace } from './pace.js';
  * @param name the file, for messages
  * @throws Error with the code EIO if the file ends before that; what `read` fails with
  */
-export function readAt(
-  fd: number,
-  into: Uint8Array,
-  position: number,
-  pace: Pace,
-  name: string,
-): MaybePromise<void> {
+export function readAt(fd: number, into: Uint8Array, position: number, pace: Pace, name: string): MaybePromise<void> {
   const begun = pace.begin(into.length);
   if (begun < 0) return readPooled(fd, into, position, name);
   for (let done = 0; done < into.length;) {
@@ -30,8 +24,7 @@ export function writeAt(fd: number, bytes: Uint8Array, position: number, pace: P
   const begun = pace.begin(bytes.length);
   if (begun < 0) return writePooled(fd, bytes, position);
   // A disk that is nearly full takes a part, and refuses the rest.
-  for (let done = 0; done < bytes.length;)
-    done += writeSync(fd, bytes, done, bytes.length - done, position + done);
+  for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done, bytes.length - done, position + done);
   pace.end(begun, bytes.length);
 }
 

@@ -1,1 +1,25 @@
+/** Bytes as block devices: where they are, and wrappers around them. */
 export * from './backend.js';
+export * from './memory.js';
+export * from './file.js';
+export * from './pace.js';
+export * from './sparse.js';
+export * from './http.js';
+export * from './s3.js';
+export { remoteFailure, type RangedOptions, type RemoteError } from './ranged.js';
+export * from './regions.js';
+export * from './image.js';
+export * from './slice.js';
+export * from './overlay.js';
+export * from './copy-on-write.js';
+export { overlayLayout, type OverlayLayout } from './overlay-format.js';
+export * from './around.js';
+export * from './read-only.js';
+export * from './cache.js';
+export * from './read-ahead.js';
+export * from './retry.js';
+export * from './trace.js';
+export * from './stats.js';
+export * from './delay.js';
+export * from './fault.js';
+export { after, inTurn, isPromise, observed, rescued } from './maybe.js';

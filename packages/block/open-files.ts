@@ -40,12 +40,14 @@ export function openFiles(most: number, options?: PaceOptions): OpenFiles {
   const open = new Map<string, Open>();
   const seen = new Map<string, { size: number; mtime: number }>();
 
+  /** The file with one user more, so that it stays open. */
   function opened(expected: ExpectedFile): MaybePromise<Open> {
     const { file } = expected;
     const known = open.get(file);
     if (known !== undefined) {
       open.delete(file);
       open.set(file, known);
+      known.users++;
       return known;
     }
     const begun = pace.begin(0);
@@ -62,7 +64,7 @@ export function openFiles(most: number, options?: PaceOptions): OpenFiles {
       closeSync(fd);
       throw error;
     }
-    const entry = { fd, users: 0, unwanted: false };
+    const entry = { fd, users: 1, unwanted: false };
     drop(expected.file); // another request may have opened it meanwhile
     open.set(expected.file, entry);
     for (const oldest of open.keys()) {
@@ -92,15 +94,14 @@ export function openFiles(most: number, options?: PaceOptions): OpenFiles {
 
   return {
     read: (expected, into, position) =>
-      after(opened(expected), (entry) => {
-        entry.users++;
-        return observed(
+      after(opened(expected), (entry) =>
+        observed(
           () => readAt(entry.fd, into, position, pace, expected.file),
           () => {
             if (--entry.users === 0 && entry.unwanted) closeSync(entry.fd);
           },
-        );
-      }),
+        ),
+      ),
     close: () => [...open.keys()].forEach(drop),
   };
 }

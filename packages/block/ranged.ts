@@ -121,7 +121,11 @@ function checked(
   }
   const isSame = wanted.etag === undefined ? lastModified === wanted.lastModified : etag === wanted.etag;
   if (isSame && size === wanted.size) return wanted;
-  throw remoteFailure('ESTALE', false, `${what}: changed since it was opened: ${asText(wanted)}, now ${asText({ ...answer, size })}`);
+  throw remoteFailure(
+    'ESTALE',
+    false,
+    `${what}: changed since it was opened: ${asText(wanted)}, now ${asText({ ...answer, size })}`,
+  );
 }
 
 const asText = ({ etag, lastModified, size }: ObjectVersion): string =>
@@ -155,7 +159,9 @@ async function fill(
 /** What is no answer of the server is trouble on the way to it, and may pass. */
 function described(error: unknown, what: string): unknown {
   if (error instanceof Error && 'transient' in error) return error;
-  const causes = [error, (error as Error).cause].filter((one) => one instanceof Error) as (Error & { code?: unknown })[];
+  const causes = [error, (error as Error).cause].filter((one) => one instanceof Error) as (Error & {
+    code?: unknown;
+  })[];
   const code = causes.map((one) => one.code).find((one) => typeof one === 'string');
   const reason = causes.map((one) => one.message).join(': ');
   return remoteFailure(code?.startsWith('E') === true ? code : 'EIO', true, `${what}: ${reason}`, error);

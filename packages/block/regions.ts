@@ -105,7 +105,7 @@ function place(list: Iterable<Region>, files: OpenFiles, backends: Set<BlockBack
     checkSize(offset);
     checkSize(length);
     checkSize((end = offset + length));
-    if (length > 0) all.push({ offset, end, ...(reader(source, offset, length, files, backends)) });
+    if (length > 0) all.push({ offset, end, ...reader(source, offset, length, files, backends) });
   }
   all.sort((a, b) => a.offset - b.offset);
   for (const [index, region] of all.entries()) {

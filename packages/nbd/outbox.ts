@@ -13,6 +13,8 @@ interface Slab {
   used: number;
   /** Slots that are not written yet. */
   slots: number;
+  /** Not from the pool. */
+  readonly foreign?: boolean;
 }
 
 /** Room for one message. */
@@ -64,6 +66,12 @@ export class Outbox {
     process.nextTick(() => this.#write());
   }
 
+  /** Sends bytes where they lie; they must stay as they are until the peer has answered. */
+  pass(bytes: Buffer): void {
+    this.#held += bytes.length;
+    this.send({ slab: { bytes, used: bytes.length, slots: 1, foreign: true }, start: 0, end: bytes.length });
+  }
+
   /** Gives the room back. */
   cancel({ slab, start, end }: Slot): void {
     if (slab.used === end) slab.used = start;
@@ -95,7 +103,7 @@ export class Outbox {
     if (slab.slots === 0) {
       if (slab === this.#slab && slab.bytes.length > SLAB) this.#slab = undefined;
       if (slab === this.#slab) slab.used = 0;
-      else this.pool.give(slab.bytes);
+      else if (!slab.foreign) this.pool.give(slab.bytes);
     }
     this.#held -= bytes;
     this.onGone();

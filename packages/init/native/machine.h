@@ -1,21 +1,16 @@
 /*
- * The machine as PID 1 sees it: first mounts, console, event port, power button, and how it all ends.
+ * The machine as PID 1 sees it: first mounts, event port, power button.
  */
 #ifndef NODEOS_MACHINE_H
 #define NODEOS_MACHINE_H
 
-#include <asm/fcntl.h>
-#include <asm/signal.h>
 #include <linux/input-event-codes.h>
 #include <linux/ioctl.h>
 #include <linux/mount.h>
-#include <linux/reboot.h>
-#include <linux/time.h>
 
-#include "text.h"
+#include "io.h"
 
-/* Kernel ABI whose headers pull in a C library, or keep it to themselves: linux/input.h, linux/fcntl.h, fs.h. */
-#define AT_FDCWD -100
+/* Kernel ABI whose headers pull in a C library, or keep it to themselves: linux/input.h, fs.h. */
 #define MNT_DETACH 2
 #define EVIOCGBIT(type, size) _IOC(_IOC_READ, 'E', 0x20 + (type), size)
 struct input_event {
@@ -24,57 +19,6 @@ struct input_event {
     int value;
 };
 
-/* Microseconds since boot. */
-static long now(void)
-{
-    struct timespec t;
-    sys2(__NR_clock_gettime, CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static long open_at(const char *path, int flags)
-{
-    return sys4(__NR_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0644);
-}
-
-static void write_all(long fd, const char *bytes, size_t n)
-{
-    while (n > 0) {
-        long done = sys3(__NR_write, fd, bytes, n);
-        if (done <= 0)
-            return;
-        bytes += done;
-        n -= done;
-    }
-}
-
-/* A line on the console, from parts up to a null pointer. */
-static void say(const char *const *parts)
-{
-    struct text line = {0};
-    add(&line, "nodeos: ");
-    while (*parts)
-        add(&line, *parts++);
-    add(&line, "\n");
-    write_all(1, line.bytes, line.length);
-}
-#define SAY(...) say((const char *const[]){__VA_ARGS__, 0})
-
-/* Reads the start of a small file as a string. Returns its length, 0 if it cannot be read. */
-static size_t read_file(const char *path, char *bytes, size_t size)
-{
-    long fd = open_at(path, O_RDONLY);
-    size_t n = 0;
-    if (fd >= 0) {
-        long got;
-        while (n < size - 1 && (got = sys3(__NR_read, fd, bytes + n, size - 1 - n)) > 0)
-            n += got;
-        sys1(__NR_close, fd);
-    }
-    bytes[n] = 0;
-    return n;
-}
-
 /* What must be there before any program can start. The rest of the mounts are the init's. */
 static const struct { const char *type, *path; long flags; } MOUNTS[] = {
     {"proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC},
@@ -82,22 +26,20 @@ static const struct { const char *type, *path; long flags; } MOUNTS[] = {
     {"devtmpfs", "/dev", MS_NOSUID},
 };
 
-#define NO_SUCH_FILE -2
-#define NO_SUCH_DEVICE -6
-#define DEVICE_WAIT 3000000L /* microseconds */
+#define DEVICE_WAIT (3 * SECOND)
+#define DEVICE_PAUSE 2000L /* microseconds */
 
 /* A device may come a moment after PID 1: the kernel looks for memory devices beside the boot. Returns success. */
 static int mount_one(const char *source, const char *path, const char *type, long flags, const char *options)
 {
-    struct timespec moment = {0, 2000000};
     long error, deadline = now() + DEVICE_WAIT;
     for (;;) {
         error = sys5(__NR_mount, source, path, type, flags, options);
         if (error >= 0)
             return 1;
-        if ((error != NO_SUCH_FILE && error != NO_SUCH_DEVICE) || now() > deadline)
+        if ((error != -ENOENT && error != -ENXIO) || now() > deadline)
             break;
-        sys2(__NR_nanosleep, &moment, 0);
+        rest(DEVICE_PAUSE);
     }
     struct text code = {0};
     add_number(&code, -error);
@@ -109,6 +51,30 @@ static void mount_all(void)
 {
     for (size_t i = 0; i < sizeof MOUNTS / sizeof *MOUNTS; i++)
         mount_one(MOUNTS[i].type, MOUNTS[i].path, MOUNTS[i].type, MOUNTS[i].flags, 0);
+}
+
+/* The runtime's disk, if it is not in the initramfs. Names as in systemd's kernel-command-line(7). */
+static struct { const char *source, *type, *options; } usr = {.type = "erofs"};
+
+static int read_usr_word(const char *word)
+{
+    const char *value;
+    if ((value = after(word, "mount.usr=")))
+        usr.source = value;
+    else if ((value = after(word, "mount.usrfstype=")))
+        usr.type = value;
+    else if ((value = after(word, "mount.usrflags=")))
+        usr.options = value;
+    else
+        return 0;
+    return 1;
+}
+
+static int mount_usr(void)
+{
+    if (!usr.source || !*usr.source)
+        return 1;
+    return mount_one(usr.source, "/usr", usr.type, MS_RDONLY | MS_NODEV | MS_NOSUID, usr.options);
 }
 
 /* Unmounts everything but the root, the last mounted first; detaches what is busy. */
@@ -233,17 +199,6 @@ static int pressed(long fd)
     while (sys3(__NR_read, fd, &input, sizeof input) == sizeof input)
         found |= input.type == EV_KEY && input.code == KEY_POWER && input.value == 1;
     return found;
-}
-
-/* Does not return. */
-static void end_machine(unsigned long command)
-{
-    sys0(__NR_sync);
-    unmount_all();
-    sys0(__NR_sync);
-    sys4(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, command, 0);
-    for (;;)
-        sys0(__NR_pause);
 }
 
 #endif

@@ -28,7 +28,8 @@
 #define REPLY_MAGIC 0x0003e889045565a9UL
 enum { FIXED_NEWSTYLE = 1, NO_ZEROES = 2 };
 enum { OPT_EXPORT_NAME = 1, OPT_GO = 7 };
-enum { REP_ACK = 1, REP_INFO = 3, REP_ERROR = 1 << 31 };
+enum { REP_ACK = 1, REP_INFO = 3 };
+#define REP_ERROR 0x80000000U
 enum { INFO_EXPORT = 0, INFO_BLOCK_SIZE = 3 };
 enum { EXPORT_READ_ONLY = 1 << 1, EXPORT_MULTI_CONN = 1 << 8 };
 

@@ -18,14 +18,12 @@
 #include <linux/signalfd.h>
 #include <linux/wait.h>
 
-#include "machine.h"
+#include "end.h"
+#include "log.h"
 
-#define SECOND 1000000L
 #define GRACE (5 * SECOND)        /* from SIGTERM to SIGKILL */
 #define STEADY (10 * SECOND)      /* who runs this long has started well */
 #define MAX_BACKOFF 60            /* seconds */
-#define LOG_HALF (512 << 10)      /* bytes; the log is at most two files of this size */
-#define LOG "/var/log/app.log"
 
 static const struct { const char *name; unsigned long command; } ENDS[] = {
     {"reboot", LINUX_REBOOT_CMD_RESTART},
@@ -47,11 +45,12 @@ static struct {
     long started;                    /* when the service was started */
     long failures, backoff;          /* in a row; seconds */
     long restart_at, renew_at, kill_at;  /* 0: not set */
+    int kills;                       /* how often everything was sent SIGKILL */
     int ending;                      /* an index of ENDS, or -1 */
     int last_status;
 } state = {.on_exit = REBOOT, .restart = ON_FAILURE, .ending = -1};
 
-static long output[2], control[2], signals, devnull, log_fd = -1, log_size;
+static long output[2], control[2], signals, devnull;
 
 static int find(const char *word, const char *const *names, int count)
 {
@@ -69,9 +68,6 @@ static int find_end(const char *word)
     return -1;
 }
 
-/* The runtime's disk, if it is not in the initramfs. Names as in systemd's kernel-command-line(7). */
-static struct { const char *source, *type, *options; } usr = {.type = "erofs"};
-
 static void read_word(char *word)
 {
     const char *value;
@@ -82,12 +78,8 @@ static void read_word(char *word)
         state.attempts = number(value);
     else if (equal(word, "nodeos.poweroff=reset"))
         state.off_by_reset = 1;
-    else if ((value = after(word, "mount.usr=")))
-        usr.source = value;
-    else if ((value = after(word, "mount.usrfstype=")))
-        usr.type = value;
-    else if ((value = after(word, "mount.usrflags=")))
-        usr.options = value;
+    else if (!read_root_word(word))
+        read_usr_word(word);
 }
 
 static void read_command_line(void)
@@ -142,31 +134,6 @@ static void start_service(const char *role)
     state.restart_at = 0;
     state.started = now();
     state.service = spawn(role);
-}
-
-/* Output goes to the console and to a log of two halves: the current one and the one before it. */
-static void keep(const char *bytes, size_t n)
-{
-    write_all(1, bytes, n);
-    if (log_fd < 0 || log_size + (long)n > LOG_HALF) {
-        if (log_fd >= 0) {
-            sys1(__NR_close, log_fd);
-            sys2(__NR_rename, LOG, LOG ".1");
-        }
-        log_fd = open_at(LOG, O_WRONLY | O_CREAT | O_TRUNC);
-        log_size = 0;
-    }
-    if (log_fd >= 0)
-        write_all(log_fd, bytes, n);
-    log_size += n;
-}
-
-static void pump_output(void)
-{
-    static char bytes[4096];
-    long n;
-    while ((n = sys3(__NR_read, output[0], bytes, sizeof bytes)) > 0)
-        keep(bytes, n);
 }
 
 static void begin_end(int how)
@@ -270,12 +237,19 @@ static void service_ended(int status)
     state.restart_at = now() + state.backoff * SECOND;
 }
 
+static void finish(void)
+{
+    pump_output(output[0]);
+    event("end", "how", state.ending, 0, 0);
+    end_machine(ENDS[state.ending == POWEROFF && state.off_by_reset ? REBOOT : state.ending].command);
+}
+
 static void reap(void)
 {
     int status;
     long pid;
     while ((pid = sys4(__NR_wait4, -1, &status, WNOHANG, 0)) > 0) {
-        pump_output();
+        pump_output(output[0]);
         pump_control();
         if (pid == state.service)
             service_ended(status);
@@ -285,12 +259,10 @@ static void reap(void)
                 state.renew_at = now() + 60 * SECOND;
         }
     }
+    check_keeper();
     /* Nobody is left: the end need not wait for its grace. */
-    if (pid == -10 /* ECHILD */ && state.ending >= 0) {
-        pump_output();
-        event("end", "how", state.ending, 0, 0);
-        end_machine(ENDS[state.ending == POWEROFF && state.off_by_reset ? REBOOT : state.ending].command);
-    }
+    if (pid == -ECHILD && state.ending >= 0)
+        finish();
 }
 
 /* What the host wants. Anything but the two words is ignored. */
@@ -334,6 +306,9 @@ static void on_time(void)
         state.kill_at = time + SECOND;
         sys2(__NR_kill, -1, SIGKILL);
         reap();
+        /* Who waits for a file on a server that is gone cannot even be killed. */
+        if (++state.kills > LOST && seconds_without_server() >= LOST)
+            finish();
     }
 }
 
@@ -376,16 +351,30 @@ static void open_all(void)
         events = high(events);
     each_name("/dev/input", try_button);
     unsigned long mask = 1UL << (SIGCHLD - 1) | 1UL << (SIGTERM - 1) | 1UL << (SIGINT - 1) | 1UL << (SIGUSR1 - 1) |
-                         1UL << (SIGUSR2 - 1) | 1UL << (SIGPIPE - 1);
+                         1UL << (SIGUSR2 - 1) | 1UL << (SIGPIPE - 1) | 1UL << (KEEPER_ENDED - 1);
     sys4(__NR_rt_sigprocmask, SIG_BLOCK, &mask, 0, sizeof mask);
     signals = high(sys4(__NR_signalfd4, -1, &mask, sizeof mask, O_NONBLOCK | O_CLOEXEC));
 }
 
-static int mount_usr(void)
+/* Signals, and the power button. */
+static void hear_signs(void)
 {
-    if (!usr.source || !*usr.source)
-        return 1;
-    return mount_one(usr.source, "/usr", usr.type, MS_RDONLY | MS_NODEV | MS_NOSUID, usr.options);
+    on_signal();
+    for (int i = 0; i < button_count; i++)
+        if (pressed(buttons[i])) {
+            SAY("power button");
+            begin_end(POWEROFF);
+        }
+}
+
+/* While the root is waited for nothing runs yet that would have to end: the machine ends at once. */
+static int ends_early(void)
+{
+    if (events >= 0)
+        hear_host();
+    hear_signs();
+    reap();
+    return state.ending >= 0;
 }
 
 __attribute__((noreturn, used)) void pid1(void)
@@ -395,7 +384,9 @@ __attribute__((noreturn, used)) void pid1(void)
     open_all();
     event("pid1", 0, 0, 0, 0);
     sys4(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_CAD_OFF, 0);
-    if (mount_usr())
+    int complete = mount_root(ends_early) && mount_usr();
+    open_log();
+    if (complete)
         start_service("boot");
     else
         give_up();
@@ -407,18 +398,13 @@ __attribute__((noreturn, used)) void pid1(void)
         for (int i = 0; i < button_count; i++)
             poll[4 + i] = (struct pollfd){buttons[i], POLLIN, 0};
         sys3(__NR_poll, poll, 4 + button_count, next_time());
-        pump_output();
+        pump_output(output[0]);
         pump_control();
         if (poll[3].revents & POLLIN)
             hear_host();
         else if (poll[3].revents)
             host = -1; /* nobody is there: it would say so without end */
-        on_signal();
-        for (int i = 0; i < button_count; i++)
-            if (pressed(buttons[i])) {
-                SAY("power button");
-                begin_end(POWEROFF);
-            }
+        hear_signs();
         on_time();
     }
 }

@@ -1,0 +1,217 @@
+/**
+ * A device that can be written, over one that cannot: what is written goes to a third one, the delta (overlay-format.ts).
+ *
+ * Why a crash does no harm: the bits of the bitmap only go from 0 to 1, and a bit is stored only after the data of its block
+ * is durable. So at any moment a block whose bit is stored is whole in the delta, and one whose bit is not is read from
+ * the base, whatever is in its place. A flush first makes the data durable, then stores the bits of the
+ * blocks that were written before it began, then makes those durable; a torn write of bits is some of these bits.
+ */
+import {
+  checkRange,
+  failure,
+  joined,
+  type BlockBackend,
+  type Extent,
+  type MaybePromise,
+  type ZeroOptions,
+} from './backend.js';
+import { bitmap, type Bitmap } from './bitmap.js';
+import { after, inTurn } from './maybe.js';
+import { checkBitmap, decodeHeader, encodeHeader, HEADER, type OverlayLayout } from './overlay-format.js';
+import { rangeLock } from './range-lock.js';
+import { extentsAt } from './sizes.js';
+
+export interface CopyOnWriteOptions {
+  /**
+   * Which base the delta belongs to, such as a digest or a URL with an ETag: a delta of another one is refused. Default:
+   * none, so that only the size is compared.
+   */
+  readonly identity?: string;
+  /** The delta, for messages. */
+  readonly name?: string;
+}
+
+const MAXIMUM = 32 << 20;
+
+/** Makes an empty overlay of a delta that has the size of the layout and holds nothing but zeros; durable when done. */
+export async function formatDelta(delta: BlockBackend, layout: OverlayLayout, identity = ''): Promise<void> {
+  await delta.write?.(encodeHeader(layout, identity), 0);
+  await delta.flush?.();
+}
+
+/**
+ * `base`, with what was written to it in `delta`. It cannot be resized. `close` closes both. `base` must not change.
+ * @throws Error with the code EINVAL if the delta is none, a damaged one, or one of another base; EROFS if it is read-only
+ */
+export async function copyOnWrite(
+  base: BlockBackend,
+  delta: BlockBackend,
+  { identity = '', name = 'the delta' }: CopyOnWriteOptions = {},
+): Promise<BlockBackend> {
+  if (delta.write === undefined) throw failure('EROFS', `${name}: cannot be written`);
+  const header = Buffer.alloc(Math.min(HEADER, delta.size));
+  await delta.read(header, 0);
+  const layout = decodeHeader(header, name, base.size, identity);
+  if (delta.size !== layout.size)
+    throw failure('EINVAL', `${name}: has ${delta.size} bytes, an overlay over ${base.size} has ${layout.size}`);
+  const bits = new Uint8Array(layout.bitmapSize);
+  await delta.read(bits, HEADER);
+  checkBitmap(bits, layout, name);
+  return backendOf(base, delta, layout, bitmap(bits));
+}
+
+function backendOf(base: BlockBackend, delta: BlockBackend, layout: OverlayLayout, here: Bitmap): BlockBackend {
+  const { blockSize, baseSize: size, data } = layout;
+  const lock = rangeLock();
+
+  /** A range in runs that are wholly in the delta, or wholly not. */
+  function* runs(offset: number, length: number): Generator<{ isHere: boolean; from: number; to: number }> {
+    const end = offset + length;
+    const last = Math.ceil(end / blockSize);
+    for (let at = offset; at < end;) {
+      const block = Math.floor(at / blockSize);
+      const to = Math.min(here.runEnd(block, last) * blockSize, end);
+      yield { isHere: here.has(block), from: at, to };
+      at = to;
+    }
+  }
+
+  function read(into: Uint8Array, offset: number): MaybePromise<void> {
+    checkRange({ size }, offset, into.length);
+    return inTurn(runs(offset, into.length), ({ isHere, from, to }) => {
+      const part = to - from === into.length ? into : into.subarray(from - offset, to - offset);
+      return isHere ? delta.read(part, data + from) : base.read(part, from);
+    });
+  }
+
+  /**
+   * Changes a range. A block of which only a part changes, and which is not here, comes from the base, is changed and
+   * then written whole. Nobody else changes a block meanwhile that is not here; those that are here need no such care.
+   * @param edge changes the part of a block that is in the range; `start` is the block's first byte
+   * @param middle changes all the others
+   */
+  function change(
+    offset: number,
+    length: number,
+    edge: (block: Uint8Array, start: number) => void,
+    middle: (from: number, to: number) => MaybePromise<void>,
+  ): MaybePromise<void> {
+    checkRange({ size }, offset, length);
+    if (length === 0) return;
+    const end = offset + length;
+    const [first, last] = [Math.floor(offset / blockSize), Math.ceil(end / blockSize) - 1];
+    if (here.hasAll(first, last + 1)) return middle(offset, end);
+
+    const isCut = (block: number): boolean =>
+      block * blockSize < offset || Math.min((block + 1) * blockSize, size) > end;
+    const copyUp = (index: number): MaybePromise<void> => {
+      const start = index * blockSize;
+      const block = new Uint8Array(Math.min(blockSize, size - start));
+      return after(base.read(block, start), () => {
+        edge(block, start);
+        return delta.write?.(block, data + start);
+      });
+    };
+    return lock(first, last + 1, () => {
+      const edges = [...new Set([first, last])].filter((block) => isCut(block) && !here.has(block));
+      const from = edges.includes(first) ? (first + 1) * blockSize : offset;
+      const to = edges.includes(last) ? last * blockSize : end;
+      const changed = after(from < to ? middle(from, to) : undefined, () => inTurn(edges, copyUp));
+      return after(changed, () => here.set(first, last + 1));
+    });
+  }
+
+  const write = (bytes: Uint8Array, offset: number): MaybePromise<void> =>
+    change(
+      offset,
+      bytes.length,
+      (block, start) => {
+        const skipped = Math.max(0, start - offset);
+        const part = bytes.subarray(skipped, Math.max(0, start + block.length - offset));
+        block.set(part, Math.max(0, offset - start));
+      },
+      (from, to) => delta.write?.(bytes.subarray(from - offset, to - offset), data + from),
+    );
+
+  const zero = (offset: number, length: number, options?: ZeroOptions): MaybePromise<void> =>
+    change(
+      offset,
+      length,
+      (block, start) => block.fill(0, Math.max(0, offset - start), Math.max(0, offset + length - start)),
+      (from, to) => delta.zero?.(data + from, to - from, options),
+    );
+
+  /** Blocks in the delta become zeros; the others stay as they are in the base. */
+  function trim(offset: number, length: number): MaybePromise<void> {
+    checkRange({ size }, offset, length);
+    const first = Math.ceil(offset / blockSize) * blockSize;
+    const end = offset + length === size ? size : Math.floor((offset + length) / blockSize) * blockSize;
+    return inTurn(runs(first, Math.max(0, end - first)), ({ isHere, from, to }) =>
+      isHere ? delta.trim?.(data + from, to - from) : undefined,
+    );
+  }
+
+  function extents(offset: number, length: number): MaybePromise<readonly Extent[]> {
+    checkRange({ size }, offset, length);
+    const found: Extent[] = [];
+    const all = inTurn([...runs(offset, length)], ({ isHere, from, to }) =>
+      after(extentsAt(isHere ? delta : base, isHere ? data + from : from, to - from, from), (states) => {
+        for (const state of states) found.push(state);
+      }),
+    );
+    return after(all, () => joined(found));
+  }
+
+  return {
+    size,
+    blockSizes: { minimum: 1, preferred: blockSize, maximum: MAXIMUM },
+    read,
+    write,
+    flush: oneAtATime(() => persist(delta, here)),
+    ...(delta.trim && { trim }),
+    ...(delta.zero && { zero }),
+    ...((base.extents ?? delta.extents) && { extents }),
+    ...(base.prefetch && {
+      prefetch: (offset, length) => {
+        checkRange({ size }, offset, length);
+        return inTurn([...runs(offset, length)], ({ isHere, from, to }) =>
+          isHere ? undefined : base.prefetch?.(from, to - from),
+        );
+      },
+    }),
+    close: () => after(delta.close(), () => base.close()),
+  };
+}
+
+/** The bits are taken before the data is made durable: those of later writes must not be stored yet. */
+async function persist(delta: BlockBackend, here: Bitmap): Promise<void> {
+  const changed = here.takeChanged();
+  try {
+    await delta.flush?.();
+    if (changed.size === 0) return;
+    for (const [offset, page] of changed) await delta.write?.(page, HEADER + offset);
+    await delta.flush?.();
+  } catch (error) {
+    here.giveBack(changed);
+    throw error;
+  }
+}
+
+/** Who calls while `work` runs waits for it and then shares the next run with all who wait: the next one began later. */
+function oneAtATime(work: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined;
+  let next: Promise<void> | undefined;
+  const start = (): Promise<void> => {
+    running = work().finally(() => (running = undefined));
+    return running;
+  };
+  return () => {
+    if (running === undefined) return start();
+    return (next ??= running
+      .catch(() => undefined)
+      .then(() => {
+        next = undefined;
+        return start();
+      }));
+  };
+}

@@ -1,0 +1,104 @@
+/**
+ * A lock between the processes of a machine: a file that says who has it. Unlike one that is kept fresh by touching it, it
+ * is free at once when its owner was killed, and is not lost by an owner that was stopped for a while.
+ */
+import { randomBytes } from 'node:crypto';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { link, readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { failure } from './backend.js';
+
+interface Owner {
+  readonly pid: number;
+  /** When it started, in clock ticks since the machine did: another process may get its number later. */
+  readonly started: string;
+  readonly host: string;
+  /** Which start of the machine, and which of its process namespaces, the number is of. */
+  readonly boot: string;
+  readonly namespace: string;
+}
+
+const TRIES = 10;
+
+/**
+ * Takes the lock, from a dead owner too.
+ * @returns what gives it back
+ * @throws Error with the code EBUSY if another one has it, or one of which this process cannot see whether it lives
+ */
+export async function lockFile(path: string): Promise<() => Promise<void>> {
+  const mine = `${path}.${randomBytes(6).toString('hex')}`;
+  await writeFile(mine, JSON.stringify(thisProcess()), { flag: 'wx' });
+  try {
+    for (let tries = 0; tries < TRIES; tries++) {
+      // The whole file appears at once, and only if there is none.
+      if (await link(mine, path).then(() => true, unless('EEXIST', false))) return () => unlink(path);
+      await removeStale(path);
+    }
+    throw failure('EBUSY', `${path}: others take it all the time`);
+  } finally {
+    await unlink(mine);
+  }
+}
+
+/** @throws Error with the code EBUSY unless its owner is dead */
+async function removeStale(path: string): Promise<void> {
+  const content = await readFile(path, 'utf8').catch(unless('ENOENT', undefined));
+  if (content === undefined) return;
+  const why = inUse(content);
+  if (why !== undefined) throw failure('EBUSY', `${path}: ${why}`);
+  // Two may have found it stale, and the one may hold it already: what is moved away is looked at again.
+  const aside = `${path}.${randomBytes(6).toString('hex')}`;
+  if (!(await rename(path, aside).then(() => true, unless('ENOENT', false)))) return;
+  if ((await readFile(aside, 'utf8')) !== content) await link(aside, path).catch(unless('EEXIST', undefined));
+  await unlink(aside);
+}
+
+/** Why the lock is in use; undefined if its owner is dead. */
+function inUse(content: string): string | undefined {
+  const owner = parsed(content);
+  const here = thisProcess();
+  if (owner === undefined) return 'is no lock of this program; remove it if it is not wanted';
+  if (owner.host === here.host && owner.boot !== here.boot) return undefined;
+  if (owner.host !== here.host || owner.namespace !== here.namespace)
+    return `process ${owner.pid} of ${owner.host} has it, which cannot be seen from here; remove it if that is dead`;
+  return startOf(owner.pid) === owner.started ? `process ${owner.pid} has it` : undefined;
+}
+
+function parsed(content: string): Owner | undefined {
+  try {
+    const owner = JSON.parse(content) as Partial<Owner> | null;
+    return typeof owner?.pid === 'number' && typeof owner.host === 'string' ? (owner as Owner) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const thisProcess = (): Owner => ({
+  pid: process.pid,
+  started: startOf(process.pid) ?? '',
+  host: hostname(),
+  boot: attempt(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()) ?? '',
+  namespace: attempt(() => readlinkSync('/proc/self/ns/pid')) ?? '',
+});
+
+/** Field 22 of /proc/PID/stat, behind a name that may hold anything; undefined for a process that is not. */
+function startOf(pid: number): string | undefined {
+  const stat = attempt(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  if (stat !== undefined) return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  return process.platform !== 'linux' && attempt(() => process.kill(pid, 0)) === true ? '' : undefined;
+}
+
+function attempt<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
+}
+
+const unless =
+  <T>(code: string, otherwise: T) =>
+  (error: unknown): T => {
+    if ((error as { code?: unknown }).code === code) return otherwise;
+    throw error;
+  };

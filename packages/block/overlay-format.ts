@@ -1,0 +1,97 @@
+/**
+ * The file of an overlay, which holds what differs from its base. Numbers are little-endian.
+ *
+ *     0          the header, in 4096 bytes
+ *     4096       a bitmap, 1 bit a block: whether the block is here; up to a multiple of 4096 bytes
+ *     data       the blocks, each at its place: block i at data + i × the size of a block
+ *
+ *     0    8   "NODEOS\0\1", with the version of the format at the end
+ *     8    4   the size of a block in bytes
+ *     16   8   the size of the base in bytes
+ *     24   8   the offset of the data in bytes
+ *     32   32  the identity of the base: SHA-256 of the text that the caller gives
+ *     64   32  SHA-256 of the 64 bytes before
+ *
+ * The file's size is that of the data's offset and the base together.
+ */
+import { createHash } from 'node:crypto';
+import { failure } from './backend.js';
+import { roundUp } from './sizes.js';
+
+export interface OverlayLayout {
+  /** Bytes of a block. */
+  readonly blockSize: number;
+  /** Bytes of the base. */
+  readonly baseSize: number;
+  /** How many blocks there are. */
+  readonly blocks: number;
+  /** Bytes of the bitmap, without what fills its last 4096. */
+  readonly bitmapSize: number;
+  /** Where the data starts, in bytes. */
+  readonly data: number;
+  /** Bytes of the file. */
+  readonly size: number;
+}
+
+export const HEADER = 4096;
+const PAGE = 4096;
+const MAGIC = Buffer.from('NODEOS\0\x01', 'latin1');
+const CHECKED = 64;
+const SHA256 = 32;
+const SMALLEST_BLOCK = 4096;
+const LARGEST_BLOCK = 1 << 20;
+const LARGEST_BITMAP = 256 << 20;
+
+/** @throws RangeError for a size that the format does not have */
+export function overlayLayout(baseSize: number, blockSize: number): OverlayLayout {
+  if (!(blockSize >= SMALLEST_BLOCK && blockSize <= LARGEST_BLOCK && Number.isInteger(Math.log2(blockSize))))
+    throw new RangeError(`blocks of ${blockSize} bytes: a power of two from 4 KiB to 1 MiB is needed`);
+  const blocks = Math.ceil(baseSize / blockSize);
+  const bitmapSize = Math.ceil(blocks / 8);
+  if (bitmapSize > LARGEST_BITMAP)
+    throw new RangeError(
+      `${baseSize} bytes in blocks of ${blockSize} need a bitmap of ${bitmapSize} bytes: use larger blocks`,
+    );
+  const data = roundUp(HEADER + roundUp(bitmapSize, PAGE), blockSize);
+  return { blockSize, baseSize, blocks, bitmapSize, data, size: data + baseSize };
+}
+
+export function encodeHeader({ blockSize, baseSize, data }: OverlayLayout, identity: string): Buffer {
+  const header = Buffer.alloc(HEADER);
+  MAGIC.copy(header);
+  header.writeUInt32LE(blockSize, 8);
+  header.writeBigUInt64LE(BigInt(baseSize), 16);
+  header.writeBigUInt64LE(BigInt(data), 24);
+  sha256(identity).copy(header, CHECKED - SHA256);
+  sha256(header.subarray(0, CHECKED)).copy(header, CHECKED);
+  return header;
+}
+
+/**
+ * @param name the file, for messages
+ * @throws Error with the code EINVAL if it is no header, a damaged one, or one of an overlay over another base
+ */
+export function decodeHeader(header: Buffer, name: string, baseSize: number, identity: string): OverlayLayout {
+  const bad = (why: string): Error => failure('EINVAL', `${name}: ${why}`);
+  if (header.length < HEADER || !header.subarray(0, 6).equals(MAGIC.subarray(0, 6))) throw bad('is no overlay');
+  if (!header.subarray(0, MAGIC.length).equals(MAGIC)) throw bad('is an overlay of another version');
+  if (!header.subarray(CHECKED, CHECKED + SHA256).equals(sha256(header.subarray(0, CHECKED))))
+    throw bad('is an overlay with a damaged header');
+  const size = Number(header.readBigUInt64LE(16));
+  if (size !== baseSize) throw bad(`is an overlay over ${size} bytes, not over ${baseSize}`);
+  if (!header.subarray(CHECKED - SHA256, CHECKED).equals(sha256(identity)))
+    throw bad(`is an overlay over another base than ${JSON.stringify(identity)}`);
+  const layout = overlayLayout(baseSize, header.readUInt32LE(8));
+  if (Number(header.readBigUInt64LE(24)) !== layout.data)
+    throw bad('is an overlay with a header that contradicts itself');
+  return layout;
+}
+
+/** @throws Error with the code EINVAL if blocks are marked that do not exist */
+export function checkBitmap(bytes: Uint8Array, { blocks }: OverlayLayout, name: string): void {
+  const unused = blocks % 8;
+  if (unused !== 0 && (bytes.at(-1) ?? 0) >>> unused !== 0)
+    throw failure('EINVAL', `${name}: is an overlay with a damaged bitmap`);
+}
+
+const sha256 = (of: string | Uint8Array): Buffer => createHash('sha256').update(of).digest();

@@ -1,0 +1,64 @@
+/** Counting what a device is asked. */
+import { around, OPERATIONS, type Operation } from './around.js';
+import type { BlockBackend } from './backend.js';
+import { observed } from './maybe.js';
+
+/** Of one kind of request, since the wrapper was made. */
+export interface OperationStats {
+  /** Requests that are done, failed ones among them. */
+  readonly count: number;
+  readonly errors: number;
+  /** Of all ranges together, in bytes; of `resize` and `flush`, 0. */
+  readonly bytes: number;
+  /** Microseconds of all requests together. */
+  readonly microseconds: number;
+  /** How many took less than 1, 2, 4, 8 … microseconds, and not less than half of that. */
+  readonly histogram: readonly number[];
+}
+
+export type Snapshot = Readonly<Record<Operation, OperationStats>>;
+
+export interface Counted extends BlockBackend {
+  /** The counts of this moment. */
+  snapshot(): Snapshot;
+}
+
+/** Up to 2^31 microseconds, more than half an hour. */
+const BUCKETS = 32;
+
+interface Counters {
+  count: number;
+  errors: number;
+  bytes: number;
+  microseconds: number;
+  histogram: number[];
+}
+
+/** `inner`, and how often, how much, how long. @param now milliseconds; only differences count */
+export function stats(inner: BlockBackend, now = (): number => performance.now()): Counted {
+  const all = Object.fromEntries(OPERATIONS.map((operation) => [operation, zeros()])) as Record<Operation, Counters>;
+  const device = around(inner, (operation, _offset, length, work) => {
+    const begun = now();
+    return observed(work, (error) => {
+      count(all[operation], (now() - begun) * 1000, operation === 'resize' ? 0 : length, error !== undefined);
+    });
+  });
+  return Object.assign(device, { snapshot: () => structuredClone(all) }); // keeps the getter of `size`
+}
+
+const zeros = (): Counters => ({
+  count: 0,
+  errors: 0,
+  bytes: 0,
+  microseconds: 0,
+  histogram: new Array<number>(BUCKETS).fill(0),
+});
+
+function count(counters: Counters, microseconds: number, bytes: number, failed: boolean): void {
+  const bucket = Math.min(BUCKETS - 1, microseconds < 1 ? 0 : Math.floor(Math.log2(microseconds)) + 1);
+  counters.count++;
+  counters.bytes += bytes;
+  counters.microseconds += microseconds;
+  counters.histogram[bucket] = (counters.histogram[bucket] ?? 0) + 1;
+  if (failed) counters.errors++;
+}

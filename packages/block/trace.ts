@@ -1,0 +1,73 @@
+/** Who reads and writes what, and when: one record a request. */
+import type { Writable } from 'node:stream';
+import { around, type Operation } from './around.js';
+import type { BlockBackend } from './backend.js';
+import { observed } from './maybe.js';
+
+export interface TraceRecord {
+  /** When it began: milliseconds since the wrapper was made. */
+  readonly t: number;
+  readonly op: Operation;
+  /** Bytes. */
+  readonly offset: number;
+  /** Bytes; of `resize`, the new size. */
+  readonly length: number;
+  /** Milliseconds. */
+  readonly took: number;
+  /** The code or the message of its failure. */
+  readonly error?: string;
+  readonly client?: string;
+}
+
+export interface TraceOptions {
+  /** Put into every record. */
+  readonly client?: string;
+  /** Bytes that wait in a stream at most: further records are left out, and counted in a line `{"dropped": n}`. Default 1 MiB. */
+  readonly buffered?: number;
+  /** Milliseconds; only differences count. */
+  readonly now?: () => number;
+}
+
+const BUFFERED = 1 << 20;
+
+/** `inner`, with a record of each request when it is done, given to a function or written to a stream as a line of JSON. */
+export function trace(
+  inner: BlockBackend,
+  to: Writable | ((record: TraceRecord) => void),
+  { client, buffered = BUFFERED, now = () => performance.now() }: TraceOptions = {},
+): BlockBackend {
+  const record = typeof to === 'function' ? to : lines(to, buffered);
+  const start = now();
+  return around(inner, (op, offset, length, work) => {
+    const begun = now();
+    return observed(work, (error) => {
+      record({
+        t: rounded(begun - start),
+        op,
+        offset,
+        length,
+        took: rounded(now() - begun),
+        ...(error !== undefined && { error: nameOf(error) }),
+        ...(client !== undefined && { client }),
+      });
+    });
+  });
+}
+
+/** To microseconds. */
+const rounded = (milliseconds: number): number => Math.round(milliseconds * 1000) / 1000;
+
+function nameOf(error: unknown): string {
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return typeof code === 'string' ? code : String(message ?? error);
+}
+
+function lines(stream: Writable, buffered: number): (record: TraceRecord) => void {
+  let dropped = 0;
+  return (record) => {
+    if (stream.writableLength >= buffered) return void dropped++;
+    if (dropped > 0) stream.write(`${JSON.stringify({ dropped })}\n`);
+    dropped = 0;
+    stream.write(`${JSON.stringify(record)}\n`);
+  };
+}

@@ -1,0 +1,286 @@
+/**
+ * The client's side of the transmission: requests out, replies in, in whatever order the server is done.
+ * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md#transmission
+ */
+import type { Extent } from '@nodeos/block';
+import type { Negotiated } from './client-handshake.js';
+import type { Inbox } from './inbox.js';
+import { Outbox } from './outbox.js';
+import { Pool } from './pool.js';
+import {
+  CHUNK,
+  CHUNK_ERROR_BIT,
+  COMMAND,
+  COMMAND_FLAG,
+  DONE,
+  encodeRequest,
+  ERROR,
+  EXTENDED_REPLY_MAGIC,
+  EXTENDED_REPLY_SIZE,
+  EXTENDED_REQUEST_SIZE,
+  Fields,
+  MAX_EXTENTS,
+  MAX_STRING,
+  nameOf,
+  ProtocolError,
+  readUInt64,
+  REQUEST_SIZE,
+  SIMPLE_REPLY_MAGIC,
+  SIMPLE_REPLY_SIZE,
+  STATE,
+  STRUCTURED_REPLY_MAGIC,
+  STRUCTURED_REPLY_SIZE,
+} from './protocol.js';
+import { NbdError, errorNameOf } from './reply-errors.js';
+
+/** What is to be done; how often it is sent is not its matter. */
+export interface Job {
+  readonly type: number;
+  readonly flags: number;
+  readonly offset: number;
+  readonly length: number;
+  /** Of a write. */
+  readonly payload?: Uint8Array | undefined;
+  /** Where a read's bytes go. */
+  readonly into?: Buffer | undefined;
+  /** Of a block status: filled by the replies. */
+  readonly extents: Extent[];
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+/** A job that waits for its reply. */
+interface Pending {
+  readonly job: Job;
+  /** Bytes of a read that have come. */
+  received: number;
+  error: Error | undefined;
+}
+
+/** Payloads up to this size are copied behind their header; larger ones are sent from where they lie. */
+const COPIED = 32 << 10;
+/** Bytes of an error chunk, or of one that is unknown. */
+const MAX_WORDS = MAX_STRING + 64;
+
+const pool = new Pool();
+
+export class ClientConnection {
+  readonly #inbox: Inbox;
+  readonly #outbox: Outbox;
+  readonly #pending = new Map<number, Pending>();
+  readonly #header: Buffer;
+  #cookie = 0;
+  #dead = false;
+
+  /** @param onDead told once, with the jobs that have no answer */
+  constructor(
+    readonly negotiated: Negotiated,
+    private readonly onDead: (error: Error, unanswered: Job[]) => void,
+  ) {
+    const { inbox, socket, extended, structured } = negotiated;
+    this.#inbox = inbox;
+    this.#outbox = new Outbox(socket, pool);
+    this.#header = Buffer.alloc(
+      extended ? EXTENDED_REPLY_SIZE : structured ? STRUCTURED_REPLY_SIZE : SIMPLE_REPLY_SIZE,
+    );
+    socket.on('error', (error) => this.#die(error));
+    socket.on('end', () => this.#die(new Error('the server closed the connection')));
+    socket.on('close', () => this.#die(new Error('the connection was lost')));
+    this.#next();
+  }
+
+  get inFlight(): number {
+    return this.#pending.size;
+  }
+
+  send(job: Job): void {
+    const { extended } = this.negotiated;
+    const { payload } = job;
+    job.extents.length = 0; // it may have been sent before
+    this.#cookie = (this.#cookie + 1) >>> 0;
+    this.#pending.set(this.#cookie, { job, received: 0, error: undefined });
+    const head = extended ? EXTENDED_REQUEST_SIZE : REQUEST_SIZE;
+    const copied = payload && payload.length <= COPIED ? payload.length : 0;
+    const slot = this.#outbox.reserve(head + copied);
+    const bytes = slot.slab.bytes.subarray(slot.start, slot.end);
+    const flags = job.flags | (extended && payload ? COMMAND_FLAG.PAYLOAD_LEN : 0);
+    encodeRequest(bytes, { ...job, flags, cookieHigh: 0, cookieLow: this.#cookie }, extended);
+    if (payload && copied) bytes.set(payload, head);
+    this.#outbox.send(slot);
+    if (payload && !copied) this.#outbox.pass(Buffer.from(payload.buffer, payload.byteOffset, payload.length));
+  }
+
+  /** Tells the server that nothing more comes. Jobs at work must be done before. */
+  leave(): void {
+    if (this.#dead) return;
+    const { extended, socket } = this.negotiated;
+    const bytes = Buffer.alloc(extended ? EXTENDED_REQUEST_SIZE : REQUEST_SIZE);
+    const disc = { type: COMMAND.DISC, flags: 0, offset: 0, length: 0, cookieHigh: 0, cookieLow: 0 };
+    encodeRequest(bytes, disc, extended);
+    this.#dead = true;
+    socket.write(bytes);
+    socket.end(() => socket.destroy());
+  }
+
+  abandon(error: Error): void {
+    this.#die(error);
+  }
+
+  #die(error: Error): void {
+    if (this.#dead) return;
+    this.#dead = true;
+    this.negotiated.socket.destroy();
+    const unanswered = [...this.#pending.values()].map(({ job }) => job);
+    this.#pending.clear();
+    this.onDead(error, unanswered);
+  }
+
+  /** What breaks the protocol ends the connection. */
+  #step(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#die(error as Error);
+    }
+  }
+
+  #next(): void {
+    if (this.#dead) return;
+    // Simple and structured replies may come in turns: the shorter header first.
+    const first = this.negotiated.extended ? EXTENDED_REPLY_SIZE : SIMPLE_REPLY_SIZE;
+    this.#inbox.next(this.#header.subarray(0, first), () => this.#step(this.#onHeader));
+  }
+
+  readonly #onHeader = (): void => {
+    const { extended, structured } = this.negotiated;
+    const magic = this.#header.readUInt32BE(0);
+    if (magic === SIMPLE_REPLY_MAGIC && !extended) return this.#onSimple();
+    if (extended && magic === EXTENDED_REPLY_MAGIC) return this.#onChunk(readUInt64(this.#header, 24));
+    if (!structured || extended || magic !== STRUCTURED_REPLY_MAGIC)
+      throw new ProtocolError(`a reply with the magic number 0x${magic.toString(16)}`);
+    const rest = this.#header.subarray(SIMPLE_REPLY_SIZE);
+    this.#inbox.next(rest, () => this.#step(() => this.#onChunk(this.#header.readUInt32BE(16))));
+  };
+
+  #pendingOf(): [cookie: number, pending: Pending] {
+    const cookie = this.#header.readUInt32BE(12);
+    const pending = this.#header.readUInt32BE(8) === 0 ? this.#pending.get(cookie) : undefined;
+    if (!pending) throw new ProtocolError('a reply to nothing that was asked');
+    return [cookie, pending];
+  }
+
+  #onSimple(): void {
+    const [cookie, pending] = this.#pendingOf();
+    const { job } = pending;
+    const error = this.#header.readUInt32BE(4);
+    if (job.type === COMMAND.BLOCK_STATUS && error === 0) throw new ProtocolError('a block status without one');
+    if (error !== 0) pending.error = errorOf(error, '', job);
+    if (error !== 0 || !job.into) return this.#finish(cookie, pending);
+    if (this.negotiated.structured) throw new ProtocolError('a simple reply to a read');
+    pending.received = job.length;
+    this.#inbox.next(job.into, () => this.#finish(cookie, pending));
+  }
+
+  #onChunk(length: number): void {
+    const [cookie, pending] = this.#pendingOf();
+    const flags = this.#header.readUInt16BE(4);
+    const type = this.#header.readUInt16BE(6);
+    const then = (): void => (flags & DONE ? this.#finish(cookie, pending) : this.#next());
+    if (type === CHUNK.OFFSET_DATA) return this.#onData(pending, length, then);
+    if (length > mostOf(type)) throw new ProtocolError(`a chunk ${nameOf(CHUNK, type)} of ${length} bytes`);
+    const bytes = Buffer.allocUnsafe(length);
+    this.#inbox.next(bytes, () =>
+      this.#step(() => {
+        const read = READERS[type] ?? (type & CHUNK_ERROR_BIT ? READERS[CHUNK.ERROR] : undefined);
+        if (!read) throw new ProtocolError(`a chunk of the unknown type ${type}`);
+        read(pending, new Fields(bytes, `a chunk ${nameOf(CHUNK, type)}`), this.negotiated);
+        then();
+      }),
+    );
+  }
+
+  /** The bytes go straight to where the reader wants them. */
+  #onData(pending: Pending, length: number, then: () => void): void {
+    const at = Buffer.allocUnsafe(8);
+    this.#inbox.next(at, () =>
+      this.#step(() => this.#inbox.next(pieceOf(pending, readUInt64(at, 0), length - 8), () => this.#step(then))),
+    );
+  }
+
+  #finish(cookie: number, { job, error, received }: Pending): void {
+    if (job.into && !error && received !== job.length)
+      throw new ProtocolError(`${received} bytes instead of ${job.length} for a read`);
+    this.#pending.delete(cookie);
+    if (error) job.reject(error);
+    else job.resolve();
+    this.#next();
+  }
+}
+
+/** A part of what a read is to fill. @throws ProtocolError if it is not within it */
+function pieceOf(pending: Pending, offset: number, length: number): Buffer {
+  const { job } = pending;
+  const from = offset - job.offset;
+  if (!job.into || from < 0 || length <= 0 || from + length > job.length)
+    throw new ProtocolError(`${length} bytes at ${offset} that were not asked for`);
+  pending.received += length;
+  return job.into.subarray(from, from + length);
+}
+
+type Reader = (pending: Pending, fields: Fields, negotiated: Negotiated) => void;
+
+/** What becomes of a chunk, by its type; data is read elsewhere, without a copy. */
+const READERS: Readonly<Record<number, Reader>> = {
+  [CHUNK.NONE]: (_pending, fields) => fields.end(),
+  [CHUNK.OFFSET_HOLE]: (pending, fields) => void pieceOf(pending, fields.uint64(), fields.uint32()).fill(0),
+  [CHUNK.BLOCK_STATUS](pending, fields, negotiated) {
+    addExtents(pending, negotiated, fields.uint32(), fields.left / 8, () => [fields.uint32(), fields.uint32()]);
+  },
+  [CHUNK.BLOCK_STATUS_EXT](pending, fields, negotiated) {
+    const id = fields.uint32();
+    const count = fields.uint32();
+    if (count * 16 !== fields.left) throw new ProtocolError(`${count} descriptors in ${fields.left} bytes`);
+    addExtents(pending, negotiated, id, count, () => [fields.uint64(), fields.uint64()]);
+  },
+  [CHUNK.ERROR](pending, fields) {
+    const number = fields.uint32();
+    pending.error ??= errorOf(number, fields.take(Math.min(fields.left, fields.uint16())).toString(), pending.job);
+  },
+};
+
+const mostOf = (type: number): number =>
+  ({ [CHUNK.BLOCK_STATUS]: 4 + 8 * MAX_EXTENTS, [CHUNK.BLOCK_STATUS_EXT]: 8 + 16 * MAX_EXTENTS })[type] ?? MAX_WORDS;
+
+/** Descriptors follow each other from the request's offset; what lies beyond its end is cut. */
+function addExtents(
+  { job }: Pending,
+  { allocation }: Negotiated,
+  id: number,
+  count: number,
+  next: () => [length: number, state: number],
+): void {
+  if (job.type !== COMMAND.BLOCK_STATUS || id !== allocation || !Number.isInteger(count) || count === 0)
+    throw new ProtocolError('a block status that was not asked for');
+  const end = job.offset + job.length;
+  let offset = job.offset;
+  for (let index = 0; index < count && offset < end; index++) {
+    const [length, state] = next();
+    if (length === 0) throw new ProtocolError('an extent of no bytes');
+    const hole = (state & STATE.HOLE) !== 0;
+    job.extents.push({ offset, length: Math.min(length, end - offset), hole, zero: (state & STATE.ZERO) !== 0 });
+    offset += length;
+  }
+}
+
+/** @param number a number that is not in the table counts as EINVAL */
+function errorOf(number: number, words: string, { type, offset, length }: Job): NbdError {
+  const name = nameOf(ERROR, number);
+  const code = errorNameOf({ code: name in ERROR ? name : 'EINVAL' });
+  // eslint-disable-next-line no-control-regex -- they are what is taken out
+  const clean = words.replace(/[\x00-\x1f\x7f-\x9f]/g, ' ');
+  const about = `${nameOf(COMMAND, type)} of ${length} bytes at ${offset}`;
+  return new NbdError(
+    code,
+    `${code}: the server refused ${about}${clean === '' || clean === code ? '' : `: ${clean}`}`,
+  );
+}

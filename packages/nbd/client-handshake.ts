@@ -1,0 +1,316 @@
+/**
+ * The client's side of the negotiation: asks for everything, and makes do with what the server has.
+ * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md#handshake-phase
+ */
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { BlockSizes } from '@nodeos/block';
+import { DEFAULT_SIZES } from './handshake.js';
+import { fillsItself, Inbox } from './inbox.js';
+import {
+  BASE_ALLOCATION,
+  encodeOption,
+  encodeString,
+  Fields,
+  FIXED_NEWSTYLE,
+  FLAG,
+  IHAVEOPT,
+  INFO,
+  nameOf,
+  NBDMAGIC,
+  NO_ZEROES,
+  OLDSTYLE_MAGIC,
+  OPTION,
+  OPTION_REPLY_MAGIC,
+  OPTION_REPLY_SIZE,
+  ProtocolError,
+  readUInt64,
+  REPLY,
+  uint16,
+  uint32,
+} from './protocol.js';
+import { clientTls, type ClientTls } from './tls.js';
+import type { NbdUri } from './uri.js';
+
+/** Bytes of one option reply. */
+const MAX_REPLY = 64 << 10;
+/** Replies to one option: exports of a LIST. */
+const MAX_REPLIES = 1 << 16;
+
+/** What the client agrees to; a peer of some kind can be tried out by saying false. */
+export interface Wishes {
+  readonly structured?: boolean;
+  readonly extended?: boolean;
+  readonly allocation?: boolean;
+}
+
+export interface ExportInfo {
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  /** The transmission flags. */
+  readonly flags: number;
+  readonly sizes: BlockSizes;
+  readonly description?: string;
+  /** The metadata contexts that the server has. */
+  readonly contexts: readonly string[];
+}
+
+export interface Negotiated {
+  readonly inbox: Inbox;
+  readonly socket: Duplex;
+  readonly info: ExportInfo;
+  readonly tls: boolean;
+  readonly structured: boolean;
+  readonly extended: boolean;
+  /** The number of base:allocation; undefined: not agreed on. */
+  readonly allocation: number | undefined;
+}
+
+/** A server's refusal of an option. */
+export class RefusedError extends Error {
+  constructor(
+    readonly option: number,
+    readonly reply: number,
+    words: string,
+  ) {
+    super(`${nameOf(OPTION, option)} was refused: ${nameOf(REPLY, reply)}${words === '' ? '' : ` (${words})`}`);
+  }
+}
+
+/** A connection before an export is chosen. Ends with `choose`, or with `leave`. */
+export class Handshake {
+  #structured = false;
+  #extended = false;
+  #tls = false;
+
+  private constructor(
+    private inbox: Inbox,
+    private socket: Duplex,
+    /** Undefined: the server has one export, and no options. */
+    private readonly flags: number | undefined,
+    private readonly wishes: Wishes,
+  ) {}
+
+  /**
+   * @throws Error with Node.js' code if there is no connection; ProtocolError if it is not an NBD server; RefusedError
+   * if TLS is wanted and the server has none
+   */
+  static async begin(uri: NbdUri, tls: ClientTls, wishes: Wishes = {}, signal?: AbortSignal): Promise<Handshake> {
+    const { inbox, socket } = await connected(uri.at, signal);
+    try {
+      const hello = await inbox.read(16);
+      if (hello.readBigUInt64BE(0) !== NBDMAGIC) throw new ProtocolError('this is not an NBD server');
+      const magic = hello.readBigUInt64BE(8);
+      if (magic !== IHAVEOPT && magic !== OLDSTYLE_MAGIC) throw new ProtocolError('an unknown kind of NBD server');
+      const flags = magic === IHAVEOPT ? (await inbox.read(2)).readUInt16BE(0) : undefined;
+      if (flags !== undefined) socket.write(uint32(flags & (FIXED_NEWSTYLE | NO_ZEROES)));
+      const handshake = new Handshake(inbox, socket, flags, wishes);
+      if (uri.tls) await handshake.#secure(tls, 'host' in uri.at ? uri.at.host : 'localhost');
+      await handshake.#agree();
+      return handshake;
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    }
+  }
+
+  get tls(): boolean {
+    return this.#tls;
+  }
+
+  /** How replies look, for people. */
+  get mode(): 'oldstyle' | 'simple' | 'structured' | 'extended' {
+    if (this.flags === undefined) return 'oldstyle';
+    return this.#extended ? 'extended' : this.#structured ? 'structured' : 'simple';
+  }
+
+  get #hasOptions(): boolean {
+    return this.flags !== undefined && (this.flags & FIXED_NEWSTYLE) !== 0;
+  }
+
+  async #secure(tls: ClientTls, host: string): Promise<void> {
+    if (!this.#hasOptions) throw new ProtocolError('the server has no TLS');
+    await this.#option(OPTION.STARTTLS);
+    const secured = await clientTls(this.inbox, this.socket, tls, host);
+    this.inbox = secured.inbox;
+    this.socket = secured.socket;
+    this.#tls = true;
+  }
+
+  async #agree(): Promise<void> {
+    const { extended = true, structured = true } = this.wishes;
+    if (!this.#hasOptions) return;
+    this.#extended = extended && structured && (await this.#accepts(OPTION.EXTENDED_HEADERS));
+    this.#structured = this.#extended || (structured && (await this.#accepts(OPTION.STRUCTURED_REPLY)));
+  }
+
+  /** @throws RefusedError if the server does not tell */
+  async list(): Promise<{ name: string; description?: string }[]> {
+    if (!this.#hasOptions) return [];
+    const exports: { name: string; description?: string }[] = [];
+    await this.#option(OPTION.LIST, undefined, (type, fields) => {
+      if (type !== REPLY.SERVER) return;
+      const name = fields.string();
+      const description = fields.string(fields.left);
+      exports.push({ name, ...(description === '' ? {} : { description }) });
+    });
+    return exports;
+  }
+
+  /** What the server says of an export, which stays unchosen. @throws RefusedError if there is none of that name */
+  async look(name: string): Promise<ExportInfo> {
+    const contexts: string[] = [];
+    if (this.#structured)
+      await this.#option(OPTION.LIST_META_CONTEXT, Buffer.concat([encodeString(name), uint32(0)]), (type, fields) => {
+        fields.uint32();
+        if (type === REPLY.META_CONTEXT) contexts.push(fields.string(fields.left));
+      }).catch(unlessRefused);
+    return { ...(await this.#inform(OPTION.INFO, name)), contexts };
+  }
+
+  /** Chooses an export: what follows are requests. */
+  async choose(name: string): Promise<Negotiated> {
+    const allocation = await this.#allocation(name);
+    const contexts = allocation === undefined ? [] : [BASE_ALLOCATION];
+    const info = { ...(await this.#go(name)), contexts };
+    const { inbox, socket } = this;
+    return { inbox, socket, info, tls: this.#tls, structured: this.#structured, extended: this.#extended, allocation };
+  }
+
+  /** In good order, without an export. */
+  leave(): void {
+    if (this.#hasOptions) this.socket.write(encodeOption(OPTION.ABORT));
+    this.socket.end(() => this.socket.destroy());
+  }
+
+  abandon(): void {
+    this.socket.destroy();
+  }
+
+  async #go(name: string): Promise<Omit<ExportInfo, 'contexts'>> {
+    if (this.flags === undefined) return this.#oldstyle();
+    if (!this.#hasOptions) return this.#exportName(name);
+    return this.#inform(OPTION.GO, name).catch((error: unknown) => {
+      // Any other refusal is the server's last word on the export.
+      if (error instanceof RefusedError && error.reply === REPLY.ERR_UNSUP) return this.#exportName(name);
+      throw error;
+    });
+  }
+
+  async #oldstyle(): Promise<Omit<ExportInfo, 'contexts'>> {
+    const bytes = await this.inbox.read(8 + 4 + 124);
+    return {
+      name: '',
+      size: readUInt64(bytes, 0),
+      flags: bytes.readUInt16BE(10) | FLAG.HAS_FLAGS,
+      sizes: DEFAULT_SIZES,
+    };
+  }
+
+  async #exportName(name: string): Promise<Omit<ExportInfo, 'contexts'>> {
+    this.socket.write(encodeOption(OPTION.EXPORT_NAME, Buffer.from(name)));
+    const bytes = await this.inbox.read(10 + ((this.flags ?? 0) & NO_ZEROES ? 0 : 124)).catch((error: unknown) => {
+      throw new Error(`the server ended the connection when asked for the export ${JSON.stringify(name)}`, {
+        cause: error,
+      });
+    });
+    return { name, size: readUInt64(bytes, 0), flags: bytes.readUInt16BE(8), sizes: DEFAULT_SIZES };
+  }
+
+  async #inform(option: number, name: string): Promise<Omit<ExportInfo, 'contexts'>> {
+    let size: number | undefined;
+    let flags = 0;
+    let sizes = DEFAULT_SIZES;
+    let description: string | undefined;
+    const readers: Readonly<Record<number, (fields: Fields) => void>> = {
+      [INFO.EXPORT]: (fields) => ([size, flags] = [fields.uint64(), fields.uint16()]),
+      [INFO.DESCRIPTION]: (fields) => (description = fields.string(fields.left)),
+      [INFO.BLOCK_SIZE]: (fields) => (sizes = sizesOf(fields)),
+    };
+    const wanted = [INFO.NAME, INFO.DESCRIPTION, INFO.BLOCK_SIZE].map(uint16);
+    const data = Buffer.concat([encodeString(name), uint16(wanted.length), ...wanted]);
+    await this.#option(option, data, (type, fields) => {
+      if (type === REPLY.INFO) readers[fields.uint16()]?.(fields);
+    });
+    if (size === undefined) throw new ProtocolError(`${nameOf(OPTION, option)}: the server did not tell the size`);
+    return { name, size, flags, sizes, ...(description === undefined ? {} : { description }) };
+  }
+
+  async #allocation(name: string): Promise<number | undefined> {
+    if (!this.#structured || this.wishes.allocation === false) return undefined;
+    let id: number | undefined;
+    const data = Buffer.concat([encodeString(name), uint32(1), encodeString(BASE_ALLOCATION)]);
+    await this.#option(OPTION.SET_META_CONTEXT, data, (type, fields) => {
+      const number = fields.uint32();
+      if (type === REPLY.META_CONTEXT && fields.string(fields.left) === BASE_ALLOCATION) id = number;
+    }).catch(unlessRefused);
+    return id;
+  }
+
+  async #accepts(option: number): Promise<boolean> {
+    return this.#option(option).then(
+      () => true,
+      (error: unknown) => unlessRefused(error) ?? false,
+    );
+  }
+
+  /** Sends an option and reads its replies up to the last. @throws RefusedError */
+  async #option(option: number, data?: Uint8Array, each?: (type: number, fields: Fields) => void): Promise<void> {
+    this.socket.write(encodeOption(option, data));
+    for (let count = 0; count < MAX_REPLIES; count++) {
+      const header = await this.inbox.read(OPTION_REPLY_SIZE);
+      const type = header.readUInt32BE(12);
+      const length = header.readUInt32BE(16);
+      const what = `the reply to ${nameOf(OPTION, option)}`;
+      if (header.readBigUInt64BE(0) !== OPTION_REPLY_MAGIC || header.readUInt32BE(8) !== option)
+        throw new ProtocolError(`${what}: not a reply to it`);
+      if (length > MAX_REPLY) throw new ProtocolError(`${what}: ${length} bytes`);
+      const bytes = await this.inbox.read(length);
+      if (type === REPLY.ACK) return;
+      if (type >= REPLY.ERR_UNSUP) throw new RefusedError(option, type, printable(bytes));
+      each?.(type, new Fields(bytes, what));
+    }
+    throw new ProtocolError(`${nameOf(OPTION, option)}: more than ${MAX_REPLIES} replies`);
+  }
+}
+
+/** A server's words, for a terminal. */
+// eslint-disable-next-line no-control-regex -- they are what is taken out
+const printable = (bytes: Buffer): string =>
+  bytes
+    .toString('utf8', 0, 1024)
+    .replace(/[\x00-\x1f\x7f-\x9f]/g, ' ')
+    .trim();
+
+function unlessRefused(error: unknown): undefined {
+  if (!(error instanceof RefusedError)) throw error;
+}
+
+/** @throws ProtocolError for sizes that no device can have */
+function sizesOf(fields: Fields): BlockSizes {
+  const sizes = { minimum: fields.uint32(), preferred: fields.uint32(), maximum: fields.uint32() };
+  const isPower = (value: number): boolean => value > 0 && (value & (value - 1)) === 0;
+  const { minimum, preferred, maximum } = sizes;
+  if (!isPower(minimum) || minimum > 65536 || preferred < minimum || maximum < minimum)
+    throw new ProtocolError(`block sizes ${minimum}/${preferred}/${maximum}`);
+  return sizes;
+}
+
+/** @throws Error with Node.js' code (ECONNREFUSED, ENOENT, …) */
+async function connected(at: NbdUri['at'], signal?: AbortSignal): Promise<{ inbox: Inbox; socket: Socket }> {
+  signal?.throwIfAborted();
+  const inbox = new Inbox();
+  const options = { onread: inbox.onread, allowHalfOpen: true, ...(signal ? { signal } : {}) };
+  const socket = fillsItself(new Socket(options as ConstructorParameters<typeof Socket>[0]));
+  await new Promise<void>((resolve, reject) => {
+    socket.once('error', reject).once('connect', () => {
+      socket.off('error', reject);
+      resolve();
+    });
+    socket.connect(at);
+  });
+  socket.setNoDelay(true).setKeepAlive(true, 10_000);
+  inbox.attach(socket);
+  return { inbox, socket };
+}

@@ -1,0 +1,1 @@
+// reconnection by hand
