@@ -119,6 +119,13 @@ export const NEEDS = [
     brew: ['cmake'],
   },
   {
+    need: 'Meson',
+    why: 'compiles a project of others in the tests',
+    ...run('meson ninja'),
+    ...linux('meson ninja-build', 'meson ninja-build', 'meson ninja'),
+    brew: ['meson', 'ninja'],
+  },
+  {
     need: 'debootstrap',
     why: 'makes the Debian system that the benchmark compares with',
     // Debian puts it where only root's PATH leads.

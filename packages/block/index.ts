@@ -9,6 +9,7 @@ export * from './s3.js';
 export { remoteFailure, type RangedOptions, type RemoteError } from './ranged.js';
 export * from './regions.js';
 export * from './image.js';
+export * from './copy.js';
 export * from './slice.js';
 export * from './overlay.js';
 export * from './copy-on-write.js';

@@ -10,13 +10,13 @@ import { failure } from './backend.js';
 /** Offsets and lengths in bytes. The calls are made at once. They throw an Error with a `code`. */
 export interface Sparse {
   /** The first byte of data at `offset` or after it; undefined if only a hole follows. */
-  nextData(fd: number, offset: number): number | undefined;
+  readonly nextData: (fd: number, offset: number) => number | undefined;
   /** The first byte of a hole at `offset` or after it; the file's end counts as one. */
-  nextHole(fd: number, offset: number): number | undefined;
+  readonly nextHole: (fd: number, offset: number) => number | undefined;
   /** Makes a hole. @returns false if this file cannot have one there */
-  punch(fd: number, offset: number, length: number): boolean;
+  readonly punch: (fd: number, offset: number, length: number) => boolean;
   /** Makes zeros that have their room. @returns false if this file cannot do that faster than by writing them */
-  zeroRange(fd: number, offset: number, length: number): boolean;
+  readonly zeroRange: (fd: number, offset: number, length: number) => boolean;
 }
 
 const SEEK_DATA = 3;

@@ -65,7 +65,10 @@ function nameOf(error: unknown): string {
 function lines(stream: Writable, buffered: number): (record: TraceRecord) => void {
   let dropped = 0;
   return (record) => {
-    if (stream.writableLength >= buffered) return void dropped++;
+    if (stream.writableLength >= buffered) {
+      dropped++;
+      return;
+    }
     if (dropped > 0) stream.write(`${JSON.stringify({ dropped })}\n`);
     dropped = 0;
     stream.write(`${JSON.stringify(record)}\n`);

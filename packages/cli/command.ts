@@ -34,6 +34,15 @@ export interface Command {
   run(args: Parsed, io: Io): Promise<number>;
 }
 
+/** Several verbs under one name, each with its own options: `nodeos nbd serve`. */
+export interface Group {
+  readonly name: string;
+  /** One line. */
+  readonly summary: string;
+  /** Their names begin with the group's. */
+  readonly actions: readonly Command[];
+}
+
 export interface Parsed {
   readonly operands: readonly string[];
   /** What follows `--`. */
@@ -97,5 +106,25 @@ export function helpOf(command: Command): string {
     '',
   ].join('\n');
 }
+
+/** Each action with its summary, and the first of its examples. */
+export function helpOfGroup({ name, summary, actions }: Group): string {
+  const rows = actions.map((action) => [`  ${actionOf(action)} ${action.operands}`, action.summary] as const);
+  const width = Math.max(...rows.map(([left]) => left.length)) + 2;
+  const examples = actions.flatMap((action) => action.examples.slice(0, 1));
+  return [
+    `nodeos ${name} ACTION`,
+    `\n${summary}\n`,
+    'Actions:',
+    ...rows.map(([left, right]) => left.padEnd(width) + right),
+    '\nExamples:',
+    ...examples.map(([line, meaning]) => `  ${line}\n      ${meaning}`),
+    `\nnodeos ${name} ACTION --help says more about each.`,
+    '',
+  ].join('\n');
+}
+
+/** What the action is called within its group. */
+export const actionOf = ({ name }: Command): string => name.slice(name.lastIndexOf(' ') + 1);
 
 const HELP: Option = { type: 'boolean', short: 'h', help: 'this text' };

@@ -1,13 +1,21 @@
 /** The `nodeos` command: finds the verb, runs it, and turns what it throws into a message and an exit status. */
 import { InterruptedError, NodeosError, UsageError } from '@nodeos/build';
-import { helpOf, parse, type Command, type Io } from './command.js';
+import { actionOf, helpOf, helpOfGroup, parse, type Command, type Group, type Io } from './command.js';
 import { buildCommand } from './commands/build.js';
 import { cacheCommand } from './commands/cache.js';
 import { cleanCommand } from './commands/clean.js';
+import { nbdCommands } from './commands/nbd.js';
 import { startCommand } from './commands/start.js';
 import { toolchainCommand } from './commands/toolchain.js';
 
-export const COMMANDS: readonly Command[] = [startCommand, buildCommand, toolchainCommand, cacheCommand, cleanCommand];
+export const COMMANDS: readonly (Command | Group)[] = [
+  startCommand,
+  buildCommand,
+  toolchainCommand,
+  cacheCommand,
+  cleanCommand,
+  nbdCommands,
+];
 
 /** @returns the exit status: 0, 1 for a failure, 2 for wrong usage, 128 + the signal's number when interrupted. */
 export async function main(args: readonly string[], io: Io): Promise<number> {
@@ -19,9 +27,10 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
 }
 
 async function dispatch([name, ...args]: readonly string[], io: Io): Promise<number> {
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+  if (name === undefined || asksForHelp(name)) {
     const command = COMMANDS.find((candidate) => candidate.name === args[0]);
-    io.stdout.write(command ? helpOf(command) : overview());
+    if (command) return help(command, args.slice(1), io);
+    io.stdout.write(overview());
     return name === undefined ? 2 : 0;
   }
   const command = COMMANDS.find((candidate) => candidate.name === name);
@@ -29,12 +38,34 @@ async function dispatch([name, ...args]: readonly string[], io: Io): Promise<num
     throw new UsageError(`nodeos: unknown command "${name}"`, {
       hint: `the commands are: ${COMMANDS.map((c) => c.name).join(', ')}`,
     });
+  return 'actions' in command ? runAction(command, args, io) : runCommand(command, args, io);
+}
+
+const asksForHelp = (word: string): boolean => ['--help', '-h', 'help'].includes(word);
+
+function runCommand(command: Command, args: readonly string[], io: Io): Promise<number> | number {
   const own = args.slice(0, args.includes('--') ? args.indexOf('--') : args.length);
-  if (own.includes('--help') || own.includes('-h')) {
-    io.stdout.write(helpOf(command));
-    return 0;
-  }
+  if (own.includes('--help') || own.includes('-h')) return help(command, [], io);
   return command.run(parse(command, args), io);
+}
+
+function runAction(group: Group, args: readonly string[], io: Io): Promise<number> | number {
+  const [name, ...rest] = args;
+  if (name === undefined || asksForHelp(name)) {
+    help(group, rest, io);
+    return name === undefined ? 2 : 0;
+  }
+  const action = group.actions.find((candidate) => actionOf(candidate) === name);
+  if (action) return runCommand(action, rest, io);
+  throw new UsageError(`nodeos ${group.name}: unknown action "${name}"`, {
+    hint: `${group.actions.map(actionOf).join(', ')}; see nodeos ${group.name} --help`,
+  });
+}
+
+function help(command: Command | Group, [name]: readonly string[], io: Io): number {
+  const action = 'actions' in command ? command.actions.find((one) => actionOf(one) === name) : command;
+  io.stdout.write(action ? helpOf(action) : helpOfGroup(command as Group));
+  return 0;
 }
 
 function overview(): string {
@@ -86,4 +117,6 @@ export async function runProcess(): Promise<void> {
     signal: stop.signal,
     kill: kill.signal,
   });
+  // Who wants it to end at once does not wait for connections that are still open.
+  if (kill.signal.aborted) process.exit();
 }

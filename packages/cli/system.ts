@@ -1,7 +1,7 @@
 /** How the layers make a system: the one place that knows them all. */
 import { TARGETS, UsageError, type Step, type Target } from '@nodeos/build';
 import { init } from '@nodeos/init';
-import { initramfs } from '@nodeos/initramfs';
+import { initramfs, streamInitramfs, type InitramfsParts } from '@nodeos/initramfs';
 import { kernel, LINUX, type KernelOptions } from '@nodeos/kernel';
 import {
   ALLOCATORS,
@@ -78,13 +78,25 @@ export interface Layer {
   readonly files: readonly string[];
 }
 
-export type LayerName = 'kernel' | 'runtime' | 'usr' | 'init' | 'app' | 'initramfs' | 'initramfs-base';
+/** What reaches a root on the network, and what that root is made of (`rootTree` of @nodeos/initramfs). */
+export interface StreamLayer extends Layer {
+  readonly root: InitramfsParts & { readonly runtime: Step };
+}
+
+export interface Layers {
+  readonly kernel: Layer;
+  readonly runtime: Layer;
+  readonly usr: Layer;
+  readonly init: Layer;
+  readonly app?: Layer;
+  readonly initramfs: Layer;
+  readonly 'initramfs-base': Layer;
+  readonly 'initramfs-stream': StreamLayer;
+}
+export type LayerName = keyof Layers;
 
 /** @throws UsageError if the application's folder is not one, or there is no system for the target. */
-export async function systemOf(
-  target: Target,
-  options: SystemOptions = {},
-): Promise<Partial<Record<LayerName, Layer>> & Record<Exclude<LayerName, 'app'>, Layer>> {
+export async function systemOf(target: Target, options: SystemOptions = {}): Promise<Layers> {
   const libc = options.libc ?? libcOf(undefined);
   checkSystem(target);
   const { runtime, bare, compiler } = BASES[libc](target, options.allocator ?? 'musl');
@@ -106,6 +118,11 @@ export async function systemOf(
     ...(appStep ? { app: { step: appStep, files: ['nodeos.json'] } } : {}),
     initramfs: { step: initramfs(target, { ...parts, runtime }), files: ['initramfs'] },
     'initramfs-base': { step: initramfs(target, parts), files: ['initramfs-base'] },
+    'initramfs-stream': {
+      step: streamInitramfs(target, initStep),
+      files: ['initramfs-stream'],
+      root: { ...parts, runtime },
+    },
   };
 }
 

@@ -1,5 +1,6 @@
 /**
- * Trees as EROFS images, the read-only filesystem that Linux maps straight from a disk:
+ * Trees as EROFS images, the read-only filesystem that Linux maps straight from a disk, described as regions: contents
+ * are not copied, and an image can be served without being written.
  * https://erofs.docs.kernel.org/en/latest/core_ondisk.html
  *
  *     block 0      superblock (from byte 1024 on), inodes (64 bytes each, in the order of their paths)
@@ -11,7 +12,7 @@
  *
  * Leaves out: reading images, compression, tails beside the inodes, extended attributes, hard links.
  */
-import { open, type FileHandle } from 'node:fs/promises';
+import { regions, writeImage, type Region } from '@nodeos/block';
 import { directory, modeOf, type Entry, type Tree } from '@nodeos/tree';
 import { crc32c } from './crc32c.js';
 
@@ -57,31 +58,43 @@ export interface ErofsOptions {
   readonly align?: number;
 }
 
+/** An image that is not written: what is where. */
+export interface ErofsImage {
+  readonly regions: readonly Region[];
+  /** Bytes. */
+  readonly size: number;
+}
+
 /**
- * Writes an image. The same tree gives the same bytes, in whatever order it comes. An entry that comes again replaces
- * the earlier one; folders that are missing are made.
- * @returns the image's size in bytes
+ * Describes an image. The same tree gives the same bytes, in whatever order it comes. An entry that comes again replaces
+ * the earlier one; folders that are missing are made. The content of files of this machine stays where it is; that of
+ * others is held in memory.
  * @throws RangeError for a name or a number that the format cannot hold, and for a file whose content is not of its size
  */
+export async function erofs(tree: Tree | Iterable<Entry>, options: ErofsOptions = {}): Promise<ErofsImage> {
+  const root = await treeOf(tree);
+  const inodes = numbered(root);
+  describe(root, root);
+  const end = layOut(inodes);
+  const contents = await Promise.all(inodes.filter((inode) => sizeOf(inode) > 0).map(regionOf));
+  const start: Region = { offset: 0, ...bytesRegion(head(inodes, end)) };
+  return { regions: [start, ...contents], size: roundUp(end, options.align ?? BLOCK) };
+}
+
+/** Writes an image, whole or not at all. @returns its size in bytes @throws what `erofs` throws */
 export async function writeErofs(
   tree: Tree | Iterable<Entry>,
   path: string,
   options: ErofsOptions = {},
 ): Promise<number> {
-  const root = await treeOf(tree);
-  const inodes = numbered(root);
-  describe(root, root);
-  const end = layOut(inodes);
-  const size = roundUp(end, options.align ?? BLOCK);
-  const image = await open(path, 'w');
+  const image = await erofs(tree, options);
+  const disk = regions(image.regions, { size: image.size });
   try {
-    await image.truncate(size);
-    await writeAll(image, head(inodes, end), 0);
-    for (const inode of inodes) await writeContent(image, inode);
+    await writeImage(disk, path);
   } finally {
-    await image.close();
+    await disk.close();
   }
-  return size;
+  return image.size;
 }
 
 async function treeOf(tree: Tree | Iterable<Entry>): Promise<Inode> {
@@ -211,26 +224,23 @@ function encodeInode(inode: Inode): Buffer {
   return bytes;
 }
 
-async function writeContent(image: FileHandle, inode: Inode): Promise<void> {
+async function regionOf(inode: Inode): Promise<Region> {
+  const { entry, block } = inode;
+  const offset = block * BLOCK;
   const size = sizeOf(inode);
-  let at = 0;
-  for await (const bytes of contentOf(inode)) {
-    if (at + bytes.length <= size) await writeAll(image, bytes, inode.block * BLOCK + at);
-    at += bytes.length;
+  if (inode.content) return { offset, ...bytesRegion(inode.content) };
+  if (entry.host) return { offset, length: size, source: { ...entry.host, size } };
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for await (const bytes of entry.open?.() ?? []) {
+    length += bytes.length;
+    if (length > size) break;
+    parts.push(Buffer.from(bytes));
   }
-  if (at !== size) throw new RangeError(`${inode.entry.path}: ${at} bytes instead of ${size}`);
+  if (length !== size) throw new RangeError(`${entry.path}: ${length} bytes instead of ${size}`);
+  return { offset, ...bytesRegion(Buffer.concat(parts)) };
 }
 
-/** A disk that is nearly full takes a part, and refuses the rest. */
-async function writeAll(image: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
-    done += (await image.write(bytes, done, bytes.length - done, position + done)).bytesWritten;
-  }
-}
-
-function contentOf({ content, entry }: Inode): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
-  if (content) return [content];
-  return entry.type === 'file' ? (entry.open?.() ?? []) : [];
-}
+const bytesRegion = (bytes: Buffer): Region => ({ length: bytes.length, source: bytes });
 
 const roundUp = (value: number, unit: number): number => Math.ceil(value / unit) * unit;

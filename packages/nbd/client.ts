@@ -36,6 +36,7 @@ export interface NbdBackend extends BlockBackend {
   readonly mode: Handshake['mode'];
   readonly tls: boolean;
   flush(): Promise<void>;
+  close(): Promise<void>;
 }
 
 /** Milliseconds before the first try to connect again, and at most. */

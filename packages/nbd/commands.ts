@@ -1,17 +1,19 @@
 /** What a server does for each command: a row says when it may be asked, and how it is done. */
 import type { BlockBackend, Extent, MaybePromise } from '@nodeos/block';
-import { COMMAND, COMMAND_FLAG, FLAG, Fields, type ErrorName, type Request } from './protocol.js';
+import type { Agreement } from './handshake.js';
+import { COMMAND, COMMAND_FLAG, FLAG, Fields, type ErrorName, type ReceivedRequest } from './protocol.js';
 import { NbdError } from './reply-errors.js';
 import type { Replies } from './replies.js';
 
 export interface Task {
-  readonly request: Request;
+  readonly request: ReceivedRequest;
   readonly payload: Buffer | undefined;
   readonly server: {
     readonly backend: BlockBackend;
     readonly replies: Replies;
-    /** The metadata contexts agreed on. */
-    readonly contexts: readonly number[];
+    readonly agreement: Agreement;
+    /** The connection is lost: nobody gets the reply. */
+    readonly gone: boolean;
   };
 }
 
@@ -26,6 +28,8 @@ interface Row {
   readonly writes: boolean;
   /** Offset and length are a range of the device. */
   readonly ranged: boolean;
+  /** They mean nothing, and must be 0. */
+  readonly empty: boolean;
   /** The length is at most the largest block: the data travels. */
   readonly bounded: boolean;
   /** The error for a range that ends beyond the device. */
@@ -40,6 +44,7 @@ const PLAIN: Omit<Row, 'run'> = {
   extendedFlags: 0,
   writes: false,
   ranged: true,
+  empty: false,
   bounded: false,
   beyond: 'EINVAL',
 };
@@ -54,7 +59,13 @@ export const COMMANDS: Readonly<Record<number, Row>> = {
     beyond: 'ENOSPC',
     run: (task) => then(task, task.payload && task.server.backend.write?.(task.payload, task.request.offset)),
   },
-  [COMMAND.FLUSH]: { ...PLAIN, needs: FLAG.SEND_FLUSH, ranged: false, run: (task) => then(task, flush(task)) },
+  [COMMAND.FLUSH]: {
+    ...PLAIN,
+    needs: FLAG.SEND_FLUSH,
+    ranged: false,
+    empty: true,
+    run: (task) => then(task, flush(task)),
+  },
   [COMMAND.TRIM]: {
     ...PLAIN,
     needs: FLAG.SEND_TRIM,
@@ -112,6 +123,8 @@ const MAX_PIECES = 64;
 
 function read(task: Task): MaybePromise<void> {
   const { request, server } = task;
+  // A chunk of data has at least one byte.
+  if (request.length === 0) return server.replies.success(request);
   const looks = request.length >= WORTH_A_LOOK && server.replies.structured && !(request.flags & COMMAND_FLAG.DF);
   const extents = looks ? server.backend.extents?.(request.offset, request.length) : undefined;
   if (extents instanceof Promise) return extents.then((all) => readPieces(task, all));
@@ -152,25 +165,30 @@ function readPieces(task: Task, extents: readonly Extent[]): MaybePromise<void> 
 /** Zeros that are written where the backend has no way of its own, so many bytes at once. */
 const ZEROS = Buffer.alloc(1 << 20);
 
-function zero({ request, server: { backend } }: Task): MaybePromise<void> {
+function zero({ request, server }: Task): MaybePromise<void> {
+  const { backend } = server;
   const { flags, offset, length } = request;
   const fast = (flags & COMMAND_FLAG.FAST_ZERO) !== 0;
   if (backend.zero) return backend.zero(offset, length, { mayTrim: !(flags & COMMAND_FLAG.NO_HOLE), fast });
   if (fast) throw new NbdError('ENOTSUP', 'zeros are written here like any other bytes');
   return (async () => {
-    for (let done = 0; done < length; done += ZEROS.length)
+    for (let done = 0; done < length; done += ZEROS.length) {
+      if (server.gone) throw new NbdError('ESHUTDOWN', 'the connection is lost');
       await backend.write?.(ZEROS.subarray(0, Math.min(ZEROS.length, length - done)), offset + done);
+    }
   })();
 }
 
 function blockStatus(task: Task): MaybePromise<void> {
   const { request, payload, server } = task;
-  const { length, contexts } = payload ? chosenBy(payload, server.contexts) : { ...request, contexts: server.contexts };
+  const { contexts: agreed, sizes } = server.agreement;
+  const { length, contexts } = payload ? chosenBy(payload, agreed) : { ...request, contexts: agreed };
   if (contexts.length === 0) throw new NbdError('EINVAL', 'no metadata context was agreed on');
-  if (length === 0 || request.offset + length > server.backend.size)
-    throw new NbdError('EINVAL', `the state of ${length} bytes at ${request.offset}`);
-  const whole: Extent[] = [{ offset: request.offset, length, hole: false, zero: false }];
-  const extents = server.backend.extents?.(request.offset, length) ?? whole;
+  const { offset } = request;
+  if (length === 0 || offset + length > server.backend.size || offset % sizes.minimum || length % sizes.minimum)
+    throw new NbdError('EINVAL', `the state of ${length} bytes at ${offset}`);
+  const whole: Extent[] = [{ offset, length, hole: false, zero: false }];
+  const extents = server.backend.extents?.(offset, length) ?? whole;
   const send = (all: readonly Extent[]): void => {
     const some = request.flags & COMMAND_FLAG.REQ_ONE ? all.slice(0, 1) : all;
     // There is one context that has an answer: base:allocation.

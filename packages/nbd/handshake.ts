@@ -2,20 +2,11 @@
  * The server's side of the negotiation (fixed newstyle): the client sends options until it has chosen an export.
  * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md#fixed-newstyle-negotiation
  */
-import {
-  MAX_STRING,
-  BASE_ALLOCATION,
-  Fields,
-  FLAG,
-  INFO,
-  NO_ZEROES,
-  OPTION,
-  OPTION_SIZE,
-  ProtocolError,
-} from './protocol.js';
+import { BASE_ALLOCATION, Fields, FLAG, INFO, NO_ZEROES, OPTION, OPTION_SIZE, ProtocolError } from './protocol.js';
 import {
   encodeOptionReply,
   encodeString,
+  encodeText,
   FIXED_NEWSTYLE,
   IHAVEOPT,
   MAX_BLOCK,
@@ -24,7 +15,7 @@ import {
   REPLY,
 } from './protocol.js';
 import { uint16, uint32, uint64 } from './protocol.js';
-import type { BlockBackend, BlockSizes } from '@nodeos/block';
+import type { BlockBackend, BlockSizes, MaybePromise } from '@nodeos/block';
 import type { Export, ExportResolver, OpenExports, Opened, Peer } from './exports.js';
 import type { Inbox } from './inbox.js';
 
@@ -34,6 +25,8 @@ const MAX_OPTION = 256 << 10;
 const MAX_OPTIONS = 256;
 /** The most queries that one option may hold. */
 const MAX_QUERIES = 1024;
+/** What every client keeps to that says nothing about block sizes. */
+const USUAL_MINIMUM = 512;
 
 export const DEFAULT_SIZES: BlockSizes = { minimum: 1, preferred: 4096, maximum: MAX_BLOCK };
 
@@ -44,6 +37,8 @@ export const CONTEXTS: Readonly<Record<string, number>> = { [BASE_ALLOCATION]: 1
 export interface Party {
   inbox: Inbox;
   send(bytes: Uint8Array): void;
+  /** When what was sent has been taken: who reads no replies gets no more of them. */
+  drained(): Promise<void>;
   /** Undefined: this server has no TLS. */
   readonly startTls: (() => Promise<void>) | undefined;
   /** Everything but TLS is refused until it is there. */
@@ -52,7 +47,7 @@ export interface Party {
   readonly exports: ExportResolver;
   readonly opened: OpenExports;
   /** The server is being shut down. */
-  readonly ending: boolean;
+  ending(): boolean;
   /** For the operator: what a client is not told. */
   log(event: string, error: unknown, name?: string): void;
 }
@@ -80,9 +75,9 @@ interface Session {
   readonly state: State;
   readonly noZeroes: boolean;
   /** Answers the option that is being read. */
-  reply(type: number, data?: Uint8Array): undefined;
+  readonly reply: (type: number, data?: Uint8Array) => undefined;
   /** An error with words for the user. */
-  refuse(type: number, words: string): undefined;
+  readonly refuse: (type: number, words: string) => undefined;
 }
 
 type Handler = (session: Session, data: Buffer) => Promise<Agreement | 'close' | undefined>;
@@ -98,7 +93,7 @@ export async function negotiate(party: Party): Promise<Agreement | undefined> {
   hello.writeUInt16BE(FIXED_NEWSTYLE | NO_ZEROES, 16);
   party.send(hello);
   const clientFlags = (await party.inbox.read(4)).readUInt32BE(0);
-  if (clientFlags & ~(FIXED_NEWSTYLE | NO_ZEROES) || !(clientFlags & FIXED_NEWSTYLE))
+  if (clientFlags & ~(FIXED_NEWSTYLE | NO_ZEROES))
     throw new ProtocolError(`client flags 0x${clientFlags.toString(16)}`);
   const state: State = { structured: false, extended: false };
   for (let count = 0; count < MAX_OPTIONS; count++) {
@@ -106,21 +101,22 @@ export async function negotiate(party: Party): Promise<Agreement | undefined> {
     if (header.readBigUInt64BE(0) !== IHAVEOPT) throw new ProtocolError('an option without its magic number');
     const option = header.readUInt32BE(8);
     const length = header.readUInt32BE(12);
+    if (!(clientFlags & FIXED_NEWSTYLE) && option !== OPTION.EXPORT_NAME)
+      throw new ProtocolError('an option of a client that does not know replies');
     const outcome = await answer(sessionOf(party, state, option, clientFlags), option, length);
     if (outcome === 'close') return undefined;
     if (outcome) return outcome;
+    await party.drained();
   }
   throw new ProtocolError(`more than ${MAX_OPTIONS} options`);
 }
 
 function sessionOf(party: Party, state: State, option: number, clientFlags: number): Session {
-  return {
-    party,
-    state,
-    noZeroes: (clientFlags & NO_ZEROES) !== 0,
-    reply: (type, data) => void party.send(encodeOptionReply(option, type, data)),
-    refuse: (type, words) => void party.send(encodeOptionReply(option, type, Buffer.from(words))),
+  const reply = (type: number, data?: Uint8Array): undefined => {
+    party.send(encodeOptionReply(option, type, data));
   };
+  const refuse = (type: number, words: string): undefined => reply(type, encodeText(words));
+  return { party, state, noZeroes: (clientFlags & NO_ZEROES) !== 0, reply, refuse };
 }
 
 async function answer(session: Session, option: number, length: number): Promise<Agreement | 'close' | undefined> {
@@ -128,7 +124,7 @@ async function answer(session: Session, option: number, length: number): Promise
   if (length > MAX_OPTION) {
     if (length > 64 * MAX_OPTION || option === OPTION.EXPORT_NAME)
       throw new ProtocolError(`option ${nameOf(OPTION, option)} with ${length} bytes`);
-    await new Promise<void>((resolve) => party.inbox.skip(length, resolve));
+    await party.inbox.skipped(length);
     session.refuse(REPLY.ERR_TOO_BIG, `${length} bytes; ${MAX_OPTION} are the most`);
     return undefined;
   }
@@ -138,7 +134,7 @@ async function answer(session: Session, option: number, length: number): Promise
     session.refuse(REPLY.ERR_TLS_REQD, 'this server wants TLS first');
     return undefined;
   }
-  if (party.ending && option !== OPTION.ABORT) {
+  if (party.ending() && option !== OPTION.ABORT) {
     if (option === OPTION.EXPORT_NAME) throw new ProtocolError('EXPORT_NAME while the server is shut down');
     session.refuse(REPLY.ERR_SHUTDOWN, 'this server is being shut down');
     return undefined;
@@ -205,10 +201,11 @@ async function startTls({ party, state, reply, refuse }: Session, data: Buffer):
 
 async function list({ party, reply, refuse }: Session, data: Buffer): Promise<undefined> {
   noData(data, 'LIST');
-  const exports = await party.exports.list?.(party.peer());
-  if (!exports) return refuse(REPLY.ERR_POLICY, 'this server does not tell what it has');
+  if (!party.exports.list) return refuse(REPLY.ERR_POLICY, 'this server does not tell what it has');
+  const exports = await sought(party, '', () => party.exports.list?.(party.peer()));
+  if (!exports) return refuse(REPLY.ERR_POLICY, 'this server cannot tell now what it has');
   for (const { name, description = '' } of exports)
-    reply(REPLY.SERVER, Buffer.concat([encodeString(name), Buffer.from(description)]));
+    reply(REPLY.SERVER, Buffer.concat([encodeString(name), encodeText(description)]));
   reply(REPLY.ACK);
 }
 
@@ -228,22 +225,24 @@ async function info(session: Session, data: Buffer, go: boolean): Promise<Agreem
   let agreed: Agreement | undefined;
   try {
     const { backend, export: chosen } = opened;
-    const sizes = backend.blockSizes ?? DEFAULT_SIZES;
-    if (sizes.minimum > 1 && go && !wanted.has(INFO.BLOCK_SIZE))
-      return refuse(REPLY.ERR_BLOCK_SIZE_REQD, `offsets must be multiples of ${sizes.minimum}`);
-    const flags = flagsOf(backend, chosen, state);
+    const sizes = sizesOf(backend);
+    // Of INFO: what there could be.
+    const contexts = go ? contextsOf(state, name) : Object.values(CONTEXTS);
+    const flags = flagsOf(backend, chosen, { ...state, contexts });
     const send = (type: number, ...parts: Uint8Array[]): void =>
       reply(REPLY.INFO, Buffer.concat([uint16(type), ...parts]));
     send(INFO.EXPORT, uint64(backend.size), uint16(flags));
     if (wanted.has(INFO.NAME)) send(INFO.NAME, Buffer.from(name));
     if (wanted.has(INFO.DESCRIPTION) && chosen.description !== undefined)
-      send(INFO.DESCRIPTION, Buffer.from(chosen.description).subarray(0, MAX_STRING));
+      send(INFO.DESCRIPTION, encodeText(chosen.description));
     send(INFO.BLOCK_SIZE, ...[sizes.minimum, sizes.preferred, sizes.maximum].map(uint32));
+    if (go && sizes.minimum > USUAL_MINIMUM && !wanted.has(INFO.BLOCK_SIZE))
+      return refuse(REPLY.ERR_BLOCK_SIZE_REQD, `offsets must be multiples of ${sizes.minimum}`);
     reply(REPLY.ACK);
     if (go) agreed = agreement(opened, flags, sizes, state);
     return agreed;
   } finally {
-    if (!agreed) await opened.release();
+    if (!agreed) await opened.release().catch((error: unknown) => session.party.log('close', error, name));
   }
 }
 
@@ -253,9 +252,9 @@ async function exportName({ party, state, noZeroes }: Session, data: Buffer): Pr
   if (!chosen || (chosen.tls && !party.peer().tls))
     throw new ProtocolError(`no export ${JSON.stringify(name)} for EXPORT_NAME`);
   const opened = await party.opened.open(name, chosen);
-  const flags = flagsOf(opened.backend, chosen, state);
+  const flags = flagsOf(opened.backend, chosen, { ...state, contexts: contextsOf(state, name) });
   party.send(Buffer.concat([uint64(opened.backend.size), uint16(flags), Buffer.alloc(noZeroes ? 0 : 124)]));
-  return agreement(opened, flags, opened.backend.blockSizes ?? DEFAULT_SIZES, state);
+  return agreement(opened, flags, sizesOf(opened.backend), state);
 }
 
 /** @returns undefined if it was refused */
@@ -274,25 +273,45 @@ async function findExport(
   { party, refuse }: Pick<Session, 'party' | 'refuse'>,
   name: string,
 ): Promise<Export | undefined> {
-  const chosen = await party.exports.find(name, party.peer());
+  const chosen = await sought(party, name, () => party.exports.find(name, party.peer()));
   if (!chosen) return refuse(REPLY.ERR_UNKNOWN, `there is no export ${JSON.stringify(name)}`);
   if (chosen.tls && !party.peer().tls)
     return refuse(REPLY.ERR_TLS_REQD, `the export ${JSON.stringify(name)} wants TLS`);
   return chosen;
 }
 
+/** What a resolver answers; nothing if it fails. */
+async function sought<T>(party: Party, name: string, seek: () => MaybePromise<T>): Promise<T | undefined> {
+  try {
+    return await seek();
+  } catch (error) {
+    party.log('find', error, name);
+    return undefined;
+  }
+}
+
+/** What a client may rely on, of what the backend says. */
+function sizesOf({ blockSizes = DEFAULT_SIZES }: BlockBackend): BlockSizes {
+  const { minimum, preferred } = blockSizes;
+  // More would have to be in memory at once.
+  const maximum = Math.min(blockSizes.maximum, MAX_BLOCK);
+  return { minimum, preferred: Math.min(preferred, maximum), maximum: maximum - (maximum % minimum) };
+}
+
+/** Contexts hold for the export that they were asked for. */
+const contextsOf = ({ chosen }: State, name: string): readonly number[] =>
+  chosen?.name === name ? chosen.contexts : [];
+
 function agreement(opened: Opened, flags: number, sizes: BlockSizes, state: State): Agreement {
-  const { structured, extended, chosen } = state;
-  // Contexts hold for the export that they were asked for.
-  const contexts = chosen?.name === opened.name ? chosen.contexts : [];
-  return { opened, flags, sizes, structured, extended, contexts };
+  const { structured, extended } = state;
+  return { opened, flags, sizes, structured, extended, contexts: contextsOf(state, opened.name) };
 }
 
 /** Says what works, and nothing else. */
 export function flagsOf(
   backend: BlockBackend,
   chosen: Pick<Export, 'readOnly'>,
-  mode: Pick<State, 'structured' | 'extended'>,
+  { structured, extended, contexts }: Pick<Agreement, 'structured' | 'extended' | 'contexts'>,
 ): number {
   const writable = backend.write !== undefined && !chosen.readOnly;
   const bits: readonly (readonly [number, unknown])[] = [
@@ -303,10 +322,10 @@ export function flagsOf(
     [FLAG.SEND_TRIM, backend.trim && writable],
     // What has no zeros of its own gets them written.
     [FLAG.SEND_WRITE_ZEROES | FLAG.SEND_FAST_ZERO, writable],
-    [FLAG.SEND_DF, mode.structured],
+    [FLAG.SEND_DF, structured],
     [FLAG.SEND_RESIZE, backend.resize && writable],
     [FLAG.SEND_CACHE, backend.prefetch],
-    [FLAG.BLOCK_STATUS_PAYLOAD, mode.extended],
+    [FLAG.BLOCK_STATUS_PAYLOAD, extended && contexts.length > 0],
   ];
   return bits.reduce((all, [bit, is]) => (is ? all | bit : all), 0);
 }
@@ -315,13 +334,16 @@ export function flagsOf(
 async function metaContext(session: Session, data: Buffer, set: boolean): Promise<undefined> {
   const { state, party, reply, refuse } = session;
   const fields = new Fields(data, set ? 'SET_META_CONTEXT' : 'LIST_META_CONTEXT');
+  // Also when the new choice fails.
+  if (set) delete state.chosen;
   if (!state.structured) return refuse(REPLY.ERR_INVALID, 'structured replies come first');
   const name = fields.string();
   const count = fields.uint32();
   if (count > MAX_QUERIES) return refuse(REPLY.ERR_TOO_BIG, `${count} queries; ${MAX_QUERIES} are the most`);
   const queries = Array.from({ length: count }, () => fields.string());
   fields.end();
-  if (set) delete state.chosen;
+  const nameless = queries.find((query) => !query.includes(':'));
+  if (nameless !== undefined) return refuse(REPLY.ERR_INVALID, `${JSON.stringify(nameless)} has no namespace`);
   if (!(await findExport({ party, refuse }, name))) return;
   const matches = Object.entries(CONTEXTS).filter(([context]) =>
     set

@@ -18,7 +18,10 @@ export class Inbox {
   #filled = 0;
   #then: () => void = () => undefined;
   #fail: ((error: Error) => void) | undefined;
+  /** Why nothing more arrives. */
   #ended: Error | undefined;
+  #onEnd: (() => void) | undefined;
+  #discarding = false;
   /** Arrived, and not wanted yet. */
   #rest: Buffer = NOTHING;
   #paused = false;
@@ -46,7 +49,10 @@ export class Inbox {
 
   attach(socket: Duplex): void {
     this.#socket = socket;
-    const end = (error?: Error): void => this.#end(error ?? new Error('the peer closed the connection'));
+    const end = (error?: Error): void => {
+      this.#ended ??= error ?? new Error('the peer closed the connection');
+      this.#settle();
+    };
     socket
       .on('error', end)
       .on('end', end)
@@ -74,36 +80,69 @@ export class Inbox {
   /** @throws Error if the connection ends before; ProtocolError never */
   read(length: number): Promise<Buffer> {
     const target = Buffer.allocUnsafe(length);
-    return new Promise((resolve, reject) => {
-      if (this.#ended) return reject(this.#ended);
-      this.#fail = reject;
-      this.next(target, () => {
-        this.#fail = undefined;
-        resolve(target);
-      });
-    });
+    return this.#orFails((then) => this.next(target, then)).then(() => target);
   }
 
   /** Reads and forgets. */
-  skip(length: number, then: () => void): void {
+  skip(length: number, then: () => void, trash = Buffer.allocUnsafe(Math.min(length, STAGING))): void {
     if (length === 0) return then();
-    const part = Buffer.allocUnsafe(Math.min(length, STAGING));
-    this.next(part, () => this.skip(length - part.length, then));
+    const part = trash.subarray(0, length);
+    this.next(part, () => this.skip(length - part.length, then, trash));
   }
 
-  /** No more call-backs until `resume`. */
+  /** @throws Error if the connection ends before */
+  skipped(length: number): Promise<void> {
+    return this.#orFails((then) => this.skip(length, then));
+  }
+
+  /** Calls back, once, when the peer has ended the connection and all that it sent before has been taken. */
+  onEnd(then: () => void): void {
+    this.#onEnd = then;
+    this.#settle();
+  }
+
+  /** What still arrives is of no interest; it is taken, so that the end can be seen. */
+  discard(): void {
+    this.#target = undefined;
+    this.#onEnd = undefined;
+    this.#rest = NOTHING;
+    this.#paused = false;
+    this.#discarding = true;
+    if (!this.#delivering) this.#socket?.resume();
+  }
+
+  /** No more call-backs, until `resume` and `next`. */
   pause(): void {
     this.#paused = true;
   }
 
   resume(): void {
     this.#paused = false;
-    if (!this.#delivering) this.#goOn();
   }
 
   #goOn(): void {
     this.#deliver(this.#rest);
     if (this.#rest.length === 0 && !this.#paused) this.#socket?.resume();
+    this.#settle();
+  }
+
+  #orFails(begin: (then: () => void) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#fail = reject;
+      begin(() => {
+        this.#fail = undefined;
+        resolve();
+      });
+    });
+  }
+
+  /** Once nothing more arrives and nothing is left, whoever waits is told. */
+  #settle(): void {
+    if (!this.#ended || this.#paused || this.#rest.length > 0 || this.#delivering) return;
+    const [fail, onEnd] = [this.#fail, this.#onEnd];
+    this.#fail = this.#onEnd = undefined;
+    fail?.(this.#ended);
+    onEnd?.();
   }
 
   #deliver(bytes: Buffer): void {
@@ -123,15 +162,9 @@ export class Inbox {
     } finally {
       this.#delivering = false;
     }
+    if (this.#discarding) return;
     this.#rest = at === bytes.length ? NOTHING : bytes.subarray(at);
     if (this.#rest.length > 0 || this.#paused) this.#socket?.pause();
-  }
-
-  #end(error: Error): void {
-    this.#ended ??= error;
-    const fail = this.#fail;
-    this.#fail = undefined;
-    fail?.(this.#ended);
   }
 }
 
@@ -153,7 +186,7 @@ export function directly(accepted: Socket, inbox: Inbox): Socket {
   const handle = holder._handle;
   if (typeof handle?.useUserBuffer !== 'function') return accepted;
   const options = { handle, onread: inbox.onread, allowHalfOpen: true };
-  const socket = new Socket(options as unknown as ConstructorParameters<typeof Socket>[0]);
+  const socket = new Socket(options);
   // The server counts its connections by this.
   Object.assign(socket, { _server: holder._server });
   holder._handle = holder._server = null;

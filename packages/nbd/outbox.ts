@@ -35,11 +35,11 @@ export class Outbox {
   constructor(
     private readonly socket: Duplex,
     private readonly pool: Pool,
-    /** Told when bytes have left, or have been given up. */
+    /** Told when bytes have left. */
     private readonly onGone: () => void = () => undefined,
   ) {}
 
-  /** Bytes that are reserved, or not yet taken by the socket. */
+  /** Bytes that were sent, and are not yet taken by the socket. */
   get held(): number {
     return this.#held;
   }
@@ -50,12 +50,12 @@ export class Outbox {
     const start = slab.used;
     slab.used += length;
     slab.slots++;
-    this.#held += length;
     return { slab, start, end: slab.used };
   }
 
   /** Sends it, after all that was sent before. */
   send({ slab, start, end }: Slot): void {
+    this.#held += end - start;
     const last = this.#ready.at(-1);
     if (last?.slab === slab && last.end === start) {
       last.end = end;
@@ -68,14 +68,13 @@ export class Outbox {
 
   /** Sends bytes where they lie; they must stay as they are until the peer has answered. */
   pass(bytes: Buffer): void {
-    this.#held += bytes.length;
     this.send({ slab: { bytes, used: bytes.length, slots: 1, foreign: true }, start: 0, end: bytes.length });
   }
 
   /** Gives the room back. */
   cancel({ slab, start, end }: Slot): void {
     if (slab.used === end) slab.used = start;
-    this.#gone(slab, 1, end - start);
+    this.#free(slab, 1);
   }
 
   #anotherSlab(length: number): Slab {
@@ -93,19 +92,21 @@ export class Outbox {
     if (ready.length > 1) this.socket.cork();
     for (const { slab, start, end, slots } of ready) {
       // The call-back comes in every case, also when the socket is gone.
-      this.socket.write(slab.bytes.subarray(start, end), () => this.#gone(slab, slots, end - start));
+      this.socket.write(slab.bytes.subarray(start, end), () => {
+        this.#free(slab, slots);
+        this.#held -= end - start;
+        this.onGone();
+      });
     }
     if (ready.length > 1) this.socket.uncork();
   }
 
-  #gone(slab: Slab, slots: number, bytes: number): void {
+  #free(slab: Slab, slots: number): void {
     slab.slots -= slots;
     if (slab.slots === 0) {
       if (slab === this.#slab && slab.bytes.length > SLAB) this.#slab = undefined;
       if (slab === this.#slab) slab.used = 0;
       else if (!slab.foreign) this.pool.give(slab.bytes);
     }
-    this.#held -= bytes;
-    this.onGone();
   }
 }

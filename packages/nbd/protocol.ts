@@ -169,15 +169,25 @@ export interface Request {
   readonly length: number;
 }
 
+/** An offset may be more than a number holds; an extended reply repeats it bit by bit. */
+export interface ReceivedRequest extends Request {
+  readonly offsetHigh: number;
+  readonly offsetLow: number;
+}
+
 /** @returns undefined if the magic number is not there */
-export function decodeRequest(bytes: Buffer, extended: boolean): Request | undefined {
+export function decodeRequest(bytes: Buffer, extended: boolean): ReceivedRequest | undefined {
   if (bytes.readUInt32BE(0) !== (extended ? EXTENDED_REQUEST_MAGIC : REQUEST_MAGIC)) return undefined;
+  const offsetHigh = bytes.readUInt32BE(16);
+  const offsetLow = bytes.readUInt32BE(20);
   return {
     flags: bytes.readUInt16BE(4),
     type: bytes.readUInt16BE(6),
     cookieHigh: bytes.readUInt32BE(8),
     cookieLow: bytes.readUInt32BE(12),
-    offset: readUInt64(bytes, 16),
+    offset: offsetHigh * TWO_32 + offsetLow,
+    offsetHigh,
+    offsetLow,
     length: extended ? readUInt64(bytes, 24) : bytes.readUInt32BE(24),
   };
 }
@@ -218,6 +228,15 @@ export function encodeOptionReply(option: number, type: number, data: Uint8Array
 export function encodeString(text: string): Buffer {
   const bytes = Buffer.from(text);
   return Buffer.concat([uint32(bytes.length), bytes]);
+}
+
+/** A text for people in at most 4096 bytes: the end of a longer one is left out. */
+export function encodeText(text: string, most = MAX_STRING): Buffer {
+  const bytes = Buffer.from(text);
+  let end = Math.min(bytes.length, most);
+  // Not in the middle of a character: its later bytes begin with the bits 10.
+  while (end < bytes.length && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
+  return bytes.subarray(0, end);
 }
 
 export function uint32(value: number): Buffer {

@@ -7,6 +7,7 @@ import type { Agreement } from './handshake.js';
 import type { Outbox, Slot } from './outbox.js';
 import {
   CHUNK,
+  COMMAND,
   DONE,
   EXTENDED_REPLY_MAGIC,
   EXTENDED_REPLY_SIZE,
@@ -16,17 +17,16 @@ import {
   STATE,
   STRUCTURED_REPLY_MAGIC,
   STRUCTURED_REPLY_SIZE,
+  encodeText,
   writeUInt64,
-  type Request,
+  type ReceivedRequest,
 } from './protocol.js';
 import { numberOf, wordsOf } from './reply-errors.js';
 
 /** Bytes of an error's message. */
 const MAX_WORDS = 1024;
-/** The largest multiple of 64 KiB that 32 bits hold. */
-const LARGEST_EXTENT = 0xffff0000;
 
-type Cookie = Pick<Request, 'cookieHigh' | 'cookieLow' | 'offset'>;
+type Cookie = Pick<ReceivedRequest, 'cookieHigh' | 'cookieLow' | 'offsetHigh' | 'offsetLow'>;
 
 export class Replies {
   readonly structured: boolean;
@@ -43,21 +43,22 @@ export class Replies {
     this.#head = extended ? EXTENDED_REPLY_SIZE : structured ? STRUCTURED_REPLY_SIZE : SIMPLE_REPLY_SIZE;
   }
 
-  /** Done, without data. */
-  success(request: Request): void {
-    if (this.#extended) return this.#chunk(request, CHUNK.NONE, DONE, 0);
+  /** Done, without data. Structured replies allow a simple one, which is shorter, but not to a read. */
+  success(request: ReceivedRequest): void {
+    if (this.#extended || (this.structured && request.type === COMMAND.READ))
+      return this.#chunk(request, CHUNK.NONE, DONE, 0);
     const slot = this.outbox.reserve(SIMPLE_REPLY_SIZE);
     this.#simple(slot, request, 0);
     this.outbox.send(slot);
   }
 
-  error(request: Request, error: unknown): void {
+  error(request: Cookie, error: unknown): void {
     if (!this.structured) {
       const slot = this.outbox.reserve(SIMPLE_REPLY_SIZE);
       this.#simple(slot, request, numberOf(error));
       return this.outbox.send(slot);
     }
-    const words = Buffer.from(wordsOf(error)).subarray(0, MAX_WORDS);
+    const words = encodeText(wordsOf(error), MAX_WORDS);
     this.#chunk(request, CHUNK.ERROR, DONE, 6 + words.length, (bytes, at) => {
       bytes.writeUInt32BE(numberOf(error), at);
       bytes.writeUInt16BE(words.length, at + 4);
@@ -79,7 +80,7 @@ export class Replies {
   }
 
   /** @param offset of the bytes on the device */
-  sendData(slot: Slot, request: Request, offset: number, done: boolean): void {
+  sendData(slot: Slot, request: Cookie, offset: number, done: boolean): void {
     const { slab, start, end } = slot;
     if (this.structured) {
       this.#header(slab.bytes, start, request, CHUNK.OFFSET_DATA, done ? DONE : 0, end - start - this.#head);
@@ -89,16 +90,16 @@ export class Replies {
   }
 
   /** Instead of zeros; only in structured replies. */
-  sendHole(request: Request, offset: number, length: number, done: boolean): void {
+  sendHole(request: Cookie, offset: number, length: number, done: boolean): void {
     this.#chunk(request, CHUNK.OFFSET_HOLE, done ? DONE : 0, 12, (bytes, at) => {
       writeUInt64(bytes, offset, at);
       bytes.writeUInt32BE(length, at + 8);
     });
   }
 
-  /** @param extents at least one */
-  sendExtents(request: Request, context: number, extents: readonly Extent[], done: boolean): void {
-    const all = (this.#extended ? extents : extents.flatMap(splitted)).slice(0, MAX_EXTENTS);
+  /** @param extents at least one, within the request: a length of 32 bits there has such ones here */
+  sendExtents(request: Cookie, context: number, extents: readonly Extent[], done: boolean): void {
+    const all = extents.slice(0, MAX_EXTENTS);
     const flags = done ? DONE : 0;
     if (this.#extended)
       return this.#chunk(request, CHUNK.BLOCK_STATUS_EXT, flags, 8 + all.length * 16, (bytes, at) => {
@@ -149,19 +150,11 @@ export class Replies {
     bytes.writeUInt32BE(request.cookieHigh, at + 8);
     bytes.writeUInt32BE(request.cookieLow, at + 12);
     if (this.#extended) {
-      writeUInt64(bytes, request.offset, at + 16);
+      bytes.writeUInt32BE(request.offsetHigh, at + 16);
+      bytes.writeUInt32BE(request.offsetLow, at + 20);
       writeUInt64(bytes, length, at + 24);
     } else bytes.writeUInt32BE(length, at + 16);
   }
 }
 
 const stateOf = ({ hole, zero }: Extent): number => (hole ? STATE.HOLE : 0) | (zero ? STATE.ZERO : 0);
-
-/** Pieces whose length fits in 32 bits. */
-function splitted(extent: Extent): Extent[] {
-  if (extent.length <= LARGEST_EXTENT) return [extent];
-  const pieces: Extent[] = [];
-  for (let done = 0; done < extent.length; done += LARGEST_EXTENT)
-    pieces.push({ ...extent, offset: extent.offset + done, length: Math.min(LARGEST_EXTENT, extent.length - done) });
-  return pieces;
-}

@@ -29,6 +29,8 @@ export class NbdError extends Error {
 /** @returns EIO for whatever has no number of its own */
 export function errorNameOf(error: unknown): ErrorName {
   const code = (error as { code?: unknown } | undefined)?.code;
+  // A backend's own word for a range or a size that it cannot have.
+  if (error instanceof RangeError && code === undefined) return 'EINVAL';
   return (typeof code === 'string' ? BY_CODE[code] : undefined) ?? 'EIO';
 }
 

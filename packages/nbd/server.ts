@@ -1,6 +1,6 @@
 /** The NBD server: listens, negotiates, and serves any number of exports to any number of clients. */
-import { createServer, type AddressInfo, type ListenOptions, type Server, type Socket } from 'node:net';
-import { rm } from 'node:fs/promises';
+import { createServer, type ListenOptions, type Server, type Socket } from 'node:net';
+import { lstat, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { OpenExports, resolverOf, type ExportResolver, type Exports, type Peer } from './exports.js';
@@ -51,6 +51,8 @@ interface Connection {
   tls: boolean;
   identity?: string;
   transmission?: Transmission;
+  /** Resolves when it is closed, and what it used is given back. */
+  over: Promise<void>;
 }
 
 export class NbdServer {
@@ -81,12 +83,12 @@ export class NbdServer {
    */
   async listen(at: ListenAt = {}): Promise<string> {
     if ('path' in at) await removeStale(at.path);
-    const server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (socket) =>
-      this.#accept(socket),
-    );
+    const server = createServer(SOCKETS, (socket) => this.#accept(socket));
     const options: ListenOptions & { fd?: number } =
       'path' in at || 'fd' in at ? at : { host: at.host ?? '127.0.0.1', port: at.port ?? DEFAULT_PORT };
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(options, resolve));
+    // A connection that could not be accepted (too many files are open): the others go on.
+    server.on('error', (error) => this.#turnAway('', error));
     this.#servers.add(server);
     return uriOf(server, this.options.tls?.required === true);
   }
@@ -100,44 +102,53 @@ export class NbdServer {
     for (const server of this.#servers) server.close();
     const cut = setTimeout(() => this.#connections.forEach(({ socket }) => socket.destroy()), grace * 1000);
     await Promise.all(
-      [...this.#connections].map(async ({ transmission, socket }) => {
-        if (transmission) await transmission.end();
-        else if (!socket.destroyed) await new Promise((resolve) => socket.once('close', resolve));
+      [...this.#connections].map(({ transmission, over }) => {
+        void transmission?.end();
+        return over;
       }),
     );
     clearTimeout(cut);
-    while (this.#connections.size > 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** Serves a client at the other end of any stream. @returns when the stream is closed */
+  serve(stream: Duplex, address = 'stream'): Promise<void> {
+    return this.#begin(stream, new Inbox(), address);
   }
 
   #accept(accepted: Socket): void {
-    const id = ++this.#count;
-    const { connections } = this.metrics;
-    connections.accepted++;
-    if (this.#connections.size >= this.#limits.connections || this.#ending) {
-      connections.refused++;
-      this.options.onEvent?.({
-        event: 'refused',
-        connection: id,
-        peer: addressOf(accepted),
-        error: new Error('too many connections'),
-      });
+    const address = addressOf(accepted);
+    const full = this.#connections.size >= this.#limits.connections;
+    if (full || this.#ending) {
+      this.#turnAway(address, new Error(full ? 'too many connections' : 'the server is being shut down'));
       accepted.destroy();
       return;
     }
     const inbox = new Inbox();
-    const socket = directly(accepted, inbox);
-    inbox.attach(socket);
-    const connection: Connection = { id, socket, address: addressOf(socket), tls: false };
-    this.#connections.add(connection);
+    void this.#begin(directly(accepted, inbox), inbox, address);
+  }
+
+  #turnAway(peer: string, error: Error): void {
+    this.metrics.connections.accepted++;
+    this.metrics.connections.refused++;
+    this.options.onEvent?.({ event: 'refused', connection: ++this.#count, peer, error });
+  }
+
+  #begin(socket: Duplex, inbox: Inbox, address: string): Promise<void> {
+    const { connections } = this.metrics;
+    connections.accepted++;
     connections.open++;
-    void this.#serve(connection, inbox).finally(() => {
+    inbox.attach(socket);
+    const connection: Connection = { id: ++this.#count, socket, address, tls: false, over: Promise.resolve() };
+    this.#connections.add(connection);
+    connection.over = this.#live(connection, inbox).finally(() => {
       this.#connections.delete(connection);
       connections.open--;
     });
+    return connection.over;
   }
 
   /** The whole life of a connection. */
-  async #serve(connection: Connection, inbox: Inbox): Promise<void> {
+  async #live(connection: Connection, inbox: Inbox): Promise<void> {
     const log = (event: ServerEvent['event'], error?: unknown, name?: string): void =>
       this.options.onEvent?.({
         event,
@@ -170,7 +181,7 @@ export class NbdServer {
         if (this.#ending) void connection.transmission.end();
         await connection.transmission.done;
       } finally {
-        await agreed.opened.release();
+        await agreed.opened.release().catch((error: unknown) => log('export', error, name));
         log('close', undefined, name);
       }
     } catch (error) {
@@ -179,7 +190,7 @@ export class NbdServer {
       connection.socket.destroy();
     } finally {
       clearTimeout(late);
-      await ended(connection.socket);
+      await ended(connection.socket, party.inbox);
     }
   }
 
@@ -189,10 +200,10 @@ export class NbdServer {
     log: (event: ServerEvent['event'], error: unknown, name?: string) => void,
   ): Party {
     const { tls } = this.options;
-    const server = this;
     const party: Party = {
       inbox,
       send: (bytes) => void connection.socket.write(bytes),
+      drained: () => drained(connection.socket),
       tlsRequired: tls?.required === true,
       startTls:
         tls &&
@@ -210,35 +221,52 @@ export class NbdServer {
       }),
       exports: this.#exports,
       opened: this.#opened,
-      get ending() {
-        return server.#ending;
-      },
+      ending: () => this.#ending,
       log: (_what, error, name) => log('export', error, name),
     };
     return party;
   }
 }
 
-/** Seconds that a peer has to take the last bytes. */
+/** A handle changes hands (see `directly`), which a paused one can; a peer that has vanished is noticed some day. */
+const SOCKETS = {
+  pauseOnConnect: true,
+  allowHalfOpen: true,
+  noDelay: true,
+  keepAlive: true,
+  keepAliveInitialDelay: 60_000,
+};
+
+/** Seconds that a peer has to take the last bytes, and to close its side. */
 const LINGER = 5;
 
-/** What is still to be sent is sent; a peer that does not take it is cut off. */
-async function ended(socket: Duplex): Promise<void> {
+/**
+ * What is still to be sent is sent, and the peer closes: bytes that would come after our side is closed would have the
+ * kernel reset the connection, and forget what the peer has not read. A peer that takes too long is cut off.
+ */
+async function ended(socket: Duplex, inbox: Inbox): Promise<void> {
   if (socket.destroyed) return;
   // Replies of this turn are written at its end.
-  await new Promise((resolve) => setImmediate(resolve));
   const closed = new Promise((resolve) => socket.once('close', resolve));
+  await new Promise((resolve) => setImmediate(resolve));
   const cut = setTimeout(() => socket.destroy(), LINGER * 1000);
-  socket.end(() => socket.destroy());
+  inbox.discard();
+  inbox.onEnd(() => socket.end(() => socket.destroy()));
+  socket.end();
   await closed;
   clearTimeout(cut);
+}
+
+async function drained(socket: Duplex): Promise<void> {
+  if (!socket.writableNeedDrain || socket.destroyed) return;
+  await new Promise<void>((resolve) => socket.once('drain', resolve).once('close', resolve));
 }
 
 const addressOf = ({ remoteAddress, remotePort }: Socket): string =>
   remoteAddress === undefined ? 'unix' : `${remoteAddress}:${remotePort ?? 0}`;
 
 function uriOf(server: Server, tls: boolean): string {
-  const address = server.address() as AddressInfo | string | null;
+  const address = server.address();
   const scheme = tls ? 'nbds' : 'nbd';
   if (address === null || typeof address === 'string')
     return `${scheme}+unix:///?socket=${encodeURIComponent(address ?? '').replaceAll('%2F', '/')}`;
@@ -248,6 +276,9 @@ function uriOf(server: Server, tls: boolean): string {
 
 /** A socket in the filesystem that nobody listens at is left from a process that was killed. */
 async function removeStale(path: string): Promise<void> {
+  // Connecting to what is no socket is refused as well; a file must not be lost for that.
+  const found = await lstat(path).catch(() => undefined);
+  if (!found?.isSocket()) return;
   const answer = await new Promise<string>((resolve) => {
     const socket = connect({ path });
     socket

@@ -1,5 +1,11 @@
 /** TLS under NBD: a connection in the clear becomes a secured one after STARTTLS, on both sides. */
-import { createSecureContext, TLSSocket, type PeerCertificate, type SecureContextOptions } from 'node:tls';
+import {
+  createSecureContext,
+  createServer,
+  type PeerCertificate,
+  type SecureContextOptions,
+  type TLSSocket,
+} from 'node:tls';
 import type { Duplex } from 'node:stream';
 import { Inbox } from './inbox.js';
 import { ProtocolError } from './protocol.js';
@@ -36,25 +42,34 @@ export interface Secured {
 const PSK_CIPHERS =
   'TLS_AES_128_GCM_SHA256:ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256:DHE-PSK-AES128-GCM-SHA256:PSK';
 
+const MIN_VERSION = 'TLSv1.2';
+
 /** @throws Error if the handshake fails; ProtocolError if something followed STARTTLS in the clear */
 export async function serverTls(inbox: Inbox, socket: Duplex, tls: ServerTls): Promise<Secured> {
+  const { psk, verifyClient = false } = tls;
   let identity: string | undefined;
-  const secured = new TLSSocket(handOver(inbox, socket), {
-    isServer: true,
-    requestCert: tls.verifyClient === true,
-    rejectUnauthorized: tls.verifyClient === true,
-    secureContext: contextOf(materialOf(tls), tls.psk !== undefined),
-    ...(tls.psk && {
+  // Clients' certificates are judged by a server only; this one never listens.
+  const server = createServer({
+    ...materialOf(tls),
+    minVersion: MIN_VERSION,
+    requestCert: verifyClient,
+    rejectUnauthorized: verifyClient,
+    ...(psk && {
       ciphers: PSK_CIPHERS,
       pskCallback: (_socket: TLSSocket, name: string) => {
         identity = name;
-        return tls.psk?.find(name) ?? null;
+        return psk.find(name) ?? null;
       },
     }),
   });
-  await established(secured, 'secure');
-  if (tls.verifyClient && !secured.authorized)
-    throw new Error(`the client's certificate: ${String(secured.authorizationError)}`);
+  const secured = await new Promise<TLSSocket>((resolve, reject) => {
+    server.once('secureConnection', resolve);
+    server.once('tlsClientError', (error, { authorizationError }) =>
+      // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- it is not there before it was judged
+      reject(authorizationError ? new Error(`the client's certificate: ${String(authorizationError)}`) : error),
+    );
+    server.emit('connection', handOver(inbox, socket));
+  });
   const certificate = secured.getPeerCertificate() as Partial<PeerCertificate> | undefined;
   const name = identity ?? [certificate?.subject?.CN].flat()[0];
   return { ...received(secured), ...(name === undefined ? {} : { identity: name }) };
@@ -76,12 +91,12 @@ export async function clientTls(inbox: Inbox, socket: Duplex, tls: ClientTls, ho
       pskCallback: () => ({ identity: psk.identity, psk: psk.key }),
     }),
   });
-  await established(secured, 'secureConnect');
+  await established(secured);
   return received(secured);
 }
 
 const contextOf = (material: SecureContextOptions, psk: boolean): ReturnType<typeof createSecureContext> =>
-  createSecureContext({ minVersion: 'TLSv1.2', ...(psk ? { ciphers: PSK_CIPHERS } : {}), ...material });
+  createSecureContext({ minVersion: MIN_VERSION, ...(psk ? { ciphers: PSK_CIPHERS } : {}), ...material });
 
 /** Certificates and keys, without what is for the handshake. */
 function materialOf(tls: ServerTls | ClientTls): SecureContextOptions {
@@ -95,10 +110,11 @@ function handOver(inbox: Inbox, socket: Duplex): Duplex {
   return socket;
 }
 
-function established(socket: TLSSocket, event: 'secure' | 'secureConnect'): Promise<void> {
+function established(socket: TLSSocket): Promise<void> {
   return new Promise((resolve, reject) => {
-    socket.once(event, resolve);
-    socket.once('error', reject);
+    socket.once('secureConnect', resolve);
+    // Stays: an error may be followed by another one, which nobody else listens to.
+    socket.on('error', reject);
     socket.once('close', () => reject(new Error('the connection ended during the TLS handshake')));
   });
 }

@@ -20,7 +20,7 @@ import {
   FLAG,
   ProtocolError,
   REQUEST_SIZE,
-  type Request,
+  type ReceivedRequest,
 } from './protocol.js';
 import { NbdError } from './reply-errors.js';
 import { Replies } from './replies.js';
@@ -46,7 +46,6 @@ export interface TransmissionOptions {
 export class Transmission {
   readonly backend: BlockBackend;
   readonly replies: Replies;
-  readonly contexts: readonly number[];
   /** Resolves when the client has left, or must go; what was begun is done by then. */
   readonly done: Promise<void>;
   readonly #header: Buffer;
@@ -65,13 +64,17 @@ export class Transmission {
   ) {
     const { socket, pool } = options;
     this.backend = agreement.opened.backend;
-    this.contexts = agreement.contexts;
     this.#header = Buffer.alloc(agreement.extended ? EXTENDED_REQUEST_SIZE : REQUEST_SIZE);
     this.#outbox = new Outbox(socket, pool, () => this.#tryWaiting());
     this.replies = new Replies(this.#outbox, agreement);
     this.done = new Promise((resolve) => (this.#finish = resolve));
     socket.on('close', () => this.#leave());
     this.#next();
+    options.inbox.onEnd(() => this.#leave());
+  }
+
+  get gone(): boolean {
+    return this.options.socket.destroyed;
   }
 
   /** What comes from now on is answered with ESHUTDOWN. @returns when what is at work has been answered */
@@ -93,11 +96,13 @@ export class Transmission {
     const payload = payloadOf(request, this.agreement.extended);
     if (payload > MAX_SKIPPED) return this.#break(new ProtocolError(`a request with ${payload} bytes of data`));
     const problem = this.#problemOf(request, payload);
-    if (problem) return inbox.skip(payload, () => this.#refuse(request, problem));
-    const need = OVERHEAD + (request.type === COMMAND.READ ? request.length : payload);
-    if (this.#admits(need)) return this.#receive(request, payload);
+    // Refusals wait as well: who sends nonsense and reads no answers would fill the memory with them.
+    const need = problem ? OVERHEAD : costOf(request, payload);
+    const go = (): void =>
+      problem ? inbox.skip(payload, () => this.#refuse(request, problem)) : this.#receive(request, payload);
+    if (this.#admits(need)) return go();
     inbox.pause();
-    this.#waiting = { need, go: () => this.#receive(request, payload) };
+    this.#waiting = { need, go };
   };
 
   /** A request larger than the allowance gets all of it. */
@@ -114,7 +119,7 @@ export class Transmission {
     go();
   }
 
-  #receive(request: Request, payload: number): void {
+  #receive(request: ReceivedRequest, payload: number): void {
     const { inbox, pool } = this.options;
     if (payload === 0) {
       this.#run(request);
@@ -129,16 +134,17 @@ export class Transmission {
     });
   }
 
-  #run(request: Request, buffer?: Buffer, payload = 0): void {
+  #run(request: ReceivedRequest, buffer?: Buffer, payload = 0): void {
     const started = performance.now();
+    const cost = costOf(request, payload);
     const done = (error?: unknown): void => {
       this.#busy--;
-      this.#cost -= OVERHEAD + payload;
+      this.#cost -= cost;
       if (buffer) this.options.pool.give(buffer);
       this.#finished(request, started, error);
     };
     this.#busy++;
-    this.#cost += OVERHEAD + payload;
+    this.#cost += cost;
     let result: MaybePromise<void>;
     try {
       result = COMMANDS[request.type]?.run({ request, payload: buffer?.subarray(0, payload), server: this });
@@ -149,7 +155,7 @@ export class Transmission {
     else done();
   }
 
-  #finished(request: Request, started: number, error: unknown): void {
+  #finished(request: ReceivedRequest, started: number, error: unknown): void {
     const failed = error !== undefined;
     if (failed) {
       this.replies.error(request, error);
@@ -160,16 +166,14 @@ export class Transmission {
     if (this.#busy === 0 && (this.#leaving || this.#ending)) this.#leave();
   }
 
-  #refuse(request: Request, problem: NbdError): void {
+  #refuse(request: ReceivedRequest, problem: NbdError): void {
     this.options.metrics.count(request.type, 0, 0, true);
     this.replies.error(request, problem);
-    // Who sends nonsense and does not read the answers would fill the memory with them.
-    if (this.#outbox.held > 2 * this.options.allowance) this.#break(new ProtocolError('replies are not being read'));
-    else this.#next();
+    this.#next();
   }
 
   /** Why the request cannot be done, whatever the backend. */
-  #problemOf({ type, flags, offset, length }: Request, payload: number): NbdError | undefined {
+  #problemOf({ type, flags, offset, length }: ReceivedRequest, payload: number): NbdError | undefined {
     const command = COMMANDS[type];
     const { flags: can, sizes, extended } = this.agreement;
     const wrong = (words: string): NbdError => new NbdError('EINVAL', words);
@@ -178,10 +182,12 @@ export class Transmission {
     if (!command || (can & command.needs) !== command.needs) return wrong(`command ${type} is not supported`);
     const allowed =
       command.flags | (extended ? command.extendedFlags : 0) | (can & FLAG.SEND_FUA ? COMMAND_FLAG.FUA : 0);
-    if (flags & ~allowed) return wrong(`flags 0x${flags.toString(16)} with command ${type}`);
+    if (flags & ~allowed || (flags & COMMAND_FLAG.DF && !(can & FLAG.SEND_DF)))
+      return wrong(`flags 0x${flags.toString(16)} with command ${type}`);
     // Its own range is in the payload.
     if (payload > 0 && type !== COMMAND.WRITE)
       return payload > MAX_SMALL ? wrong(`${payload} bytes of data`) : undefined;
+    if (command.empty && (offset !== 0 || length !== 0)) return wrong('offset and length must be 0');
     if (!command.ranged) return undefined;
     if (offset + length > this.backend.size)
       return new NbdError(command.beyond, `${length} bytes at ${offset} are beyond ${this.backend.size} bytes`);
@@ -199,11 +205,16 @@ export class Transmission {
   #leave(): void {
     this.#leaving = true;
     this.#waiting = undefined;
+    this.options.inbox.discard();
     if (this.#busy === 0) this.#finish();
   }
 }
 
+/** Bytes of the allowance that a request takes while it is at work. */
+const costOf = ({ type, length }: ReceivedRequest, payload: number): number =>
+  OVERHEAD + (type === COMMAND.READ ? length : payload);
+
 /** Bytes that follow the request's header. In extended headers other commands than WRITE say that they have some. */
-function payloadOf({ type, flags, length }: Request, extended: boolean): number {
+function payloadOf({ type, flags, length }: ReceivedRequest, extended: boolean): number {
   return type === COMMAND.WRITE || (extended && flags & COMMAND_FLAG.PAYLOAD_LEN) ? length : 0;
 }

@@ -41,6 +41,7 @@ async function entryOf(full: string, path: string): Promise<Entry> {
     type: 'file',
     mode,
     size: stat.size,
+    host: { file: full, mtime: stat.mtimeMs },
     open: () => createReadStream(full, { highWaterMark: 1 << 20 }),
   };
 }

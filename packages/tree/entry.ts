@@ -18,6 +18,15 @@ export interface Entry {
   readonly rdev?: readonly [major: number, minor: number];
   /** The content, from the start. */
   open?(): AsyncIterable<Uint8Array>;
+  /** Where the content lies, whole, as it was when the entry was made; who can read a part of it need not `open`. */
+  readonly host?: HostFile;
+}
+
+/** A file of this machine. */
+export interface HostFile {
+  readonly file: string;
+  /** `mtimeMs` of stat: a file with another one has another content. */
+  readonly mtime: number;
 }
 
 export type Tree = AsyncIterable<Entry>;

@@ -28,6 +28,7 @@ import {
   type Row,
 } from './machines.js';
 import { median } from './measure.js';
+import { nbd } from './nbd.js';
 
 async function boots(context: Context, withDistribution: boolean): Promise<Row> {
   const image = withDistribution
@@ -182,6 +183,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     rebuilds: () => rebuilds(context),
     memory: () => memories(context),
     libc: () => libcs(context, (options) => smallestMemory(context, options)),
+    nbd: () => nbd(context.runs),
     boots: () => boots(context, !values['no-distribution']),
   };
   const wanted = positionals.length > 0 ? positionals : Object.keys(parts);

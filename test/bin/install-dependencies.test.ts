@@ -75,7 +75,7 @@ exec "$@"`;
 
 const FEDORA =
   'sudo dnf install -y --setopt=install_weak_deps=False gcc gcc-c++ make binutils bash findutils diffutils flex bison' +
-  ' bc perl patch lz4 elfutils-libelf-devel xz tar cpio erofs-utils file qemu-system-x86-core gmp-devel mpfr-devel libmpc-devel rsync python3 cmake';
+  ' bc perl patch lz4 elfutils-libelf-devel xz tar cpio erofs-utils file qemu-system-x86-core gmp-devel mpfr-devel libmpc-devel rsync python3 cmake meson ninja-build';
 
 describe('the table', () => {
   it.each(NEEDS.map((need) => [need.need, need] as const))('has %s for every manager, or says why not', (_, need) => {
@@ -181,7 +181,7 @@ describe('the command line', () => {
 
   it('says why macOS lacks some', () => {
     const result = machine([]).run(['--print', '--distro', 'macos', '--all']);
-    expect(result).toMatchObject({ status: 0, stdout: 'brew install lz4 xz erofs-utils qemu cmake\n' });
+    expect(result).toMatchObject({ status: 0, stdout: 'brew install lz4 xz erofs-utils qemu cmake meson ninja\n' });
     expect(result.stderr).toMatch(/flex: macOS itself cannot build a Linux kernel/);
   });
 

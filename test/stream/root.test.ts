@@ -4,7 +4,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { createServer, type Server as TcpServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -142,12 +142,96 @@ describe('a server that goes away', () => {
       expect(rounds).toBeGreaterThan(before);
       before = rounds;
     }
-    const { rounds, failures } = (await get('/stop')) as Rounds;
-    console.log(rounds, machine.console);
+    const { failures } = (await get('/stop')) as Rounds;
     expect(failures).toEqual([]);
-    expect(machine.console).toMatch(/root: connection lost; trying again/);
-    expect(machine.console).toMatch(/data: connected again after \d+ ms/);
+    expect(machine.console).toMatch(/\/root\S*: connection lost; trying again/);
+    expect(machine.console).toMatch(/\/data: connected again after \d+ ms/);
     await machine.powerOff();
     expectClean(path);
   });
+
+  it('out of reach: the guest waits', async () => {
+    const port = await freePort();
+    await served(() => nbdkit(port, '-r', 'file', system.image));
+    const monitor = join(folder, 'qmp');
+    const { machine, get } = await started({
+      append: [rootAt(port)],
+      timeout: 300,
+      // The guest must not see that the cable is pulled.
+      extra: ['-global', 'virtio-net-pci.status=off', '-qmp', `unix:${monitor},server=on,wait=off`],
+    });
+    await get('/loop');
+    await sleep(1000);
+    setLink(monitor, false);
+    await sleep(60_000);
+    setLink(monitor, true);
+    console.log(machine.console);
+    const { rounds } = (await get('/rounds')) as Rounds;
+    await sleep(8000);
+    const { rounds: after, failures } = (await get('/stop')) as Rounds;
+    console.log(rounds, after, machine.console);
+    expect(after).toBeGreaterThan(rounds);
+    expect(failures).toEqual([]);
+  });
+
+  it.each([['stopped'], ['slow']])('%s: the guest waits', async (how) => {
+    const port = await freePort();
+    const root = await served(() => nbdkit(port, '-r', 'file', system.image));
+    const { machine, get } = await started({ append: [rootAt(port)], timeout: 300 });
+    await get('/loop');
+    await sleep(1000);
+    if (how === 'stopped') {
+      root.server.child.kill('SIGSTOP');
+      await sleep(45_000);
+      root.server.child.kill('SIGCONT');
+    } else {
+      await root.server.kill();
+      root.server = await nbdkit(port, '-r', '--filter=delay', 'file', system.image, 'rdelay=5');
+      await sleep(45_000);
+      await root.replace();
+    }
+    const { rounds } = (await get('/rounds')) as Rounds;
+    await sleep(8000);
+    const { rounds: after, failures } = (await get('/stop')) as Rounds;
+    console.log(rounds, after, machine.console);
+    expect(after).toBeGreaterThan(rounds);
+    expect(failures).toEqual([]);
+  });
+
+  it('for longer than nodeos.nbd.timeout: what is read fails, until there is a server again', async () => {
+    const port = await freePort();
+    const root = await served(() => nbdkit(port, '-r', 'file', system.image));
+    const { get, machine } = await started({ append: [rootAt(port), 'nodeos.nbd.timeout=2'] });
+    expect(await get('/error')).toBe('read');
+    await root.server.kill();
+    await get('/drop');
+    expect(await get('/error')).toBe('EIO');
+    root.server = await nbdkit(port, '-r', 'file', system.image);
+    await machine.saw(/connected again/);
+    expect(await get('/error')).toBe('read');
+  });
+
+  it('does not keep the machine from its end', async () => {
+    const [rootPort, upperPort] = [await freePort(), await freePort()];
+    const path = disk('gone');
+    const root = await served(() => nbdkit(rootPort, '-r', 'file', system.image));
+    const upper = await served(() => qemuNbd(upperPort, '-f', 'raw', '-x', 'data', path));
+    const { machine, get } = await started({
+      append: [rootAt(rootPort), `nodeos.upper=nbd://10.0.2.2:${upperPort}/data`],
+    });
+    await get('/loop');
+    await sleep(1000);
+    await Promise.all([root.server.kill(), upper.server.kill()]);
+    await machine.saw(/connection lost/);
+    await sleep(1000);
+    const began = performance.now();
+    const result = await machine.powerOff();
+    console.log(performance.now() - began, result.why, machine.console, result.events.slice(-3));
+  });
 });
+
+function setLink(monitor: string, up: boolean): void {
+  connect(monitor).end(
+    `{"execute":"qmp_capabilities"}\n{"execute":"set_link","arguments":{"name":"net0","up":${String(up)}}}\n`,
+  );
+}

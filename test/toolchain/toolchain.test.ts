@@ -109,6 +109,22 @@ describe('the toolchain', () => {
     expect(tainted).toEqual([]);
   });
 
+  it('has a cross file that Meson takes', { timeout: 300_000 }, async () => {
+    const project = await application({
+      'main.js': '',
+      'meson.build':
+        "project('program', 'cpp')\nexecutable('program', 'programs.cc', 'thrower.cc', link_args: ['-static', '-latomic'])\n",
+    });
+    for (const name of ['programs.cc', 'thrower.cc']) await cp(source(name), join(project, name));
+    const meson = ['meson', 'setup', '--cross-file', join(toolchain, 'meson.cross'), join(project, 'out'), project];
+    const built = await nodeos('toolchain', 'run', '--', ...meson);
+    expect(built.status, built.stdout + built.stderr).toBe(0);
+    await exec('ninja', ['-C', join(project, 'out')], {
+      env: { PATH: `${join(toolchain, 'bin')}:${process.env['PATH'] ?? ''}` },
+    });
+    expect(await inGuest(project, run('/app/out/program'))).toBe('good\n');
+  });
+
   it('lends its environment to other programs, with their exit status', async () => {
     const dir = await temporary();
     const made = await nodeos(

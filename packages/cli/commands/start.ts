@@ -1,11 +1,9 @@
 /** nodeos start: boots an application, a REPL or a piece of code in QEMU. */
 import { join, resolve } from 'node:path';
-import { Cache, DEFAULT_TARGET, InterruptedError, NodeosError, targetOf, UsageError, type Target } from '@nodeos/build';
-import { USR } from '@nodeos/runtime';
+import { Cache, DEFAULT_TARGET, InterruptedError, NodeosError, targetOf, UsageError } from '@nodeos/build';
 import {
   checkFree,
   chooseAccelerator,
-  imageAt,
   machineOf,
   mebibytesOf,
   parsePublish,
@@ -14,8 +12,9 @@ import {
   type MachineResult,
   type RunMachineOptions,
 } from '@nodeos/vm';
-import { buildSteps, BUILD_OPTIONS } from '../building.js';
+import { BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
+import { mediaFor, mediaOf, RUNTIMES, type MediaOptions } from '../images.js';
 import { libraryOf, systemOf } from '../system.js';
 
 /** Failures of the application in a row before the machine ends: a developer wants to see the first error, not a loop. */
@@ -26,7 +25,6 @@ const OF_THE_USER = ['app', 'exec', 'repl'];
 const KILLED = [134, 137];
 /** Mebibytes. With less the kernel ends early, with some sizes without a word. */
 const SMALLEST = 48;
-const RUNTIMES = ['disk', 'initramfs'] as const;
 /** As timeout(1) has it. */
 const TIMED_OUT = 124;
 
@@ -50,8 +48,15 @@ export const startCommand: Command = {
     runtime: {
       type: 'string',
       value: RUNTIMES.join('|'),
-      help: 'where the guest finds Node.js: on a disk, mapped in place (default), or unpacked from the initramfs',
+      help: 'where the guest finds Node.js: on a disk, mapped in place (default), unpacked from the initramfs, or (with --root nbd) in the root',
     },
+    root: {
+      type: 'string',
+      value: 'nbd',
+      help: 'serve the root filesystem to the machine over NBD, instead of unpacking it into its memory',
+    },
+    persist: { type: 'string', value: 'FILE', help: 'with --root nbd: keep what the machine changes in FILE' },
+    trace: { type: 'string', value: 'FILE', help: 'with --root nbd: who reads what when, for nodeos nbd plot' },
     exec: { type: 'string', short: 'e', value: 'CODE', help: 'run CODE in the guest, with its output and exit status' },
     timeout: { type: 'string', value: 'S', help: 'end the machine after S seconds; exit status 124' },
     'boot-timeout': {
@@ -68,6 +73,7 @@ export const startCommand: Command = {
     ['nodeos start examples/fastify', 'a web server: http://127.0.0.1:8080'],
     ['nodeos start . --memory 512M --publish 3000:80', 'the application of this folder on port 3000'],
     ["nodeos start --exec 'console.log(os.release())'", 'one line of code, and its exit status'],
+    ['nodeos start . --root nbd --persist data.delta', 'a root that is streamed, and remembers its changes'],
     ['nodeos start . -- -drive file=data.img,if=virtio,format=raw', 'with a disk: what follows -- is for QEMU'],
   ],
   async run(args, io) {
@@ -79,12 +85,19 @@ export const startCommand: Command = {
       fragments: args.texts('fragment').map((dir) => resolve(dir)),
       ...(app === undefined ? {} : { app }),
     });
-    const paths = await imagesOf(layers, settings, args, io);
-    const notes = join(new Cache().root, 'accelerator.json');
-    const accelerator = await chooseAccelerator({ target, machine: settings.machine, notes, ...paths });
-    if (accelerator.reason !== undefined) say(io, `software emulation: ${accelerator.reason}`);
-    io.signal.throwIfAborted();
-    return run({ ...settings, ...paths, accelerator: accelerator.name }, args, io);
+    const media = await mediaFor(layers, settings, args, io);
+    try {
+      const { words, kernel, initramfs, usr } = media;
+      const paths = { kernel, initramfs, usr };
+      const notes = join(new Cache().root, 'accelerator.json');
+      const accelerator = await chooseAccelerator({ target, machine: settings.machine, notes, ...paths });
+      if (accelerator.reason !== undefined) say(io, `software emulation: ${accelerator.reason}`);
+      io.signal.throwIfAborted();
+      const append = [...words, ...settings.append];
+      return await run({ ...settings, ...paths, append, accelerator: accelerator.name }, args, io);
+    } finally {
+      await media.close();
+    }
   },
 };
 
@@ -94,33 +107,13 @@ function variableOf(text: string): [name: string, value: string] {
   return [name, value];
 }
 
-/** Builds what the machine boots from. */
-async function imagesOf(
-  layers: Awaited<ReturnType<typeof systemOf>>,
-  { runtime }: Settings,
-  args: Parsed,
-  io: Io,
-): Promise<Pick<RunMachineOptions, 'kernel' | 'initramfs' | 'usr'>> {
-  const base = runtime === 'disk' ? layers['initramfs-base'] : layers.initramfs;
-  const steps = [layers.kernel, base, ...(runtime === 'disk' ? [layers.usr] : [])].map(({ step }) => step);
-  const [kernel = '', initramfs = '', usr] = (await buildSteps(steps, args, io)).map(({ output }) => output);
-  return {
-    kernel: join(kernel, 'vmlinux'),
-    initramfs: join(initramfs, base.step.name),
-    usr: usr === undefined ? undefined : await imageAt(join(usr, USR)),
-  };
-}
-
-interface Settings {
-  readonly target: Target;
+interface Settings extends MediaOptions {
   readonly app: string | undefined;
   readonly machine: string;
   readonly memory: string;
   readonly cpus: number;
   readonly publish: ReturnType<typeof parsePublish>[];
   readonly append: readonly string[];
-  /** Where the guest finds Node.js. */
-  readonly runtime: (typeof RUNTIMES)[number];
   readonly exec: string | undefined;
   readonly env: Readonly<Record<string, string>>;
   readonly timeout: number | undefined;
@@ -142,8 +135,6 @@ function settingsOf(args: Parsed): Settings {
   if (!/^[1-9]\d*[MG]$/.test(memory)) throw new UsageError(`--memory ${memory}: expected a size such as 256M or 1G`);
   if (mebibytesOf(memory) < SMALLEST)
     throw new UsageError(`--memory ${memory}: no system starts with less than ${SMALLEST}M`);
-  const runtime = RUNTIMES.find((name) => name === (args.text('runtime') ?? RUNTIMES[0]));
-  if (!runtime) throw new UsageError(`--runtime ${args.text('runtime')}: expected ${RUNTIMES.join(' or ')}`);
   const exec = args.text('exec');
   const isApp = app !== undefined && exec === undefined;
   const publish = args.texts('publish').map(parsePublish);
@@ -156,7 +147,7 @@ function settingsOf(args: Parsed): Settings {
     cpus: args.number('cpus', 1) ?? 1,
     publish: publish.length > 0 || !isApp || args.flag('no-network') ? publish : [parsePublish('8080:80')],
     append: [`nodeos.attempts=${ATTEMPTS}`, args.text('append') ?? ''],
-    runtime,
+    ...mediaOf(args),
     exec,
     env: Object.fromEntries(args.texts('env').map(variableOf)),
     timeout,

@@ -1,0 +1,64 @@
+/** Whether a device holds what another one does. */
+import type { BlockBackend } from './backend.js';
+import type { CopyOptions } from './copy.js';
+import { inParallel } from './parallel.js';
+import { about, cut, partsOf, unitOf, type Part } from './parts.js';
+import { extentsOf, roundUp } from './sizes.js';
+
+const PIECE = 1 << 20;
+
+/**
+ * Compares all of `source` with the beginning of `target`. What both say is zero is not read.
+ * @returns where the first difference is, in bytes; undefined if there is none
+ */
+export async function difference(
+  source: BlockBackend,
+  target: BlockBackend,
+  { requests = 16, progress, signal }: Pick<CopyOptions, 'requests' | 'progress' | 'signal'> = {},
+): Promise<number | undefined> {
+  if (target.size < source.size) return target.size;
+  const minimum = target.blockSizes?.minimum ?? 1;
+  const buffers: (readonly [Buffer, Buffer])[] = [];
+  let first: number | undefined;
+  let done = 0;
+
+  const passed = (length: number): void => progress?.((done += length), source.size);
+
+  async function comparePiece({ offset, length, zero }: Part, worker: number): Promise<void> {
+    const [a, b] = (buffers[worker] ??= [Buffer.alloc(PIECE), Buffer.alloc(PIECE)]);
+    const expected = a.subarray(0, length);
+    if (zero) expected.fill(0);
+    else await about('reading', 'the source', offset, length, () => source.read(expected, offset));
+    const whole = b.subarray(0, roundUp(length, minimum)); // the source may end within a block of the target
+    await about('reading', 'the target', offset, whole.length, () => target.read(whole, offset));
+    const at = offset + firstDifference(expected, whole);
+    if (at < offset + length) first = Math.min(first ?? at, at);
+    passed(length);
+  }
+
+  async function* all(): AsyncGenerator<Part> {
+    for await (const part of partsOf(source, unitOf(source, target))) {
+      for await (const doubtful of part.zero ? notZero(part) : [part]) {
+        if (first !== undefined) return; // what is under way is all that may come before it
+        yield* cut(doubtful, PIECE);
+      }
+    }
+  }
+
+  /** What the target does not know to be zero. */
+  async function* notZero({ offset, length }: Part): AsyncGenerator<Part> {
+    for (const extent of await extentsOf(target, offset, length)) {
+      if (extent.zero) passed(extent.length);
+      else yield { offset: extent.offset, length: extent.length, zero: true };
+    }
+  }
+
+  await inParallel(all(), requests, comparePiece, signal);
+  return first;
+}
+
+/** @returns the length of what is expected if there is none */
+function firstDifference(expected: Buffer, actual: Buffer): number {
+  if (expected.equals(actual.subarray(0, expected.length))) return expected.length;
+  return expected.findIndex((byte, index) => byte !== actual[index]);
+}

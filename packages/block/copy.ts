@@ -1,0 +1,132 @@
+/** Copying a device into another: what is a hole is not read, and what is zero becomes a hole. */
+import { failure, type BlockBackend } from './backend.js';
+import { inParallel } from './parallel.js';
+import { about, cut, isZero, partsOf, unitOf, ZEROS, type Part } from './parts.js';
+import { pieces, roundUp } from './sizes.js';
+
+export * from './compare.js';
+
+export interface CopyOptions {
+  /** Pieces under way at once. Default 16. */
+  readonly requests?: number;
+  /** Bytes of a piece at most; rounded up to a multiple of 64 KiB. Default 1 MiB. */
+  readonly pieceSize?: number;
+  /** Zeros become holes where the target has such. Otherwise the target has room for all of it. Default true. */
+  readonly sparse?: boolean;
+  /** The target reads as zeros: those of the source are passed over. Default false. */
+  readonly targetIsZero?: boolean;
+  /** Told after each piece: bytes of the source that are done, and all of them. */
+  readonly progress?: (done: number, size: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** Bytes. */
+export interface Copied {
+  /** From the source; the others are known to be zero. */
+  readonly read: number;
+  readonly written: number;
+  /** Made zero without being sent, or passed over because they are. */
+  readonly zeros: number;
+}
+
+const PIECE = 1 << 20;
+/** Zeros of this length are found within data. */
+const BLOCK = 64 << 10;
+/** Bytes of zeros in one request. */
+const ZERO_PIECE = 128 << 20;
+
+/**
+ * Copies all of `source` to the beginning of `target`, of which the rest stays as it is. Does not flush.
+ * @throws Error with the code ENOSPC if the target is smaller, EROFS if it cannot be written; what either fails with; the
+ * signal's reason. Nothing is under way then, and the target has some of the pieces
+ */
+export async function copy(source: BlockBackend, target: BlockBackend, options: CopyOptions = {}): Promise<Copied> {
+  const { requests = 16, sparse = true, targetIsZero = false, progress, signal } = options;
+  check(source, target);
+  const pieceSize = roundUp(options.pieceSize ?? PIECE, BLOCK);
+  const counts = { read: 0, written: 0, zeros: 0 };
+  const buffers: Buffer[] = [];
+  const to = writer(target, { sparse, targetIsZero }, counts);
+  let done = 0;
+
+  async function copyPiece({ offset, length, zero }: Part, worker: number): Promise<void> {
+    if (zero) await to.clear(offset, length);
+    else {
+      const buffer = (buffers[worker] ??= Buffer.allocUnsafeSlow(pieceSize)).subarray(0, length);
+      await about('reading', 'the source', offset, length, () => source.read(buffer, offset));
+      counts.read += length;
+      for (const run of sparse ? runs(buffer, offset) : [{ offset, length, zero: false }]) {
+        const bytes = buffer.subarray(run.offset - offset, run.offset - offset + run.length);
+        await (run.zero ? to.clear(run.offset, run.length) : to.write(bytes, run.offset));
+      }
+    }
+    done += length;
+    progress?.(done, source.size);
+  }
+
+  async function* all(): AsyncGenerator<Part> {
+    for await (const part of partsOf(source, unitOf(source, target)))
+      yield* cut(part, part.zero ? ZERO_PIECE : pieceSize);
+  }
+
+  await inParallel(all(), requests, copyPiece, signal);
+  return counts;
+}
+
+function check(source: BlockBackend, target: BlockBackend): void {
+  if (!target.write) throw failure('EROFS', 'the target cannot be written');
+  if (source.size > target.size)
+    throw failure('ENOSPC', `the source has ${source.size} bytes, the target has only ${target.size}`);
+}
+
+/** Data in runs of blocks that are all zero, and of others. */
+function runs(bytes: Buffer, offset: number): Part[] {
+  const all: Part[] = [];
+  for (const [at, length] of pieces(0, bytes.length, BLOCK)) {
+    const zero = isZero(bytes.subarray(at, at + length));
+    const last = all.at(-1);
+    if (last?.zero === zero) all[all.length - 1] = { ...last, length: last.length + length };
+    else all.push({ offset: offset + at, length, zero });
+  }
+  return all;
+}
+
+interface Writer {
+  write(bytes: Uint8Array, offset: number): Promise<void>;
+  clear(offset: number, length: number): Promise<void>;
+}
+
+function writer(
+  target: BlockBackend,
+  { sparse, targetIsZero }: { readonly sparse: boolean; readonly targetIsZero: boolean },
+  counts: { written: number; zeros: number },
+): Writer {
+  const minimum = target.blockSizes?.minimum ?? 1;
+
+  async function write(bytes: Uint8Array, offset: number): Promise<void> {
+    const whole = bytes.length % minimum === 0 ? bytes : await filledUp(bytes, offset);
+    await about('writing', 'the target', offset, whole.length, () => target.write?.(whole, offset));
+    counts.written += bytes.length;
+  }
+
+  /** The end of a source that ends within a block of the target: what follows stays as it is. */
+  async function filledUp(bytes: Uint8Array, offset: number): Promise<Uint8Array> {
+    const whole = new Uint8Array(roundUp(bytes.length, minimum));
+    await about('reading', 'the target', offset, whole.length, () => target.read(whole, offset));
+    whole.set(bytes);
+    return whole;
+  }
+
+  async function clear(offset: number, length: number): Promise<void> {
+    if (sparse && targetIsZero) {
+      counts.zeros += length;
+    } else if (target.zero && length % minimum === 0) {
+      await about('zeroing', 'the target', offset, length, () => target.zero?.(offset, length, { mayTrim: sparse }));
+      counts.zeros += length;
+    } else {
+      for (const [at, count] of pieces(offset, length, ZEROS.length)) await write(ZEROS.subarray(0, count), at);
+    }
+  }
+
+  return { write, clear };
+}

@@ -1,0 +1,62 @@
+/** A device as a row of parts that are zero and parts that are to be read. */
+import { failure, type BlockBackend } from './backend.js';
+import { extentsOf, pieces, roundUp } from './sizes.js';
+
+/** A run of the source. */
+export interface Part {
+  readonly offset: number;
+  readonly length: number;
+  readonly zero: boolean;
+}
+
+/** Smaller holes than this are read like data: requests for them cost more. */
+const GRAIN = 4096;
+/** How much of a device is asked for its extents at once. */
+const SPAN = 1 << 30;
+export const ZEROS = Buffer.alloc(1 << 20);
+
+/** What begins and ends at multiples of it suits both. */
+export const unitOf = (a: BlockBackend, b: BlockBackend): number =>
+  Math.max(GRAIN, a.blockSizes?.minimum ?? 1, b.blockSizes?.minimum ?? 1);
+
+/** All of a device in order; parts of zeros begin and end at multiples of `unit`, the others fill what is between. */
+export async function* partsOf(device: BlockBackend, unit: number): AsyncGenerator<Part> {
+  for (const [start, length] of pieces(0, device.size, SPAN)) {
+    let at = start;
+    for (const { offset, length: count, zero } of await extentsOf(device, start, length)) {
+      const [from, to] = [roundUp(offset, unit), offset + count - ((offset + count) % unit)];
+      if (!zero || to <= from) continue;
+      if (from > at) yield { offset: at, length: from - at, zero: false };
+      yield { offset: from, length: to - from, zero: true };
+      at = to;
+    }
+    if (start + length > at) yield { offset: at, length: start + length - at, zero: false };
+  }
+}
+
+/** The part in pieces that fit into one request. */
+export function* cut({ offset, length, zero }: Part, most: number): Generator<Part> {
+  for (const [at, count] of pieces(offset, length, most)) yield { offset: at, length: count, zero };
+}
+
+export const isZero = (bytes: Uint8Array): boolean =>
+  [...pieces(0, bytes.length, ZEROS.length)].every(
+    ([at, length]) => Buffer.compare(bytes.subarray(at, at + length), ZEROS.subarray(0, length)) === 0,
+  );
+
+/** An error says which side it is of, and where; its code stays. */
+export async function about<T>(
+  doing: string,
+  what: string,
+  offset: number,
+  length: number,
+  work: () => T | Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const { code, message } = error as { code?: unknown; message?: unknown };
+    const words = `${doing} ${length} bytes at ${offset} of ${what}: ${String(message ?? error)}`;
+    throw failure(typeof code === 'string' ? code : 'EIO', words, error);
+  }
+}

@@ -1,0 +1,162 @@
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe } from 'vitest';
+import type { BlockBackend } from '../backend.js';
+import { cache, copyOnWrite, delay, fault, file, formatDelta, http, memory, overlay, overlayLayout } from '../index.js';
+import { readAhead, readOnly, regions, retry, slice, stats, trace, type Region } from '../index.js';
+import { behavesAsBlockBackend, CHANGES, type Subject } from './contract.js';
+import { jumbled, ranges, scratch } from './helpers.js';
+
+const path = scratch();
+const ALL = [...CHANGES, 'extents', 'resize'] as const;
+
+function filled(content: Uint8Array): BlockBackend {
+  const device = memory(content.length, { pageSize: 4096 });
+  void device.write?.(content, 0);
+  return device;
+}
+
+function written(content: Uint8Array): string {
+  const name = path('device');
+  writeFileSync(name, content);
+  return name;
+}
+
+/** Every kind of source, in parts whose ends are nowhere near each other. */
+function described(content: Uint8Array): BlockBackend {
+  const name = written(content);
+  const part = Math.ceil(content.length / 7) || 1;
+  const list: Region[] = [];
+  for (let offset = 0, kind = 0; offset < content.length; offset += part, kind++) {
+    const length = Math.min(part, content.length - offset);
+    const sources = [
+      { file: name, offset },
+      content.subarray(offset, offset + length),
+      { backend: filled(content), offset },
+    ];
+    const source = sources[kind % 3];
+    if (source) list.push({ offset, length, source });
+  }
+  return regions(list.reverse(), { openFiles: 1, size: content.length });
+}
+
+async function cow(
+  base: BlockBackend,
+  blockSize: number,
+  wrap = (device: BlockBackend) => device,
+): Promise<BlockBackend> {
+  const layout = overlayLayout(base.size, blockSize);
+  const delta = memory(layout.size, { pageSize: 4096 });
+  await formatDelta(delta, layout);
+  return copyOnWrite(base, wrap(delta));
+}
+
+let served: Uint8Array = new Uint8Array(0);
+const server = createServer((request, response) => ranges(served)(request, response));
+let url = '';
+beforeAll(async () => {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/disk`;
+});
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+});
+
+let seed = 1;
+const subjects: Subject[] = [
+  { name: 'memory', make: filled, methods: ALL },
+  { name: 'file', make: (content) => file(written(content)), methods: ALL },
+  {
+    name: 'file without holes',
+    make: (content) => file(written(content), { sparse: false }),
+    methods: ALL.filter((method) => method !== 'trim'),
+  },
+  {
+    name: 'file, through the thread pool',
+    make: (content) => file(written(content), { pace: { largest: -1 } }),
+    methods: ALL,
+  },
+  { name: 'file, read-only', make: (content) => file(written(content), { readOnly: true }), methods: ['extents'] },
+  {
+    name: 'http',
+    make: (content) => {
+      served = content;
+      return http(url);
+    },
+    methods: [],
+    runs: 25,
+  },
+  { name: 'regions', make: described, methods: ['extents'] },
+  {
+    name: 'slice',
+    make: (content) => {
+      const around = new Uint8Array(content.length + 5000).fill(0xee);
+      around.set(content, 1234);
+      return slice(filled(around), 1234, content.length);
+    },
+    methods: [...CHANGES, 'extents'],
+  },
+  { name: 'readOnly', make: (content) => readOnly(filled(content)), methods: ['extents'] },
+  {
+    name: 'cache',
+    make: (content) => cache(filled(content), { bytes: 8192, blockSize: 512 }),
+    methods: [...ALL, 'prefetch'],
+  },
+  {
+    name: 'cache of a slow device',
+    make: (content) => cache(jumbled(filled(content), seed++), { bytes: 8192, blockSize: 512 }),
+    methods: [...ALL, 'prefetch'],
+    runs: 200,
+  },
+  {
+    name: 'readAhead',
+    make: (content) =>
+      readAhead(cache(jumbled(filled(content), seed++), { bytes: 16384, blockSize: 512 }), { first: 1024, most: 4096 }),
+    methods: [...ALL, 'prefetch'],
+  },
+  {
+    name: 'retry',
+    make: (content) =>
+      retry(
+        fault(
+          filled(content),
+          [{ fraction: 0.2, transient: true, operations: ['read', 'write', 'zero', 'extents'] }],
+          seed++,
+        ),
+        {
+          delay: 0,
+          attempts: 100,
+        },
+      ),
+    methods: ALL,
+  },
+  { name: 'trace', make: (content) => trace(filled(content), () => undefined), methods: ALL },
+  { name: 'stats', make: (content) => stats(filled(content)), methods: ALL },
+  { name: 'delay', make: (content) => delay(filled(content), 0), methods: ALL },
+  { name: 'fault without faults', make: (content) => fault(filled(content), []), methods: ALL },
+  {
+    name: 'overlay',
+    make: (content) => overlay(readOnly(filled(content)), path('delta')),
+    methods: [...CHANGES, 'extents'],
+    runs: 30,
+  },
+  {
+    name: 'overlay with large blocks',
+    make: (content) => overlay(readOnly(filled(content)), path('delta'), { blockSize: 16384 }),
+    methods: [...CHANGES, 'extents'],
+    runs: 30,
+  },
+  { name: 'copyOnWrite', make: (content) => cow(readOnly(filled(content)), 4096), methods: [...CHANGES, 'extents'] },
+  {
+    name: 'copyOnWrite of slow devices',
+    make: (content) => cow(jumbled(readOnly(filled(content)), seed++), 8192, (delta) => jumbled(delta, seed++)),
+    methods: [...CHANGES, 'extents'],
+    runs: 200,
+  },
+];
+
+describe('the contract of block backends', () => {
+  for (const subject of subjects) behavesAsBlockBackend(subject);
+});

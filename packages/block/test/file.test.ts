@@ -1,0 +1,166 @@
+import { execFileSync } from 'node:child_process';
+import { closeSync, ftruncateSync, openSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { file, loadSparse, pace, type Extent } from '../index.js';
+import { errorOf, noise, readAll, scratch } from './helpers.js';
+
+const path = scratch();
+const MIB = 1 << 20;
+const sparse = await loadSparse();
+
+/** By another program: the ends of each run of data. */
+function dataRuns(name: string): number[][] {
+  const program = `
+import os, sys, json
+fd = os.open(sys.argv[1], os.O_RDONLY); end = os.fstat(fd).st_size; at = 0; runs = []
+while True:
+    try: data = os.lseek(fd, at, os.SEEK_DATA)
+    except OSError: break
+    at = os.lseek(fd, data, os.SEEK_HOLE); runs.append([data, at])
+print(json.dumps(runs))`;
+  return JSON.parse(execFileSync('python3', ['-c', program, name]).toString()) as number[][];
+}
+
+const dataOf = (extents: readonly Extent[] | undefined): number[][] =>
+  (extents ?? []).filter(({ zero }) => !zero).map(({ offset, length }) => [offset, offset + length]);
+
+function withHoles(): string {
+  const name = path('sparse');
+  const fd = openSync(name, 'w');
+  ftruncateSync(fd, 64 * MIB);
+  for (const at of [0, 7, 8, 31]) writeSync(fd, noise(MIB, at), 0, MIB, at * MIB);
+  closeSync(fd);
+  return name;
+}
+
+describe.skipIf(sparse === undefined)('holes in files', () => {
+  it('are where another program finds them', async () => {
+    const name = withHoles();
+    const device = await file(name);
+    expect(dataOf(await device.extents?.(0, device.size))).toEqual(dataRuns(name));
+    expect(dataRuns(name)).toHaveLength(3);
+    expect(dataOf(await device.extents?.(7 * MIB + 1000, MIB))).toEqual([[7 * MIB + 1000, 8 * MIB + 1000]]);
+    await device.close();
+  });
+
+  it('are made by trim and by zero', async () => {
+    const name = withHoles();
+    const device = await file(name);
+    const before = statSync(name).blocks * 512;
+    await device.trim?.(7 * MIB, MIB);
+    expect(statSync(name).blocks * 512).toBe(before - MIB);
+    await device.zero?.(8 * MIB, MIB);
+    expect(statSync(name).blocks * 512).toBe(before - 2 * MIB);
+    expect(dataOf(await device.extents?.(0, device.size))).toEqual(dataRuns(name));
+    expect(statSync(name).size).toBe(64 * MIB);
+    await device.close();
+  });
+
+  it('are not made by zeros that keep their room', async () => {
+    const name = withHoles();
+    const device = await file(name);
+    const before = statSync(name).blocks;
+    await device.zero?.(7 * MIB, MIB, { mayTrim: false });
+    expect(statSync(name).blocks).toBe(before);
+    const bytes = new Uint8Array(MIB).fill(1);
+    await device.read(bytes, 7 * MIB);
+    expect(bytes.every((byte) => byte === 0)).toBe(true);
+    await device.close();
+  });
+
+  it('are many', async () => {
+    const name = path('many');
+    const fd = openSync(name, 'w');
+    for (let index = 0; index < 5000; index++) writeSync(fd, noise(4096, index), 0, 4096, index * 8192);
+    closeSync(fd);
+    const device = await file(name, { readOnly: true });
+    const extents = await device.extents?.(0, device.size);
+    expect(dataOf(extents)).toEqual(dataRuns(name));
+    expect(extents?.length).toBeGreaterThan(9000);
+    await device.close();
+  });
+});
+
+describe('a file', () => {
+  it('without holes has one extent, and fast zeros are refused', async () => {
+    const device = await file(withHoles(), { sparse: false });
+    expect(await device.extents?.(5, 100)).toEqual([{ offset: 5, length: 100, hole: false, zero: false }]);
+    expect((await errorOf(() => device.zero?.(0, 10, { fast: true }))).code).toBe('ENOTSUP');
+    await device.close();
+  });
+
+  it('writes zeros where the filesystem cannot make holes', async () => {
+    const never = { nextData: () => 0, nextHole: () => undefined, punch: () => false, zeroRange: () => false };
+    const name = path('plain');
+    writeFileSync(name, noise(3 * MIB, 1));
+    const device = await file(name, { sparse: never });
+    await device.zero?.(10, 2 * MIB);
+    await device.trim?.(0, 3 * MIB);
+    const expected = noise(3 * MIB, 1).fill(0, 10, 10 + 2 * MIB);
+    expect(Buffer.compare(await readAll(device), expected)).toBe(0);
+    expect((await errorOf(() => device.zero?.(0, 10, { fast: true }))).code).toBe('ENOTSUP');
+    await device.close();
+  });
+
+  it('is made new, or not at all', async () => {
+    const name = path('new');
+    const device = await file(name, { create: 5 * MIB });
+    expect([device.size, statSync(name).size, statSync(name).blocks]).toEqual([5 * MIB, 5 * MIB, 0]);
+    await device.close();
+    expect((await errorOf(() => file(name, { create: 1 }))).code).toBe('EEXIST');
+    expect((await errorOf(() => file(path('none')))).code).toBe('ENOENT');
+    expect((await errorOf(() => file('/dev/null'))).code).toBe('EINVAL');
+  });
+
+  it.each([256 << 10, -1])('that was cut off is an error (at once up to %i bytes)', async (largest) => {
+    const name = path('short');
+    writeFileSync(name, noise(10_000, 1));
+    const device = await file(name, { pace: { largest } });
+    truncateSync(name, 6000);
+    const error = await errorOf(() => device.read(new Uint8Array(2000), 5000));
+    expect(error.code).toBe('EIO');
+    expect(error.message).toContain(`${name}: ends at byte 6000`);
+    await device.close();
+  });
+});
+
+describe('the pace', () => {
+  /** A pace of requests that take the given milliseconds. @returns which of them were made at once */
+  function run(times: readonly number[], length = 4096, options = {}): boolean[] {
+    let clock = 1000;
+    const { begin, end } = pace({ now: () => clock, least: 2, most: 8, ...options });
+    return times.map((time) => {
+      const begun = begin(length);
+      clock += time;
+      if (begun < 0) return false;
+      end(begun, length);
+      return true;
+    });
+  }
+  const often = (count: number, time: number): number[] => new Array<number>(count).fill(time);
+  const at = (made: readonly boolean[]): number[] => made.flatMap((once, index) => (once ? [index] : []));
+
+  it('makes quick requests at once', () => {
+    expect(run(often(50, 0.5)).every(Boolean)).toBe(true);
+  });
+
+  it('doubles the requests through the pool up to a limit while they are slow', () => {
+    expect(at(run(often(40, 5)))).toEqual([0, 3, 8, 17, 26, 35]);
+  });
+
+  it('comes back when they are quick', () => {
+    const made = run([...often(10, 5), ...often(30, 0.1)]);
+    expect(at(made)).toEqual([0, 3, 8, ...Array.from({ length: 23 }, (_, index) => 17 + index)]);
+  });
+
+  it('forgives one slow request after as many quick ones as its penalty', () => {
+    const made = run([5, ...often(2, 0), ...often(3, 0), 5, ...often(3, 0)]);
+    expect(at(made)).toEqual([0, 3, 4, 5, 6, 9]);
+  });
+
+  it('gives large requests more time, and the largest to the pool', () => {
+    expect(run(often(3, 1.2), 256 << 10).every(Boolean)).toBe(true);
+    expect(at(run(often(3, 1.3), 256 << 10))).toEqual([0]);
+    expect(run(often(3, 0), (256 << 10) + 1).some(Boolean)).toBe(false);
+  });
+});

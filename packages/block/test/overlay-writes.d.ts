@@ -1,0 +1,3 @@
+export const SECTOR: number;
+export const SECTORS: number;
+export function writeOf(n: number): { first: number; count: number };

@@ -1,0 +1,95 @@
+/** What a machine boots from: built, and for a streamed root also served while the machine runs. */
+import { join } from 'node:path';
+import { UsageError, type Target } from '@nodeos/build';
+import { USR } from '@nodeos/runtime';
+import { upper } from '@nodeos/usersfs';
+import { imageAt, type RunMachineOptions } from '@nodeos/vm';
+import { buildSteps } from './building.js';
+import type { Io, Parsed } from './command.js';
+import { serveRoot } from './streamed-root.js';
+import type { Layers } from './system.js';
+
+/** Where the guest finds Node.js. */
+export const RUNTIMES = ['disk', 'initramfs', 'root'] as const;
+export type RuntimePlace = (typeof RUNTIMES)[number];
+
+export interface Media extends Pick<RunMachineOptions, 'kernel' | 'initramfs' | 'usr'> {
+  /** For the kernel's command line. */
+  readonly words: readonly string[];
+  close(): Promise<void>;
+}
+
+export interface MediaOptions {
+  readonly target: Target;
+  readonly runtime: RuntimePlace;
+  readonly root: 'initramfs' | 'nbd';
+  readonly persist: string | undefined;
+  readonly trace: string | undefined;
+}
+
+/** The options of the command line that say where the parts of a system come from. @throws UsageError */
+export function mediaOf(args: Parsed): Omit<MediaOptions, 'target'> {
+  const root = args.text('root') ?? 'initramfs';
+  if (root !== 'nbd' && root !== 'initramfs') throw new UsageError(`--root ${root}: expected nbd`);
+  const runtime = RUNTIMES.find((name) => name === (args.text('runtime') ?? RUNTIMES[0]));
+  const allowed = RUNTIMES.filter((name) => name !== (root === 'nbd' ? 'initramfs' : 'root'));
+  if (!runtime || !allowed.includes(runtime))
+    throw new UsageError(
+      `--runtime ${args.text('runtime')}: expected ${allowed.join(' or ')}${root === 'nbd' ? ' with --root nbd' : ''}`,
+    );
+  const [persist, trace] = [args.text('persist'), args.text('trace')];
+  const alone = persist === undefined ? trace && '--trace' : '--persist';
+  if (root !== 'nbd' && alone) throw new UsageError(`${alone}: only with --root nbd`);
+  if (root === 'nbd' && args.flag('no-network')) throw new UsageError('--root nbd: there is no root without a network');
+  return { root, runtime, persist, trace };
+}
+
+export function mediaFor(layers: Layers, options: MediaOptions, args: Parsed, io: Io): Promise<Media> {
+  return options.root === 'nbd' ? streamed(layers, options, args, io) : unpacked(layers, options, args, io);
+}
+
+/** Everything but Node.js comes in the initramfs. */
+async function unpacked(layers: Layers, { runtime }: MediaOptions, args: Parsed, io: Io): Promise<Media> {
+  const base = runtime === 'disk' ? layers['initramfs-base'] : layers.initramfs;
+  const steps = [layers.kernel, base, ...(runtime === 'disk' ? [layers.usr] : [])].map(({ step }) => step);
+  const [kernel = '', initramfs = '', usr] = (await buildSteps(steps, args, io)).map(({ output }) => output);
+  return {
+    kernel: join(kernel, 'vmlinux'),
+    initramfs: join(initramfs, base.step.name),
+    usr: usr === undefined ? undefined : await imageAt(join(usr, USR)),
+    words: [],
+    close: () => Promise.resolve(),
+  };
+}
+
+/** The initramfs only reaches the root, which this process serves. */
+async function streamed(layers: Layers, options: MediaOptions, args: Parsed, io: Io): Promise<Media> {
+  const { runtime, persist, target } = options;
+  const layer = layers['initramfs-stream'];
+  const { runtime: node, ...rest } = layer.root;
+  const parts = runtime === 'root' ? layer.root : rest;
+  const { init, app, modules, natives = [] } = rest;
+  const image = [layers.kernel.step, layer.step, runtime === 'disk' ? layers.usr.step : node];
+  const changes = persist === undefined ? [] : [upper(target)];
+  const steps = [...image, ...[init, app, modules].filter((step) => step !== undefined), ...natives, ...changes];
+  const built = await buildSteps(steps, args, io);
+  const [kernel, initramfs, third] = built;
+  const kept = persist === undefined ? undefined : built.at(-1);
+  const served = await serveRoot({
+    parts,
+    built,
+    persist: persist === undefined || !kept ? undefined : { file: persist, upper: kept },
+    trace: options.trace,
+    connections: 2,
+    onEvent: ({ event, error }) => {
+      if (error !== undefined) io.stderr.write(`nodeos: root over NBD: ${event}: ${(error as Error).message}\n`);
+    },
+  });
+  return {
+    kernel: join(kernel?.output ?? '', 'vmlinux'),
+    initramfs: join(initramfs?.output ?? '', layer.step.name),
+    usr: runtime === 'disk' ? await imageAt(join(third?.output ?? '', USR)) : undefined,
+    words: served.words,
+    close: () => served.close(),
+  };
+}

@@ -1,0 +1,103 @@
+/**
+ * A machine's root filesystem served to it over NBD: an image that is described from what the steps have made, and
+ * read by the machine as it needs it. Nothing of it is written.
+ */
+import { randomBytes } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { finished } from 'node:stream/promises';
+import { file, overlay, readOnly, regions, trace, type BlockBackend } from '@nodeos/block';
+import type { Built } from '@nodeos/build';
+import { erofs } from '@nodeos/fs';
+import { rootTree, type InitramfsParts } from '@nodeos/initramfs';
+import { NbdServer, type Export, type ServerEvent } from '@nodeos/nbd';
+import { UPPER } from '@nodeos/usersfs';
+
+export interface StreamedRootOptions {
+  /** The steps that the root is made of; without a runtime, /usr comes from elsewhere. */
+  readonly parts: InitramfsParts;
+  /** What they have made. */
+  readonly built: readonly Built[];
+  /** Changes are kept in this file, over the empty filesystem that the step `upper` has made; else in the machine's memory. */
+  readonly persist?: { readonly file: string; readonly upper: Built } | undefined;
+  /** Who reads what when: lines of JSON. */
+  readonly trace?: string | undefined;
+  /** Connections that the machine makes. */
+  readonly connections: number;
+  readonly onEvent?: (event: ServerEvent) => void;
+}
+
+export interface StreamedRoot {
+  /** For the kernel's command line. */
+  readonly words: readonly string[];
+  /** Bytes of the image. */
+  readonly size: number;
+  /** What the machine still asks for is answered before. */
+  close(): Promise<void>;
+}
+
+/** The host, as a machine sees it that QEMU gives a network of its own. */
+const HOST = '10.0.2.2';
+const ADDRESS = 'ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off';
+
+/** @throws Error if the file of the changes cannot be used: it belongs to another base, another machine has it, … */
+export async function serveRoot(options: StreamedRootOptions): Promise<StreamedRoot> {
+  const { parts, built, persist, connections } = options;
+  const image = await erofs(await rootTree(outputsOf(parts, built)));
+  const records = options.trace === undefined ? undefined : createWriteStream(resolve(options.trace));
+  const traced = (backend: BlockBackend): BlockBackend => (records ? trace(backend, records) : backend);
+  // Names that nobody guesses: whoever may connect to this host's loopback could read the root, or change it.
+  const name = randomBytes(16).toString('hex');
+  const exports: Record<string, Export> = {
+    [`root-${name}`]: {
+      description: 'the root filesystem',
+      open: () => readOnly(traced(regions(image.regions, { size: image.size }))),
+    },
+  };
+  // Opened here, so that what is wrong with the file is said before the machine starts.
+  const upper = persist && (await openUpper(persist));
+  if (upper) exports[`upper-${name}`] = { description: 'changes to it', open: () => kept(upper) };
+  const server = new NbdServer({
+    exports: { find: (wanted) => (Object.hasOwn(exports, wanted) ? exports[wanted] : undefined) },
+    ...(options.onEvent && { onEvent: options.onEvent }),
+  });
+  const uri = new URL(await server.listen({ port: 0 }));
+  const at = `nbd://${HOST}:${uri.port}`;
+  return {
+    size: image.size,
+    words: [
+      ...[ADDRESS, `root=${at}/root-${name}?connections=${connections}`, 'rootfstype=erofs'],
+      ...(upper ? [`nodeos.upper=${at}/upper-${name}`] : []),
+    ],
+    async close() {
+      await server.close();
+      await upper?.flush?.();
+      await upper?.close();
+      if (records) await finished(records.end());
+    },
+  };
+}
+
+function outputsOf(parts: InitramfsParts, built: readonly Built[]): Parameters<typeof rootTree>[0] {
+  const outputs = new Map(built.map(({ step, output }) => [step, output]));
+  const output = (step: InitramfsParts['runtime']): string | undefined => step && outputs.get(step);
+  return {
+    init: output(parts.init) ?? '',
+    runtime: output(parts.runtime),
+    app: output(parts.app),
+    modules: output(parts.modules),
+    natives: (parts.natives ?? []).map((step) => output(step) ?? ''),
+  };
+}
+
+/** A machine that starts again finds what it left: the base is always the same empty filesystem. */
+async function openUpper({ file: path, upper }: { file: string; upper: Built }): Promise<BlockBackend> {
+  const base = await file(join(upper.output, UPPER), { readOnly: true });
+  return overlay(base, resolve(path), { identity: upper.key }).catch(async (error: unknown) => {
+    await base.close();
+    throw error;
+  });
+}
+
+/** Lives longer than the connections to it. */
+const kept = (backend: BlockBackend): BlockBackend => ({ ...backend, size: backend.size, close: () => undefined });

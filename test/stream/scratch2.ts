@@ -1,1 +1,0 @@
-// reconnection by hand
