@@ -4,4 +4,3 @@ export * from './build.js';
 export * from './lock.js';
 export * from './native.js';
 export * from './start-script.js';
-export * from './upper.js';

@@ -15,6 +15,7 @@ export * from './overlay.js';
 export * from './copy-on-write.js';
 export { overlayLayout, type OverlayLayout } from './overlay-format.js';
 export * from './around.js';
+export * from './lock-file.js';
 export * from './read-only.js';
 export * from './cache.js';
 export * from './read-ahead.js';

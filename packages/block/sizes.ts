@@ -2,10 +2,10 @@
 import type { BlockBackend, Extent, MaybePromise } from './backend.js';
 import { after } from './maybe.js';
 
-/** @throws RangeError unless it is a device's size: a safe integer of bytes, 0 or more */
+/** @throws RangeError unless it is a size or an offset: a safe integer of bytes, 0 or more */
 export function checkSize(size: number): void {
   if (Number.isSafeInteger(size) && size >= 0) return;
-  throw new RangeError(`a device of ${size} bytes: a safe integer of at least 0 is needed`);
+  throw new RangeError(`${size} bytes: a safe integer of at least 0 is needed`);
 }
 
 export const roundUp = (value: number, unit: number): number => Math.ceil(value / unit) * unit;

@@ -1,8 +1,7 @@
 /** What a machine boots from: built, and for a streamed root also served while the machine runs. */
 import { join } from 'node:path';
-import { UsageError, type Target } from '@nodeos/build';
+import { UsageError } from '@nodeos/build';
 import { USR } from '@nodeos/runtime';
-import { upper } from '@nodeos/usersfs';
 import { imageAt, type RunMachineOptions } from '@nodeos/vm';
 import { buildSteps } from './building.js';
 import type { Io, Parsed } from './command.js';
@@ -20,7 +19,6 @@ export interface Media extends Pick<RunMachineOptions, 'kernel' | 'initramfs' | 
 }
 
 export interface MediaOptions {
-  readonly target: Target;
   readonly runtime: RuntimePlace;
   readonly root: 'initramfs' | 'nbd';
   readonly persist: string | undefined;
@@ -28,7 +26,7 @@ export interface MediaOptions {
 }
 
 /** The options of the command line that say where the parts of a system come from. @throws UsageError */
-export function mediaOf(args: Parsed): Omit<MediaOptions, 'target'> {
+export function mediaOf(args: Parsed): MediaOptions {
   const root = args.text('root') ?? 'initramfs';
   if (root !== 'nbd' && root !== 'initramfs') throw new UsageError(`--root ${root}: expected nbd`);
   const runtime = RUNTIMES.find((name) => name === (args.text('runtime') ?? RUNTIMES[0]));
@@ -64,22 +62,20 @@ async function unpacked(layers: Layers, { runtime }: MediaOptions, args: Parsed,
 
 /** The initramfs only reaches the root, which this process serves. */
 async function streamed(layers: Layers, options: MediaOptions, args: Parsed, io: Io): Promise<Media> {
-  const { runtime, persist, target } = options;
+  const { runtime, persist, trace } = options;
   const layer = layers['initramfs-stream'];
   const { runtime: node, ...rest } = layer.root;
   const parts = runtime === 'root' ? layer.root : rest;
   const { init, app, modules, natives = [] } = rest;
   const image = [layers.kernel.step, layer.step, runtime === 'disk' ? layers.usr.step : node];
-  const changes = persist === undefined ? [] : [upper(target)];
-  const steps = [...image, ...[init, app, modules].filter((step) => step !== undefined), ...natives, ...changes];
+  const steps = [...image, ...[init, app, modules].filter((step) => step !== undefined), ...natives];
   const built = await buildSteps(steps, args, io);
   const [kernel, initramfs, third] = built;
-  const kept = persist === undefined ? undefined : built.at(-1);
   const served = await serveRoot({
     parts,
     built,
-    persist: persist === undefined || !kept ? undefined : { file: persist, upper: kept },
-    trace: options.trace,
+    persist,
+    trace,
     connections: 2,
     onEvent: ({ event, error }) => {
       if (error !== undefined) io.stderr.write(`nodeos: root over NBD: ${event}: ${(error as Error).message}\n`);

@@ -4,22 +4,22 @@
  */
 import { randomBytes } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { finished } from 'node:stream/promises';
-import { file, overlay, readOnly, regions, trace, type BlockBackend } from '@nodeos/block';
+import { readOnly, regions, trace, type BlockBackend } from '@nodeos/block';
 import type { Built } from '@nodeos/build';
 import { erofs } from '@nodeos/fs';
 import { rootTree, type InitramfsParts } from '@nodeos/initramfs';
 import { NbdServer, type Export, type ServerEvent } from '@nodeos/nbd';
-import { UPPER } from '@nodeos/usersfs';
+import { openUpper } from './upper.js';
 
 export interface StreamedRootOptions {
   /** The steps that the root is made of; without a runtime, /usr comes from elsewhere. */
   readonly parts: InitramfsParts;
   /** What they have made. */
   readonly built: readonly Built[];
-  /** Changes are kept in this file, over the empty filesystem that the step `upper` has made; else in the machine's memory. */
-  readonly persist?: { readonly file: string; readonly upper: Built } | undefined;
+  /** Changes are kept in this file; else in the machine's memory. */
+  readonly persist?: string | undefined;
   /** Who reads what when: lines of JSON. */
   readonly trace?: string | undefined;
   /** Connections that the machine makes. */
@@ -55,7 +55,7 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
     },
   };
   // Opened here, so that what is wrong with the file is said before the machine starts.
-  const upper = persist && (await openUpper(persist));
+  const upper = persist === undefined ? undefined : await openUpper(resolve(persist));
   if (upper) exports[`upper-${name}`] = { description: 'changes to it', open: () => kept(upper) };
   const server = new NbdServer({
     exports: { find: (wanted) => (Object.hasOwn(exports, wanted) ? exports[wanted] : undefined) },
@@ -88,15 +88,6 @@ function outputsOf(parts: InitramfsParts, built: readonly Built[]): Parameters<t
     modules: output(parts.modules),
     natives: (parts.natives ?? []).map((step) => output(step) ?? ''),
   };
-}
-
-/** A machine that starts again finds what it left: the base is always the same empty filesystem. */
-async function openUpper({ file: path, upper }: { file: string; upper: Built }): Promise<BlockBackend> {
-  const base = await file(join(upper.output, UPPER), { readOnly: true });
-  return overlay(base, resolve(path), { identity: upper.key }).catch(async (error: unknown) => {
-    await base.close();
-    throw error;
-  });
 }
 
 /** Lives longer than the connections to it. */

@@ -2,6 +2,7 @@
  * What runs on the target, as one step:
  *
  *     init            PID 1, static (native/pid1.c)
+ *     nbd-attach      the part of it that attaches network block devices, as a program (native/nbd-attach.c)
  *     init.js         the init, one file of CommonJS, which Node.js loads faster than a dozen modules
  *     syscalls.node   the init's addon, compiled against the runtime's own headers
  */
@@ -27,6 +28,9 @@ const COMMON = [
 /** Without a C library there is nobody to handle a smashed stack, nor to unwind one. */
 const NO_LIBC = ['-fno-stack-protector', '-fno-asynchronous-unwind-tables', '-fno-tree-loop-distribute-patterns'];
 
+/** Programs that run by themselves; small before fast. */
+const STATIC = ['-Os', '-static', '-fno-pie', '-no-pie', '-Wl,-z,noexecstack'];
+
 /** @param runtime a step with the output that `@nodeos/runtime` describes */
 export function init(target: Target, runtime: Step, compiler: Compiler): Step {
   return {
@@ -38,7 +42,8 @@ export function init(target: Target, runtime: Step, compiler: Compiler): Step {
     tools: compiler.tools,
     async build(context) {
       const compile = compileWith(context, compiler);
-      await compile('init', ['pid1.c', 'freestanding.c'], ['-static', '-fno-pie', '-no-pie', '-Wl,-z,noexecstack']);
+      await compile('init', ['pid1.c', 'freestanding.c'], STATIC);
+      await compile('nbd-attach', ['nbd-attach.c', 'freestanding.c'], STATIC);
       const headers = join(context.input('runtime'), 'include/node');
       await compile('syscalls.node', ['addon.c', 'freestanding.c'], ['-shared', '-fPIC', `-I${headers}`]);
       await bundle(context);

@@ -324,7 +324,7 @@ export function flagsOf(
     [FLAG.SEND_WRITE_ZEROES | FLAG.SEND_FAST_ZERO, writable],
     [FLAG.SEND_DF, structured],
     [FLAG.SEND_RESIZE, backend.resize && writable],
-    [FLAG.SEND_CACHE, backend.prefetch],
+    [FLAG.SEND_CACHE, backend.prefetch !== undefined],
     [FLAG.BLOCK_STATUS_PAYLOAD, extended && contexts.length > 0],
   ];
   return bits.reduce((all, [bit, is]) => (is ? all | bit : all), 0);

@@ -53,7 +53,7 @@ export function behavesAsBlockBackend({ name, make, methods, runs = 60 }: Subjec
   it(`${name}: has the methods that it should`, async () => {
     const device = await make(noise(5000, 1));
     expect(device.size).toBe(5000);
-    expect(OPTIONAL.filter((method) => device[method] !== undefined).sort()).toEqual([...methods].sort());
+    expect(OPTIONAL.filter((method) => Object.hasOwn(device, method)).sort()).toEqual([...methods].sort());
     await device.close();
   });
 
@@ -187,9 +187,9 @@ async function together(
     return { offset, isWrite, bytes: isWrite ? noise(length, step.seed) : new Uint8Array(length) };
   });
   await Promise.all(
-    all.map(({ offset, isWrite, bytes }) =>
-      isWrite ? device.write?.(bytes.slice(), offset) : device.read(bytes, offset),
-    ),
+    all.map(async ({ offset, isWrite, bytes }) => {
+      await (isWrite ? device.write?.(bytes.slice(), offset) : device.read(bytes, offset));
+    }),
   );
   const writes = all.filter(({ isWrite }) => isWrite);
   for (const { offset, bytes, isWrite } of all)

@@ -66,8 +66,8 @@ describe('regions', () => {
       /outside a device of 5/,
     ],
     ['longer than their device', [{ length: 10, source: { backend: memory(9) } }], undefined, /outside a device of 9/],
-    ['of no length', [{ length: NaN, source: 'zeros' }], undefined, /device of NaN/],
-    ['before the start', [{ offset: -1, length: 1, source: 'zeros' }], undefined, /device of -1/],
+    ['of no length', [{ length: NaN, source: 'zeros' }], undefined, /NaN bytes/],
+    ['before the start', [{ offset: -1, length: 1, source: 'zeros' }], undefined, /-1 bytes/],
   ])('%s are refused', (_what, list, size, message) => {
     expect(() => regions(list, size === undefined ? {} : { size })).toThrow(message);
     expect(() => regions(list, size === undefined ? {} : { size })).toThrow(RangeError);
@@ -121,8 +121,8 @@ describe('writing an image', () => {
   it('is sparse, and says how far it is', async () => {
     const disk = regions([
       { length: 100, source: noise(100, 1) },
-      { offset: 3 << 30, length: 3 << 20, source: { backend: jumbled(memory(3 << 20), 1) } },
-      { offset: 5 << 30, length: 5000, source: noise(5000, 2) },
+      { offset: 3 * 2 ** 30, length: 3 << 20, source: { backend: jumbled(memory(3 << 20), 1) } },
+      { offset: 5 * 2 ** 30, length: 5000, source: noise(5000, 2) },
     ]);
     const to = path('image');
     const seen: number[] = [];

@@ -1,6 +1,6 @@
 /** nodeos start: boots an application, a REPL or a piece of code in QEMU. */
 import { join, resolve } from 'node:path';
-import { Cache, DEFAULT_TARGET, InterruptedError, NodeosError, targetOf, UsageError } from '@nodeos/build';
+import { Cache, DEFAULT_TARGET, InterruptedError, NodeosError, targetOf, UsageError, type Target } from '@nodeos/build';
 import {
   checkFree,
   chooseAccelerator,
@@ -108,6 +108,7 @@ function variableOf(text: string): [name: string, value: string] {
 }
 
 interface Settings extends MediaOptions {
+  readonly target: Target;
   readonly app: string | undefined;
   readonly machine: string;
   readonly memory: string;

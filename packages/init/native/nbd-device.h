@@ -49,7 +49,7 @@ static void tune(struct nbd_device *d, const char *setting, long value)
 }
 
 /* The kernel reads as far ahead as this. Measured: docs/stream.md. */
-#define READ_AHEAD 1024 /* KiB */
+#define READ_AHEAD 512 /* KiB */
 /* When a request's time is over and its connection is another one by then, the kernel sends it again. With more than
  * one connection it gives up the connection instead: then the kernel's own 30 s stay. */
 #define RESEND 2000 /* milliseconds */

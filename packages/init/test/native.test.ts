@@ -58,24 +58,63 @@ describe.skipIf(lacking.length > 0)(
       output = await make('one');
     });
 
-    describe('PID 1', () => {
+    describe.each(['init', 'nbd-attach'])('%s', (name) => {
       it('is a static program that needs nothing', () => {
-        expect(readelf('init', '-h')).toMatch(/Type:\s+EXEC/);
-        const segments = readelf('init', '-l');
+        expect(readelf(name, '-h')).toMatch(/Type:\s+EXEC/);
+        const segments = readelf(name, '-l');
         expect(segments).not.toMatch(/INTERP|DYNAMIC/);
         expect(segments).toMatch(/LOAD .* R E /);
       });
 
       it('has neither an executable stack nor memory that can be written and executed', () => {
-        const segments = readelf('init', '-l');
+        const segments = readelf(name, '-l');
         expect(segments).toMatch(/GNU_STACK .* RW +0x/);
         expect(segments).not.toMatch(/ RWE /);
       });
 
       it('is small, and can be executed', () => {
-        const { size, mode } = statSync(join(output, 'init'));
+        const { size, mode } = statSync(join(output, name));
         expect(size).toBeLessThan(32 << 10);
         expect(mode & 0o111).not.toBe(0);
+      });
+    });
+
+    /** The programs that attach parse the same words, and speak the same protocol. */
+    describe('nbd-attach says', () => {
+      const said = (...words: string[]): string =>
+        spawnSync(join(output, 'nbd-attach'), words, { encoding: 'utf8' }).stdout;
+
+      it.each([
+        ['nbds://10.0.2.2/x', /nbds:\/\/ is TLS, which is not here/],
+        ['http://10.0.2.2/x', /expected nbd:\/\/ADDRESS/],
+        ['nbd://server/x', /"server" is no address: names of hosts cannot be looked up here/],
+        ['nbd://10.0.2/x', /"10.0.2" is no address/],
+        ['nbd://10.0.2.256/x', /"10.0.2.256" is no address/],
+        ['nbd://10.0.2.2.1/x', /"10.0.2.2.1" is no address/],
+        ['nbd://[1:2:3:4:5:6:7]/x', /"1:2:3:4:5:6:7" is no address/],
+        ['nbd://[1:2:3:4:5:6:7:8::]/x', /is no address/],
+        ['nbd://[1::2::3]/x', /"1::2::3" is no address/],
+        ['nbd://[12345::]/x', /is no address/],
+        ['nbd://10.0.2.2:0/x', /there may be :PORT/],
+        ['nbd://10.0.2.2:65536/x', /there may be :PORT/],
+        ['nbd://10.0.2.2:1x/x', /there may be :PORT/],
+        ['nbd://10.0.2.2/x?connections=9', /there may be connections=N/],
+        ['nbd://10.0.2.2/x?tls=1', /there may be connections=N/],
+        [`nbd://10.0.2.2/${'x'.repeat(1001)}`, /the export's name is too long/],
+      ])('%s: what is wrong with it', (uri, why) => {
+        expect(said(uri, '/dev/nbd0')).toMatch(why);
+      });
+
+      it.each([[[]], [['nbd://10.0.2.2/x']], [['nbd://10.0.2.2/x', '/dev/sda']], [['-d']], [['-x', 'y', '/dev/nbd0']]])(
+        'how it is used, for %j',
+        (words) => {
+          expect(said(...words)).toMatch(/^nodeos: usage: nbd-attach/);
+        },
+      );
+
+      it.each(['127.0.0.1', '[::1]', '[0:0:0:0:0:0:0:1]', '[0000:0::0001]'])('that nobody is at %s', (address) => {
+        // By ioctl: only then it connects first, whatever the kernel of this machine has.
+        expect(said('-i', `nbd://${address}:1/x`, '/dev/nbd0')).toMatch(/: connection refused\n$/);
       });
     });
 
@@ -153,7 +192,7 @@ describe.skipIf(lacking.length > 0)(
 
     it('come out the same in another folder', async () => {
       const again = await make('another folder');
-      expect(readdirSync(again).sort()).toEqual(['init', 'init.js', 'syscalls.node']);
+      expect(readdirSync(again).sort()).toEqual(['init', 'init.js', 'nbd-attach', 'syscalls.node']);
       for (const name of readdirSync(again)) {
         const bytes = readFileSync(join(again, name));
         expect(bytes.equals(readFileSync(join(output, name)))).toBe(true);

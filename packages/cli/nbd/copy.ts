@@ -1,0 +1,146 @@
+/** nodeos nbd copy: from any source to a file, a block device or an NBD export. */
+import { copy, difference, type BlockBackend, type Copied } from '@nodeos/block';
+import { codeOf, messageOf, NodeosError, UsageError } from '@nodeos/build';
+import type { Command, Io, Parsed } from '../command.js';
+import { readable } from './bytes.js';
+import { openDestination, type Destination } from './destination.js';
+import { CONNECTIONS, operandsOf } from './options.js';
+import { meterFor } from './progress.js';
+import { openSource } from './sources.js';
+
+/** Pieces of a MiB under way at once. */
+const REQUESTS = 16;
+
+export const copyCommand: Command = {
+  name: 'nbd copy',
+  summary: 'Copies a disk: what is a hole is not read, what is zero becomes a hole.',
+  operands: 'SOURCE DESTINATION',
+  options: {
+    connections: CONNECTIONS,
+    requests: { type: 'string', value: 'N', help: `pieces of 1 MiB under way at once (default ${REQUESTS})` },
+    'no-sparse': { type: 'boolean', help: 'write all zeros, so that the destination has room for everything' },
+    'destination-is-zero': { type: 'boolean', help: 'the destination reads as zeros: those are not written again' },
+    flush: { type: 'boolean', help: 'of an NBD destination: end when it is on its disk; others are always' },
+    verify: { type: 'boolean', help: 'read it all back, and compare' },
+    json: { type: 'boolean', help: 'progress and result as JSON lines' },
+  },
+  examples: [
+    ['nodeos nbd copy disk.img nbd://10.0.0.2/disk', 'a file into an export'],
+    ['nodeos nbd copy nbd://10.0.0.2/disk disk.img', 'an export into a file, which appears when it is whole'],
+    ['nodeos nbd copy https://example.org/disk.img /dev/sdb --verify', 'onto a stick, which must not be mounted'],
+  ],
+  async run(args, io) {
+    const job = jobOf(args);
+    const source = await openSource(job.from, { ...job, signal: io.signal });
+    try {
+      const destination = await openDestination(job.to, source.size, { ...job, signal: io.signal });
+      try {
+        return await perform({ ...job, source, destination }, args, io);
+      } finally {
+        await destination.close();
+      }
+    } finally {
+      await source.close();
+    }
+  },
+};
+
+interface Job {
+  readonly from: string;
+  readonly to: string;
+  readonly requests: number;
+  readonly connections?: number;
+}
+
+function jobOf(args: Parsed): Job {
+  const [from = '', to = ''] = operandsOf('nbd copy', args, 'SOURCE', 'DESTINATION');
+  if (args.flag('no-sparse') && args.flag('destination-is-zero'))
+    throw new UsageError('--no-sparse and --destination-is-zero: either zeros are written or they are not');
+  const connections = args.number('connections', 1);
+  const requests = args.number('requests', 1) ?? REQUESTS;
+  return { from, to, requests, ...(connections === undefined ? {} : { connections }) };
+}
+
+type Opened = Job & { readonly source: BlockBackend; readonly destination: Destination };
+
+async function perform(job: Opened, args: Parsed, io: Io): Promise<number> {
+  const begun = performance.now();
+  const copied = await stoppable(copyAll(job, args, io), io);
+  const seconds = Math.max(0.001, (performance.now() - begun) / 1000);
+  if (args.flag('verify')) await stoppable(verify(job, args, io), io);
+  io.signal.throwIfAborted();
+  await job.destination.finish();
+  report(job, copied, seconds, args, io);
+  return 0;
+}
+
+async function copyAll({ source, destination, from, to, requests }: Opened, args: Parsed, io: Io): Promise<Copied> {
+  const meter = meterFor('copied', args, io);
+  try {
+    const copied = await copy(source, destination.backend, {
+      requests,
+      sparse: !args.flag('no-sparse'),
+      targetIsZero: destination.isZero || args.flag('destination-is-zero'),
+      signal: io.signal,
+      progress: (done, size) => meter.update(done, size),
+    });
+    if (destination.isLocal || args.flag('flush')) await destination.backend.flush?.();
+    return copied;
+  } catch (error) {
+    io.signal.throwIfAborted();
+    throw new NodeosError(`cannot copy ${from} to ${to}: ${messageOf(error)}`, { ...hintFor(error), cause: error });
+  } finally {
+    meter.close();
+  }
+}
+
+const HINTS: Readonly<Record<string, string>> = {
+  ENOSPC: 'make room for it, or take a larger destination',
+  EROFS: 'the server does not let it be written: was it started with --read-only?',
+};
+
+function hintFor(error: unknown): { hint?: string } {
+  const hint = HINTS[codeOf(error) ?? ''];
+  return hint === undefined ? {} : { hint };
+}
+
+async function verify({ source, destination, from, to, requests }: Opened, args: Parsed, io: Io): Promise<void> {
+  const meter = meterFor('verified', args, io);
+  const options = { requests, signal: io.signal, progress: (done: number, size: number) => meter.update(done, size) };
+  const at = await difference(source, destination.backend, options)
+    .catch((error: unknown) => {
+      io.signal.throwIfAborted();
+      throw new NodeosError(`cannot compare ${from} with ${to}: ${messageOf(error)}`, { cause: error });
+    })
+    .finally(() => meter.close());
+  if (at === undefined) return;
+  throw new NodeosError(`${to} differs from ${from} at byte ${at}, though it was copied`, {
+    hint: 'somebody else writes to one of them, or a disk is broken',
+  });
+}
+
+/** The second Ctrl-C does not wait for requests that are under way. */
+function stoppable<T>(work: Promise<T>, { kill, signal }: Io): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(signal.reason as Error);
+    kill.addEventListener('abort', stop, { once: true });
+    work.then(resolve, reject).finally(() => kill.removeEventListener('abort', stop));
+  });
+}
+
+function report({ source, to }: Opened, copied: Copied, seconds: number, args: Parsed, io: Io): void {
+  const { size } = source;
+  if (args.flag('json')) {
+    const verified = args.flag('verify');
+    io.stdout.write(JSON.stringify({ event: 'done', size, ...copied, seconds: rounded(seconds), verified }) + '\n');
+    return;
+  }
+  const rate = readable(Math.round(size / seconds));
+  const verified = args.flag('verify') ? ', and verified' : '';
+  io.stderr.write(
+    `nodeos: ${to}: ${readable(size)} in ${rounded(seconds)} s (${rate}/s); ` +
+      `${readable(copied.read)} read, ${readable(copied.written)} written${verified}\n`,
+  );
+}
+
+const rounded = (seconds: number): number => Math.round(seconds * 1000) / 1000;

@@ -1,0 +1,40 @@
+/** Whether somebody else uses a block device of this machine: then it must not be written. */
+import { constants } from 'node:fs';
+import { open, readFile, stat } from 'node:fs/promises';
+import { codeOf, NodeosError } from '@nodeos/build';
+
+/**
+ * Keeps everybody else from mounting the device or using it in another way, which Linux does for who opens it exclusively.
+ * @returns what gives it back
+ * @throws NodeosError saying who uses it
+ */
+export async function claim(path: string): Promise<() => Promise<void>> {
+  // Of a block device, O_EXCL without O_CREAT means: only if no filesystem, swap or other driver has it.
+  const handle = await open(path, constants.O_RDONLY | constants.O_EXCL).catch(async (error: unknown) => {
+    if (codeOf(error) !== 'EBUSY') throw error;
+    throw new NodeosError(`${path} is in use${await usersOf(path)}: it is not overwritten`, {
+      hint: 'unmount it, or take it out of use, and try again',
+    });
+  });
+  return () => handle.close();
+}
+
+async function usersOf(path: string): Promise<string> {
+  const { rdev } = await stat(path);
+  const read = (file: string): Promise<string> => readFile(file, 'utf8').catch(() => '');
+  const places = mountsOf(await read('/proc/self/mountinfo'), rdev);
+  return places.length === 0 ? '' : ` (mounted at ${places.join(', ')})`;
+}
+
+/** Where a device, or a partition of it, is mounted. Lines are `36 35 8:1 / /mnt rw,noatime … - ext4 /dev/sda1 rw`. */
+export function mountsOf(mountinfo: string, rdev: number): string[] {
+  const [major, minor] = [(rdev >>> 8) & 0xfff, (rdev & 0xff) | ((rdev >>> 12) & 0xfff00)];
+  const fields = mountinfo.split('\n').map((line) => line.split(' '));
+  return fields
+    .filter(([, , device]) => device === `${major}:${minor}`)
+    .map(([, , , , place = '']) => unescaped(place));
+}
+
+/** Spaces and their like are written in octal there. */
+const unescaped = (text: string): string =>
+  text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));

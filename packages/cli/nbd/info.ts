@@ -1,0 +1,56 @@
+/** nodeos nbd info: what a disk is, and what a server can do with it; as nbdinfo shows it. */
+import { isNbdUri } from '@nodeos/nbd';
+import type { Command } from '../command.js';
+import {
+  describeExport,
+  describeOldstyle,
+  describeSource,
+  negotiating,
+  serverOf,
+  type Description,
+  type Server,
+} from './describe.js';
+import { JSON_OPTION, operandsOf } from './options.js';
+
+export const infoCommand: Command = {
+  name: 'nbd info',
+  summary: 'Shows what an export, a file or any other source is: its size, and what can be done with it.',
+  operands: 'SOURCE',
+  options: { json: JSON_OPTION },
+  examples: [
+    ['nodeos nbd info nbd://10.0.0.2/disk', 'size, flags, block sizes and contexts of an export'],
+    ['nodeos nbd info https://example.org/disk.img', 'whether the server can send parts of it, and how large it is'],
+  ],
+  async run(args, io) {
+    const [text = ''] = operandsOf('nbd info', args, 'SOURCE');
+    const found = isNbdUri(text) ? await ask(text, io.signal) : { exports: [await describeSource(text, io.signal)] };
+    io.stdout.write(args.flag('json') ? `${JSON.stringify(found, null, 2)}\n` : textOf(found));
+    return 0;
+  },
+};
+
+type Found = Partial<Server> & { readonly exports: readonly Description[] };
+
+async function ask(text: string, signal: AbortSignal): Promise<Found> {
+  return negotiating(text, signal, async (handshake, uri) => ({
+    ...serverOf(handshake),
+    exports: [
+      handshake.mode === 'oldstyle'
+        ? await describeOldstyle(text, signal)
+        : describeExport(await handshake.look(uri.export), text),
+    ],
+  }));
+}
+
+function textOf({ exports, ...server }: Found): string {
+  const lines = server.protocol === undefined ? [] : [`protocol: ${protocolOf(server)}`];
+  for (const { 'export-name': name, 'export-size': size, 'export-size-str': words, ...rest } of exports)
+    lines.push(`export=${JSON.stringify(name)}:`, `\texport-size: ${size} (${words})`, ...Object.entries(rest).map(row));
+  return lines.join('\n') + '\n';
+}
+
+const protocolOf = ({ protocol, TLS, structured, extended }: Partial<Server>): string =>
+  `${protocol} ${TLS ? 'with' : 'without'} TLS, using ${extended ? 'extended' : structured ? 'structured' : 'simple'} packets`;
+
+const row = ([name, value]: [string, unknown]): string =>
+  Array.isArray(value) ? [`\t${name}:`, ...value.map((one) => `\t\t${one}`)].join('\n') : `\t${name}: ${String(value)}`;

@@ -1,0 +1,20 @@
+/** Options that several actions have. */
+import { UsageError } from '@nodeos/build';
+import type { Option, Parsed } from '../command.js';
+
+export const JSON_OPTION = { type: 'boolean', help: 'JSON instead of text' } as const satisfies Option;
+export const CONNECTIONS = {
+  type: 'string',
+  value: 'N',
+  help: 'connections to an NBD server that allows more than one (default 4)',
+} as const satisfies Option;
+
+/** The operands of an action that takes just so many. @throws UsageError naming those that are missing or too many */
+export function operandsOf(name: string, args: Parsed, ...wanted: readonly string[]): string[] {
+  const { operands } = args;
+  if (operands.length === wanted.length) return [...operands];
+  const missing = wanted.slice(operands.length);
+  const what =
+    missing.length > 0 ? `${missing.join(' and ')} is missing` : `not also ${operands.slice(wanted.length).join(' ')}`;
+  throw new UsageError(`nodeos ${name} ${wanted.join(' ')}: ${what}`, { hint: `see nodeos ${name} --help` });
+}

@@ -1,0 +1,53 @@
+/** How far a copy is: one line that changes on a terminal, a line now and then elsewhere, JSON lines for scripts. */
+import type { Io, Parsed } from '../command.js';
+import { readable } from './bytes.js';
+
+export interface Meter {
+  /** Bytes. */
+  update(done: number, size: number): void;
+  /** Leaves the terminal as it was. */
+  close(): void;
+}
+
+const MIB = 1 << 20;
+
+/** @param doing `copied` */
+export function meterFor(doing: string, args: Parsed, io: Io): Meter {
+  if (args.flag('json')) {
+    const send = (state: State): void => void io.stdout.write(JSON.stringify({ event: doing, ...state }) + '\n');
+    return meter(1000, send);
+  }
+  if (!io.stderr.isTTY) return meter(5000, (state) => void io.stderr.write(`${lineOf(doing, state)}\n`));
+  const inner = meter(100, (state) => void io.stderr.write(`\r${lineOf(doing, state)}\x1b[K`));
+  return { update: (done, size) => inner.update(done, size), close: () => void io.stderr.write('\r\x1b[K') };
+}
+
+export interface State {
+  readonly done: number;
+  readonly size: number;
+  /** Since the beginning. */
+  readonly seconds: number;
+}
+
+/** `copied 45 %: 1.2 GiB of 2.7 GiB, 130 MiB/s, 12 s left` */
+export function lineOf(doing: string, { done, size, seconds }: State): string {
+  const rate = seconds > 0 ? done / seconds : 0;
+  const left = done > 0 ? `, ${Math.ceil(((size - done) / done) * seconds)} s left` : '';
+  const percent = Math.floor((done / size) * 100);
+  return `${doing} ${percent} %: ${readable(done)} of ${readable(size)}, ${Math.round(rate / MIB)} MiB/s${left}`;
+}
+
+/** Tells no more often than every so many milliseconds; what takes less is not worth a word. */
+function meter(interval: number, tell: (state: State) => void): Meter {
+  const begun = performance.now();
+  let last = begun;
+  return {
+    update(done, size) {
+      const now = performance.now();
+      if (now - last < interval) return;
+      last = now;
+      tell({ done, size, seconds: Math.round(now - begun) / 1000 });
+    },
+    close: () => undefined,
+  };
+}

@@ -1,0 +1,48 @@
+/** NBD URIs: where a server listens, and the exports there. */
+import { join } from 'node:path';
+import { UsageError } from '@nodeos/build';
+import { parseUri, type ListenAt } from '@nodeos/nbd';
+
+/** The server's URI with the name of an export in it, and more for the query. */
+export function withExport(uri: string, name: string, more: Readonly<Record<string, string>> = {}): string {
+  const url = new URL(uri);
+  // A slash belongs to the name.
+  const words = [url.search.slice(1), ...Object.entries(more).map(([key, value]) => `${key}=${pathIn(value)}`)];
+  const query = words.filter((word) => word !== '').join('&');
+  const base = `${url.protocol}//${url.host}`;
+  return `${base}/${encodeURIComponent(name).replaceAll('%2F', '/')}${query === '' ? '' : `?${query}`}`.replace(
+    /^(nbds?:\/\/[^/]+)\/$/,
+    '$1',
+  );
+}
+
+const pathIn = (path: string): string => encodeURIComponent(path).replaceAll('%2F', '/');
+
+/** `--listen`. @throws UsageError for what is no place to listen, or wants TLS without having any */
+export function listenAt(text: string, hasTls: boolean): ListenAt {
+  const uri = parsed(text);
+  if (uri.export !== '') throw new UsageError(`--listen ${text}: names an export`, { hint: 'that is what --export is for' });
+  if (uri.tls && !hasTls)
+    throw new UsageError(`--listen ${text}: there is no TLS without certificates`, { hint: '--tls DIR or --psk FILE' });
+  return uri.at;
+}
+
+function parsed(text: string): ReturnType<typeof parseUri> {
+  try {
+    return parseUri(text);
+  } catch (error) {
+    throw new UsageError(`--listen ${(error as Error).message}`, { hint: 'such as nbd://127.0.0.1:10809', cause: error });
+  }
+}
+
+/** The first of the sockets that a service manager hands over: sd_listen_fds(3). */
+const FIRST = 3;
+
+/** What the service manager has handed over to this process. */
+export function activated(env: Readonly<Record<string, string | undefined>>, pid = process.pid): ListenAt[] {
+  if (env['LISTEN_PID'] !== String(pid)) return [];
+  const count = Number(env['LISTEN_FDS'] ?? 0);
+  return Array.from({ length: Number.isInteger(count) ? count : 0 }, (_, index) => ({ fd: FIRST + index }));
+}
+
+export const socketIn = (folder: string): ListenAt => ({ path: join(folder, 'socket') });

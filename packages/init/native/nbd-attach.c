@@ -1,0 +1,135 @@
+/*
+ * Attaches an NBD export to a device of this machine, and keeps it attached from a process in the background:
+ *
+ *     nbd-attach [-i] [-t SECONDS] nbd://ADDRESS[:PORT]/EXPORT[?connections=N] /dev/nbdN
+ *     nbd-attach -d /dev/nbdN
+ *
+ * -t: how long requests wait for a server that has gone; 0, the default, is for ever. -i: by ioctl, as before Linux
+ * 4.12; then a connection that dies is the end of the device. That is also tried if the kernel has no netlink for it.
+ */
+#include <linux/ioctl.h>
+#include <linux/nbd.h>
+
+#include "nbd-device.h"
+
+static struct nbd_device device;
+
+static int usage(void)
+{
+    SAY("usage: nbd-attach [-i] [-t SECONDS] nbd://ADDRESS[:PORT]/EXPORT /dev/nbdN");
+    SAY("       nbd-attach -d /dev/nbdN");
+    return 2;
+}
+
+static int complain(const char *about, const char *why)
+{
+    SAY(about, ": ", why);
+    return 1;
+}
+
+/* The number of /dev/nbdN, or -1. */
+static int index_of(const char *path)
+{
+    const char *digits = path ? after(path, "/dev/nbd") : 0;
+    return digits && *digits >= '0' && *digits <= '9' ? (int)number(digits) : -1;
+}
+
+static int detach(const char *path)
+{
+    struct text why = {0};
+    long error = nbd_detach(index_of(path));
+    if (error == -ENOENT) {
+        long fd = open_at(path, O_RDWR);
+        error = fd < 0 ? fd : sys3(__NR_ioctl, fd, NBD_DISCONNECT, 0);
+    }
+    if (error >= 0)
+        return 0;
+    add_error(&why, error);
+    return complain(path, why.bytes);
+}
+
+/* The process in the background. Its words go to the kernel's log: nobody is to wait for the end of its output. */
+static long leave(void)
+{
+    long pid = sys0(__NR_fork);
+    if (pid != 0)
+        return pid;
+    sys0(__NR_setsid);
+    long null = open_at("/dev/null", O_RDWR), log = open_at("/dev/kmsg", O_WRONLY);
+    sys2(__NR_dup2, null, 0);
+    sys2(__NR_dup2, log < 0 ? null : log, 1);
+    sys2(__NR_dup2, log < 0 ? null : log, 2);
+    return 0;
+}
+
+static int by_ioctl(const char *path)
+{
+    struct text why = {0};
+    struct nbd_export *export = &device.export;
+    int never = 0;
+    unsigned long block = export->block > 512 ? export->block : 512;
+    long socket = nbd_connect(&device.uri, export, &why, &never);
+    if (socket < 0)
+        return complain(device.uri.text, why.bytes);
+    long fd = open_at(path, O_RDWR), error = fd;
+    const struct { unsigned request; unsigned long value; } STEPS[] = {
+        {NBD_SET_SOCK, socket},
+        {NBD_SET_BLKSIZE, block},
+        {NBD_SET_SIZE_BLOCKS, export->size / block},
+        {NBD_SET_FLAGS, export->flags},
+    };
+    for (size_t i = 0; i < sizeof STEPS / sizeof *STEPS && error >= 0; i++)
+        error = sys3(__NR_ioctl, fd, STEPS[i].request, STEPS[i].value);
+    if (error < 0) {
+        add_error(&why, error);
+        return complain(path, why.bytes);
+    }
+    if (leave() == 0) {
+        sys3(__NR_ioctl, fd, NBD_DO_IT, 0);
+        sys3(__NR_ioctl, fd, NBD_CLEAR_SOCK, 0);
+    }
+    return 0;
+}
+
+static int attach(const char *uri, const char *path, int ioctls)
+{
+    struct text why = {0};
+    struct netlink n;
+    device.index = index_of(path);
+    if (!parse_uri(&device.uri, uri, &why))
+        return complain(uri, why.bytes);
+    if (ioctls || open_netlink(&n) < 0)
+        return by_ioctl(path);
+    sys1(__NR_close, n.fd);
+    if (!nbd_attach_within(&device, 1, 0, &why))
+        return complain(uri, why.bytes);
+    if (leave() == 0)
+        keep_devices(&device, 1);
+    return 0;
+}
+
+static int run(char **words)
+{
+    int ioctls = 0;
+    if (*words && equal(*words, "-d"))
+        return index_of(words[1]) >= 0 && !words[2] ? detach(words[1]) : usage();
+    for (; *words && **words == '-'; words++) {
+        if (equal(*words, "-i"))
+            ioctls = 1;
+        else if (equal(*words, "-t") && words[1])
+            device.timeout = number(*++words);
+        else
+            return usage();
+    }
+    return words[0] && index_of(words[1]) >= 0 && !words[2] ? attach(words[0], words[1], ioctls) : usage();
+}
+
+/* The stack begins with the number of words, then the words, the first of which is the program's name. */
+__attribute__((noreturn, used)) void tool(long *stack)
+{
+    sys1(__NR_exit_group, run((char **)(stack + 1) + (stack[0] > 0)));
+    for (;;)
+        ;
+}
+
+__asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall tool\n");

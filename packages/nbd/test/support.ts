@@ -1,0 +1,129 @@
+/** What the tests of the NBD server share: servers that go away, programs that judge, backends that tell. */
+import { execFile, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { BlockBackend } from '@nodeos/block';
+import { onTestFinished } from 'vitest';
+import type { Exports } from '../exports.js';
+import { NbdServer, type ServerEvent, type ServerOptions } from '../server.js';
+
+export const KIB = 1 << 10;
+export const MIB = 1 << 20;
+
+/** A new folder, removed when the test ends. */
+export function tempDir(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'nodeos-nbd-'));
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+export interface Served {
+  readonly server: NbdServer;
+  /** Of the Unix socket. */
+  readonly path: string;
+  /** What the server told of itself. */
+  readonly events: ServerEvent[];
+  uri(name?: string): string;
+}
+
+/** A server at a Unix socket; it is closed when the test ends. */
+export async function serve(
+  exports: ServerOptions['exports'],
+  options: Omit<ServerOptions, 'exports' | 'onEvent'> = {},
+): Promise<Served> {
+  const events: ServerEvent[] = [];
+  const server = new NbdServer({ ...options, exports, onEvent: (event) => events.push(event) });
+  const path = join(tempDir(), 'nbd.sock');
+  await server.listen({ path });
+  onTestFinished(() => server.close(0));
+  return { server, path, events, uri: (name = '') => `nbd+unix:///${name}?socket=${path}` };
+}
+
+/** The default export is this backend; the test keeps it, so it stays open. */
+export const only = (backend: BlockBackend): Exports => ({ '': { open: () => kept(backend) } });
+
+/** The same backend, which the server's close leaves open. */
+export const kept = (backend: BlockBackend): BlockBackend => changed(backend, { close: () => undefined });
+
+/** A backend with some methods of its own; `undefined` takes one away. */
+export function changed(
+  backend: BlockBackend,
+  own: { readonly [K in keyof BlockBackend]?: BlockBackend[K] | undefined },
+): BlockBackend {
+  return new Proxy(backend, {
+    get: (target, name) => (name in own ? own[name as keyof BlockBackend] : (Reflect.get(target, name) as unknown)),
+  });
+}
+
+/** Bytes of a pattern that no two places of a device share. */
+export function pattern(length: number, seed = 1): Buffer {
+  const words = new Uint32Array(Math.ceil(length / 4));
+  let state = seed >>> 0 || 1;
+  for (let index = 0; index < words.length; index++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state = (state ^ (state << 5)) >>> 0;
+    words[index] = state;
+  }
+  return Buffer.from(words.buffer, 0, length);
+}
+
+export interface Ran {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** @throws Error that names the programs that are not here: a test that cannot run has failed */
+export function needs(...programs: string[]): void {
+  const lacking = programs.filter((program) => spawnSync(program, ['--version']).error !== undefined);
+  if (lacking.length > 0) throw new Error(`these tests need programs that are not installed: ${lacking.join(', ')}`);
+}
+
+/** Runs a program to its end, while the server in this process goes on. */
+export function run(program: string, ...args: string[]): Promise<Ran> {
+  return new Promise((resolve, reject) => {
+    execFile(program, args, { maxBuffer: 64 * MIB, timeout: 55_000 }, (error, stdout, stderr) => {
+      const code = error?.code as unknown;
+      if (code === 'ENOENT') reject(new Error(`${program} is not installed`));
+      else resolve({ status: error ? (typeof code === 'number' ? code : 1) : 0, stdout, stderr });
+    });
+  });
+}
+
+/** @returns what the program wrote. @throws Error unless it ends well */
+export async function output(program: string, ...args: string[]): Promise<string> {
+  const { status, stdout, stderr } = await run(program, ...args);
+  if (status !== 0) throw new Error(`${program} ${args.join(' ')}: ${status}\n${stdout}\n${stderr}`);
+  return stdout;
+}
+
+/** Python with libnbd's handle `h`, connected to the URI; what the script prints comes back. */
+export const nbdsh = (uri: string, script: string): Promise<string> => output('nbdsh', '-u', uri, '-c', script);
+
+/** The same, with a handle that is not connected yet. */
+export const nbdshApart = (script: string): Promise<string> => output('nbdsh', '-n', '-c', script);
+
+/** In the scripts: `fails(call, ...)` gives the name of the errno that the call fails with. */
+export const FAILS = `
+import errno
+def fails(call, *args, **named):
+    try:
+        call(*args, **named)
+    except nbd.Error as error:
+        return errno.errorcode.get(error.errnum, error.errnum)
+    return 'done'
+`;
+
+/** A promise, and what settles it. */
+export function deferred<T = void>(): { promise: Promise<T>; resolve(value: T): void; reject(error: Error): void } {
+  let [resolve, reject]: [(value: T) => void, (error: Error) => void] = [() => undefined, () => undefined];
+  const promise = new Promise<T>((yes, no) => ([resolve, reject] = [yes, no]));
+  return { promise, resolve, reject };
+}
+
+/** Waits until it is so. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
