@@ -80,9 +80,10 @@ export async function ranged(name: string, get: GetRange, options: RangedOptions
       await fill(into, answer.body, what, quiet.again);
       return version;
     } catch (error) {
-      throw quiet.signal.aborted && !closed.signal.aborted
-        ? remoteFailure('ETIMEDOUT', true, `${what}: nothing came for ${timeout} ms`, error)
-        : described(error, what);
+      if (closed.signal.aborted) throw remoteFailure('ECANCELED', false, `${what}: was closed meanwhile`, error);
+      if (quiet.signal.aborted)
+        throw remoteFailure('ETIMEDOUT', true, `${what}: nothing came for ${timeout} ms`, error);
+      throw described(error, what);
     } finally {
       quiet.end();
     }

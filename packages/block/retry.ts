@@ -29,8 +29,10 @@ const isTransient = (error: unknown): boolean => (error as { transient?: unknown
  */
 export function retry(inner: BlockBackend, options: RetryOptions = {}): BlockBackend {
   const { attempts = 6, delay = 100, longestDelay = 5000, total = 60_000, jitter = 0.5 } = options;
-  const { signal, transient = isTransient } = options;
-  return around(inner, (operation, _offset, _length, work) => {
+  const { transient = isTransient } = options;
+  const closed = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, closed.signal]) : closed.signal;
+  const device = around(inner, (operation, _offset, _length, work) => {
     if (operation === 'flush') return work();
     return rescued(work, async (failed) => {
       let error = failed;
@@ -48,10 +50,16 @@ export function retry(inner: BlockBackend, options: RetryOptions = {}): BlockBac
       throw error;
     });
   });
+  return Object.assign(device, {
+    close: () => {
+      closed.abort();
+      return inner.close();
+    },
+  });
 }
 
-const slept = (milliseconds: number, signal: AbortSignal | undefined): Promise<boolean> =>
-  sleep(milliseconds, undefined, signal && { signal }).then(
+const slept = (milliseconds: number, signal: AbortSignal): Promise<boolean> =>
+  sleep(milliseconds, undefined, { signal }).then(
     () => true,
     () => false,
   );

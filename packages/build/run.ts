@@ -7,7 +7,7 @@ import { finished } from 'node:stream/promises';
 import { constants } from 'node:os';
 import { StringDecoder } from 'node:string_decoder';
 import { execa } from 'execa';
-import { NodeosError, storageAdvice } from './errors.js';
+import { InterruptedError, NodeosError, storageAdvice } from './errors.js';
 
 export interface RunOptions {
   readonly cwd?: string;
@@ -205,9 +205,18 @@ export class LineTail {
   }
 }
 
+/** Who may end a program on the caller's own terminal. */
+export interface AttachedOptions {
+  /** Its reason is passed on to the program, unless it came from a terminal, which has told both. */
+  readonly signal: AbortSignal;
+  /** Ends it at once. */
+  readonly kill: AbortSignal;
+  readonly stdin: { readonly isTTY?: boolean };
+}
+
 /**
  * Runs a program on the caller's own terminal, in the caller's environment with `env` added. Ctrl-C reaches it as it
- * reaches us.
+ * reaches us; without `options` it alone decides when it ends.
  * @returns its exit status; 128 + the signal's number if one ended it
  * @throws NodeosError if it cannot be started
  */
@@ -215,9 +224,28 @@ export async function runAttached(
   command: string,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
+  options?: AttachedOptions,
 ): Promise<number> {
-  const result = await execa(command, [...args], { env, stdio: 'inherit', reject: false });
+  options?.signal.throwIfAborted();
+  const child = execa(command, [...args], { env, stdio: 'inherit', reject: false });
+  const forget = options && passOn(options, (signal) => child.kill(signal));
+  const result = await child;
+  forget?.();
   if (result.exitCode !== undefined) return result.exitCode;
   if (result.signal !== undefined) return 128 + constants.signals[result.signal];
   throw failure(command, args, result, [], undefined);
+}
+
+function passOn({ signal, kill, stdin }: AttachedOptions, send: (signal: NodeJS.Signals) => void): () => void {
+  const onAbort = (): void => {
+    const name = signal.reason instanceof InterruptedError ? signal.reason.signal : 'SIGTERM';
+    if (name !== 'SIGINT' || !stdin.isTTY) send(name);
+  };
+  const onKill = (): void => send('SIGKILL');
+  signal.addEventListener('abort', onAbort, { once: true });
+  kill.addEventListener('abort', onKill, { once: true });
+  return () => {
+    signal.removeEventListener('abort', onAbort);
+    kill.removeEventListener('abort', onKill);
+  };
 }

@@ -116,6 +116,7 @@ class Client {
       ...(writable &&
         can(FLAG.SEND_RESIZE) && {
           resize: async (size) => {
+            if (!Number.isSafeInteger(size) || size < 0) throw new RangeError(`a device of ${size} bytes`);
             await this.#do({ type: COMMAND.RESIZE, offset: size });
             state.size = size;
             this.#info = { ...info, size };

@@ -39,6 +39,13 @@ const SIGNS: readonly (readonly [RegExp, (match: RegExpExecArray) => Trouble])[]
       hint: 'look at mount.usr= on its command line, or take --runtime initramfs',
     }),
   ],
+  [
+    /nodeos: mount root: (.*?)\s*$/m,
+    ([, why]) => ({
+      cause: `the guest could not mount its root: ${why ?? ''}`,
+      hint: 'look at root= and ip= on its command line, and at the server',
+    }),
+  ],
   [/Kernel panic - not syncing: (.*?)\s*$/m, ([, why]) => ({ cause: `the kernel panicked: ${why ?? ''}` })],
   [
     /Could not set up host forwarding rule '(.*?)'/,

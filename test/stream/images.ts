@@ -2,10 +2,10 @@
 import { join } from 'node:path';
 import { build, plainProgress, targetOf, type Step } from '@nodeos/build';
 import { writeErofs } from '@nodeos/fs';
-import { rootTree, streamInitramfs } from '@nodeos/initramfs';
+import { rootTree } from '@nodeos/initramfs';
 import { USR } from '@nodeos/runtime';
 import { imageAt, type Image } from '@nodeos/vm';
-import { systemOf } from 'nodeos';
+import { systemOf } from '../../packages/cli/system.js';
 
 const target = targetOf('x86_64');
 
@@ -19,34 +19,39 @@ export interface Streamed {
   readonly small: string;
 }
 
+async function built(...steps: Step[]): Promise<string[]> {
+  const progress = plainProgress((text) => process.stderr.write(text));
+  return (await build(steps, { progress, jobs: 2 })).map(({ output }) => output);
+}
+
+/** The program that attaches network block devices. */
+export async function attachProgram(): Promise<string> {
+  const { init } = await systemOf(target);
+  const [output = ''] = await built(init.step);
+  return join(output, 'nbd-attach');
+}
+
 /** Builds a system, and writes its root as images into a folder. */
-export async function streamed(app: string, folder: string): Promise<Streamed> {
-  const layers = await systemOf(target, { app });
-  const part = (name: string): Step | undefined => layers['initramfs-base'].step.inputs?.[name]?.inputs?.['input'];
-  const names = Object.keys(layers['initramfs-base'].step.inputs ?? {});
-  const natives = names.filter((name) => name.startsWith('app-')).map(part);
-  const [app_, modules] = [part('app'), part('modules')];
-  const init = layers.init.step;
-  const steps = { init, stream: streamInitramfs(target, init), kernel: layers.kernel.step, usr: layers.usr.step };
-  const more = { runtime: layers.runtime.step, ...(app_ ? { app: app_ } : {}), ...(modules ? { modules } : {}) };
-  const out = await outputs({ ...steps, ...more });
-  const nativeOutputs = Object.values(await outputs(Object.fromEntries(natives.map((step, n) => [String(n), step as Step]))));
-  const { init: initOutput = '', runtime, ...rest } = out;
-  const root = { init: initOutput, app: rest['app'], modules: rest['modules'], natives: nativeOutputs };
+export async function streamed(folderOfApp: string, folder: string): Promise<Streamed> {
+  const layers = await systemOf(target, { app: folderOfApp });
+  const layer = layers['initramfs-stream'];
+  const { init, runtime, app, modules, natives = [] } = layer.root;
+  const steps = [layers.kernel.step, layer.step, layers.usr.step, init, runtime];
+  const [kernel = '', initramfs = '', usr = '', initOutput = '', runtimeOutput] = await built(...steps);
+  const outputs = {
+    init: initOutput,
+    app: app && (await built(app))[0],
+    modules: modules && (await built(modules))[0],
+    natives: await built(...natives),
+  };
   const [image, small] = [join(folder, 'root.erofs'), join(folder, 'small.erofs')];
-  await writeErofs(await rootTree({ ...root, runtime: runtime === undefined ? undefined : runtime }), image);
-  await writeErofs(await rootTree(root), small);
+  await writeErofs(await rootTree({ ...outputs, runtime: runtimeOutput }), image);
+  await writeErofs(await rootTree(outputs), small);
   return {
-    kernel: join(out['kernel'] ?? '', 'vmlinux'),
-    initramfs: join(out['stream'] ?? '', 'initramfs-stream'),
-    usr: await imageAt(join(out['usr'] ?? '', USR)),
+    kernel: join(kernel, 'vmlinux'),
+    initramfs: join(initramfs, layer.step.name),
+    usr: await imageAt(join(usr, USR)),
     image,
     small,
   };
-}
-
-async function outputs(steps: Readonly<Record<string, Step>>): Promise<Record<string, string>> {
-  const progress = plainProgress((text) => process.stderr.write(text));
-  const built = await build(Object.values(steps), { progress, jobs: 2 });
-  return Object.fromEntries(Object.keys(steps).map((name, index) => [name, built[index]?.output ?? '']));
 }

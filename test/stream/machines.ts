@@ -78,7 +78,13 @@ let accelerator: string | undefined;
 export async function boot(system: Pick<Streamed, 'kernel' | 'initramfs'>, options: BootOptions): Promise<Booted> {
   const { kernel, initramfs } = system;
   accelerator ??= (
-    await chooseAccelerator({ target, machine: 'q35', kernel, initramfs, notes: join(new Cache().root, 'accelerator.json') })
+    await chooseAccelerator({
+      target,
+      machine: 'q35',
+      kernel,
+      initramfs,
+      notes: join(new Cache().root, 'accelerator.json'),
+    })
   ).name;
   const stop = new AbortController();
   const events: GuestEvent[] = [];
@@ -110,7 +116,7 @@ export async function boot(system: Pick<Streamed, 'kernel' | 'initramfs'>, optio
       return ended;
     },
     async saw(pattern: RegExp, seconds = 60) {
-      for (const deadline = Date.now() + seconds * 1000; ; ) {
+      for (const deadline = Date.now() + seconds * 1000; ;) {
         const match = pattern.exec(result.console);
         if (match) return match;
         if (over || Date.now() > deadline) throw new Error(`no ${String(pattern)} in:\n${result.console}`);

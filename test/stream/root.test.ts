@@ -1,16 +1,18 @@
 /**
- * A root on the network, with servers that are not ours: nbdkit and qemu-nbd.
+ * A root on the network, with servers that are not ours: nbdkit and qemu-nbd. docs/stream.md says what takes too long
+ * to be here: a network that is away for a minute, and the like.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { application, ask, freePort, LONG } from '../support.js';
-import { boot, IP, nbdkit, qemuNbd, streamed, type Booted, type BootOptions, type Server, type Streamed } from './streamed.js';
+import { ask, freePort, LONG } from '../support.js';
+import { attachProgram, streamed, type Streamed } from './images.js';
+import { boot, IP, nbdkit, qemuNbd, type Booted, type BootOptions, type Server } from './machines.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'nodeos-stream-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -18,84 +20,199 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** Reads files of the root anew, and writes others, for as long as it is asked to. */
 const APP = `
   const { createHash } = require('crypto'), fs = require('fs'), http = require('http');
+  const { spawnSync } = require('child_process');
   const sum = (bytes) => createHash('sha256').update(bytes).digest('hex');
+  const forget = () => fs.writeFileSync('/proc/sys/vm/drop_caches', '3');
   let rounds = 0, failures = [], going = true;
   const round = () => {
-    fs.writeFileSync('/proc/sys/vm/drop_caches', '3');
+    forget();
     const name = '/home/' + (rounds % 8), bytes = Buffer.alloc(1 << 20, String(rounds));
     const fd = fs.openSync(name, 'w');
     fs.writeSync(fd, bytes);
     fs.fsyncSync(fd);
     fs.closeSync(fd);
-    fs.writeFileSync('/proc/sys/vm/drop_caches', '3');
+    forget();
     if (!fs.readFileSync(name).equals(bytes)) failures.push('written ' + rounds);
     if (sum(fs.readFileSync('/app/data')) !== process.env.SUM) failures.push('read ' + rounds);
     rounds++;
   };
-  const loop = () => { try { round(); } catch (error) { failures.push(String(error)); } if (going) setTimeout(loop, 1); };
-  const answers = {
-    '/': () => ({ root: fs.readFileSync('/proc/mounts', 'utf8').split('\\n').filter((l) => / (\\/|\\/usr|\\/var\\/log) /.test(l)).map((l) => l.split(' ').slice(0, 3).join(' ')), readOnly: fs.existsSync('/init') }),
-    '/loop': () => loop(),
-    '/stop': () => { going = false; return { rounds, failures }; },
-    '/rounds': () => ({ rounds, failures }),
-    '/note': () => { fs.appendFileSync('/home/note', 'x'); return fs.readFileSync('/home/note', 'utf8'); },
-    '/error': () => { try { fs.readFileSync('/app/data'); return 'read'; } catch (error) { return error.code; } },
-    '/drop': () => fs.writeFileSync('/proc/sys/vm/drop_caches', '3'),
-    '/log': () => fs.readFileSync('/var/log/app.log', 'utf8'),
+  const loop = () => {
+    try { round(); } catch (error) { failures.push(String(error)); }
+    if (going) setTimeout(loop, 1);
   };
-  http.createServer((request, response) => response.end(JSON.stringify(answers[request.url]?.() ?? null))).listen(80, () => console.log('up'));
+  const attempt = (work) => { try { return work(); } catch (error) { return error.code; } };
+  const answers = {
+    mounts: () => fs.readFileSync('/proc/mounts', 'utf8').split('\\n').map((l) => l.split(' ').slice(0, 3).join(' '))
+      .filter((line) => / (\\/|\\/usr|\\/var\\/log) /.test(line)),
+    loop: () => loop(),
+    rounds: () => ({ rounds, failures }),
+    stop: () => { going = false; return { rounds, failures }; },
+    note: () => { fs.appendFileSync('/home/note', 'x'); return fs.readFileSync('/home/note', 'utf8'); },
+    rename: () => { fs.mkdirSync('/app/more'); fs.renameSync('/home/app', '/home/renamed'); return fs.readdirSync('/home'); },
+    read: () => { forget(); return attempt(() => sum(fs.readFileSync('/app/data')) === process.env.SUM); },
+    log: () => fs.readFileSync('/var/log/app.log', 'utf8'),
+    attach: (words) => {
+      fs.copyFileSync('/app/nbd-attach', '/home/nbd-attach');
+      fs.chmodSync('/home/nbd-attach', 0o755);
+      const { status, stdout } = spawnSync('/home/nbd-attach', words.split(' '), { encoding: 'utf8' });
+      return { status, stdout };
+    },
+    keeper: () => { for (const pid of fs.readdirSync('/proc').filter((name) => /^\\d+$/.test(name) && name !== '1')) if (attempt(() => fs.readFileSync('/proc/' + pid + '/comm', 'utf8')) === 'init\\n') process.kill(Number(pid), 'SIGKILL'); },
+    device: (path) => attempt(() => fs.readFileSync(path).length),
+  };
+  http.createServer((request, response) => {
+    const [, name, rest] = decodeURIComponent(request.url).split(/^\\/(\\w+)\\/?/);
+    response.end(JSON.stringify(answers[name](rest) ?? null));
+  }).listen(80, () => console.log('up'));
 `;
 
 const DATA = randomBytes(4 << 20);
 let system: Streamed;
 
 beforeAll(async () => {
-  const manifest = { nodeos: { user: 'root', env: { SUM: createHash('sha256').update(DATA).digest('hex') } } };
-  const app = mkdtempSync(join(folder, 'app-'));
-  writeFileSync(join(app, 'package.json'), JSON.stringify({ name: 'app', version: '1.0.0', main: 'main.js', ...manifest }));
+  const app = join(folder, 'app');
+  const settings = { user: 'root', env: { SUM: createHash('sha256').update(DATA).digest('hex') } };
+  mkdirSync(app);
+  writeFileSync(
+    join(app, 'package.json'),
+    JSON.stringify({ name: 'app', version: '1.0.0', main: 'main.js', nodeos: settings }),
+  );
   writeFileSync(join(app, 'main.js'), APP);
   writeFileSync(join(app, 'data'), DATA);
+  copyFileSync(await attachProgram(), join(app, 'nbd-attach'));
   system = await streamed(app, folder);
 }, LONG);
 
-const rootAt = (port: number, more = ''): string => `root=nbd://10.0.2.2:${port}/root${more}`;
+/** The guest's word for a server of this host. */
+const at = (port: number, name: string): string => `nbd://10.0.2.2:${port}/${name}`;
 
-async function started(options: BootOptions): Promise<{ machine: Booted; get: (path: string) => Promise<unknown> }> {
+interface Guest {
+  readonly machine: Booted;
+  get(path: string): Promise<unknown>;
+}
+
+async function started(options: BootOptions): Promise<Guest> {
   const port = await freePort();
   const machine = await boot(system, { port, ...options, append: [IP, ...options.append] });
-  onTestFinished(() => machine.powerOff().catch(() => undefined));
-  const get = async (path: string): Promise<unknown> => (await ask(`http://127.0.0.1:${port}${path}`)).json();
-  return { machine, get };
+  onTestFinished(() =>
+    machine
+      .powerOff()
+      .then(() => undefined)
+      .catch(() => undefined),
+  );
+  return { machine, get: async (path) => (await ask(`http://127.0.0.1:${port}/${path}`)).json() };
 }
 
-/** A server that can be replaced: always on the same port. */
-async function served(start: () => Promise<Server>): Promise<{ server: Server; replace(pause?: number): Promise<void> }> {
-  const held = {
-    server: await start(),
+/** A server that can be replaced by another one at the same port. */
+async function served(start: () => Promise<Server>) {
+  let server = await start();
+  onTestFinished(() => server.kill());
+  return {
+    kill: () => server.kill(),
+    signal: (signal: NodeJS.Signals) => server.child.kill(signal),
+    async begin() {
+      server = await start();
+    },
     async replace(pause = 0) {
-      await held.server.kill();
+      await server.kill();
       await sleep(pause);
-      held.server = await start();
+      server = await start();
     },
   };
-  onTestFinished(() => held.server.kill());
-  return held;
 }
 
-describe('boots from', () => {
+/** A root on a server of its own, with an ext4 on another one. */
+async function withUpper(path: string, more = '') {
+  const [rootPort, upperPort] = [await freePort(), await freePort()];
+  const root = await served(() => nbdkit(rootPort, '-r', 'file', system.small));
+  const upper = await served(() => qemuNbd(upperPort, '-f', 'raw', '-x', 'data', path));
+  const words = [`root=${at(rootPort, 'root')}${more}`, `nodeos.upper=${at(upperPort, 'data')}`];
+  return { root, upper, options: { append: words, usr: system.usr } };
+}
+
+const ADMIN = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` };
+
+function ext4(name: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, '');
+  truncateSync(path, 64 << 20);
+  execFileSync('mke2fs', ['-q', '-t', 'ext4', path], { env: ADMIN });
+  return path;
+}
+
+/** Whether another program than the kernel finds the filesystem whole, without a journal to replay. */
+function expectClean(path: string): void {
+  const { status, stdout, stderr } = spawnSync('e2fsck', ['-fn', path], { encoding: 'utf8', env: ADMIN });
+  expect(stdout + stderr).not.toMatch(/recover|not cleanly/i);
+  expect(status, stdout).toBe(0);
+}
+
+describe('a machine boots from', () => {
   it.each([
     ['nbdkit', (port: number) => nbdkit(port, '-r', 'file', system.image), ''],
-    ['nbdkit, with two connections', (port: number) => nbdkit(port, '-r', 'file', system.image), '?connections=2'],
-    ['qemu-nbd', (port: number) => qemuNbd(port, '-r', '-f', 'raw', '-x', 'root', system.image), ''],
+    [
+      'nbdkit that knows only the oldest handshake',
+      (port: number) => nbdkit(port, '--mask-handshake=0', '-r', 'file', system.image),
+      '',
+    ],
+    [
+      'qemu-nbd, by two connections',
+      (port: number) => qemuNbd(port, '-r', '-f', 'raw', '-x', 'root', system.image),
+      '?connections=2',
+    ],
   ])('%s', async (_, start, more) => {
     const port = await freePort();
     await served(() => start(port));
-    const { machine, get } = await started({ append: [rootAt(port, more)] });
-    expect(await get('/')).toEqual({ root: ['overlay / overlay', 'tmpfs /var/log tmpfs'], readOnly: true });
-    expect(await get('/note')).toBe('x');
-    expect(await get('/log')).toBe('up\n');
-    const { events } = await machine.powerOff();
-    expect(events.at(-1)).toMatchObject({ event: 'end' });
+    const { machine, get } = await started({ append: [`root=${at(port, 'root')}${more}`] });
+    expect(await get('mounts')).toEqual(['overlay / overlay', 'tmpfs /var/log tmpfs']);
+    expect(await get('note')).toBe('x');
+    expect(await get('rename')).toEqual(['note', 'renamed']);
+    expect(await get('read')).toBe(true);
+    expect(await get('log')).toBe('up\n');
+    expect((await machine.powerOff()).events.at(-1)).toMatchObject({ event: 'end' });
+    expect(machine.console).not.toMatch(/nodeos:|error/i);
+  });
+
+  it('its own address by DHCP, a server that comes late, and a runtime of its own', async () => {
+    const port = await freePort();
+    const web = await freePort();
+    const append = ['ip=dhcp', `root=${at(port, 'root')}`];
+    const machine = await boot(system, { port: web, usr: system.usr, append });
+    onTestFinished(() => machine.powerOff().then(() => undefined));
+    await machine.saw(/root: connection refused; trying again/);
+    await served(() => nbdkit(port, '-r', 'file', system.small));
+    const mounts = await (await ask(`http://127.0.0.1:${web}/mounts`)).json();
+    expect(mounts).toEqual(['overlay / overlay', 'tmpfs /var/log tmpfs', '/dev/pmem0 /usr erofs']);
+  });
+
+  it('an ext4 that is the root itself', async () => {
+    const path = join(folder, 'root.ext4');
+    const unpacked = join(folder, 'unpacked');
+    execFileSync('fsck.erofs', [`--extract=${unpacked}`, system.small], { stdio: 'ignore' });
+    writeFileSync(path, '');
+    truncateSync(path, 96 << 20);
+    execFileSync('mke2fs', ['-q', '-t', 'ext4', '-d', unpacked, path], { env: ADMIN });
+    const port = await freePort();
+    await served(() => qemuNbd(port, '-f', 'raw', '-x', 'root', path));
+    const append = [`root=${at(port, 'root')}`, 'rootfstype=ext4', 'rw'];
+    const { machine, get } = await started({ append, usr: system.usr });
+    expect(await get('mounts')).toEqual(['/dev/nbd0 / ext4', 'tmpfs /var/log tmpfs', '/dev/pmem0 /usr erofs']);
+    expect(await get('note')).toBe('x');
+    await machine.powerOff();
+    expectClean(path);
+  });
+});
+
+describe('what a machine writes to an ext4 on a server', () => {
+  it('is there when it starts again', async () => {
+    const path = ext4('kept');
+    const { options } = await withUpper(path);
+    for (const note of ['x', 'xx']) {
+      const { machine, get } = await started(options);
+      expect(await get('note')).toBe(note);
+      await machine.powerOff();
+      expectClean(path);
+    }
   });
 });
 
@@ -104,45 +221,26 @@ interface Rounds {
   readonly failures: readonly string[];
 }
 
-function disk(name: string, megabytes = 64): string {
-  const path = join(folder, name);
-  writeFileSync(path, '');
-  truncateSync(path, megabytes << 20);
-  execFileSync('mke2fs', ['-q', '-t', 'ext4', '-E', 'lazy_itable_init=0', path], {
-    env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` },
-  });
-  return path;
-}
-
-/** Whether another program than the kernel finds the filesystem whole, without a journal to replay. */
-function expectClean(path: string): void {
-  const { status, stdout } = spawnSync('/sbin/e2fsck', ['-fn', path], { encoding: 'utf8' });
-  expect(stdout).not.toMatch(/recover|not cleanly/i);
-  expect(status, stdout).toBe(0);
-}
-
 describe('a server that goes away', () => {
   it.each([
-    ['nbdkit', ''],
-    ['nbdkit, with two connections', '?connections=2'],
-  ])('killed and started again: the guest waits, reads and writes what is right (%s)', async (_, more) => {
-    const [rootPort, upperPort] = [await freePort(), await freePort()];
-    const path = disk('killed');
-    const root = await served(() => nbdkit(rootPort, '-r', 'file', system.image));
-    const upper = await served(() => qemuNbd(upperPort, '-f', 'raw', '-x', 'data', path));
-    const { machine, get } = await started({
-      append: [rootAt(rootPort, more), `nodeos.upper=nbd://10.0.2.2:${upperPort}/data`],
-    });
-    await get('/loop');
+    ['one connection', ''],
+    ['two connections', '?connections=2'],
+  ])('and comes again, again and again: what is read and written is right (%s)', async (_, more) => {
+    const path = ext4('killed');
+    const { root, upper, options } = await withUpper(path, more);
+    const { machine, get } = await started(options);
+    await get('loop');
     let before = 0;
-    for (let n = 0; n < 4; n++) {
-      await sleep(700);
-      await Promise.all([root.replace(300 * n), n % 2 ? upper.replace(500) : undefined]);
-      const { rounds } = (await get('/rounds')) as Rounds;
-      expect(rounds).toBeGreaterThan(before);
+    for (const pause of [0, 100, 500, 1000]) {
+      await sleep(500);
+      await Promise.all([root.replace(pause), upper.replace(pause / 2)]);
+      const { rounds } = (await get('rounds')) as Rounds;
+      expect(rounds).toBeGreaterThanOrEqual(before);
       before = rounds;
     }
-    const { failures } = (await get('/stop')) as Rounds;
+    await sleep(1000);
+    const { rounds, failures } = (await get('stop')) as Rounds;
+    expect(rounds).toBeGreaterThan(before);
     expect(failures).toEqual([]);
     expect(machine.console).toMatch(/\/root\S*: connection lost; trying again/);
     expect(machine.console).toMatch(/\/data: connected again after \d+ ms/);
@@ -150,88 +248,173 @@ describe('a server that goes away', () => {
     expectClean(path);
   });
 
-  it('out of reach: the guest waits', async () => {
+  it('that only is slow is waited for', async () => {
     const port = await freePort();
-    await served(() => nbdkit(port, '-r', 'file', system.image));
-    const monitor = join(folder, 'qmp');
-    const { machine, get } = await started({
-      append: [rootAt(port)],
-      timeout: 300,
-      // The guest must not see that the cable is pulled.
-      extra: ['-global', 'virtio-net-pci.status=off', '-qmp', `unix:${monitor},server=on,wait=off`],
-    });
-    await get('/loop');
-    await sleep(1000);
-    setLink(monitor, false);
-    await sleep(60_000);
-    setLink(monitor, true);
-    console.log(machine.console);
-    const { rounds } = (await get('/rounds')) as Rounds;
-    await sleep(8000);
-    const { rounds: after, failures } = (await get('/stop')) as Rounds;
-    console.log(rounds, after, machine.console);
-    expect(after).toBeGreaterThan(rounds);
-    expect(failures).toEqual([]);
+    const root = await served(() => nbdkit(port, '-r', 'file', system.small));
+    const { machine, get } = await started({ append: [`root=${at(port, 'root')}`], usr: system.usr });
+    root.signal('SIGSTOP');
+    const read = get('read');
+    await sleep(4000); // longer than the time after which the kernel looks at a request again
+    root.signal('SIGCONT');
+    expect(await read).toBe(true);
+    expect(machine.console).not.toMatch(/connection lost/);
   });
 
-  it.each([['stopped'], ['slow']])('%s: the guest waits', async (how) => {
+  it('for longer than nodeos.nbd.timeout: then reading fails, until there is a server again', async () => {
     const port = await freePort();
-    const root = await served(() => nbdkit(port, '-r', 'file', system.image));
-    const { machine, get } = await started({ append: [rootAt(port)], timeout: 300 });
-    await get('/loop');
-    await sleep(1000);
-    if (how === 'stopped') {
-      root.server.child.kill('SIGSTOP');
-      await sleep(45_000);
-      root.server.child.kill('SIGCONT');
-    } else {
-      await root.server.kill();
-      root.server = await nbdkit(port, '-r', '--filter=delay', 'file', system.image, 'rdelay=5');
-      await sleep(45_000);
-      await root.replace();
-    }
-    const { rounds } = (await get('/rounds')) as Rounds;
-    await sleep(8000);
-    const { rounds: after, failures } = (await get('/stop')) as Rounds;
-    console.log(rounds, after, machine.console);
-    expect(after).toBeGreaterThan(rounds);
-    expect(failures).toEqual([]);
-  });
-
-  it('for longer than nodeos.nbd.timeout: what is read fails, until there is a server again', async () => {
-    const port = await freePort();
-    const root = await served(() => nbdkit(port, '-r', 'file', system.image));
-    const { get, machine } = await started({ append: [rootAt(port), 'nodeos.nbd.timeout=2'] });
-    expect(await get('/error')).toBe('read');
-    await root.server.kill();
-    await get('/drop');
-    expect(await get('/error')).toBe('EIO');
-    root.server = await nbdkit(port, '-r', 'file', system.image);
+    const root = await served(() => nbdkit(port, '-r', 'file', system.small));
+    const append = [`root=${at(port, 'root')}`, 'nodeos.nbd.timeout=1'];
+    const { machine, get } = await started({ append, usr: system.usr });
+    expect(await get('read')).toBe(true);
+    await root.kill();
+    expect(await get('read')).toBe('EIO');
+    await root.begin();
     await machine.saw(/connected again/);
-    expect(await get('/error')).toBe('read');
+    expect(await get('read')).toBe(true);
   });
 
-  it('does not keep the machine from its end', async () => {
-    const [rootPort, upperPort] = [await freePort(), await freePort()];
-    const path = disk('gone');
-    const root = await served(() => nbdkit(rootPort, '-r', 'file', system.image));
-    const upper = await served(() => qemuNbd(upperPort, '-f', 'raw', '-x', 'data', path));
-    const { machine, get } = await started({
-      append: [rootAt(rootPort), `nodeos.upper=nbd://10.0.2.2:${upperPort}/data`],
-    });
-    await get('/loop');
-    await sleep(1000);
-    await Promise.all([root.server.kill(), upper.server.kill()]);
-    await machine.saw(/connection lost/);
-    await sleep(1000);
-    const began = performance.now();
-    const result = await machine.powerOff();
-    console.log(performance.now() - began, result.why, machine.console, result.events.slice(-3));
+  it('for ever does not keep the machine from its end', async () => {
+    const { root, upper, options } = await withUpper(ext4('gone'));
+    const { machine, get } = await started(options);
+    await get('loop');
+    await Promise.all([root.kill(), upper.kill()]);
+    await machine.saw(/\/root: connection lost/);
+    const { events } = await machine.powerOff();
+    expect(events.at(-1)).toMatchObject({ event: 'end' });
+    expect(machine.console).toMatch(/the server is gone: what was not yet written is lost/);
+    expect(machine.console).toMatch(/Power down/);
+  });
+
+  it('or a keeper that is killed', async () => {
+    const port = await freePort();
+    const root = await served(() => nbdkit(port, '-r', 'file', system.small));
+    const { machine, get } = await started({ append: [`root=${at(port, 'root')}`], usr: system.usr });
+    await get('keeper');
+    await root.replace();
+    await machine.saw(/connected again/);
+    expect(await get('read')).toBe(true);
   });
 });
 
-function setLink(monitor: string, up: boolean): void {
-  connect(monitor).end(
-    `{"execute":"qmp_capabilities"}\n{"execute":"set_link","arguments":{"name":"net0","up":${String(up)}}}\n`,
-  );
+describe('nbd-attach', () => {
+  it.each([
+    ['by netlink', ''],
+    ['by ioctl', '-i '],
+  ])('attaches and detaches a device %s', async (_, how) => {
+    const [port, other] = [await freePort(), await freePort()];
+    await served(() => nbdkit(port, '-r', 'file', system.small));
+    const server = await served(() => nbdkit(other, 'memory', '3M'));
+    const { get } = await started({ append: [`root=${at(port, 'root')}`], usr: system.usr });
+    const attach = (words: string): Promise<unknown> => get(`attach/${encodeURIComponent(words)}`);
+    const length = (): Promise<unknown> => get(`device/${encodeURIComponent('/dev/nbd5')}`);
+    expect(await attach(`${how}${at(other, '')} /dev/nbd5`)).toEqual({ status: 0, stdout: '' });
+    expect(await length()).toBe(3 << 20);
+    if (how === '') {
+      await server.replace();
+      expect(await length()).toBe(3 << 20);
+    }
+    expect(await attach('-d /dev/nbd5')).toEqual({ status: 0, stdout: '' });
+    expect(await length()).toBe(0);
+  });
+});
+
+/** A server that says one thing. */
+async function says(words: Buffer): Promise<number> {
+  const server = createServer((socket) => socket.on('error', () => undefined).write(words)).listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  onTestFinished(() => void server.close());
+  return (server.address() as AddressInfo).port;
 }
+
+describe('a root that fails says why:', () => {
+  const kit = async (...args: string[]): Promise<number> => {
+    const port = await freePort();
+    await served(() => nbdkit(port, ...args));
+    return port;
+  };
+  const psk = (): string => {
+    const path = join(folder, 'psk');
+    writeFileSync(path, 'user:00112233445566778899aabbccddeeff\n', { mode: 0o600 });
+    return path;
+  };
+
+  it.each<[string, () => Promise<string[]>, string | RegExp]>([
+    [
+      'nobody listens',
+      async () => [`root=${at(await freePort(), 'x')}`, 'nodeos.nbd.wait=1'],
+      '/x: connection refused (tried for 1 s)',
+    ],
+    [
+      'no network',
+      () => Promise.resolve(['ip=off', `root=${at(1, 'x')}`, 'nodeos.nbd.wait=1']),
+      '/x: network is unreachable (does the command line have ip=?) (tried for 1 s)',
+    ],
+    [
+      'a name',
+      () => Promise.resolve(['root=nbd://server/x']),
+      'nbd://server/x: "server" is no address: names of hosts cannot be looked up here; write 10.0.2.2 or [fd00::2]',
+    ],
+    [
+      'TLS',
+      () => Promise.resolve(['root=nbds://10.0.2.2/x']),
+      'nbds://10.0.2.2/x: nbds:// is TLS, which is not here: use nbd:// within a network that you trust, or through a tunnel',
+    ],
+    [
+      'a server that demands TLS',
+      async () => [`root=${at(await kit('--tls=require', `--tls-psk=${psk()}`, 'memory', '1M'), 'x')}`],
+      /\/x: the server demands TLS, which is not here: serve this export without it/,
+    ],
+    [
+      'no such export',
+      async () => {
+        const port = await freePort();
+        await served(() => qemuNbd(port, '-r', '-f', 'raw', '-x', 'root', system.small));
+        return [`root=${at(port, 'other')}`];
+      },
+      /\/other: the server has no export "other": .*other/,
+    ],
+    [
+      'no NBD',
+      async () => [`root=${at(await says(Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n')), 'x')}`],
+      '/x: what answers there is no NBD server',
+    ],
+    [
+      'an old NBD',
+      async () => [
+        `root=${at(await says(Buffer.from(`NBDMAGIC${'\x00\x00\x42\x02\x81\x86\x12\x53'}${'\0'.repeat(136)}`, 'latin1')), 'x')}`,
+      ],
+      '/x: the server speaks the old style of NBD, which has no names of exports',
+    ],
+    [
+      'nothing in it',
+      async () => [`root=${at(await kit('null', '0'), 'x')}`],
+      '/x: the export is empty: its size is 0',
+    ],
+    [
+      'no filesystem',
+      async () => [`root=${at(await kit('memory', '1M'), 'x')}`],
+      '/x: cannot be mounted as erofs: there is none on it, or none that this kernel can read',
+    ],
+    [
+      'an unknown filesystem',
+      async () => [`root=${at(await kit('memory', '1M'), 'x')}`, 'rootfstype=zfs'],
+      '/x: the kernel does not know the filesystem zfs',
+    ],
+    [
+      'a layer for changes that cannot be written',
+      async () => {
+        const [root, upper] = [await kit('-r', 'file', system.small), await kit('-r', 'memory', '1M')];
+        return [`root=${at(root, 'x')}`, `nodeos.upper=${at(upper, 'y')}`];
+      },
+      '/y: the export is read-only',
+    ],
+  ])('%s', async (_, words, why) => {
+    const machine = await boot(system, { append: [IP, ...(await words())] });
+    const { events, trouble } = await machine.ended;
+    expect(machine.console).toMatch(/^nodeos: mount root: /m);
+    if (typeof why === 'string') expect(trouble?.cause).toContain(why);
+    else expect(trouble?.cause).toMatch(why);
+    expect(machine.console).toContain('poweroff (nodeos.onexit)');
+    expect(events.at(-1)).toMatchObject({ event: 'end', how: 1 });
+  });
+});

@@ -7,7 +7,7 @@ import { errorOf, noise, readAll } from './helpers.js';
 export interface Subject {
   readonly name: string;
   /** A new device that holds the bytes. */
-  make(content: Uint8Array): Promise<BlockBackend> | BlockBackend;
+  readonly make: (content: Uint8Array) => Promise<BlockBackend> | BlockBackend;
   /** Methods that must be there, beside `read` and `close`; no others may be. */
   readonly methods: readonly (keyof BlockBackend)[];
   readonly runs?: number;

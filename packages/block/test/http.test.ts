@@ -184,7 +184,7 @@ describe('http', () => {
         const device = await http(url);
         const error = errorOf(() => device.read(new Uint8Array(100), 0));
         await device.close();
-        expect((await error).message).toMatch(/abort/);
+        expect(await error).toMatchObject({ code: 'ECANCELED', transient: false });
       },
     );
   });

@@ -202,12 +202,16 @@ describe('retry', () => {
     expect((await errorOf(() => retry(failing(1), { delay: 0 }).flush?.())).code).toBe('EIO');
   });
 
-  it('stops in time, and when it is told to', async () => {
+  it('stops in time, when it is told to, and when it is closed', async () => {
     const [stop, error] = [new AbortController(), { code: 'EIO' }];
     expect(await errorOf(() => read(retry(failing(1), { delay: 60_000, total: 1000 }), 0, 1))).toMatchObject(error);
     const waiting = errorOf(() => read(retry(failing(1), { delay: 60_000, total: 1e9, signal: stop.signal }), 0, 1));
     stop.abort();
     expect(await waiting).toMatchObject(error);
+    const closed = retry(failing(1), { delay: 60_000, total: 1e9 });
+    const reading = errorOf(() => read(closed, 0, 1));
+    await closed.close();
+    expect(await reading).toMatchObject(error);
   });
 });
 

@@ -45,7 +45,11 @@ async function ask(text: string, signal: AbortSignal): Promise<Found> {
 function textOf({ exports, ...server }: Found): string {
   const lines = server.protocol === undefined ? [] : [`protocol: ${protocolOf(server)}`];
   for (const { 'export-name': name, 'export-size': size, 'export-size-str': words, ...rest } of exports)
-    lines.push(`export=${JSON.stringify(name)}:`, `\texport-size: ${size} (${words})`, ...Object.entries(rest).map(row));
+    lines.push(
+      `export=${JSON.stringify(name)}:`,
+      `\texport-size: ${size} (${words})`,
+      ...Object.entries(rest).map(row),
+    );
   return lines.join('\n') + '\n';
 }
 

@@ -21,7 +21,8 @@ const pathIn = (path: string): string => encodeURIComponent(path).replaceAll('%2
 /** `--listen`. @throws UsageError for what is no place to listen, or wants TLS without having any */
 export function listenAt(text: string, hasTls: boolean): ListenAt {
   const uri = parsed(text);
-  if (uri.export !== '') throw new UsageError(`--listen ${text}: names an export`, { hint: 'that is what --export is for' });
+  if (uri.export !== '')
+    throw new UsageError(`--listen ${text}: names an export`, { hint: 'that is what --export is for' });
   if (uri.tls && !hasTls)
     throw new UsageError(`--listen ${text}: there is no TLS without certificates`, { hint: '--tls DIR or --psk FILE' });
   return uri.at;
@@ -31,7 +32,10 @@ function parsed(text: string): ReturnType<typeof parseUri> {
   try {
     return parseUri(text);
   } catch (error) {
-    throw new UsageError(`--listen ${(error as Error).message}`, { hint: 'such as nbd://127.0.0.1:10809', cause: error });
+    throw new UsageError(`--listen ${(error as Error).message}`, {
+      hint: 'such as nbd://127.0.0.1:10809',
+      cause: error,
+    });
   }
 }
 

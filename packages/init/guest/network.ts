@@ -7,6 +7,7 @@
  */
 import {
   addressBytes,
+  addressText,
   ACK,
   DISCOVER,
   decodeReply,
@@ -28,7 +29,9 @@ const SO_BINDTODEVICE = 25;
 
 const SIOCADDRT = 0x890b;
 const SIOCSIFFLAGS = 0x8914;
+const SIOCGIFADDR = 0x8915;
 const SIOCSIFADDR = 0x8916;
+const SIOCGIFNETMASK = 0x891b;
 const SIOCSIFNETMASK = 0x891c;
 const SIOCSIFMTU = 0x8922;
 const IFF_UP_RUNNING = 0x41;
@@ -51,7 +54,10 @@ export interface Lease extends Reply {
   readonly interface: string;
 }
 
-/** @returns the lease, or undefined if the kernel's `ip=` has set up the network. @throws Error saying what is missing. */
+/** The kernel does not tell how long its lease is: soon it is renewed, and then the server says. In seconds. */
+const KERNEL_LEASE = 60;
+
+/** @returns the lease, or undefined if the kernel's `ip=` has set up an address for good. @throws Error saying what is missing. */
 export function bringUp(sys: Syscalls, cmdline: ReadonlyMap<string, string>, hostName: string): Lease | undefined {
   const control = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
   try {
@@ -59,7 +65,7 @@ export function bringUp(sys: Syscalls, cmdline: ReadonlyMap<string, string>, hos
     const interfaces = wired(sys);
     if (interfaces.length === 0) throw new Error('there is no network interface');
     const ip = cmdline.get('ip');
-    if (ip !== undefined && ip !== 'off' && ip !== 'none') return adoptKernelSetup(sys, interfaces);
+    if (ip !== undefined && ip !== 'off' && ip !== 'none') return adoptKernelSetup(sys, control, interfaces);
     const failures = new Map<string, string>();
     // One that fails must not keep the others from being tried.
     const trying = <T>(name: string, work: () => T): T | undefined => {
@@ -224,15 +230,44 @@ function addDefaultRoute(sys: Syscalls, control: number, router: string): void {
   }
 }
 
-/** The kernel lists what it learned, as `nameserver` and `domain` lines among others (Documentation/admin-guide/nfs). */
-function adoptKernelSetup(sys: Syscalls, interfaces: readonly string[]): undefined {
+/**
+ * What the kernel has set up stays as it is: the root may be at the other end. It lists what it learned, and how, as
+ * `nameserver`, `domain` and `#PROTO` lines among others (Documentation/admin-guide/nfs).
+ */
+function adoptKernelSetup(sys: Syscalls, control: number, interfaces: readonly string[]): Lease | undefined {
   const lines = sys.read('/proc/net/pnp').toString().split('\n');
   const words = (key: string): string[] =>
     lines.filter((line) => line.startsWith(`${key} `)).map((line) => line.slice(key.length + 1).trim());
   const dns = words('nameserver').filter((address) => address !== '0.0.0.0');
-  sys.write('/etc/resolv.conf', resolvConf(dns, words('domain')[0]));
+  const [domain] = words('domain');
+  sys.write('/etc/resolv.conf', resolvConf(dns, domain));
   awaitRunning(sys, interfaces);
+  if (words('#PROTO:')[0] !== 'DHCP') return undefined;
+  // It is not the kernel that will renew it.
+  for (const name of interfaces) {
+    const address = addressAt(sys, control, SIOCGIFADDR, name);
+    if (address === undefined) continue;
+    const mask = addressAt(sys, control, SIOCGIFNETMASK, name) ?? '255.255.255.0';
+    const times = { lease: KERNEL_LEASE, renewal: KERNEL_LEASE };
+    const lease: Lease = {
+      ...{ type: ACK, interface: name, address, mask, dns, ...times },
+      ...(domain === undefined ? {} : { domain }),
+    };
+    sys.write(LEASE, JSON.stringify(lease));
+    return lease;
+  }
   return undefined;
+}
+
+/** An address of an interface, or undefined if it has none. */
+function addressAt(sys: Syscalls, control: number, kind: number, name: string): string | undefined {
+  const answer = request(name, socketAddress('0.0.0.0'));
+  try {
+    sys.ioctl(control, kind, answer);
+  } catch {
+    return undefined;
+  }
+  return addressText(answer.subarray(20, 24));
 }
 
 function resolvConf(dns: readonly string[], domain: string | undefined): string {

@@ -32,7 +32,7 @@ static void put_away_in_time(void)
     while (pid > 0 && sys4(__NR_wait4, pid, &status, WNOHANG, 0) != pid) {
         check_keeper();
         if (seconds_without_server() >= LOST || now() > deadline) {
-            SAY("the end: no server: what was not yet written is lost");
+            SAY("the server is gone: what was not yet written is lost");
             return;
         }
         rest(10000);

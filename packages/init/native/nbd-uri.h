@@ -13,7 +13,7 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define NBD_PORT 10809
-#define MAX_EXPORT 1000
+#define MAX_EXPORT 512 /* bytes; the whole of it fits into a message */
 #define MAX_CONNECTIONS 8
 
 struct nbd_uri {

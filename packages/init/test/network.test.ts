@@ -208,11 +208,6 @@ describe('what the kernel has set up', () => {
   const files = (pnp: string): Record<string, string> => ({ ...wiredMachine(), '/proc/net/pnp': pnp });
 
   it.each([
-    [
-      'ip=dhcp',
-      '#PROTO: DHCP\ndomain example.org\nnameserver 10.0.2.3\nnameserver 0.0.0.0\nbootserver 10.0.2.2\n',
-      'search example.org\nnameserver 10.0.2.3\n',
-    ],
     ['ip=10.0.0.2::10.0.0.1:255.255.255.0:web:eth0:off', '#MANUAL\n', ''],
     ['ip=10.0.0.2:::::eth0:off:1.1.1.1', '#MANUAL\nnameserver 1.1.1.1\n', 'nameserver 1.1.1.1\n'],
   ])('with %s is adopted', (line, pnp, resolv) => {
@@ -225,6 +220,47 @@ describe('what the kernel has set up', () => {
       `write /etc/resolv.conf ${JSON.stringify(resolv)}`,
       'close 10',
     ]);
+  });
+
+  const BY_DHCP = '#PROTO: DHCP\ndomain example.org\nnameserver 10.0.2.3\nnameserver 0.0.0.0\nbootserver 10.0.2.2\n';
+  const byDhcp = (wire: Wire = server): Recorder => {
+    const sys = machine({ ...files(BY_DHCP), ...wiredMachine('enp2s0') }, wire);
+    // The first interface has no address.
+    sys.failures.set(`ioctl 10 0x8915 ${ifreq('enp2s0', '02')}`, -99);
+    sys.answers.set(0x8915, Buffer.from([2, 0, 0, 0, ...ADDRESS]));
+    sys.answers.set(0x891b, Buffer.from([2, 0, 0, 0, 255, 255, 255, 0]));
+    return sys;
+  };
+
+  it('with ip=dhcp is adopted without a change, and renewed soon', () => {
+    const sys = byDhcp();
+    const lease = start(sys, 'ip=dhcp');
+    expect(lease).toMatchObject({ interface: 'eth0', address: '10.0.2.15', mask: '255.255.255.0', renewal: 60 });
+    expect(sys.sent).toEqual([]);
+    expect(sys.trace).toEqual([
+      'socket 2 524290 0 = 10',
+      `ioctl 10 0x8914 ${ifreq('lo', '41')}`,
+      'write /etc/resolv.conf "search example.org\\nnameserver 10.0.2.3\\n"',
+      ...['enp2s0', 'eth0'].map((name) => `ioctl 10 0x8915 ${ifreq(name, '02')}`),
+      `ioctl 10 0x891b ${ifreq('eth0', '02')}`,
+      `write ${LEASE} ${JSON.stringify(JSON.stringify(lease))}`,
+      'close 10',
+    ]);
+  });
+
+  it('with ip=dhcp is renewed by asking for the address that it has', () => {
+    const sys = byDhcp();
+    const before = start(sys, 'ip=dhcp');
+    if (!before) throw new Error('no lease');
+    const lease = renew(sys, before, 'web');
+    expect(sys.sent.map(({ to }) => to)).toEqual([BROADCAST]);
+    expect(lease).toMatchObject({ interface: 'eth0', address: '10.0.2.15', lease: 86400, renewal: 40000 });
+  });
+
+  it('with ip=dhcp, but no address at all, is left alone', () => {
+    const sys = byDhcp();
+    sys.failures.set('ioctl 10 0x8915', -99);
+    expect(start(sys, 'ip=dhcp')).toBeUndefined();
   });
 
   it('is waited for until programs see the interface, but not for ever', () => {

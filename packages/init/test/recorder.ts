@@ -17,6 +17,8 @@ export class Recorder implements Syscalls {
   wire: Wire = () => [];
   /** Calls that fail, by the start of their line in the trace, with a negated errno. */
   readonly failures = new Map<string, number>();
+  /** What the kernel writes into the argument of a request, after the name of an interface. */
+  readonly answers = new Map<number, Buffer>();
   readonly sent: { readonly bytes: Buffer; readonly to: string; readonly at: number }[] = [];
   readonly ioctls: { readonly request: number; readonly argument: Buffer | number }[] = [];
   /** The environment of the program that took over. */
@@ -54,6 +56,7 @@ export class Recorder implements Syscalls {
     this.ioctls.push({ request, argument: typeof argument === 'number' ? argument : Buffer.from(argument) });
     const text = typeof argument === 'number' ? String(argument) : argument.toString('hex').replace(/(00)+$/, '');
     this.#do(`ioctl ${fd} 0x${request.toString(16)} ${text}`);
+    if (typeof argument !== 'number') this.answers.get(request)?.copy(argument, 16);
   }
 
   socket(domain: number, type: number, protocol: number): number {

@@ -75,16 +75,19 @@ export interface Ran {
   readonly stderr: string;
 }
 
+/** nbdsh is for the system's Python, nbd-client is in sbin. */
+const ENV = { ...process.env, LC_ALL: 'C.UTF-8', PATH: `/usr/sbin:/usr/bin:/sbin:/bin:${process.env['PATH'] ?? ''}` };
+
 /** @throws Error that names the programs that are not here: a test that cannot run has failed */
 export function needs(...programs: string[]): void {
-  const lacking = programs.filter((program) => spawnSync(program, ['--version']).error !== undefined);
+  const lacking = programs.filter((program) => spawnSync(program, ['--version'], { env: ENV }).error !== undefined);
   if (lacking.length > 0) throw new Error(`these tests need programs that are not installed: ${lacking.join(', ')}`);
 }
 
 /** Runs a program to its end, while the server in this process goes on. */
 export function run(program: string, ...args: string[]): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    execFile(program, args, { maxBuffer: 64 * MIB, timeout: 55_000 }, (error, stdout, stderr) => {
+    execFile(program, args, { env: ENV, maxBuffer: 64 * MIB, timeout: 55_000 }, (error, stdout, stderr) => {
       const code = error?.code as unknown;
       if (code === 'ENOENT') reject(new Error(`${program} is not installed`));
       else resolve({ status: error ? (typeof code === 'number' ? code : 1) : 0, stdout, stderr });
@@ -103,7 +106,7 @@ export async function output(program: string, ...args: string[]): Promise<string
 export const nbdsh = (uri: string, script: string): Promise<string> => output('nbdsh', '-u', uri, '-c', script);
 
 /** The same, with a handle that is not connected yet. */
-export const nbdshApart = (script: string): Promise<string> => output('nbdsh', '-n', '-c', script);
+export const nbdshApart = (script: string): Promise<string> => output('nbdsh', '-n', '-c', `h = nbd.NBD()\n${script}`);
 
 /** In the scripts: `fails(call, ...)` gives the name of the errno that the call fails with. */
 export const FAILS = `

@@ -1,0 +1,16 @@
+/** nodeos nbd: disks over the network, and what else can be done with disks. One file an action, in nbd/. */
+import type { Group } from '../command.js';
+import { attachCommand } from '../nbd/attach.js';
+import { copyCommand } from '../nbd/copy.js';
+import { detachCommand } from '../nbd/detach.js';
+import { infoCommand } from '../nbd/info.js';
+import { listCommand } from '../nbd/list.js';
+import { mapCommand } from '../nbd/map.js';
+import { plotCommand } from '../nbd/plot.js';
+import { serveCommand } from '../nbd/serve.js';
+
+export const nbdCommands: Group = {
+  name: 'nbd',
+  summary: 'Serves, copies, inspects and attaches disks: files, URLs, and exports of NBD servers.',
+  actions: [serveCommand, infoCommand, listCommand, mapCommand, copyCommand, attachCommand, detachCommand, plotCommand],
+};

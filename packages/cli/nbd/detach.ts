@@ -1,0 +1,23 @@
+/** nodeos nbd detach: the end of a block device that nodeos nbd attach has made. */
+import { NodeosError } from '@nodeos/build';
+import { BUILD_OPTIONS } from '../building.js';
+import type { Command } from '../command.js';
+import { attachTool, checkDevice, checkDriver, isAttached } from './kernel-device.js';
+import { operandsOf } from './options.js';
+
+export const detachCommand: Command = {
+  name: 'nbd detach',
+  summary: 'Ends what nodeos nbd attach has begun (Linux; needs root).',
+  operands: '/dev/nbdN',
+  options: { libc: BUILD_OPTIONS.libc, json: { type: 'boolean', help: 'messages as JSON lines' } },
+  examples: [['nodeos nbd detach /dev/nbd0', 'unmount it before']],
+  async run(args, io) {
+    const [device = ''] = operandsOf('nbd detach', args, '/dev/nbdN');
+    const path = checkDevice(device);
+    await checkDriver();
+    if (!(await isAttached(path))) throw new NodeosError(`nothing is attached to ${path}`);
+    const detach = await attachTool(args, io);
+    await detach('-d', path);
+    return 0;
+  },
+};

@@ -1,0 +1,134 @@
+/** What a server of the command line offers: sources that stay open as long as it runs. */
+import { createWriteStream, type WriteStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { finished } from 'node:stream/promises';
+import { overlay, passedOn, readOnly, trace, type BlockBackend } from '@nodeos/block';
+import { messageOf, NodeosError, UsageError } from '@nodeos/build';
+import type { Export, ExportResolver } from '@nodeos/nbd';
+import { hintFor, nameOf, openSource } from './sources.js';
+
+export interface Wanted {
+  readonly name: string;
+  readonly source: string;
+}
+
+export interface ExportOptions {
+  readonly wanted: readonly Wanted[];
+  readonly readOnly?: boolean;
+  /** Writes go to this file. */
+  readonly overlay?: string | undefined;
+  readonly trace?: string | undefined;
+  readonly description?: string | undefined;
+  /** A single source is not the default export too. */
+  readonly onlyNamed?: boolean;
+  readonly signal: AbortSignal;
+}
+
+export interface Opened extends Wanted {
+  readonly backend: BlockBackend;
+}
+
+export interface OpenedExports {
+  readonly list: readonly Opened[];
+  readonly resolver: ExportResolver;
+  /** What was written is durable afterwards. */
+  close(): Promise<void>;
+}
+
+/** `NAME=SOURCE`, or a source that is called by the last part of its name; a single one is the default export. */
+export function wantedOf(operands: readonly string[], name: string | undefined): Wanted[] {
+  if (operands.length > 1 && name !== undefined)
+    throw new UsageError(`--export ${name}: only with one source`, { hint: `write ${name}=${operands[0]} …` });
+  const isOnly = operands.length === 1;
+  const all = operands.map((text) => {
+    const [, given, source = ''] = /^([^/:=]*)=(.+)$/s.exec(text) ?? [];
+    if (given !== undefined) return { name: name ?? given, source };
+    return { name: name ?? (isOnly ? '' : nameOf(text)), source: text };
+  });
+  const double = all.find((one, index) => all.findIndex((other) => other.name === one.name) !== index);
+  if (double) throw new UsageError(`two sources are called ${double.name}`, { hint: `NAME=${double.source}` });
+  return all;
+}
+
+/** @throws UsageError, NodeosError; nothing is open then */
+export async function openExports(options: ExportOptions): Promise<OpenedExports> {
+  const closers: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  try {
+    const records = await openTrace(options.trace, closers);
+    const list: Opened[] = [];
+    for (const wanted of options.wanted) {
+      const device = await openOne(wanted, options);
+      closers.push(() => closeDevice(device, wanted.source));
+      const client = options.wanted.length > 1 ? { client: wanted.name } : {};
+      records?.write(JSON.stringify({ export: wanted.name, size: device.size }) + '\n');
+      list.push({ ...wanted, backend: records ? trace(device, records, client) : device });
+    }
+    return { list, resolver: resolverOf(list, options), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function openOne({ source }: Wanted, options: ExportOptions): Promise<BlockBackend> {
+  const { overlay: path, signal } = options;
+  const write = !options.readOnly && path === undefined;
+  const isFixed = /^(https?|s3):/.test(source);
+  const base = await openSource(source, { write: write && !isFixed, cached: true, signal });
+  if (path !== undefined) return openOverlay(base, path);
+  return options.readOnly ? readOnly(base) : base;
+}
+
+async function openOverlay(base: BlockBackend, path: string): Promise<BlockBackend> {
+  try {
+    return await overlay(readOnly(base), path);
+  } catch (error) {
+    await base.close();
+    throw new NodeosError(`--overlay ${path}: ${messageOf(error)}`, { ...hintFor(error, path), cause: error });
+  }
+}
+
+/** A client that has gone without a flush has lost nothing if the server ends in good order. */
+async function closeDevice(device: BlockBackend, source: string): Promise<void> {
+  try {
+    await device.flush?.();
+  } catch (error) {
+    throw new NodeosError(`${source}: what was written last may be lost: ${messageOf(error)}`, { cause: error });
+  } finally {
+    await device.close();
+  }
+}
+
+async function openTrace(path: string | undefined, closers: (() => Promise<void>)[]): Promise<WriteStream | undefined> {
+  if (path === undefined) return undefined;
+  const handle = await open(path, 'w').catch((error: unknown) => {
+    throw new NodeosError(`--trace ${path}: ${messageOf(error)}`, { ...hintFor(error, path), cause: error });
+  });
+  const stream = createWriteStream(path, { fd: handle });
+  closers.push(() => finished(stream.end()).catch(() => undefined)); // a full disk: the rest of it is missing
+  stream.on('error', () => undefined);
+  return stream;
+}
+
+/** A single source is found by its name, and as the default export; what is not to be guessed is not listed. */
+function resolverOf(list: readonly Opened[], { description, onlyNamed = false }: ExportOptions): ExportResolver {
+  const words = description === undefined ? {} : { description };
+  const exports = new Map(list.map(({ name, backend }) => [name, { ...words, open: () => lasting(backend) }]));
+  const [only] = list.length === 1 && !onlyNamed ? exports.values() : [];
+  return {
+    ...(onlyNamed ? {} : { list: () => [...exports.keys()].map((name) => ({ name, ...words })) }),
+    find: (name): Export | undefined => exports.get(name) ?? (name === '' ? only : undefined),
+  };
+}
+
+/** Outlives the connections to it. */
+const lasting = (backend: BlockBackend): BlockBackend => ({
+  ...passedOn(backend),
+  get size() {
+    return backend.size;
+  },
+  close: () => undefined,
+});

@@ -1,0 +1,59 @@
+/** The NBD devices of this machine's kernel, and the small program that attaches exports to them. */
+import { access, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { NodeosError, run, targetOf, UsageError } from '@nodeos/build';
+import { buildSteps } from '../building.js';
+import type { Io, Parsed } from '../command.js';
+import { libraryOf, systemOf } from '../system.js';
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+/** @throws NodeosError if the kernel cannot do it; UsageError on other systems than Linux */
+export async function checkDriver(): Promise<void> {
+  if (process.platform !== 'linux')
+    throw new UsageError('only Linux can attach NBD exports to its devices', { hint: 'nodeos nbd copy makes a file' });
+  if ((await exists('/sys/module/nbd')) || (await exists('/sys/block/nbd0'))) return;
+  throw new NodeosError('this kernel has no NBD driver', {
+    hint: 'modprobe nbd, as root, loads it; where there is no such module, nodeos nbd copy makes a file',
+  });
+}
+
+/** @throws UsageError unless it is named like one */
+export function checkDevice(path: string): string {
+  if (/^\/dev\/nbd\d+$/.test(path)) return path;
+  throw new UsageError(`${path}: expected a device such as /dev/nbd0`);
+}
+
+/** The kernel has this file as long as something is attached. */
+export const isAttached = (path: string): Promise<boolean> => exists(`${path.replace('/dev/', '/sys/block/')}/pid`);
+
+/** @throws NodeosError if all are in use */
+export async function freeDevice(): Promise<string> {
+  const names = (await readdir('/sys/block')).filter((name) => /^nbd\d+$/.test(name));
+  names.sort((a, b) => Number(a.slice(3)) - Number(b.slice(3)));
+  for (const name of names) if (!(await isAttached(`/dev/${name}`))) return `/dev/${name}`;
+  throw new NodeosError(`all of the ${names.length} NBD devices are in use`, {
+    hint: 'nodeos nbd detach /dev/nbd0 frees one',
+  });
+}
+
+const TARGETS: Partial<Record<NodeJS.Architecture, string>> = { x64: 'x86_64', arm64: 'aarch64' };
+
+/** Attaches and detaches. `$NODEOS_NBD_ATTACH` names one that is there already; else it is built, once. */
+export async function attachTool(args: Parsed, io: Io): Promise<(...words: string[]) => Promise<void>> {
+  const path = io.env['NODEOS_NBD_ATTACH'] ?? (await builtTool(args, io));
+  return async (...words) => {
+    // Without a signal: what is attached is to be detached after Ctrl-C too.
+    await run(path, words);
+  };
+}
+
+async function builtTool(args: Parsed, io: Io): Promise<string> {
+  const { init } = await systemOf(targetOf(TARGETS[process.arch] ?? process.arch), libraryOf(args));
+  const [built] = await buildSteps([init.step], args, io);
+  return join(built?.output ?? '', 'nbd-attach');
+}

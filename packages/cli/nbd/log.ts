@@ -1,0 +1,63 @@
+/** What a server tells while it runs: lines for people, JSON lines for scripts. */
+import { messageOf } from '@nodeos/build';
+import type { ServerEvent } from '@nodeos/nbd';
+import type { Io, Parsed } from '../command.js';
+import { readable } from './bytes.js';
+import type { Opened } from './exports.js';
+import { withExport } from './uris.js';
+
+export interface Log {
+  listening(uris: readonly string[], exports: readonly Opened[], metrics: string | undefined): void;
+  event(event: ServerEvent): void;
+}
+
+export function logFor(args: Parsed, io: Io): Log {
+  return args.flag('json') ? jsonLog((text) => io.stdout.write(text)) : textLog(io);
+}
+
+function jsonLog(write: (text: string) => void): Log {
+  const send = (line: object): void => write(JSON.stringify({ time: new Date().toISOString(), ...line }) + '\n');
+  return {
+    listening(uris, exports, metrics) {
+      const list = exports.map(({ name, source, backend }) => ({
+        name,
+        source,
+        size: backend.size,
+        read_only: backend.write === undefined,
+        uris: uris.map((uri) => withExport(uri, name)),
+      }));
+      send({ event: 'listening', exports: list, ...(metrics === undefined ? {} : { metrics }) });
+    },
+    event: ({ error, ...event }) => send({ ...event, ...(error === undefined ? {} : { error: messageOf(error) }) }),
+  };
+}
+
+function textLog(io: Io): Log {
+  return {
+    listening(uris, exports, metrics) {
+      for (const uri of uris) for (const { name } of exports) io.stdout.write(`${withExport(uri, name)}\n`);
+      for (const { name, source, backend } of exports) {
+        const ways = backend.write === undefined ? ', read-only' : '';
+        say(io, `${name === '' ? 'the default export' : name} is ${source}: ${readable(backend.size)}${ways}`);
+      }
+      if (metrics !== undefined) say(io, `metrics: ${metrics}`);
+    },
+    event: (event) => say(io, lineOf(event)),
+  };
+}
+
+const WORDS: Readonly<Record<ServerEvent['event'], string>> = {
+  open: 'uses',
+  close: 'has left',
+  refused: 'was refused',
+  protocol: 'broke the protocol',
+  request: 'had a request fail',
+  export: 'could not open',
+};
+
+function lineOf({ event, connection, peer, export: name, error }: ServerEvent): string {
+  const what = name === undefined ? '' : ` ${name === '' ? 'the default export' : JSON.stringify(name)}`;
+  return `connection ${connection} (${peer}) ${WORDS[event]}${what}${error === undefined ? '' : `: ${messageOf(error)}`}`;
+}
+
+const say = (io: Io, text: string): void => void io.stderr.write(`nodeos: ${text}\n`);

@@ -1,0 +1,34 @@
+/** What a server counts, over HTTP: for Prometheus. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { messageOf, NodeosError, UsageError } from '@nodeos/build';
+
+export interface MetricsServer {
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** @param at `[HOST:]PORT` */
+export async function serveMetrics(at: string, text: () => string): Promise<MetricsServer> {
+  const [, host = '127.0.0.1', port = ''] = /^(?:(.+):)?(\d+)$/.exec(at) ?? [];
+  if (port === '' || Number(port) > 65535) throw new UsageError(`--metrics ${at}: expected [HOST:]PORT`);
+  const server = createServer((request, response) => {
+    const isThere = request.url === '/metrics';
+    response.writeHead(isThere ? 200 : 404, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
+    response.end(isThere ? text() : 'they are at /metrics\n');
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject).listen(Number(port), host.replace(/^\[|\]$/g, ''), resolve);
+  }).catch((error: unknown) => {
+    throw new NodeosError(`--metrics ${at}: ${messageOf(error)}`, { cause: error });
+  });
+  const { port: actual } = server.address() as AddressInfo;
+  return {
+    url: `http://${host}:${actual}/metrics`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}

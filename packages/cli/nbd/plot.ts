@@ -1,0 +1,110 @@
+/** nodeos nbd plot: draws what a trace says was read. */
+import { createReadStream } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { TraceRecord } from '@nodeos/block';
+import { messageOf, NodeosError, UsageError } from '@nodeos/build';
+import type { Command, Parsed } from '../command.js';
+import { bytesOf } from './bytes.js';
+import { diskMap, type Read } from './disk-map.js';
+import { operandsOf } from './options.js';
+import { hintFor } from './sources.js';
+
+export const plotCommand: Command = {
+  name: 'nbd plot',
+  summary: 'Draws which parts of a disk were read when, from what --trace has written.',
+  operands: 'TRACE',
+  options: {
+    size: { type: 'string', value: 'SIZE', help: 'of the disk, as 512M or 1G (default: as the trace says)' },
+    export: { type: 'string', short: 'e', value: 'NAME', help: 'which one, if the trace is of several exports' },
+    output: { type: 'string', short: 'o', value: 'FILE', help: 'the SVG file (default: standard output)' },
+    title: { type: 'string', value: 'TEXT', help: "above the picture (default: the trace's name)" },
+  },
+  examples: [['nodeos nbd plot boot.trace --output boot.svg', 'after nodeos nbd serve disk.img --trace boot.trace']],
+  async run(args, io) {
+    const [path = ''] = operandsOf('nbd plot', args, 'TRACE');
+    const wanted = args.text('size');
+    const trace = await readTrace(path, args);
+    const size = wanted === undefined ? trace.size : bytesOf(wanted, '--size');
+    const svg = diskMap({ ...trace, title: args.text('title') ?? basename(path), size });
+    const output = args.text('output');
+    if (output === undefined) io.stdout.write(svg);
+    else await write(output, svg);
+    return 0;
+  },
+};
+
+interface Trace {
+  /** As the trace says it, or as far as it reaches. */
+  readonly size: number;
+  readonly reads: readonly Read[];
+  readonly written: number;
+}
+
+/** A line of a trace: a request, or what the server says of an export, or that it has left out some. */
+type Line = Partial<TraceRecord> & { readonly export?: string; readonly size?: number };
+
+async function readTrace(path: string, args: Parsed): Promise<Trace> {
+  const lines = await linesOf(path);
+  const chosen = chosenOf(lines, path, args.text('export'));
+  const reads: Read[] = [];
+  let [size, end, written] = [0, 0, 0];
+  for (const line of lines) {
+    const { op, t = 0, offset = 0, length = 0, client } = line;
+    if (op === undefined && line.export === (chosen ?? line.export)) size = line.size ?? size;
+    if (client !== chosen || line.error !== undefined) continue;
+    if (op === 'read') reads.push({ t, offset, length });
+    if (op === 'write') written += length;
+    if (op === 'read' || op === 'write') end = Math.max(end, offset + length);
+  }
+  return { size: size === 0 ? end : size, reads, written };
+}
+
+/** @throws UsageError if there are several exports, and none is chosen */
+function chosenOf(lines: readonly Line[], path: string, wanted: string | undefined): string | undefined {
+  const names = [...new Set(lines.map(({ client }) => client).filter((name) => name !== undefined))];
+  if (wanted === undefined ? names.length < 2 : names.includes(wanted)) return wanted ?? names[0];
+  const what = wanted === undefined ? 'has several exports' : `has no export ${JSON.stringify(wanted)}`;
+  throw new UsageError(`${path}: ${what}`, {
+    hint: names.length === 0 ? 'leave --export out' : `--export ${names.join('|')}`,
+  });
+}
+
+async function linesOf(path: string): Promise<Line[]> {
+  const all: Line[] = [];
+  let broken: number | undefined;
+  try {
+    let number = 0;
+    for await (const text of createInterface({ input: createReadStream(path), crlfDelay: Infinity })) {
+      number++;
+      if (broken !== undefined) break;
+      const line = parsed(text);
+      if (line) all.push(line);
+      else broken = number;
+    }
+    // A last line may be cut off, where the server was killed.
+    if (broken !== undefined && broken < number) throw new Error(`line ${broken} is none of a trace`);
+  } catch (error) {
+    throw new NodeosError(`cannot read the trace ${path}: ${messageOf(error)}`, {
+      ...hintFor(error, path),
+      cause: error,
+    });
+  }
+  return all;
+}
+
+function parsed(text: string): Line | undefined {
+  try {
+    const line = JSON.parse(text) as Line | null;
+    return typeof line === 'object' && line !== null ? line : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function write(path: string, text: string): Promise<void> {
+  await writeFile(path, text).catch((error: unknown) => {
+    throw new NodeosError(`--output ${path}: ${messageOf(error)}`, { ...hintFor(error, path), cause: error });
+  });
+}

@@ -1,0 +1,122 @@
+/** nodeos nbd serve: makes files, URLs and other disks available over NBD. */
+import { runAttached, UsageError } from '@nodeos/build';
+import type { ListenAt } from '@nodeos/nbd';
+import type { Command, Io, Parsed } from '../command.js';
+import { openExports, wantedOf, type Opened } from './exports.js';
+import { logFor } from './log.js';
+import { JSON_OPTION } from './options.js';
+import { serving, type Listening } from './serving.js';
+import { TLS_OPTIONS, tlsOf, type Tls } from './tls.js';
+import { activated, listenAt, withExport } from './uris.js';
+
+const DEFAULT = 'nbd://127.0.0.1:10809';
+
+export const serveCommand: Command = {
+  name: 'nbd serve',
+  summary: 'Serves files, block devices, URLs and other disks over NBD, until Ctrl-C or the end of COMMAND.',
+  operands: '[NAME=]SOURCE… [-- COMMAND…]',
+  options: {
+    export: {
+      type: 'string',
+      short: 'e',
+      value: 'NAME',
+      help: 'the name of the only source, which is the default too',
+    },
+    'read-only': { type: 'boolean', short: 'r', help: 'refuse writes' },
+    overlay: { type: 'string', value: 'FILE', help: 'what is written goes to FILE, and the source stays as it is' },
+    listen: {
+      type: 'string',
+      multiple: true,
+      value: 'URI',
+      help: `where (default ${DEFAULT}); port 0: any; also nbd+unix:///?socket=PATH; again for more`,
+    },
+    ...TLS_OPTIONS,
+    metrics: { type: 'string', value: '[HOST:]PORT', help: 'counters for Prometheus: http://127.0.0.1:PORT/metrics' },
+    trace: { type: 'string', value: 'FILE', help: 'what is read and written when, as JSON lines: see nodeos nbd plot' },
+    description: { type: 'string', value: 'TEXT', help: 'for those who list the exports' },
+    connections: { type: 'string', value: 'N', help: 'at once, at most (default 1024)' },
+    json: { ...JSON_OPTION, help: 'the log as JSON lines on standard output' },
+  },
+  examples: [
+    ['nodeos nbd serve disk.img', `at ${DEFAULT}`],
+    ['nodeos nbd serve --overlay changes https://example.org/disk.img', 'a disk on the web that can be written'],
+    ['nodeos nbd serve usr=usr.img root=root.img --read-only', 'two exports'],
+    ["nodeos nbd serve disk.img -- sh -c 'qemu-img info $NBD_URI'", 'for one command, on a private socket'],
+    ['nodeos nbd serve disk.img --tls /etc/pki/nbd --listen nbds://0.0.0.0', 'for other machines'],
+    ['nodeos nbd serve memory:1G', 'a disk in memory'],
+  ],
+  async run(args, io) {
+    const settings = await settingsOf(args, io);
+    const log = logFor(args, io);
+    const exports = await openExports({ ...settings, signal: io.signal });
+    const options = { ...settings, tls: settings.tls?.server, exports, onEvent: log.event };
+    return serving(options, io, async (listening) => {
+      if (args.rest.length > 0 && !args.flag('json')) return runWith(settings.tls, exports.list, listening, args, io);
+      log.listening(listening.uris, exports.list, listening.metrics);
+      if (args.rest.length > 0) return runWith(settings.tls, exports.list, listening, args, io);
+      await aborted(io.signal);
+      throw io.signal.reason;
+    });
+  },
+};
+
+interface Settings {
+  readonly wanted: ReturnType<typeof wantedOf>;
+  readonly readOnly: boolean;
+  readonly overlay: string | undefined;
+  readonly trace: string | undefined;
+  readonly description: string | undefined;
+  readonly listen: readonly ListenAt[];
+  readonly tls: Tls | undefined;
+  readonly metrics: string | undefined;
+  readonly connections: number | undefined;
+}
+
+async function settingsOf(args: Parsed, io: Io): Promise<Settings> {
+  if (args.operands.length === 0)
+    throw new UsageError('nodeos nbd serve: no source', { hint: 'nodeos nbd serve disk.img; see --help' });
+  const wanted = wantedOf(args.operands, args.text('export'));
+  const overlay = args.text('overlay');
+  if (overlay !== undefined && wanted.length > 1)
+    throw new UsageError('--overlay: only with one source', { hint: 'serve each from a process of its own' });
+  if (overlay !== undefined && args.flag('read-only'))
+    throw new UsageError('--overlay and --read-only: what is not written needs no overlay');
+  const tls = await tlsOf(args);
+  return {
+    wanted,
+    overlay,
+    tls,
+    readOnly: args.flag('read-only'),
+    trace: args.text('trace'),
+    description: args.text('description'),
+    listen: placesOf(args, io, tls !== undefined),
+    metrics: args.text('metrics'),
+    connections: args.number('connections', 1),
+  };
+}
+
+/** What was asked for and what was handed over; for a command, nothing, which means a private socket. */
+function placesOf(args: Parsed, io: Io, hasTls: boolean): ListenAt[] {
+  const places = [...args.texts('listen').map((text) => listenAt(text, hasTls)), ...activated(io.env)];
+  return places.length > 0 || args.rest.length > 0 ? places : [listenAt(DEFAULT, hasTls)];
+}
+
+/** The command finds the first export in `$NBD_URI`, and ends it all. */
+function runWith(
+  tls: Tls | undefined,
+  exports: readonly Opened[],
+  { uris, metrics }: Listening,
+  args: Parsed,
+  io: Io,
+): Promise<number> {
+  const [command = '', ...rest] = args.rest;
+  const NBD_URI = withExport(uris[0] ?? '', exports[0]?.name ?? '', tls?.query);
+  const env = { NBD_URI, ...(metrics === undefined ? {} : { NBD_METRICS: metrics }) };
+  return runAttached(command, rest, env, io);
+}
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });

@@ -1,0 +1,87 @@
+/** A server for as long as something else goes on, and nothing left of it afterwards. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { codeOf, messageOf, NodeosError } from '@nodeos/build';
+import { NbdServer, type ListenAt, type ServerEvent, type ServerTls } from '@nodeos/nbd';
+import type { Io } from '../command.js';
+import type { OpenedExports } from './exports.js';
+import { serveMetrics } from './metrics.js';
+import { socketIn } from './uris.js';
+
+export interface ServingOptions {
+  readonly exports: OpenedExports;
+  /** Nowhere: a socket that only this user can reach, and only while this lasts. */
+  readonly listen: readonly ListenAt[];
+  readonly tls?: ServerTls | undefined;
+  /** Connections at once. */
+  readonly connections?: number | undefined;
+  /** `[HOST:]PORT` */
+  readonly metrics?: string | undefined;
+  readonly onEvent: (event: ServerEvent) => void;
+}
+
+export interface Listening {
+  /** Without an export. */
+  readonly uris: readonly string[];
+  readonly metrics?: string;
+}
+
+/** Serves while `work` goes on, then lets the clients finish what they have begun. Closes the exports. */
+export async function serving<T>(options: ServingOptions, io: Io, work: (at: Listening) => Promise<T>): Promise<T> {
+  const { exports, tls, connections, onEvent } = options;
+  const server = new NbdServer({
+    exports: exports.resolver,
+    ...(tls && { tls }),
+    ...(connections === undefined ? {} : { limits: { connections } }),
+    onEvent,
+  });
+  const closers: (() => Promise<void>)[] = [() => exports.close(), () => shutDown(server, io)];
+  try {
+    const listen = options.listen.length > 0 ? options.listen : [await privateSocket(closers)];
+    const uris: string[] = [];
+    for (const at of listen) uris.push(await listenTo(server, at));
+    if (options.metrics === undefined) return await work({ uris });
+    const metrics = await serveMetrics(options.metrics, () => server.metrics.text());
+    closers.push(() => metrics.close());
+    return await work({ uris, metrics: metrics.url });
+  } finally {
+    for (const close of closers.reverse()) await close();
+  }
+}
+
+async function listenTo(server: NbdServer, at: ListenAt): Promise<string> {
+  try {
+    return await server.listen(at);
+  } catch (error) {
+    const where = 'path' in at ? at.path : 'fd' in at ? `file descriptor ${at.fd}` : `${at.host}:${at.port}`;
+    throw new NodeosError(`cannot listen at ${where}: ${messageOf(error)}`, { ...hintFor(error), cause: error });
+  }
+}
+
+const HINTS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'somebody else does: --listen nbd://127.0.0.1:0 takes any free port',
+  EACCES: 'ports below 1024 are for root, and folders for those who may write there',
+  ENOENT: 'the folder of the socket must be there',
+};
+
+function hintFor(error: unknown): { hint?: string } {
+  const hint = HINTS[codeOf(error) ?? ''];
+  return hint === undefined ? {} : { hint };
+}
+
+/** In a folder that nobody else can enter. */
+async function privateSocket(closers: (() => Promise<void>)[]): Promise<ListenAt> {
+  const folder = await mkdtemp(join(tmpdir(), 'nodeos-nbd-'));
+  // After the server, which is closed first: it is in front.
+  closers.unshift(() => rm(folder, { recursive: true, force: true }));
+  return socketIn(folder);
+}
+
+/** In good order; when asked a second time, at once. */
+async function shutDown(server: NbdServer, { kill }: Io): Promise<void> {
+  const atOnce = (): void => void server.close(0);
+  kill.addEventListener('abort', atOnce, { once: true });
+  await server.close(kill.aborted ? 0 : undefined);
+  kill.removeEventListener('abort', atOnce);
+}

@@ -1,0 +1,310 @@
+/** The client, against servers of others and our own. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { memory, type BlockBackend } from '@nodeos/block';
+import { afterAll, afterEach, describe, expect, it, onTestFinished } from 'vitest';
+import { behavesAsBlockBackend } from '../../block/test/contract.js';
+import { connectNbd, Handshake, NbdServer, parseUri, RefusedError, type ClientOptions } from '../index.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'nodeos-nbd-client-'));
+const children = new Set<ChildProcess>();
+const servers = new Set<NbdServer>();
+afterEach(async () => {
+  for (const child of children) child.kill('SIGKILL');
+  children.clear();
+  await Promise.all([...servers].map((server) => server.close(0)));
+  servers.clear();
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+let count = 0;
+const socketPath = (): string => join(folder, `${count++}.sock`);
+const uriOf = (socket: string, name = ''): string => `nbd+unix:///${name}?socket=${socket}`;
+const pattern = (length: number, seed = 1): Buffer =>
+  Buffer.from(Uint8Array.from({ length }, (_, index) => (index * 31 + seed * 7 + (index >> 8)) & 0xff));
+
+/** Starts a server of somebody else's. @returns when it listens */
+async function started(socket: string, program: string, ...args: string[]): Promise<ChildProcess> {
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  children.add(child);
+  let said = '';
+  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  child.on('error', (error) => (said += error.message));
+  for (let tries = 0; tries < 500; tries++) {
+    if (child.exitCode || child.pid === undefined) throw new Error(`${program}: ${said}`);
+    const answers = await new Promise<boolean>((resolve) => {
+      const probe = connect(socket).on('error', () => resolve(false));
+      probe.on('connect', () => {
+        probe.destroy();
+        resolve(true);
+      });
+    });
+    if (answers) return child;
+    await sleep(20);
+  }
+  throw new Error(`${program} does not listen: ${said}`);
+}
+
+async function ours(backend: () => BlockBackend, socket = socketPath()): Promise<string> {
+  const server = new NbdServer({ exports: { '': { open: backend } } });
+  servers.add(server);
+  await server.listen({ path: socket });
+  return uriOf(socket);
+}
+
+/** Writes, reads, and looks at what the server can. */
+async function exercised(uri: string, options: ClientOptions = {}): Promise<string> {
+  const disk = await connectNbd(uri, { patience: 0, ...options });
+  const bytes = pattern(5856 * 512);
+  await disk.write?.(bytes, 4096);
+  const small = Array.from({ length: 200 }, (_, index) => pattern(512, index));
+  await Promise.all(small.map((one, index) => disk.write?.(one, 4_000_000 - (4_000_000 % 512) + index * 512)));
+  await disk.flush();
+  const read = Buffer.alloc(bytes.length);
+  await disk.read(read, 4096);
+  expect(read.equals(bytes)).toBe(true);
+  for (const [index, one] of small.entries()) {
+    const again = Buffer.alloc(512);
+    await disk.read(again, 4_000_000 - (4_000_000 % 512) + index * 512);
+    expect(again.equals(one), `piece ${index}`).toBe(true);
+  }
+  await disk.zero?.(8192, 65536);
+  await disk.read(read, 4096);
+  if (disk.zero) expect(read.subarray(4096, 4096 + 65536).every((byte) => byte === 0)).toBe(true);
+  await disk.trim?.(8192, 4096);
+  const extents = await disk.extents?.(0, disk.size);
+  if (extents) expect(extents.reduce((sum, { length }) => sum + length, 0)).toBe(disk.size);
+  await disk.close();
+  return disk.mode;
+}
+
+const NBDKIT: readonly (readonly [what: string, mode: string, args: string[]])[] = [
+  ['as it comes', 'structured', ['memory', '16M']],
+  ['without structured replies', 'simple', ['--no-sr', 'memory', '16M']],
+  ['without fixed newstyle', 'simple', ['--mask-handshake=0', 'memory', '16M']],
+  [
+    'with answers that come late and in another order',
+    'structured',
+    ['--filter=delay', 'memory', '16M', 'rdelay=5ms', 'wdelay=3ms'],
+  ],
+  [
+    'that wants blocks',
+    'structured',
+    [
+      '--filter=blocksize-policy',
+      'memory',
+      '16M',
+      'blocksize-minimum=512',
+      'blocksize-maximum=64K',
+      'blocksize-error-policy=error',
+    ],
+  ],
+];
+
+describe('nbdkit', () => {
+  it.each(NBDKIT)('%s', async (_what, mode, args) => {
+    const socket = socketPath();
+    await started(socket, 'nbdkit', '-f', '-U', socket, ...args);
+    expect(await exercised(uriOf(socket))).toBe(mode);
+  });
+
+  it('oldstyle, which has no options', async () => {
+    const socket = socketPath();
+    await started(socket, 'nbdkit', '-f', '-o', '-U', socket, 'memory', '1M');
+    const disk = await connectNbd(uriOf(socket), { patience: 0 });
+    expect([disk.mode, disk.size]).toEqual(['oldstyle', 1 << 20]);
+    await disk.write?.(pattern(4096), 0);
+    const read = Buffer.alloc(4096);
+    await disk.read(read, 0);
+    expect(read.equals(pattern(4096))).toBe(true);
+    await disk.close();
+  });
+
+  it("that fails: the error has the server's code, and the connection goes on", async () => {
+    const socket = socketPath();
+    const trigger = join(folder, 'trigger');
+    writeFileSync(trigger, '');
+    const args = [
+      '--filter=error',
+      'memory',
+      '1M',
+      'error-pread=EIO',
+      'error-pread-rate=100%',
+      `error-pread-file=${trigger}`,
+    ];
+    await started(socket, 'nbdkit', '-f', '-U', socket, ...args);
+    const disk = await connectNbd(uriOf(socket), { patience: 0 });
+    const read = async (): Promise<void> => disk.read(Buffer.alloc(4096), 8192);
+    await expect(read()).rejects.toMatchObject({
+      code: 'EIO',
+      message: expect.stringContaining('READ of 4096 bytes at 8192') as string,
+    });
+    rmSync(trigger);
+    await read();
+    await disk.close();
+  });
+});
+
+describe('others', () => {
+  it('qemu-nbd', async () => {
+    const [socket, file] = [socketPath(), join(folder, 'qemu.disk')];
+    writeFileSync(file, Buffer.alloc(16 << 20));
+    await started(socket, 'qemu-nbd', '-t', '-f', 'raw', '-x', 'disk', '-k', socket, file);
+    expect(await exercised(uriOf(socket, 'disk'))).toBe('structured');
+    await expect(connectNbd(uriOf(socket, 'nothing'), { patience: 0 })).rejects.toThrow(/GO was refused: ERR_UNKNOWN/);
+  });
+
+  it('nbd-server', async () => {
+    const [socket, file, settings] = [socketPath(), join(folder, 'server.disk'), join(folder, 'server.conf')];
+    writeFileSync(file, Buffer.alloc(16 << 20));
+    const port = 20_000 + (process.pid % 20_000);
+    writeFileSync(
+      settings,
+      `[generic]\nunixsock = ${socket}\nport = ${port}\nallowlist = true\n[disk]\nexportname = ${file}\n`,
+    );
+    // It goes to the background: only so it serves more than one client.
+    const pidFile = join(folder, 'server.pid');
+    await started(socket, 'nbd-server', '-C', settings, '-p', pidFile);
+    onTestFinished(() => void process.kill(Number(readFileSync(pidFile, 'utf8'))));
+    await exercised(uriOf(socket, 'disk'));
+    const handshake = await Handshake.begin(parseUri(uriOf(socket)), {});
+    expect((await handshake.list()).map(({ name }) => name)).toContain('disk');
+    handshake.leave();
+  });
+
+  it('no NBD server at all', async () => {
+    const socket = socketPath();
+    await started(
+      socket,
+      process.execPath,
+      '-e',
+      `require('net').createServer((s) => s.on('error', () => 0).end('HTTP/1.1 400 Bad Request\\r\\n\\r\\n')).listen(${JSON.stringify(socket)})`,
+    );
+    await expect(connectNbd(uriOf(socket), { patience: 0 })).rejects.toThrow('this is not an NBD server');
+    await expect(connectNbd(uriOf(join(folder, 'nobody')), { patience: 0 })).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+});
+
+describe('our own server', () => {
+  it.each([
+    ['extended', {}],
+    ['structured', { extended: false }],
+    ['simple', { structured: false }],
+  ] as const)('with %s headers', async (mode, wishes) => {
+    const uri = await ours(() => memory(16 << 20));
+    expect(await exercised(uri, { wishes })).toBe(mode);
+  });
+
+  it('tells of its exports', async () => {
+    const socket = socketPath();
+    const server = new NbdServer({
+      exports: { one: { open: () => memory(1 << 20), description: 'the first' }, two: { open: () => memory(2 << 20) } },
+    });
+    servers.add(server);
+    await server.listen({ path: socket });
+    const handshake = await Handshake.begin(parseUri(uriOf(socket)), {});
+    expect(await handshake.list()).toEqual([{ name: 'one', description: 'the first' }, { name: 'two' }]);
+    expect(await handshake.look('two')).toMatchObject({ name: 'two', size: 2 << 20, contexts: ['base:allocation'] });
+    await expect(handshake.look('three')).rejects.toBeInstanceOf(RefusedError);
+    handshake.leave();
+  });
+
+  for (const [mode, wishes] of [
+    ['extended', {}],
+    ['simple', { structured: false }],
+  ] as const) {
+    const methods = ['write', 'flush', 'trim', 'zero', 'resize'] as const;
+    behavesAsBlockBackend({
+      name: `a remote device with ${mode} headers`,
+      methods: mode === 'simple' ? methods : [...methods, 'extents'],
+      runs: 20,
+      async make(content) {
+        const device = memory(content.length);
+        await device.write?.(content, 0);
+        return connectNbd(await ours(() => device), { wishes, patience: 0 });
+      },
+    });
+  }
+});
+
+describe('a server that goes away', () => {
+  it('and comes back: what had no answer is asked again', { timeout: 60_000 }, async () => {
+    const [socket, file] = [socketPath(), join(folder, 'again.disk')];
+    writeFileSync(file, Buffer.alloc(16 << 20));
+    const start = (): Promise<ChildProcess> =>
+      started(
+        socket,
+        'nbdkit',
+        '-f',
+        '-U',
+        socket,
+        '--filter=delay',
+        'file',
+        file,
+        'delay-read=5ms',
+        'delay-write=5ms',
+      );
+    let server = await start();
+    const events: string[] = [];
+    const disk = await connectNbd(uriOf(socket), { connections: 3, onEvent: ({ event }) => events.push(event) });
+    const blocks = Array.from({ length: 600 }, (_, index) => index);
+    let stop = false;
+    const killing = (async () => {
+      for (let kills = 0; kills < 5 && !stop; kills++) {
+        await sleep(60);
+        server.kill('SIGKILL');
+        await once(server, 'close');
+        rmSync(socket, { force: true });
+        await sleep(80);
+        server = await start();
+      }
+    })();
+    await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        for (let block = blocks.shift(); block !== undefined; block = blocks.shift()) {
+          await disk.write?.(pattern(4096, block), block * 4096);
+          const read = Buffer.alloc(4096);
+          await disk.read(read, block * 4096);
+          expect(read.equals(pattern(4096, block)), `block ${block}`).toBe(true);
+        }
+      }),
+    );
+    stop = true;
+    await killing;
+    expect(events.filter((event) => event === 'lost').length).toBeGreaterThan(1);
+    await disk.close();
+  });
+
+  it('for good: requests fail when the patience is at its end', async () => {
+    const socket = socketPath();
+    const server = await started(socket, 'nbdkit', '-f', '-U', socket, '--filter=delay', 'memory', '1M', 'rdelay=1');
+    const disk = await connectNbd(uriOf(socket), { patience: 0.3 });
+    const reading = disk.read(Buffer.alloc(512), 0);
+    await sleep(50);
+    server.kill('SIGKILL');
+    await expect(reading).rejects.toMatchObject({
+      code: 'EIO',
+      message: expect.stringContaining('the NBD server is gone') as string,
+    });
+    await disk.close();
+  });
+
+  it('and comes back with another export: nothing is mixed', async () => {
+    const socket = socketPath();
+    const server = await started(socket, 'nbdkit', '-f', '-U', socket, 'memory', '1M');
+    const disk = await connectNbd(uriOf(socket));
+    server.kill('SIGKILL');
+    await once(server, 'close');
+    rmSync(socket, { force: true });
+    await started(socket, 'nbdkit', '-f', '-U', socket, 'memory', '2M');
+    await expect(Promise.resolve(disk.read(Buffer.alloc(512), 0))).rejects.toThrow(
+      /had 1048576 bytes, and has 2097152 now/,
+    );
+    await disk.close();
+  });
+});

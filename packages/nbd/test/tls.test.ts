@@ -1,0 +1,260 @@
+/** TLS after STARTTLS: with GnuTLS (libnbd) at the other end, and with clients that cheat. */
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect, type ConnectionOptions } from 'node:tls';
+import { memory } from '@nodeos/block';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Peer } from '../exports.js';
+import type { ServerTls } from '../tls.js';
+import { MIB, nbdshApart, needs, only, output, pattern, run, serve, until, type Served } from './support.js';
+import { ACK, hex, refusal, request, text, u16, u32, Wire } from './wire.js';
+
+const POLICY = refusal(2);
+const INVALID = refusal(3);
+const TLS_REQD = refusal(5);
+const EINVAL = 22;
+
+const root = mkdtempSync(join(tmpdir(), 'nodeos-nbd-tls-'));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+const file = (name: string): string => join(root, name);
+const pem = (name: string): Buffer => readFileSync(file(name));
+const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: root, stdio: 'pipe' });
+
+const SECRET = '0123456789abcdef0123456789abcdef';
+const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-noenc'];
+
+/** A certificate with the names that libnbd looks for in a folder. */
+function certificate(folder: string, who: 'client' | 'server', name: string, ca: string): void {
+  mkdirSync(file(folder), { recursive: true });
+  const [key, csr, cert] = ['key.pem', 'csr', 'cert.pem'].map((end) => file(`${folder}/${who}-${end}`));
+  openssl('req', ...NEW_KEY, '-keyout', key ?? '', '-out', csr ?? '', '-subj', `/CN=${name}`);
+  writeFileSync(file('san'), 'subjectAltName=DNS:localhost,IP:127.0.0.1');
+  const signed = ['-in', csr ?? '', '-CA', `${ca}.pem`, '-CAkey', `${ca}.key`, '-CAcreateserial', '-days', '2'];
+  openssl('x509', '-req', ...signed, '-extfile', file('san'), '-out', cert ?? '');
+  writeFileSync(file(`${folder}/ca-cert.pem`), pem('ca.pem'));
+}
+
+beforeAll(() => {
+  needs('openssl', 'nbdsh', 'nbdinfo');
+  for (const ca of ['ca', 'stranger'])
+    openssl(
+      'req',
+      '-x509',
+      ...NEW_KEY,
+      '-keyout',
+      `${ca}.key`,
+      '-out',
+      `${ca}.pem`,
+      '-subj',
+      `/CN=${ca}`,
+      '-days',
+      '2',
+    );
+  certificate('pki', 'server', 'localhost', 'ca');
+  certificate('pki', 'client', 'alice', 'ca');
+  certificate('nobody', 'server', 'localhost', 'ca'); // a folder without a client's certificate
+  certificate('foreign', 'client', 'mallory', 'stranger');
+  writeFileSync(file('keys.psk'), `alice:${SECRET}\n`);
+  writeFileSync(file('wrong.psk'), `alice:${SECRET.replace('0', 'f')}\n`);
+  for (const keys of ['keys.psk', 'wrong.psk']) chmodSync(file(keys), 0o600);
+});
+
+const materials = (): ServerTls => ({
+  cert: pem('pki/server-cert.pem'),
+  key: pem('pki/server-key.pem'),
+  ca: pem('ca.pem'),
+});
+const psk = { find: (name: string) => (name === 'alice' ? Buffer.from(SECRET, 'hex') : undefined) };
+
+interface Secure extends Served {
+  readonly port: number;
+  readonly peers: Peer[];
+}
+
+/** One export for everybody, one with TLS only; it remembers who asked. */
+async function secure(tls: ServerTls): Promise<Secure> {
+  const peers: Peer[] = [];
+  const backend = memory(4 * MIB);
+  const exports = {
+    find(name: string, peer: Peer) {
+      peers.push(peer);
+      return name === '' || name === 'secret' ? { open: () => backend, tls: name === 'secret' } : undefined;
+    },
+    list: () => [{ name: '' }, { name: 'secret' }],
+  };
+  const served = await serve(exports, { tls });
+  return { ...served, peers, port: Number(new URL(await served.server.listen({ port: 0 })).port) };
+}
+
+/** What libnbd says when it connects with these lines before, and reads and writes. */
+const visit = (port: number, before: string): Promise<string> =>
+  nbdshApart(`
+h.set_tls(nbd.TLS_REQUIRE)
+${before}
+try:
+    h.connect_tcp("127.0.0.1", "${port}")
+    data = bytes(range(256)) * 4096
+    h.pwrite(data, 5)
+    print(h.get_tls_negotiated(), h.get_structured_replies_negotiated(), bytes(h.pread(len(data), 5)) == data)
+    h.shutdown()
+except nbd.Error as error:
+    print("refused")`);
+
+const certificates = (folder: string): string =>
+  `h.set_tls_certificates("${file(folder)}")\nh.set_tls_verify_peer(True)`;
+
+describe('certificates', () => {
+  it('secure a connection', async () => {
+    const { port, peers } = await secure({ ...materials(), required: true });
+    expect(await visit(port, certificates('nobody'))).toBe('True True True\n');
+    expect(peers.at(-1)).toEqual({ address: expect.stringMatching(/^127\.0\.0\.1:\d+$/), tls: true });
+  });
+
+  it('of clients can be required, and name them', async () => {
+    const { port, peers, events } = await secure({ ...materials(), required: true, verifyClient: true });
+    expect(await visit(port, certificates('pki'))).toBe('True True True\n');
+    expect(peers.at(-1)).toMatchObject({ tls: true, identity: 'alice' });
+    expect(await visit(port, certificates('nobody'))).toBe('refused\n');
+    expect(await visit(port, certificates('foreign'))).toBe('refused\n');
+    await until(() => events.filter(({ event }) => event === 'refused').length === 2);
+    expect(peers.filter(({ identity }) => identity !== 'alice')).toEqual([]);
+  });
+
+  it('of a stranger are refused by a server that wants to see one', async () => {
+    const { port, events, server } = await secure({ ...materials(), required: true, verifyClient: true });
+    const [cert, key] = [pem('foreign/client-cert.pem'), pem('foreign/client-key.pem')];
+    const wire = await upgraded(port, { cert, key, rejectUnauthorized: false }).catch(() => undefined);
+    wire?.option(3);
+    await wire?.over;
+    await until(() => server.metrics.connections.open === 0);
+    expect(events.map(({ event, error }) => [event, String(error)])).toEqual([
+      ['refused', expect.stringMatching(/certificate|verify/)],
+    ]);
+  });
+
+  it('carry much in both directions', async () => {
+    const backend = memory(16 * MIB);
+    const { server } = await serve(only(backend), { tls: { ...materials(), required: true } });
+    const { port } = new URL(await server.listen({ port: 0 }));
+    writeFileSync(file('much'), pattern(16 * MIB));
+    const uri = `nbds://127.0.0.1:${port}/?tls-certificates=${file('pki')}`;
+    await output('nbdcopy', '--connections=2', file('much'), uri);
+    await output('nbdcopy', '--connections=2', uri, file('again'));
+    expect(readFileSync(file('again')).equals(readFileSync(file('much')))).toBe(true);
+  });
+});
+
+describe('shared keys', () => {
+  it('secure a connection, and name the client', async () => {
+    const { port, peers, events } = await secure({ psk, required: true });
+    const keys = (name: string, user: string): string =>
+      `h.set_tls_psk_file("${file(name)}")\nh.set_tls_username("${user}")`;
+    expect(await visit(port, keys('keys.psk', 'alice'))).toBe('True True True\n');
+    expect(peers.at(-1)).toMatchObject({ tls: true, identity: 'alice' });
+    expect(await visit(port, keys('wrong.psk', 'alice'))).toBe('refused\n');
+    expect(await visit(port, keys('keys.psk', 'bob'))).toBe('refused\n');
+    await until(() => events.some(({ event }) => event === 'refused'));
+    const uri = `nbds://alice@127.0.0.1:${port}/secret?tls-psk-file=${file('keys.psk')}`;
+    expect(await output('nbdinfo', uri)).toContain('newstyle-fixed with TLS');
+  });
+});
+
+describe('a server', () => {
+  it('without TLS says so', async () => {
+    const { path, uri } = await serve(only(memory(MIB)));
+    const wire = await Wire.greeted(path);
+    expect(await wire.verdict(5)).toBe(POLICY);
+    expect(await wire.go()).not.toBe(0);
+    expect((await run('nbdinfo', uri().replace('nbd+', 'nbds+'))).status).toBe(1);
+  });
+
+  it('that requires TLS answers nothing before', async () => {
+    const { path, server } = await secure({ psk, required: true });
+    const wire = await Wire.greeted(path);
+    for (const option of [3, 6, 7, 8, 9, 10, 11, 99]) expect(await wire.verdict(option)).toBe(TLS_REQD);
+    expect(await wire.verdict(5, hex('00'))).toBe(INVALID);
+    expect(await wire.verdict(2)).toBe(ACK);
+    const other = await Wire.greeted(path);
+    other.option(1);
+    expect(await other.rest()).toEqual(Buffer.alloc(0));
+    expect(server.openExports).toEqual([]);
+  });
+
+  it('that offers TLS wants it for some exports', async () => {
+    const { path, port } = await secure(materials());
+    const wire = await Wire.greeted(path);
+    for (const option of [6, 7]) expect(await wire.verdict(option, text('secret'), u16(0))).toBe(TLS_REQD);
+    await wire.ask(8);
+    expect(await wire.verdict(10, text('secret'), u32(0))).toBe(TLS_REQD);
+    expect(await wire.go()).not.toBe(0);
+    const other = await Wire.greeted(path);
+    other.option(1, Buffer.from('secret'));
+    expect(await other.rest()).toEqual(Buffer.alloc(0));
+    const secured = await upgraded(port, { rejectUnauthorized: false });
+    expect(await secured.verdict(5)).toBe(INVALID);
+    expect(await secured.go('secret')).not.toBe(0);
+  });
+});
+
+/** Past STARTTLS, with these options asked before it. */
+async function upgraded(port: number, options: ConnectionOptions, ...before: [number, Buffer][]): Promise<Wire> {
+  const wire = await Wire.greeted(port);
+  for (const [option, data] of before) expect(await wire.verdict(option, data)).toBe(ACK);
+  expect(await wire.verdict(5)).toBe(ACK);
+  wire.socket.removeAllListeners('data');
+  const socket = connect({ socket: wire.socket, ...options });
+  await new Promise((resolve, reject) => socket.once('secureConnect', resolve).once('error', reject));
+  return new Wire(socket);
+}
+
+describe('an attacker', () => {
+  it('cannot put something behind STARTTLS', async () => {
+    const { port, events, peers } = await secure(materials());
+    const injected = Buffer.concat([hex('49484156454f5054 00000007 00000006'), text(''), u16(0)]);
+    const wire = await Wire.greeted(port);
+    wire.send(hex('49484156454f5054 00000005 00000000'), injected);
+    const acknowledged = hex('0003e889045565a9 00000005 00000001 00000000');
+    expect((await wire.rest()).subarray(0, 20)).toEqual(acknowledged);
+    // A little later it is the TLS handshake that chokes on it.
+    const late = await Wire.greeted(port);
+    expect(await late.verdict(5)).toBe(ACK);
+    late.send(injected);
+    await late.over;
+    await until(() => events.filter(({ event }) => event === 'refused').length === 2);
+    expect(peers).toEqual([]);
+  });
+
+  it('cannot agree on something for the client before STARTTLS', async () => {
+    const { port } = await secure(materials());
+    const contexts = Buffer.concat([text(''), u32(1), text('base:allocation')]);
+    const options = { rejectUnauthorized: false };
+    const structured = await upgraded(port, options, [8, Buffer.alloc(0)], [10, contexts]);
+    expect((await structured.go()) & (1 << 7)).toBe(0);
+    structured.send(request({ type: 7, length: 1 }), request({ type: 0, cookie: 2, length: 1 }));
+    expect([await structured.simple(), await structured.simple(2), await structured.read(1)]).toEqual([
+      ...[EINVAL, 0, hex('00')],
+    ]);
+    const extended = await upgraded(port, options, [11, Buffer.alloc(0)]);
+    expect(await extended.verdict(8)).toBe(ACK);
+    await extended.go();
+    extended.send(request({ type: 7, length: 1 }));
+    expect((await extended.chunk()).data.readUInt32BE(0)).toBe(EINVAL);
+  });
+
+  it('who breaks off in the middle of the handshake does no harm', async () => {
+    const { port, server } = await secure(materials());
+    for (const bytes of [Buffer.alloc(0), hex('160301'), hex('16030100c8010000c40303'), Buffer.alloc(5000, 0x16)]) {
+      for (const end of ['end', 'destroy', 'resetAndDestroy'] as const) {
+        const wire = await Wire.greeted(port);
+        expect(await wire.verdict(5)).toBe(ACK);
+        wire.send(bytes);
+        await new Promise(setImmediate);
+        (wire.socket as unknown as Record<typeof end, () => void>)[end]();
+      }
+    }
+    await until(() => server.metrics.connections.open === 0);
+    expect(await visit(port, certificates('nobody'))).toBe('True True True\n');
+  });
+});

@@ -1,0 +1,55 @@
+/** NBD URIs, as their specification has them. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { isNbdUri, parsePskFile, parseUri, tlsOf } from '../uri.js';
+
+describe('a URI', () => {
+  it.each([
+    ['nbd://example.com', { tls: false, at: { host: 'example.com', port: 10809 }, export: '' }],
+    ['nbd://example.com/', { tls: false, at: { host: 'example.com', port: 10809 }, export: '' }],
+    ['nbd://192.0.2.1:99/disk', { tls: false, at: { host: '192.0.2.1', port: 99 }, export: 'disk' }],
+    ['nbd://[2001:db8::1]/disk', { tls: false, at: { host: '2001:db8::1', port: 10809 }, export: 'disk' }],
+    ['nbd://localhost//a%20b', { tls: false, at: { host: 'localhost', port: 10809 }, export: '/a b' }],
+    [
+      'nbds://alice@example.com/x?tls-psk-file=keys',
+      { tls: true, at: { host: 'example.com', port: 10809 }, export: 'x', username: 'alice', pskFile: 'keys' },
+    ],
+    [
+      'nbds://example.com?tls-certificates=/etc/pki&tls-verify-peer=false',
+      { tls: true, at: { host: 'example.com', port: 10809 }, export: '', certificates: '/etc/pki', insecure: true },
+    ],
+    ['nbd+unix:///disk?socket=/run/nbd.sock', { tls: false, at: { path: '/run/nbd.sock' }, export: 'disk' }],
+    ['nbds+unix://?socket=a', { tls: true, at: { path: 'a' }, export: '' }],
+  ])('%s', (text, expected) => {
+    expect(parseUri(text)).toEqual(expected);
+    expect(isNbdUri(text)).toBe(true);
+  });
+
+  it.each([
+    ['http://example.com/', 'expected nbd://'],
+    ['nbd+unix:///disk', 'expected …+unix:///EXPORT?socket=PATH'],
+    ['nbd+unix://host/disk?socket=a', 'expected …+unix'],
+    ['nbd:///disk', 'expected a host'],
+    ['nbd://host/disk?socket=a', 'no socket='],
+    ['nbd://host:99999/', 'not a URI'],
+    [`nbd://host/${'x'.repeat(4097)}`, 'at most 4096 bytes'],
+    ['disk.img', 'not a URI'],
+  ])('%s is refused', (text, reason) => {
+    expect(() => parseUri(text)).toThrow(reason);
+  });
+});
+
+describe('keys', () => {
+  it('are read from a file as psktool writes it', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nodeos-nbd-uri-'));
+    const file = join(folder, 'keys.psk');
+    writeFileSync(file, 'alice:0011aaFF\nbob:22\n');
+    const { psk } = await tlsOf(parseUri(`nbds://bob@host/?tls-psk-file=${file}`));
+    expect(psk).toEqual({ identity: 'bob', key: Buffer.from([0x22]) });
+    await expect(tlsOf(parseUri(`nbds://eve@host/?tls-psk-file=${file}`))).rejects.toThrow('has no key for "eve"');
+    expect(() => parsePskFile('alice:xyz')).toThrow('line 1: expected IDENTITY:HEXADECIMAL');
+    rmSync(folder, { recursive: true });
+  });
+});
