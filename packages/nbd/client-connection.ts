@@ -31,7 +31,7 @@ import {
   STRUCTURED_REPLY_MAGIC,
   STRUCTURED_REPLY_SIZE,
 } from './protocol.js';
-import { NbdError, errorNameOf } from './reply-errors.js';
+import { NbdError, errorNameOf, printable } from './reply-errors.js';
 
 /** What is to be done; how often it is sent is not its matter. */
 export interface Job {
@@ -276,8 +276,7 @@ function addExtents(
 function errorOf(number: number, words: string, { type, offset, length }: Job): NbdError {
   const name = nameOf(ERROR, number);
   const code = errorNameOf({ code: name in ERROR ? name : 'EINVAL' });
-  // eslint-disable-next-line no-control-regex -- they are what is taken out
-  const clean = words.replace(/[\x00-\x1f\x7f-\x9f]/g, ' ');
+  const clean = printable(words);
   const about = `${nameOf(COMMAND, type)} of ${length} bytes at ${offset}`;
   return new NbdError(
     code,

@@ -29,6 +29,7 @@ import {
   uint16,
   uint32,
 } from './protocol.js';
+import { printable } from './reply-errors.js';
 import { clientTls, type ClientTls } from './tls.js';
 import type { NbdUri } from './uri.js';
 
@@ -251,7 +252,10 @@ export class Handshake {
   async #accepts(option: number): Promise<boolean> {
     return this.#option(option).then(
       () => true,
-      (error: unknown) => unlessRefused(error) ?? false,
+      (error: unknown) => {
+        unlessRefused(error);
+        return false;
+      },
     );
   }
 
@@ -268,20 +272,12 @@ export class Handshake {
       if (length > MAX_REPLY) throw new ProtocolError(`${what}: ${length} bytes`);
       const bytes = await this.inbox.read(length);
       if (type === REPLY.ACK) return;
-      if (type >= REPLY.ERR_UNSUP) throw new RefusedError(option, type, printable(bytes));
+      if (type >= REPLY.ERR_UNSUP) throw new RefusedError(option, type, printable(bytes.toString()));
       each?.(type, new Fields(bytes, what));
     }
     throw new ProtocolError(`${nameOf(OPTION, option)}: more than ${MAX_REPLIES} replies`);
   }
 }
-
-/** A server's words, for a terminal. */
-// eslint-disable-next-line no-control-regex -- they are what is taken out
-const printable = (bytes: Buffer): string =>
-  bytes
-    .toString('utf8', 0, 1024)
-    .replace(/[\x00-\x1f\x7f-\x9f]/g, ' ')
-    .trim();
 
 function unlessRefused(error: unknown): undefined {
   if (!(error instanceof RefusedError)) throw error;

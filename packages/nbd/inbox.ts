@@ -49,22 +49,17 @@ export class Inbox {
 
   attach(socket: Duplex): void {
     this.#socket = socket;
-    const end = (error?: Error): void => {
-      this.#ended ??= error ?? new Error('the peer closed the connection');
-      this.#settle();
-    };
     socket
-      .on('error', end)
-      .on('end', end)
-      .on('close', () => end());
-    if (!(socket instanceof Socket && hasOwnBuffers(socket)))
-      socket.on('data', (chunk: Buffer) => this.#deliver(chunk));
+      .on('error', this.#end)
+      .on('end', this.#end)
+      .on('close', () => this.#end());
+    if (!(socket instanceof Socket && hasOwnBuffers(socket))) socket.on('data', this.#chunk);
     socket.resume();
   }
 
   /** Lets go of the socket, for another layer to read it. @returns bytes that arrived and were not wanted */
   detach(): number {
-    this.#socket?.removeAllListeners('data').removeAllListeners('end').pause();
+    this.#socket?.off('data', this.#chunk).off('end', this.#end).pause();
     this.#socket = undefined;
     return this.#rest.length;
   }
@@ -125,6 +120,13 @@ export class Inbox {
     if (this.#rest.length === 0 && !this.#paused) this.#socket?.resume();
     this.#settle();
   }
+
+  readonly #chunk = (bytes: Buffer): void => this.#deliver(bytes);
+
+  readonly #end = (error?: Error): void => {
+    this.#ended ??= error ?? new Error('the peer closed the connection');
+    this.#settle();
+  };
 
   #orFails(begin: (then: () => void) => void): Promise<void> {
     return new Promise((resolve, reject) => {

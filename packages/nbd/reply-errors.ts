@@ -38,3 +38,10 @@ export function errorNameOf(error: unknown): ErrorName {
 export const wordsOf = (error: unknown): string => (error instanceof NbdError ? error.message : errorNameOf(error));
 
 export const numberOf = (error: unknown): number => ERROR[errorNameOf(error)];
+
+/** A peer's words, for a terminal: without control characters, and not too many. */
+export const printable = (words: string): string =>
+  words
+    .slice(0, 1024)
+    .replace(/\p{Cc}/gu, ' ')
+    .trim();

@@ -68,8 +68,12 @@ export async function serverTls(inbox: Inbox, socket: Duplex, tls: ServerTls): P
       // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- it is not there before it was judged
       reject(authorizationError ? new Error(`the client's certificate: ${String(authorizationError)}`) : error),
     );
-    server.emit('connection', handOver(inbox, socket));
+    const insecure = handOver(inbox, socket);
+    // Who ends in the middle of the handshake has nothing more to hear.
+    insecure.allowHalfOpen = false;
+    server.emit('connection', insecure);
   });
+  secured.allowHalfOpen = true;
   const certificate = secured.getPeerCertificate() as Partial<PeerCertificate> | undefined;
   const name = identity ?? [certificate?.subject?.CN].flat()[0];
   return { ...received(secured), ...(name === undefined ? {} : { identity: name }) };

@@ -39,7 +39,10 @@ export function parseUri(text: string): NbdUri {
   const wrong = (why: string): never => {
     throw new TypeError(`${text}: ${why}`);
   };
-  const url = URL.canParse(text) ? new URL(text) : wrong('not a URI');
+  // `nbds+unix://alice@/` is one here, but not for a URL, which has no user without a host.
+  const [, username = ''] = /^[^:/]+:\/\/([^@/?#]*)@/.exec(text) ?? [];
+  const anonymous = text.replace(/(?<=^[^:/]+:\/\/)[^@/?#]*@/, '');
+  const url = URL.canParse(anonymous) ? new URL(anonymous) : wrong('not a URI');
   const scheme = Object.hasOwn(SCHEMES, url.protocol) ? SCHEMES[url.protocol] : undefined;
   if (!scheme) return wrong(`expected ${Object.keys(SCHEMES).join('//, ')}//`);
   const query = url.searchParams;
@@ -55,7 +58,7 @@ export function parseUri(text: string): NbdUri {
     tls: scheme.tls,
     at: path === null ? { host: url.hostname.replace(/^\[|\]$/g, ''), port } : { path },
     export: name,
-    ...given('username', decodeURIComponent(url.username)),
+    ...given('username', decodeURIComponent(username)),
     ...given('certificates', query.get('tls-certificates')),
     ...given('pskFile', query.get('tls-psk-file')),
     ...given('serverName', query.get('tls-hostname')),
@@ -75,8 +78,8 @@ export async function tlsOf({ certificates, pskFile, username, insecure, serverN
   }
   if (certificates === undefined) return common;
   const optional = async (name: string): Promise<Buffer | undefined> =>
-    readFile(join(certificates, name)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return undefined;
+    readFile(join(certificates, name)).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
     });
   const [ca, cert, key] = await Promise.all(['ca-cert.pem', 'client-cert.pem', 'client-key.pem'].map(optional));

@@ -10,7 +10,7 @@ export interface Description {
   readonly description?: string;
   readonly uri?: string;
   readonly contexts?: readonly string[];
-  readonly is_read_only: boolean;
+  readonly is_read_only?: boolean;
   readonly [able: `can_${string}`]: boolean;
   readonly block_size_minimum?: number;
   readonly block_size_preferred?: number;
@@ -101,7 +101,6 @@ export async function describeSource(text: string, signal: AbortSignal): Promise
 
 const describeBackend = (source: BlockBackend, name: string): Description => ({
   'export-name': name,
-  is_read_only: source.write === undefined,
   can_extents: source.extents !== undefined,
   ...sizeOf(source.size),
 });

@@ -14,7 +14,7 @@ import { JSON_OPTION, operandsOf } from './options.js';
 
 export const infoCommand: Command = {
   name: 'nbd info',
-  summary: 'Shows what an export, a file or any other source is: its size, and what can be done with it.',
+  summary: 'Shows what a disk is: its size, and what can be done with it.',
   operands: 'SOURCE',
   options: { json: JSON_OPTION },
   examples: [

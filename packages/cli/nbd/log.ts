@@ -8,11 +8,12 @@ import { withExport } from './uris.js';
 
 export interface Log {
   listening(uris: readonly string[], exports: readonly Opened[], metrics: string | undefined): void;
-  event(event: ServerEvent): void;
+  readonly event: (event: ServerEvent) => void;
 }
 
+/** With a command that has the terminal, people see only what went wrong. */
 export function logFor(args: Parsed, io: Io): Log {
-  return args.flag('json') ? jsonLog((text) => io.stdout.write(text)) : textLog(io);
+  return args.flag('json') ? jsonLog((text) => io.stdout.write(text)) : textLog(io, args.rest.length > 0);
 }
 
 function jsonLog(write: (text: string) => void): Log {
@@ -32,9 +33,10 @@ function jsonLog(write: (text: string) => void): Log {
   };
 }
 
-function textLog(io: Io): Log {
+function textLog(io: Io, isQuiet: boolean): Log {
   return {
     listening(uris, exports, metrics) {
+      if (isQuiet) return;
       for (const uri of uris) for (const { name } of exports) io.stdout.write(`${withExport(uri, name)}\n`);
       for (const { name, source, backend } of exports) {
         const ways = backend.write === undefined ? ', read-only' : '';
@@ -42,7 +44,9 @@ function textLog(io: Io): Log {
       }
       if (metrics !== undefined) say(io, `metrics: ${metrics}`);
     },
-    event: (event) => say(io, lineOf(event)),
+    event: (event) => {
+      if (!isQuiet || event.error !== undefined) say(io, lineOf(event));
+    },
   };
 }
 

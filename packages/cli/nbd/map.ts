@@ -10,7 +10,7 @@ const SPAN = 1 << 30;
 
 export const mapCommand: Command = {
   name: 'nbd map',
-  summary: 'Shows which parts of a disk are data and which are holes: offset, length, state.',
+  summary: 'Shows which parts of a disk are data, and which are holes.',
   operands: 'SOURCE',
   options: { json: JSON_OPTION, totals: { type: 'boolean', help: 'only how much there is of each state' } },
   examples: [

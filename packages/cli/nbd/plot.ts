@@ -58,7 +58,9 @@ async function readTrace(path: string, args: Parsed): Promise<Trace> {
     if (op === 'write') written += length;
     if (op === 'read' || op === 'write') end = Math.max(end, offset + length);
   }
-  return { size: size === 0 ? end : size, reads, written };
+  // The server may have waited for long.
+  const start = reads.reduce((least, { t }) => Math.min(least, t), Infinity);
+  return { size: size === 0 ? end : size, reads: reads.map((read) => ({ ...read, t: read.t - start })), written };
 }
 
 /** @throws UsageError if there are several exports, and none is chosen */

@@ -13,7 +13,7 @@ const DEFAULT = 'nbd://127.0.0.1:10809';
 
 export const serveCommand: Command = {
   name: 'nbd serve',
-  summary: 'Serves files, block devices, URLs and other disks over NBD, until Ctrl-C or the end of COMMAND.',
+  summary: 'Serves files, block devices, URLs and other disks over NBD.',
   operands: '[NAME=]SOURCE… [-- COMMAND…]',
   options: {
     export: {
@@ -51,7 +51,6 @@ export const serveCommand: Command = {
     const exports = await openExports({ ...settings, signal: io.signal });
     const options = { ...settings, tls: settings.tls?.server, exports, onEvent: log.event };
     return serving(options, io, async (listening) => {
-      if (args.rest.length > 0 && !args.flag('json')) return runWith(settings.tls, exports.list, listening, args, io);
       log.listening(listening.uris, exports.list, listening.metrics);
       if (args.rest.length > 0) return runWith(settings.tls, exports.list, listening, args, io);
       await aborted(io.signal);

@@ -41,13 +41,20 @@ export async function serving<T>(options: ServingOptions, io: Io, work: (at: Lis
     const listen = options.listen.length > 0 ? options.listen : [await privateSocket(closers)];
     const uris: string[] = [];
     for (const at of listen) uris.push(await listenTo(server, at));
-    if (options.metrics === undefined) return await work({ uris });
+    // A socket that was handed over does not say its path.
+    const known = uris.filter((uri) => !uri.endsWith('?socket='));
+    if (options.metrics === undefined) return await work({ uris: known });
     const metrics = await serveMetrics(options.metrics, () => server.metrics.text());
     closers.push(() => metrics.close());
-    return await work({ uris, metrics: metrics.url });
+    return await work({ uris: known, metrics: metrics.url });
   } finally {
-    for (const close of closers.reverse()) await close();
+    await closeAll(closers.reverse());
   }
+}
+
+/** Each, even if one before it fails. @throws what failed last */
+async function closeAll([close, ...others]: readonly (() => Promise<void>)[]): Promise<void> {
+  if (close) await close().finally(() => closeAll(others));
 }
 
 async function listenTo(server: NbdServer, at: ListenAt): Promise<string> {

@@ -63,7 +63,7 @@ async function exercised(uri: string, options: ClientOptions = {}): Promise<stri
   const bytes = pattern(5856 * 512);
   await disk.write?.(bytes, 4096);
   const small = Array.from({ length: 200 }, (_, index) => pattern(512, index));
-  await Promise.all(small.map((one, index) => disk.write?.(one, 4_000_000 - (4_000_000 % 512) + index * 512)));
+  await Promise.all(small.map(async (one, index) => disk.write?.(one, 4_000_000 - (4_000_000 % 512) + index * 512)));
   await disk.flush();
   const read = Buffer.alloc(bytes.length);
   await disk.read(read, 4096);
@@ -253,9 +253,9 @@ describe('a server that goes away', () => {
     const events: string[] = [];
     const disk = await connectNbd(uriOf(socket), { connections: 3, onEvent: ({ event }) => events.push(event) });
     const blocks = Array.from({ length: 600 }, (_, index) => index);
-    let stop = false;
+    const work = { done: false };
     const killing = (async () => {
-      for (let kills = 0; kills < 5 && !stop; kills++) {
+      for (let kills = 0; kills < 5 && !work.done; kills++) {
         await sleep(60);
         server.kill('SIGKILL');
         await once(server, 'close');
@@ -274,7 +274,7 @@ describe('a server that goes away', () => {
         }
       }),
     );
-    stop = true;
+    work.done = true;
     await killing;
     expect(events.filter((event) => event === 'lost').length).toBeGreaterThan(1);
     await disk.close();

@@ -21,6 +21,10 @@ describe('a URI', () => {
       { tls: true, at: { host: 'example.com', port: 10809 }, export: '', certificates: '/etc/pki', insecure: true },
     ],
     ['nbd+unix:///disk?socket=/run/nbd.sock', { tls: false, at: { path: '/run/nbd.sock' }, export: 'disk' }],
+    [
+      'nbds+unix://bob@/x?socket=a&tls-psk-file=k',
+      { tls: true, at: { path: 'a' }, export: 'x', username: 'bob', pskFile: 'k' },
+    ],
     ['nbds+unix://?socket=a', { tls: true, at: { path: 'a' }, export: '' }],
   ])('%s', (text, expected) => {
     expect(parseUri(text)).toEqual(expected);
