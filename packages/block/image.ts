@@ -3,19 +3,15 @@ import { randomBytes } from 'node:crypto';
 import { rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { BlockBackend } from './backend.js';
+import { copy } from './copy.js';
 import { file } from './file.js';
-import { extentsOf, pieces } from './sizes.js';
 import { syncDirectory } from './sync-directory.js';
 
 export interface WriteImageOptions {
-  /** Told after every piece, with numbers of bytes; holes count as written. */
+  /** Told after every piece: bytes that are done, holes among them, and all of them. */
   readonly progress?: (done: number, size: number) => void;
   readonly signal?: AbortSignal;
 }
-
-const PIECE = 1 << 20;
-/** How much of a device is asked for its extents at once. */
-const SPAN = 1 << 30;
 
 /**
  * Writes all of `from` into a new file, in which zeros become holes, and renames it to `path` when it is durable.
@@ -25,7 +21,7 @@ export async function writeImage(from: BlockBackend, path: string, options: Writ
   const partial = `${path}.${randomBytes(6).toString('hex')}.partial`;
   const to = await file(partial, { create: from.size });
   try {
-    await copy(from, to, options).finally(() => to.close());
+    await fill(to, from, options).finally(() => to.close());
     await rename(partial, path);
   } catch (error) {
     await unlink(partial);
@@ -34,20 +30,7 @@ export async function writeImage(from: BlockBackend, path: string, options: Writ
   await syncDirectory(dirname(path));
 }
 
-async function copy(from: BlockBackend, to: BlockBackend, { progress, signal }: WriteImageOptions): Promise<void> {
-  const buffer = new Uint8Array(PIECE);
-  for (const [start, length] of pieces(0, from.size, SPAN)) {
-    for (const extent of await extentsOf(from, start, length)) {
-      for (const [offset, count] of extent.zero ? [] : pieces(extent.offset, extent.length, PIECE)) {
-        signal?.throwIfAborted();
-        const piece = buffer.subarray(0, count);
-        await from.read(piece, offset);
-        await to.write?.(piece, offset);
-        progress?.(offset + count, from.size);
-      }
-      progress?.(extent.offset + extent.length, from.size);
-    }
-  }
-  signal?.throwIfAborted();
+async function fill(to: BlockBackend, from: BlockBackend, options: WriteImageOptions): Promise<void> {
+  await copy(from, to, { ...options, targetIsZero: true });
   await to.flush?.();
 }

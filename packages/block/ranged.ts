@@ -3,6 +3,7 @@
  * the device was opened: every answer must carry the same ETag (or time of last change) and size, so that what is read
  * is never a mix of two versions.
  */
+import { setMaxListeners } from 'node:events';
 import { checkRange, failure, type BlockBackend } from './backend.js';
 
 /** What says which version of an object an answer is of. */
@@ -67,6 +68,7 @@ export const remoteFailure = (code: string, transient: boolean, message: string,
 export async function ranged(name: string, get: GetRange, options: RangedOptions = {}): Promise<BlockBackend> {
   const { timeout = TIMEOUT } = options;
   const closed = new AbortController();
+  setMaxListeners(0, closed.signal); // one for each request under way
 
   async function request(first: number, into: Uint8Array, wanted: ObjectVersion | undefined): Promise<ObjectVersion> {
     const range = `bytes=${first}-${first + into.length - 1}`;

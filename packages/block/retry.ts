@@ -1,4 +1,5 @@
 /** A device that is asked again when it fails for a passing reason. */
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { around } from './around.js';
 import type { BlockBackend } from './backend.js';
@@ -32,6 +33,7 @@ export function retry(inner: BlockBackend, options: RetryOptions = {}): BlockBac
   const { transient = isTransient } = options;
   const closed = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, closed.signal]) : closed.signal;
+  setMaxListeners(0, signal); // one for each request that waits
   const device = around(inner, (operation, _offset, _length, work) => {
     if (operation === 'flush') return work();
     return rescued(work, async (failed) => {

@@ -76,6 +76,8 @@ interface Session {
   readonly noZeroes: boolean;
   /** Answers the option that is being read. */
   readonly reply: (type: number, data?: Uint8Array) => undefined;
+  /** Nothing more can be said of the option. */
+  readonly answered: () => boolean;
   /** An error with words for the user. */
   readonly refuse: (type: number, words: string) => undefined;
 }
@@ -112,11 +114,14 @@ export async function negotiate(party: Party): Promise<Agreement | undefined> {
 }
 
 function sessionOf(party: Party, state: State, option: number, clientFlags: number): Session {
+  let last: number | undefined;
   const reply = (type: number, data?: Uint8Array): undefined => {
+    last = type;
     party.send(encodeOptionReply(option, type, data));
   };
   const refuse = (type: number, words: string): undefined => reply(type, encodeText(words));
-  return { party, state, noZeroes: (clientFlags & NO_ZEROES) !== 0, reply, refuse };
+  const answered = (): boolean => last !== undefined && (last === REPLY.ACK || last >= REPLY.ERR_UNSUP);
+  return { party, state, noZeroes: (clientFlags & NO_ZEROES) !== 0, reply, answered, refuse };
 }
 
 async function answer(session: Session, option: number, length: number): Promise<Agreement | 'close' | undefined> {
@@ -147,7 +152,7 @@ async function answer(session: Session, option: number, length: number): Promise
   try {
     return await handler(session, data);
   } catch (error) {
-    if (!(error instanceof ProtocolError) || option === OPTION.EXPORT_NAME) throw error;
+    if (!(error instanceof ProtocolError) || option === OPTION.EXPORT_NAME || session.answered()) throw error;
     session.refuse(REPLY.ERR_INVALID, error.message);
     return undefined;
   }

@@ -53,6 +53,8 @@ const KEPT_TEXT = 64 << 10;
 const DEFAULT_PATIENCE = 60;
 /** From the wish to the end by force: longer than the guest's own grace. */
 const POWEROFF_MS = 12_000;
+/** From the end of its programs: what they wrote may have to go to a server. Longer than the guest's own patience. */
+const GONE_MS = 75_000;
 /** From the guest's last word to the end by force. */
 const END_MS = 2000;
 
@@ -78,6 +80,7 @@ class RunningMachine {
   readonly #ports: Port[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #terminalLog: string;
+  #killer: NodeJS.Timeout | undefined;
   #text = '';
   #child: ChildProcess | undefined;
   #why: MachineResult['why'] | 'silent' = 'ended';
@@ -109,6 +112,7 @@ class RunningMachine {
 
   async close(): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer);
+    clearTimeout(this.#killer);
     this.#child?.kill('SIGKILL');
     await Promise.all(this.#ports.map((port) => port.close()));
   }
@@ -181,7 +185,13 @@ class RunningMachine {
     // A guest that has not come to PID 1 has nobody who would hear it.
     if (this.#events.length === 0) this.#child?.kill('SIGKILL');
     else this.#ports[0]?.write('poweroff\n');
-    this.#after(POWEROFF_MS, () => void this.#child?.kill('SIGKILL'));
+    this.#killAfter(POWEROFF_MS);
+  }
+
+  /** Replaces the time that was set before. */
+  #killAfter(milliseconds: number): void {
+    clearTimeout(this.#killer);
+    this.#killer = setTimeout(() => void this.#child?.kill('SIGKILL'), milliseconds).unref();
   }
 
   #after(milliseconds: number, work: () => void): void {
@@ -190,8 +200,9 @@ class RunningMachine {
 
   #onEvent(event: GuestEvent): void {
     this.#events.push(event);
+    if (event.event === 'gone') this.#killAfter(GONE_MS);
     // The guest has synced and unmounted: a machine that cannot switch itself off is switched off.
-    if (event.event === 'end') this.#after(END_MS, () => void this.#child?.kill('SIGKILL'));
+    if (event.event === 'end') this.#killAfter(END_MS);
     this.options.onEvent?.(event);
   }
 

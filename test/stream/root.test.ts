@@ -304,9 +304,10 @@ describe('nbd-attach', () => {
     const [port, other] = [await freePort(), await freePort()];
     await served(() => nbdkit(port, '-r', 'file', system.small));
     const server = await served(() => nbdkit(other, 'memory', '3M'));
-    const { get } = await started({ append: [`root=${at(port, 'root')}`], usr: system.usr });
+    const { machine, get } = await started({ append: [`root=${at(port, 'root')}`], usr: system.usr });
     const attach = (words: string): Promise<unknown> => get(`attach/${encodeURIComponent(words)}`);
     const length = (): Promise<unknown> => get(`device/${encodeURIComponent('/dev/nbd5')}`);
+    await attach(`${how}${at(other, '')} /dev/nbd5`).catch(() => console.log(machine.console));
     expect(await attach(`${how}${at(other, '')} /dev/nbd5`)).toEqual({ status: 0, stdout: '' });
     expect(await length()).toBe(3 << 20);
     if (how === '') {

@@ -116,7 +116,7 @@ function legend(y: number, last: number, blockSize: number): string[] {
     `<rect x="${right}" y="${y}" width="14" height="14" rx="2" fill="${UNTOUCHED}"/>`,
     text(right + 22, y + 12, 'never read'),
     text(right, y + 34, `a square is ${bytes(blockSize)}; row by row, from the first to the last`),
-    text(MARGIN + SCALE / 2, y + 54, 'time of the first read', 'text-anchor="middle" fill="#666" font-size="12"'),
+    text(MARGIN + SCALE / 2, y + 54, 'when it was read first', 'text-anchor="middle" fill="#666" font-size="12"'),
   ];
 }
 
@@ -147,7 +147,7 @@ function bytes(count: number): string {
   return `${Number.isInteger(number) ? number : number.toFixed(1)} ${name}`;
 }
 
-const milliseconds = (time: number): string => `${time < 10 ? time.toFixed(1) : Math.round(time)} ms`;
+const milliseconds = (time: number): string => `${time > 0 && time < 10 ? time.toFixed(1) : Math.round(time)} ms`;
 
 const text = (x: number, y: number, words: string, more = ''): string =>
   `<text x="${x}" y="${y}"${more && ` ${more}`}>${escaped(words)}</text>`;

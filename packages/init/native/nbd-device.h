@@ -50,9 +50,10 @@ static void tune(struct nbd_device *d, const char *setting, long value)
 
 /* The kernel reads as far ahead as this. Measured: docs/stream.md. */
 #define READ_AHEAD 512 /* KiB */
-/* When a request's time is over and its connection is another one by then, the kernel sends it again. With more than
- * one connection it gives up the connection instead: then the kernel's own 30 s stay. */
-#define RESEND 2000 /* milliseconds */
+/* Milliseconds after which the kernel looks at a request: if its connection is another one by then, it is sent again.
+ * If there are more connections than one, a connection that takes longer for a request is given up for that reason. */
+#define RESEND 2000
+#define RESEND_ELSEWHERE 10000
 
 static void tune_all(struct nbd_device *d)
 {
@@ -61,8 +62,7 @@ static void tune_all(struct nbd_device *d)
     add_number(&path, d->index);
     d->sysfs = open_at(path.bytes, O_PATH | O_DIRECTORY);
     tune(d, "queue/read_ahead_kb", READ_AHEAD);
-    if (d->connections == 1)
-        tune(d, "queue/io_timeout", RESEND);
+    tune(d, "queue/io_timeout", d->connections == 1 ? RESEND : RESEND_ELSEWHERE);
     if (d->export.maximum >= 4096 && d->export.maximum >> 10 < 1280 /* the kernel's own limit */)
         tune(d, "queue/max_sectors_kb", d->export.maximum >> 10);
 }

@@ -240,8 +240,7 @@ static void service_ended(int status)
 static void finish(void)
 {
     pump_output(output[0]);
-    event("end", "how", state.ending, 0, 0);
-    end_machine(ENDS[state.ending == POWEROFF && state.off_by_reset ? REBOOT : state.ending].command);
+    end_machine(state.ending, ENDS[state.ending == POWEROFF && state.off_by_reset ? REBOOT : state.ending].command);
 }
 
 static void reap(void)
