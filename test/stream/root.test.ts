@@ -307,7 +307,7 @@ describe('nbd-attach', () => {
     const { machine, get } = await started({ append: [`root=${at(port, 'root')}`], usr: system.usr });
     const attach = (words: string): Promise<unknown> => get(`attach/${encodeURIComponent(words)}`);
     const length = (): Promise<unknown> => get(`device/${encodeURIComponent('/dev/nbd5')}`);
-    await attach(`${how}${at(other, '')} /dev/nbd5`).catch(() => console.log(machine.console));
+    setTimeout(() => console.log(machine.console, machine.events), 12000);
     expect(await attach(`${how}${at(other, '')} /dev/nbd5`)).toEqual({ status: 0, stdout: '' });
     expect(await length()).toBe(3 << 20);
     if (how === '') {

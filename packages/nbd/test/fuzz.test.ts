@@ -1,0 +1,181 @@
+/**
+ * The server, played spoilt conversations. A long run, with another seed:
+ *
+ *     NBD_FUZZ_MESSAGES=1000000 NBD_FUZZ_SEED=1 npx vitest run --project unit packages/nbd/test/fuzz.test.ts
+ *
+ * A failure names the seed of its session; with that seed and one message, only this session is played.
+ */
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { memory, type BlockBackend } from '@nodeos/block';
+import { describe, expect, it } from 'vitest';
+import { fuzz, pair, random, type Player, type Random } from './fuzz.js';
+import { changed, kept, KIB, MIB, nbdsh, serve, type Served } from './support.js';
+import { extendedRequest, hex, request, text, u16, u32, u64 } from './wire.js';
+
+const MESSAGES = Number(process.env['NBD_FUZZ_MESSAGES'] ?? 10_000);
+const SEED = Number(process.env['NBD_FUZZ_SEED'] ?? 1);
+const LONG = 4 * 3_600_000;
+const SIZE = MIB;
+
+/** As slow as a disk, and not always in order. */
+function slow(backend: BlockBackend, dice: Random): BlockBackend {
+  const late = async <T>(work: () => T): Promise<Awaited<T>> => {
+    for (let turns = dice.int(4); turns > 0; turns--) await new Promise(setImmediate);
+    return await work();
+  };
+  return changed(backend, {
+    read: (into, offset) => late(() => backend.read(into, offset)),
+    write: (bytes, offset) => late(() => backend.write?.(bytes, offset)),
+    extents: (offset, length) => late(() => backend.extents?.(offset, length) ?? []),
+    flush: () => late(() => undefined),
+    prefetch: () => late(() => undefined),
+    zero: undefined,
+  });
+}
+
+const fails = (): never => {
+  throw Object.assign(new Error('broken'), { code: 'EIO' });
+};
+
+function served(): Promise<Served> {
+  // A device that may grow to any size would be one that takes any time to fill.
+  const backend = changed(memory(SIZE), { resize: fails });
+  const exports = {
+    '': { open: () => kept(backend) },
+    slow: { open: () => kept(slow(backend, random(SEED))) },
+    fixed: { open: () => kept(backend), readOnly: true },
+    sectors: { open: () => changed(memory(SIZE), { blockSizes: { minimum: 512, preferred: 4096, maximum: MIB } }) },
+    broken: { open: () => changed(memory(SIZE), { read: fails, write: async () => Promise.resolve().then(fails) }) },
+    missing: { open: fails },
+  };
+  return serve(exports, { limits: { inFlight: 256 * KIB } });
+}
+
+const NAMES = ['', '', 'slow', 'slow', 'fixed', 'sectors', 'broken', 'missing', 'none'];
+
+/** A client's whole conversation. */
+function conversation(dice: Random): Buffer[] {
+  const option = (number: number, ...data: Buffer[]): Buffer =>
+    Buffer.concat([hex('49484156454f5054'), u32(number), u32(Buffer.concat(data).length), ...data]);
+  const name = dice.pick(NAMES);
+  const info = (number: number): Buffer => option(number, text(name), u16(2), u16(dice.int(4)), u16(3));
+  const contexts = (number: number): Buffer => option(number, text(name), u32(1), text('base:allocation'));
+  const extended = dice.percent(40);
+  const mode = extended ? [option(11)] : dice.percent(60) ? [option(8)] : [];
+  const others = [() => option(3), () => info(6), () => contexts(9), () => option(99, dice.bytes(9)), () => option(5)];
+  const greeting = [u32(3), ...mode, ...Array.from({ length: dice.int(3) }, () => dice.pick(others)())];
+  if (dice.percent(5)) return [...greeting, option(2)];
+  const choice = dice.percent(10) ? option(1, Buffer.from(name)) : info(7);
+  const requests = Array.from({ length: 1 + dice.int(30) }, () => asked(dice, extended));
+  const leave = dice.percent(70) ? [(extended ? extendedRequest : request)({ type: 2 })] : [];
+  return [...greeting, ...(dice.percent(70) ? [contexts(10)] : []), choice, ...requests, ...leave];
+}
+
+function asked(dice: Random, extended: boolean): Buffer {
+  const type = dice.pick([0, 0, 0, 1, 1, 1, 3, 4, 5, 6, 7, 7, 8]);
+  const length = 512 * dice.pick([0, 1, 8, 9, 128, 128 + dice.int(512)]);
+  const offset = type === 3 ? 0 : 512 * dice.int(SIZE / 512);
+  const flags = dice.percent(80) ? 0 : 1 << dice.int(6);
+  const cookie = dice.int(2 ** 31);
+  const encoded = extended ? extendedRequest : request;
+  if (type === 1) {
+    const payload = dice.bytes(length);
+    return Buffer.concat([encoded({ type, flags: extended ? flags | 32 : flags, cookie, offset, length }), payload]);
+  }
+  if (type === 7 && extended && dice.percent(30)) {
+    const payload = Buffer.concat([u64(length), u32(1)]);
+    return Buffer.concat([encoded({ type, flags: 32, cookie, offset, length: payload.length }), payload]);
+  }
+  return encoded({ type, flags, cookie, offset, length: type === 3 || type === 8 ? 0 : length });
+}
+
+/** What the server sends is well-formed, whatever it was sent; it may end anywhere. */
+function check(said: Buffer): void {
+  const magic = (at: number): string => said.toString('hex', at, Math.min(at + 4, said.length));
+  let [at, structured, extended, chosen] = [18, false, false, false];
+  while (said.length - at >= 20 && !chosen) {
+    if (said.toString('hex', at, at + 8) !== '0003e889045565a9') return; // EXPORT_NAME's answer has no magic number
+    const [number, type] = [said.readUInt32BE(at + 8), said.readUInt32BE(at + 12)];
+    structured ||= type === 1 && number === 8;
+    extended ||= type === 1 && number === 11;
+    chosen = type === 1 && number === 7;
+    at += 20 + said.readUInt32BE(at + 16);
+  }
+  if (!chosen || !(structured || extended)) return;
+  while (said.length - at >= 32) {
+    const head = { '668e33ef': 20, '6e8a278c': 32, '67446698': 16 }[magic(at)];
+    if (head === undefined || (head === 32) !== extended) throw new Error(`a reply at ${at} begins with ${magic(at)}`);
+    const length = head === 16 ? 0 : head === 20 ? said.readUInt32BE(at + 16) : Number(said.readBigUInt64BE(at + 24));
+    if (length > 64 * MIB) throw new Error(`a chunk of ${length} bytes`);
+    at += head + length;
+  }
+}
+
+/** A client's side of a connection: it reads at once, or only when it has said everything. */
+async function talk(socket: Duplex, writes: readonly Buffer[], dice: Random): Promise<void> {
+  const said: Buffer[] = [];
+  const closed = new Promise((resolve) => socket.once('close', resolve).on('error', () => undefined));
+  const listen = (): void => void socket.on('data', (bytes: Buffer) => said.push(bytes));
+  const late = dice.percent(10);
+  if (!late) listen();
+  for (const bytes of writes) {
+    socket.write(bytes);
+    if (dice.percent(20)) await new Promise(setImmediate);
+  }
+  if (dice.percent(5)) socket.destroy();
+  else socket.end();
+  if (late) listen();
+  await closed;
+  check(Buffer.concat(said));
+}
+
+/** Half of the conversations go through a real socket, whose bytes the server reads in another way. */
+const against = ({ server, path }: Served): Player => ({
+  messages: conversation,
+  async play(writes, dice) {
+    if (dice.percent(50)) return talk(connect({ path, allowHalfOpen: true }), writes, dice);
+    const [mine, its] = pair();
+    await Promise.all([server.serve(its), talk(mine, writes, dice)]);
+  },
+});
+
+/** Bytes of all buffers that are in use. */
+function heldBytes(): number {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+  return process.memoryUsage().arrayBuffers;
+}
+
+describe('spoilt conversations', () => {
+  it(
+    'do no harm',
+    async () => {
+      const target = await served();
+      const before = heldBytes();
+      const figures = await fuzz(against(target), SEED, MESSAGES);
+      if (process.env['NBD_FUZZ_MESSAGES']) console.log(figures, target.server.metrics.text());
+      expect(figures.messages).toBeGreaterThanOrEqual(MESSAGES);
+      while (target.server.metrics.connections.open > 0) await new Promise(setImmediate);
+      expect(target.server.openExports).toEqual([]);
+      if (process.env["NBD_FUZZ_MESSAGES"]) console.log("held", heldBytes() - before);
+      // The pool keeps up to 32 MiB.
+      expect(heldBytes() - before).toBeLessThan(48 * MIB);
+      const protocol = target.events.filter(
+        ({ event, error }) => event === 'request' && !String(error).includes('broken'),
+      );
+      expect(protocol.map(({ error }) => error)).toEqual([]);
+      const healthy = 'h.pwrite(b"healthy", 4094); print(bytes(h.pread(7, 4094)))';
+      for (const name of ['', 'slow']) expect(await nbdsh(target.uri(name), healthy)).toBe("b'healthy'\n");
+    },
+    LONG,
+  );
+
+  it('are the same for the same seed', () => {
+    const [one, other] = [random(5), random(5)];
+    expect(conversation(one)).toEqual(conversation(other));
+    expect(conversation(one)).not.toEqual(conversation(random(6)));
+  });
+});

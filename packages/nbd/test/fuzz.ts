@@ -1,0 +1,192 @@
+/**
+ * A fuzzer of conversations: valid messages are made from a seed, spoilt, cut into writes of any size and played to
+ * a peer. The same seed gives the same bytes. It knows nothing of who is at the other end: a `Player` brings the
+ * messages and the peer, so a client can be played to as well as a server.
+ */
+import { Duplex } from 'node:stream';
+
+export interface Random {
+  /** From 0 to below. */
+  int(below: number): number;
+  /** True in so many of 100 cases. */
+  percent(share: number): boolean;
+  pick<T>(all: readonly T[]): T;
+  bytes(length: number): Buffer;
+}
+
+/** Mulberry32: good enough, and the same everywhere. */
+export function random(seed: number): Random {
+  let state = seed >>> 0;
+  const next = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let value = Math.imul(state ^ (state >>> 15), state | 1);
+    value ^= value + Math.imul(value ^ (value >>> 7), value | 61);
+    return ((value ^ (value >>> 14)) >>> 0) / 2 ** 32;
+  };
+  const int = (below: number): number => Math.floor(next() * below);
+  return {
+    int,
+    percent: (share) => next() * 100 < share,
+    pick: (all) => all[int(all.length)] as (typeof all)[number],
+    bytes: (length) => Buffer.alloc(length, Buffer.from([int(256), int(256), int(256)])),
+  };
+}
+
+export interface Player {
+  /** A valid conversation's messages, of one side. */
+  messages(dice: Random): Buffer[];
+  /**
+   * Plays the writes, and ends.
+   * @returns when the peer has ended too
+   * @throws Error for an answer that no input excuses
+   */
+  play(writes: readonly Buffer[], dice: Random): Promise<void>;
+}
+
+export interface Figures {
+  sessions: number;
+  messages: number;
+  bytes: number;
+}
+
+/** Milliseconds within which a peer must have ended after its input has. */
+const PATIENCE = 20_000;
+
+/**
+ * @param seed of the first session; each has its own, the next higher one
+ * @throws Error that names the seed of the session that failed
+ */
+export async function fuzz(player: Player, seed: number, messages: number): Promise<Figures> {
+  const figures: Figures = { sessions: 0, messages: 0, bytes: 0 };
+  let current = seed;
+  const blame = (): void => console.error(`in the session of the seed ${current}:`);
+  process.on('uncaughtExceptionMonitor', blame);
+  try {
+    for (; figures.messages < messages; current++) {
+      const dice = random(current);
+      const said = spoilt(player.messages(dice), dice);
+      const writes = split(Buffer.concat(said), dice);
+      await inTime(player.play(writes, dice)).catch((cause: unknown) => {
+        throw new Error(`the session of the seed ${current}`, { cause });
+      });
+      figures.sessions++;
+      figures.messages += said.length;
+      figures.bytes += writes.reduce((sum, { length }) => sum + length, 0);
+    }
+  } finally {
+    process.off('uncaughtExceptionMonitor', blame);
+  }
+  return figures;
+}
+
+async function inTime(work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`it has not ended after ${PATIENCE} ms`)), PATIENCE);
+  });
+  await Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
+
+type Spoiler = (all: Buffer[], dice: Random) => void;
+
+/** Numbers at which something may break. */
+const EDGES = [0, 1, 2, 511, 4096, 4097, 0x7fffffff, 0x80000000, 0xffffffff, 1 << 20, 1 << 25, (1 << 26) + 1];
+
+const SPOILERS: readonly Spoiler[] = [
+  function flipABit(all, dice) {
+    const message = dice.pick(all);
+    const at = dice.int(message.length);
+    if (message.length > 0) message[at] = (message[at] ?? 0) ^ (1 << dice.int(8));
+  },
+  function putAnEdge(all, dice) {
+    const message = dice.pick(all);
+    // The headers are where the numbers are.
+    const places = Math.min(message.length, 48) - 3;
+    if (places > 0) message.writeUInt32BE(dice.pick(EDGES), dice.int(places));
+  },
+  function putSmallNumber(all, dice) {
+    const message = dice.pick(all);
+    const places = Math.min(message.length, 48) - 1;
+    if (places > 0) message.writeUInt16BE(dice.int(40), dice.int(places));
+  },
+  function cutTheEnd(all, dice) {
+    const index = dice.int(all.length);
+    all.splice(index + 1);
+    all[index] = (all[index] as Buffer).subarray(0, dice.int((all[index] as Buffer).length + 1));
+  },
+  function cutOne(all, dice) {
+    const index = dice.int(all.length);
+    all[index] = (all[index] as Buffer).subarray(0, dice.int((all[index] as Buffer).length + 1));
+  },
+  function repeatOne(all, dice) {
+    all.splice(dice.int(all.length), 0, Buffer.from(dice.pick(all)));
+  },
+  function exchangeTwo(all, dice) {
+    const [one, other] = [dice.int(all.length), dice.int(all.length)];
+    [all[one], all[other]] = [all[other] as Buffer, all[one] as Buffer];
+  },
+  function leaveOneOut(all, dice) {
+    if (all.length > 1) all.splice(dice.int(all.length), 1);
+  },
+  function addRubbish(all, dice) {
+    all.splice(dice.int(all.length), 0, dice.bytes(dice.int(200)));
+  },
+];
+
+/** One conversation of five stays as it was. */
+function spoilt(messages: readonly Buffer[], dice: Random): Buffer[] {
+  const all = messages.map((message) => Buffer.from(message));
+  if (dice.percent(20)) return all;
+  for (let times = 1 + dice.int(3); times > 0; times--) dice.pick(SPOILERS)(all, dice);
+  return all;
+}
+
+/** In one piece, in a few, or byte by byte. */
+function split(bytes: Buffer, dice: Random): Buffer[] {
+  const most = dice.pick([bytes.length + 1, bytes.length + 1, 4096, 300, 40, 5]);
+  if (bytes.length / most > 2000) return [bytes];
+  const writes: Buffer[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const length = 1 + dice.int(most);
+    writes.push(bytes.subarray(at, at + length));
+    at += length;
+  }
+  return writes;
+}
+
+/** Two ends of a connection in memory: what is written to one is read from the other. */
+export function pair(): [Duplex, Duplex] {
+  class End extends Duplex {
+    other: End | undefined;
+    #taken: (() => void) | undefined;
+    override _read(): void {
+      const taken = this.#taken;
+      this.#taken = undefined;
+      taken?.();
+    }
+    #receive(bytes: Buffer | null, taken: () => void): void {
+      // A lost end takes everything, as a kernel's buffer does.
+      if (this.destroyed || this.push(bytes) || bytes === null) taken();
+      else this.#taken = taken;
+    }
+    override _write(bytes: Buffer, _encoding: string, done: () => void): void {
+      process.nextTick(() => (this.other ? this.other.#receive(Buffer.from(bytes), done) : done()));
+    }
+    override _final(done: () => void): void {
+      process.nextTick(() => (this.other ? this.other.#receive(null, done) : done()));
+    }
+    override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+      const { other } = this;
+      this.other = undefined;
+      this._read();
+      process.nextTick(() => {
+        if (other && !other.readableEnded) other.destroy();
+      });
+      done(error);
+    }
+  }
+  const [one, two] = [new End(), new End()];
+  one.other = two;
+  two.other = one;
+  return [one, two];
+}

@@ -1,0 +1,167 @@
+/**
+ * A machine whose root and whose changes are on our own server, while that is killed again and again, and while the network
+ * is cut: the machine only waits, and every byte is right.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { createConnection, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { ask, freePort, LONG, ROOT } from '../support.js';
+import { streamed, type Streamed } from './images.js';
+import { boot, IP, serve, type Server } from './machines.js';
+
+const KILLS = 20;
+/** Seconds that the network is away. */
+const CUT = 30;
+
+const folder = mkdtempSync(join(tmpdir(), 'nodeos-faults-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/**
+ * Writes blocks at random places of a file, with what is in them derived from their place and a version; now and then
+ * makes them durable, forgets what is in memory, and compares everything with what it remembers.
+ */
+const APP = `
+  const fs = require('fs'), http = require('http');
+  const BLOCK = 4096, BLOCKS = 2048;
+  const versions = new Uint32Array(BLOCKS);
+  const failures = [];
+  let rounds = 0, checked = 0, going = true;
+  const content = (block, version) => {
+    const words = new Uint32Array(BLOCK / 4);
+    let state = (block * 2654435761 + version * 40503 + 1) >>> 0;
+    for (let i = 0; i < words.length; i++) words[i] = state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Buffer.from(words.buffer);
+  };
+  const fd = fs.openSync('/home/blocks', 'w+');
+  fs.ftruncateSync(fd, BLOCK * BLOCKS);
+  const round = () => {
+    for (let i = 0; i < 64; i++) {
+      const block = Math.floor(Math.random() * BLOCKS);
+      fs.writeSync(fd, content(block, ++versions[block]), 0, BLOCK, block * BLOCK);
+    }
+    fs.fsyncSync(fd);
+    fs.writeFileSync('/proc/sys/vm/drop_caches', '3');
+    const buffer = Buffer.alloc(BLOCK);
+    for (let block = rounds % 4; block < BLOCKS; block += 4) {
+      fs.readSync(fd, buffer, 0, BLOCK, block * BLOCK);
+      const expected = versions[block] === 0 ? Buffer.alloc(BLOCK) : content(block, versions[block]);
+      if (!buffer.equals(expected)) failures.push('block ' + block + ' of round ' + rounds);
+      checked++;
+    }
+    rounds++;
+  };
+  const loop = () => {
+    try { round(); } catch (error) { failures.push(String(error)); going = false; }
+    if (going) setTimeout(loop, 1);
+  };
+  loop();
+  http.createServer((request, response) => {
+    if (request.url === '/stop') going = false;
+    response.end(JSON.stringify({ rounds, checked, failures }));
+  }).listen(80);
+`;
+
+let system: Streamed;
+const upper = join(folder, 'upper.ext4');
+const ADMIN = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` };
+
+beforeAll(async () => {
+  const app = join(folder, 'app');
+  mkdirSync(app);
+  const manifest = { name: 'app', version: '1.0.0', main: 'main.js', nodeos: { user: 'root' } };
+  writeFileSync(join(app, 'package.json'), JSON.stringify(manifest));
+  writeFileSync(join(app, 'main.js'), APP);
+  system = await streamed(app, folder);
+  writeFileSync(upper, '');
+  truncateSync(upper, 256 << 20);
+  execFileSync('mke2fs', ['-q', '-t', 'ext4', upper], { env: ADMIN });
+}, LONG);
+
+interface State {
+  readonly rounds: number;
+  readonly checked: number;
+  readonly failures: readonly string[];
+}
+
+it(`${KILLS} kills of the server, and ${CUT} s without a network`, { timeout: 300_000 }, async () => {
+  const [port, web] = [await freePort(), await freePort()];
+  const command = ['nbd', 'serve', `root=${system.small}`, `data=${upper}`, '--listen', `nbd://127.0.0.1:${port}`];
+  const begin = (): Promise<Server> => serve(port, process.execPath, join(ROOT, 'bin/nodeos'), ...command);
+  let server = await begin();
+  onTestFinished(() => server.kill());
+  const monitor = join(folder, 'monitor');
+  const words = [IP, `root=nbd://10.0.2.2:${port}/root?connections=2`, `nodeos.upper=nbd://10.0.2.2:${port}/data`];
+  const machine = await boot(system, {
+    ...{ append: words, port: web, usr: system.usr, timeout: 280 },
+    extra: ['-qmp', `unix:${monitor},server=on,wait=off`],
+  });
+  onTestFinished(() =>
+    machine
+      .powerOff()
+      .then(() => undefined)
+      .catch(() => undefined),
+  );
+  const state = async (path = ''): Promise<State> =>
+    (await (await ask(`http://127.0.0.1:${web}/${path}`)).json()) as State;
+
+  const before = await state();
+  for (let kill = 0; kill < KILLS; kill++) {
+    await sleep(Math.random() * 700);
+    await server.kill();
+    await sleep(Math.random() * 300);
+    server = await begin();
+  }
+  const afterKills = await state();
+  expect(afterKills.failures).toEqual([]);
+  expect(afterKills.rounds).toBeGreaterThan(before.rounds);
+
+  const link = await linkOf(monitor);
+  onTestFinished(() => void link.socket.destroy());
+  await link.set(false);
+  await sleep(CUT * 1000);
+  await link.set(true);
+  for (let tries = 0; tries < 30 && (await state()).rounds <= afterKills.rounds + 1; tries++) await sleep(1000);
+  const end = await state('stop');
+  expect(end.failures).toEqual([]);
+  expect(end.rounds).toBeGreaterThan(afterKills.rounds + 1);
+  expect(machine.console).not.toMatch(/I\/O error|EXT4-fs error|Buffer I\/O/);
+  await sleep(1000);
+  await machine.powerOff();
+  await server.kill();
+  for (const [tool, ...args] of [
+    ['e2fsck', '-fn', upper],
+    ['fsck.erofs', system.small],
+  ] as const) {
+    const { status, stdout, stderr } = spawnSync(tool, args, { encoding: 'utf8', env: ADMIN });
+    expect(status, stdout + stderr).toBe(0);
+  }
+  console.log(`${KILLS} kills, ${CUT} s cut: ${end.rounds} rounds, ${end.checked} blocks compared, none wrong`);
+});
+
+interface Link {
+  readonly socket: Socket;
+  set(up: boolean): Promise<void>;
+}
+
+/** The machine's network cable, by QEMU's monitor: https://www.qemu.org/docs/master/interop/qmp-spec.html */
+async function linkOf(path: string): Promise<Link> {
+  const socket = createConnection(path);
+  let text = '';
+  socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  await once(socket, 'connect');
+  const answered = async (words: object): Promise<void> => {
+    text = '';
+    socket.write(JSON.stringify(words));
+    while (!text.includes('"return"')) {
+      if (text.includes('"error"')) throw new Error(text);
+      await sleep(10);
+    }
+  };
+  await answered({ execute: 'qmp_capabilities' });
+  return { socket, set: (up) => answered({ execute: 'set_link', arguments: { name: 'net0', up } }) };
+}
