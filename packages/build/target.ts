@@ -117,7 +117,7 @@ export const TARGETS: readonly Target[] = [
     elfMachine: 40,
     cross: {
       triplet: 'armv7-linux-musleabihf',
-      muslArch: 'armhf',
+      muslArch: 'arm',
       gcc: ['--with-arch=armv7-a', '--with-fpu=vfpv3-d16', '--with-float=hard'],
     },
     console: 'ttyAMA0',

@@ -76,6 +76,11 @@ export class NbdServer {
     return this.#opened.names;
   }
 
+  /** Bytes of requests and replies that are in memory now. */
+  get heldBytes(): number {
+    return [...this.#connections].reduce((sum, { transmission }) => sum + (transmission?.held ?? 0), 0);
+  }
+
   /**
    * May be called several times. A Unix socket that nobody listens at any more is replaced.
    * @returns where it listens, as an NBD URI without an export

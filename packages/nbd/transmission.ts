@@ -73,6 +73,11 @@ export class Transmission {
     options.inbox.onEnd(() => this.#leave());
   }
 
+  /** Bytes of requests and replies in memory, of the allowance. */
+  get held(): number {
+    return this.#cost + this.#outbox.held;
+  }
+
   get gone(): boolean {
     return this.options.socket.destroyed;
   }
@@ -107,8 +112,7 @@ export class Transmission {
 
   /** A request larger than the allowance gets all of it. */
   #admits(need: number): boolean {
-    const held = this.#cost + this.#outbox.held;
-    return held === 0 || held + need <= this.options.allowance;
+    return this.held === 0 || this.held + need <= this.options.allowance;
   }
 
   #tryWaiting(): void {

@@ -29,6 +29,7 @@ import {
 } from './machines.js';
 import { median } from './measure.js';
 import { nbd } from './nbd.js';
+import { streamedRoot } from './streamed.js';
 
 async function boots(context: Context, withDistribution: boolean): Promise<Row> {
   const image = withDistribution
@@ -184,6 +185,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     memory: () => memories(context),
     libc: () => libcs(context, (options) => smallestMemory(context, options)),
     nbd: () => nbd(context.runs),
+    streamed: () => streamedRoot(context.runs),
     boots: () => boots(context, !values['no-distribution']),
   };
   const wanted = positionals.length > 0 ? positionals : Object.keys(parts);

@@ -116,7 +116,7 @@ describe('help and usage', () => {
     [['serve'], 'no source', 'nodeos nbd serve disk.img'],
     [['serve', 'ftp://x/y'], 'nothing is known of ftp://', 'memory:SIZE'],
     [['serve', 'memory:lots'], 'memory: lots: expected a size such as 512M', ''],
-    [['serve', 'memory:1M', 'memory:2M'], 'two sources are called', 'NAME=memory:1M'],
+    [['serve', 'x/a.img', 'y/a.img'], 'two sources are called a.img', 'NAME=x/a.img'],
     [['serve', 'memory:1M', 'b=memory:2M', '--export', 'x'], '--export x: only with one source', 'x=memory:1M'],
     [['serve', 'memory:1M', 'b=memory:2M', '--overlay', 'x'], '--overlay: only with one source', ''],
     [['serve', 'memory:1M', '--read-only', '--overlay', 'x'], 'needs no overlay', ''],
@@ -202,7 +202,7 @@ describe('info, list and map', () => {
   });
 
   it('list the exports of a server, with their sizes', async () => {
-    const uri = await foreign('nbdkit', (socket) => ['-f', '-U', socket, '--filter=exportname', 'memory', '3M', 'exportname=one', 'exportname=two']); // prettier-ignore
+    const uri = await foreign('nbdkit', (socket) => ['-f', '-U', socket, '--filter=exportname', 'memory', '3M', 'exportname-list=explicit', 'exportname=one', 'exportname=two']); // prettier-ignore
     expect(await works('list', uri)).toBe('       3 MiB  one\n       3 MiB  two\n');
     const { exports } = JSON.parse(await works('list', uri, '--json')) as Info;
     expect(exports[1]).toMatchObject({ 'export-name': 'two', uri: uri.replace('///', '///two') });
@@ -438,7 +438,7 @@ describe('copy', () => {
   it('tells its result as JSON, and replaces a file only when it is whole', async () => {
     const [path, old] = [await disk(folder), join(folder, 'old')];
     await writeFile(old, 'as it was');
-    const failed = await nbd('copy', await nbdkit('--filter=error', 'memory', '8M', 'error-pread-rate=100%'), old);
+    const failed = await nbd('copy', await nbdkit('--filter=error', 'pattern', '8M', 'error-pread-rate=100%'), old);
     expect(failed.status).toBe(1);
     expect(failed.stderr).toMatch(/cannot copy nbd\S+ to \S+: reading \d+ bytes at \d+ of the source: EIO/);
     expect(await readFile(old, 'utf8')).toBe('as it was');

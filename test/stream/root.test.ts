@@ -52,7 +52,7 @@ const APP = `
     read: () => { forget(); return attempt(() => sum(fs.readFileSync('/app/data')) === process.env.SUM); },
     log: () => fs.readFileSync('/var/log/app.log', 'utf8'),
     attach: (words) => {
-      fs.copyFileSync('/app/nbd-attach', '/home/nbd-attach');
+      if (!fs.existsSync('/home/nbd-attach')) fs.copyFileSync('/app/nbd-attach', '/home/nbd-attach');
       fs.chmodSync('/home/nbd-attach', 0o755);
       const { status, stdout } = spawnSync('/home/nbd-attach', words.split(' '), { encoding: 'utf8' });
       return { status, stdout };
@@ -304,10 +304,9 @@ describe('nbd-attach', () => {
     const [port, other] = [await freePort(), await freePort()];
     await served(() => nbdkit(port, '-r', 'file', system.small));
     const server = await served(() => nbdkit(other, 'memory', '3M'));
-    const { machine, get } = await started({ append: [`root=${at(port, 'root')}`], usr: system.usr });
+    const { get } = await started({ append: [`root=${at(port, 'root')}`], usr: system.usr });
     const attach = (words: string): Promise<unknown> => get(`attach/${encodeURIComponent(words)}`);
     const length = (): Promise<unknown> => get(`device/${encodeURIComponent('/dev/nbd5')}`);
-    setTimeout(() => console.log(machine.console, machine.events), 12000);
     expect(await attach(`${how}${at(other, '')} /dev/nbd5`)).toEqual({ status: 0, stdout: '' });
     expect(await length()).toBe(3 << 20);
     if (how === '') {

@@ -7,6 +7,7 @@ import { openDestination, type Destination } from './destination.js';
 import { CONNECTIONS, operandsOf } from './options.js';
 import { meterFor } from './progress.js';
 import { openSource } from './sources.js';
+import { unlessKilled } from './stop.js';
 
 /** Pieces of a MiB under way at once. */
 const REQUESTS = 16;
@@ -37,10 +38,10 @@ export const copyCommand: Command = {
       try {
         return await perform({ ...job, source, destination }, args, io);
       } finally {
-        await destination.close();
+        await unlessKilled(destination.close(), io);
       }
     } finally {
-      await source.close();
+      await unlessKilled(Promise.resolve(source.close()), io);
     }
   },
 };
@@ -65,9 +66,9 @@ type Opened = Job & { readonly source: BlockBackend; readonly destination: Desti
 
 async function perform(job: Opened, args: Parsed, io: Io): Promise<number> {
   const begun = performance.now();
-  const copied = await stoppable(copyAll(job, args, io), io);
+  const copied = await unlessKilled(copyAll(job, args, io), io);
   const seconds = Math.max(0.001, (performance.now() - begun) / 1000);
-  if (args.flag('verify')) await stoppable(verify(job, args, io), io);
+  if (args.flag('verify')) await unlessKilled(verify(job, args, io), io);
   io.signal.throwIfAborted();
   await job.destination.finish();
   report(job, copied, seconds, args, io);
@@ -116,15 +117,6 @@ async function verify({ source, destination, from, to, requests }: Opened, args:
   if (at === undefined) return;
   throw new NodeosError(`${to} differs from ${from} at byte ${at}, though it was copied`, {
     hint: 'somebody else writes to one of them, or a disk is broken',
-  });
-}
-
-/** The second Ctrl-C does not wait for requests that are under way. */
-function stoppable<T>(work: Promise<T>, { kill, signal }: Io): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => reject(signal.reason as Error);
-    kill.addEventListener('abort', stop, { once: true });
-    work.then(resolve, reject).finally(() => kill.removeEventListener('abort', stop));
   });
 }
 

@@ -7,6 +7,7 @@ import { NbdServer, type ListenAt, type ServerEvent, type ServerTls } from '@nod
 import type { Io } from '../command.js';
 import type { OpenedExports } from './exports.js';
 import { serveMetrics } from './metrics.js';
+import { unlessKilled } from './stop.js';
 import { socketIn } from './uris.js';
 
 export interface ServingOptions {
@@ -36,7 +37,7 @@ export async function serving<T>(options: ServingOptions, io: Io, work: (at: Lis
     ...(connections === undefined ? {} : { limits: { connections } }),
     onEvent,
   });
-  const closers: (() => Promise<void>)[] = [() => exports.close(), () => shutDown(server, io)];
+  const closers: (() => Promise<void>)[] = [() => unlessKilled(exports.close(), io), () => shutDown(server, io)];
   try {
     const listen = options.listen.length > 0 ? options.listen : [await privateSocket(closers)];
     const uris: string[] = [];
@@ -86,9 +87,10 @@ async function privateSocket(closers: (() => Promise<void>)[]): Promise<ListenAt
 }
 
 /** In good order; when asked a second time, at once. */
-async function shutDown(server: NbdServer, { kill }: Io): Promise<void> {
-  const atOnce = (): void => void server.close(0);
-  kill.addEventListener('abort', atOnce, { once: true });
-  await server.close(kill.aborted ? 0 : undefined);
-  kill.removeEventListener('abort', atOnce);
+async function shutDown(server: NbdServer, io: Io): Promise<void> {
+  const closed = server.close();
+  await unlessKilled(closed, io).catch(async (error: unknown) => {
+    void server.close(0); // cuts everybody off
+    if (!io.kill.aborted) throw error;
+  });
 }

@@ -133,12 +133,19 @@ async function talk(socket: Duplex, writes: readonly Buffer[], dice: Random): Pr
 }
 
 /** Half of the conversations go through a real socket, whose bytes the server reads in another way. */
-const against = ({ server, path }: Served): Player => ({
+const against = ({ server, path, events }: Served): Player => ({
   messages: conversation,
   async play(writes, dice) {
-    if (dice.percent(50)) return talk(connect({ path, allowHalfOpen: true }), writes, dice);
-    const [mine, its] = pair();
-    await Promise.all([server.serve(its), talk(mine, writes, dice)]);
+    if (dice.percent(50)) await talk(connect({ path, allowHalfOpen: true }), writes, dice);
+    else {
+      const [mine, its] = pair();
+      await Promise.all([server.serve(its), talk(mine, writes, dice)]);
+    }
+    // What this one has begun is not to meet the next one.
+    while (server.metrics.connections.open > 0) await new Promise(setImmediate);
+    // Their errors would keep what they came from in memory.
+    for (const { event, error } of events.splice(0))
+      if (event === 'request' && !String(error).includes('broken')) throw error;
   },
 });
 
@@ -156,17 +163,12 @@ describe('spoilt conversations', () => {
       const target = await served();
       const before = heldBytes();
       const figures = await fuzz(against(target), SEED, MESSAGES);
-      if (process.env['NBD_FUZZ_MESSAGES']) console.log(figures, target.server.metrics.text());
+      if (process.env['NBD_FUZZ_MESSAGES']) console.log(figures);
       expect(figures.messages).toBeGreaterThanOrEqual(MESSAGES);
-      while (target.server.metrics.connections.open > 0) await new Promise(setImmediate);
       expect(target.server.openExports).toEqual([]);
-      if (process.env["NBD_FUZZ_MESSAGES"]) console.log("held", heldBytes() - before);
+      if (process.env['NBD_FUZZ_MESSAGES']) console.log('held', heldBytes() - before);
       // The pool keeps up to 32 MiB.
       expect(heldBytes() - before).toBeLessThan(48 * MIB);
-      const protocol = target.events.filter(
-        ({ event, error }) => event === 'request' && !String(error).includes('broken'),
-      );
-      expect(protocol.map(({ error }) => error)).toEqual([]);
       const healthy = 'h.pwrite(b"healthy", 4094); print(bytes(h.pread(7, 4094)))';
       for (const name of ['', 'slow']) expect(await nbdsh(target.uri(name), healthy)).toBe("b'healthy'\n");
     },
@@ -174,8 +176,8 @@ describe('spoilt conversations', () => {
   );
 
   it('are the same for the same seed', () => {
-    const [one, other] = [random(5), random(5)];
-    expect(conversation(one)).toEqual(conversation(other));
-    expect(conversation(one)).not.toEqual(conversation(random(6)));
+    const bytes = (seed: number): Buffer => Buffer.concat(conversation(random(seed)));
+    expect(bytes(5).equals(bytes(5))).toBe(true);
+    expect(bytes(5).equals(bytes(6))).toBe(false);
   });
 });

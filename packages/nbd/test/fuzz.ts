@@ -104,6 +104,11 @@ const SPOILERS: readonly Spoiler[] = [
     const places = Math.min(message.length, 48) - 3;
     if (places > 0) message.writeUInt32BE(dice.pick(EDGES), dice.int(places));
   },
+  function putOnes(all, dice) {
+    const message = dice.pick(all);
+    const places = Math.min(message.length, 48) - 7;
+    if (places > 0) message.writeBigUInt64BE(2n ** 64n - 1n, dice.int(places));
+  },
   function putSmallNumber(all, dice) {
     const message = dice.pick(all);
     const places = Math.min(message.length, 48) - 1;

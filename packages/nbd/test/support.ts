@@ -24,7 +24,7 @@ export interface Served {
   readonly path: string;
   /** What the server told of itself. */
   readonly events: ServerEvent[];
-  uri(name?: string): string;
+  readonly uri: (name?: string) => string;
 }
 
 /** A server at a Unix socket; it is closed when the test ends. */
@@ -119,11 +119,11 @@ def fails(call, *args, **named):
     return 'done'
 `;
 
-/** A promise, and what settles it. */
-export function deferred<T = void>(): { promise: Promise<T>; resolve(value: T): void; reject(error: Error): void } {
-  let [resolve, reject]: [(value: T) => void, (error: Error) => void] = [() => undefined, () => undefined];
-  const promise = new Promise<T>((yes, no) => ([resolve, reject] = [yes, no]));
-  return { promise, resolve, reject };
+/** A promise, and what keeps it. */
+export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => undefined;
+  const promise = new Promise<T>((yes) => (resolve = yes));
+  return { promise, resolve };
 }
 
 /** Waits until it is so. */

@@ -248,7 +248,7 @@ describe('requests', () => {
     const types = [READ, WRITE, TRIM, ZEROES];
     const simple = await going(false);
     for (const type of types) simple.send(request({ type, offset: MIB }));
-    for (const _ of types) expect(await simple.simple()).toBe(0);
+    for (const type of types) expect([type, await simple.simple()]).toEqual([type, 0]);
     const structured = await going(true);
     structured.send(request({ type: READ }), request({ type: STATUS }));
     expect(await structured.chunk()).toMatchObject({ type: 0, flags: 1, data: Buffer.alloc(0) });

@@ -1,0 +1,401 @@
+/** The server's life: limits, clients that misbehave, backends that are opened and closed, and its own end. */
+import { execFile, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { memory, type BlockBackend } from '@nodeos/block';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { Peer } from '../exports.js';
+import { NbdServer } from '../server.js';
+import { changed, deferred, kept, KIB, MIB, needs, only, output, serve, tempDir, until } from './support.js';
+import { ACK, hex, refusal, request, text, u16, Wire } from './wire.js';
+
+const [READ, WRITE, DISC, FLUSH, RESIZE] = [0, 1, 2, 3, 8];
+const [EPERM, EINVAL, ESHUTDOWN] = [1, 22, 108];
+const [POLICY, UNKNOWN, SHUTDOWN] = [refusal(2), refusal(6), refusal(7)];
+
+async function chosen(at: string | number, name = ''): Promise<Wire> {
+  const wire = await Wire.greeted(at);
+  await wire.go(name);
+  return wire;
+}
+
+/** It still works, for this client. */
+async function works(wire: Wire): Promise<void> {
+  wire.send(request({ type: READ, cookie: 77, length: 3 }));
+  expect(await wire.simple(77)).toBe(0);
+  await wire.read(3);
+}
+
+describe('limits', () => {
+  it('turn away who is one too many', async () => {
+    const { path, server, events } = await serve(only(memory(MIB)), { limits: { connections: 2 } });
+    const [one, two] = [await chosen(path), await chosen(path)];
+    expect(await (await Wire.connect(path)).rest()).toEqual(Buffer.alloc(0));
+    expect(events.at(-1)).toMatchObject({ event: 'refused', peer: 'unix' });
+    await works(one);
+    two.socket.destroy();
+    await until(() => server.metrics.connections.open === 1);
+    await works(await chosen(path));
+  });
+
+  it('end a negotiation that takes too long, and nothing else', async () => {
+    const { path, server } = await serve(only(memory(MIB)), { limits: { handshake: 0.3 } });
+    const quick = await chosen(path);
+    const [silent, idle] = [await Wire.connect(path), await Wire.greeted(path)];
+    const dripping = await Wire.greeted(path);
+    const drops = setInterval(() => dripping.socket.write(hex('49')), 50);
+    onTestFinished(() => clearInterval(drops));
+    await Promise.all([silent.over, idle.over, dripping.over]);
+    await until(() => server.metrics.connections.open === 1);
+    await works(quick);
+  });
+
+  it('keep the memory for a client that reads no replies', async () => {
+    const allowance = 512 * KIB;
+    let peak = 0;
+    const backend = memory(MIB);
+    const watched = (read: BlockBackend['read']): BlockBackend =>
+      changed(backend, {
+        read: (into, offset) => ((peak = Math.max(peak, server.heldBytes)), read(into, offset)),
+      });
+    const { path, server } = await serve(
+      {
+        quick: { open: () => watched((into, offset) => backend.read(into, offset)) },
+        late: {
+          open: () => watched((into, offset) => new Promise(setImmediate).then(() => backend.read(into, offset))),
+        },
+      },
+      { limits: { inFlight: allowance } },
+    );
+    const [count, length] = [1000, 64 * KIB];
+    const reads = Buffer.concat(Array.from({ length: count }, () => request({ type: READ, length })));
+    for (const name of ['quick', 'late']) {
+      const wire = await chosen(path, name);
+      wire.socket.pause();
+      wire.send(reads);
+      await until(() => server.heldBytes > allowance / 2);
+      await works(await chosen(path, name));
+      expect(server.heldBytes).toBeGreaterThan(allowance / 2);
+      wire.socket.resume();
+      for (let done = 0; done < count; done++) {
+        expect(await wire.simple()).toBe(0);
+        await wire.read(length);
+      }
+      await until(() => server.heldBytes === 0);
+    }
+    expect(peak).toBeGreaterThan(allowance / 2);
+    expect(peak).toBeLessThanOrEqual(2 * allowance);
+  });
+
+  it('hold for what is refused, for writes, and for states as well', async () => {
+    const allowance = 256 * KIB;
+    const gate = deferred();
+    const slow = changed(memory(64 * MIB), {
+      write: () => gate.promise,
+      extents: async () => gate.promise.then(() => []),
+    });
+    const { path, server } = await serve({ '': { open: () => slow } }, { limits: { inFlight: allowance } });
+    const nonsense = await chosen(path);
+    nonsense.socket.pause();
+    const wrong = Buffer.alloc(28 * 100_000, request({ type: 99 }));
+    nonsense.send(wrong);
+    const writing = await chosen(path);
+    const write = Buffer.concat([request({ type: WRITE, length: 32 * KIB }), Buffer.alloc(32 * KIB)]);
+    for (let count = 0; count < 100; count++) writing.send(write);
+    await until(() => server.heldBytes > allowance);
+    expect(server.heldBytes).toBeLessThanOrEqual(2 * allowance);
+    gate.resolve();
+    for (let count = 0; count < 100; count++) expect(await writing.simple()).toBe(0);
+    nonsense.socket.resume();
+    const answers = await nonsense.read(16 * 100_000);
+    expect(answers.equals(Buffer.alloc(16 * 100_000, answers.subarray(0, 16)))).toBe(true);
+  });
+
+  it('let a request through alone that is larger than they are', async () => {
+    const { path } = await serve({ '': { open: () => memory(4 * MIB) } }, { limits: { inFlight: 1000 } });
+    const wire = await chosen(path);
+    wire.send(request({ type: WRITE, length: 3 * MIB }), Buffer.alloc(3 * MIB, 'abc'));
+    wire.send(request({ type: READ, length: 3 * MIB }), request({ type: READ, length: 3 * MIB }));
+    expect(await wire.simple()).toBe(0);
+    for (let count = 0; count < 2; count++) {
+      expect(await wire.simple()).toBe(0);
+      expect((await wire.read(3 * MIB)).equals(Buffer.alloc(3 * MIB, 'abc'))).toBe(true);
+    }
+  });
+});
+
+describe('clients', () => {
+  it('that vanish are noticed, wherever they were', async () => {
+    const { path, server } = await serve({ '': { open: () => memory(MIB) } });
+    const halves = [
+      request({ type: READ, length: 1 }).subarray(0, 20),
+      Buffer.concat([request({ type: WRITE, length: 300 * KIB }), Buffer.alloc(200 * KIB)]),
+      Buffer.concat([request({ type: WRITE, flags: 256, length: 300 * KIB }), Buffer.alloc(200 * KIB)]),
+      request({ type: FLUSH }),
+      Buffer.alloc(0),
+    ];
+    for (const bytes of halves)
+      for (const end of ['end', 'destroy'] as const) {
+        const wire = await chosen(path);
+        await new Promise<void>((resolve) => void wire.socket.write(bytes, () => resolve()));
+        wire.socket[end]();
+        await until(() => server.metrics.connections.open === 0);
+        expect(server.openExports).toEqual([]);
+      }
+  });
+
+  it('may say all they have to say, and then listen', async () => {
+    const { path } = await serve({ '': { open: () => memory(MIB) } }, { limits: { inFlight: 100 * KIB } });
+    const wire = await chosen(path);
+    wire.socket.end(Buffer.alloc(28 * 50, request({ type: READ, length: 64 * KIB })));
+    for (let count = 0; count < 50; count++) {
+      expect(await wire.simple()).toBe(0);
+      await wire.read(64 * KIB);
+    }
+    expect(await wire.rest()).toEqual(Buffer.alloc(0));
+  });
+
+  it('that leave while the backend is being opened leave nothing behind', async () => {
+    const [opening, closed] = [deferred<BlockBackend>(), deferred()];
+    const { path, server } = await serve({ '': { open: () => opening.promise } });
+    const wire = await Wire.greeted(path);
+    wire.option(7, text(''), u16(0));
+    await until(() => server.openExports.length === 1);
+    wire.socket.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    opening.resolve(changed(memory(MIB), { close: () => closed.resolve() }));
+    await closed.promise;
+    await until(() => server.metrics.connections.open === 0);
+  });
+});
+
+describe('backends', () => {
+  it('are opened once, shared, and closed by the last one to leave', async () => {
+    const told: string[] = [];
+    const closing = deferred();
+    const open = async (): Promise<BlockBackend> => {
+      told.push('open');
+      await new Promise(setImmediate);
+      return changed(memory(MIB), { close: () => (told.push('close'), closing.promise) });
+    };
+    const { path, server } = await serve({ a: { open }, other: { open: () => memory(MIB) } });
+    const info = await Wire.greeted(path);
+    await info.go('other');
+    expect(told).toEqual([]);
+    const [one, two] = await Promise.all([chosen(path, 'a'), chosen(path, 'a')]);
+    one.send(request({ type: WRITE, length: 3 }), Buffer.from('abc'), request({ type: DISC }));
+    expect(await one.simple()).toBe(0);
+    await one.over;
+    two.send(request({ type: READ, length: 3 }));
+    expect([await two.simple(), (await two.read(3)).toString()]).toEqual([0, 'abc']);
+    expect([told, server.openExports]).toEqual([['open'], ['other', 'a']]);
+    two.socket.destroy();
+    await until(() => told.length === 2);
+    const third = chosen(path, 'a');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(told).toEqual(['open', 'close']);
+    closing.resolve();
+    await works(await third);
+    expect(told).toEqual(['open', 'close', 'open']);
+  });
+
+  it('that cannot be opened, or closed, are told to the log', async () => {
+    let broken = true;
+    const open = (): BlockBackend => {
+      if (broken) throw new Error('no disk');
+      const close = (): never => {
+        throw new Error('no end');
+      };
+      return changed(memory(MIB), { close });
+    };
+    const { path, events, server } = await serve({ '': { open } });
+    const wire = await Wire.greeted(path);
+    expect(await wire.verdict(7, text(''), u16(0))).toBe(UNKNOWN);
+    expect(server.openExports).toEqual([]);
+    broken = false;
+    expect(await wire.verdict(6, text(''), u16(0))).toBe(ACK);
+    await wire.go();
+    wire.send(request({ type: DISC }));
+    await wire.over;
+    await until(() => events.at(-1)?.event === 'close');
+    expect(events.map(({ event, error }) => `${event} ${error instanceof Error ? error.message : ''}`)).toEqual([
+      ...['export no disk', 'export no end', 'open ', 'export no end', 'close '],
+    ]);
+  });
+
+  it('are found by a function, which knows who asks', async () => {
+    const peers: Peer[] = [];
+    const { path, server, events } = await serve({
+      async find(name, peer) {
+        peers.push(peer);
+        await new Promise(setImmediate);
+        if (name === 'trouble') throw new Error('no database');
+        return name.startsWith('disk-') ? { open: () => memory(Number(name.slice(5))) } : undefined;
+      },
+    });
+    const port = Number(new URL(await server.listen({ port: 0 })).port);
+    const wire = await Wire.greeted(port);
+    expect(await wire.verdict(3)).toBe(POLICY);
+    expect(await wire.verdict(7, text('none'), u16(0))).toBe(UNKNOWN);
+    expect(await wire.verdict(7, text('trouble'), u16(0))).toBe(UNKNOWN);
+    expect((await wire.ask(6, text('disk-513'), u16(0)))[0]?.data.readBigUInt64BE(2)).toBe(513n);
+    await wire.go('disk-1000');
+    await works(wire);
+    await works(await chosen(path, 'disk-5'));
+    expect(peers[0]).toEqual({ address: expect.stringMatching(/^127\.0\.0\.1:\d+$/), tls: false });
+    expect(peers.at(-1)).toEqual({ address: 'unix', tls: false });
+    expect(events.find(({ event }) => event === 'export')).toMatchObject({ export: 'trouble' });
+  });
+
+  it('grow and shrink with RESIZE', async () => {
+    const { path } = await serve({
+      '': { open: () => memory(1000) },
+      fixed: { open: () => memory(1000), readOnly: true },
+      stiff: { open: () => changed(memory(1000), { resize: undefined }) },
+    });
+    const wire = await Wire.greeted(path);
+    expect((await wire.go()) & (1 << 9)).not.toBe(0);
+    const ask = (asked: Parameters<typeof request>[0], ...data: Buffer[]): Promise<number> => {
+      wire.send(request(asked), ...data);
+      return wire.simple();
+    };
+    expect(await ask({ type: WRITE, offset: 1000, length: 1 }, hex('61'))).toBe(28);
+    expect(await ask({ type: RESIZE, offset: 5000 })).toBe(0);
+    expect(await ask({ type: WRITE, offset: 4999, length: 1 }, hex('61'))).toBe(0);
+    expect(await ask({ type: RESIZE, offset: 10, flags: 1 })).toBe(0);
+    expect(await ask({ type: READ, offset: 10, length: 1 })).toBe(EINVAL);
+    for (const wrong of [{ length: 1 }, { offset: 2n ** 53n }, { offset: 2n ** 64n - 1n }, { flags: 2 }])
+      expect(await ask({ type: RESIZE, ...wrong })).toBe(EINVAL);
+    for (const [name, error] of [
+      ['fixed', EPERM],
+      ['stiff', EINVAL],
+    ] as const) {
+      const other = await Wire.greeted(path);
+      expect((await other.go(name)) & (1 << 9)).toBe(0);
+      other.send(request({ type: RESIZE, offset: 5 }));
+      expect(await other.simple()).toBe(error);
+    }
+  });
+});
+
+describe('the end', () => {
+  it('finishes what has begun, refuses the rest, and leaves nothing', async () => {
+    const [gate, closed] = [deferred(), deferred()];
+    const backend = changed(memory(MIB), { write: () => gate.promise, close: () => closed.resolve() });
+    const { path, server } = await serve({ '': { open: () => backend } });
+    const [busy, idle, asking] = [await chosen(path), await chosen(path), await Wire.greeted(path)];
+    busy.send(request({ type: WRITE, length: 1 }), hex('61'));
+    await until(() => server.heldBytes > 0);
+    const ended = server.close(30);
+    expect(await idle.rest()).toEqual(Buffer.alloc(0));
+    idle.socket.end();
+    busy.send(request({ type: READ, cookie: 2, length: 1 }));
+    expect(await busy.simple(2)).toBe(ESHUTDOWN);
+    expect(await asking.verdict(7, text(''), u16(0))).toBe(SHUTDOWN);
+    expect(await asking.verdict(2)).toBe(ACK);
+    asking.socket.end();
+    await expect(Wire.connect(path)).rejects.toThrow(/ENOENT/);
+    gate.resolve();
+    expect(await busy.simple()).toBe(0);
+    expect(await busy.rest()).toEqual(Buffer.alloc(0));
+    busy.socket.end();
+    await Promise.all([ended, closed.promise]);
+    expect([server.openExports, server.metrics.connections.open, existsSync(path)]).toEqual([[], 0, false]);
+  });
+
+  it('cuts off who does not go', async () => {
+    const { path, server } = await serve(only(memory(MIB)));
+    const [asking, stuck] = [await Wire.greeted(path), await chosen(path)];
+    stuck.socket.pause();
+    stuck.send(Buffer.alloc(28 * 200, request({ type: READ, length: 64 * KIB })));
+    await until(() => server.heldBytes > MIB);
+    await server.close(0.1);
+    expect(server.metrics.connections.open).toBe(0);
+    await asking.over;
+  });
+});
+
+describe('places to listen at', () => {
+  it('are several, with a URI each', async () => {
+    const { server } = await serve(only(memory(MIB)));
+    const four = await server.listen({ port: 0 });
+    const six = await server.listen({ host: '::1', port: 0 });
+    expect([four, six]).toEqual([
+      expect.stringMatching(/^nbd:\/\/127\.0\.0\.1:\d+$/),
+      expect.stringMatching(/^nbd:\/\/\[::1\]:\d+$/),
+    ]);
+    expect(await output('nbdinfo', '--size', `${six}/`)).toBe(`${MIB}\n`);
+    const { port } = new URL(four);
+    await expect(new NbdServer({ exports: {} }).listen({ port: Number(port) })).rejects.toMatchObject({
+      code: 'EADDRINUSE',
+    });
+  });
+
+  it('are not taken from others: a socket that lives, a file', async () => {
+    const { path } = await serve(only(memory(MIB)));
+    const other = new NbdServer({ exports: {} });
+    onTestFinished(() => other.close(0));
+    await expect(other.listen({ path })).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    const file = join(tempDir(), 'precious');
+    writeFileSync(file, 'data');
+    await expect(other.listen({ path: file })).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    expect(readFileSync(file, 'utf8')).toBe('data');
+    const stale = join(tempDir(), 'stale.sock');
+    const killed = `require('net').createServer().listen(${JSON.stringify(stale)}, () => process.kill(process.pid, 9))`;
+    spawnSync(process.execPath, ['-e', killed]);
+    expect(existsSync(stale)).toBe(true);
+    await other.listen({ path: stale });
+    await Wire.greeted(stale);
+  });
+
+  it('may come from the service manager, as file descriptor 3', async () => {
+    needs('/usr/bin/python3');
+    const path = join(tempDir(), 'activated.sock');
+    const dist = (name: string): string => fileURLToPath(new URL(`../../${name}/dist/index.js`, import.meta.url));
+    const server = `
+      import { NbdServer } from ${JSON.stringify(dist('nbd'))};
+      import { memory } from ${JSON.stringify(dist('block'))};
+      const server = new NbdServer({ exports: { '': { open: () => memory(12345) } } });
+      await server.listen({ fd: 3 });`;
+    const manager = `
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1] + ".new")
+listener.listen()
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.execv(sys.argv[2], sys.argv[2:])`;
+    const args = ['-c', manager, path, process.execPath, '--input-type=module', '-e', server];
+    const child = execFile('/usr/bin/python3', args);
+    onTestFinished(() => void child.kill('SIGKILL'));
+    await until(() => existsSync(path));
+    expect(await output('nbdinfo', '--size', `nbd+unix:///?socket=${path}`)).toBe('12345\n');
+  });
+});
+
+describe('metrics', () => {
+  it('are in the format of Prometheus', async () => {
+    const { path, server } = await serve({ '': { open: () => kept(memory(MIB)) } });
+    const wire = await chosen(path);
+    wire.send(request({ type: WRITE, length: 1000 }), Buffer.alloc(1000), request({ type: READ, length: 50 }));
+    wire.send(request({ type: READ, offset: MIB, length: 7 }), request({ type: 1000 }));
+    expect([await wire.simple(), await wire.simple(), (await wire.read(50)).length]).toEqual([0, 0, 50]);
+    expect([await wire.simple(), await wire.simple()]).toEqual([EINVAL, EINVAL]);
+    (await Wire.connect(path)).socket.destroy();
+    await until(() => server.metrics.connections.open === 1);
+    const lines = server.metrics.text().split('\n');
+    for (const line of [
+      ...['nbd_connections_total 2', 'nbd_connections_refused_total 1', 'nbd_connections 1'],
+      ...['nbd_requests_total{command="read"} 2', 'nbd_request_errors_total{command="read"} 1'],
+      ...['nbd_request_bytes_total{command="write"} 1000', 'nbd_request_bytes_total{command="read"} 50'],
+      ...['nbd_request_seconds_bucket{command="read",le="+Inf"} 2', 'nbd_request_seconds_count{command="write"} 1'],
+    ])
+      expect(lines).toContain(line);
+    const sample = /^nbd_[a-z_]+(\{[a-z]+="[^"]+"(,[a-z]+="[^"]+")*\})? [0-9.e+-]+$/;
+    const comment = /^# (HELP nbd_[a-z_]+ .+|TYPE nbd_[a-z_]+ (counter|gauge|histogram))$/;
+    expect(lines.filter((line) => line !== '' && !sample.test(line) && !comment.test(line))).toEqual([]);
+    expect(lines.at(-1)).toBe('');
+  });
+});
