@@ -116,7 +116,7 @@ describe('help and usage', () => {
     [['serve'], 'no source', 'nodeos nbd serve disk.img'],
     [['serve', 'ftp://x/y'], 'nothing is known of ftp://', 'memory:SIZE'],
     [['serve', 'memory:lots'], 'memory: lots: expected a size such as 512M', ''],
-    [['serve', 'x/a.img', 'y/a.img'], 'two sources are called a.img', 'NAME=x/a.img'],
+    [['serve', 'x/a.img', 'y/a.img'], 'two sources are called a.img', 'NAME=y/a.img'],
     [['serve', 'memory:1M', 'b=memory:2M', '--export', 'x'], '--export x: only with one source', 'x=memory:1M'],
     [['serve', 'memory:1M', 'b=memory:2M', '--overlay', 'x'], '--overlay: only with one source', ''],
     [['serve', 'memory:1M', '--read-only', '--overlay', 'x'], 'needs no overlay', ''],
@@ -313,7 +313,7 @@ describe('serve', () => {
   });
 
   it('the second Ctrl-C does not wait for a client', async () => {
-    const slow = await nbdkit('--filter=delay', 'memory', '1M', 'rdelay=60');
+    const slow = await nbdkit('--filter=delay', 'pattern', '1M', 'rdelay=60');
     const server = await serve(slow);
     const client = spawn('nbdcopy', [server.uri, 'null:'], { stdio: 'ignore' });
     onTestFinished(() => void client.kill('SIGKILL'));

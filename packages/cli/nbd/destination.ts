@@ -1,5 +1,6 @@
 /** Where a copy goes: a new file that has its name only when it is whole, or a device that is there already. */
 import { randomBytes } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { file, type BlockBackend } from '@nodeos/block';
@@ -67,8 +68,8 @@ async function newFile(path: string, size: number): Promise<Destination> {
       await folder.sync().finally(() => folder.close());
     },
     async close() {
-      // First, so that nothing is left even if it cannot be closed.
-      if (!isNamed) await rm(partial, { force: true });
+      // First and at once, so that nothing is left if it cannot be closed, or nobody waits for that.
+      if (!isNamed) rmSync(partial, { force: true });
       await backend.close();
     },
   };

@@ -88,9 +88,10 @@ async function privateSocket(closers: (() => Promise<void>)[]): Promise<ListenAt
 
 /** In good order; when asked a second time, at once. */
 async function shutDown(server: NbdServer, io: Io): Promise<void> {
-  const closed = server.close();
-  await unlessKilled(closed, io).catch(async (error: unknown) => {
-    void server.close(0); // cuts everybody off
+  try {
+    await unlessKilled(server.close(), io);
+  } catch (error) {
     if (!io.kill.aborted) throw error;
-  });
+    void server.close(0); // everybody is cut off
+  }
 }

@@ -98,8 +98,7 @@ describe('limits', () => {
     const { path, server } = await serve({ '': { open: () => slow } }, { limits: { inFlight: allowance } });
     const nonsense = await chosen(path);
     nonsense.socket.pause();
-    const wrong = Buffer.alloc(28 * 100_000, request({ type: 99 }));
-    nonsense.send(wrong);
+    nonsense.send(Buffer.alloc(28 * 100_000, request({ type: 99 })));
     const writing = await chosen(path);
     const write = Buffer.concat([request({ type: WRITE, length: 32 * KIB }), Buffer.alloc(32 * KIB)]);
     for (let count = 0; count < 100; count++) writing.send(write);
@@ -326,8 +325,8 @@ describe('places to listen at', () => {
       expect.stringMatching(/^nbd:\/\/\[::1\]:\d+$/),
     ]);
     expect(await output('nbdinfo', '--size', `${six}/`)).toBe(`${MIB}\n`);
-    const { port } = new URL(four);
-    await expect(new NbdServer({ exports: {} }).listen({ port: Number(port) })).rejects.toMatchObject({
+    const port = Number(new URL(four).port);
+    await expect(new NbdServer({ exports: {} }).listen({ port })).rejects.toMatchObject({
       code: 'EADDRINUSE',
     });
   });
