@@ -36,6 +36,9 @@ export interface StreamedRoot {
   close(): Promise<void>;
 }
 
+/** Bytes of inodes and small files that a machine asks for at once, whether it will need them or not. */
+const READ_AHEAD = 16 << 20;
+
 /** The host, as a machine sees it that QEMU gives a network of its own. */
 const HOST = '10.0.2.2';
 const ADDRESS = 'ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off';
@@ -43,7 +46,7 @@ const ADDRESS = 'ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off';
 /** @throws Error if the file of the changes cannot be used: it belongs to another base, another machine has it, … */
 export async function serveRoot(options: StreamedRootOptions): Promise<StreamedRoot> {
   const { parts, built, persist, connections } = options;
-  const image = await erofs(await rootTree(outputsOf(parts, built)));
+  const image = await erofs(await rootTree(outputsOf(parts, built)), { tails: true });
   const records = options.trace === undefined ? undefined : createWriteStream(resolve(options.trace));
   const traced = (backend: BlockBackend): BlockBackend => (records ? trace(backend, records) : backend);
   // Names that nobody guesses: whoever may connect to this host's loopback could read the root, or change it.
@@ -66,7 +69,12 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
   return {
     size: image.size,
     words: [
-      ...[ADDRESS, `root=${at}/root-${name}?connections=${connections}`, 'rootfstype=erofs'],
+      ...[
+        ADDRESS,
+        `root=${at}/root-${name}?connections=${connections}`,
+        'rootfstype=erofs',
+        `nodeos.readahead=${Math.min(image.metadata, READ_AHEAD)}`,
+      ],
       ...(upper ? [`nodeos.upper=${at}/upper-${name}`] : []),
     ],
     async close() {

@@ -10,7 +10,10 @@
  * A file that starts at a multiple of 2 MiB can be mapped with huge pages where the image is memory (DAX); the bytes
  * between are holes in the image.
  *
- * Leaves out: reading images, compression, tails beside the inodes, extended attributes, hard links.
+ * With `tails`, what does not fill a block (small files, the ends of others, folders, links) lies behind its inode: less
+ * room, and all of it at the start of the image, where a few large reads fetch it.
+ *
+ * Leaves out: reading images, compression, extended attributes, hard links.
  */
 import { regions, writeImage, type Region } from '@nodeos/block';
 import { directory, modeOf, type Entry, type Tree } from '@nodeos/tree';
@@ -28,8 +31,9 @@ const DIRENT_SIZE = 12;
 const MAX_NAME = 255;
 const MAGIC = 0xe0f5e1e2;
 const HAS_CHECKSUM = 1;
-/** `i_format` of an inode of 64 bytes whose content is whole blocks: version 1, layout 0. */
+/** `i_format` of an inode of 64 bytes (version 1) whose content is blocks (layout 0), or blocks and a tail (layout 2). */
 const EXTENDED_PLAIN = 1;
+const EXTENDED_INLINE = 5;
 
 /** An entry's type in its folder. */
 const DIRENT_TYPES: Readonly<Record<Entry['type'], number>> = {
@@ -47,8 +51,12 @@ interface Inode {
   readonly children: Map<string, Inode>;
   /** In the order of the inode table. */
   number: number;
-  /** What is in its blocks; undefined for a file, whose content is streamed. */
+  /** Undefined for a file of the host. */
   content?: Buffer;
+  /** Bytes at the end of the content that lie behind the inode. */
+  tail: number;
+  /** Where the inode is, in bytes. */
+  at: number;
   /** Of the first block. */
   block: number;
 }
@@ -56,6 +64,8 @@ interface Inode {
 export interface ErofsOptions {
   /** The image's size becomes a multiple of this many bytes. Default: one block. */
   readonly align?: number;
+  /** Put what does not fill a block behind its inode; such files cannot be mapped with DAX. Default false. */
+  readonly tails?: boolean;
 }
 
 /** An image that is not written: what is where. */
@@ -63,6 +73,8 @@ export interface ErofsImage {
   readonly regions: readonly Region[];
   /** Bytes. */
   readonly size: number;
+  /** Bytes at the start that hold the inodes, and the tails. */
+  readonly metadata: number;
 }
 
 /**
@@ -74,11 +86,14 @@ export interface ErofsImage {
 export async function erofs(tree: Tree | Iterable<Entry>, options: ErofsOptions = {}): Promise<ErofsImage> {
   const root = await treeOf(tree);
   const inodes = numbered(root);
+  await Promise.all(inodes.map(readContent));
   describe(root, root);
-  const end = layOut(inodes);
-  const contents = await Promise.all(inodes.filter((inode) => sizeOf(inode) > 0).map(regionOf));
-  const start: Region = { offset: 0, ...bytesRegion(head(inodes, end)) };
-  return { regions: [start, ...contents], size: roundUp(end, options.align ?? BLOCK) };
+  const metadata = place(inodes, options.tails ?? false);
+  describe(root, root); // folders hold the places of what is in them
+  const end = layOut(inodes, metadata);
+  const start = headRegions(inodes, head(inodes, metadata, end));
+  const contents = inodes.filter((inode) => inBlocks(inode) > 0).map(blocksRegion);
+  return { regions: [...start, ...contents], size: roundUp(end, options.align ?? BLOCK), metadata };
 }
 
 /** Writes an image, whole or not at all. @returns its size in bytes @throws what `erofs` throws */
@@ -116,7 +131,7 @@ async function treeOf(tree: Tree | Iterable<Entry>): Promise<Inode> {
   return root;
 }
 
-const inodeOf = (entry: Entry): Inode => ({ entry, children: new Map(), number: 0, block: 0 });
+const inodeOf = (entry: Entry): Inode => ({ entry, children: new Map(), number: 0, tail: 0, at: 0, block: 0 });
 
 function checkName(name: string, entry: Entry): void {
   const bytes = Buffer.byteLength(name);
@@ -143,20 +158,39 @@ function describe(inode: Inode, parent: Inode): void {
   for (const child of inode.children.values()) describe(child, inode);
 }
 
+/** Gives every inode its place, with its tail if there is room for both in one block. @returns the end, in bytes */
+function place(inodes: readonly Inode[], tails: boolean): number {
+  let end = INODE_TABLE;
+  for (const inode of inodes) {
+    const tail = sizeOf(inode) % BLOCK;
+    inode.tail = tails && INODE_SIZE + tail <= BLOCK ? tail : 0;
+    const length = INODE_SIZE + inode.tail;
+    if (inode.tail > 0 && (end % BLOCK) + length > BLOCK) end = roundUp(end, BLOCK);
+    // The checksum is of the first block's bytes; those of the host's files are not read here.
+    if (inode.tail > 0 && inode.entry.host) end = Math.max(end, BLOCK);
+    inode.at = end;
+    end = roundUp(end + length, NID_UNIT);
+  }
+  return roundUp(end, BLOCK);
+}
+
 /** Gives every content its blocks: folders and links, then files, large ones last. @returns the end, in bytes */
-function layOut(inodes: readonly Inode[]): number {
-  let end = roundUp(INODE_TABLE + inodes.length * INODE_SIZE, BLOCK);
-  const rank = (inode: Inode): number => (inode.content ? 0 : sizeOf(inode) < HUGE_PAGE ? 1 : 2);
+function layOut(inodes: readonly Inode[], metadata: number): number {
+  let end = metadata;
+  const rank = ({ entry }: Inode): number => (entry.type !== 'file' ? 0 : entry.size < HUGE_PAGE ? 1 : 2);
   for (const inode of [...inodes].sort((a, b) => rank(a) - rank(b) || a.number - b.number)) {
-    if (sizeOf(inode) === 0) continue;
+    if (inBlocks(inode) === 0) continue;
     if (rank(inode) === 2) end = roundUp(end, HUGE_PAGE);
     inode.block = end / BLOCK;
-    end += roundUp(sizeOf(inode), BLOCK);
+    end += roundUp(inBlocks(inode), BLOCK);
   }
   return end;
 }
 
 const sizeOf = ({ content, entry }: Inode): number => content?.length ?? (entry.type === 'file' ? entry.size : 0);
+
+/** Bytes of the content that are not its tail. */
+const inBlocks = (inode: Inode): number => sizeOf(inode) - inode.tail;
 
 /** Blocks of entries with their names behind them, in the order of the names' bytes, `.` and `..` among them. */
 function encodeFolder(inode: Inode, parent: Inode): Buffer {
@@ -189,12 +223,15 @@ function encodeEntries(entries: readonly [string, Inode][]): Buffer {
 }
 
 /** An inode's place in the table, in units of 32 bytes from the image's start. */
-const nidOf = ({ number }: Inode): number => (INODE_TABLE + number * INODE_SIZE) / NID_UNIT;
+const nidOf = ({ at }: Inode): number => at / NID_UNIT;
 
-/** The start of the image, up to the end of the inode table. */
-function head(inodes: readonly Inode[], end: number): Buffer {
-  const bytes = Buffer.alloc(roundUp(INODE_TABLE + inodes.length * INODE_SIZE, BLOCK));
-  for (const inode of inodes) encodeInode(inode).copy(bytes, INODE_TABLE + inode.number * INODE_SIZE);
+/** The start of the image, up to the end of the inodes; the tails of the host's files are left out. */
+function head(inodes: readonly Inode[], metadata: number, end: number): Buffer {
+  const bytes = Buffer.alloc(metadata);
+  for (const inode of inodes) {
+    encodeInode(inode).copy(bytes, inode.at);
+    if (inode.tail > 0) inode.content?.copy(bytes, inode.at + INODE_SIZE, inBlocks(inode));
+  }
   const superblock = bytes.subarray(SUPERBLOCK, INODE_TABLE);
   superblock.writeUInt32LE(MAGIC, 0);
   superblock.writeUInt32LE(HAS_CHECKSUM, 8);
@@ -211,7 +248,7 @@ function encodeInode(inode: Inode): Buffer {
   const bytes = Buffer.alloc(INODE_SIZE);
   const [major, minor] = entry.rdev ?? [0, 0];
   const folders = [...children.values()].filter((child) => child.entry.type === 'directory').length;
-  bytes.writeUInt16LE(EXTENDED_PLAIN, 0);
+  bytes.writeUInt16LE(inode.tail > 0 ? EXTENDED_INLINE : EXTENDED_PLAIN, 0);
   bytes.writeUInt16LE(modeOf(entry), 4);
   bytes.writeBigUInt64LE(BigInt(sizeOf(inode)), 8);
   // In the kernel's encoding of devices (new_encode_dev in include/linux/kdev_t.h).
@@ -224,22 +261,50 @@ function encodeInode(inode: Inode): Buffer {
   return bytes;
 }
 
-async function regionOf(inode: Inode): Promise<Region> {
-  const { entry, block } = inode;
-  const offset = block * BLOCK;
-  const size = sizeOf(inode);
-  if (inode.content) return { offset, ...bytesRegion(inode.content) };
-  if (entry.host) return { offset, length: size, source: { ...entry.host, size } };
+/** The content of a file that is not one of the host. @throws RangeError if it is not as long as it says */
+async function readContent(inode: Inode): Promise<void> {
+  const { entry } = inode;
+  if (entry.type !== 'file' || entry.host || entry.size === 0) return;
   const parts: Uint8Array[] = [];
   let length = 0;
   for await (const bytes of entry.open?.() ?? []) {
     length += bytes.length;
-    if (length > size) break;
+    if (length > entry.size) break;
     parts.push(Buffer.from(bytes));
   }
-  if (length !== size) throw new RangeError(`${entry.path}: ${length} bytes instead of ${size}`);
-  return { offset, ...bytesRegion(Buffer.concat(parts)) };
+  if (length !== entry.size) throw new RangeError(`${entry.path}: ${length} bytes instead of ${entry.size}`);
+  inode.content = Buffer.concat(parts);
 }
+
+/** The start of the image as regions: the tails of the host's files, and what is between them. */
+function headRegions(inodes: readonly Inode[], bytes: Buffer): Region[] {
+  const all: Region[] = [];
+  let done = 0;
+  const upTo = (offset: number): void => {
+    if (offset > done) all.push({ offset: done, ...bytesRegion(bytes.subarray(done, offset)) });
+  };
+  for (const inode of inodes) {
+    if (inode.tail === 0 || !inode.entry.host) continue;
+    const offset = inode.at + INODE_SIZE;
+    upTo(offset);
+    all.push({ offset, length: inode.tail, source: hostSource(inode, inBlocks(inode)) });
+    done = offset + inode.tail;
+  }
+  upTo(bytes.length);
+  return all;
+}
+
+function blocksRegion(inode: Inode): Region {
+  const offset = inode.block * BLOCK;
+  const length = inBlocks(inode);
+  if (inode.content) return { offset, ...bytesRegion(inode.content.subarray(0, length)) };
+  return { offset, length, source: hostSource(inode, 0) };
+}
+
+const hostSource = ({ entry: { host, size, path } }: Inode, offset: number): Region['source'] => {
+  if (!host) throw new Error(`${path}: no content`);
+  return { ...host, size, offset };
+};
 
 const bytesRegion = (bytes: Buffer): Region => ({ length: bytes.length, source: bytes });
 

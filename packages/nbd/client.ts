@@ -22,6 +22,7 @@ export interface ClientOptions {
   /** Instead of what the URI says. */
   readonly tls?: ClientTls;
   readonly wishes?: Wishes;
+  /** Ends the opening; what is open is ended by `close`. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: ClientEvent) => void;
 }
@@ -54,8 +55,13 @@ const MAX_LENGTH = 0x40000000;
 export async function connectNbd(uri: string | NbdUri, options: ClientOptions = {}): Promise<NbdBackend> {
   const parsed = typeof uri === 'string' ? parseUri(uri) : uri;
   const tls = options.tls ?? (parsed.tls ? await tlsOf(parsed) : {});
-  const client = new Client(parsed, tls, options);
-  return client.open();
+  const { signal, ...others } = options;
+  const opening = new AbortController();
+  const stop = (): void => opening.abort(signal?.reason);
+  signal?.throwIfAborted();
+  signal?.addEventListener('abort', stop, { once: true });
+  const client = new Client(parsed, tls, { ...others, signal: opening.signal });
+  return client.open().finally(() => signal?.removeEventListener('abort', stop));
 }
 
 class Client {

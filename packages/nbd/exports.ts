@@ -24,7 +24,10 @@ export interface Peer {
 export interface ExportResolver {
   /** For LIST; absent: listing is refused. */
   list?(peer: Peer): MaybePromise<readonly { readonly name: string; readonly description?: string }[]>;
-  /** @returns undefined if there is no such export for this peer */
+  /**
+   * Whoever uses the same name at the same time shares one backend, whatever the exports that this gave to each.
+   * @returns undefined if there is no such export for this peer
+   */
   find(name: string, peer: Peer): MaybePromise<Export | undefined>;
 }
 

@@ -8,7 +8,7 @@ describe('help', () => {
     const without = await nodeos();
     const asked = await nodeos('--help');
     expect([without.status, asked.status]).toEqual([2, 0]);
-    for (const verb of ['start', 'build', 'cache', 'clean'])
+    for (const verb of ['start', 'build', 'cache', 'clean', 'nbd'])
       expect(asked.stdout).toMatch(new RegExp(`^ {2}${verb} `, 'm'));
   });
 

@@ -5,7 +5,7 @@ import { writeErofs } from '@nodeos/fs';
 import { rootTree } from '@nodeos/initramfs';
 import { USR } from '@nodeos/runtime';
 import { imageAt, type Image } from '@nodeos/vm';
-import { systemOf } from '../../packages/cli/system.js';
+import { systemOf } from 'nodeos';
 
 const target = targetOf('x86_64');
 

@@ -59,6 +59,7 @@ function wordsOf(args: Parsed): string[] {
 function withConnections(uri: string, args: Parsed): string {
   const connections = args.number('connections', 1);
   const url = new URL(uri);
+  if (url.pathname === '') url.pathname = '/'; // the tool wants one
   if (connections !== undefined) url.searchParams.set('connections', String(connections));
   return url.href;
 }

@@ -5,7 +5,6 @@ import { cache, file, http, memory, readAhead, retry, s3, type BlockBackend } fr
 import { codeOf, messageOf, NodeosError, UsageError } from '@nodeos/build';
 import { connectNbd, RefusedError } from '@nodeos/nbd';
 import { bytesOf } from './bytes.js';
-import { whileOpening } from './stop.js';
 
 export interface OpenOptions {
   /** It will be written. Otherwise it is opened for reading, where that makes a difference. */
@@ -39,13 +38,11 @@ const nbd: Scheme = {
   form: 'nbd://HOST[:PORT]/EXPORT, nbds://…, nbd+unix:///EXPORT?socket=PATH, nbds+unix://…',
   writable: true,
   open: (uri, { connections, requests, signal }) =>
-    whileOpening(signal, (opening) =>
-      connectNbd(uri, {
-        signal: opening,
-        ...(connections === undefined ? {} : { connections }),
-        ...(requests === undefined ? {} : { inFlight: requests }),
-      }),
-    ),
+    connectNbd(uri, {
+      ...(signal && { signal }),
+      ...(connections === undefined ? {} : { connections }),
+      ...(requests === undefined ? {} : { inFlight: requests }),
+    }),
 };
 
 const plain: Scheme = {

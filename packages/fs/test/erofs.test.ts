@@ -1,9 +1,19 @@
 /** EROFS images, judged by fsck.erofs and dump.erofs. The kernel judges them at every boot. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { characterDevice, directory, file, symlink, type Entry } from '@nodeos/tree';
+import { characterDevice, directory, file, fromDirectory, symlink, type Entry, type Tree } from '@nodeos/tree';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { crc32c } from '../crc32c.js';
@@ -15,9 +25,9 @@ const lacking = ['fsck.erofs', 'dump.erofs'].filter((tool) => spawnSync(tool, ['
 const HUGE_PAGE = 2 << 20;
 
 let images = 0;
-async function image(entries: Iterable<Entry>, align?: number): Promise<string> {
+async function image(entries: Iterable<Entry> | Tree, align?: number, tails = false): Promise<string> {
   const path = join(root, `${images++}.erofs`);
-  await writeErofs(entries, path, align === undefined ? {} : { align });
+  await writeErofs(entries, path, { tails, ...(align === undefined ? {} : { align }) });
   return path;
 }
 
@@ -118,6 +128,26 @@ describe.skipIf(lacking.length > 0)(`an EROFS image${lacking.map((what) => ` (no
     });
   });
 
+  it('has small files, and the ends of others, behind their inodes', async () => {
+    const folder = join(root, 'host');
+    const sizes = [0, 1, 31, 4031, 4032, 4033, 4095, 4096, 4097, 8192 + 4032, 12_000, 100_000];
+    mkdirSync(folder);
+    for (const size of sizes) {
+      const bytes = Buffer.from(Uint8Array.from({ length: size }, (_, index) => index * 7 + (index >> 8) + size));
+      writeFileSync(join(folder, `file-${size}`), bytes);
+    }
+    const entries = async function* (): Tree {
+      yield* fromDirectory(folder, { prefix: 'host' });
+      for (const size of sizes) yield file(`memory-${size}`, readFileSync(join(folder, `file-${size}`)));
+      yield symlink('link', 'host/file-1');
+    };
+    const [plain, tails] = [await image(entries()), await image(entries(), undefined, true)];
+    expect(unpacked(tails)).toEqual(unpacked(plain));
+    expect(statSync(tails).size).toBeLessThan(statSync(plain).size);
+    expect(inode(tails, 'host/file-31')).toMatch(/Layout: 2/);
+    expect(inode(tails, 'host/file-4033')).toMatch(/Layout: 0/);
+  });
+
   it('carries what it should, whatever that is', { timeout: 120_000 }, async () => {
     const name = fc
       .string({ unit: 'grapheme', minLength: 1, maxLength: 40 })
@@ -129,15 +159,27 @@ describe.skipIf(lacking.length > 0)(`an EROFS image${lacking.map((what) => ` (no
       fc.integer({ min: 4090, max: 4100 }).map((n) => Buffer.alloc(n, 1)),
     );
     await fc.assert(
-      fc.asyncProperty(fc.dictionary(path.filter(usable), content, { maxKeys: 30 }), async (files) => {
-        // A path that is a folder of another's cannot be a file.
-        const paths = Object.keys(files).filter((one) => !Object.keys(files).some((two) => two.startsWith(`${one}/`)));
-        const found = unpacked(await image(paths.map((one) => file(one, files[one] ?? ''))));
-        const contents = Object.entries(found).filter(([, text]) => !/^\d+\/$/.test(text));
-        expect(Object.fromEntries(contents)).toEqual(
-          Object.fromEntries(paths.map((one) => [one, `644 ${Buffer.from(files[one] ?? '').toString('latin1')}`])),
-        );
-      }),
+      fc.asyncProperty(
+        fc.dictionary(path.filter(usable), content, { maxKeys: 30 }),
+        fc.boolean(),
+        async (files, tails) => {
+          // A path that is a folder of another's cannot be a file.
+          const paths = Object.keys(files).filter(
+            (one) => !Object.keys(files).some((two) => two.startsWith(`${one}/`)),
+          );
+          const found = unpacked(
+            await image(
+              paths.map((one) => file(one, files[one] ?? '')),
+              undefined,
+              tails,
+            ),
+          );
+          const contents = Object.entries(found).filter(([, text]) => !/^\d+\/$/.test(text));
+          expect(Object.fromEntries(contents)).toEqual(
+            Object.fromEntries(paths.map((one) => [one, `644 ${Buffer.from(files[one] ?? '').toString('latin1')}`])),
+          );
+        },
+      ),
       { numRuns: 60 },
     );
   });

@@ -2,7 +2,7 @@
  * The root, if it is on the network: mounts it under a layer for what is written, and moves the machine into it.
  *
  *     root=nbd://ADDRESS[:PORT]/EXPORT[?connections=N]   rootfstype=erofs   ro|rw
- *     nodeos.upper=tmpfs|nbd://…   nodeos.nbd.wait=SECONDS   nodeos.nbd.timeout=SECONDS
+ *     nodeos.upper=tmpfs|nbd://…   nodeos.nbd.wait=SECONDS   nodeos.nbd.timeout=SECONDS   nodeos.readahead=BYTES
  *
  * With `ro` (the default) the root is an overlay: below what the server has, above a tmpfs or an ext4 on another
  * export. With `rw` the export itself is the root.
@@ -29,7 +29,7 @@ enum { ROOT, UPPER, DEVICES };
 static struct {
     const char *source, *type, *upper;
     int writable;
-    long wait, timeout;
+    long wait, timeout, readahead;
     struct nbd_device *devices; /* shared with the keeper */
     int count;
     long upper_folder; /* where the upper filesystem is mounted, out of sight */
@@ -53,6 +53,8 @@ static int read_root_word(const char *word)
         root.wait = number(value);
     else if ((value = after(word, "nodeos.nbd.timeout=")))
         root.timeout = number(value);
+    else if ((value = after(word, "nodeos.readahead=")))
+        root.readahead = number(value);
     else
         return 0;
     return 1;
@@ -131,6 +133,17 @@ static int mount_device(int index, const char *path, const char *type, long flag
     return no_root(root.devices[index].uri.text, why.bytes);
 }
 
+/* Asks for the start of the root, where a filesystem has what it needs first, before it is needed: a few large requests
+ * instead of hundreds of small ones, each of which somebody would wait for. Returns at once. */
+static void read_ahead(long bytes)
+{
+    long fd = open_at("/dev/nbd0", O_RDONLY | O_CLOEXEC);
+    for (long at = 0; fd >= 0 && at < bytes; at += READ_AHEAD << 10)
+        sys3(__NR_readahead, fd, at, READ_AHEAD << 10);
+    if (fd >= 0)
+        sys1(__NR_close, fd);
+}
+
 #define LAYERS "lowerdir=/lower,upperdir=/upper/upper,workdir=/upper/work,redirect_dir=on"
 
 /* Mounts the new root on /new. */
@@ -145,6 +158,7 @@ static int mount_layers(int (*stop)(void))
         return mount_device(ROOT, "/new", root.type, 0);
     if (!mount_device(ROOT, "/lower", root.type, MS_RDONLY))
         return 0;
+    read_ahead(root.readahead);
     if (equal(root.upper, "tmpfs"))
         sys5(__NR_mount, "tmpfs", "/upper", "tmpfs", 0, "mode=755");
     else if (!attach_device(UPPER, root.upper, 1, stop) || !mount_device(UPPER, "/upper", "ext4", MS_NOATIME))

@@ -232,6 +232,26 @@ describe('our own server', () => {
   }
 });
 
+it('the opening ends with its signal, and what is open does not', async () => {
+  const socket = socketPath();
+  await started(
+    socket,
+    process.execPath,
+    '-e',
+    `require('net').createServer(() => 0).listen(${JSON.stringify(socket)})`,
+  );
+  const stop = new AbortController();
+  const opening = connectNbd(uriOf(socket), { signal: stop.signal });
+  setTimeout(() => stop.abort(new Error('enough')), 50);
+  await expect(opening).rejects.toBeDefined();
+  await expect(connectNbd(uriOf(socket), { signal: stop.signal })).rejects.toThrow('enough');
+  const later = new AbortController();
+  const disk = await connectNbd(await ours(() => memory(4096)), { signal: later.signal, patience: 0 });
+  later.abort();
+  await disk.read(Buffer.alloc(512), 0);
+  await disk.close();
+});
+
 describe('a server that goes away', () => {
   it('and comes back: what had no answer is asked again', { timeout: 60_000 }, async () => {
     const [socket, file] = [socketPath(), join(folder, 'again.disk')];

@@ -92,6 +92,13 @@ type Spoiler = (all: Buffer[], dice: Random) => void;
 /** Numbers at which something may break. */
 const EDGES = [0, 1, 2, 511, 4096, 4097, 0x7fffffff, 0x80000000, 0xffffffff, 1 << 20, 1 << 25, (1 << 26) + 1];
 
+/** Where a number of so many bytes may be: most are in headers, at multiples of 4 or, if they are small, of 2. */
+function placeOf(message: Buffer, size: number, dice: Random): number | undefined {
+  const step = Math.min(size, 4);
+  const places = Math.floor((Math.min(message.length, 48) - size) / step) + 1;
+  return places > 0 ? step * dice.int(places) : undefined;
+}
+
 const SPOILERS: readonly Spoiler[] = [
   function flipABit(all, dice) {
     const message = dice.pick(all);
@@ -100,19 +107,18 @@ const SPOILERS: readonly Spoiler[] = [
   },
   function putAnEdge(all, dice) {
     const message = dice.pick(all);
-    // The headers are where the numbers are.
-    const places = Math.min(message.length, 48) - 3;
-    if (places > 0) message.writeUInt32BE(dice.pick(EDGES), dice.int(places));
+    const at = placeOf(message, 4, dice);
+    if (at !== undefined) message.writeUInt32BE(dice.pick(EDGES), at);
   },
   function putOnes(all, dice) {
     const message = dice.pick(all);
-    const places = Math.min(message.length, 48) - 7;
-    if (places > 0) message.writeBigUInt64BE(2n ** 64n - 1n, dice.int(places));
+    const at = placeOf(message, 8, dice);
+    if (at !== undefined) message.fill(0xff, at, at + 8);
   },
   function putSmallNumber(all, dice) {
     const message = dice.pick(all);
-    const places = Math.min(message.length, 48) - 1;
-    if (places > 0) message.writeUInt16BE(dice.int(40), dice.int(places));
+    const at = placeOf(message, 2, dice);
+    if (at !== undefined) message.writeUInt16BE(dice.int(40), at);
   },
   function cutTheEnd(all, dice) {
     const index = dice.int(all.length);

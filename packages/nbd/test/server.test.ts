@@ -320,10 +320,8 @@ describe('places to listen at', () => {
     const { server } = await serve(only(memory(MIB)));
     const four = await server.listen({ port: 0 });
     const six = await server.listen({ host: '::1', port: 0 });
-    expect([four, six]).toEqual([
-      expect.stringMatching(/^nbd:\/\/127\.0\.0\.1:\d+$/),
-      expect.stringMatching(/^nbd:\/\/\[::1\]:\d+$/),
-    ]);
+    expect(four).toMatch(/^nbd:\/\/127\.0\.0\.1:\d+$/);
+    expect(six).toMatch(/^nbd:\/\/\[::1\]:\d+$/);
     expect(await output('nbdinfo', '--size', `${six}/`)).toBe(`${MIB}\n`);
     const port = Number(new URL(four).port);
     await expect(new NbdServer({ exports: {} }).listen({ port })).rejects.toMatchObject({
@@ -366,8 +364,8 @@ os.rename(sys.argv[1] + ".new", sys.argv[1])
 os.dup2(listener.fileno(), 3)
 os.set_inheritable(3, True)
 os.execv(sys.argv[2], sys.argv[2:])`;
-    const args = ['-c', manager, path, process.execPath, '--input-type=module', '-e', server];
-    const child = execFile('/usr/bin/python3', args);
+    const service = [process.execPath, '--input-type=module', '-e', server];
+    const child = execFile('/usr/bin/python3', ['-c', manager, path, ...service]);
     onTestFinished(() => void child.kill('SIGKILL'));
     await until(() => existsSync(path));
     expect(await output('nbdinfo', '--size', `nbd+unix:///?socket=${path}`)).toBe('12345\n');
