@@ -1,0 +1,182 @@
+/**
+ * The client, played spoilt conversations of a server. A long run, with another seed:
+ *
+ *     NBD_FUZZ_MESSAGES=1000000 NBD_FUZZ_SEED=1 npx vitest run --project unit packages/nbd/test/client-fuzz.test.ts
+ */
+import { createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { connectNbd } from '../index.js';
+import { fuzz, random, type Player, type Random } from './fuzz.js';
+import { KIB, MIB, tempDir } from './support.js';
+import { hex, u16, u32, u64 } from './wire.js';
+
+const MESSAGES = Number(process.env['NBD_FUZZ_MESSAGES'] ?? 5_000);
+const SEED = Number(process.env['NBD_FUZZ_SEED'] ?? 1);
+const LONG = 4 * 3_600_000;
+const SIZE = MIB;
+
+interface Asked {
+  readonly type: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** What the client does in every session, all at once. */
+const REQUESTS: readonly Asked[] = [
+  { type: 0, offset: 0, length: 512 },
+  { type: 1, offset: 4096, length: 4096 },
+  { type: 0, offset: 8192, length: 64 * KIB },
+  { type: 7, offset: 0, length: SIZE },
+  { type: 6, offset: 65536, length: 65536 },
+  { type: 4, offset: 65536, length: 4096 },
+  { type: 5, offset: 0, length: 65536 },
+  { type: 3, offset: 0, length: 0 },
+];
+
+const reply = (option: number, type: number, ...data: Buffer[]): Buffer =>
+  Buffer.concat([hex('0003e889045565a9'), u32(option), u32(type), u32(Buffer.concat(data).length), ...data]);
+const HELLO = Buffer.concat([Buffer.from('NBDMAGICIHAVEOPT'), u16(3)]);
+const UNSUP = 0x80000001;
+
+/** The handshake, and the replies to the requests. */
+function conversation(dice: Random): Buffer[] {
+  const extended = dice.percent(40);
+  const structured = extended || dice.percent(70);
+  const modes = extended
+    ? [reply(11, 1)]
+    : [reply(11, UNSUP, dice.bytes(5)), structured ? reply(8, 1) : reply(8, UNSUP)];
+  const contexts = structured ? [reply(10, 4, u32(1), Buffer.from('base:allocation')), reply(10, 1)] : [];
+  const flags = 0b110111101101;
+  const go = [
+    reply(7, 3, u16(0), u64(SIZE), u16(flags)),
+    reply(7, 3, u16(3), u32(1), u32(4096), u32(1 << 25)),
+    reply(7, 1),
+  ];
+  const answers = REQUESTS.map((asked, index) => answer(asked, index + 1, { extended, structured }, dice));
+  // A server may answer in any order.
+  if (dice.percent(50)) answers.sort(() => dice.int(3) - 1);
+  return [HELLO, ...modes, ...contexts, ...go, ...answers.flat()];
+}
+
+type Mode = Readonly<Record<'extended' | 'structured', boolean>>;
+
+function answer({ type, offset, length }: Asked, cookie: number, mode: Mode, dice: Random): Buffer[] {
+  const simple = (error: number, ...data: Buffer[]): Buffer =>
+    Buffer.concat([u32(0x67446698), u32(error), u64(cookie), ...data]);
+  if (!mode.structured)
+    return dice.percent(10) ? [simple(5)] : [simple(0, ...(type === 0 ? [dice.bytes(length)] : []))];
+  const chunk = (kind: number, done: boolean, ...data: Buffer[]): Buffer => {
+    const bytes = Buffer.concat(data);
+    const magic = u32(mode.extended ? 0x6e8a278c : 0x668e33ef);
+    const sizes = mode.extended ? [u64(offset), u64(bytes.length)] : [u32(bytes.length)];
+    return Buffer.concat([magic, u16(done ? 1 : 0), u16(kind), u64(cookie), ...sizes, bytes]);
+  };
+  if (dice.percent(10)) return [chunk(0x8001, true, u32(dice.pick([1, 5, 22, 28, 999])), u16(3), Buffer.from('no!'))];
+  if (type === 7 && mode.extended)
+    return [chunk(6, true, u32(1), u32(2), u64(length / 2), u64(0), u64(length), u64(3))];
+  if (type === 7) return [chunk(5, true, u32(1), u32(length / 2), u32(0), u32(length), u32(3))];
+  if (type !== 0) return mode.extended || dice.percent(50) ? [chunk(0, true)] : [simple(0)];
+  const half = length / 2;
+  const first = chunk(1, false, u64(offset), dice.bytes(half));
+  const second = dice.percent(50)
+    ? chunk(2, true, u64(offset + half), u32(half))
+    : chunk(1, true, u64(offset + half), dice.bytes(half));
+  return [first, second];
+}
+
+/** Bytes of the handshake: what follows is said when the client has asked. */
+const handshakeOf = (all: Buffer): number => {
+  const go = all.lastIndexOf(reply(7, 1));
+  return go < 0 ? all.length : go + 20;
+};
+
+/** One session's server. */
+async function talk(socket: Socket, writes: readonly Buffer[], dice: Random): Promise<void> {
+  let heard = 0;
+  socket.on('data', (bytes: Buffer) => (heard += bytes.length)).on('error', () => undefined);
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  const asked = handshakeOf(Buffer.concat(writes));
+  let [said, waited] = [0, false];
+  for (const bytes of writes) {
+    if (!waited && said + bytes.length > asked) {
+      waited = true;
+      for (let before = -1; before !== heard && !socket.destroyed;) {
+        before = heard;
+        for (let turns = 0; turns < 10; turns++) await new Promise(setImmediate);
+      }
+    }
+    socket.write(bytes);
+    said += bytes.length;
+    if (dice.percent(10)) await new Promise(setImmediate);
+  }
+  if (dice.percent(20)) socket.destroy();
+  else socket.end();
+  await closed;
+}
+
+/** Everything ends, well or not; what was read is from the server, or an error. */
+async function client(uri: string): Promise<void> {
+  const ended = (work: Promise<unknown>): Promise<unknown> => work.catch(() => undefined);
+  const disk = await connectNbd(uri, { patience: 0, connections: 1 }).catch(() => undefined);
+  if (!disk) return;
+  await Promise.all(
+    REQUESTS.map(({ type, offset, length }) => {
+      const work: Readonly<Record<number, () => unknown>> = {
+        0: () => disk.read(Buffer.alloc(length), offset),
+        1: () => disk.write?.(Buffer.alloc(length), offset),
+        3: () => disk.flush(),
+        4: () => disk.trim?.(offset, length),
+        5: () => disk.prefetch?.(offset, length),
+        6: () => disk.zero?.(offset, length),
+        7: () => disk.extents?.(0, length),
+      };
+      return ended(Promise.resolve().then(() => work[type]?.()));
+    }),
+  );
+  await ended(disk.close());
+}
+
+function player(): Player {
+  const path = join(tempDir(), 'fuzz.sock');
+  let next: ((socket: Socket) => void) | undefined;
+  const server = createServer({ allowHalfOpen: true }, (socket) => next?.(socket)).listen(path);
+  onTestFinished(() => void server.close());
+  return {
+    messages: conversation,
+    async play(writes, dice) {
+      const talking = new Promise<void>((resolve, reject) => {
+        next = (socket) => void talk(socket, writes, dice).then(resolve, reject);
+      });
+      await Promise.all([client(`nbd+unix:///?socket=${path}`), talking]);
+    },
+  };
+}
+
+describe('spoilt conversations of a server', () => {
+  it(
+    'do no harm to the client',
+    async () => {
+      const figures = await fuzz(player(), SEED, MESSAGES);
+      if (process.env['NBD_FUZZ_MESSAGES']) console.log(figures, process.memoryUsage().rss / MIB);
+      expect(figures.messages).toBeGreaterThanOrEqual(MESSAGES);
+    },
+    LONG,
+  );
+
+  it('that are not spoilt do what they should', async () => {
+    const path = join(tempDir(), 'good.sock');
+    const dice = { ...random(3), percent: () => false };
+    const server = createServer(
+      { allowHalfOpen: true },
+      (socket) => void talk(socket, conversation(dice), dice),
+    ).listen(path);
+    onTestFinished(() => void server.close());
+    const disk = await connectNbd(`nbd+unix:///?socket=${path}`, { patience: 0, connections: 1 });
+    expect([disk.mode, disk.size]).toEqual(['simple', SIZE]);
+    const answers = REQUESTS.slice(0, 2).map(({ type, offset, length }) =>
+      type === 0 ? disk.read(Buffer.alloc(length), offset) : disk.write?.(Buffer.alloc(length), offset),
+    );
+    await Promise.all(answers.map(async (one) => one));
+  });
+});
