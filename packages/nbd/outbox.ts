@@ -3,10 +3,10 @@
  * are ready in the same turn of the event loop leave in one write.
  */
 import type { Duplex } from 'node:stream';
-import type { Pool } from './pool.js';
+import { HEADROOM, type Pool } from './pool.js';
 
 /** Bytes: the replies to a few dozen small requests. */
-const SLAB = 256 << 10;
+const SLAB = (256 << 10) + HEADROOM;
 
 interface Slab {
   readonly bytes: Buffer;

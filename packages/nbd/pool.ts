@@ -1,5 +1,7 @@
 /** Buffers that are used again: a fresh one of a MiB costs more in page faults than filling it. */
 
+/** Bytes above a power of two: a block of data and the header before it would take twice as much otherwise. */
+export const HEADROOM = 64;
 const SMALLEST = 12;
 const LARGEST = 25;
 
@@ -8,14 +10,14 @@ export class Pool {
   #bytes = 0;
 
   /** @param limit bytes that may lie unused */
-  constructor(private readonly limit = 32 << 20) {}
+  constructor(private readonly limit = 16 << 20) {}
 
-  /** @returns a buffer of at least `length` bytes, with anything in it; a power of two up to 32 MiB */
+  /** @returns a buffer of at least `length` bytes, with anything in it; a power of two and a header, up to 32 MiB */
   take(length: number): Buffer {
     const exponent = exponentOf(length);
     const buffer = this.#free[exponent]?.pop();
     if (buffer) this.#bytes -= buffer.length;
-    return buffer ?? Buffer.allocUnsafeSlow(exponent > LARGEST ? length : 2 ** exponent);
+    return buffer ?? Buffer.allocUnsafeSlow(exponent > LARGEST ? length : 2 ** exponent + HEADROOM);
   }
 
   /** Nobody may use the buffer any more. */
@@ -27,4 +29,4 @@ export class Pool {
   }
 }
 
-const exponentOf = (length: number): number => Math.max(SMALLEST, 32 - Math.clz32(length - 1));
+const exponentOf = (length: number): number => Math.max(SMALLEST, 32 - Math.clz32(Math.max(0, length - HEADROOM - 1)));

@@ -27,7 +27,7 @@ export interface ServerLimits {
   readonly connections: number;
   /** Seconds until an export must have been chosen. Default 30. */
   readonly handshake: number;
-  /** Bytes of requests and replies that one connection may have in memory. Default 8 MiB; a larger request goes alone. */
+  /** Bytes of requests and replies that one connection may have in memory. Default 4 MiB; a larger request goes alone. */
   readonly inFlight: number;
 }
 
@@ -38,7 +38,7 @@ export interface ServerOptions {
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
-const LIMITS: ServerLimits = { connections: 1024, handshake: 30, inFlight: 8 << 20 };
+const LIMITS: ServerLimits = { connections: 1024, handshake: 30, inFlight: 4 << 20 };
 
 /** Where to listen: a TCP port (0: any that is free), a Unix socket, or a socket handed over by the service manager. */
 export type ListenAt =
