@@ -126,20 +126,34 @@ export const NEEDS = [
     brew: ['meson', 'ninja'],
   },
   {
+    need: 'ext4 tools',
+    why: 'make the filesystem that keeps what a machine changes (nodeos start --persist)',
+    probe: { commands: list('mke2fs e2fsck'), alsoIn: ['/usr/sbin', '/sbin'] },
+    ...linux('e2fsprogs'),
+    brew: ['e2fsprogs'],
+  },
+  {
+    need: 'NBD tools of others',
+    why: 'judge the NBD server and client in the tests',
+    probe: {
+      commands: list('nbdkit nbdinfo nbdcopy nbdsh qemu-img qemu-io qemu-nbd nbd-client nbd-server fio openssl'),
+      alsoIn: ['/usr/sbin', '/sbin'],
+    },
+    ...linux(
+      'nbdkit libnbd-bin python3-libnbd qemu-utils nbd-client nbd-server fio openssl',
+      'nbdkit libnbd python3-libnbd qemu-img nbd fio openssl',
+      'nbdkit libnbd qemu-img nbd fio openssl',
+      'nbdkit libnbd py3-libnbd qemu-img nbd nbd-client fio openssl',
+    ),
+    ...notOnMacOS('macOS lacks most of them: run the tests on Linux'),
+  },
+  {
     need: 'debootstrap',
     why: 'makes the Debian system that the benchmark compares with',
     // Debian puts it where only root's PATH leads.
     probe: { commands: ['debootstrap'], alsoIn: ['/usr/sbin'] },
     optional: true,
     ...linux('debootstrap'),
-    ...notOnMacOS('the benchmark compares Linux systems: run it on Linux'),
-  },
-  {
-    need: 'ext4 tools',
-    why: 'make the disk of that system',
-    probe: { commands: ['mke2fs'], alsoIn: ['/usr/sbin', '/sbin'] },
-    optional: true,
-    ...linux('e2fsprogs'),
     ...notOnMacOS('the benchmark compares Linux systems: run it on Linux'),
   },
 ];

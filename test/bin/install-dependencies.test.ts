@@ -75,7 +75,8 @@ exec "$@"`;
 
 const FEDORA =
   'sudo dnf install -y --setopt=install_weak_deps=False gcc gcc-c++ make binutils bash findutils diffutils flex bison' +
-  ' bc perl patch lz4 elfutils-libelf-devel xz tar cpio erofs-utils file qemu-system-x86-core gmp-devel mpfr-devel libmpc-devel rsync python3 cmake meson ninja-build';
+  ' bc perl patch lz4 elfutils-libelf-devel xz tar cpio erofs-utils file qemu-system-x86-core gmp-devel mpfr-devel libmpc-devel rsync python3 cmake meson ninja-build' +
+  ' e2fsprogs nbdkit libnbd python3-libnbd qemu-img nbd fio openssl';
 
 describe('the table', () => {
   it.each(NEEDS.map((need) => [need.need, need] as const))('has %s for every manager, or says why not', (_, need) => {
@@ -93,7 +94,7 @@ describe('the table', () => {
   });
 
   it('keeps what only the benchmark needs optional', () => {
-    expect(NEEDS.filter(({ optional }) => optional).map(({ need }) => need)).toEqual(['debootstrap', 'ext4 tools']);
+    expect(NEEDS.filter(({ optional }) => optional).map(({ need }) => need)).toEqual(['debootstrap']);
   });
 
   it('asks for what is missing, by command or by header', () => {
@@ -176,12 +177,15 @@ describe('the command line', () => {
 
   it.each(['--all', '--with-optional'])('%s asks for the optional ones too', (flag) => {
     const host = machine([]);
-    expect(host.run(['--print', '--distro', 'fedora', flag]).stdout).toBe(`${FEDORA} debootstrap e2fsprogs\n`);
+    expect(host.run(['--print', '--distro', 'fedora', flag]).stdout).toBe(`${FEDORA} debootstrap\n`);
   });
 
   it('says why macOS lacks some', () => {
     const result = machine([]).run(['--print', '--distro', 'macos', '--all']);
-    expect(result).toMatchObject({ status: 0, stdout: 'brew install lz4 xz erofs-utils qemu cmake meson ninja\n' });
+    expect(result).toMatchObject({
+      status: 0,
+      stdout: 'brew install lz4 xz erofs-utils qemu cmake meson ninja e2fsprogs\n',
+    });
     expect(result.stderr).toMatch(/flex: macOS itself cannot build a Linux kernel/);
   });
 
