@@ -88,7 +88,7 @@ const at = (port: number, name: string): string => `nbd://10.0.2.2:${port}/${nam
 
 interface Guest {
   readonly machine: Booted;
-  get(path: string): Promise<unknown>;
+  readonly get: (path: string) => Promise<unknown>;
 }
 
 async function started(options: BootOptions): Promise<Guest> {
@@ -100,7 +100,7 @@ async function started(options: BootOptions): Promise<Guest> {
       .then(() => undefined)
       .catch(() => undefined),
   );
-  return { machine, get: async (path) => (await ask(`http://127.0.0.1:${port}/${path}`)).json() };
+  return { machine, get: async (path) => (await ask(`http://127.0.0.1:${port}/${path}`)).json() as Promise<unknown> };
 }
 
 /** A server that can be replaced by another one at the same port. */
@@ -381,7 +381,7 @@ describe('a root that fails says why:', () => {
     [
       'an old NBD',
       async () => [
-        `root=${at(await says(Buffer.from(`NBDMAGIC${'\x00\x00\x42\x02\x81\x86\x12\x53'}${'\0'.repeat(136)}`, 'latin1')), 'x')}`,
+        `root=${at(await says(Buffer.from(`NBDMAGIC\x00\x00\x42\x02\x81\x86\x12\x53${'\0'.repeat(136)}`, 'latin1')), 'x')}`,
       ],
       '/x: the server speaks the old style of NBD, which has no names of exports',
     ],

@@ -47,6 +47,16 @@ describe('a console', () => {
       '--memory',
     ],
     [
+      'a root that is not there',
+      console_(
+        'nodeos: nbd://10.0.2.2:10809/root: connection refused; trying again',
+        'nodeos: mount root: nbd://10.0.2.2:10809/root: connection refused (tried for 30 s)',
+        'nodeos: poweroff (nodeos.onexit)',
+      ),
+      'the guest could not mount its root: nbd://10.0.2.2:10809/root: connection refused (tried for 30 s)',
+      'root=',
+    ],
+    [
       'a kernel without an init',
       console_(
         '[    0.5] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)',
