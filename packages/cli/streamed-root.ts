@@ -3,14 +3,13 @@
  * read by the machine as it needs it. Nothing of it is written.
  */
 import { randomBytes } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
 import { resolve } from 'node:path';
-import { finished } from 'node:stream/promises';
-import { readOnly, regions, trace, type BlockBackend } from '@nodeos/block';
+import { readOnly, regions, type BlockBackend } from '@nodeos/block';
 import type { Built } from '@nodeos/build';
 import { erofs } from '@nodeos/fs';
 import { rootTree, type InitramfsParts } from '@nodeos/initramfs';
 import { NbdServer, type Export, type ServerEvent } from '@nodeos/nbd';
+import { openTrace } from './nbd/trace-file.js';
 import { openUpper } from './upper.js';
 
 export interface StreamedRootOptions {
@@ -47,14 +46,14 @@ const ADDRESS = 'ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off';
 export async function serveRoot(options: StreamedRootOptions): Promise<StreamedRoot> {
   const { parts, built, persist, connections } = options;
   const image = await erofs(await rootTree(outputsOf(parts, built)), { tails: true });
-  const records = options.trace === undefined ? undefined : createWriteStream(resolve(options.trace));
-  const traced = (backend: BlockBackend): BlockBackend => (records ? trace(backend, records) : backend);
+  const records = options.trace === undefined ? undefined : await openTrace(resolve(options.trace));
+  const disk = (): BlockBackend => readOnly(regions(image.regions, { size: image.size }));
   // Names that nobody guesses: whoever may connect to this host's loopback could read the root, or change it.
   const name = randomBytes(16).toString('hex');
   const exports: Record<string, Export> = {
     [`root-${name}`]: {
       description: 'the root filesystem',
-      open: () => readOnly(traced(regions(image.regions, { size: image.size }))),
+      open: () => records?.traced(disk(), 'root') ?? disk(),
     },
   };
   // Opened here, so that what is wrong with the file is said before the machine starts.
@@ -81,7 +80,7 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
       await server.close();
       await upper?.flush?.();
       await upper?.close();
-      if (records) await finished(records.end());
+      await records?.close();
     },
   };
 }

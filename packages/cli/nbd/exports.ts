@@ -1,11 +1,9 @@
 /** What a server of the command line offers: sources that stay open as long as it runs. */
-import { createWriteStream, type WriteStream } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { finished } from 'node:stream/promises';
-import { overlay, passedOn, readOnly, trace, type BlockBackend } from '@nodeos/block';
+import { overlay, passedOn, readOnly, type BlockBackend } from '@nodeos/block';
 import { messageOf, NodeosError, UsageError } from '@nodeos/build';
 import type { Export, ExportResolver } from '@nodeos/nbd';
 import { hintFor, nameOf, openSource } from './sources.js';
+import { openTrace } from './trace-file.js';
 
 export interface Wanted {
   readonly name: string;
@@ -57,14 +55,14 @@ export async function openExports(options: ExportOptions): Promise<OpenedExports
     for (const closer of closers.splice(0).reverse()) await closer();
   };
   try {
-    const records = await openTrace(options.trace, closers);
+    const records = options.trace === undefined ? undefined : await openTrace(options.trace);
+    if (records) closers.push(() => records.close());
     const list: Opened[] = [];
     for (const wanted of options.wanted) {
       const device = await openOne(wanted, options);
       closers.push(() => closeDevice(device, wanted.source));
       const client = options.wanted.length > 1 ? { client: wanted.name } : {};
-      records?.write(JSON.stringify({ export: wanted.name, size: device.size }) + '\n');
-      list.push({ ...wanted, backend: records ? trace(device, records, client) : device });
+      list.push({ ...wanted, backend: records?.traced(device, wanted.name, client) ?? device });
     }
     return { list, resolver: resolverOf(list, options), close };
   } catch (error) {
@@ -100,17 +98,6 @@ async function closeDevice(device: BlockBackend, source: string): Promise<void> 
   } finally {
     await device.close();
   }
-}
-
-async function openTrace(path: string | undefined, closers: (() => Promise<void>)[]): Promise<WriteStream | undefined> {
-  if (path === undefined) return undefined;
-  const handle = await open(path, 'w').catch((error: unknown) => {
-    throw new NodeosError(`--trace ${path}: ${messageOf(error)}`, { ...hintFor(error, path), cause: error });
-  });
-  const stream = createWriteStream(path, { fd: handle });
-  closers.push(() => finished(stream.end()).catch(() => undefined)); // a full disk: the rest of it is missing
-  stream.on('error', () => undefined);
-  return stream;
 }
 
 /** A single source is found by its name, and as the default export; what is not to be guessed is not listed. */
