@@ -1,2 +1,3 @@
 /** The initramfs layer. */
 export * from './build.js';
+export * from './root-image.js';

@@ -1,7 +1,7 @@
 /** How the layers make a system: the one place that knows them all. */
 import { TARGETS, UsageError, type Step, type Target } from '@nodeos/build';
 import { init } from '@nodeos/init';
-import { initramfs, streamInitramfs, type InitramfsParts } from '@nodeos/initramfs';
+import { initramfs, ROOT, rootImage, streamInitramfs, type InitramfsParts } from '@nodeos/initramfs';
 import { kernel, LINUX, type KernelOptions } from '@nodeos/kernel';
 import {
   ALLOCATORS,
@@ -92,6 +92,8 @@ export interface Layers {
   readonly initramfs: Layer;
   readonly 'initramfs-base': Layer;
   readonly 'initramfs-stream': StreamLayer;
+  /** What that reaches, as an image for any server. */
+  readonly root: Layer;
 }
 export type LayerName = keyof Layers;
 
@@ -123,6 +125,7 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
       files: ['initramfs-stream'],
       root: { ...parts, runtime },
     },
+    root: { step: rootImage(target, { ...parts, runtime }), files: [ROOT] },
   };
 }
 

@@ -17,6 +17,8 @@ async function hashes(out: string, env: Record<string, string>): Promise<Record<
     'usr',
     'init',
     'initramfs',
+    'initramfs-stream',
+    'root',
     '--app',
     join(ROOT, 'examples/fastify'),
     '--out',
@@ -34,6 +36,8 @@ async function hashes(out: string, env: Record<string, string>): Promise<Record<
     'syscalls.node',
     'usr.erofs',
     'initramfs',
+    'initramfs-stream',
+    'root.erofs',
   ];
   return Object.fromEntries(
     await Promise.all(names.map(async (name) => [name, await hashPath(join(out, name))] as const)),
