@@ -16,12 +16,18 @@ export interface TraceRecord {
   readonly took: number;
   /** The code or the message of its failure. */
   readonly error?: string;
+  /** Of what is read. */
+  readonly export?: string;
+  /** Who reads. */
   readonly client?: string;
 }
 
 export interface TraceOptions {
   /** Put into every record. */
-  readonly client?: string;
+  readonly export?: string | undefined;
+  readonly client?: string | undefined;
+  /** What counts as 0, by `now`. Default: when the wrapper is made. */
+  readonly since?: number;
   /** Bytes that wait in a stream at most: further records are left out, and counted in a line `{"dropped": n}`. Default 1 MiB. */
   readonly buffered?: number;
   /** Milliseconds; only differences count. */
@@ -34,10 +40,10 @@ const BUFFERED = 1 << 20;
 export function trace(
   inner: BlockBackend,
   to: Writable | ((record: TraceRecord) => void),
-  { client, buffered = BUFFERED, now = () => performance.now() }: TraceOptions = {},
+  { client, export: name, since, buffered = BUFFERED, now = () => performance.now() }: TraceOptions = {},
 ): BlockBackend {
   const record = typeof to === 'function' ? to : lines(to, buffered);
-  const start = now();
+  const start = since ?? now();
   return around(inner, (op, offset, length, work) => {
     const begun = now();
     return observed(work, (error) => {
@@ -48,6 +54,7 @@ export function trace(
         length,
         took: rounded(now() - begun),
         ...(error !== undefined && { error: nameOf(error) }),
+        ...(name !== undefined && { export: name }),
         ...(client !== undefined && { client }),
       });
     });

@@ -53,7 +53,8 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
   const exports: Record<string, Export> = {
     [`root-${name}`]: {
       description: 'the root filesystem',
-      open: () => records?.traced(disk(), 'root') ?? disk(),
+      open: disk,
+      ...(records && { view: records.view('root', image.size) }),
     },
   };
   // Opened here, so that what is wrong with the file is said before the machine starts.

@@ -10,10 +10,14 @@ export interface Export {
   readonly readOnly?: boolean;
   /** Only over TLS, also where the server takes connections without. */
   readonly tls?: boolean;
+  /** What one of its users sees of the backend: a wrapper around it that can do the same. Its `close` is not called. */
+  view?(backend: BlockBackend, peer: Peer): BlockBackend;
 }
 
 /** Who asks. */
 export interface Peer {
+  /** Counts the server's connections from 1. */
+  readonly connection: number;
   /** `192.0.2.7:40112`, `unix`. */
   readonly address: string;
   readonly tls: boolean;

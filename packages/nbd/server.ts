@@ -175,7 +175,9 @@ export class NbdServer {
       try {
         log('open', undefined, name);
         const { socket } = connection;
-        connection.transmission = new Transmission(agreed, {
+        const { backend, export: chosen } = agreed.opened;
+        const view = chosen.view?.(backend, party.peer()) ?? backend;
+        connection.transmission = new Transmission(agreed, view, {
           inbox: party.inbox,
           socket,
           pool: this.#pool,
@@ -220,6 +222,7 @@ export class NbdServer {
           if (secured.identity !== undefined) connection.identity = secured.identity;
         }),
       peer: (): Peer => ({
+        connection: connection.id,
         address: connection.address,
         tls: connection.tls,
         ...(connection.identity === undefined ? {} : { identity: connection.identity }),

@@ -44,7 +44,6 @@ export interface TransmissionOptions {
 }
 
 export class Transmission {
-  readonly backend: BlockBackend;
   readonly replies: Replies;
   /** Resolves when the client has left, or must go; what was begun is done by then. */
   readonly done: Promise<void>;
@@ -60,10 +59,11 @@ export class Transmission {
 
   constructor(
     readonly agreement: Agreement,
+    /** What the client sees of what was agreed on. */
+    readonly backend: BlockBackend,
     private readonly options: TransmissionOptions,
   ) {
     const { socket, pool } = options;
-    this.backend = agreement.opened.backend;
     this.#header = Buffer.alloc(agreement.extended ? EXTENDED_REQUEST_SIZE : REQUEST_SIZE);
     this.#outbox = new Outbox(socket, pool, () => this.#tryWaiting());
     this.replies = new Replies(this.#outbox, agreement);

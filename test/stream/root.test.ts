@@ -252,6 +252,7 @@ describe('a server that goes away', () => {
     const port = await freePort();
     const root = await served(() => nbdkit(port, '-r', 'file', system.small));
     const { machine, get } = await started({ append: [`root=${at(port, 'root')}`], usr: system.usr });
+    expect(await get('read')).toBe(true);
     root.signal('SIGSTOP');
     const read = get('read');
     await sleep(4000); // longer than the time after which the kernel looks at a request again

@@ -22,7 +22,7 @@ export interface ExportOptions {
   readonly signal: AbortSignal;
 }
 
-export interface Opened extends Wanted {
+export interface Opened extends Wanted, Pick<Export, 'view'> {
   readonly backend: BlockBackend;
 }
 
@@ -61,8 +61,8 @@ export async function openExports(options: ExportOptions): Promise<OpenedExports
     for (const wanted of options.wanted) {
       const device = await openOne(wanted, options);
       closers.push(() => closeDevice(device, wanted.source));
-      const client = options.wanted.length > 1 ? { client: wanted.name } : {};
-      list.push({ ...wanted, backend: records?.traced(device, wanted.name, client) ?? device });
+      const view = records?.view(wanted.name, device.size);
+      list.push({ ...wanted, backend: device, ...(view && { view }) });
     }
     return { list, resolver: resolverOf(list, options), close };
   } catch (error) {
@@ -103,7 +103,9 @@ async function closeDevice(device: BlockBackend, source: string): Promise<void> 
 /** A single source is found by its name, and as the default export; what is not to be guessed is not listed. */
 function resolverOf(list: readonly Opened[], { description, onlyNamed = false }: ExportOptions): ExportResolver {
   const words = description === undefined ? {} : { description };
-  const exports = new Map(list.map(({ name, backend }) => [name, { ...words, open: () => lasting(backend) }]));
+  const exports = new Map(
+    list.map(({ name, backend, view }) => [name, { ...words, open: () => lasting(backend), ...(view && { view }) }]),
+  );
   const [only] = list.length === 1 && !onlyNamed ? exports.values() : [];
   return {
     ...(onlyNamed ? {} : { list: () => [...exports.keys()].map((name) => ({ name, ...words })) }),

@@ -43,7 +43,7 @@ interface Trace {
 }
 
 /** A line of a trace: a request, or what the server says of an export, or that it has left out some. */
-type Line = Partial<TraceRecord> & { readonly export?: string; readonly size?: number };
+type Line = Partial<TraceRecord> & { readonly size?: number };
 
 async function readTrace(path: string, args: Parsed): Promise<Trace> {
   const lines = await linesOf(path);
@@ -51,9 +51,9 @@ async function readTrace(path: string, args: Parsed): Promise<Trace> {
   const reads: Read[] = [];
   let [size, end, written] = [0, 0, 0];
   for (const line of lines) {
-    const { op, t = 0, offset = 0, length = 0, client } = line;
-    if (op === undefined && line.export === (chosen ?? line.export)) size = line.size ?? size;
-    if (client !== chosen || line.error !== undefined) continue;
+    const { op, t = 0, offset = 0, length = 0, export: name } = line;
+    if (op === undefined && name === chosen) size = line.size ?? size;
+    if (name !== chosen || line.error !== undefined) continue;
     if (op === 'read') reads.push({ t, offset, length });
     if (op === 'write') written += length;
     if (op === 'read' || op === 'write') end = Math.max(end, offset + length);
@@ -65,7 +65,7 @@ async function readTrace(path: string, args: Parsed): Promise<Trace> {
 
 /** @throws UsageError if there are several exports, and none is chosen */
 function chosenOf(lines: readonly Line[], path: string, wanted: string | undefined): string | undefined {
-  const names = [...new Set(lines.map(({ client }) => client).filter((name) => name !== undefined))];
+  const names = [...new Set(lines.map((line) => line.export).filter((name) => name !== undefined))];
   if (wanted === undefined ? names.length < 2 : names.includes(wanted)) return wanted ?? names[0];
   const what = wanted === undefined ? 'has several exports' : `has no export ${JSON.stringify(wanted)}`;
   throw new UsageError(`${path}: ${what}`, {

@@ -2,13 +2,14 @@
 import { createWriteStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { finished } from 'node:stream/promises';
-import { trace, type BlockBackend, type TraceOptions } from '@nodeos/block';
+import { trace, type BlockBackend } from '@nodeos/block';
 import { messageOf, NodeosError } from '@nodeos/build';
+import type { Export } from '@nodeos/nbd';
 import { hintFor } from './sources.js';
 
 export interface TraceFile {
-  /** The backend, with what is asked of it on record. @param name of the export, for those who read the trace */
-  traced(backend: BlockBackend, name: string, options?: TraceOptions): BlockBackend;
+  /** The view of an export whose users are on record. @param size of it, in bytes */
+  view(name: string, size: number): NonNullable<Export['view']>;
   close(): Promise<void>;
 }
 
@@ -19,10 +20,12 @@ export async function openTrace(path: string): Promise<TraceFile> {
   });
   const stream = createWriteStream(path, { fd: handle });
   stream.on('error', () => undefined);
+  const since = performance.now();
   return {
-    traced(backend, name, options = {}) {
-      stream.write(JSON.stringify({ export: name, size: backend.size }) + '\n');
-      return trace(backend, stream, options);
+    view(name, size) {
+      stream.write(JSON.stringify({ export: name, size }) + '\n');
+      return (backend: BlockBackend, { connection, address }) =>
+        trace(backend, stream, { export: name, client: `${connection} ${address}`, since });
     },
     close: () => finished(stream.end()).catch(() => undefined), // a full disk: the rest of it is missing
   };

@@ -242,9 +242,31 @@ describe('backends', () => {
     await wire.go('disk-1000');
     await works(wire);
     await works(await chosen(path, 'disk-5'));
-    expect(peers[0]).toEqual({ address: expect.stringMatching(/^127\.0\.0\.1:\d+$/), tls: false });
-    expect(peers.at(-1)).toEqual({ address: 'unix', tls: false });
+    expect(peers[0]).toEqual({ connection: 1, address: expect.stringMatching(/^127\.0\.0\.1:\d+$/), tls: false });
+    expect(peers.at(-1)).toEqual({ connection: 2, address: 'unix', tls: false });
     expect(events.find(({ event }) => event === 'export')).toMatchObject({ export: 'trouble' });
+  });
+
+  it('show each of their users a view of its own', async () => {
+    const asked: string[] = [];
+    const { path } = await serve({
+      '': {
+        open: () => memory(1000),
+        view: (backend, { connection }) =>
+          changed(backend, {
+            read(into, offset) {
+              asked.push(`${connection}: ${into.length} at ${offset}`);
+              return backend.read(into, offset);
+            },
+          }),
+      },
+    });
+    for (const offset of [100, 200]) {
+      const wire = await chosen(path);
+      wire.send(request({ type: 0, offset, length: 10 }));
+      expect(await wire.simple()).toBe(0);
+    }
+    expect(asked).toEqual(['1: 10 at 100', '2: 10 at 200']);
   });
 
   it('grow and shrink with RESIZE', async () => {

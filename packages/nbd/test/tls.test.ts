@@ -109,7 +109,7 @@ describe('certificates', () => {
   it('secure a connection', async () => {
     const { port, peers } = await secure({ ...materials(), required: true });
     expect(await visit(port, certificates('nobody'))).toBe('True True True\n');
-    expect(peers.at(-1)).toEqual({ address: expect.stringMatching(/^127\.0\.0\.1:\d+$/), tls: true });
+    expect(peers.at(-1)).toEqual({ connection: 1, address: expect.stringMatching(/^127\.0\.0\.1:\d+$/), tls: true });
   });
 
   it('of clients can be required, and name them', async () => {
