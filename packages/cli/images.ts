@@ -76,7 +76,6 @@ async function streamed(layers: Layers, options: MediaOptions, args: Parsed, io:
     built,
     persist,
     trace,
-    connections: 2,
     onEvent: ({ event, error }) => {
       if (error !== undefined) io.stderr.write(`nodeos: root over NBD: ${event}: ${(error as Error).message}\n`);
     },

@@ -21,8 +21,6 @@ export interface StreamedRootOptions {
   readonly persist?: string | undefined;
   /** Who reads what when: lines of JSON. */
   readonly trace?: string | undefined;
-  /** Connections that the machine makes. */
-  readonly connections: number;
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
@@ -44,7 +42,7 @@ const ADDRESS = 'ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off';
 
 /** @throws Error if the file of the changes cannot be used: it belongs to another base, another machine has it, … */
 export async function serveRoot(options: StreamedRootOptions): Promise<StreamedRoot> {
-  const { parts, built, persist, connections } = options;
+  const { parts, built, persist } = options;
   const image = await erofs(await rootTree(outputsOf(parts, built)), { tails: true });
   const records = options.trace === undefined ? undefined : await openTrace(resolve(options.trace));
   const disk = (): BlockBackend => readOnly(regions(image.regions, { size: image.size }));
@@ -71,7 +69,7 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
     words: [
       ...[
         ADDRESS,
-        `root=${at}/root-${name}?connections=${connections}`,
+        `root=${at}/root-${name}`,
         'rootfstype=erofs',
         `nodeos.readahead=${Math.min(image.metadata, READ_AHEAD)}`,
       ],
