@@ -184,8 +184,8 @@ describe('copy', () => {
     await expect(copy(source, memory(2 * MIB), options)).rejects.toBe('enough');
     expect(last).toBeLessThan(512 * KIB);
     // A timer has its turn while nothing is waited for.
-    const slow = without(memory(1 << 30), 'extents');
-    await expect(copy(slow, memory(1 << 30), { signal: AbortSignal.timeout(50) })).rejects.toThrow(/timeout/);
+    const slow = without(memory(2 ** 35), 'extents');
+    await expect(copy(slow, memory(2 ** 35), { signal: AbortSignal.timeout(50) })).rejects.toThrow(/timeout/);
   });
 });
 
