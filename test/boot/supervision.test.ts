@@ -37,9 +37,9 @@ describe('PID 1', () => {
   it('powers off on request, after the application has had its last word', async () => {
     const app = await application({
       'main.js': `
-        console.log('up');
+        process.on('SIGTERM', () => setTimeout(() => { console.log('the last word'); process.exit(0); }, 300));
         setInterval(() => {}, 1000);
-        process.on('SIGTERM', () => setTimeout(() => { console.log('the last word'); process.exit(0); }, 300));`,
+        console.log('up');`,
     });
     const port = await freePort();
     const machine = start(['start', app, '--publish', `${port}:80`, '--events']);
