@@ -5,7 +5,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -259,6 +259,33 @@ describe('a server that goes away', () => {
     root.signal('SIGCONT');
     expect(await read).toBe(true);
     expect(machine.console).not.toMatch(/connection lost/);
+  });
+
+  it('while its filesystem is being mounted is waited for', async () => {
+    const port = await freePort();
+    await served(() => nbdkit(port, '-r', 'file', system.small));
+    let connections = 0;
+    const proxy = createServer((socket) => {
+      const server = connect(port, '127.0.0.1');
+      const first = connections++ === 0;
+      let bytes = 0;
+      const end = (): void => void [socket, server].map((one) => one.destroy());
+      for (const one of [socket, server]) one.on('error', end).on('close', end);
+      socket.pipe(server);
+      server.on('data', (chunk) => {
+        bytes += chunk.length;
+        // The handshake is shorter, and what a mount reads is more.
+        if (first && bytes > 2000) end();
+        else socket.write(chunk);
+      });
+    }).listen(0, '127.0.0.1');
+    onTestFinished(() => void proxy.close());
+    await new Promise((resolve) => proxy.once('listening', resolve));
+    const append = [`root=${at((proxy.address() as AddressInfo).port, 'root')}`];
+    const { machine, get } = await started({ append, usr: system.usr });
+    expect(await get('read')).toBe(true);
+    expect(machine.console).toMatch(/connected again/);
+    expect(connections).toBe(2);
   });
 
   it('for longer than nodeos.nbd.timeout: then reading fails, until there is a server again', async () => {

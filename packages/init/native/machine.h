@@ -53,6 +53,24 @@ static void mount_all(void)
         mount_one(MOUNTS[i].type, MOUNTS[i].path, MOUNTS[i].type, MOUNTS[i].flags, 0);
 }
 
+/* Calls visit for each word of the kernel's command line. The words stay where they are. */
+static void each_word(void (*visit)(char *word))
+{
+    static char line[4096];
+    char *word = line;
+    read_file("/proc/cmdline", line, sizeof line);
+    for (char *c = line;; c++) {
+        if (*c && *c != ' ' && *c != '\n')
+            continue;
+        int last = *c == 0;
+        *c = 0;
+        visit(word);
+        if (last)
+            return;
+        word = c + 1;
+    }
+}
+
 /* The runtime's disk, if it is not in the initramfs. Names as in systemd's kernel-command-line(7). */
 static struct { const char *source, *type, *options; } usr = {.type = "erofs"};
 

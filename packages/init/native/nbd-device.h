@@ -78,7 +78,7 @@ static void add_sockets(union message *m, const long *sockets, int count)
     nest(m, list);
 }
 
-static int give_to_kernel(struct nbd_device *d, struct text *why)
+static int give_to_kernel(struct nbd_device *d, int connections, struct text *why)
 {
     struct netlink n;
     union message m;
@@ -94,7 +94,7 @@ static int give_to_kernel(struct nbd_device *d, struct text *why)
     attribute64(&m, NBD_ATTR_BLOCK_SIZE_BYTES, d->export.block > 512 ? d->export.block : 512);
     attribute64(&m, NBD_ATTR_SERVER_FLAGS, d->export.flags);
     attribute64(&m, NBD_ATTR_DEAD_CONN_TIMEOUT, d->timeout ? d->timeout : FOREVER);
-    add_sockets(&m, d->sockets, d->connections);
+    add_sockets(&m, d->sockets, connections);
     error = ask(&n, &m);
     sys1(__NR_close, n.fd);
     if (error < 0) {
@@ -109,25 +109,25 @@ static int give_to_kernel(struct nbd_device *d, struct text *why)
 static int nbd_attach(struct nbd_device *d, struct text *why, int *never)
 {
     struct nbd_export other;
-    int wanted = d->uri.connections;
-    for (d->connections = 0; d->connections < wanted; d->connections++) {
-        struct nbd_export *export = d->connections ? &other : &d->export;
-        long fd = d->sockets[d->connections] = nbd_connect(&d->uri, export, why, never);
+    int wanted = d->uri.connections, count = 0;
+    for (; count < wanted; count++) {
+        long fd = d->sockets[count] = nbd_connect(&d->uri, count ? &other : &d->export, why, never);
         if (fd < 0)
             break;
         if (!(d->export.flags & EXPORT_MULTI_CONN))
             wanted = 1;
     }
-    if (d->connections == wanted) {
-        if (give_to_kernel(d, why)) {
+    if (count == wanted) {
+        if (give_to_kernel(d, count, why)) {
             d->missing = d->unsure = d->dead_since = 0;
+            d->connections = count; /* from here on a keeper that runs already looks after it */
             tune_all(d);
             return 1;
         }
         *never = 1;
     }
-    while (d->connections > 0)
-        sys1(__NR_close, d->sockets[--d->connections]);
+    while (count > 0)
+        sys1(__NR_close, d->sockets[--count]);
     return 0;
 }
 

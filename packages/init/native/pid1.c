@@ -82,23 +82,6 @@ static void read_word(char *word)
         read_usr_word(word);
 }
 
-static void read_command_line(void)
-{
-    static char line[4096];
-    char *word = line;
-    read_file("/proc/cmdline", line, sizeof line);
-    for (char *c = line;; c++) {
-        if (*c && *c != ' ' && *c != '\n')
-            continue;
-        int last = *c == 0;
-        *c = 0;
-        read_word(word);
-        if (last)
-            return;
-        word = c + 1;
-    }
-}
-
 #define PRELOAD "/lib/preload.so"
 
 static long spawn(const char *role)
@@ -379,7 +362,7 @@ static int ends_early(void)
 __attribute__((noreturn, used)) void pid1(void)
 {
     mount_all();
-    read_command_line();
+    each_word(read_word);
     open_all();
     event("pid1", 0, 0, 0, 0);
     sys4(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_CAD_OFF, 0);

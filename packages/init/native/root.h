@@ -69,19 +69,26 @@ static int no_root(const char *what, const char *why)
 /* The keeper shares the descriptors and the devices, so that another one can take its place. */
 static void start_keeper(void)
 {
+    struct text path = {0};
     root.keeper = sys5(__NR_clone, CLONE_FILES | KEEPER_ENDED, 0, 0, 0, 0);
-    if (root.keeper != 0)
-        return;
-    write_file("/proc/self/oom_score_adj", "-1000");
-    keep_devices(root.devices, root.count);
-    sys1(__NR_exit_group, 0);
+    if (root.keeper == 0) {
+        keep_devices(root.devices, DEVICES);
+        sys1(__NR_exit_group, 0);
+    }
+    add(&path, "/proc/");
+    add_number(&path, root.keeper);
+    add(&path, "/oom_score_adj");
+    write_file(path.bytes, "-1000");
 }
 
 /* Called after every signal. */
 static void check_keeper(void)
 {
     int status;
-    if (root.keeper > 0 && sys4(__NR_wait4, root.keeper, &status, WNOHANG | __WCLONE, 0) == root.keeper)
+    if (root.keeper <= 0 || sys4(__NR_wait4, root.keeper, &status, WNOHANG | __WCLONE, 0) != root.keeper)
+        return;
+    root.keeper = -1;
+    if (status & 0x7f) /* killed: it ends by itself only if there is nothing left to keep */
         start_keeper();
 }
 
@@ -109,6 +116,9 @@ static int attach_device(int index, const char *uri, int writable, int (*stop)(v
     if (!nbd_attach_within(d, root.wait, stop, &why))
         return no_root(uri, why.bytes);
     root.count = index + 1;
+    /* The server may go away while its filesystem is being mounted. */
+    if (!root.keeper)
+        start_keeper();
     if (writable && (d->export.flags & EXPORT_READ_ONLY))
         return no_root(uri, "the export is read-only");
     return 1;
@@ -230,7 +240,6 @@ static int mount_root(int (*stop)(void))
     if (!mount_layers(stop))
         return 0;
     switch_root();
-    start_keeper();
     return 1;
 }
 
