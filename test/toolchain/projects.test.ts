@@ -10,6 +10,9 @@ const NOWHERE = `
   mmap/11-4 mmap/11-5 mmap/18-1 mmap/21-1 mmap/23-1 mmap/28-1 mmap/31-1 pthread_mutex_getprioceiling/1-1
   pthread_rwlock_rdlock/2-1 pthread_rwlock_rdlock/2-2 pthread_equal/2-1 sem_init/7-1`;
 
+/** It is about the clock that a timeout is measured by: on an emulated processor it fails now and then. */
+const TIMED = 'pthread_cond_init/1-2';
+
 /**
  * Those that glibc passes. Of some the reason is known: they use a thread that has ended (pthread_detach/4-*,
  * pthread_join/6-2) or a key that nobody made (pthread_key_create/2-1), which musl does not forgive and need not. The
@@ -22,7 +25,7 @@ const NOT_HERE = `
   sem_unlink/5-1 sigwaitinfo/6-1 strftime/2-1 pthread_rwlock_wrlock/3-1 sem_unlink/2-2 mmap/14-1
   pthread_cond_init/2-2`;
 
-const KNOWN = `${NOWHERE} ${NOT_HERE}`.trim().split(/\s+/);
+const KNOWN = `${NOWHERE} ${TIMED} ${NOT_HERE}`.trim().split(/\s+/);
 
 /** Runs code in a guest that has the folder in /app/test. @returns what it resolves to */
 async function inGuest(folder: string, body: string): Promise<unknown> {
