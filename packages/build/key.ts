@@ -78,30 +78,19 @@ async function fileId(step: Step, path: string): Promise<string> {
 
 const toolVersions = new Map<string, Promise<string>>();
 
-/** How tools are asked for their version: most know the first, e2fsprogs' the second. */
-const VERSION_OPTIONS = ['--version', '-V'];
-
 /** The first line of `TOOL --version`. A missing tool is an ingredient too: whether it matters, the recipe finds out. */
 function toolVersion(tool: string): Promise<string> {
   const known = toolVersions.get(tool);
   if (known) return known;
-  const asked = askVersion(tool);
+  const asked = promisify(execFile)(tool, ['--version'], { env: { ...process.env, LC_ALL: 'C' } }).then(
+    ({ stdout }) => stdout.split('\n')[0] ?? '',
+    (error: unknown) => {
+      if (codeOf(error) === 'ENOENT') return 'missing';
+      throw new NodeosError(`${tool} --version failed: ${String(error)}`);
+    },
+  );
   toolVersions.set(tool, asked);
   return asked;
-}
-
-async function askVersion(tool: string): Promise<string> {
-  let refusal: unknown;
-  for (const option of VERSION_OPTIONS) {
-    try {
-      const { stdout, stderr } = await promisify(execFile)(tool, [option], { env: { ...process.env, LC_ALL: 'C' } });
-      return (stdout || stderr).split('\n')[0] ?? '';
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return 'missing';
-      refusal ??= error;
-    }
-  }
-  throw new NodeosError(`${tool} --version failed: ${String(refusal)}`);
 }
 
 /**
