@@ -82,24 +82,22 @@ export function streamInitramfs(target: Target, init: Step): Step {
   };
 }
 
-/** The outputs of the steps that a root is made of. */
-export interface RootOutputs {
-  readonly init: string;
-  /** Without one, /usr is mounted from an image (`mount.usr=`). */
-  readonly runtime?: string | undefined;
-  readonly app?: string | undefined;
-  readonly modules?: string | undefined;
-  readonly natives?: readonly string[];
-}
+/** The steps whose outputs a root holds. */
+export const stepsOf = ({ init, runtime, app, modules, natives = [] }: InitramfsParts): Step[] =>
+  [init, runtime, app, modules, ...natives].filter((step) => step !== undefined);
 
-/** All the files of a system: what the archives of `initramfs` hold together. */
-export async function rootTree({ init, runtime, app, modules, natives = [] }: RootOutputs): Promise<Tree> {
+/**
+ * All the files of a system: what the archives of `initramfs` hold together.
+ * @param output the folder that one of the `stepsOf` the parts has filled
+ */
+export async function rootTree(parts: InitramfsParts, output: (step: Step) => string): Promise<Tree> {
+  const { init, runtime, app, modules, natives = [] } = parts;
   return concat(
-    await initTree(init),
-    ...(app === undefined ? [] : [await appTree(app)]),
-    ...(modules === undefined ? [] : [modulesTree(modules)]),
-    ...natives.map(nativeTree),
-    ...(runtime === undefined ? [] : [runtimeTree(runtime)]),
+    await initTree(output(init)),
+    ...(app ? [await appTree(output(app))] : []),
+    ...(modules ? [modulesTree(output(modules))] : []),
+    ...natives.map((step) => nativeTree(output(step))),
+    ...(runtime ? [runtimeTree(output(runtime))] : []),
   );
 }
 

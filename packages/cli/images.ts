@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { UsageError } from '@nodeos/build';
 import { USR } from '@nodeos/runtime';
+import { stepsOf } from '@nodeos/initramfs';
 import { imageAt, type RunMachineOptions } from '@nodeos/vm';
 import { buildSteps } from './building.js';
 import type { Io, Parsed } from './command.js';
@@ -64,13 +65,12 @@ async function unpacked(layers: Layers, { runtime }: MediaOptions, args: Parsed,
 async function streamed(layers: Layers, options: MediaOptions, args: Parsed, io: Io): Promise<Media> {
   const { runtime, persist, trace } = options;
   const layer = layers['initramfs-stream'];
-  const { runtime: node, ...rest } = layer.root;
-  const parts = runtime === 'root' ? layer.root : rest;
-  const { init, app, modules, natives = [] } = rest;
-  const image = [layers.kernel.step, layer.step, runtime === 'disk' ? layers.usr.step : node];
-  const steps = [...image, ...[init, app, modules].filter((step) => step !== undefined), ...natives];
-  const built = await buildSteps(steps, args, io);
-  const [kernel, initramfs, third] = built;
+  const { runtime: node, ...others } = layer.root;
+  const parts = runtime === 'root' ? layer.root : others;
+  const third = runtime === 'root' ? node : layers.usr.step;
+  const built = await buildSteps([layers.kernel.step, layer.step, third, ...stepsOf(others)], args, io);
+  const [kernel = '', initramfs = '', usr = ''] = built.map(({ output }) => output);
+  const image = runtime === 'root' ? undefined : await imageAt(join(usr, USR));
   const served = await serveRoot({
     parts,
     built,
@@ -81,9 +81,9 @@ async function streamed(layers: Layers, options: MediaOptions, args: Parsed, io:
     },
   });
   return {
-    kernel: join(kernel?.output ?? '', 'vmlinux'),
-    initramfs: join(initramfs?.output ?? '', layer.step.name),
-    usr: runtime === 'disk' ? await imageAt(join(third?.output ?? '', USR)) : undefined,
+    kernel: join(kernel, 'vmlinux'),
+    initramfs: join(initramfs, layer.step.name),
+    usr: image,
     words: served.words,
     close: () => served.close(),
   };

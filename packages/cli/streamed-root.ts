@@ -27,8 +27,6 @@ export interface StreamedRootOptions {
 export interface StreamedRoot {
   /** For the kernel's command line. */
   readonly words: readonly string[];
-  /** Bytes of the image. */
-  readonly size: number;
   /** What the machine still asks for is answered before. */
   close(): Promise<void>;
 }
@@ -40,10 +38,11 @@ const READ_AHEAD = 16 << 20;
 const HOST = '10.0.2.2';
 const ADDRESS = 'ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off';
 
-/** @throws Error if the file of the changes cannot be used: it belongs to another base, another machine has it, … */
+/** @throws NodeosError if a file of the options cannot be used: another machine has it, nobody may write there, … */
 export async function serveRoot(options: StreamedRootOptions): Promise<StreamedRoot> {
   const { parts, built, persist } = options;
-  const image = await erofs(await rootTree(outputsOf(parts, built)), { tails: true });
+  const outputs = new Map(built.map(({ step, output }) => [step, output]));
+  const image = await erofs(await rootTree(parts, (step) => outputs.get(step) ?? ''), { tails: true });
   const records = options.trace === undefined ? undefined : await openTrace(resolve(options.trace));
   const disk = (): BlockBackend => readOnly(regions(image.regions, { size: image.size }));
   // Names that nobody guesses: whoever may connect to this host's loopback could read the root, or change it.
@@ -65,7 +64,6 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
   const uri = new URL(await server.listen({ port: 0 }));
   const at = `nbd://${HOST}:${uri.port}`;
   return {
-    size: image.size,
     words: [
       ...[
         ADDRESS,
@@ -81,18 +79,6 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
       await upper?.close();
       await records?.close();
     },
-  };
-}
-
-function outputsOf(parts: InitramfsParts, built: readonly Built[]): Parameters<typeof rootTree>[0] {
-  const outputs = new Map(built.map(({ step, output }) => [step, output]));
-  const output = (step: InitramfsParts['runtime']): string | undefined => step && outputs.get(step);
-  return {
-    init: output(parts.init) ?? '',
-    runtime: output(parts.runtime),
-    app: output(parts.app),
-    modules: output(parts.modules),
-    natives: (parts.natives ?? []).map((step) => output(step) ?? ''),
   };
 }
 

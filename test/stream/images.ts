@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { build, plainProgress, targetOf, type Step } from '@nodeos/build';
 import { writeErofs } from '@nodeos/fs';
-import { rootTree } from '@nodeos/initramfs';
+import { rootTree, stepsOf } from '@nodeos/initramfs';
 import { USR } from '@nodeos/runtime';
 import { imageAt, type Image } from '@nodeos/vm';
 import { systemOf } from 'nodeos';
@@ -35,18 +35,14 @@ export async function attachProgram(): Promise<string> {
 export async function streamed(folderOfApp: string, folder: string): Promise<Streamed> {
   const layers = await systemOf(target, { app: folderOfApp });
   const layer = layers['initramfs-stream'];
-  const { init, runtime, app, modules, natives = [] } = layer.root;
-  const steps = [layers.kernel.step, layer.step, layers.usr.step, init, runtime];
-  const [kernel = '', initramfs = '', usr = '', initOutput = '', runtimeOutput] = await built(...steps);
-  const outputs = {
-    init: initOutput,
-    app: app && (await built(app))[0],
-    modules: modules && (await built(modules))[0],
-    natives: await built(...natives),
-  };
+  const { runtime, ...others } = layer.root;
+  const steps = [layers.kernel.step, layer.step, layers.usr.step, runtime, ...stepsOf(others)];
+  const outputs = await built(...steps);
+  const [kernel = '', initramfs = '', usr = ''] = outputs;
+  const output = (step: Step): string => outputs[steps.indexOf(step)] ?? '';
   const [image, small] = [join(folder, 'root.erofs'), join(folder, 'small.erofs')];
-  await writeErofs(await rootTree({ ...outputs, runtime: runtimeOutput }), image);
-  await writeErofs(await rootTree(outputs), small);
+  await writeErofs(await rootTree(layer.root, output), image);
+  await writeErofs(await rootTree(others, output), small);
   return {
     kernel: join(kernel, 'vmlinux'),
     initramfs: join(initramfs, layer.step.name),

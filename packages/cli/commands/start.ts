@@ -73,7 +73,7 @@ export const startCommand: Command = {
     ['nodeos start examples/fastify', 'a web server: http://127.0.0.1:8080'],
     ['nodeos start . --memory 512M --publish 3000:80', 'the application of this folder on port 3000'],
     ["nodeos start --exec 'console.log(os.release())'", 'one line of code, and its exit status'],
-    ['nodeos start . --root nbd --persist data.delta', 'a root that is streamed, and remembers its changes'],
+    ['nodeos start . --root nbd --persist data.ext4', 'a root that is streamed, and remembers its changes'],
     ['nodeos start . -- -drive file=data.img,if=virtio,format=raw', 'with a disk: what follows -- is for QEMU'],
   ],
   async run(args, io) {
