@@ -58,3 +58,14 @@ export function passedOn(inner: BlockBackend): Omit<BlockBackend, 'size'> {
     close: () => inner.close(),
   };
 }
+
+/** `inner`, but for its end: for those who share a device, or have more than it to give up. */
+export function withClose(inner: BlockBackend, close: BlockBackend['close']): BlockBackend {
+  return {
+    ...passedOn(inner),
+    get size() {
+      return inner.size;
+    },
+    close,
+  };
+}

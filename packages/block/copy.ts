@@ -1,8 +1,8 @@
 /** Copying a device into another: what is a hole is not read, and what is zero becomes a hole. */
 import { failure, type BlockBackend } from './backend.js';
 import { inParallel } from './parallel.js';
-import { about, cut, isZero, partsOf, unitOf, ZEROS, type Part } from './parts.js';
-import { pieces, roundUp } from './sizes.js';
+import { about, cut, isZero, partsOf, unitOf, type Part } from './parts.js';
+import { pieces, roundUp, ZEROS } from './sizes.js';
 
 export * from './compare.js';
 

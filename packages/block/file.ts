@@ -8,7 +8,7 @@ import { readAt, writeAt } from './descriptor.js';
 import { fileExtents } from './file-extents.js';
 import { after, inTurn } from './maybe.js';
 import { pace, type Pace, type PaceOptions } from './pace.js';
-import { checkSize, pieces } from './sizes.js';
+import { checkSize, pieces, ZEROS } from './sizes.js';
 import { loadSparse, type Sparse } from './sparse.js';
 
 export interface FileOptions {
@@ -31,7 +31,6 @@ interface OpenFile {
 }
 
 const SECTOR = 512;
-const ZEROS = new Uint8Array(1 << 20);
 /** Bytes that are punched in one call: if all of them are in the page cache, it takes a few milliseconds. */
 const PUNCH = 64 << 20;
 
@@ -68,11 +67,15 @@ export async function file(path: string, options: FileOptions = {}): Promise<Blo
 async function sizeOf(stat: Stats, path: string): Promise<number> {
   if (stat.isFile()) return stat.size;
   if (!stat.isBlockDevice()) throw failure('EINVAL', `${path}: neither a file nor a block device`);
-  // Linux's dev_t as the C library gives it (gnu_dev_major): 12 bits of the major number from bit 8 on, 8 bits of the
-  // minor number at the bottom and the others from bit 20 on.
-  const [major, minor] = [(stat.rdev >>> 8) & 0xfff, (stat.rdev & 0xff) | ((stat.rdev >>> 12) & 0xfff00)];
-  return Number(await readFile(`/sys/dev/block/${major}:${minor}/size`, 'utf8')) * SECTOR;
+  return Number(await readFile(`/sys/dev/block/${deviceNumbers(stat.rdev)}/size`, 'utf8')) * SECTOR;
 }
+
+/**
+ * `8:1`, as the kernel's files have it, of `st_rdev`: 12 bits of the major number from bit 8 on, 8 bits of the minor
+ * number at the bottom and the others from bit 20 on (gnu_dev_major in the C library).
+ */
+export const deviceNumbers = (rdev: number): string =>
+  `${(rdev >>> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >>> 12) & 0xfff00)}`;
 
 function backendOf(opened: OpenFile, { readOnly = false, pace: options }: FileOptions): BlockBackend {
   const { fd, path, plain, sparse } = opened;

@@ -1,6 +1,6 @@
 /** A file on an HTTP server as a read-only device, by range requests. */
 import type { BlockBackend } from './backend.js';
-import { ranged, type RangeAnswer, type RangedOptions, type RangeRequest, type Version } from './ranged.js';
+import { nothing, ranged, type RangeAnswer, type RangedOptions, type RangeRequest, type Version } from './ranged.js';
 
 export interface HttpOptions extends RangedOptions {
   /** Sent with every request; those that name credentials are not sent to another origin after a redirect. */
@@ -38,9 +38,4 @@ async function get(
 function conditions({ etag, lastModified }: Version): Record<string, string> {
   if (etag !== undefined && !etag.startsWith('W/')) return { 'if-match': etag };
   return lastModified === undefined ? {} : { 'if-unmodified-since': lastModified };
-}
-
-// eslint-disable-next-line @typescript-eslint/require-await -- an empty body
-async function* nothing(): AsyncGenerator<Uint8Array> {
-  yield* [];
 }

@@ -11,6 +11,8 @@ export * from './regions.js';
 export * from './image.js';
 export * from './copy.js';
 export * from './slice.js';
+export { dataExtents, extentsOf, pieces, ZEROS } from './sizes.js';
+export * from './sync-directory.js';
 export * from './overlay.js';
 export * from './copy-on-write.js';
 export { overlayLayout, type OverlayLayout } from './overlay-format.js';

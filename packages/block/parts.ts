@@ -1,6 +1,6 @@
 /** A device as a row of parts that are zero and parts that are to be read. */
 import { failure, type BlockBackend } from './backend.js';
-import { extentsOf, pieces, roundUp } from './sizes.js';
+import { extentsOf, pieces, roundUp, ZEROS } from './sizes.js';
 
 /** A run of the source. */
 export interface Part {
@@ -13,7 +13,6 @@ export interface Part {
 const GRAIN = 4096;
 /** How much of a device is asked for its extents at once. */
 const SPAN = 1 << 30;
-export const ZEROS = Buffer.alloc(1 << 20);
 
 /** What begins and ends at multiples of it suits both. */
 export const unitOf = (a: BlockBackend, b: BlockBackend): number =>

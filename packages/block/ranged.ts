@@ -102,6 +102,12 @@ export async function ranged(name: string, get: GetRange, options: RangedOptions
   };
 }
 
+/** The body of an answer that has none. */
+// eslint-disable-next-line @typescript-eslint/require-await -- there is nothing to wait for
+export async function* nothing(): AsyncGenerator<Uint8Array> {
+  yield* [];
+}
+
 function checked(
   answer: RangeAnswer,
   first: number,

@@ -2,7 +2,7 @@
 import { addAbortSignal, type Readable } from 'node:stream';
 import type { GetObjectCommandOutput, S3Client } from '@aws-sdk/client-s3';
 import { failure, type BlockBackend } from './backend.js';
-import { ranged, type RangeAnswer, type RangedOptions, type RangeRequest } from './ranged.js';
+import { nothing, ranged, type RangeAnswer, type RangedOptions, type RangeRequest } from './ranged.js';
 
 export interface S3Options extends RangedOptions {
   readonly bucket: string;
@@ -85,9 +85,4 @@ const answered = (output: GetObjectCommandOutput, signal: AbortSignal): RangeAns
 /** The SDK's own signal ends with the headers. */
 function ended(body: Readable, signal: AbortSignal): Readable {
   return addAbortSignal(signal, body).on('error', () => undefined); // whoever reads it sees the error
-}
-
-// eslint-disable-next-line @typescript-eslint/require-await -- an empty body
-async function* nothing(): AsyncGenerator<Uint8Array> {
-  yield* [];
 }

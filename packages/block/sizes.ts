@@ -8,6 +8,9 @@ export function checkSize(size: number): void {
   throw new RangeError(`${size} bytes: a safe integer of at least 0 is needed`);
 }
 
+/** A MiB of zeros, to be written where there is no better way. */
+export const ZEROS = Buffer.alloc(1 << 20);
+
 export const roundUp = (value: number, unit: number): number => Math.ceil(value / unit) * unit;
 
 /** A range in pieces of at most `most` bytes, as pairs of offset and length. */

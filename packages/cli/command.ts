@@ -13,6 +13,9 @@ export interface Io {
   readonly kill: AbortSignal;
 }
 
+/** A line of ours, beside what the command's output is. */
+export const say = (io: Pick<Io, 'stderr'>, text: string): void => void io.stderr.write(`nodeos: ${text}\n`);
+
 export interface Option {
   readonly type: 'string' | 'boolean';
   readonly short?: string;

@@ -1,11 +1,11 @@
 /** What a machine boots from: built, and for a streamed root also served while the machine runs. */
 import { join } from 'node:path';
-import { UsageError } from '@nodeos/build';
+import { messageOf, UsageError } from '@nodeos/build';
 import { USR } from '@nodeos/runtime';
 import { stepsOf } from '@nodeos/initramfs';
 import { imageAt, type RunMachineOptions } from '@nodeos/vm';
 import { buildSteps } from './building.js';
-import type { Io, Parsed } from './command.js';
+import { say, type Io, type Parsed } from './command.js';
 import { serveRoot } from './streamed-root.js';
 import type { Layers } from './system.js';
 
@@ -77,7 +77,7 @@ async function streamed(layers: Layers, options: MediaOptions, args: Parsed, io:
     persist,
     trace,
     onEvent: ({ event, error }) => {
-      if (error !== undefined) io.stderr.write(`nodeos: root over NBD: ${event}: ${(error as Error).message}\n`);
+      if (error !== undefined) say(io, `root over NBD: ${event}: ${messageOf(error)}`);
     },
   });
   return {

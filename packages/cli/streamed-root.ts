@@ -4,12 +4,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
-import { readOnly, regions, type BlockBackend } from '@nodeos/block';
+import { readOnly, regions, withClose, type BlockBackend } from '@nodeos/block';
 import type { Built } from '@nodeos/build';
 import { erofs } from '@nodeos/fs';
 import { rootTree, type InitramfsParts } from '@nodeos/initramfs';
 import { NbdServer, type Export, type ServerEvent } from '@nodeos/nbd';
-import { openTrace } from './nbd/trace-file.js';
+import { openTrace, type TraceFile } from './nbd/trace-file.js';
 import { openUpper } from './upper.js';
 
 export interface StreamedRootOptions {
@@ -43,7 +43,12 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
   const { parts, built, persist } = options;
   const outputs = new Map(built.map(({ step, output }) => [step, output]));
   const image = await erofs(await rootTree(parts, (step) => outputs.get(step) ?? ''), { tails: true });
-  const records = options.trace === undefined ? undefined : await openTrace(resolve(options.trace));
+  // Opened here, so that what is wrong with the files is said before the machine starts.
+  const upper = persist === undefined ? undefined : await openUpper(resolve(persist));
+  const records = await openRecords(options.trace).catch(async (error: unknown) => {
+    await upper?.close();
+    throw error;
+  });
   const disk = (): BlockBackend => readOnly(regions(image.regions, { size: image.size }));
   // Names that nobody guesses: whoever may connect to this host's loopback could read the root, or change it.
   const name = randomBytes(16).toString('hex');
@@ -54,9 +59,8 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
       ...(records && { view: records.view('root', image.size) }),
     },
   };
-  // Opened here, so that what is wrong with the file is said before the machine starts.
-  const upper = persist === undefined ? undefined : await openUpper(resolve(persist));
-  if (upper) exports[`upper-${name}`] = { description: 'changes to it', open: () => kept(upper) };
+  // It outlives the connections to it.
+  if (upper) exports[`upper-${name}`] = { description: 'changes to it', open: () => withClose(upper, () => undefined) };
   const server = new NbdServer({
     exports: { find: (wanted) => (Object.hasOwn(exports, wanted) ? exports[wanted] : undefined) },
     ...(options.onEvent && { onEvent: options.onEvent }),
@@ -82,5 +86,5 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
   };
 }
 
-/** Lives longer than the connections to it. */
-const kept = (backend: BlockBackend): BlockBackend => ({ ...backend, size: backend.size, close: () => undefined });
+const openRecords = async (path: string | undefined): Promise<TraceFile | undefined> =>
+  path === undefined ? undefined : openTrace(resolve(path));

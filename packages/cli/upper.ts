@@ -3,7 +3,7 @@
  * used. It can be looked at with the tools of any Linux: `e2fsck -fn FILE`, `mount -o loop,ro FILE /mnt`.
  */
 import { rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
-import { file, lockFile, type BlockBackend } from '@nodeos/block';
+import { file, lockFile, withClose, type BlockBackend } from '@nodeos/block';
 import { codeOf, messageOf, NodeosError, run } from '@nodeos/build';
 
 /** Bytes of a new one. It takes as much room on the disk as is in it. */
@@ -34,14 +34,10 @@ export async function openUpper(path: string): Promise<BlockBackend> {
     );
     if (!exists) await make(path);
     const backend = await file(path);
-    return {
-      ...backend,
-      size: backend.size,
-      async close() {
-        await backend.close();
-        await unlock();
-      },
-    };
+    return withClose(backend, async () => {
+      await backend.close();
+      await unlock();
+    });
   } catch (error) {
     await unlock();
     if (error instanceof NodeosError) throw error;

@@ -13,7 +13,7 @@ import {
   type RunMachineOptions,
 } from '@nodeos/vm';
 import { BUILD_OPTIONS } from '../building.js';
-import type { Command, Io, Parsed } from '../command.js';
+import { say, type Command, type Io, type Parsed } from '../command.js';
 import { mediaFor, mediaOf, RUNTIMES, type MediaOptions } from '../images.js';
 import { libraryOf, systemOf } from '../system.js';
 
@@ -215,5 +215,3 @@ function statusOf(result: MachineResult, { timeout, app, exec }: Machine, io: Io
   if (killed && trouble) say(io, [trouble.cause, trouble.hint].filter(Boolean).join('; '));
   return status;
 }
-
-const say = (io: Io, text: string): void => void io.stderr.write(`nodeos: ${text}\n`);

@@ -1,9 +1,9 @@
 /** Where a copy goes: a new file that has its name only when it is whole, or a device that is there already. */
 import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
-import { open, realpath, rename, rm, stat } from 'node:fs/promises';
+import { realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { file, type BlockBackend } from '@nodeos/block';
+import { file, syncDirectory, type BlockBackend } from '@nodeos/block';
 import { codeOf, messageOf, NodeosError } from '@nodeos/build';
 import { claim } from './in-use.js';
 import { hintFor, localPath, openSource, type OpenOptions } from './sources.js';
@@ -64,8 +64,7 @@ async function newFile(path: string, size: number): Promise<Destination> {
     async finish() {
       await rename(partial, path);
       isNamed = true;
-      const folder = await open(dirname(path));
-      await folder.sync().finally(() => folder.close());
+      await syncDirectory(dirname(path));
     },
     async close() {
       // First and at once, so that nothing is left if it cannot be closed, or nobody waits for that.

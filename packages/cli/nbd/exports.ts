@@ -1,8 +1,8 @@
 /** What a server of the command line offers: sources that stay open as long as it runs. */
-import { overlay, passedOn, readOnly, type BlockBackend } from '@nodeos/block';
+import { overlay, readOnly, withClose, type BlockBackend } from '@nodeos/block';
 import { messageOf, NodeosError, UsageError } from '@nodeos/build';
 import type { Export, ExportResolver } from '@nodeos/nbd';
-import { hintFor, nameOf, openSource } from './sources.js';
+import { canBeWritten, hintFor, nameOf, openSource } from './sources.js';
 import { openTrace } from './trace-file.js';
 
 export interface Wanted {
@@ -74,8 +74,7 @@ export async function openExports(options: ExportOptions): Promise<OpenedExports
 async function openOne({ source }: Wanted, options: ExportOptions): Promise<BlockBackend> {
   const { overlay: path, signal } = options;
   const write = !options.readOnly && path === undefined;
-  const isFixed = /^(https?|s3):/.test(source);
-  const base = await openSource(source, { write: write && !isFixed, cached: true, signal });
+  const base = await openSource(source, { write: write && canBeWritten(source), cached: true, signal });
   if (path !== undefined) return openOverlay(base, path);
   return options.readOnly ? readOnly(base) : base;
 }
@@ -100,11 +99,14 @@ async function closeDevice(device: BlockBackend, source: string): Promise<void> 
   }
 }
 
-/** A single source is found by its name, and as the default export; what is not to be guessed is not listed. */
+/** The devices outlive the connections to them. A single source is found by its name, and as the default export; what is not to be guessed is not listed. */
 function resolverOf(list: readonly Opened[], { description, onlyNamed = false }: ExportOptions): ExportResolver {
   const words = description === undefined ? {} : { description };
   const exports = new Map(
-    list.map(({ name, backend, view }) => [name, { ...words, open: () => lasting(backend), ...(view && { view }) }]),
+    list.map(({ name, backend, view }) => [
+      name,
+      { ...words, open: () => withClose(backend, () => undefined), ...(view && { view }) },
+    ]),
   );
   const [only] = list.length === 1 && !onlyNamed ? exports.values() : [];
   return {
@@ -112,12 +114,3 @@ function resolverOf(list: readonly Opened[], { description, onlyNamed = false }:
     find: (name): Export | undefined => exports.get(name) ?? (name === '' ? only : undefined),
   };
 }
-
-/** Outlives the connections to it. */
-const lasting = (backend: BlockBackend): BlockBackend => ({
-  ...passedOn(backend),
-  get size() {
-    return backend.size;
-  },
-  close: () => undefined,
-});

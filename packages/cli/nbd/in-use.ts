@@ -1,6 +1,7 @@
 /** Whether somebody else uses a block device of this machine: then it must not be written. */
 import { constants } from 'node:fs';
 import { open, readFile, stat } from 'node:fs/promises';
+import { deviceNumbers } from '@nodeos/block';
 import { codeOf, NodeosError } from '@nodeos/build';
 
 /**
@@ -28,11 +29,9 @@ async function usersOf(path: string): Promise<string> {
 
 /** Where a device, or a partition of it, is mounted. Lines are `36 35 8:1 / /mnt rw,noatime … - ext4 /dev/sda1 rw`. */
 export function mountsOf(mountinfo: string, rdev: number): string[] {
-  const [major, minor] = [(rdev >>> 8) & 0xfff, (rdev & 0xff) | ((rdev >>> 12) & 0xfff00)];
+  const wanted = deviceNumbers(rdev);
   const fields = mountinfo.split('\n').map((line) => line.split(' '));
-  return fields
-    .filter(([, , device]) => device === `${major}:${minor}`)
-    .map(([, , , , place = '']) => unescaped(place));
+  return fields.filter(([, , device]) => device === wanted).map(([, , , , place = '']) => unescaped(place));
 }
 
 /** Spaces and their like are written in octal there. */

@@ -1,7 +1,7 @@
 /** What a server tells while it runs: lines for people, JSON lines for scripts. */
 import { messageOf } from '@nodeos/build';
 import type { ServerEvent } from '@nodeos/nbd';
-import type { Io, Parsed } from '../command.js';
+import { say, type Io, type Parsed } from '../command.js';
 import { readable } from './bytes.js';
 import type { Opened } from './exports.js';
 import { withExport } from './uris.js';
@@ -63,5 +63,3 @@ function lineOf({ event, connection, peer, export: name, error }: ServerEvent): 
   const what = name === undefined ? '' : ` ${name === '' ? 'the default export' : JSON.stringify(name)}`;
   return `connection ${connection} (${peer}) ${WORDS[event]}${what}${error === undefined ? '' : `: ${messageOf(error)}`}`;
 }
-
-const say = (io: Io, text: string): void => void io.stderr.write(`nodeos: ${text}\n`);

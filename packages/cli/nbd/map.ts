@@ -1,6 +1,6 @@
 /** nodeos nbd map: which parts of a disk are data, and which are holes; as `nbdinfo --map` shows them. */
 import { messageOf, NodeosError } from '@nodeos/build';
-import type { BlockBackend, Extent } from '@nodeos/block';
+import { extentsOf, joined, pieces, type BlockBackend, type Extent } from '@nodeos/block';
 import type { Command } from '../command.js';
 import { JSON_OPTION, operandsOf } from './options.js';
 import { openSource } from './sources.js';
@@ -55,30 +55,16 @@ const stateOf = ({ hole, zero }: Extent): State => {
   return { type, description: NAMES[type] ?? '' };
 };
 
-/** What says nothing about itself is data. */
 async function statesOf(source: BlockBackend, text: string): Promise<Run[]> {
-  const runs: Run[] = [];
-  for (let at = 0; at < source.size; at += SPAN) {
-    const length = Math.min(SPAN, source.size - at);
-    const extents = (await ask(source, at, length, text)) ?? [{ offset: at, length, hole: false, zero: false }];
-    for (const extent of extents) {
-      const state = stateOf(extent);
-      const last = runs.at(-1);
-      if (last?.type === state.type) runs[runs.length - 1] = { ...last, length: last.length + extent.length };
-      else runs.push({ offset: extent.offset, length: extent.length, ...state });
-    }
-  }
-  return runs;
+  const extents: Extent[] = [];
+  for (const [at, length] of pieces(0, source.size, SPAN))
+    for (const extent of await ask(source, at, length, text)) extents.push(extent);
+  return joined(extents).map((extent) => ({ offset: extent.offset, length: extent.length, ...stateOf(extent) }));
 }
 
-async function ask(
-  source: BlockBackend,
-  at: number,
-  length: number,
-  text: string,
-): Promise<readonly Extent[] | undefined> {
+async function ask(source: BlockBackend, at: number, length: number, text: string): Promise<readonly Extent[]> {
   try {
-    return await source.extents?.(at, length);
+    return await extentsOf(source, at, length);
   } catch (error) {
     throw new NodeosError(`cannot map ${text}: ${messageOf(error)}`, { cause: error });
   }

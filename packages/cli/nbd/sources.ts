@@ -80,6 +80,9 @@ function schemeOf(text: string): Scheme {
 
 const FORMS = [...new Set(Object.values(SCHEMES).map(({ form }) => form))].join(', ');
 
+/** Whether a source of this kind can ever be written. @throws UsageError as `openSource` */
+export const canBeWritten = (text: string): boolean => schemeOf(text).writable;
+
 /** The path of what is a file or a device of this machine; undefined for everything else. */
 export function localPath(text: string): string | undefined {
   if (schemeOf(text) !== plain) return undefined;
