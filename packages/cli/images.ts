@@ -1,17 +1,22 @@
 /** What a machine boots from: built, and for a streamed root also served while the machine runs. */
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { messageOf, UsageError } from '@nodeos/build';
 import { USR } from '@nodeos/runtime';
-import { stepsOf } from '@nodeos/initramfs';
+import { stepsOf, writeTlsInitramfs } from '@nodeos/initramfs';
 import { imageAt, type RunMachineOptions } from '@nodeos/vm';
 import { buildSteps } from './building.js';
 import { say, type Io, type Parsed } from './command.js';
-import { serveRoot } from './streamed-root.js';
+import { GUEST, serveRoot } from './streamed-root.js';
 import type { Layers } from './system.js';
 
 /** Where the guest finds Node.js. */
 export const RUNTIMES = ['disk', 'initramfs', 'root'] as const;
 export type RuntimePlace = (typeof RUNTIMES)[number];
+/** Where the guest's root filesystem comes from, if not out of the initramfs: in the clear, or by TLS. */
+export const ROOTS = ['nbd', 'nbds'] as const;
 
 export interface Media extends Pick<RunMachineOptions, 'kernel' | 'initramfs' | 'usr'> {
   /** For the kernel's command line. */
@@ -21,30 +26,32 @@ export interface Media extends Pick<RunMachineOptions, 'kernel' | 'initramfs' | 
 
 export interface MediaOptions {
   readonly runtime: RuntimePlace;
-  readonly root: 'initramfs' | 'nbd';
+  readonly root: 'initramfs' | (typeof ROOTS)[number];
   readonly persist: string | undefined;
   readonly trace: string | undefined;
 }
 
 /** The options of the command line that say where the parts of a system come from. @throws UsageError */
 export function mediaOf(args: Parsed): MediaOptions {
-  const root = args.text('root') ?? 'initramfs';
-  if (root !== 'nbd' && root !== 'initramfs') throw new UsageError(`--root ${root}: expected nbd`);
+  const wanted = args.text('root') ?? 'initramfs';
+  const root = (['initramfs', ...ROOTS] as const).find((name) => name === wanted);
+  if (!root) throw new UsageError(`--root ${wanted}: expected ${ROOTS.join(' or ')}`);
+  const remote = root !== 'initramfs';
   const runtime = RUNTIMES.find((name) => name === (args.text('runtime') ?? RUNTIMES[0]));
-  const allowed = RUNTIMES.filter((name) => name !== (root === 'nbd' ? 'initramfs' : 'root'));
+  const allowed = RUNTIMES.filter((name) => name !== (remote ? 'initramfs' : 'root'));
   if (!runtime || !allowed.includes(runtime))
     throw new UsageError(
-      `--runtime ${args.text('runtime')}: expected ${allowed.join(' or ')}${root === 'nbd' ? ' with --root nbd' : ''}`,
+      `--runtime ${args.text('runtime')}: expected ${allowed.join(' or ')}${remote ? ` with --root ${root}` : ''}`,
     );
   const [persist, trace] = [args.text('persist'), args.text('trace')];
   const alone = persist === undefined ? trace && '--trace' : '--persist';
-  if (root !== 'nbd' && alone) throw new UsageError(`${alone}: only with --root nbd`);
-  if (root === 'nbd' && args.flag('no-network')) throw new UsageError('--root nbd: there is no root without a network');
+  if (!remote && alone) throw new UsageError(`${alone}: only with --root ${ROOTS.join(' or ')}`);
+  if (remote && args.flag('no-network')) throw new UsageError(`--root ${root}: there is no root without a network`);
   return { root, runtime, persist, trace };
 }
 
 export function mediaFor(layers: Layers, options: MediaOptions, args: Parsed, io: Io): Promise<Media> {
-  return options.root === 'nbd' ? streamed(layers, options, args, io) : unpacked(layers, options, args, io);
+  return options.root === 'initramfs' ? unpacked(layers, options, args, io) : streamed(layers, options, args, io);
 }
 
 /** Everything but Node.js comes in the initramfs. */
@@ -68,23 +75,55 @@ async function streamed(layers: Layers, options: MediaOptions, args: Parsed, io:
   const { runtime: node, ...others } = layer.root;
   const parts = runtime === 'root' ? layer.root : others;
   const third = runtime === 'root' ? node : layers.usr.step;
-  const built = await buildSteps([layers.kernel.step, layer.step, third, ...stepsOf(others)], args, io);
+  const program = options.root === 'nbds' ? [layers['tls-handshake'].step] : [];
+  const built = await buildSteps([layers.kernel.step, layer.step, third, ...stepsOf(others), ...program], args, io);
   const [kernel = '', initramfs = '', usr = ''] = built.map(({ output }) => output);
   const image = runtime === 'root' ? undefined : await imageAt(join(usr, USR));
-  const served = await serveRoot({
-    parts,
-    built,
-    persist,
-    trace,
-    onEvent: ({ event, error }) => {
-      if (error !== undefined) say(io, `root over NBD: ${event}: ${messageOf(error)}`);
-    },
-  });
-  return {
-    kernel: join(kernel, 'vmlinux'),
-    initramfs: join(initramfs, layer.step.name),
-    usr: image,
-    words: served.words,
-    close: () => served.close(),
+  const plain = join(initramfs, layer.step.name);
+  const secured = program.length > 0 ? await withKey(plain, built.at(-1)?.output ?? '') : undefined;
+  try {
+    const served = await serveRoot({
+      parts,
+      built,
+      persist,
+      trace,
+      ...(secured && { key: secured.key }),
+      onEvent: ({ event, error }) => {
+        if (error !== undefined) say(io, `root over NBD: ${event}: ${messageOf(error)}`);
+      },
+    });
+    return {
+      kernel: join(kernel, 'vmlinux'),
+      initramfs: secured?.initramfs ?? plain,
+      usr: image,
+      words: served.words,
+      close: () => served.close().finally(() => secured?.remove()),
+    };
+  } catch (error) {
+    await secured?.remove();
+    throw error;
+  }
+}
+
+interface Secured {
+  /** Of this run, and of the machine that boots from the initramfs. */
+  readonly key: Uint8Array;
+  readonly initramfs: string;
+  remove(): Promise<void>;
+}
+
+/** @param program the output of the step that compiles what begins TLS */
+async function withKey(initramfs: string, program: string): Promise<Secured> {
+  const folder = await mkdtemp(join(tmpdir(), 'nodeos-key-'));
+  const secured = {
+    key: randomBytes(32),
+    initramfs: join(folder, 'initramfs'),
+    remove: () => rm(folder, { recursive: true, force: true }),
   };
+  const keys = Buffer.from(`${GUEST}:${secured.key.toString('hex')}\n`);
+  await writeTlsInitramfs(initramfs, program, { 'keys.psk': keys }, secured.initramfs).catch(async (error: unknown) => {
+    await secured.remove();
+    throw error;
+  });
+  return secured;
 }

@@ -21,6 +21,8 @@ export interface StreamedRootOptions {
   readonly persist?: string | undefined;
   /** Who reads what when: lines of JSON. */
   readonly trace?: string | undefined;
+  /** Of TLS, that the machine has too, for `GUEST`; without one everything is sent in the clear. */
+  readonly key?: Uint8Array;
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
@@ -34,13 +36,16 @@ export interface StreamedRoot {
 /** Bytes of inodes and small files that a machine asks for at once, whether it will need them or not. */
 const READ_AHEAD = 16 << 20;
 
+/** Whose key it is. */
+export const GUEST = 'guest';
+
 /** The host, as a machine sees it that QEMU gives a network of its own. */
 const HOST = '10.0.2.2';
 const ADDRESS = 'ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off';
 
 /** @throws NodeosError if a file of the options cannot be used: another machine has it, nobody may write there, … */
 export async function serveRoot(options: StreamedRootOptions): Promise<StreamedRoot> {
-  const { parts, built, persist } = options;
+  const { parts, built, persist, key } = options;
   const outputs = new Map(built.map(({ step, output }) => [step, output]));
   const image = await erofs(await rootTree(parts, (step) => outputs.get(step) ?? ''), { tails: true });
   // Opened here, so that what is wrong with the files is said before the machine starts.
@@ -63,10 +68,11 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
   if (upper) exports[`upper-${name}`] = { description: 'changes to it', open: () => withClose(upper, () => undefined) };
   const server = new NbdServer({
     exports: { find: (wanted) => (Object.hasOwn(exports, wanted) ? exports[wanted] : undefined) },
+    ...(key && { tls: { required: true, psk: { find: (identity) => (identity === GUEST ? key : undefined) } } }),
     ...(options.onEvent && { onEvent: options.onEvent }),
   });
-  const uri = new URL(await server.listen({ port: 0 }));
-  const at = `nbd://${HOST}:${uri.port}`;
+  const { port } = new URL(await server.listen({ port: 0 }));
+  const at = key ? `nbds://${GUEST}@${HOST}:${port}` : `nbd://${HOST}:${port}`;
   return {
     words: [
       ...[

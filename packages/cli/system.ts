@@ -1,6 +1,6 @@
 /** How the layers make a system: the one place that knows them all. */
 import { TARGETS, UsageError, type Step, type Target } from '@nodeos/build';
-import { init } from '@nodeos/init';
+import { HANDSHAKE, init, tlsHandshake } from '@nodeos/init';
 import { initramfs, ROOT, rootImage, streamInitramfs, type InitramfsParts } from '@nodeos/initramfs';
 import { kernel, LINUX, type KernelOptions } from '@nodeos/kernel';
 import {
@@ -94,6 +94,8 @@ export interface Layers {
   readonly 'initramfs-stream': StreamLayer;
   /** What that reaches, as an image for any server. */
   readonly root: Layer;
+  /** What that needs to reach it by TLS. */
+  readonly 'tls-handshake': Layer;
 }
 export type LayerName = keyof Layers;
 
@@ -126,6 +128,7 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
       root: { ...parts, runtime },
     },
     root: { step: rootImage(target, { ...parts, runtime }), files: [ROOT] },
+    'tls-handshake': { step: tlsHandshake(target, compiler), files: [HANDSHAKE] },
   };
 }
 

@@ -1,2 +1,3 @@
 /** What runs on the target. */
 export * from './build.js';
+export * from './tls.js';

@@ -5,10 +5,10 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { BlockSizes } from '@nodeos/block';
-import { DEFAULT_SIZES } from './handshake.js';
 import { fillsItself, Inbox } from './inbox.js';
 import {
   BASE_ALLOCATION,
+  DEFAULT_SIZES,
   encodeOption,
   encodeString,
   Fields,

@@ -5,7 +5,7 @@
  * A server that crashes may lose what it acknowledged and did not flush, as a disk does; `flush` waits for the server's
  * own.
  */
-import { checkRange, failure, joined, type BlockBackend, type Extent } from '@nodeos/block';
+import { checkRange, failure, joined, pieces, type BlockBackend, type Extent } from '@nodeos/block';
 import { ClientConnection, type Job } from './client-connection.js';
 import { Handshake, RefusedError, type ExportInfo, type Wishes } from './client-handshake.js';
 import { COMMAND, COMMAND_FLAG, FLAG, ProtocolError } from './protocol.js';
@@ -189,8 +189,7 @@ class Client {
     work: (offset: number, length: number) => Promise<void>,
   ): Promise<void> {
     if (length <= most) return length === 0 ? undefined : work(offset, length);
-    const starts = Array.from({ length: Math.ceil(length / most) }, (_, index) => index * most);
-    await Promise.all(starts.map((start) => work(offset + start, Math.min(most, length - start))));
+    await Promise.all(Array.from(pieces(offset, length, most), ([at, part]) => work(at, part)));
   }
 
   #do(job: { type: number } & Partial<Job>): Promise<void> {
@@ -230,7 +229,8 @@ class Client {
       .catch(() => (this.#wanted = Math.max(1, this.#links.size))) // one less will do
       .finally(() => {
         this.#dialing--;
-        if (this.#links.size === 0 && !this.#closed) void this.#reconnect(new Error('the connection was lost'));
+        if (this.#links.size === 0 && !this.#closed && !this.#failed)
+          void this.#reconnect(new Error('the connection was lost'));
         else this.#dispatch();
       });
   }
@@ -246,7 +246,7 @@ class Client {
     });
     if (this.#info) checkSame(this.#info, negotiated.info);
     const link = new ClientConnection(negotiated, (error, unanswered) => this.#lost(link, error, unanswered));
-    if (this.#closed) link.leave();
+    if (this.#closed || this.#failed) link.leave();
     else this.#links.add(link);
     this.options.onEvent?.({ event: 'connected' });
     return link;

@@ -1,5 +1,14 @@
 /** What a server does for each command: a row says when it may be asked, and how it is done. */
-import type { BlockBackend, Extent, MaybePromise } from '@nodeos/block';
+import {
+  after,
+  extentsOf,
+  isPromise,
+  pieces,
+  ZEROS,
+  type BlockBackend,
+  type Extent,
+  type MaybePromise,
+} from '@nodeos/block';
 import type { Agreement } from './handshake.js';
 import { COMMAND, COMMAND_FLAG, FLAG, Fields, type ErrorName, type ReceivedRequest } from './protocol.js';
 import { NbdError } from './reply-errors.js';
@@ -100,12 +109,14 @@ export const COMMANDS: Readonly<Record<number, Row>> = {
   },
 };
 
-/** The command's own part, what FUA wants, and the reply; without a promise if there is none. */
+/**
+ * The command's own part, what FUA wants, and the reply; without a promise if there is none. Not with `after`, nor are
+ * the reads: every request comes by, and would have a function made for a promise that is seldom there.
+ */
 function then(task: Task, result: MaybePromise<void>): MaybePromise<void> {
-  if (result instanceof Promise) return result.then(() => then(task, undefined));
+  if (isPromise(result)) return result.then(() => then(task, undefined));
   const wantsFlush = task.request.flags & COMMAND_FLAG.FUA && task.request.type !== COMMAND.FLUSH;
-  const flushed = wantsFlush ? flush(task) : undefined;
-  if (flushed instanceof Promise) return flushed.then(() => task.server.replies.success(task.request));
+  if (wantsFlush) return after(flush(task), () => task.server.replies.success(task.request));
   task.server.replies.success(task.request);
 }
 
@@ -127,7 +138,7 @@ function read(task: Task): MaybePromise<void> {
   if (request.length === 0) return server.replies.success(request);
   const looks = request.length >= WORTH_A_LOOK && server.replies.structured && !(request.flags & COMMAND_FLAG.DF);
   const extents = looks ? server.backend.extents?.(request.offset, request.length) : undefined;
-  if (extents instanceof Promise) return extents.then((all) => readPieces(task, all));
+  if (isPromise(extents)) return extents.then((all) => readPieces(task, all));
   return extents ? readPieces(task, extents) : readWhole(task, request.offset, request.length, true);
 }
 
@@ -144,7 +155,7 @@ function readWhole({ request, server }: Task, offset: number, length: number, la
   } catch (error) {
     return fail(error);
   }
-  if (result instanceof Promise) return result.then(() => replies.sendData(slot, request, offset, last), fail);
+  if (isPromise(result)) return result.then(() => replies.sendData(slot, request, offset, last), fail);
   replies.sendData(slot, request, offset, last);
 }
 
@@ -162,9 +173,6 @@ function readPieces(task: Task, extents: readonly Extent[]): MaybePromise<void> 
   })();
 }
 
-/** Zeros that are written where the backend has no way of its own, so many bytes at once. */
-const ZEROS = Buffer.alloc(1 << 20);
-
 function zero({ request, server }: Task): MaybePromise<void> {
   const { backend } = server;
   const { flags, offset, length } = request;
@@ -172,9 +180,9 @@ function zero({ request, server }: Task): MaybePromise<void> {
   if (backend.zero) return backend.zero(offset, length, { mayTrim: !(flags & COMMAND_FLAG.NO_HOLE), fast });
   if (fast) throw new NbdError('ENOTSUP', 'zeros are written here like any other bytes');
   return (async () => {
-    for (let done = 0; done < length; done += ZEROS.length) {
+    for (const [at, count] of pieces(offset, length, ZEROS.length)) {
       if (server.gone) throw new NbdError('ESHUTDOWN', 'the connection is lost');
-      await backend.write?.(ZEROS.subarray(0, Math.min(ZEROS.length, length - done)), offset + done);
+      await backend.write?.(ZEROS.subarray(0, count), at);
     }
   })();
 }
@@ -187,15 +195,13 @@ function blockStatus(task: Task): MaybePromise<void> {
   const { offset } = request;
   if (length === 0 || offset + length > server.backend.size || offset % sizes.minimum || length % sizes.minimum)
     throw new NbdError('EINVAL', `the state of ${length} bytes at ${offset}`);
-  const whole: Extent[] = [{ offset, length, hole: false, zero: false }];
-  const extents = server.backend.extents?.(offset, length) ?? whole;
   const send = (all: readonly Extent[]): void => {
     const some = request.flags & COMMAND_FLAG.REQ_ONE ? all.slice(0, 1) : all;
     // There is one context that has an answer: base:allocation.
     for (const [index, context] of contexts.entries())
       server.replies.sendExtents(request, context, some, index === contexts.length - 1);
   };
-  return extents instanceof Promise ? extents.then(send) : send(extents);
+  return after(extentsOf(server.backend, offset, length), send);
 }
 
 /** The payload of a block status request: the length, and the contexts of interest. */

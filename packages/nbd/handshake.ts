@@ -4,6 +4,7 @@
  */
 import { BASE_ALLOCATION, Fields, FLAG, INFO, NO_ZEROES, OPTION, OPTION_SIZE, ProtocolError } from './protocol.js';
 import {
+  DEFAULT_SIZES,
   encodeOptionReply,
   encodeString,
   encodeText,
@@ -27,8 +28,6 @@ const MAX_OPTIONS = 256;
 const MAX_QUERIES = 1024;
 /** What every client keeps to that says nothing about block sizes. */
 const USUAL_MINIMUM = 512;
-
-export const DEFAULT_SIZES: BlockSizes = { minimum: 1, preferred: 4096, maximum: MAX_BLOCK };
 
 /** Metadata contexts by name, with the number that stands for it on the wire. */
 export const CONTEXTS: Readonly<Record<string, number>> = { [BASE_ALLOCATION]: 1 };

@@ -72,7 +72,10 @@ export class Inbox {
     if (!this.#delivering) this.#goOn();
   }
 
-  /** @throws Error if the connection ends before; ProtocolError never */
+  /**
+   * @throws Error if the connection ends before: what the socket failed with (Node.js' error, or what our own side
+   * destroyed it with, such as the ProtocolError of a client that is too slow), or that the peer closed it
+   */
   read(length: number): Promise<Buffer> {
     const target = Buffer.allocUnsafe(length);
     return this.#orFails((then) => this.next(target, then)).then(() => target);

@@ -4,6 +4,7 @@
  *
  * All integers are big-endian. Offsets and lengths are numbers here: a device of more than 2^53 bytes does not exist.
  */
+import type { BlockSizes } from '@nodeos/block';
 
 export const NBDMAGIC = 0x4e42444d41474943n;
 export const IHAVEOPT = 0x49484156454f5054n;
@@ -31,6 +32,8 @@ export const DEFAULT_PORT = 10809;
 export const MAX_STRING = 4096;
 /** Bytes that every peer takes in one request; also the default of the largest block. */
 export const MAX_BLOCK = 1 << 25;
+/** Of a device that says nothing about its blocks, and of a server that does not. */
+export const DEFAULT_SIZES: BlockSizes = { minimum: 1, preferred: 4096, maximum: MAX_BLOCK };
 /** Descriptors in one block status chunk. */
 export const MAX_EXTENTS = 1 << 20;
 

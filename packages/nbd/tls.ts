@@ -1,5 +1,6 @@
 /** TLS under NBD: a connection in the clear becomes a secured one after STARTTLS, on both sides. */
 import {
+  connect,
   createSecureContext,
   createServer,
   type PeerCertificate,
@@ -81,14 +82,17 @@ export async function serverTls(inbox: Inbox, socket: Duplex, tls: ServerTls): P
 
 /** @param host of the connection, for the certificate */
 export async function clientTls(inbox: Inbox, socket: Duplex, tls: ClientTls, host: string): Promise<Secured> {
-  const { connect } = await import('node:tls');
   const { psk } = tls;
   const secured = connect({
     socket: handOver(inbox, socket),
     servername: /^[\d.]+$|:/.test(host) ? '' : (tls.serverName ?? host),
     host: tls.serverName ?? host,
     rejectUnauthorized: !tls.insecure && !psk,
-    secureContext: contextOf(materialOf(tls), psk !== undefined),
+    secureContext: createSecureContext({
+      minVersion: MIN_VERSION,
+      ...(psk && { ciphers: PSK_CIPHERS }),
+      ...materialOf(tls),
+    }),
     ...(psk && {
       ciphers: PSK_CIPHERS,
       checkServerIdentity: () => undefined,
@@ -98,9 +102,6 @@ export async function clientTls(inbox: Inbox, socket: Duplex, tls: ClientTls, ho
   await established(secured);
   return received(secured);
 }
-
-const contextOf = (material: SecureContextOptions, psk: boolean): ReturnType<typeof createSecureContext> =>
-  createSecureContext({ minVersion: MIN_VERSION, ...(psk ? { ciphers: PSK_CIPHERS } : {}), ...material });
 
 /** Certificates and keys, without what is for the handshake. */
 function materialOf(tls: ServerTls | ClientTls): SecureContextOptions {

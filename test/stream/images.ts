@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { build, plainProgress, targetOf, type Step } from '@nodeos/build';
 import { writeErofs } from '@nodeos/fs';
-import { rootTree, stepsOf } from '@nodeos/initramfs';
+import { readTlsFiles, rootTree, stepsOf, writeTlsInitramfs } from '@nodeos/initramfs';
 import { USR } from '@nodeos/runtime';
 import { imageAt, type Image } from '@nodeos/vm';
 import { systemOf } from 'nodeos';
@@ -50,4 +50,13 @@ export async function streamed(folderOfApp: string, folder: string): Promise<Str
     image,
     small,
   };
+}
+
+/** The same system, with what it needs for TLS in its initramfs. */
+export async function withTls<S extends Pick<Streamed, 'initramfs'>>(system: S, folder: string): Promise<S> {
+  const layers = await systemOf(target);
+  const [program = ''] = await built(layers['tls-handshake'].step);
+  const initramfs = `${folder}.initramfs`;
+  await writeTlsInitramfs(system.initramfs, program, await readTlsFiles(folder), initramfs);
+  return { ...system, initramfs };
 }

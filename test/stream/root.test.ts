@@ -2,150 +2,21 @@
  * A root on the network, with servers that are not ours: nbdkit and qemu-nbd. docs/stream.md says what takes too long
  * to be here: a network that is away for a minute, and the like.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { ask, freePort, LONG } from '../support.js';
-import { attachProgram, streamed, type Streamed } from './images.js';
-import { boot, IP, nbdkit, qemuNbd, type Booted, type BootOptions, type Server } from './machines.js';
+import { ADMIN, at, expectClean, ext4, folder, served, started, talking, withUpper, type Rounds } from './guest.js';
+import type { Streamed } from './images.js';
+import { boot, IP, nbdkit, qemuNbd } from './machines.js';
 
-const folder = mkdtempSync(join(tmpdir(), 'nodeos-stream-'));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-/** Reads files of the root anew, and writes others, for as long as it is asked to. */
-const APP = `
-  const { createHash } = require('crypto'), fs = require('fs'), http = require('http');
-  const { spawnSync } = require('child_process');
-  const sum = (bytes) => createHash('sha256').update(bytes).digest('hex');
-  const forget = () => fs.writeFileSync('/proc/sys/vm/drop_caches', '3');
-  let rounds = 0, failures = [], going = true;
-  const round = () => {
-    forget();
-    const name = '/home/' + (rounds % 8), bytes = Buffer.alloc(1 << 20, String(rounds));
-    const fd = fs.openSync(name, 'w');
-    fs.writeSync(fd, bytes);
-    fs.fsyncSync(fd);
-    fs.closeSync(fd);
-    forget();
-    if (!fs.readFileSync(name).equals(bytes)) failures.push('written ' + rounds);
-    if (sum(fs.readFileSync('/app/data')) !== process.env.SUM) failures.push('read ' + rounds);
-    rounds++;
-  };
-  const loop = () => {
-    try { round(); } catch (error) { failures.push(String(error)); }
-    if (going) setTimeout(loop, 1);
-  };
-  const attempt = (work) => { try { return work(); } catch (error) { return error.code; } };
-  const answers = {
-    mounts: () => fs.readFileSync('/proc/mounts', 'utf8').split('\\n').map((l) => l.split(' ').slice(0, 3).join(' '))
-      .filter((line) => / (\\/|\\/usr|\\/var\\/log) /.test(line)),
-    loop: () => loop(),
-    rounds: () => ({ rounds, failures }),
-    stop: () => { going = false; return { rounds, failures }; },
-    note: () => { fs.appendFileSync('/home/note', 'x'); return fs.readFileSync('/home/note', 'utf8'); },
-    rename: () => { fs.mkdirSync('/app/more'); fs.renameSync('/home/app', '/home/renamed'); return fs.readdirSync('/home'); },
-    read: () => { forget(); return attempt(() => sum(fs.readFileSync('/app/data')) === process.env.SUM); },
-    log: () => fs.readFileSync('/var/log/app.log', 'utf8'),
-    attach: (words) => {
-      if (!fs.existsSync('/home/nbd-attach')) fs.copyFileSync('/app/nbd-attach', '/home/nbd-attach');
-      fs.chmodSync('/home/nbd-attach', 0o755);
-      const { status, stdout } = spawnSync('/home/nbd-attach', words.split(' '), { encoding: 'utf8' });
-      return { status, stdout };
-    },
-    keeper: () => { for (const pid of fs.readdirSync('/proc').filter((name) => /^\\d+$/.test(name) && name !== '1')) if (attempt(() => fs.readFileSync('/proc/' + pid + '/comm', 'utf8')) === 'init\\n') process.kill(Number(pid), 'SIGKILL'); },
-    device: (path) => attempt(() => fs.readFileSync(path).length),
-  };
-  http.createServer((request, response) => {
-    const [, name, rest] = decodeURIComponent(request.url).split(/^\\/(\\w+)\\/?/);
-    response.end(JSON.stringify(answers[name](rest) ?? null));
-  }).listen(80, () => console.log('up'));
-`;
-
-const DATA = randomBytes(4 << 20);
 let system: Streamed;
-
 beforeAll(async () => {
-  const app = join(folder, 'app');
-  const settings = { user: 'root', env: { SUM: createHash('sha256').update(DATA).digest('hex') } };
-  mkdirSync(app);
-  writeFileSync(
-    join(app, 'package.json'),
-    JSON.stringify({ name: 'app', version: '1.0.0', main: 'main.js', nodeos: settings }),
-  );
-  writeFileSync(join(app, 'main.js'), APP);
-  writeFileSync(join(app, 'data'), DATA);
-  copyFileSync(await attachProgram(), join(app, 'nbd-attach'));
-  system = await streamed(app, folder);
+  system = await talking();
 }, LONG);
-
-/** The guest's word for a server of this host. */
-const at = (port: number, name: string): string => `nbd://10.0.2.2:${port}/${name}`;
-
-interface Guest {
-  readonly machine: Booted;
-  readonly get: (path: string) => Promise<unknown>;
-}
-
-async function started(options: BootOptions): Promise<Guest> {
-  const port = await freePort();
-  const machine = await boot(system, { port, ...options, append: [IP, ...options.append] });
-  onTestFinished(() =>
-    machine
-      .powerOff()
-      .then(() => undefined)
-      .catch(() => undefined),
-  );
-  return { machine, get: async (path) => (await ask(`http://127.0.0.1:${port}/${path}`)).json() as Promise<unknown> };
-}
-
-/** A server that can be replaced by another one at the same port. */
-async function served(start: () => Promise<Server>) {
-  let server = await start();
-  onTestFinished(() => server.kill());
-  return {
-    kill: () => server.kill(),
-    signal: (signal: NodeJS.Signals) => server.child.kill(signal),
-    async begin() {
-      server = await start();
-    },
-    async replace(pause = 0) {
-      await server.kill();
-      await sleep(pause);
-      server = await start();
-    },
-  };
-}
-
-/** A root on a server of its own, with an ext4 on another one. */
-async function withUpper(path: string, more = '') {
-  const [rootPort, upperPort] = [await freePort(), await freePort()];
-  const root = await served(() => nbdkit(rootPort, '-r', 'file', system.small));
-  const upper = await served(() => qemuNbd(upperPort, '-f', 'raw', '-x', 'data', path));
-  const words = [`root=${at(rootPort, 'root')}${more}`, `nodeos.upper=${at(upperPort, 'data')}`];
-  return { root, upper, options: { append: words, usr: system.usr } };
-}
-
-const ADMIN = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` };
-
-function ext4(name: string): string {
-  const path = join(folder, name);
-  writeFileSync(path, '');
-  truncateSync(path, 64 << 20);
-  execFileSync('mke2fs', ['-q', '-t', 'ext4', path], { env: ADMIN });
-  return path;
-}
-
-/** Whether another program than the kernel finds the filesystem whole, without a journal to replay. */
-function expectClean(path: string): void {
-  const { status, stdout, stderr } = spawnSync('e2fsck', ['-fn', path], { encoding: 'utf8', env: ADMIN });
-  expect(stdout + stderr).not.toMatch(/recover|not cleanly/i);
-  expect(status, stdout).toBe(0);
-}
 
 describe('a machine boots from', () => {
   it.each([
@@ -163,7 +34,7 @@ describe('a machine boots from', () => {
   ])('%s', async (_, start, more) => {
     const port = await freePort();
     await served(() => start(port));
-    const { machine, get } = await started({ append: [`root=${at(port, 'root')}${more}`] });
+    const { machine, get } = await started(system, { append: [`root=${at(port, 'root')}${more}`] });
     expect(await get('mounts')).toEqual(['overlay / overlay', 'tmpfs /var/log tmpfs']);
     expect(await get('note')).toBe('x');
     expect(await get('rename')).toEqual(['note', 'renamed']);
@@ -195,7 +66,7 @@ describe('a machine boots from', () => {
     const port = await freePort();
     await served(() => qemuNbd(port, '-f', 'raw', '-x', 'root', path));
     const append = [`root=${at(port, 'root')}`, 'rootfstype=ext4', 'rw'];
-    const { machine, get } = await started({ append, usr: system.usr });
+    const { machine, get } = await started(system, { append, usr: system.usr });
     expect(await get('mounts')).toEqual(['/dev/nbd0 / ext4', 'tmpfs /var/log tmpfs', '/dev/pmem0 /usr erofs']);
     expect(await get('note')).toBe('x');
     await machine.powerOff();
@@ -206,9 +77,9 @@ describe('a machine boots from', () => {
 describe('what a machine writes to an ext4 on a server', () => {
   it('is there when it starts again', async () => {
     const path = ext4('kept');
-    const { options } = await withUpper(path);
+    const { options } = await withUpper(system, path);
     for (const note of ['x', 'xx']) {
-      const { machine, get } = await started(options);
+      const { machine, get } = await started(system, options);
       expect(await get('note')).toBe(note);
       await machine.powerOff();
       expectClean(path);
@@ -216,19 +87,14 @@ describe('what a machine writes to an ext4 on a server', () => {
   });
 });
 
-interface Rounds {
-  readonly rounds: number;
-  readonly failures: readonly string[];
-}
-
 describe('a server that goes away', () => {
   it.each([
     ['one connection', ''],
     ['two connections', '?connections=2'],
   ])('and comes again, again and again: what is read and written is right (%s)', async (_, more) => {
     const path = ext4('killed');
-    const { root, upper, options } = await withUpper(path, more);
-    const { machine, get } = await started(options);
+    const { root, upper, options } = await withUpper(system, path, more);
+    const { machine, get } = await started(system, options);
     await get('loop');
     let before = 0;
     for (const pause of [0, 100, 500, 1000]) {
@@ -251,7 +117,7 @@ describe('a server that goes away', () => {
   it('that only is slow is waited for', async () => {
     const port = await freePort();
     const root = await served(() => nbdkit(port, '-r', 'file', system.small));
-    const { machine, get } = await started({ append: [`root=${at(port, 'root')}`], usr: system.usr });
+    const { machine, get } = await started(system, { append: [`root=${at(port, 'root')}`], usr: system.usr });
     expect(await get('read')).toBe(true);
     root.signal('SIGSTOP');
     const read = get('read');
@@ -282,7 +148,7 @@ describe('a server that goes away', () => {
     onTestFinished(() => void proxy.close());
     await new Promise((resolve) => proxy.once('listening', resolve));
     const append = [`root=${at((proxy.address() as AddressInfo).port, 'root')}`];
-    const { machine, get } = await started({ append, usr: system.usr });
+    const { machine, get } = await started(system, { append, usr: system.usr });
     expect(await get('read')).toBe(true);
     expect(machine.console).toMatch(/connected again/);
     expect(connections).toBe(2);
@@ -292,7 +158,7 @@ describe('a server that goes away', () => {
     const port = await freePort();
     const root = await served(() => nbdkit(port, '-r', 'file', system.small));
     const append = [`root=${at(port, 'root')}`, 'nodeos.nbd.timeout=1'];
-    const { machine, get } = await started({ append, usr: system.usr });
+    const { machine, get } = await started(system, { append, usr: system.usr });
     expect(await get('read')).toBe(true);
     await root.kill();
     expect(await get('read')).toBe('EIO');
@@ -302,8 +168,8 @@ describe('a server that goes away', () => {
   });
 
   it('for ever does not keep the machine from its end', async () => {
-    const { root, upper, options } = await withUpper(ext4('gone'));
-    const { machine, get } = await started(options);
+    const { root, upper, options } = await withUpper(system, ext4('gone'));
+    const { machine, get } = await started(system, options);
     await get('loop');
     await Promise.all([root.kill(), upper.kill()]);
     await machine.saw(/\/root: connection lost/);
@@ -316,7 +182,7 @@ describe('a server that goes away', () => {
   it('or a keeper that is killed', async () => {
     const port = await freePort();
     const root = await served(() => nbdkit(port, '-r', 'file', system.small));
-    const { machine, get } = await started({ append: [`root=${at(port, 'root')}`], usr: system.usr });
+    const { machine, get } = await started(system, { append: [`root=${at(port, 'root')}`], usr: system.usr });
     await get('keeper');
     await root.replace();
     await machine.saw(/connected again/);
@@ -332,7 +198,7 @@ describe('nbd-attach', () => {
     const [port, other] = [await freePort(), await freePort()];
     await served(() => nbdkit(port, '-r', 'file', system.small));
     const server = await served(() => nbdkit(other, 'memory', '3M'));
-    const { get } = await started({ append: [`root=${at(port, 'root')}`], usr: system.usr });
+    const { get } = await started(system, { append: [`root=${at(port, 'root')}`], usr: system.usr });
     const attach = (words: string): Promise<unknown> => get(`attach/${encodeURIComponent(words)}`);
     const length = (): Promise<unknown> => get(`device/${encodeURIComponent('/dev/nbd5')}`);
     expect(await attach(`${how}${at(other, '')} /dev/nbd5`)).toEqual({ status: 0, stdout: '' });
@@ -383,14 +249,14 @@ describe('a root that fails says why:', () => {
       'nbd://server/x: "server" is no address: names of hosts cannot be looked up here; write 10.0.2.2 or [fd00::2]',
     ],
     [
-      'TLS',
-      () => Promise.resolve(['root=nbds://10.0.2.2/x']),
-      'nbds://10.0.2.2/x: nbds:// is TLS, which is not here: use nbd:// within a network that you trust, or through a tunnel',
-    ],
-    [
       'a server that demands TLS',
       async () => [`root=${at(await kit('--tls=require', `--tls-psk=${psk()}`, 'memory', '1M'), 'x')}`],
-      /\/x: the server demands TLS, which is not here: serve this export without it/,
+      /\/x: the server demands TLS: nbds:\/\//,
+    ],
+    [
+      'TLS without what begins it',
+      async () => [`root=nbds://10.0.2.2:${await kit('--tls=require', `--tls-psk=${psk()}`, 'memory', '1M')}/x`],
+      /\/x: TLS needs \/tls\/handshake in the initramfs \(nodeos build --tls\)/,
     ],
     [
       'no such export',

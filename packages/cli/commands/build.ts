@@ -1,8 +1,18 @@
 /** nodeos build: builds layers, and says why. */
-import { resolve } from 'node:path';
-import { Cache, DEFAULT_TARGET, exportOutput, planOf, targetOf, UsageError } from '@nodeos/build';
+import { join, resolve } from 'node:path';
+import {
+  Cache,
+  DEFAULT_TARGET,
+  exportOutput,
+  planOf,
+  targetOf,
+  UsageError,
+  type Built,
+  type Step,
+} from '@nodeos/build';
+import { readTlsFiles, writeTlsInitramfs, type TlsFiles } from '@nodeos/initramfs';
 import { buildSteps, BUILD_OPTIONS } from '../building.js';
-import type { Command } from '../command.js';
+import type { Command, Io, Parsed } from '../command.js';
 import { libraryOf, systemOf, type LayerName } from '../system.js';
 
 export const buildCommand: Command = {
@@ -12,6 +22,11 @@ export const buildCommand: Command = {
   options: {
     ...BUILD_OPTIONS,
     app: { type: 'string', short: 'a', value: 'DIR', help: 'put the application of that folder into the initramfs' },
+    tls: {
+      type: 'string',
+      value: 'DIR',
+      help: 'with --out: put the certificates or keys of that folder into initramfs-stream, for root=nbds://',
+    },
     out: { type: 'string', short: 'o', value: 'DIR', help: 'copy the results there' },
     explain: { type: 'boolean', help: 'only say what would be built, and why' },
   },
@@ -21,6 +36,10 @@ export const buildCommand: Command = {
     [
       'nodeos build --app examples/hello --out out',
       'what boots elsewhere: kernel and initramfs; or kernel, initramfs-base and usr.erofs',
+    ],
+    [
+      'nodeos build kernel initramfs-stream root --app examples/hello --tls pki --out out',
+      'what boots from root.erofs on an NBD server with TLS; pki has ca-cert.pem, or keys.psk',
     ],
   ],
   async run(args, io) {
@@ -38,30 +57,18 @@ export const buildCommand: Command = {
       throw new UsageError(`unknown layer "${name}"`, { hint: `the layers are: ${Object.keys(layers).join(', ')}` });
     });
     const steps = chosen.map(({ step }) => step);
-    if (args.flag('explain')) {
-      const plan = await planOf(new Cache(), steps);
-      for (const { step, key, state, reasons } of plan) {
-        const entry = { step: step.name, target: step.target.name, key, state, reasons };
-        const text = `${step.name}: ${state === 'cached' ? 'in the cache' : `to be built\n${reasons.map((r) => `  - ${r}`).join('\n')}`}`;
-        io.stdout.write((args.flag('json') ? JSON.stringify(entry) : text) + '\n');
-      }
-      return 0;
-    }
+    const tls = await tlsOf(args, names);
+    if (tls) steps.push(layers['tls-handshake'].step);
+    if (args.flag('explain')) return explain(steps, args, io);
     const started = performance.now();
     const built = await buildSteps(steps, args, io);
     const out = args.text('out');
-    for (const [index, result] of built.entries()) {
-      const paths = out === undefined ? [] : await exportOutput(result, chosen[index]?.files ?? [], resolve(out));
-      const report = {
-        event: 'result',
-        step: result.step.name,
-        key: result.key,
-        cached: result.cached,
-        output: result.output,
-        files: paths,
-      };
-      const text = [`${result.step.name}: ${result.output}`, ...paths.map((path) => `  ${path}`)].join('\n');
-      io.stdout.write((args.flag('json') ? JSON.stringify(report) : text) + '\n');
+    for (const [index, layer] of chosen.entries()) {
+      const result = built[index] as Built;
+      const paths = out === undefined ? [] : await exportOutput(result, layer.files, resolve(out));
+      if (tls && result.step.name === STREAM)
+        await writeTlsInitramfs(join(result.output, STREAM), built.at(-1)?.output ?? '', tls, paths[0] ?? '');
+      report(result, paths, args, io);
     }
     if (!args.flag('json') && built.every(({ cached }) => cached)) {
       io.stderr.write(`nothing to do (${((performance.now() - started) / 1000).toFixed(2)} s)\n`);
@@ -69,3 +76,32 @@ export const buildCommand: Command = {
     return 0;
   },
 };
+
+/** The layer that may need certificates, and the file in its output. */
+const STREAM = 'initramfs-stream';
+
+/** @throws UsageError if there is nothing that they could go into */
+async function tlsOf(args: Parsed, names: readonly string[]): Promise<TlsFiles | undefined> {
+  const folder = args.text('tls');
+  if (folder === undefined) return undefined;
+  if (args.text('out') === undefined || !names.includes(STREAM))
+    throw new UsageError(`--tls ${folder}: only for ${STREAM}, and with --out`, {
+      hint: `nodeos build kernel ${STREAM} root --app DIR --tls ${folder} --out DIR`,
+    });
+  return readTlsFiles(resolve(folder));
+}
+
+async function explain(steps: readonly Step[], args: Parsed, io: Io): Promise<number> {
+  for (const { step, key, state, reasons } of await planOf(new Cache(), steps)) {
+    const entry = { step: step.name, target: step.target.name, key, state, reasons };
+    const why = state === 'cached' ? 'in the cache' : `to be built\n${reasons.map((r) => `  - ${r}`).join('\n')}`;
+    io.stdout.write((args.flag('json') ? JSON.stringify(entry) : `${step.name}: ${why}`) + '\n');
+  }
+  return 0;
+}
+
+function report({ step, key, cached, output }: Built, files: readonly string[], args: Parsed, io: Io): void {
+  const result = { event: 'result', step: step.name, key, cached, output, files };
+  const text = [`${step.name}: ${output}`, ...files.map((path) => `  ${path}`)].join('\n');
+  io.stdout.write((args.flag('json') ? JSON.stringify(result) : text) + '\n');
+}

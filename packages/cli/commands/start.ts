@@ -14,7 +14,7 @@ import {
 } from '@nodeos/vm';
 import { BUILD_OPTIONS } from '../building.js';
 import { say, type Command, type Io, type Parsed } from '../command.js';
-import { mediaFor, mediaOf, RUNTIMES, type MediaOptions } from '../images.js';
+import { mediaFor, mediaOf, ROOTS, RUNTIMES, type MediaOptions } from '../images.js';
 import { libraryOf, systemOf } from '../system.js';
 
 /** Failures of the application in a row before the machine ends: a developer wants to see the first error, not a loop. */
@@ -52,8 +52,8 @@ export const startCommand: Command = {
     },
     root: {
       type: 'string',
-      value: 'nbd',
-      help: 'serve the root filesystem to the machine over NBD, instead of unpacking it into its memory',
+      value: ROOTS.join('|'),
+      help: 'serve the root filesystem to the machine over NBD (nbds: by TLS), instead of unpacking it into its memory',
     },
     persist: { type: 'string', value: 'FILE', help: 'with --root nbd: keep what the machine changes in FILE' },
     trace: { type: 'string', value: 'FILE', help: 'with --root nbd: who reads what when, for nodeos nbd plot' },

@@ -1,9 +1,10 @@
 /** nodeos nbd copy: from any source to a file, a block device or an NBD export. */
 import { copy, difference, type BlockBackend, type Copied } from '@nodeos/block';
-import { codeOf, messageOf, NodeosError, UsageError } from '@nodeos/build';
+import { messageOf, NodeosError, UsageError } from '@nodeos/build';
 import type { Command, Io, Parsed } from '../command.js';
 import { readable } from './bytes.js';
 import { openDestination, type Destination } from './destination.js';
+import { hintFrom, type Hints } from './hints.js';
 import { CONNECTIONS, operandsOf } from './options.js';
 import { meterFor } from './progress.js';
 import { openSource } from './sources.js';
@@ -89,21 +90,19 @@ async function copyAll({ source, destination, from, to, requests }: Opened, args
     return copied;
   } catch (error) {
     io.signal.throwIfAborted();
-    throw new NodeosError(`cannot copy ${from} to ${to}: ${messageOf(error)}`, { ...hintFor(error), cause: error });
+    throw new NodeosError(`cannot copy ${from} to ${to}: ${messageOf(error)}`, {
+      ...hintFrom(HINTS, error),
+      cause: error,
+    });
   } finally {
     meter.close();
   }
 }
 
-const HINTS: Readonly<Record<string, string>> = {
+const HINTS: Hints = {
   ENOSPC: 'make room for it, or take a larger destination',
   EROFS: 'the server does not let it be written: was it started with --read-only?',
 };
-
-function hintFor(error: unknown): { hint?: string } {
-  const hint = HINTS[codeOf(error) ?? ''];
-  return hint === undefined ? {} : { hint };
-}
 
 async function verify({ source, destination, from, to, requests }: Opened, args: Parsed, io: Io): Promise<void> {
   const meter = meterFor('verified', args, io);

@@ -2,10 +2,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { codeOf, messageOf, NodeosError } from '@nodeos/build';
+import { messageOf, NodeosError } from '@nodeos/build';
 import { NbdServer, type ListenAt, type ServerEvent, type ServerTls } from '@nodeos/nbd';
 import type { Io } from '../command.js';
 import type { OpenedExports } from './exports.js';
+import { hintFrom, type Hints } from './hints.js';
 import { serveMetrics } from './metrics.js';
 import { unlessKilled } from './stop.js';
 import { socketIn } from './uris.js';
@@ -63,20 +64,18 @@ async function listenTo(server: NbdServer, at: ListenAt): Promise<string> {
     return await server.listen(at);
   } catch (error) {
     const where = 'path' in at ? at.path : 'fd' in at ? `file descriptor ${at.fd}` : `${at.host}:${at.port}`;
-    throw new NodeosError(`cannot listen at ${where}: ${messageOf(error)}`, { ...hintFor(error), cause: error });
+    throw new NodeosError(`cannot listen at ${where}: ${messageOf(error)}`, {
+      ...hintFrom(HINTS, error),
+      cause: error,
+    });
   }
 }
 
-const HINTS: Readonly<Record<string, string>> = {
+const HINTS: Hints = {
   EADDRINUSE: 'somebody else does: --listen nbd://127.0.0.1:0 takes any free port',
   EACCES: 'ports below 1024 are for root, and folders for those who may write there',
   ENOENT: 'the folder of the socket must be there',
 };
-
-function hintFor(error: unknown): { hint?: string } {
-  const hint = HINTS[codeOf(error) ?? ''];
-  return hint === undefined ? {} : { hint };
-}
 
 /** In a folder that nobody else can enter. */
 async function privateSocket(closers: (() => Promise<void>)[]): Promise<ListenAt> {

@@ -2,9 +2,10 @@
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cache, file, http, memory, readAhead, retry, s3, type BlockBackend } from '@nodeos/block';
-import { codeOf, messageOf, NodeosError, UsageError } from '@nodeos/build';
+import { messageOf, NodeosError, UsageError } from '@nodeos/build';
 import { connectNbd, RefusedError } from '@nodeos/nbd';
 import { bytesOf } from './bytes.js';
+import { hintFrom, type Hints } from './hints.js';
 
 export interface OpenOptions {
   /** It will be written. Otherwise it is opened for reading, where that makes a difference. */
@@ -112,20 +113,19 @@ export async function openSource(text: string, options: OpenOptions = {}): Promi
   }
 }
 
-const HINTS: Readonly<Record<string, (text: string) => string>> = {
-  ENOENT: (text) => (text.startsWith('nbd') ? 'no server has made this socket' : 'is its name right?'),
-  EACCES: () => 'it can be read with --read-only, perhaps; or ask who owns it',
-  EROFS: () => 'it is on a read-only filesystem: --read-only',
-  ECONNREFUSED: () => 'nobody listens there: is the server running?',
-  EISDIR: () => 'a folder has no bytes: a source is a file or a block device',
-  ENOTFOUND: () => 'this host name is not known here',
-};
+const hintsOf = (text: string): Hints => ({
+  ENOENT: text.startsWith('nbd') ? 'no server has made this socket' : 'is its name right?',
+  EACCES: 'it can be read with --read-only, perhaps; or ask who owns it',
+  EROFS: 'it is on a read-only filesystem: --read-only',
+  ECONNREFUSED: 'nobody listens there: is the server running?',
+  EISDIR: 'a folder has no bytes: a source is a file or a block device',
+  ENOTFOUND: 'this host name is not known here',
+});
 
 /** What the user can do about it. */
 export function hintFor(error: unknown, text: string): { hint?: string } {
   if (error instanceof RefusedError) return { hint: `nodeos nbd list ${text} says what the server has` };
-  const hint = HINTS[codeOf(error) ?? '']?.(text);
-  return hint === undefined ? {} : { hint };
+  return hintFrom(hintsOf(text), error);
 }
 
 /** How an export of the source is called: by the last part of its name. */

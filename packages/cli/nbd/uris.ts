@@ -6,16 +6,13 @@ import { parseUri, type ListenAt } from '@nodeos/nbd';
 /** The server's URI with the name of an export in it, and more for the query. */
 export function withExport(uri: string, name: string, more: Readonly<Record<string, string>> = {}): string {
   const url = new URL(uri);
-  // A slash belongs to the name.
   const words = [url.search.slice(1), ...Object.entries(more).map(([key, value]) => `${key}=${pathIn(value)}`)];
   const query = words.filter((word) => word !== '').join('&');
   const base = `${url.protocol}//${url.host}`;
-  return `${base}/${encodeURIComponent(name).replaceAll('%2F', '/')}${query === '' ? '' : `?${query}`}`.replace(
-    /^(nbds?:\/\/[^/]+)\/$/,
-    '$1',
-  );
+  return `${base}/${pathIn(name)}${query === '' ? '' : `?${query}`}`.replace(/^(nbds?:\/\/[^/]+)\/$/, '$1');
 }
 
+/** Slashes stay: they belong to the name of an export or of a file. */
 const pathIn = (path: string): string => encodeURIComponent(path).replaceAll('%2F', '/');
 
 /** `--listen`. @throws UsageError for what is no place to listen, or wants TLS without having any */

@@ -1,11 +1,12 @@
 /*
  * Attaches an NBD export to a device of this machine, and keeps it attached from a process in the background:
  *
- *     nbd-attach [-i] [-t SECONDS] nbd://ADDRESS[:PORT]/EXPORT[?connections=N] /dev/nbdN
+ *     nbd-attach [-i] [-t SECONDS] [-T PROGRAM] nbd[s]://ADDRESS[:PORT]/EXPORT[?connections=N] /dev/nbdN
  *     nbd-attach -d /dev/nbdN
  *
  * -t: how long requests wait for a server that has gone; 0, the default, is for ever. -i: by ioctl, as before Linux
  * 4.12; then a connection that dies is the end of the device. That is also tried if the kernel has no netlink for it.
+ * -T: what begins a TLS connection, if it is not /tls/handshake.
  */
 #include <linux/ioctl.h>
 #include <linux/nbd.h>
@@ -16,7 +17,7 @@ static struct nbd_device device;
 
 static int usage(void)
 {
-    SAY("usage: nbd-attach [-i] [-t SECONDS] nbd://ADDRESS[:PORT]/EXPORT /dev/nbdN");
+    SAY("usage: nbd-attach [-i] [-t SECONDS] [-T PROGRAM] nbd[s]://ADDRESS[:PORT]/EXPORT /dev/nbdN");
     SAY("       nbd-attach -d /dev/nbdN");
     return 2;
 }
@@ -118,6 +119,8 @@ static int run(char **words)
             ioctls = 1;
         else if (equal(*words, "-t") && words[1])
             device.timeout = number(*++words);
+        else if (equal(*words, "-T") && words[1])
+            tls.program = *++words;
         else
             return usage();
     }

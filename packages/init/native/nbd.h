@@ -2,7 +2,7 @@
  * The beginning of an NBD connection: TCP, and the fixed newstyle handshake. What comes after it is the kernel's.
  * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md
  *
- * Leaves out: TLS, lists of exports, structured replies (the kernel's client has none of them).
+ * Leaves out: lists of exports, structured replies (the kernel's client has neither).
  */
 #ifndef NODEOS_NBD_H
 #define NODEOS_NBD_H
@@ -11,13 +11,32 @@
 #include <asm/socket.h>
 #include <linux/tcp.h>
 
-#include "io.h"
-#include "nbd-uri.h"
+#include "tls.h"
 
 /* Kernel ABI that is in no header for programs. */
 #define SOCK_STREAM 1
 #define MSG_DONTWAIT 0x40
 #define MSG_NOSIGNAL 0x4000
+#define SOL_TLS 282
+#define TLS_GET_RECORD_TYPE 2
+struct iovec {
+    void *base;
+    size_t length;
+};
+struct msghdr {
+    void *name;
+    int name_length;
+    struct iovec *parts;
+    size_t count;
+    void *control;
+    size_t control_length;
+    unsigned flags;
+};
+struct cmsghdr {
+    size_t length;
+    int level, type;
+    unsigned char data[8];
+};
 
 #define ATTEMPT (10 * SECOND) /* from the connect to the end of the handshake */
 #define MAX_REPLY 65536       /* bytes of one reply to an option */
@@ -27,7 +46,7 @@
 #define OLDSTYLE 0x00420281861253UL
 #define REPLY_MAGIC 0x0003e889045565a9UL
 enum { FIXED_NEWSTYLE = 1, NO_ZEROES = 2 };
-enum { OPT_EXPORT_NAME = 1, OPT_GO = 7 };
+enum { OPT_EXPORT_NAME = 1, OPT_STARTTLS = 5, OPT_GO = 7 };
 enum { REP_ACK = 1, REP_INFO = 3 };
 #define REP_ERROR 0x80000000U
 enum { INFO_EXPORT = 0, INFO_BLOCK_SIZE = 3 };
@@ -67,20 +86,60 @@ static int hopeless(struct attempt *a, const char *what)
     return 0;
 }
 
+/* Under TLS there are not only data: RFC 8446, section 5.1. */
+enum { RECORD_ALERT = 21, RECORD_DATA = 23 };
+
+/* How a server says, after a handshake that it let through, what is wrong with the client: RFC 8446, section 6. */
+static int alerted(struct attempt *a, int alert)
+{
+    static const struct { int number; const char *words; } ALERTS[] = {
+        {42, "bad certificate"},      {45, "certificate expired"},   {46, "certificate unknown"},
+        {48, "unknown CA"},           {51, "decrypt error"},         {115, "unknown PSK identity"},
+        {116, "certificate required"},
+    };
+    if (alert == 0) /* close_notify */
+        return failed(a, -ECONNRESET);
+    add(a->why, "the server ends TLS with alert ");
+    add_number(a->why, alert);
+    for (size_t i = 0; i < sizeof ALERTS / sizeof *ALERTS; i++)
+        if (ALERTS[i].number == alert) {
+            add(a->why, ": ");
+            add(a->why, ALERTS[i].words);
+        }
+    a->hopeless = 1;
+    return 0;
+}
+
+/* Like recv(2). The type of what was received is a record's of TLS, and that of data without TLS. */
+static long receive_some(struct attempt *a, void *to, size_t n, int *type)
+{
+    struct iovec part = {to, n};
+    struct cmsghdr control = {0};
+    struct msghdr message = {.parts = &part, .count = 1, .control = &control, .control_length = sizeof control};
+    long got = sys3(__NR_recvmsg, a->fd, &message, MSG_DONTWAIT);
+    *type = control.level == SOL_TLS && control.type == TLS_GET_RECORD_TYPE ? control.data[0] : RECORD_DATA;
+    return got;
+}
+
 /* The kernel takes no notice of O_NONBLOCK in its sockets, but of timeouts: so every wait here is a poll. */
 static int receive(struct attempt *a, void *to, size_t n)
 {
-    char *bytes = to;
+    unsigned char *bytes = to;
     while (n > 0) {
-        long got = sys6(__NR_recvfrom, a->fd, SYS_L(bytes), n, MSG_DONTWAIT, 0, 0);
-        if (got == -EAGAIN)
+        int type;
+        long got = receive_some(a, bytes, n, &type);
+        if (got > 0 && type == RECORD_DATA) {
+            bytes += got;
+            n -= got;
+        } else if (got > 1 && type == RECORD_ALERT)
+            return alerted(a, bytes[1]);
+        else if (got == -EAGAIN)
             got = wait_for(a, POLLIN);
         else if (got == 0)
             got = -ECONNRESET;
+        /* Everything else, such as tickets for another session, is of no use. */
         if (got < 0)
             return failed(a, got);
-        bytes += got;
-        n -= got;
     }
     return 1;
 }
@@ -119,22 +178,37 @@ static unsigned char *put(unsigned char *to, unsigned long value, int size)
     return to + size;
 }
 
-static int send_option(struct attempt *a, unsigned option, const struct nbd_uri *uri)
+static int send_option(struct attempt *a, unsigned option, const void *data, size_t n)
 {
     unsigned char bytes[16 + 4 + MAX_EXPORT + 4], *at = bytes;
-    int go = option == OPT_GO;
     at = put(at, IHAVEOPT, 8);
     at = put(at, option, 4);
-    at = put(at, uri->name_length + (go ? 8 : 0), 4);
-    if (go)
-        at = put(at, uri->name_length, 4);
+    at = put(at, n, 4);
+    memcpy(at, data, n);
+    return transmit(a, bytes, at + n - bytes);
+}
+
+static int send_go(struct attempt *a, const struct nbd_uri *uri)
+{
+    unsigned char data[4 + MAX_EXPORT + 4], *at = data;
+    at = put(at, uri->name_length, 4);
     memcpy(at, uri->name, uri->name_length);
-    at += uri->name_length;
-    if (go) {
-        at = put(at, 1, 2);
-        at = put(at, INFO_BLOCK_SIZE, 2);
-    }
-    return transmit(a, bytes, at - bytes);
+    at = put(at + uri->name_length, 1, 2);
+    at = put(at, INFO_BLOCK_SIZE, 2);
+    return send_option(a, OPT_GO, data, at - data);
+}
+
+/* The start of a reply; its data is yet to be received. */
+static int get_reply(struct attempt *a, unsigned option, unsigned *type, unsigned *length)
+{
+    unsigned char head[20];
+    if (!receive(a, head, sizeof head))
+        return 0;
+    *type = get(head + 12, 4);
+    *length = get(head + 16, 4);
+    if (get(head, 8) != REPLY_MAGIC || get(head + 8, 4) != option || *length > MAX_REPLY)
+        return hopeless(a, "the server answers with something that is not NBD");
+    return 1;
 }
 
 static int get_info(struct attempt *a, struct nbd_export *export, size_t length)
@@ -164,7 +238,7 @@ static int refused(struct attempt *a, const struct nbd_uri *uri, unsigned error,
         return 0;
     a->hopeless = error != ERR_SHUTDOWN;
     if (error == ERR_TLS_REQD)
-        add(a->why, "the server demands TLS, which is not here: serve this export without it");
+        add(a->why, "the server demands TLS: nbds://");
     else {
         add(a->why, error == ERR_UNKNOWN    ? "the server has no export \""
                     : error == ERR_SHUTDOWN ? "the server is ending; it refuses \""
@@ -182,15 +256,12 @@ static int refused(struct attempt *a, const struct nbd_uri *uri, unsigned error,
 /* Returns 1 for success, 0 for a failure, and -1 if the server does not know the option. */
 static int go(struct attempt *a, const struct nbd_uri *uri, struct nbd_export *export)
 {
-    if (!send_option(a, OPT_GO, uri))
+    if (!send_go(a, uri))
         return 0;
     for (;;) {
-        unsigned char head[20];
-        if (!receive(a, head, sizeof head))
+        unsigned type, length;
+        if (!get_reply(a, OPT_GO, &type, &length))
             return 0;
-        unsigned type = get(head + 12, 4), length = get(head + 16, 4);
-        if (get(head, 8) != REPLY_MAGIC || get(head + 8, 4) != OPT_GO || length > MAX_REPLY)
-            return hopeless(a, "the server answers with something that is not NBD");
         if (type == (REP_ERROR | ERR_UNSUP))
             return skip(a, length) ? -1 : 0;
         if (type & REP_ERROR)
@@ -206,11 +277,24 @@ static int go(struct attempt *a, const struct nbd_uri *uri, struct nbd_export *e
 static int export_name(struct attempt *a, const struct nbd_uri *uri, struct nbd_export *export, int zeroes)
 {
     unsigned char answer[10];
-    if (!send_option(a, OPT_EXPORT_NAME, uri) || !receive(a, answer, sizeof answer))
+    if (!send_option(a, OPT_EXPORT_NAME, uri->name, uri->name_length) || !receive(a, answer, sizeof answer))
         return 0;
     export->size = get(answer, 8);
     export->flags = get(answer + 8, 2);
     return zeroes ? skip(a, 124) : 1;
+}
+
+/* From here on nothing goes over the network in the clear. */
+static int start_tls(struct attempt *a, const struct nbd_uri *uri)
+{
+    unsigned type, length;
+    if (!send_option(a, OPT_STARTTLS, 0, 0) || !get_reply(a, OPT_STARTTLS, &type, &length) || !skip(a, length))
+        return 0;
+    if (type != REP_ACK)
+        return hopeless(a, "the server has no TLS");
+    int status = tls_begin(&uri->tls, a->fd, a->deadline, a->why);
+    a->hopeless = status == TLS_NEVER;
+    return status == TLS_DONE;
 }
 
 static int shake_hands(struct attempt *a, const struct nbd_uri *uri, struct nbd_export *export)
@@ -229,6 +313,10 @@ static int shake_hands(struct attempt *a, const struct nbd_uri *uri, struct nbd_
     unsigned both = get(greeting + 16, 2) & (FIXED_NEWSTYLE | NO_ZEROES);
     put(flags, both, 4);
     if (!transmit(a, flags, sizeof flags))
+        return 0;
+    if (uri->tls.used && !(both & FIXED_NEWSTYLE))
+        return hopeless(a, "the server has no TLS");
+    if (uri->tls.used && !start_tls(a, uri))
         return 0;
     int done = both & FIXED_NEWSTYLE ? go(a, uri, export) : -1;
     if (done < 0)

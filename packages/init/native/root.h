@@ -1,8 +1,8 @@
 /*
  * The root, if it is on the network: mounts it under a layer for what is written, and moves the machine into it.
  *
- *     root=nbd://ADDRESS[:PORT]/EXPORT[?connections=N]   rootfstype=erofs   ro|rw
- *     nodeos.upper=tmpfs|nbd://…   nodeos.nbd.wait=SECONDS   nodeos.nbd.timeout=SECONDS   nodeos.readahead=BYTES
+ *     root=nbd[s]://ADDRESS[:PORT]/EXPORT[?connections=N]   rootfstype=erofs   ro|rw
+ *     nodeos.upper=tmpfs|nbd[s]://…   nodeos.nbd.wait=SECONDS   nodeos.nbd.timeout=SECONDS   nodeos.readahead=BYTES
  *
  * With `ro` (the default) the root is an overlay: below what the server has, above a tmpfs or an ext4 on another
  * export. With `rw` the export itself is the root.
@@ -184,8 +184,8 @@ static int mount_layers(int (*stop)(void))
     return no_root("overlay", why.bytes);
 }
 
-/* Removes everything below a folder that is in the same filesystem. */
-static void remove_all(long folder)
+/* Removes everything below a folder that is in the same filesystem, but one of its entries. */
+static void remove_all(long folder, const char *but)
 {
     struct open_how how = {O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_NO_XDEV};
     char buffer[1024] __attribute__((aligned(8)));
@@ -193,21 +193,23 @@ static void remove_all(long folder)
     while ((n = sys3(__NR_getdents64, folder, buffer, sizeof buffer)) > 0)
         for (long at = 0; at < n; at += ((struct entry *)(buffer + at))->size) {
             const char *name = ((struct entry *)(buffer + at))->name;
-            if (equal(name, ".") || equal(name, ".."))
+            if (equal(name, ".") || equal(name, "..") || equal(name, but))
                 continue;
             long inner = sys4(__NR_openat2, folder, name, &how, sizeof how);
             if (inner >= 0) {
-                remove_all(inner);
+                remove_all(inner, "");
                 sys1(__NR_close, inner);
             }
             sys3(__NR_unlinkat, folder, name, inner >= 0 ? AT_REMOVEDIR : 0);
         }
 }
 
-/* Makes /new the root; what the initramfs brought leaves memory. PID 1's own code stays: it runs. */
+/* Makes /new the root; what the initramfs brought leaves memory, but for what TLS needs to connect again. PID 1's own
+ * code stays: it runs. */
 static void switch_root(void)
 {
     long old = open_at("/", O_RDONLY | O_DIRECTORY);
+    int with_tls = root.devices[ROOT].uri.tls.used || root.devices[UPPER].uri.tls.used;
     for (size_t i = 0; i < sizeof MOUNTS / sizeof *MOUNTS; i++) {
         struct text target = {0};
         add(&target, "/new");
@@ -219,8 +221,11 @@ static void switch_root(void)
     sys5(__NR_mount, ".", "/", 0, MS_MOVE, 0);
     sys1(__NR_chroot, ".");
     sys1(__NR_chdir, "/");
-    remove_all(old);
-    sys1(__NR_close, old);
+    remove_all(old, with_tls ? after(TLS_FOLDER, "/") : "");
+    if (with_tls)
+        tls.root = old;
+    else
+        sys1(__NR_close, old);
     /* The log is written by PID 1, which must never wait for a server. */
     sys2(__NR_mkdir, "/var", 0755);
     sys2(__NR_mkdir, "/var/log", 0755);

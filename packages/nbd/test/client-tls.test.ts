@@ -1,13 +1,12 @@
 /** The client over TLS, against nbdkit (GnuTLS) and our own server. */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { memory } from '@nodeos/block';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { connectNbd, NbdServer, parsePskFile, type ServerTls } from '../index.js';
+import { started } from './support.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'nodeos-nbd-tls-'));
 const [server, client, other] = ['server', 'client', 'other'].map((name) => join(folder, name)) as [
@@ -83,23 +82,8 @@ let count = 0;
 
 async function nbdkit(...args: string[]): Promise<string> {
   const socket = join(folder, `${count++}.sock`);
-  const child: ChildProcess = spawn('nbdkit', ['-f', '-U', socket, ...args, 'memory', '1M'], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  onTestFinished(() => void child.kill('SIGKILL'));
-  let said = '';
-  child.stderr?.on('data', (chunk: Buffer) => (said += chunk.toString()));
-  child.on('error', (error) => (said += error.message));
-  for (let tries = 0; tries < 500; tries++) {
-    if (child.exitCode !== null || child.pid === undefined) throw new Error(`nbdkit: ${said}`);
-    const up = await new Promise<boolean>((resolve) => {
-      const probe = connect(socket, () => resolve(true)).on('error', () => resolve(false));
-      probe.on('connect', () => probe.destroy());
-    });
-    if (up) return socket;
-    await sleep(20);
-  }
-  throw new Error(`nbdkit does not listen: ${said}`);
+  await started(socket, 'nbdkit', '-f', '-U', socket, ...args, 'memory', '1M');
+  return socket;
 }
 
 async function ours(tls: ServerTls): Promise<string> {

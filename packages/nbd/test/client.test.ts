@@ -1,8 +1,8 @@
 /** The client, against servers of others and our own. */
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,13 +10,11 @@ import { memory, type BlockBackend } from '@nodeos/block';
 import { afterAll, afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { behavesAsBlockBackend } from '../../block/test/contract.js';
 import { connectNbd, Handshake, NbdServer, parseUri, RefusedError, type ClientOptions } from '../index.js';
+import { started, until } from './support.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'nodeos-nbd-client-'));
-const children = new Set<ChildProcess>();
 const servers = new Set<NbdServer>();
 afterEach(async () => {
-  for (const child of children) child.kill('SIGKILL');
-  children.clear();
   await Promise.all([...servers].map((server) => server.close(0)));
   servers.clear();
 });
@@ -27,28 +25,6 @@ const socketPath = (): string => join(folder, `${count++}.sock`);
 const uriOf = (socket: string, name = ''): string => `nbd+unix:///${name}?socket=${socket}`;
 const pattern = (length: number, seed = 1): Buffer =>
   Buffer.from(Uint8Array.from({ length }, (_, index) => (index * 31 + seed * 7 + (index >> 8)) & 0xff));
-
-/** Starts a server of somebody else's. @returns when it listens */
-async function started(socket: string, program: string, ...args: string[]): Promise<ChildProcess> {
-  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  children.add(child);
-  let said = '';
-  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
-  child.on('error', (error) => (said += error.message));
-  for (let tries = 0; tries < 500; tries++) {
-    if (child.exitCode || child.pid === undefined) throw new Error(`${program}: ${said}`);
-    const answers = await new Promise<boolean>((resolve) => {
-      const probe = connect(socket).on('error', () => resolve(false));
-      probe.on('connect', () => {
-        probe.destroy();
-        resolve(true);
-      });
-    });
-    if (answers) return child;
-    await sleep(20);
-  }
-  throw new Error(`${program} does not listen: ${said}`);
-}
 
 async function ours(backend: () => BlockBackend, socket = socketPath()): Promise<string> {
   const server = new NbdServer({ exports: { '': { open: backend } } });
@@ -325,6 +301,35 @@ describe('a server that goes away', () => {
     await expect(Promise.resolve(disk.read(Buffer.alloc(512), 0))).rejects.toThrow(
       /had 1048576 bytes, and has 2097152 now/,
     );
+    await disk.close();
+  });
+
+  it('and spoke nonsense before: it is not connected to again, and links that were being made are given up', async () => {
+    const [server, front] = [socketPath(), socketPath()];
+    await ours(() => memory(1 << 20), server);
+    const through = (socket: Socket): Socket => socket.pipe(connect(server)).pipe(socket);
+    const arrived: Socket[] = [];
+    const listener = createServer((socket) => {
+      arrived.push(socket.on('error', () => undefined));
+      if (arrived.length === 1) through(socket); // the others wait for the handshake
+    }).listen(front);
+    onTestFinished(() => {
+      listener.close();
+      for (const socket of arrived) socket.destroy();
+    });
+    const disk = await connectNbd(uriOf(front), { connections: 3 });
+    const read = async (): Promise<void> => disk.read(Buffer.alloc(512), 0);
+    await Promise.all([read(), read(), read()]);
+    await until(() => arrived.length === 3);
+    const [first, second, third] = arrived as [Socket, Socket, Socket];
+    first.write(Buffer.alloc(64, 'nonsense'));
+    await once(first, 'close');
+    await expect(read()).rejects.toMatchObject({ code: 'EIO' });
+    second.destroy();
+    through(third);
+    await once(third, 'close');
+    await sleep(100);
+    expect(arrived.length).toBe(3);
     await disk.close();
   });
 });

@@ -4,6 +4,7 @@
  * messages and the peer, so a client can be played to as well as a server.
  */
 import { Duplex } from 'node:stream';
+import { random as numbers } from '../../block/random.js';
 
 export interface Random {
   /** From 0 to below. */
@@ -14,15 +15,9 @@ export interface Random {
   bytes(length: number): Buffer;
 }
 
-/** Mulberry32: good enough, and the same everywhere. */
+/** The same everywhere for the same seed. */
 export function random(seed: number): Random {
-  let state = seed >>> 0;
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let value = Math.imul(state ^ (state >>> 15), state | 1);
-    value ^= value + Math.imul(value ^ (value >>> 7), value | 61);
-    return ((value ^ (value >>> 14)) >>> 0) / 2 ** 32;
-  };
+  const next = numbers(seed);
   const int = (below: number): number => Math.floor(next() * below);
   return {
     int,

@@ -1,8 +1,10 @@
 /** What the tests of the NBD server share: servers that go away, programs that judge, backends that tell. */
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlockBackend } from '@nodeos/block';
 import { onTestFinished } from 'vitest';
 import type { Exports } from '../exports.js';
@@ -95,6 +97,32 @@ export function run(program: string, ...args: string[]): Promise<Ran> {
   });
 }
 
+/** Starts a server of somebody else's, which is killed when the test ends. @returns when it listens at the socket */
+export async function started(socket: string, program: string, ...args: string[]): Promise<ChildProcess> {
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  let said = '';
+  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  child.on('error', (error) => (said += error.message));
+  for (let tries = 0; tries < 500; tries++) {
+    // One that goes to the background ends with 0.
+    if (child.exitCode || child.pid === undefined) throw new Error(`${program}: ${said}`);
+    if (await listens(socket)) return child;
+    await sleep(20);
+  }
+  throw new Error(`${program} does not listen: ${said}`);
+}
+
+function listens(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(socket).on('error', () => resolve(false));
+    probe.on('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+  });
+}
+
 /** @returns what the program wrote. @throws Error unless it ends well */
 export async function output(program: string, ...args: string[]): Promise<string> {
   const { status, stdout, stderr } = await run(program, ...args);
@@ -128,5 +156,5 @@ export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T)
 
 /** Waits until it is so. */
 export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+  while (!condition()) await sleep(5);
 }

@@ -1,0 +1,53 @@
+/**
+ * The program that begins TLS connections for PID 1 (`tls/handshake.c`), static, with Mbed TLS. It is apart from the rest:
+ * most systems do without it, and it needs a C library.
+ */
+import { copyFile, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { debianPlaces, unpack, type Source, type Step, type Target } from '@nodeos/build';
+import type { Compiler } from '@nodeos/toolchain';
+
+const HERE = fileURLToPath(new URL('../tls', import.meta.url));
+
+/** The long-term support branch; 3.6.0 was the first with all of TLS 1.3 that is needed here. */
+const MBEDTLS: Source = {
+  name: 'mbedtls',
+  version: '3.6.6',
+  places: debianPlaces(
+    { package: 'mbedtls', version: '3.6.6-0.1~deb13u1', suite: 'trixie', member: 'mbedtls_3.6.6.orig.tar.bz2' },
+    '8fb65fae8dcae5840f793c0a334860a411f884cc537ea290ce1c52bb64ca007a',
+    '71dd91cc76e77a0dcf0d8020377523ed7e703d8e',
+  ),
+};
+
+/** The file's name in the step's output. */
+export const HANDSHAKE = 'handshake';
+
+// Each function in a section of its own, so that what nobody calls is left out.
+const FLAGS = ['-Os', '-Wall', '-Wextra', '-ffunction-sections', '-fdata-sections', '-fno-ident'];
+const LINK = ['-static', '-s', '-Wl,--gc-sections', '-Wl,--build-id=none'];
+
+export function tlsHandshake(target: Target, compiler: Compiler): Step {
+  return {
+    name: 'tls-handshake',
+    target,
+    recipe: import.meta.url,
+    sources: { mbedtls: MBEDTLS },
+    files: { tls: HERE },
+    inputs: compiler.inputs,
+    tools: compiler.tools,
+    async build(context) {
+      const { source } = await unpack(context, 'mbedtls');
+      const ours = context.file('tls');
+      await copyFile(join(ours, 'mbedtls-config.h'), join(source, 'include/mbedtls/mbedtls_config.h'));
+      await copyFile(join(ours, 'handshake.c'), join(source, 'library/handshake.c'));
+      context.progress('compiling Mbed TLS');
+      const library = join(source, 'library');
+      const sources = (await readdir(library)).filter((name) => name.endsWith('.c')).sort();
+      // In the folder of the sources and by their names, so that no path of this machine gets into the output.
+      const args = [...FLAGS, ...LINK, '-I../include', '-o', join(context.dir, HANDSHAKE), ...sources];
+      await context.run(`${compiler.prefix}gcc`, args, { ...compiler.options(context), cwd: library });
+    },
+  };
+}

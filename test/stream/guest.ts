@@ -1,0 +1,157 @@
+/**
+ * A machine whose root is on a server that can be killed and replaced, and an application in it that does what it is
+ * asked for: what the tests of streamed roots share.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, expect, onTestFinished } from 'vitest';
+import { ask, freePort } from '../support.js';
+import { attachProgram, streamed, type Streamed } from './images.js';
+import { boot, IP, nbdkit, qemuNbd, type Booted, type BootOptions, type Server } from './machines.js';
+
+/** Of this file of tests. */
+export const folder = mkdtempSync(join(tmpdir(), 'nodeos-stream-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Reads files of the root anew, and writes others, for as long as it is asked to. */
+const APP = `
+  const { createHash } = require('crypto'), fs = require('fs'), http = require('http');
+  const { spawnSync } = require('child_process');
+  const sum = (bytes) => createHash('sha256').update(bytes).digest('hex');
+  const forget = () => fs.writeFileSync('/proc/sys/vm/drop_caches', '3');
+  let rounds = 0, failures = [], going = true;
+  const round = () => {
+    forget();
+    const name = '/home/' + (rounds % 8), bytes = Buffer.alloc(1 << 20, String(rounds));
+    const fd = fs.openSync(name, 'w');
+    fs.writeSync(fd, bytes);
+    fs.fsyncSync(fd);
+    fs.closeSync(fd);
+    forget();
+    if (!fs.readFileSync(name).equals(bytes)) failures.push('written ' + rounds);
+    if (sum(fs.readFileSync('/app/data')) !== process.env.SUM) failures.push('read ' + rounds);
+    rounds++;
+  };
+  const loop = () => {
+    try { round(); } catch (error) { failures.push(String(error)); }
+    if (going) setTimeout(loop, 1);
+  };
+  const attempt = (work) => { try { return work(); } catch (error) { return error.code; } };
+  const answers = {
+    mounts: () => fs.readFileSync('/proc/mounts', 'utf8').split('\\n').map((l) => l.split(' ').slice(0, 3).join(' '))
+      .filter((line) => / (\\/|\\/usr|\\/var\\/log) /.test(line)),
+    loop: () => loop(),
+    rounds: () => ({ rounds, failures }),
+    stop: () => { going = false; return { rounds, failures }; },
+    note: () => { fs.appendFileSync('/home/note', 'x'); return fs.readFileSync('/home/note', 'utf8'); },
+    rename: () => { fs.mkdirSync('/app/more'); fs.renameSync('/home/app', '/home/renamed'); return fs.readdirSync('/home'); },
+    read: () => { forget(); return attempt(() => sum(fs.readFileSync('/app/data')) === process.env.SUM); },
+    log: () => fs.readFileSync('/var/log/app.log', 'utf8'),
+    attach: (words) => {
+      if (!fs.existsSync('/home/nbd-attach')) fs.copyFileSync('/app/nbd-attach', '/home/nbd-attach');
+      fs.chmodSync('/home/nbd-attach', 0o755);
+      const { status, stdout } = spawnSync('/home/nbd-attach', words.split(' '), { encoding: 'utf8' });
+      return { status, stdout };
+    },
+    keeper: () => { for (const pid of fs.readdirSync('/proc').filter((name) => /^\\d+$/.test(name) && name !== '1')) if (attempt(() => fs.readFileSync('/proc/' + pid + '/comm', 'utf8')) === 'init\\n') process.kill(Number(pid), 'SIGKILL'); },
+    device: (path) => attempt(() => fs.readFileSync(path).length),
+  };
+  http.createServer((request, response) => {
+    const [, name, rest] = decodeURIComponent(request.url).split(/^\\/(\\w+)\\/?/);
+    response.end(JSON.stringify(answers[name](rest) ?? null));
+  }).listen(80, () => console.log('up'));
+`;
+
+const DATA = randomBytes(4 << 20);
+
+/** Builds the system with that application. */
+export async function talking(): Promise<Streamed> {
+  const app = join(folder, 'app');
+  const settings = { user: 'root', env: { SUM: createHash('sha256').update(DATA).digest('hex') } };
+  mkdirSync(app);
+  writeFileSync(
+    join(app, 'package.json'),
+    JSON.stringify({ name: 'app', version: '1.0.0', main: 'main.js', nodeos: settings }),
+  );
+  writeFileSync(join(app, 'main.js'), APP);
+  writeFileSync(join(app, 'data'), DATA);
+  copyFileSync(await attachProgram(), join(app, 'nbd-attach'));
+  return streamed(app, folder);
+}
+
+/** The guest's word for a server of this host. */
+export const at = (port: number, name: string): string => `nbd://10.0.2.2:${port}/${name}`;
+
+export interface Guest {
+  readonly machine: Booted;
+  readonly get: (path: string) => Promise<unknown>;
+}
+
+/** What a machine boots from. */
+type Machine = Pick<Streamed, 'kernel' | 'initramfs'>;
+
+export async function started(system: Machine, options: BootOptions): Promise<Guest> {
+  const port = await freePort();
+  const machine = await boot(system, { port, ...options, append: [IP, ...options.append] });
+  onTestFinished(() =>
+    machine
+      .powerOff()
+      .then(() => undefined)
+      .catch(() => undefined),
+  );
+  return { machine, get: async (path) => (await ask(`http://127.0.0.1:${port}/${path}`)).json() as Promise<unknown> };
+}
+
+/** A server that can be replaced by another one at the same port. */
+export async function served(start: () => Promise<Server>) {
+  let server = await start();
+  onTestFinished(() => server.kill());
+  return {
+    kill: () => server.kill(),
+    signal: (signal: NodeJS.Signals) => server.child.kill(signal),
+    async begin() {
+      server = await start();
+    },
+    async replace(pause = 0) {
+      await server.kill();
+      await sleep(pause);
+      server = await start();
+    },
+  };
+}
+
+/** A root on a server of its own, with an ext4 on another one. */
+export async function withUpper(system: Streamed, path: string, more = '') {
+  const [rootPort, upperPort] = [await freePort(), await freePort()];
+  const root = await served(() => nbdkit(rootPort, '-r', 'file', system.small));
+  const upper = await served(() => qemuNbd(upperPort, '-f', 'raw', '-x', 'data', path));
+  const words = [`root=${at(rootPort, 'root')}${more}`, `nodeos.upper=${at(upperPort, 'data')}`];
+  return { root, upper, options: { append: words, usr: system.usr } };
+}
+
+export const ADMIN = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` };
+
+export function ext4(name: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, '');
+  truncateSync(path, 64 << 20);
+  execFileSync('mke2fs', ['-q', '-t', 'ext4', path], { env: ADMIN });
+  return path;
+}
+
+/** Whether another program than the kernel finds the filesystem whole, without a journal to replay. */
+export function expectClean(path: string): void {
+  const { status, stdout, stderr } = spawnSync('e2fsck', ['-fn', path], { encoding: 'utf8', env: ADMIN });
+  expect(stdout + stderr).not.toMatch(/recover|not cleanly/i);
+  expect(status, stdout).toBe(0);
+}
+
+/** What the application says of its rounds of reading and writing. */
+export interface Rounds {
+  readonly rounds: number;
+  readonly failures: readonly string[];
+}

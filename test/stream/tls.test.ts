@@ -1,0 +1,258 @@
+/** A root by TLS (`root=nbds://`): Mbed TLS shakes hands, the kernel goes on; with GnuTLS and OpenSSL on the other side. */
+import { randomBytes } from 'node:crypto';
+import { copyFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { file, readOnly } from '@nodeos/block';
+import { NbdServer, type ServerTls } from '@nodeos/nbd';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { authority } from '../../packages/nbd/test/pki.js';
+import { freePort, LONG, nodeos } from '../support.js';
+import { expectClean, ext4, folder, served, started, talking, type Rounds } from './guest.js';
+import { withTls, type Streamed } from './images.js';
+import { boot, IP, nbdkit, qemuNbd, serve, type Server } from './machines.js';
+
+const HOST = '10.0.2.2'; // the host, for a guest
+const pki = join(folder, 'pki');
+const foreign = join(folder, 'foreign');
+const keys = join(folder, 'keys');
+const KEY = randomBytes(32);
+
+let system: Streamed;
+/** Machines with all that a client can have, with no certificate of its own, and with those of somebody else. */
+let known: Streamed, nobody: Streamed, stranger: Streamed, shared: Streamed;
+
+beforeAll(async () => {
+  const ours = authority(pki);
+  ours.sign(pki, 'server', 'server', [HOST, '127.0.0.1']);
+  ours.sign(join(folder, 'alice'), 'client', 'alice');
+  mkdirSync(join(folder, 'nobody'));
+  copyFileSync(ours.path, join(folder, 'nobody/ca-cert.pem'));
+  authority(foreign).sign(foreign, 'client', 'mallory');
+  mkdirSync(keys);
+  for (const name of ['keys.psk', 'psk.txt'])
+    writeFileSync(join(keys, name), `guest:${KEY.toString('hex')}\nother:00ff\n`, { mode: 0o600 });
+  system = await talking();
+  [known, nobody, stranger, shared] = (await Promise.all(
+    ['alice', 'nobody', 'foreign', 'keys'].map((name) => withTls(system, join(folder, name))),
+  )) as [Streamed, Streamed, Streamed, Streamed];
+}, LONG);
+
+const at = (port: number, more = ''): string => `nbds://${HOST}:${port}/root${more}`;
+const kit = (port: number, ...args: string[]): Promise<Server> =>
+  nbdkit(port, '--tls=require', '-r', ...args, 'file', system.small);
+const certified = (port: number, ...args: string[]): Promise<Server> => kit(port, `--tls-certificates=${pki}`, ...args);
+
+/** The server of this project, in this process. */
+async function ours(tls: Partial<ServerTls>): Promise<number> {
+  const server = new NbdServer({
+    exports: { root: { open: async () => readOnly(await file(system.small)) } },
+    tls: { required: true, ...tls },
+  });
+  onTestFinished(() => server.close());
+  return Number(new URL(await server.listen({ port: 0 })).port);
+}
+
+const pem = (name: string): Buffer => readFileSync(join(pki, name));
+const certificate = (): Partial<ServerTls> => ({ cert: pem('server-cert.pem'), key: pem('server-key.pem') });
+
+describe('a machine has its root by TLS', () => {
+  it.each<[string, () => Streamed, () => Promise<string>]>([
+    [
+      'from nbdkit, with certificates of both',
+      () => known,
+      async () => {
+        const port = await freePort();
+        await served(() => certified(port, '--tls-verify-peer'));
+        return at(port);
+      },
+    ],
+    [
+      'from nbdkit, with a shared key',
+      () => shared,
+      async () => {
+        const port = await freePort();
+        await served(() => kit(port, `--tls-psk=${join(keys, 'keys.psk')}`));
+        return `nbds://guest@${HOST}:${port}/root`;
+      },
+    ],
+    [
+      'from qemu-nbd, by two connections',
+      () => known,
+      async () => {
+        const port = await freePort();
+        const object = `tls-creds-x509,id=tls,endpoint=server,dir=${pki},verify-peer=yes`;
+        const secured = ['--object', object, '--tls-creds', 'tls', '-r', '-f', 'raw', '-x', 'root', system.small];
+        await served(() => qemuNbd(port, ...secured));
+        return at(port, '?connections=2');
+      },
+    ],
+    [
+      'from its own server, whatever its certificate',
+      () => stranger,
+      async () => at(await ours(certificate()), '?tls-verify-peer=false'),
+    ],
+    [
+      'from its own server, which has another name',
+      () => nobody,
+      async () => at(await ours(certificate()), '?tls-hostname=server'),
+    ],
+    [
+      'from its own server, with the key of a file',
+      () => shared,
+      async () => {
+        const psk = { find: (name: string) => (name === 'guest' ? KEY : undefined) };
+        return at(await ours({ psk }), '?tls-psk-file=/tls/keys.psk');
+      },
+    ],
+  ])('%s', async (_, machineOf, uri) => {
+    const { machine, get } = await started(machineOf(), { append: [`root=${await uri()}`], usr: system.usr });
+    expect(await get('read')).toBe(true);
+    expect(await get('note')).toBe('x');
+    await machine.powerOff();
+    expect(machine.console).not.toMatch(/nodeos:|error/i);
+  });
+});
+
+describe('a connection that is lost', () => {
+  it('is made again, by TLS again: what is read and written is right', async () => {
+    const path = ext4('secured');
+    const [rootPort, upperPort] = [await freePort(), await freePort()];
+    const root = await served(() => certified(rootPort));
+    const object = `tls-creds-x509,id=tls,endpoint=server,dir=${pki},verify-peer=yes`;
+    const upper = await served(() =>
+      qemuNbd(upperPort, '--object', object, '--tls-creds', 'tls', '-f', 'raw', '-x', 'root', path),
+    );
+    const append = [`root=${at(rootPort)}`, `nodeos.upper=${at(upperPort)}`];
+    const { machine, get } = await started(known, { append, usr: system.usr });
+    await get('loop');
+    let before = 0;
+    for (const pause of [0, 100, 1000]) {
+      await sleep(500);
+      await Promise.all([root.replace(pause), upper.replace(pause / 2)]);
+      const { rounds } = (await get('rounds')) as Rounds;
+      expect(rounds).toBeGreaterThanOrEqual(before);
+      before = rounds;
+    }
+    await get('keeper'); // another one has to find the program too
+    await Promise.all([root.replace(), upper.replace()]);
+    await sleep(1000);
+    const { rounds, failures } = (await get('stop')) as Rounds;
+    expect(rounds).toBeGreaterThan(before);
+    expect(failures).toEqual([]);
+    expect(machine.console).toMatch(/\/root\S*: connection lost; trying again/);
+    await machine.powerOff();
+    expectClean(path);
+  });
+});
+
+describe('TLS that fails says why:', () => {
+  it.each<[string, () => Streamed, () => Promise<string>, RegExp]>([
+    [
+      'a server without TLS',
+      () => known,
+      async () => {
+        const port = await freePort();
+        await served(() => nbdkit(port, '-r', 'file', system.small));
+        return at(port);
+      },
+      /the server has no TLS/,
+    ],
+    [
+      'a certificate of an authority that is not known',
+      () => stranger,
+      async () => at(await ours(certificate())),
+      /the server's certificate: The certificate is not correctly signed by the trusted CA/,
+    ],
+    [
+      'a certificate for another name',
+      () => nobody,
+      async () => at(await ours(certificate()), '?tls-hostname=another'),
+      /the server's certificate: The certificate Common Name \(CN\) does not match/,
+    ],
+    [
+      'no certificate, for a server that wants one',
+      () => nobody,
+      async () => {
+        const port = await freePort();
+        await served(() => certified(port, '--tls-verify-peer'));
+        return at(port);
+      },
+      /root: (the server ends TLS with alert \d+|the server hung up)/,
+    ],
+    [
+      'another key',
+      () => shared,
+      async () => at(await ours({ psk: { find: () => randomBytes(32) } }), '?tls-psk-file=/tls/keys.psk'),
+      /the TLS handshake: /,
+    ],
+    [
+      'no key of that name',
+      () => shared,
+      async () => `nbds://eve@${HOST}:${await ours({ psk: { find: () => KEY } })}/root`,
+      /\/tls\/keys\.psk: there is no key of that name/,
+    ],
+    [
+      'nobody to be trusted',
+      () => shared,
+      async () => at(await ours(certificate())),
+      /\/tls: there is no ca-cert\.pem, so no server can be trusted/,
+    ],
+    [
+      'a server that says nothing',
+      () => known,
+      async () => {
+        const port = await freePort();
+        await served(() =>
+          serve(
+            port,
+            'nbdkit',
+            '-f',
+            `--port=${port}`,
+            '--ipaddr=127.0.0.1',
+            '--filter=delay',
+            'null',
+            '1M',
+            'delay-open=60',
+          ),
+        );
+        return at(port);
+      },
+      /the server has no TLS/,
+    ],
+  ])('%s', async (_, machineOf, uri, why) => {
+    const machine = await boot(machineOf(), { append: [IP, `root=${await uri()}`, 'nodeos.nbd.wait=1'] });
+    const { trouble } = await machine.ended;
+    expect(machine.console).toMatch(/^nodeos: mount root: /m);
+    expect(trouble?.cause).toMatch(why);
+  });
+});
+
+describe('the commands', () => {
+  it('start serves a root by TLS, with a key of its own', async () => {
+    const code =
+      "console.log(fs.readFileSync('/proc/cmdline', 'utf8').match(/root=\\S+:/)[0], fs.existsSync('/tls'))";
+    const { status, stdout, stderr } = await nodeos('start', '--root', 'nbds', '--exec', code);
+    expect(status, stderr).toBe(0);
+    expect(stdout).toBe('root=nbds://guest@10.0.2.2: false\n');
+  });
+
+  it('build puts certificates into an initramfs that only its owner can read', async () => {
+    const out = join(folder, 'out');
+    const { status, stderr } = await nodeos('build', 'initramfs-stream', '--tls', join(folder, 'alice'), '--out', out);
+    expect(status, stderr).toBe(0);
+    const initramfs = join(out, 'initramfs-stream');
+    expect(statSync(initramfs).mode & 0o777).toBe(0o600);
+    expect(readFileSync(initramfs).equals(readFileSync(known.initramfs))).toBe(true);
+  });
+
+  it.each([
+    [['initramfs-stream', '--tls', '.'], 2, /--tls \.: only for initramfs-stream, and with --out/],
+    [['kernel', '--tls', '.', '--out', 'x'], 2, /--tls \.: only for initramfs-stream, and with --out/],
+    [['initramfs-stream', '--tls', '/var', '--out', '/nowhere'], 1, /\/var has no certificates and no keys/],
+  ])('build refuses %j', async (words, expected, why) => {
+    const { status, stderr } = await nodeos('build', ...words);
+    expect(status).toBe(expected);
+    expect(stderr).toMatch(why);
+  });
+});
