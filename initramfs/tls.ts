@@ -7,7 +7,6 @@ import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { codeOf, NodeosError } from '@nodeos/build';
-import { HANDSHAKE } from '@nodeos/init';
 import { directory, file, writeCpio, type Entry } from '@nodeos/tree';
 
 /** Names as libnbd's, `tls-certificates=` and `tls-psk-file=` of an NBD URI. */
@@ -33,7 +32,7 @@ export async function readTlsFiles(folder: string): Promise<TlsFiles> {
 /**
  * Writes the archives one behind the other, into a file that only its owner can read.
  * @param initramfs the path of an initramfs for a streamed root
- * @param program the output of the step `tlsHandshake`
+ * @param program the path of what begins a connection: from the step `tlsHandshake` of @nodeos/init
  */
 export async function writeTlsInitramfs(
   initramfs: string,
@@ -56,7 +55,7 @@ export async function writeTlsInitramfs(
 async function tlsEntries(program: string, files: TlsFiles): Promise<Entry[]> {
   return [
     directory('tls', 0o700),
-    file('tls/handshake', await readFile(join(program, HANDSHAKE)), 0o700),
+    file('tls/handshake', await readFile(program), 0o700),
     ...Object.entries(files).map(([name, bytes]) => file(`tls/${name}`, Buffer.from(bytes), 0o600)),
   ];
 }

@@ -67,6 +67,7 @@ export const NEEDS = [
     ...noKernel,
   },
   { need: 'xz', why: 'unpacks sources', ...run('xz'), ...linux('xz-utils', 'xz', 'xz', 'xz'), brew: ['xz'] },
+  { need: 'bzip2', why: 'unpacks sources', ...run('bzip2'), ...linux('bzip2'), ...ownTools },
   { need: 'tar', why: 'unpacks sources', ...run('tar'), ...linux('tar'), ...ownTools },
   { need: 'cpio', why: 'judges archives in the tests', ...run('cpio'), ...linux('cpio'), ...ownTools },
   {

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { messageOf, UsageError } from '@nodeos/build';
+import { HANDSHAKE } from '@nodeos/init';
 import { USR } from '@nodeos/runtime';
 import { stepsOf, writeTlsInitramfs } from '@nodeos/initramfs';
 import { imageAt, type RunMachineOptions } from '@nodeos/vm';
@@ -80,7 +81,7 @@ async function streamed(layers: Layers, options: MediaOptions, args: Parsed, io:
   const [kernel = '', initramfs = '', usr = ''] = built.map(({ output }) => output);
   const image = runtime === 'root' ? undefined : await imageAt(join(usr, USR));
   const plain = join(initramfs, layer.step.name);
-  const secured = program.length > 0 ? await withKey(plain, built.at(-1)?.output ?? '') : undefined;
+  const secured = program.length > 0 ? await withKey(plain, join(built.at(-1)?.output ?? '', HANDSHAKE)) : undefined;
   try {
     const served = await serveRoot({
       parts,
@@ -112,7 +113,7 @@ interface Secured {
   remove(): Promise<void>;
 }
 
-/** @param program the output of the step that compiles what begins TLS */
+/** @param program what begins TLS */
 async function withKey(initramfs: string, program: string): Promise<Secured> {
   const folder = await mkdtemp(join(tmpdir(), 'nodeos-key-'));
   const secured = {

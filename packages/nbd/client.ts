@@ -229,8 +229,8 @@ class Client {
       .catch(() => (this.#wanted = Math.max(1, this.#links.size))) // one less will do
       .finally(() => {
         this.#dialing--;
-        if (this.#links.size === 0 && !this.#closed && !this.#failed)
-          void this.#reconnect(new Error('the connection was lost'));
+        const alone = this.#links.size === 0 && this.#dialing === 0;
+        if (alone && !this.#closed && !this.#failed) void this.#reconnect(new Error('the connection was lost'));
         else this.#dispatch();
       });
   }
@@ -246,8 +246,11 @@ class Client {
     });
     if (this.#info) checkSame(this.#info, negotiated.info);
     const link = new ClientConnection(negotiated, (error, unanswered) => this.#lost(link, error, unanswered));
-    if (this.#closed || this.#failed) link.leave();
-    else this.#links.add(link);
+    if (this.#closed || this.#failed) {
+      link.leave();
+      return link;
+    }
+    this.#links.add(link);
     this.options.onEvent?.({ event: 'connected' });
     return link;
   }

@@ -10,6 +10,7 @@ import { firstByte, freePort, median } from './measure.js';
 const KINDS: Readonly<Record<string, readonly string[]>> = {
   plain: [],
   'root over NBD': ['--root', 'nbd'],
+  'root over NBD by TLS': ['--root', 'nbds'],
   'root over NBD, Node.js in it': ['--root', 'nbd', '--runtime', 'root'],
 };
 /** Seconds for an answer. */

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { build, plainProgress, targetOf, type Step } from '@nodeos/build';
 import { writeErofs } from '@nodeos/fs';
+import { HANDSHAKE } from '@nodeos/init';
 import { readTlsFiles, rootTree, stepsOf, writeTlsInitramfs } from '@nodeos/initramfs';
 import { USR } from '@nodeos/runtime';
 import { imageAt, type Image } from '@nodeos/vm';
@@ -57,6 +58,6 @@ export async function withTls<S extends Pick<Streamed, 'initramfs'>>(system: S, 
   const layers = await systemOf(target);
   const [program = ''] = await built(layers['tls-handshake'].step);
   const initramfs = `${folder}.initramfs`;
-  await writeTlsInitramfs(system.initramfs, program, await readTlsFiles(folder), initramfs);
+  await writeTlsInitramfs(system.initramfs, join(program, HANDSHAKE), await readTlsFiles(folder), initramfs);
   return { ...system, initramfs };
 }

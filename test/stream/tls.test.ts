@@ -230,8 +230,7 @@ describe('TLS that fails says why:', () => {
 
 describe('the commands', () => {
   it('start serves a root by TLS, with a key of its own', async () => {
-    const code =
-      "console.log(fs.readFileSync('/proc/cmdline', 'utf8').match(/root=\\S+:/)[0], fs.existsSync('/tls'))";
+    const code = "console.log(fs.readFileSync('/proc/cmdline', 'utf8').match(/root=\\S+:/)[0], fs.existsSync('/tls'))";
     const { status, stdout, stderr } = await nodeos('start', '--root', 'nbds', '--exec', code);
     expect(status, stderr).toBe(0);
     expect(stdout).toBe('root=nbds://guest@10.0.2.2: false\n');

@@ -10,6 +10,7 @@ import {
   type Built,
   type Step,
 } from '@nodeos/build';
+import { HANDSHAKE } from '@nodeos/init';
 import { readTlsFiles, writeTlsInitramfs, type TlsFiles } from '@nodeos/initramfs';
 import { buildSteps, BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
@@ -67,7 +68,12 @@ export const buildCommand: Command = {
       const result = built[index] as Built;
       const paths = out === undefined ? [] : await exportOutput(result, layer.files, resolve(out));
       if (tls && result.step.name === STREAM)
-        await writeTlsInitramfs(join(result.output, STREAM), built.at(-1)?.output ?? '', tls, paths[0] ?? '');
+        await writeTlsInitramfs(
+          join(result.output, STREAM),
+          join(built.at(-1)?.output ?? '', HANDSHAKE),
+          tls,
+          paths[0] ?? '',
+        );
       report(result, paths, args, io);
     }
     if (!args.flag('json') && built.every(({ cached }) => cached)) {
