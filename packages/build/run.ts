@@ -6,7 +6,6 @@ import { createWriteStream, existsSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { constants } from 'node:os';
 import { StringDecoder } from 'node:string_decoder';
-import { execa } from 'execa';
 import { InterruptedError, NodeosError, storageAdvice } from './errors.js';
 
 export interface RunOptions {
@@ -40,8 +39,12 @@ const KILL_AFTER_MS = 3000;
 export const SOURCE_DATE_EPOCH = 315532800;
 const REPRODUCIBLE = { LC_ALL: 'C', TZ: 'UTC', SOURCE_DATE_EPOCH: String(SOURCE_DATE_EPOCH) };
 
+/** When it is needed: a command that runs nothing, such as a server, does without its 17 MB. */
+const load = (): Promise<typeof import('execa')> => import('execa');
+
 /** @throws NodeosError if the program cannot be started, fails, or is ended by the signal. */
 export async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  const { execa } = await load();
   const started = performance.now();
   options.signal?.throwIfAborted();
   if (options.cwd !== undefined && !existsSync(options.cwd)) {
@@ -226,6 +229,7 @@ export async function runAttached(
   env: Readonly<Record<string, string>>,
   options?: AttachedOptions,
 ): Promise<number> {
+  const { execa } = await load();
   options?.signal.throwIfAborted();
   const child = execa(command, [...args], { env, stdio: 'inherit', reject: false });
   const forget = options && passOn(options, (signal) => child.kill(signal));

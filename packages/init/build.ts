@@ -8,7 +8,6 @@
  */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 import type { Step, StepContext, Target } from '@nodeos/build';
 import type { Compiler } from '@nodeos/toolchain';
 
@@ -66,6 +65,7 @@ const compileWith =
 
 async function bundle(context: StepContext): Promise<void> {
   context.progress('bundling the init');
+  const { build } = await import('esbuild');
   await build({
     // The names of the modules, in comments of the bundle, are relative to this folder.
     absWorkingDir: context.file('guest'),

@@ -7,7 +7,7 @@ import { rm, stat } from 'node:fs/promises';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EnvHttpProxyAgent, request, type Dispatcher } from 'undici';
+import type { Dispatcher, request as Request } from 'undici';
 import { codeOf, messageOf, NodeosError, storageAdvice } from '../errors.js';
 import type { UrlPlace } from '../source.js';
 import type { FetchContext, PlaceKind } from './index.js';
@@ -52,6 +52,7 @@ class UnusablePartError extends NodeosError {}
 
 async function attemptDownload(first: string, path: string, context: FetchContext): Promise<void> {
   const have = (await stat(path).catch(() => undefined))?.size ?? 0;
+  const { EnvHttpProxyAgent } = await import('undici');
   const dispatcher = new EnvHttpProxyAgent({
     connectTimeout: TIMEOUT_MS,
     headersTimeout: TIMEOUT_MS,
@@ -91,9 +92,10 @@ async function receive(response: Response, have: number, path: string, context: 
   await pipeline(body, meter, createWriteStream(path, { flags: start > 0 ? 'a' : 'w' }), { signal: context.signal });
 }
 
-type Response = Awaited<ReturnType<typeof request>>;
+type Response = Awaited<ReturnType<typeof Request>>;
 
 async function follow(first: string, have: number, dispatcher: Dispatcher, signal: AbortSignal): Promise<Response> {
+  const { request } = await import('undici');
   let location = first;
   for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
     const headers: Record<string, string> = have > 0 ? { range: `bytes=${have}-` } : {};
