@@ -1,5 +1,5 @@
 /** `nodeos nbd`, judged by programs that are not ours: nbdinfo, nbdcopy, qemu-img, nbdkit, qemu-nbd. */
-import { execFile, execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
@@ -13,6 +13,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { main } from 'nodeos';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { authority } from '../../packages/nbd/test/pki.js';
+import { started } from '../../packages/nbd/test/support.js';
 import { ROOT, start, temporary, type Finished, type Running } from '../support.js';
 
 const MIB = 1 << 20;
@@ -78,9 +80,7 @@ async function serve(...args: string[]): Promise<Running & { uri: string }> {
 /** A server that is not ours, on a Unix socket. */
 async function foreign(command: string, args: (socket: string) => string[]): Promise<string> {
   const socket = join(await temporary(), 'socket');
-  const child: ChildProcess = spawn(command, args(socket), { stdio: 'ignore' });
-  onTestFinished(() => void child.kill('SIGKILL'));
-  while (!existsSync(socket)) await sleep(10);
+  await started(socket, command, ...args(socket));
   return `nbd+unix:///?socket=${socket}`;
 }
 
@@ -396,7 +396,7 @@ describe('serve', () => {
     await expect(tool('nbdinfo', psk.uri.replace('nbds', 'nbd'))).rejects.toThrow();
 
     const pki = await temporary();
-    certificates(pki);
+    authority(pki).sign(pki, 'server', 'localhost');
     const script = 'nbdinfo --size "$NBD_URI"; nbdinfo --size "$(echo "$NBD_URI" | sed "s/nbds/nbd/; s/?.*//")"';
     const args = ['nbd', 'serve', 'memory:2M', '--tls', pki, '--tls-optional', '--listen', 'nbds://localhost:0'];
     const { stdout, stderr } = await start([...args, '--', 'sh', '-c', script]).ended;
@@ -421,16 +421,6 @@ describe('serve', () => {
     expect(await works('plot', trace, '--title', 'A <disk>')).toBe(picture);
   });
 });
-
-/** A certificate authority, and what it has signed for localhost. */
-function certificates(pki: string): void {
-  const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: pki, stdio: 'ignore' });
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  openssl('req', '-x509', ...key, '-keyout', 'ca-key.pem', '-out', 'ca-cert.pem', '-days', '9', '-subj', '/CN=a test');
-  const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
-  const signed = ['-CA', 'ca-cert.pem', '-CAkey', 'ca-key.pem', '-days', '9'];
-  openssl('req', '-x509', ...key, '-keyout', 'server-key.pem', '-out', 'server-cert.pem', ...names, ...signed);
-}
 
 describe('copy', () => {
   it('between files, exports of all servers and URLs, sparsely', async () => {

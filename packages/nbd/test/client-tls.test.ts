@@ -1,11 +1,11 @@
 /** The client over TLS, against nbdkit (GnuTLS) and our own server. */
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { memory } from '@nodeos/block';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { connectNbd, NbdServer, parsePskFile, type ServerTls } from '../index.js';
+import { authority } from './pki.js';
 import { started } from './support.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'nodeos-nbd-tls-'));
@@ -17,64 +17,11 @@ const [server, client, other] = ['server', 'client', 'other'].map((name) => join
 const pskFile = join(folder, 'keys.psk');
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** A certificate authority in a folder, as libnbd and nbdkit name the files. */
 beforeAll(() => {
-  for (const path of [server, client, other]) mkdirSync(path);
-  const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
-  const authority = (name: string): void =>
-    openssl(
-      'req',
-      '-x509',
-      '-newkey',
-      'rsa:2048',
-      '-nodes',
-      '-days',
-      '2',
-      '-subj',
-      `/CN=${name}`,
-      '-keyout',
-      `${name}.key`,
-      '-out',
-      `${name}.pem`,
-    );
-  const signed = (name: string, out: string, extension: string): void => {
-    openssl(
-      'req',
-      '-newkey',
-      'rsa:2048',
-      '-nodes',
-      '-subj',
-      `/CN=${name}`,
-      '-keyout',
-      `${out}-key.pem`,
-      '-out',
-      'request.pem',
-    );
-    writeFileSync(join(folder, 'extensions'), extension);
-    openssl(
-      'x509',
-      '-req',
-      '-in',
-      'request.pem',
-      '-CA',
-      'ca.pem',
-      '-CAkey',
-      'ca.key',
-      '-CAcreateserial',
-      '-days',
-      '2',
-      '-extfile',
-      'extensions',
-      '-out',
-      `${out}-cert.pem`,
-    );
-  };
-  authority('ca');
-  authority('stranger');
-  signed('localhost', 'server/server', 'subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\n');
-  signed('alice', 'client/client', 'extendedKeyUsage=clientAuth\n');
-  for (const path of [server, client]) writeFileSync(join(path, 'ca-cert.pem'), readFileSync(join(folder, 'ca.pem')));
-  writeFileSync(join(other, 'ca-cert.pem'), readFileSync(join(folder, 'stranger.pem')));
+  const ours = authority(join(folder, 'ca'), 'ca', 'rsa');
+  ours.sign(server, 'server', 'localhost');
+  ours.sign(client, 'client', 'alice');
+  authority(other, 'stranger', 'rsa');
   writeFileSync(pskFile, `alice:${'ab'.repeat(32)}\n`);
 });
 
@@ -99,7 +46,7 @@ const certified = (): ServerTls => ({
   verifyClient: true,
   cert: readFileSync(join(server, 'server-cert.pem')),
   key: readFileSync(join(server, 'server-key.pem')),
-  ca: readFileSync(join(folder, 'ca.pem')),
+  ca: readFileSync(join(server, 'ca-cert.pem')),
 });
 const keys = parsePskFile(`alice:${'ab'.repeat(32)}`);
 

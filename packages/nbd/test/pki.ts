@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 
-const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+const KEYS = { ec: ['ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'], rsa: ['rsa:2048'] } as const;
 
 export interface Authority {
   /** Its certificate. */
@@ -12,30 +12,28 @@ export interface Authority {
   sign(folder: string, who: 'client' | 'server', name: string, addresses?: readonly string[]): void;
 }
 
-/** A new certificate authority, in a folder of its own. */
-export function authority(folder: string, name = 'a test'): Authority {
-  const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
+/** A new certificate authority, in a folder of its own; the keys of all that it signs are of the same kind. */
+export function authority(folder: string, name = 'a test', kind: keyof typeof KEYS = 'ec'): Authority {
   mkdirSync(folder, { recursive: true });
-  openssl('req', '-x509', ...NEW_KEY, '-keyout', 'ca-key.pem', '-out', 'ca-cert.pem', '-subj', `/CN=${name}`);
+  const made = (to: string, who: string, subject: string, ...more: string[]): void => {
+    const files = ['-keyout', join(to, `${who}-key.pem`), '-out', join(to, `${who}-cert.pem`)];
+    const args = ['-newkey', ...KEYS[kind], '-nodes', '-days', '2', ...files, '-subj', `/CN=${subject}`, ...more];
+    execFileSync('openssl', ['req', '-x509', ...args], { cwd: folder, stdio: 'pipe' });
+  };
+  made(folder, 'ca', name);
   const path = join(folder, 'ca-cert.pem');
   return {
     path,
     sign(to, who, subject, addresses = ['127.0.0.1']) {
       mkdirSync(to, { recursive: true });
       const names = [`DNS:${subject}`, ...addresses.map((address) => `IP:${address}`)].join(',');
-      const files = ['-keyout', join(to, `${who}-key.pem`), '-out', join(to, `${who}-cert.pem`)];
-      const signed = ['-addext', 'basicConstraints=critical,CA:FALSE', '-CA', 'ca-cert.pem', '-CAkey', 'ca-key.pem'];
-      openssl(
-        'req',
-        '-x509',
-        ...NEW_KEY,
-        ...files,
-        '-subj',
-        `/CN=${subject}`,
-        '-addext',
+      const extensions = [
+        'basicConstraints=critical,CA:FALSE',
+        `extendedKeyUsage=${who}Auth`,
         `subjectAltName=${names}`,
-        ...signed,
-      );
+      ];
+      const added = extensions.flatMap((extension) => ['-addext', extension]);
+      made(to, who, subject, ...added, '-CA', 'ca-cert.pem', '-CAkey', 'ca-key.pem');
       if (to !== folder) copyFileSync(path, join(to, 'ca-cert.pem'));
     },
   };

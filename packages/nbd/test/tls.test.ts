@@ -1,6 +1,5 @@
 /** TLS after STARTTLS: with GnuTLS (libnbd) at the other end, and with clients that cheat. */
-import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type ConnectionOptions } from 'node:tls';
@@ -8,6 +7,7 @@ import { memory } from '@nodeos/block';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Peer } from '../exports.js';
 import type { ServerTls } from '../tls.js';
+import { authority } from './pki.js';
 import { MIB, nbdshApart, needs, only, output, pattern, run, serve, until, type Served } from './support.js';
 import { ACK, hex, refusal, request, text, u16, u32, Wire } from './wire.js';
 
@@ -20,42 +20,17 @@ const root = mkdtempSync(join(tmpdir(), 'nodeos-nbd-tls-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 const file = (name: string): string => join(root, name);
 const pem = (name: string): Buffer => readFileSync(file(name));
-const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: root, stdio: 'pipe' });
 
 const SECRET = '0123456789abcdef0123456789abcdef';
-const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-noenc'];
-
-/** A certificate with the names that libnbd looks for in a folder. */
-function certificate(folder: string, who: 'client' | 'server', name: string, ca: string): void {
-  mkdirSync(file(folder), { recursive: true });
-  const [key, csr, cert] = ['key.pem', 'csr', 'cert.pem'].map((end) => file(`${folder}/${who}-${end}`));
-  openssl('req', ...NEW_KEY, '-keyout', key ?? '', '-out', csr ?? '', '-subj', `/CN=${name}`);
-  writeFileSync(file('san'), 'subjectAltName=DNS:localhost,IP:127.0.0.1');
-  const signed = ['-in', csr ?? '', '-CA', `${ca}.pem`, '-CAkey', `${ca}.key`, '-CAcreateserial', '-days', '2'];
-  openssl('x509', '-req', ...signed, '-extfile', file('san'), '-out', cert ?? '');
-  writeFileSync(file(`${folder}/ca-cert.pem`), pem('ca.pem'));
-}
 
 beforeAll(() => {
   needs('openssl', 'nbdsh', 'nbdinfo');
-  for (const ca of ['ca', 'stranger'])
-    openssl(
-      'req',
-      '-x509',
-      ...NEW_KEY,
-      '-keyout',
-      `${ca}.key`,
-      '-out',
-      `${ca}.pem`,
-      '-subj',
-      `/CN=${ca}`,
-      '-days',
-      '2',
-    );
-  certificate('pki', 'server', 'localhost', 'ca');
-  certificate('pki', 'client', 'alice', 'ca');
-  certificate('nobody', 'server', 'localhost', 'ca'); // a folder without a client's certificate
-  certificate('foreign', 'client', 'mallory', 'stranger');
+  const ours = authority(file('pki'), 'ca');
+  ours.sign(file('pki'), 'server', 'localhost');
+  ours.sign(file('pki'), 'client', 'alice');
+  ours.sign(file('nobody'), 'server', 'localhost'); // a folder without a client's certificate
+  authority(file('stranger'), 'stranger').sign(file('foreign'), 'client', 'mallory');
+  copyFileSync(ours.path, file('foreign/ca-cert.pem')); // so that it is the server that refuses, and not the client
   writeFileSync(file('keys.psk'), `alice:${SECRET}\n`);
   writeFileSync(file('wrong.psk'), `alice:${SECRET.replace('0', 'f')}\n`);
   for (const keys of ['keys.psk', 'wrong.psk']) chmodSync(file(keys), 0o600);
@@ -64,7 +39,7 @@ beforeAll(() => {
 const materials = (): ServerTls => ({
   cert: pem('pki/server-cert.pem'),
   key: pem('pki/server-key.pem'),
-  ca: pem('ca.pem'),
+  ca: pem('pki/ca-cert.pem'),
 });
 const psk = { find: (name: string) => (name === 'alice' ? Buffer.from(SECRET, 'hex') : undefined) };
 

@@ -197,3 +197,17 @@ export class Wire {
     };
   }
 }
+
+/** A client that has chosen an export. */
+export async function chosen(at: string | number, name = ''): Promise<Wire> {
+  const wire = await Wire.greeted(at);
+  await wire.go(name);
+  return wire;
+}
+
+/** The server still answers this client, which has chosen an export. */
+export async function works(wire: Wire): Promise<void> {
+  wire.send(request({ type: 0, cookie: 77, length: 3 }));
+  expect(await wire.simple(77)).toBe(0);
+  await wire.read(3);
+}

@@ -1,0 +1,149 @@
+/** The server's limits, and clients that misbehave: too many, too slow, too greedy, or gone in the middle. */
+import { memory, type BlockBackend } from '@nodeos/block';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { changed, deferred, KIB, MIB, only, serve, until } from './support.js';
+import { chosen, hex, request, text, u16, Wire, works } from './wire.js';
+
+const [READ, WRITE, FLUSH] = [0, 1, 3];
+
+describe('limits', () => {
+  it('turn away who is one too many', async () => {
+    const { path, server, events } = await serve(only(memory(MIB)), { limits: { connections: 2 } });
+    const [one, two] = [await chosen(path), await chosen(path)];
+    expect(await (await Wire.connect(path)).rest()).toEqual(Buffer.alloc(0));
+    expect(events.at(-1)).toMatchObject({ event: 'refused', peer: 'unix' });
+    await works(one);
+    two.socket.destroy();
+    await until(() => server.metrics.connections.open === 1);
+    await works(await chosen(path));
+  });
+
+  it('end a negotiation that takes too long, and nothing else', async () => {
+    const { path, server } = await serve(only(memory(MIB)), { limits: { handshake: 0.3 } });
+    const quick = await chosen(path);
+    const [silent, idle] = [await Wire.connect(path), await Wire.greeted(path)];
+    const dripping = await Wire.greeted(path);
+    const drops = setInterval(() => dripping.socket.write(hex('49')), 50);
+    onTestFinished(() => clearInterval(drops));
+    await Promise.all([silent.over, idle.over, dripping.over]);
+    await until(() => server.metrics.connections.open === 1);
+    await works(quick);
+  });
+
+  it('keep the memory for a client that reads no replies', async () => {
+    const allowance = 512 * KIB;
+    let peak = 0;
+    const backend = memory(MIB);
+    const watched = (read: BlockBackend['read']): BlockBackend =>
+      changed(backend, {
+        read: (into, offset) => ((peak = Math.max(peak, server.heldBytes)), read(into, offset)),
+      });
+    const { path, server } = await serve(
+      {
+        quick: { open: () => watched((into, offset) => backend.read(into, offset)) },
+        late: {
+          open: () => watched((into, offset) => new Promise(setImmediate).then(() => backend.read(into, offset))),
+        },
+      },
+      { limits: { inFlight: allowance } },
+    );
+    const [count, length] = [1000, 64 * KIB];
+    const reads = Buffer.concat(Array.from({ length: count }, () => request({ type: READ, length })));
+    for (const name of ['quick', 'late']) {
+      const wire = await chosen(path, name);
+      wire.socket.pause();
+      wire.send(reads);
+      await until(() => server.heldBytes > allowance / 2);
+      await works(await chosen(path, name));
+      expect(server.heldBytes).toBeGreaterThan(allowance / 2);
+      wire.socket.resume();
+      for (let done = 0; done < count; done++) {
+        expect(await wire.simple()).toBe(0);
+        await wire.read(length);
+      }
+      await until(() => server.heldBytes === 0);
+    }
+    expect(peak).toBeGreaterThan(allowance / 2);
+    expect(peak).toBeLessThanOrEqual(2 * allowance);
+  });
+
+  it('hold for what is refused, for writes, and for states as well', async () => {
+    const allowance = 256 * KIB;
+    const gate = deferred();
+    const slow = changed(memory(64 * MIB), {
+      write: () => gate.promise,
+      extents: async () => gate.promise.then(() => []),
+    });
+    const { path, server } = await serve({ '': { open: () => slow } }, { limits: { inFlight: allowance } });
+    const nonsense = await chosen(path);
+    nonsense.socket.pause();
+    nonsense.send(Buffer.alloc(28 * 100_000, request({ type: 99 })));
+    const writing = await chosen(path);
+    const write = Buffer.concat([request({ type: WRITE, length: 32 * KIB }), Buffer.alloc(32 * KIB)]);
+    for (let count = 0; count < 100; count++) writing.send(write);
+    await until(() => server.heldBytes > allowance);
+    expect(server.heldBytes).toBeLessThanOrEqual(2 * allowance);
+    gate.resolve();
+    for (let count = 0; count < 100; count++) expect(await writing.simple()).toBe(0);
+    nonsense.socket.resume();
+    const answers = await nonsense.read(16 * 100_000);
+    expect(answers.equals(Buffer.alloc(16 * 100_000, answers.subarray(0, 16)))).toBe(true);
+  });
+
+  it('let a request through alone that is larger than they are', async () => {
+    const { path } = await serve({ '': { open: () => memory(4 * MIB) } }, { limits: { inFlight: 1000 } });
+    const wire = await chosen(path);
+    wire.send(request({ type: WRITE, length: 3 * MIB }), Buffer.alloc(3 * MIB, 'abc'));
+    wire.send(request({ type: READ, length: 3 * MIB }), request({ type: READ, length: 3 * MIB }));
+    expect(await wire.simple()).toBe(0);
+    for (let count = 0; count < 2; count++) {
+      expect(await wire.simple()).toBe(0);
+      expect((await wire.read(3 * MIB)).equals(Buffer.alloc(3 * MIB, 'abc'))).toBe(true);
+    }
+  });
+});
+
+describe('clients', () => {
+  it('that vanish are noticed, wherever they were', async () => {
+    const { path, server } = await serve({ '': { open: () => memory(MIB) } });
+    const halves = [
+      request({ type: READ, length: 1 }).subarray(0, 20),
+      Buffer.concat([request({ type: WRITE, length: 300 * KIB }), Buffer.alloc(200 * KIB)]),
+      Buffer.concat([request({ type: WRITE, flags: 256, length: 300 * KIB }), Buffer.alloc(200 * KIB)]),
+      request({ type: FLUSH }),
+      Buffer.alloc(0),
+    ];
+    for (const bytes of halves)
+      for (const end of ['end', 'destroy'] as const) {
+        const wire = await chosen(path);
+        await new Promise<void>((resolve) => void wire.socket.write(bytes, () => resolve()));
+        wire.socket[end]();
+        await until(() => server.metrics.connections.open === 0);
+        expect(server.openExports).toEqual([]);
+      }
+  });
+
+  it('may say all they have to say, and then listen', async () => {
+    const { path } = await serve({ '': { open: () => memory(MIB) } }, { limits: { inFlight: 100 * KIB } });
+    const wire = await chosen(path);
+    wire.socket.end(Buffer.alloc(28 * 50, request({ type: READ, length: 64 * KIB })));
+    for (let count = 0; count < 50; count++) {
+      expect(await wire.simple()).toBe(0);
+      await wire.read(64 * KIB);
+    }
+    expect(await wire.rest()).toEqual(Buffer.alloc(0));
+  });
+
+  it('that leave while the backend is being opened leave nothing behind', async () => {
+    const [opening, closed] = [deferred<BlockBackend>(), deferred()];
+    const { path, server } = await serve({ '': { open: () => opening.promise } });
+    const wire = await Wire.greeted(path);
+    wire.option(7, text(''), u16(0));
+    await until(() => server.openExports.length === 1);
+    wire.socket.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    opening.resolve(changed(memory(MIB), { close: () => closed.resolve() }));
+    await closed.promise;
+    await until(() => server.metrics.connections.open === 0);
+  });
+});
