@@ -1,11 +1,11 @@
-/** The NBD server against nbdkit and qemu-nbd: fio over a Unix socket, memory and a file in the page cache. */
-import { spawn, type ChildProcess } from 'node:child_process';
+/** The NBD server against nbdkit, qemu-nbd and a floor: fio over a Unix socket, memory and a file in the page cache. */
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectNbd } from '@nodeos/nbd';
 import { note, ROOT, round, type Row } from './machines.js';
@@ -33,8 +33,11 @@ const WORKLOADS: readonly Workload[] = [
 const OURS = [process.execPath, join(ROOT, 'bin/nodeos'), 'nbd', 'serve'];
 const socketUri = (socket: string): string => `nbd+unix:///?socket=${socket}`;
 
-/** Programs that serve the same number of bytes at a socket. */
+const FLOOR = 'floor, memory';
+
+/** Programs that serve the same number of bytes at a socket; the floor's is compiled into the folder of the socket. */
 const SERVERS: Readonly<Record<string, (socket: string, file: string) => string[]>> = {
+  [FLOOR]: (socket) => [join(dirname(socket), 'nbd-floor'), socket, String(BYTES)],
   'ours, memory': (socket) => [...OURS, `memory:${SIZE}`, '--listen', socketUri(socket)],
   'nbdkit, memory': (socket) => ['nbdkit', '-f', '-U', socket, 'memory', SIZE],
   'ours, file': (socket, file) => [...OURS, file, '--listen', socketUri(socket)],
@@ -42,8 +45,9 @@ const SERVERS: Readonly<Record<string, (socket: string, file: string) => string[
   'qemu-nbd, file': (socket, file) => ['qemu-nbd', '-t', '-f', 'raw', '-k', socket, file],
 };
 
-/** Ours, and whom it is measured against. */
+/** Ours, and whom it is measured against; and how much faster than the others a server can be. */
 const PAIRS: readonly (readonly [ours: string, peer: string])[] = [
+  [FLOOR, 'nbdkit, memory'],
   ['ours, memory', 'nbdkit, memory'],
   ['ours, file', 'nbdkit, file'],
   ['ours, file', 'qemu-nbd, file'],
@@ -54,6 +58,7 @@ export async function nbd(runs: number): Promise<Row> {
   const running = new Map<string, ChildProcess>();
   const socketOf = (name: string): string => join(folder, name.replaceAll(/\W+/g, '-'));
   try {
+    execFileSync('gcc', ['-O2', '-pthread', '-o', join(folder, 'nbd-floor'), join(ROOT, 'test/bench/nbd-floor.c')]);
     for (const [name, command] of Object.entries(SERVERS)) {
       const file = join(folder, `${socketOf(name).split('/').at(-1)}.disk`);
       if (name.endsWith('file')) await writeFile(file, randomBytes(BYTES));
