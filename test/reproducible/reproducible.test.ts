@@ -19,6 +19,7 @@ async function hashes(out: string, env: Record<string, string>): Promise<Record<
     'initramfs',
     'initramfs-stream',
     'root',
+    'tls-handshake',
     '--app',
     join(ROOT, 'examples/fastify'),
     '--out',
@@ -38,6 +39,7 @@ async function hashes(out: string, env: Record<string, string>): Promise<Record<
     'initramfs',
     'initramfs-stream',
     'root.erofs',
+    'handshake',
   ];
   return Object.fromEntries(
     await Promise.all(names.map(async (name) => [name, await hashPath(join(out, name))] as const)),
