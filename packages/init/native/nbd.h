@@ -121,13 +121,14 @@ static long receive_some(struct attempt *a, void *to, size_t n, int *type)
     return got;
 }
 
-/* The kernel takes no notice of O_NONBLOCK in its sockets, but of timeouts: so every wait here is a poll. */
+/* The kernel takes no notice of O_NONBLOCK in its sockets, but of timeouts: so every wait here is a poll. Who never stops
+ * talking is no better than who says nothing. */
 static int receive(struct attempt *a, void *to, size_t n)
 {
     unsigned char *bytes = to;
     while (n > 0) {
         int type;
-        long got = receive_some(a, bytes, n, &type);
+        long got = now() < a->deadline ? receive_some(a, bytes, n, &type) : -ETIMEDOUT;
         if (got > 0 && type == RECORD_DATA) {
             bytes += got;
             n -= got;

@@ -134,13 +134,18 @@ static long open_netlink(struct netlink *n)
     begin_message(&m, GENL_ID_CTRL, NLM_F_ACK, CTRL_CMD_GETFAMILY, 1);
     attribute(&m, CTRL_ATTR_FAMILY_NAME, NBD_GENL_FAMILY_NAME, sizeof NBD_GENL_FAMILY_NAME);
     long error = ask(n, &m);
-    if (error < 0)
-        return error;
-    n->family = value32(attribute_of(&m, CTRL_ATTR_FAMILY_ID)) & 0xffff;
-    /* The family has one group: the first. */
-    struct nlattr *first = attribute_in(attribute_of(&m, CTRL_ATTR_MCAST_GROUPS), 1);
-    n->group = value32(attribute_in(first, CTRL_ATTR_MCAST_GRP_ID));
-    return n->family ? 0 : -ENOENT;
+    if (error >= 0) {
+        n->family = value32(attribute_of(&m, CTRL_ATTR_FAMILY_ID)) & 0xffff;
+        /* The family has one group: the first. */
+        struct nlattr *first = attribute_in(attribute_of(&m, CTRL_ATTR_MCAST_GROUPS), 1);
+        n->group = value32(attribute_in(first, CTRL_ATTR_MCAST_GRP_ID));
+        error = n->family ? 0 : -ENOENT;
+    }
+    if (error < 0) {
+        sys1(__NR_close, n->fd);
+        n->fd = -1;
+    }
+    return error;
 }
 
 #endif

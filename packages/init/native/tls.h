@@ -78,7 +78,11 @@ enum { TLS_DONE, TLS_ANOTHER_TIME, TLS_NEVER }; /* as the program's status */
 static int tls_begin(const struct nbd_tls *t, long fd, long deadline, struct text *why)
 {
     int pipe[2], status = 0;
-    sys2(__NR_pipe2, pipe, O_CLOEXEC);
+    long error = sys2(__NR_pipe2, pipe, O_CLOEXEC);
+    if (error < 0) {
+        add_error(why, error);
+        return TLS_ANOTHER_TIME;
+    }
     long pid = sys0(__NR_fork);
     if (pid == 0)
         run_handshake(t, fd, pipe[1]);
@@ -86,8 +90,7 @@ static int tls_begin(const struct nbd_tls *t, long fd, long deadline, struct tex
     if (!hear(pipe[0], deadline, why) && pid > 0)
         sys2(__NR_kill, pid, SIGKILL);
     sys1(__NR_close, pipe[0]);
-    long waited = sys4(__NR_wait4, pid, &status, 0, 0);
-    if (waited > 0 && status == 0)
+    if (pid > 0 && sys4(__NR_wait4, pid, &status, 0, 0) == pid && status == 0)
         return TLS_DONE;
     if (status >> 8 == 127)
         add(why, "TLS needs " TLS_PROGRAM " in the initramfs (nodeos build --tls)");
