@@ -1,7 +1,9 @@
 /** What the layer's step makes, with the tools of the host: PID 1, the addon and the bundled init. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { build as esbuild } from 'esbuild';
 import type { Step, StepContext, Target } from '@nodeos/build';
 import { HOST_COMPILER } from '@nodeos/toolchain';
+import { fuzz, type Player } from '../../nbd/test/fuzz.js';
 import { init } from '../build.js';
 import { LinuxSyscalls, SyscallError } from '../guest/syscalls.js';
 
@@ -121,6 +124,45 @@ describe.skipIf(lacking.length > 0)(
         // By ioctl: only then it connects first, whatever the kernel of this machine has.
         expect(said('-i', `nbd://${address}:1/x`, '/dev/nbd0')).toMatch(/: connection refused\n$/);
       });
+
+      it('something, whatever a server says', async () => {
+        const number = (value: number | bigint, size: number): Buffer =>
+          Buffer.from(value.toString(16).padStart(size * 2, '0'), 'hex');
+        const reply = (type: number, ...data: Buffer[]): Buffer =>
+          Buffer.concat([
+            number(0x3e889045565a9n, 8),
+            number(7, 4),
+            number(type, 4),
+            number(Buffer.concat(data).length, 4),
+            ...data,
+          ]);
+        const info = (type: number, ...data: Buffer[]): Buffer => reply(3, number(type, 2), ...data);
+        const player: Player = {
+          messages: (dice) => [
+            Buffer.from(`NBDMAGICIHAVEOPT\0${dice.pick(['\x03', '\x01', '\0'])}`, 'latin1'),
+            info(0, number(1 << 20, 8), number(1, 2)),
+            ...(dice.percent(50) ? [info(3, number(1, 4), number(4096, 4), number(1 << 25, 4))] : []),
+            ...(dice.percent(30) ? [info(dice.int(9), dice.bytes(dice.int(300)))] : []),
+            dice.percent(70) ? reply(1) : reply(2 ** 31 + dice.int(9), dice.bytes(dice.int(400))),
+          ],
+          async play(writes) {
+            const server = createServer((socket) => {
+              socket.on('error', () => undefined).resume();
+              for (const bytes of writes) socket.write(bytes);
+              socket.end();
+            });
+            await once(server.listen(0, '127.0.0.1'), 'listening');
+            const uri = `nbd://127.0.0.1:${(server.address() as AddressInfo).port}/x`;
+            // There is no such device: a handshake that succeeds must not have one attached.
+            const child = spawn(join(output, 'nbd-attach'), ['-i', uri, '/dev/nbd99999'], { stdio: 'ignore' });
+            const [status, signal] = (await once(child, 'close')) as [number | null, string | null];
+            server.close();
+            if (status !== 1) throw new Error(`it ended with ${signal ?? String(status)}`);
+          },
+        };
+        const figures = await fuzz(player, 1, 2000);
+        expect(figures.sessions).toBeGreaterThan(300);
+      }, 120_000);
     });
 
     describe('the addon', () => {
