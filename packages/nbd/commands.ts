@@ -3,6 +3,7 @@ import {
   after,
   extentsOf,
   isPromise,
+  joined,
   pieces,
   ZEROS,
   type BlockBackend,
@@ -10,7 +11,7 @@ import {
   type MaybePromise,
 } from '@nodeos/block';
 import type { Agreement } from './handshake.js';
-import { COMMAND, COMMAND_FLAG, FLAG, Fields, type ErrorName, type ReceivedRequest } from './protocol.js';
+import { COMMAND, COMMAND_FLAG, Fields, FLAG, MAX_EXTENTS, type ErrorName, type ReceivedRequest } from './protocol.js';
 import { NbdError } from './reply-errors.js';
 import type { Replies } from './replies.js';
 
@@ -195,13 +196,36 @@ function blockStatus(task: Task): MaybePromise<void> {
   const { offset } = request;
   if (length === 0 || offset + length > server.backend.size || offset % sizes.minimum || length % sizes.minimum)
     throw new NbdError('EINVAL', `the state of ${length} bytes at ${offset}`);
+  const most = request.flags & COMMAND_FLAG.REQ_ONE ? 1 : MAX_EXTENTS;
   const send = (all: readonly Extent[]): void => {
-    const some = request.flags & COMMAND_FLAG.REQ_ONE ? all.slice(0, 1) : all;
+    const some = all.slice(0, most);
     // There is one context that has an answer: base:allocation.
     for (const [index, context] of contexts.entries())
       server.replies.sendExtents(request, context, some, index === contexts.length - 1);
   };
-  return after(extentsOf(server.backend, offset, length), send);
+  return after(firstExtents(server.backend, offset, length, most), send);
+}
+
+/** Bytes that are asked for their extents at once: of a whole disk there may be millions. */
+const WINDOW = 1 << 30;
+
+/** The extents from the start of a range: all of them, or more than a reply may have. */
+function firstExtents(
+  backend: BlockBackend,
+  offset: number,
+  length: number,
+  most: number,
+): MaybePromise<readonly Extent[]> {
+  return length <= WINDOW ? extentsOf(backend, offset, length) : byWindows(backend, offset, length, most);
+}
+
+async function byWindows(backend: BlockBackend, offset: number, length: number, most: number): Promise<Extent[]> {
+  let found: Extent[] = [];
+  for (const [at, part] of pieces(offset, length, WINDOW)) {
+    found = joined([...found, ...(await extentsOf(backend, at, part))]);
+    if (found.length > most) break;
+  }
+  return found;
 }
 
 /** The payload of a block status request: the length, and the contexts of interest. */

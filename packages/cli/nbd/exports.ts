@@ -99,7 +99,10 @@ async function closeDevice(device: BlockBackend, source: string): Promise<void> 
   }
 }
 
-/** The devices outlive the connections to them. A single source is found by its name, and as the default export; what is not to be guessed is not listed. */
+/**
+ * The devices outlive the connections to them. A single source is found by its name, and as the default export; what is
+ * not to be guessed is not listed.
+ */
 function resolverOf(list: readonly Opened[], { description, onlyNamed = false }: ExportOptions): ExportResolver {
   const words = description === undefined ? {} : { description };
   const exports = new Map(

@@ -1,10 +1,12 @@
 /** The server's limits, and clients that misbehave: too many, too slow, too greedy, or gone in the middle. */
-import { memory, type BlockBackend } from '@nodeos/block';
+import { memory, type BlockBackend, type Extent } from '@nodeos/block';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { connectNbd } from '../index.js';
 import { changed, deferred, KIB, MIB, only, serve, until } from './support.js';
 import { chosen, hex, request, text, u16, Wire, works } from './wire.js';
 
 const [READ, WRITE, FLUSH] = [0, 1, 3];
+const GIB = 1 << 30;
 
 describe('limits', () => {
   it('turn away who is one too many', async () => {
@@ -88,6 +90,20 @@ describe('limits', () => {
     nonsense.socket.resume();
     const answers = await nonsense.read(16 * 100_000);
     expect(answers.equals(Buffer.alloc(16 * 100_000, answers.subarray(0, 16)))).toBe(true);
+  });
+
+  it('hold for how much of a disk is looked at at once for its extents', async () => {
+    const size = 5 * GIB + 4 * KIB;
+    const asked: number[] = [];
+    const extents = (offset: number, length: number): Extent[] => {
+      asked.push(length);
+      return [{ offset, length, hole: true, zero: true }];
+    };
+    const { path } = await serve({ '': { open: () => changed(memory(size), { extents }) } });
+    const disk = await connectNbd(`nbd+unix:///?socket=${path}`, { connections: 1 });
+    onTestFinished(() => disk.close());
+    expect(await disk.extents?.(0, size)).toEqual([{ offset: 0, length: size, hole: true, zero: true }]);
+    expect(asked).toEqual([GIB, GIB, GIB, GIB, GIB, 4 * KIB]);
   });
 
   it('let a request through alone that is larger than they are', async () => {
