@@ -256,7 +256,7 @@ describe('a root that fails says why:', () => {
     [
       'TLS without what begins it',
       async () => [`root=nbds://10.0.2.2:${await kit('--tls=require', `--tls-psk=${psk()}`, 'memory', '1M')}/x`],
-      /\/x: TLS needs \/tls\/handshake in the initramfs \(nodeos build --tls\)/,
+      /\/x: \/tls\/handshake cannot be started; for root=nbds:\/\/ it comes with nodeos build --tls/,
     ],
     [
       'no such export',

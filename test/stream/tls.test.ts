@@ -16,7 +16,7 @@ const HOST = '10.0.2.2'; // the host, for a guest
 const pki = join(folder, 'pki');
 const foreign = join(folder, 'foreign');
 const keys = join(folder, 'keys');
-const KEY = randomBytes(32);
+const [KEY, LONG_KEY] = [randomBytes(32), randomBytes(64)];
 
 let system: Streamed;
 /** Machines with all that a client can have, with no certificate of its own, and with those of somebody else. */
@@ -31,11 +31,14 @@ beforeAll(async () => {
   authority(foreign).sign(foreign, 'client', 'mallory');
   mkdirSync(keys);
   for (const name of ['keys.psk', 'psk.txt'])
-    writeFileSync(join(keys, name), `guest:${KEY.toString('hex')}\nother:00ff\n`, { mode: 0o600 });
+    writeFileSync(join(keys, name), `guest:${KEY.toString('hex')}\nlong:${LONG_KEY.toString('hex')}\n`, {
+      mode: 0o600,
+    });
   system = await talking();
-  [known, nobody, stranger, shared] = (await Promise.all(
-    ['alice', 'nobody', 'foreign', 'keys'].map((name) => withTls(system, join(folder, name))),
-  )) as [Streamed, Streamed, Streamed, Streamed];
+  known = await withTls(system, join(folder, 'alice'));
+  nobody = await withTls(system, join(folder, 'nobody'));
+  stranger = await withTls(system, foreign);
+  shared = await withTls(system, keys);
 }, LONG);
 
 const at = (port: number, more = ''): string => `nbds://${HOST}:${port}/root${more}`;
@@ -104,6 +107,11 @@ describe('a machine has its root by TLS', () => {
         const psk = { find: (name: string) => (name === 'guest' ? KEY : undefined) };
         return at(await ours({ psk }), '?tls-psk-file=/tls/keys.psk');
       },
+    ],
+    [
+      'from its own server, with the longest key',
+      () => shared,
+      async () => `nbds://long@${HOST}:${await ours({ psk: { find: () => LONG_KEY } })}/root`,
     ],
   ])('%s', async (_, machineOf, uri) => {
     const { machine, get } = await started(machineOf(), { append: [`root=${await uri()}`], usr: system.usr });
@@ -197,6 +205,12 @@ describe('TLS that fails says why:', () => {
       () => shared,
       async () => at(await ours(certificate())),
       /\/tls: there is no ca-cert\.pem, so no server can be trusted/,
+    ],
+    [
+      'keys where they do not stay',
+      () => shared,
+      () => Promise.resolve(`nbds://guest@${HOST}/root?tls-psk-file=/etc/keys.psk`),
+      /certificates and keys must be in \/tls: nothing else stays in memory/,
     ],
     [
       'a server that says nothing',

@@ -34,6 +34,17 @@ static inline long open_at(const char *path, int flags)
     return sys4(__NR_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0644);
 }
 
+/* Descriptors 0 to 2 are always something: a machine need not have a console, and whatever took their place would be
+ * written to. */
+static inline void hold_standard(void)
+{
+    long fd;
+    while ((fd = sys4(__NR_openat, AT_FDCWD, "/dev/null", O_RDWR, 0)) >= 0 && fd < 3)
+        ;
+    if (fd >= 0)
+        sys1(__NR_close, fd);
+}
+
 static inline void write_all(long fd, const char *bytes, size_t n)
 {
     while (n > 0) {

@@ -69,7 +69,7 @@ static int by_ioctl(const char *path)
     struct nbd_export *export = &device.export;
     int never = 0;
     unsigned long block = export->block > 512 ? export->block : 512;
-    long socket = nbd_connect(&device.uri, export, &why, &never);
+    long socket = nbd_connect(&device.uri, export, &why, &never, 0);
     if (socket < 0)
         return complain(device.uri.text, why.bytes);
     long fd = open_at(path, O_RDWR), error = fd;
@@ -112,6 +112,7 @@ static int attach(const char *uri, const char *path, int ioctls)
 static int run(char **words)
 {
     int ioctls = 0;
+    hold_standard();
     if (*words && equal(*words, "-d"))
         return index_of(words[1]) >= 0 && !words[2] ? detach(words[1]) : usage();
     for (; *words && **words == '-'; words++) {

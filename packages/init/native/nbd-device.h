@@ -17,6 +17,7 @@
 #define FOREVER 315360000L        /* seconds: ten years. The kernel takes 0 for "not at all" */
 #define CHECK (5 * SECOND)        /* between two looks at the connections */
 #define SILENCE 30000             /* milliseconds without an acknowledgement */
+#define STEADY_LINK SECOND        /* a connection that dies earlier is not made again at once */
 #define FIRST_PAUSE 50000L        /* microseconds between two attempts to connect; doubles up to … */
 #define LAST_PAUSE SECOND
 #define TCP_IS_ESTABLISHED 1
@@ -34,6 +35,8 @@ struct nbd_device {
     int unsure;                  /* looks at which one was dead that the kernel had not named */
     long dead_since;             /* when the last connection died; 0: there is one */
     long again, pause;           /* when to connect next */
+    long since;                  /* when the last connection was made again */
+    long attempt;                /* the descriptor of a connection that is being made; 0: none is */
 };
 
 /* Opens a file in the device's folder of /sys, and writes to it. */
@@ -111,7 +114,7 @@ static int nbd_attach(struct nbd_device *d, struct text *why, int *never)
     struct nbd_export other;
     int wanted = d->uri.connections, count = 0;
     for (; count < wanted; count++) {
-        long fd = d->sockets[count] = nbd_connect(&d->uri, count ? &other : &d->export, why, never);
+        long fd = d->sockets[count] = nbd_connect(&d->uri, count ? &other : &d->export, why, never, 0);
         if (fd < 0)
             break;
         if (!(d->export.flags & EXPORT_MULTI_CONN))
@@ -182,14 +185,23 @@ static int alive(long socket)
     return 1;
 }
 
+static void later(struct nbd_device *d)
+{
+    d->again = now() + d->pause;
+    d->pause = d->pause * 2 > LAST_PAUSE ? LAST_PAUSE : d->pause * 2;
+}
+
 static void lost_one(struct nbd_device *d)
 {
     if (d->missing == d->connections)
         return;
     d->missing++;
     d->unsure = 0;
-    d->again = now();
-    d->pause = FIRST_PAUSE;
+    if (now() - d->since >= STEADY_LINK) {
+        d->again = now();
+        d->pause = FIRST_PAUSE;
+    } else
+        later(d);
     if (d->missing < d->connections)
         return;
     d->dead_since = now();
@@ -231,6 +243,7 @@ static void take_over(struct nbd_device *d, long socket)
         i++;
     sys1(__NR_close, d->sockets[i]);
     d->sockets[i] = socket;
+    d->since = now();
     d->missing--;
     if (d->dead_since) {
         struct text took = {0};
@@ -249,7 +262,7 @@ static void try_again(struct nbd_device *d)
         d->connections = d->missing = d->dead_since = 0;
         return;
     }
-    long socket = nbd_connect(&d->uri, &export, &why, &never);
+    long socket = nbd_connect(&d->uri, &export, &why, &never, &d->attempt);
     if (socket >= 0 && (export.size != d->export.size || ((export.flags ^ d->export.flags) & EXPORT_READ_ONLY))) {
         sys1(__NR_close, socket);
         socket = -1;
@@ -261,8 +274,7 @@ static void try_again(struct nbd_device *d)
     /* Nothing is hopeless here: who put the wrong server there may put the right one. */
     if (never && d->pause == FIRST_PAUSE)
         SAY(d->uri.text, ": ", why.bytes);
-    d->again = now() + d->pause;
-    d->pause = d->pause * 2 > LAST_PAUSE ? LAST_PAUSE : d->pause * 2;
+    later(d);
 }
 
 /* What the kernel says to the group: which device has lost a connection. */
@@ -287,7 +299,12 @@ static void keep_devices(struct nbd_device *devices, int count)
     if (open_netlink(&watch) < 0)
         return;
     sys5(__NR_setsockopt, watch.fd, level, NETLINK_ADD_MEMBERSHIP, &watch.group, sizeof watch.group);
-    for (long looked = now();;) {
+    for (int i = 0; i < count; i++)
+        if (devices[i].attempt) { /* of another keeper, which was killed */
+            sys1(__NR_close, devices[i].attempt);
+            devices[i].attempt = 0;
+        }
+    for (long looked = now() - CHECK;;) {
         long first = looked + CHECK;
         int attached = 0;
         for (int i = 0; i < count; i++) {

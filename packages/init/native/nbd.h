@@ -126,17 +126,20 @@ static long receive_some(struct attempt *a, void *to, size_t n, int *type)
 static int receive(struct attempt *a, void *to, size_t n)
 {
     unsigned char *bytes = to;
-    while (n > 0) {
-        int type;
+    for (int type, waits = 0; n > 0;) {
         long got = now() < a->deadline ? receive_some(a, bytes, n, &type) : -ETIMEDOUT;
         if (got > 0 && type == RECORD_DATA) {
             bytes += got;
             n -= got;
+            waits = 0;
         } else if (got > 1 && type == RECORD_ALERT)
             return alerted(a, bytes[1]);
-        else if (got == -EAGAIN)
+        else if (got == -EAGAIN) {
+            /* Half a record of TLS: poll says that there is something, which nobody can read yet. */
+            if (waits++)
+                rest(1000);
             got = wait_for(a, POLLIN);
-        else if (got == 0)
+        } else if (got == 0)
             got = -ECONNRESET;
         /* Everything else, such as tickets for another session, is of no use. */
         if (got < 0)
@@ -353,20 +356,25 @@ static int dial(struct attempt *a, const struct nbd_uri *uri)
     return done < 0 ? failed(a, done) : 1;
 }
 
-/* Returns a connection that is past its handshake, or -1; then why says why. */
-static long nbd_connect(const struct nbd_uri *uri, struct nbd_export *export, struct text *why, int *never)
+/* Returns a connection that is past its handshake, or -1; then why says why. Meanwhile *attempt, if there is one, is its
+ * descriptor, for who comes after a process that is killed here. */
+static long nbd_connect(const struct nbd_uri *uri, struct nbd_export *export, struct text *why, int *never,
+                        long *attempt)
 {
     struct attempt a = {.why = why, .deadline = now() + ATTEMPT};
     *export = (struct nbd_export){0};
     a.fd = sys3(__NR_socket, uri->family, SOCK_STREAM | O_CLOEXEC | O_NONBLOCK, 0);
     if (a.fd < 0)
         return failed(&a, a.fd) - 1;
+    if (attempt)
+        *attempt = a.fd;
     int done = dial(&a, uri) && shake_hands(&a, uri, export);
     *never = a.hopeless;
-    if (done)
-        return a.fd;
-    sys1(__NR_close, a.fd);
-    return -1;
+    if (!done)
+        sys1(__NR_close, a.fd);
+    if (attempt)
+        *attempt = 0;
+    return done ? a.fd : -1;
 }
 
 #endif

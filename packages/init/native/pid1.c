@@ -286,7 +286,9 @@ static void on_time(void)
     }
     if (state.kill_at && time >= state.kill_at) {
         state.kill_at = time + SECOND;
-        sys2(__NR_kill, -1, SIGKILL);
+        /* Who waits for a server ends when there is one. Until then the keeper, which looks for it, is left alone. */
+        if (!state.kills || !seconds_without_server())
+            sys2(__NR_kill, -1, SIGKILL);
         reap();
         /* Who waits for a file on a server that is gone cannot even be killed. */
         if (++state.kills > LOST && seconds_without_server() >= LOST)
@@ -362,6 +364,7 @@ static int ends_early(void)
 __attribute__((noreturn, used)) void pid1(void)
 {
     mount_all();
+    hold_standard();
     each_word(read_word);
     open_all();
     event("pid1", 0, 0, 0, 0);

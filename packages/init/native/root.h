@@ -102,6 +102,13 @@ static long seconds_without_server(void)
     return since ? (now() - since) / SECOND : 0;
 }
 
+/* What TLS takes from a file must be there when it connects again: only TLS_FOLDER stays in memory. */
+static int stays(const char *path)
+{
+    const char *rest = after(path, TLS_FOLDER);
+    return !*path || (rest && (*rest == '/' || !*rest));
+}
+
 static int attach_device(int index, const char *uri, int writable, int (*stop)(void))
 {
     struct nbd_device *d = &root.devices[index];
@@ -110,6 +117,8 @@ static int attach_device(int index, const char *uri, int writable, int (*stop)(v
     d->timeout = root.timeout;
     if (!parse_uri(&d->uri, uri, &why))
         return no_root(uri, why.bytes);
+    if (!stays(d->uri.tls.folder) || !stays(d->uri.tls.keys))
+        return no_root(uri, "certificates and keys must be in " TLS_FOLDER ": nothing else stays in memory");
     /* What was written on one connection must be there on the other, and not come late: docs/stream.md. */
     if (writable)
         d->uri.connections = 1;

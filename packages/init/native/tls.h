@@ -16,6 +16,7 @@
 
 #define TLS_FOLDER "/tls"
 #define TLS_PROGRAM TLS_FOLDER "/handshake"
+#define NOT_STARTED 127 /* as a shell has it */
 #define SHARED_KEYS "keys.psk" /* in the folder, if there is a user but no file */
 
 static struct {
@@ -47,11 +48,11 @@ static void run_handshake(const struct nbd_tls *t, long fd, long output)
     *word++ = folder;
     *word = 0;
     if (tls.root >= 0 && (sys1(__NR_fchdir, tls.root) < 0 || sys1(__NR_chroot, ".") < 0))
-        sys1(__NR_exit_group, 127);
+        sys1(__NR_exit_group, NOT_STARTED);
     sys2(__NR_dup2, fd, 0);
     sys2(__NR_dup2, output, 1);
     sys3(__NR_execve, tls.program, words, none);
-    sys1(__NR_exit_group, 127);
+    sys1(__NR_exit_group, NOT_STARTED);
 }
 
 /* All that a program says, in one line. Returns whether it has ended by then. */
@@ -92,11 +93,19 @@ static int tls_begin(const struct nbd_tls *t, long fd, long deadline, struct tex
     sys1(__NR_close, pipe[0]);
     if (pid > 0 && sys4(__NR_wait4, pid, &status, 0, 0) == pid && status == 0)
         return TLS_DONE;
-    if (status >> 8 == 127)
-        add(why, "TLS needs " TLS_PROGRAM " in the initramfs (nodeos build --tls)");
-    else if (!why->length)
+    int signal = status & 0x7f;
+    if (pid < 0)
+        add_error(why, pid);
+    else if (status >> 8 == NOT_STARTED) {
+        add(why, tls.program);
+        add(why, " cannot be started; for root=nbds:// it comes with nodeos build --tls");
+    } else if (signal == SIGALRM || signal == SIGKILL)
         add(why, "no answer in time to the TLS handshake");
-    return status >> 8 > TLS_ANOTHER_TIME ? TLS_NEVER : TLS_ANOTHER_TIME;
+    else if (signal) {
+        add(why, "the TLS handshake ended with signal ");
+        add_number(why, signal);
+    }
+    return !signal && status >> 8 > TLS_ANOTHER_TIME ? TLS_NEVER : TLS_ANOTHER_TIME;
 }
 
 #endif

@@ -152,22 +152,45 @@ static const char *in_folder(const char *name)
     return access(path, F_OK) == 0 ? path : 0;
 }
 
+static int is_address(const char *name)
+{
+    unsigned char bytes[16];
+    return name && (inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1);
+}
+
+/* Called for each certificate of the server's chain, its own last; of which the address is compared here, because a name
+ * that Mbed TLS compares by itself is told to the server too, and that must not be an address (RFC 6066, section 3). */
+static int compare_address(void *none, mbedtls_x509_crt *one, int depth, uint32_t *flags)
+{
+    uint32_t found = 0;
+    (void)none;
+    if (depth > 0 || !is_address(options.name))
+        return 0;
+    mbedtls_x509_crt_verify(one, one, 0, options.name, &found, 0, 0);
+    *flags |= found & MBEDTLS_X509_BADCERT_CN_MISMATCH;
+    return 0;
+}
+
 static void use_certificates(mbedtls_ctr_drbg_context *random)
 {
     static mbedtls_x509_crt authorities, certificate;
     static mbedtls_pk_context key;
     const char *path;
     int error;
-    if ((path = in_folder("ca-cert.pem")) && (error = mbedtls_x509_crt_parse_file(&authorities, path)))
+    /* Above zero: so many of them cannot be read, as those with SHA-1. Whom they would have trusted is not trusted. */
+    if ((path = in_folder("ca-cert.pem")) && (error = mbedtls_x509_crt_parse_file(&authorities, path)) < 0)
         complain_code(NEVER, path, error);
     if (!path && !options.any)
-        complain(NEVER, options.folder, "there is no ca-cert.pem, so no server can be trusted");
+        complain(NEVER, options.folder, "there is no ca-cert.pem, so no server can be trusted (USER@ is for keys.psk)");
     mbedtls_ssl_conf_ca_chain(&config, &authorities, 0);
+    mbedtls_ssl_conf_verify(&config, compare_address, 0);
     mbedtls_ssl_conf_authmode(&config, options.any ? MBEDTLS_SSL_VERIFY_NONE : MBEDTLS_SSL_VERIFY_REQUIRED);
     if (!(path = in_folder("client-cert.pem")))
         return;
-    if ((error = mbedtls_x509_crt_parse_file(&certificate, path)))
+    if ((error = mbedtls_x509_crt_parse_file(&certificate, path)) < 0)
         complain_code(NEVER, path, error);
+    if (error > 0)
+        complain(NEVER, path, "not all of its certificates can be read: RSA or ECDSA, with SHA-256 or better");
     if (!(path = in_folder("client-key.pem")))
         complain(NEVER, options.folder, "there is a client-cert.pem, but no client-key.pem");
     if ((error = mbedtls_pk_parse_keyfile(&key, path, 0, mbedtls_ctr_drbg_random, random)) ||
@@ -223,32 +246,20 @@ static void complain_about_certificate(unsigned flags)
     complain(NEVER, "the server's certificate", why);
 }
 
-static int is_address(const char *name)
-{
-    unsigned char bytes[16];
-    return inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1;
-}
-
-/* The server is told which name is meant, but never an address (RFC 6066, section 3): that is compared afterwards. */
 static void shake_hands(void)
 {
-    int error, address = options.name && is_address(options.name);
-    if ((error = mbedtls_ssl_set_hostname(&ssl, address ? 0 : options.name)))
+    int error;
+    if ((error = mbedtls_ssl_set_hostname(&ssl, is_address(options.name) ? 0 : options.name)))
         complain_code(NEVER, "the server's name", error);
     while ((error = mbedtls_ssl_handshake(&ssl)) != 0) {
         if (error == MBEDTLS_ERR_SSL_WANT_READ || error == MBEDTLS_ERR_SSL_WANT_WRITE)
             continue;
         unsigned flags = mbedtls_ssl_get_verify_result(&ssl);
-        if (error == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED && flags && flags != ~0U)
+        if (!options.any && flags && flags != ~0U)
             complain_about_certificate(flags);
         /* A network that fails may be better the next time; a server that says no will say it again. */
         complain_code(error == MBEDTLS_ERR_SSL_CONN_EOF ? ANOTHER_TIME : NEVER, "the TLS handshake", error);
     }
-    const mbedtls_x509_crt *peer = mbedtls_ssl_get_peer_cert(&ssl);
-    unsigned flags = 0;
-    if (address && peer && !options.any &&
-        mbedtls_x509_crt_verify((mbedtls_x509_crt *)peer, config.MBEDTLS_PRIVATE(ca_chain), 0, options.name, &flags, 0, 0))
-        complain_about_certificate(flags);
 }
 
 /* Mbed TLS asks for random numbers by this name. */
