@@ -89,7 +89,10 @@ async function receive(response: Response, have: number, path: string, context: 
   }
   const length = Number(headers['content-length'] ?? Number.NaN);
   const meter = bounded(start, start + length, context);
-  await pipeline(body, meter, createWriteStream(path, { flags: start > 0 ? 'a' : 'w' }), { signal: context.signal });
+  const file = createWriteStream(path, { flags: start > 0 ? 'a' : 'w' });
+  // Who fails while it is still being opened would otherwise find it made after it was removed.
+  const closed = new Promise<void>((resolve) => file.once('close', resolve));
+  await pipeline(body, meter, file, { signal: context.signal }).finally(() => closed);
 }
 
 type Response = Awaited<ReturnType<typeof Request>>;
