@@ -297,8 +297,12 @@ function sizesOf(fields: Fields): BlockSizes {
 async function connected(at: NbdUri['at'], signal?: AbortSignal): Promise<{ inbox: Inbox; socket: Socket }> {
   signal?.throwIfAborted();
   const inbox = new Inbox();
-  const options = { onread: inbox.onread, allowHalfOpen: true, ...(signal ? { signal } : {}) };
+  const options = { onread: inbox.onread, allowHalfOpen: true };
   const socket = fillsItself(new Socket(options as ConstructorParameters<typeof Socket>[0]));
+  // Not by the socket's own option, which listens for ever: a client makes connections as long as it lives.
+  const abort = (): void => void socket.destroy(signal?.reason as Error);
+  signal?.addEventListener('abort', abort, { once: true });
+  socket.once('close', () => signal?.removeEventListener('abort', abort));
   await new Promise<void>((resolve, reject) => {
     socket.once('error', reject).once('connect', () => {
       socket.off('error', reject);

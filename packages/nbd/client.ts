@@ -5,6 +5,7 @@
  * A server that crashes may lose what it acknowledged and did not flush, as a disk does; `flush` waits for the server's
  * own.
  */
+import { setMaxListeners } from 'node:events';
 import { checkRange, failure, joined, pieces, type BlockBackend, type Extent } from '@nodeos/block';
 import { ClientConnection, type Job } from './client-connection.js';
 import { Handshake, RefusedError, type ExportInfo, type Wishes } from './client-handshake.js';
@@ -57,6 +58,7 @@ export async function connectNbd(uri: string | NbdUri, options: ClientOptions = 
   const tls = options.tls ?? (parsed.tls ? await tlsOf(parsed) : {});
   const { signal, ...others } = options;
   const opening = new AbortController();
+  setMaxListeners(0, opening.signal); // one for each connection
   const stop = (): void => opening.abort(signal?.reason);
   signal?.throwIfAborted();
   signal?.addEventListener('abort', stop, { once: true });
