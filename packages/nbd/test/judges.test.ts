@@ -351,7 +351,10 @@ describe('patterns', () => {
     const { uri, server } = await serve({ '': { open: () => memory(32 * MIB) } });
     const job = join(tempDir(), 'job.fio');
     const lines = ['[global]', 'ioengine=nbd', `uri=${uri()}`, 'rw=randrw', 'bsrange=512-128k', 'iodepth=32'];
-    await writeFile(job, [...lines, 'verify=crc32c', 'verify_fatal=1', 'size=8m'].join('\n') + '\n');
+    await writeFile(
+      job,
+      [...lines, 'verify=crc32c', 'verify_fatal=1', 'verify_state_save=0', 'size=8m'].join('\n') + '\n',
+    );
     const jobs = [0, 1, 2, 3].map((index) => `[job${index}]\noffset=${index * 8}m\n`);
     await writeFile(job, jobs.join(''), { flag: 'a' });
     await output('fio', '--output-format=terse', job);
