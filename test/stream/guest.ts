@@ -155,3 +155,26 @@ export interface Rounds {
   readonly rounds: number;
   readonly failures: readonly string[];
 }
+
+type Replaced = Awaited<ReturnType<typeof served>>;
+
+/**
+ * Has the application read and write while its servers are killed and started again, each time after so many
+ * milliseconds. @returns the rounds that it had done after the last time
+ */
+export async function replacedInTurn(
+  get: Guest['get'],
+  { root, upper }: { readonly root: Replaced; readonly upper: Replaced },
+  pauses: readonly number[],
+): Promise<number> {
+  await get('loop');
+  let before = 0;
+  for (const pause of pauses) {
+    await sleep(500);
+    await Promise.all([root.replace(pause), upper.replace(pause / 2)]);
+    const { rounds } = (await get('rounds')) as Rounds;
+    expect(rounds).toBeGreaterThanOrEqual(before);
+    before = rounds;
+  }
+  return before;
+}

@@ -9,7 +9,19 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { ask, freePort, LONG } from '../support.js';
-import { ADMIN, at, expectClean, ext4, folder, served, started, talking, withUpper, type Rounds } from './guest.js';
+import {
+  ADMIN,
+  at,
+  expectClean,
+  ext4,
+  folder,
+  replacedInTurn,
+  served,
+  started,
+  talking,
+  withUpper,
+  type Rounds,
+} from './guest.js';
 import type { Streamed } from './images.js';
 import { boot, IP, nbdkit, qemuNbd } from './machines.js';
 
@@ -95,15 +107,7 @@ describe('a server that goes away', () => {
     const path = ext4('killed');
     const { root, upper, options } = await withUpper(system, path, more);
     const { machine, get } = await started(system, options);
-    await get('loop');
-    let before = 0;
-    for (const pause of [0, 100, 500, 1000]) {
-      await sleep(500);
-      await Promise.all([root.replace(pause), upper.replace(pause / 2)]);
-      const { rounds } = (await get('rounds')) as Rounds;
-      expect(rounds).toBeGreaterThanOrEqual(before);
-      before = rounds;
-    }
+    const before = await replacedInTurn(get, { root, upper }, [0, 100, 500, 1000]);
     await sleep(1000);
     const { rounds, failures } = (await get('stop')) as Rounds;
     expect(rounds).toBeGreaterThan(before);

@@ -8,7 +8,7 @@ import { NbdServer, type ServerTls } from '@nodeos/nbd';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { authority } from '../../packages/nbd/test/pki.js';
 import { freePort, LONG, nodeos } from '../support.js';
-import { expectClean, ext4, folder, served, started, talking, type Rounds } from './guest.js';
+import { expectClean, ext4, folder, replacedInTurn, served, started, talking, type Rounds } from './guest.js';
 import { withTls, type Streamed } from './images.js';
 import { boot, IP, nbdkit, qemuNbd, serve, type Server } from './machines.js';
 
@@ -45,6 +45,11 @@ const at = (port: number, more = ''): string => `nbds://${HOST}:${port}/root${mo
 const kit = (port: number, ...args: string[]): Promise<Server> =>
   nbdkit(port, '--tls=require', '-r', ...args, 'file', system.small);
 const certified = (port: number, ...args: string[]): Promise<Server> => kit(port, `--tls-certificates=${pki}`, ...args);
+
+function certifiedQemu(port: number, ...disk: string[]): Promise<Server> {
+  const object = `tls-creds-x509,id=tls,endpoint=server,dir=${pki},verify-peer=yes`;
+  return qemuNbd(port, '--object', object, '--tls-creds', 'tls', '-f', 'raw', '-x', 'root', ...disk);
+}
 
 /** The server of this project, in this process. */
 async function ours(tls: Partial<ServerTls>): Promise<number> {
@@ -84,9 +89,7 @@ describe('a machine has its root by TLS', () => {
       () => known,
       async () => {
         const port = await freePort();
-        const object = `tls-creds-x509,id=tls,endpoint=server,dir=${pki},verify-peer=yes`;
-        const secured = ['--object', object, '--tls-creds', 'tls', '-r', '-f', 'raw', '-x', 'root', system.small];
-        await served(() => qemuNbd(port, ...secured));
+        await served(() => certifiedQemu(port, '-r', system.small));
         return at(port, '?connections=2');
       },
     ],
@@ -127,21 +130,10 @@ describe('a connection that is lost', () => {
     const path = ext4('secured');
     const [rootPort, upperPort] = [await freePort(), await freePort()];
     const root = await served(() => certified(rootPort));
-    const object = `tls-creds-x509,id=tls,endpoint=server,dir=${pki},verify-peer=yes`;
-    const upper = await served(() =>
-      qemuNbd(upperPort, '--object', object, '--tls-creds', 'tls', '-f', 'raw', '-x', 'root', path),
-    );
+    const upper = await served(() => certifiedQemu(upperPort, path));
     const append = [`root=${at(rootPort)}`, `nodeos.upper=${at(upperPort)}`];
     const { machine, get } = await started(known, { append, usr: system.usr });
-    await get('loop');
-    let before = 0;
-    for (const pause of [0, 100, 1000]) {
-      await sleep(500);
-      await Promise.all([root.replace(pause), upper.replace(pause / 2)]);
-      const { rounds } = (await get('rounds')) as Rounds;
-      expect(rounds).toBeGreaterThanOrEqual(before);
-      before = rounds;
-    }
+    const before = await replacedInTurn(get, { root, upper }, [0, 100, 1000]);
     await get('keeper'); // another one has to find the program too
     await Promise.all([root.replace(), upper.replace()]);
     await sleep(1000);

@@ -134,12 +134,17 @@ static int nbd_attach(struct nbd_device *d, struct text *why, int *never)
     return 0;
 }
 
+static long longer(long pause)
+{
+    return pause * 2 > LAST_PAUSE ? LAST_PAUSE : pause * 2;
+}
+
 /* Attempts until it succeeds, is hopeless, takes more than `seconds` (0: no end), or stop() says so. */
 static int nbd_attach_within(struct nbd_device *d, long seconds, int (*stop)(void), struct text *why)
 {
     long started = now();
     int never = 0, told = 0;
-    for (d->pause = FIRST_PAUSE;; d->pause = d->pause * 2 > LAST_PAUSE ? LAST_PAUSE : d->pause * 2) {
+    for (d->pause = FIRST_PAUSE;; d->pause = longer(d->pause)) {
         *why = (struct text){0};
         if (nbd_attach(d, why, &never))
             return 1;
@@ -188,7 +193,7 @@ static int alive(long socket)
 static void later(struct nbd_device *d)
 {
     d->again = now() + d->pause;
-    d->pause = d->pause * 2 > LAST_PAUSE ? LAST_PAUSE : d->pause * 2;
+    d->pause = longer(d->pause);
 }
 
 static void lost_one(struct nbd_device *d)
