@@ -109,6 +109,7 @@ static inline void add_error(struct text *t, long error)
         {ENETUNREACH, "network is unreachable (does the command line have ip=?)"},
         {EADDRNOTAVAIL, "there is no address to connect from"},
         {ECONNRESET, "the server hung up"},
+        {EBADMSG, "a damaged TLS record"},
         {ETIMEDOUT, "no answer in time"},
         {ECONNREFUSED, "connection refused"},
         {EHOSTUNREACH, "no route to host"},

@@ -89,12 +89,14 @@ static int hopeless(struct attempt *a, const char *what)
 /* Under TLS there are not only data: RFC 8446, section 5.1. */
 enum { RECORD_ALERT = 21, RECORD_DATA = 23 };
 
-/* How a server says, after a handshake that it let through, what is wrong with the client: RFC 8446, section 6. */
+/* How a server says what is wrong with the client, be it after a handshake that it let through: RFC 8446, section 6. */
 static int alerted(struct attempt *a, int alert)
 {
     static const struct { int number; const char *words; } ALERTS[] = {
-        {42, "bad certificate"},      {45, "certificate expired"},   {46, "certificate unknown"},
-        {48, "unknown CA"},           {51, "decrypt error"},         {115, "unknown PSK identity"},
+        {40, "handshake failure"},     {42, "bad certificate"},    {45, "certificate expired"},
+        {46, "certificate unknown"},   {47, "illegal parameter"},  {48, "unknown CA"},
+        {49, "access denied"},         {51, "decrypt error"},      {70, "protocol version"},
+        {80, "internal error"},        {112, "unrecognized name"}, {115, "unknown PSK identity"},
         {116, "certificate required"},
     };
     if (alert == 0) /* close_notify */
@@ -159,11 +161,24 @@ static int skip(struct attempt *a, size_t n)
     return 1;
 }
 
+/* The server is gone, and what is sent now is too late. What it said before may still be there: why it went. */
+static int last_words(struct attempt *a)
+{
+    unsigned char bytes[256];
+    long got;
+    for (int type; now() < a->deadline && (got = receive_some(a, bytes, sizeof bytes, &type)) > 0;)
+        if (got > 1 && type == RECORD_ALERT)
+            return alerted(a, bytes[1]);
+    return failed(a, -ECONNRESET);
+}
+
 /* A handshake is far smaller than any socket's buffer: what cannot be sent at once is an error. */
 static int transmit(struct attempt *a, const void *bytes, size_t n)
 {
     long sent = sys6(__NR_sendto, a->fd, SYS_L(bytes), n, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
-    return sent == (long)n ? 1 : failed(a, sent < 0 ? sent : -EAGAIN);
+    if (sent == (long)n)
+        return 1;
+    return sent == -EPIPE || sent == -ECONNRESET ? last_words(a) : failed(a, sent < 0 ? sent : -EAGAIN);
 }
 
 /* Integers of the protocol: big-endian. */
@@ -297,6 +312,8 @@ static int start_tls(struct attempt *a, const struct nbd_uri *uri)
     if (type != REP_ACK)
         return hopeless(a, "the server has no TLS");
     int status = tls_begin(&uri->tls, a->fd, a->deadline, a->why);
+    if (status >= TLS_ALERT)
+        return alerted(a, status - TLS_ALERT);
     a->hopeless = status == TLS_NEVER;
     return status == TLS_DONE;
 }

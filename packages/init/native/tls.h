@@ -73,7 +73,8 @@ static int hear(long fd, long deadline, struct text *said)
     }
 }
 
-enum { TLS_DONE, TLS_ANOTHER_TIME, TLS_NEVER }; /* as the program's status */
+/* As the program's status. From TLS_ALERT on: the server has ended it with the alert of that number above TLS_ALERT. */
+enum { TLS_DONE, TLS_ANOTHER_TIME, TLS_NEVER, TLS_ALERT = 128 };
 
 /* Secures a connection; if it does not, why says why. */
 static int tls_begin(const struct nbd_tls *t, long fd, long deadline, struct text *why)
@@ -91,21 +92,21 @@ static int tls_begin(const struct nbd_tls *t, long fd, long deadline, struct tex
     if (!hear(pipe[0], deadline, why) && pid > 0)
         sys2(__NR_kill, pid, SIGKILL);
     sys1(__NR_close, pipe[0]);
-    if (pid > 0 && sys4(__NR_wait4, pid, &status, 0, 0) == pid && status == 0)
-        return TLS_DONE;
-    int signal = status & 0x7f;
     if (pid < 0)
         add_error(why, pid);
-    else if (status >> 8 == NOT_STARTED) {
-        add(why, tls.program);
-        add(why, " cannot be started; for root=nbds:// it comes with nodeos build --tls");
-    } else if (signal == SIGALRM || signal == SIGKILL)
+    if (pid < 0 || sys4(__NR_wait4, pid, &status, 0, 0) != pid)
+        return TLS_ANOTHER_TIME;
+    int signal = status & 0x7f, code = status >> 8;
+    if (signal == SIGALRM || signal == SIGKILL)
         add(why, "no answer in time to the TLS handshake");
     else if (signal) {
         add(why, "the TLS handshake ended with signal ");
         add_number(why, signal);
+    } else if (code == NOT_STARTED) {
+        add(why, tls.program);
+        add(why, " cannot be started; for root=nbds:// it comes with nodeos build --tls");
     }
-    return !signal && status >> 8 > TLS_ANOTHER_TIME ? TLS_NEVER : TLS_ANOTHER_TIME;
+    return signal ? TLS_ANOTHER_TIME : code == NOT_STARTED ? TLS_NEVER : code;
 }
 
 #endif

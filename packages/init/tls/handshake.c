@@ -9,6 +9,7 @@
  * -n: the name or address that must be in the server's certificate. -k: any certificate will do.
  *
  * Status 0: done. 1: it may work another time. 2: it will not. What is wrong is a line on standard output.
+ * 128 and more: the server ended it, with the alert of that number above 128.
  *
  * TLS 1.3, RFC 8446. The kernel's side: https://docs.kernel.org/networking/tls.html
  * Leaves out: TLS 1.2 (its keys come about in another way), session tickets, early data, revocation lists, passphrases.
@@ -33,7 +34,7 @@
 #include "mbedtls/ssl.h"
 #include "psa/crypto.h"
 
-enum { DONE, ANOTHER_TIME, NEVER };
+enum { DONE, ANOTHER_TIME, NEVER, ALERT = 128 };
 #define PATIENCE 10 /* seconds for all of it */
 #define SOCKET 0
 #define MAX_KEY 64 /* bytes of a shared key */
@@ -67,6 +68,13 @@ static void complain_code(int status, const char *what, int code)
     char why[160];
     mbedtls_strerror(code, why, sizeof why);
     complain(status, what, why);
+}
+
+/* Ends if the server has said why it ends: RFC 8446, section 6. */
+static void heed_alert(int code)
+{
+    if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE && ssl.MBEDTLS_PRIVATE(in_msg)[1] < ALERT)
+        exit(ALERT + ssl.MBEDTLS_PRIVATE(in_msg)[1]);
 }
 
 static int send_bytes(void *none, const unsigned char *bytes, size_t n)
@@ -136,8 +144,11 @@ static void give_to_kernel(void)
         complain(NEVER, "the handshake has left no keys", "");
     int error = setsockopt(SOCKET, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") < 0 ? errno : 0;
     /* For a client, the handshake is over before the server has seen who it is. */
-    if (error == ENOTCONN)
+    if (error == ENOTCONN) {
+        unsigned char none;
+        heed_alert(mbedtls_ssl_read(&ssl, &none, sizeof none));
         complain(ANOTHER_TIME, "the server hung up after the TLS handshake", "does it want another certificate?");
+    }
     if (error)
         complain(NEVER, "this kernel has no TLS (CONFIG_TLS)", strerror(error));
     give_key(TLS_TX, &secrets.client);
@@ -254,6 +265,7 @@ static void shake_hands(void)
     while ((error = mbedtls_ssl_handshake(&ssl)) != 0) {
         if (error == MBEDTLS_ERR_SSL_WANT_READ || error == MBEDTLS_ERR_SSL_WANT_WRITE)
             continue;
+        heed_alert(error);
         unsigned flags = mbedtls_ssl_get_verify_result(&ssl);
         if (!options.any && flags && flags != ~0U)
             complain_about_certificate(flags);
