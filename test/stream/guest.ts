@@ -58,6 +58,7 @@ const APP = `
       return { status, stdout };
     },
     keeper: () => { for (const pid of fs.readdirSync('/proc').filter((name) => /^\\d+$/.test(name) && name !== '1')) if (attempt(() => fs.readFileSync('/proc/' + pid + '/comm', 'utf8')) === 'init\\n') process.kill(Number(pid), 'SIGKILL'); },
+    resolver: (lines) => fs.writeFileSync('/etc/resolv.conf', lines.replaceAll(';', '\\n')),
     device: (path) => attempt(() => fs.readFileSync(path).length),
   };
   http.createServer((request, response) => {
@@ -94,9 +95,9 @@ export interface Guest {
 /** What a machine boots from. */
 type Machine = Pick<Streamed, 'kernel' | 'initramfs'>;
 
-export async function started(system: Machine, options: BootOptions): Promise<Guest> {
+export async function started(system: Machine, options: BootOptions, ip = IP): Promise<Guest> {
   const port = await freePort();
-  const machine = await boot(system, { port, ...options, append: [IP, ...options.append] });
+  const machine = await boot(system, { port, ...options, append: [ip, ...options.append] });
   onTestFinished(() =>
     machine
       .powerOff()

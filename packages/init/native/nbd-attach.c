@@ -1,12 +1,12 @@
 /*
  * Attaches an NBD export to a device of this machine, and keeps it attached from a process in the background:
  *
- *     nbd-attach [-i] [-t SECONDS] [-T PROGRAM] nbd[s]://ADDRESS[:PORT]/EXPORT[?connections=N] /dev/nbdN
+ *     nbd-attach [-i] [-t SECONDS] [-T PROGRAM] [-r ADDRESS[:PORT]] nbd[s]://HOST[:PORT]/EXPORT[?connections=N] /dev/nbdN
  *     nbd-attach -d /dev/nbdN
  *
  * -t: how long requests wait for a server that has gone; 0, the default, is for ever. -i: by ioctl, as before Linux
  * 4.12; then a connection that dies is the end of the device. That is also tried if the kernel has no netlink for it.
- * -T: what begins a TLS connection, if it is not /tls/handshake.
+ * -T: what begins a TLS connection, if it is not /tls/handshake. -r: the name server; default: of /etc/resolv.conf.
  */
 #include <linux/ioctl.h>
 #include <linux/nbd.h>
@@ -17,7 +17,7 @@ static struct nbd_device device;
 
 static int usage(void)
 {
-    SAY("usage: nbd-attach [-i] [-t SECONDS] [-T PROGRAM] nbd[s]://ADDRESS[:PORT]/EXPORT /dev/nbdN");
+    SAY("usage: nbd-attach [-i] [-t SECONDS] [-T PROGRAM] [-r ADDRESS[:PORT]] nbd[s]://HOST[:PORT]/EXPORT /dev/nbdN");
     SAY("       nbd-attach -d /dev/nbdN");
     return 2;
 }
@@ -69,6 +69,8 @@ static int by_ioctl(const char *path)
     struct nbd_export *export = &device.export;
     int never = 0;
     unsigned long block = export->block > 512 ? export->block : 512;
+    if (!find_host(&device.uri, 0, &why))
+        return complain(device.uri.text, why.bytes);
     long socket = nbd_connect(&device.uri, export, &why, &never, 0);
     if (socket < 0)
         return complain(device.uri.text, why.bytes);
@@ -109,6 +111,14 @@ static int attach(const char *uri, const char *path, int ioctls)
     return 0;
 }
 
+/* ADDRESS; if it is of IPv4 there may be :PORT. */
+static void name_server(const char *word)
+{
+    const char *end = word + length(word), *colon = find_any(word, end, ":");
+    int port = colon < end && find_any(colon + 1, end, ":") == end;
+    add_server(word, port ? colon : end, port ? number(colon + 1) : DNS_PORT);
+}
+
 static int run(char **words)
 {
     int ioctls = 0;
@@ -122,9 +132,13 @@ static int run(char **words)
             device.timeout = number(*++words);
         else if (equal(*words, "-T") && words[1])
             tls.program = *++words;
+        else if (equal(*words, "-r") && words[1])
+            name_server(*++words);
         else
             return usage();
     }
+    if (resolver.count == 0)
+        find_servers();
     return words[0] && index_of(words[1]) >= 0 && !words[2] ? attach(words[0], words[1], ioctls) : usage();
 }
 

@@ -113,6 +113,8 @@ static int nbd_attach(struct nbd_device *d, struct text *why, int *never)
 {
     struct nbd_export other;
     int wanted = d->uri.connections, count = 0;
+    if (!find_host(&d->uri, 0, why))
+        return 0;
     for (; count < wanted; count++) {
         long fd = d->sockets[count] = nbd_connect(&d->uri, count ? &other : &d->export, why, never, 0);
         if (fd < 0)
@@ -267,6 +269,9 @@ static void try_again(struct nbd_device *d)
         d->connections = d->missing = d->dead_since = 0;
         return;
     }
+    /* What is connected stays with one server. If nobody knows the name now, the server may be where it was. */
+    if (d->dead_since)
+        find_host(&d->uri, 1, &(struct text){0});
     long socket = nbd_connect(&d->uri, &export, &why, &never, &d->attempt);
     if (socket >= 0 && (export.size != d->export.size || ((export.flags ^ d->export.flags) & EXPORT_READ_ONLY))) {
         sys1(__NR_close, socket);

@@ -1,19 +1,14 @@
 /*
- * nbd://ADDRESS[:PORT]/EXPORT[?connections=N], and nbds:// with TLS, of which tls.h says what the words mean:
- * nbds://[USER@]ADDRESS[:PORT]/EXPORT[?tls-hostname=NAME&tls-certificates=FOLDER&tls-psk-file=FILE&tls-verify-peer=false]
+ * nbd://HOST[:PORT]/EXPORT[?connections=N], and nbds:// with TLS, of which tls.h says what the words mean:
+ * nbds://[USER@]HOST[:PORT]/EXPORT[?tls-hostname=NAME&tls-certificates=FOLDER&tls-psk-file=FILE&tls-verify-peer=false]
  * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/uri.md
- * Leaves out: names of hosts (there is no resolver before there is a root), Unix sockets, zones of addresses.
+ * Leaves out: Unix sockets, zones of addresses.
  */
 #ifndef NODEOS_NBD_URI_H
 #define NODEOS_NBD_URI_H
 
-#include <linux/in.h>
-#include <linux/in6.h>
+#include "resolve.h"
 
-#include "text.h"
-
-#define AF_INET 2
-#define AF_INET6 10
 #define NBD_PORT 10809
 #define MAX_EXPORT 512 /* bytes; the whole of it fits into a message */
 #define MAX_CONNECTIONS 8
@@ -22,7 +17,7 @@
 struct nbd_tls {
     int used;
     int any;             /* whatever the server's certificate is */
-    char name[MAX_WORD]; /* in the server's certificate: the address, if it is not said */
+    char name[MAX_WORD]; /* in the server's certificate: the host, if it is not said */
     char user[MAX_WORD]; /* of the shared key; empty: of the first one */
     char keys[MAX_WORD]; /* a file with shared keys; empty: certificates */
     char folder[MAX_WORD];
@@ -31,71 +26,13 @@ struct nbd_tls {
 struct nbd_uri {
     const char *text;
     struct nbd_tls tls;
-    union {
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } address;
-    int family;
+    union address address; /* of the host, if that is a name, the one that was found last */
+    char host[MAX_HOST];   /* its name; empty if it is an address */
+    int port; /* as in an address */
     char name[MAX_EXPORT + 1];
     size_t name_length;
     long connections;
 };
-
-static int hex_digit(char c)
-{
-    int letter = c | 0x20;
-    return c >= '0' && c <= '9' ? c - '0' : letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
-}
-
-static int parse_ipv4(const char *s, const char *end, unsigned char *bytes)
-{
-    for (int i = 0; i < 4; i++) {
-        int value = 0, digits = 0;
-        for (; s < end && *s >= '0' && *s <= '9' && digits < 3; digits++)
-            value = value * 10 + (*s++ - '0');
-        if (digits == 0 || value > 255 || (i < 3 && (s == end || *s++ != '.')))
-            return 0;
-        bytes[i] = value;
-    }
-    return s == end;
-}
-
-/* RFC 4291, section 2.2, without the form that ends like an IPv4 address. */
-static int parse_ipv6(const char *s, const char *end, unsigned char *bytes)
-{
-    int groups[8], n = 0, gap = -1;
-    if (end - s >= 2 && s[0] == ':' && s[1] == ':') {
-        gap = 0;
-        s += 2;
-    }
-    while (s < end) {
-        int value = 0, digits = 0;
-        for (; s < end && hex_digit(*s) >= 0 && digits < 4; digits++)
-            value = value << 4 | hex_digit(*s++);
-        if (digits == 0 || n == 8)
-            return 0;
-        groups[n++] = value;
-        if (s == end)
-            break;
-        if (*s++ != ':' || s == end)
-            return 0;
-        if (*s == ':') {
-            if (gap >= 0)
-                return 0;
-            gap = n;
-            s++;
-        }
-    }
-    if (gap < 0 ? n != 8 : n == 8)
-        return 0;
-    int tail = gap < 0 ? 8 : n - gap;
-    for (int i = 0; i < 8; i++) {
-        int group = i >= 8 - tail ? groups[n - (8 - i)] : i < gap ? groups[i] : 0;
-        bytes[2 * i] = group >> 8;
-        bytes[2 * i + 1] = group;
-    }
-    return 1;
-}
 
 /* Copies what stands from s to end, with %XX decoded, and a zero behind it. Returns the length, -1 if it is too long. */
 static long decode(const char *s, const char *end, char *to, size_t size)
@@ -115,15 +52,6 @@ static long decode(const char *s, const char *end, char *to, size_t size)
     return n;
 }
 
-static const char *find_any(const char *s, const char *end, const char *wanted)
-{
-    for (; s < end; s++)
-        for (const char *w = wanted; *w; w++)
-            if (*s == *w)
-                return s;
-    return end;
-}
-
 static int wrong_uri(struct text *why, const char *what)
 {
     add(why, what);
@@ -134,25 +62,21 @@ static int wrong_uri(struct text *why, const char *what)
 static int parse_authority(struct nbd_uri *uri, const char *s, const char *end, struct text *why)
 {
     const char *host = find_any(s, end, "@"), *stop;
-    int ok;
     if (host == end)
         host = s;
     else if (!uri->tls.used || decode(s, host++, uri->tls.user, MAX_WORD) < 0)
         return wrong_uri(why, "a user is of nbds:// only, and not so long");
-    if (*host == '[') {
-        stop = find_any(++host, end, "]");
-        s = stop < end ? stop + 1 : stop;
-        uri->family = AF_INET6;
-        ok = parse_ipv6(host, stop, uri->address.v6.sin6_addr.in6_u.u6_addr8);
-    } else {
-        s = stop = find_any(host, end, ":");
-        uri->family = AF_INET;
-        ok = parse_ipv4(host, stop, (unsigned char *)&uri->address.v4.sin_addr);
-    }
-    if (!ok) {
-        add(why, "\"");
-        add_bytes(why, host, stop - host);
-        return wrong_uri(why, "\" is no address: names of hosts cannot be looked up here; write 10.0.2.2 or [fd00::2]");
+    int brackets = *host == '[';
+    host += brackets;
+    stop = find_any(host, end, brackets ? "]" : ":");
+    s = stop + (brackets && stop < end);
+    if (!parse_address(host, stop, &uri->address) || brackets != (uri->address.v4.sin_family == AF_INET6)) {
+        if (brackets || !is_host_name(host, stop)) {
+            add(why, "\"");
+            add_bytes(why, host, stop - host);
+            return wrong_uri(why, "\" is neither an address, such as 10.0.2.2 or [fd00::2], nor a name");
+        }
+        decode(host, stop, uri->host, MAX_HOST);
     }
     decode(host, stop, uri->tls.name, MAX_WORD);
     long port = NBD_PORT;
@@ -160,10 +84,8 @@ static int parse_authority(struct nbd_uri *uri, const char *s, const char *end, 
         for (port = number(++s); s < end && *s >= '0' && *s <= '9';)
             s++;
     if (s != end || port < 1 || port > 65535)
-        return wrong_uri(why, "after the address there may be :PORT, from 1 to 65535");
-    /* The family and the port are at the same places in both structures. */
-    uri->address.v4.sin_family = uri->family;
-    uri->address.v4.sin_port = __builtin_bswap16(port);
+        return wrong_uri(why, "after the host there may be :PORT, from 1 to 65535");
+    uri->port = uri->address.v4.sin_port = __builtin_bswap16(port);
     return 1;
 }
 
@@ -205,7 +127,7 @@ static int parse_uri(struct nbd_uri *uri, const char *text, struct text *why)
         uri->tls.used = 1;
     }
     if (!s)
-        return wrong_uri(why, "expected nbd://ADDRESS[:PORT]/EXPORT, or nbds://");
+        return wrong_uri(why, "expected nbd://HOST[:PORT]/EXPORT, or nbds://");
     stop = find_any(s, end, "/?");
     if (!parse_authority(uri, s, stop, why))
         return 0;
@@ -222,6 +144,22 @@ static int parse_uri(struct nbd_uri *uri, const char *text, struct text *why)
             return 0;
     }
     return 1;
+}
+
+/* Looks the host up, if it has a name. Of several addresses, with `keep` the one that it had, if it still has that, and
+ * else the next. Returns whether there is one. */
+static int find_host(struct nbd_uri *uri, int keep, struct text *why)
+{
+    union address found[MAX_ADDRESSES];
+    int next = 0, count = *uri->host ? resolve(uri->host, found, why) : 0;
+    for (int i = 0; i < count; i++)
+        if (same_address(&found[i], &uri->address))
+            next = keep ? i : (i + 1) % count;
+    if (count > 0) {
+        uri->address = found[next];
+        uri->address.v4.sin_port = uri->port;
+    }
+    return count > 0 || !*uri->host;
 }
 
 #endif

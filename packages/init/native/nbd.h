@@ -354,7 +354,7 @@ static void set_option(long fd, int level, int name, int value)
 
 static int dial(struct attempt *a, const struct nbd_uri *uri)
 {
-    int size = uri->family == AF_INET ? sizeof uri->address.v4 : sizeof uri->address.v6, error = 0;
+    int error = 0;
     unsigned error_size = sizeof error;
     /* An idle connection notices in half a minute that its server is gone. */
     set_option(a->fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -362,7 +362,7 @@ static int dial(struct attempt *a, const struct nbd_uri *uri)
     set_option(a->fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
     set_option(a->fd, IPPROTO_TCP, TCP_KEEPCNT, 5);
     set_option(a->fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    long done = sys3(__NR_connect, a->fd, &uri->address, size);
+    long done = sys3(__NR_connect, a->fd, &uri->address, sizeof uri->address);
     if (done == -EINPROGRESS) {
         done = wait_for(a, POLLOUT);
         if (done == 0)
@@ -380,7 +380,7 @@ static long nbd_connect(const struct nbd_uri *uri, struct nbd_export *export, st
 {
     struct attempt a = {.why = why, .deadline = now() + ATTEMPT};
     *export = (struct nbd_export){0};
-    a.fd = sys3(__NR_socket, uri->family, SOCK_STREAM | O_CLOEXEC | O_NONBLOCK, 0);
+    a.fd = sys3(__NR_socket, uri->address.v4.sin_family, SOCK_STREAM | O_CLOEXEC | O_NONBLOCK, 0);
     if (a.fd < 0)
         return failed(&a, a.fd) - 1;
     if (attempt)

@@ -1,7 +1,7 @@
 /*
  * The root, if it is on the network: mounts it under a layer for what is written, and moves the machine into it.
  *
- *     root=nbd[s]://ADDRESS[:PORT]/EXPORT[?connections=N]   rootfstype=erofs   ro|rw
+ *     root=nbd[s]://HOST[:PORT]/EXPORT[?connections=N]   rootfstype=erofs   ro|rw
  *     nodeos.upper=tmpfs|nbd[s]://…   nodeos.nbd.wait=SECONDS   nodeos.nbd.timeout=SECONDS   nodeos.readahead=BYTES
  *
  * With `ro` (the default) the root is an overlay: below what the server has, above a tmpfs or an ext4 on another
@@ -251,6 +251,7 @@ static int mount_root(int (*stop)(void))
     if (shared < 0)
         return no_root(root.source, "out of memory");
     root.devices = (struct nbd_device *)shared;
+    find_servers();
     if (!mount_layers(stop))
         return 0;
     switch_root();

@@ -2,7 +2,7 @@
  * System calls without a C library.
  *
  * PID 1 and the addon of the init are freestanding: they do not depend on the C library of the machine that builds
- * them, so they come out the same everywhere, run beside any C library, and PID 1 stays a dozen kilobytes.
+ * them, so they come out the same everywhere, run beside any C library, and PID 1 stays a few dozen kilobytes.
  *
  * Calling convention: System V ABI, AMD64 supplement, appendix A.2.1 (Linux kernel conventions).
  * Leaves out: errno (a result below zero is the negated error), variadic calls, every architecture but x86_64.

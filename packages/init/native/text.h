@@ -43,6 +43,13 @@ static int equal(const char *a, const char *b)
     return *a == *b;
 }
 
+static int same_bytes(const unsigned char *a, const unsigned char *b, size_t n)
+{
+    while (n > 0 && *a == *b)
+        a++, b++, n--;
+    return n == 0;
+}
+
 /* The rest of s after prefix, or 0. */
 static const char *after(const char *s, const char *prefix)
 {
@@ -50,6 +57,15 @@ static const char *after(const char *s, const char *prefix)
         if (*s++ != *prefix++)
             return 0;
     return s;
+}
+
+static const char *find_any(const char *s, const char *end, const char *wanted)
+{
+    for (; s < end; s++)
+        for (const char *w = wanted; *w; w++)
+            if (*s == *w)
+                return s;
+    return end;
 }
 
 /* A decimal number at the start of s; 0 if there is none. */

@@ -3,16 +3,18 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { createSocket } from 'node:dgram';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { build as esbuild } from 'esbuild';
 import type { Step, StepContext, Target } from '@nodeos/build';
 import { HOST_COMPILER } from '@nodeos/toolchain';
 import { fuzz, type Player } from '../../nbd/test/fuzz.js';
 import { init } from '../build.js';
+import { answerTo, nameServer, type NameServer } from './name-server.js';
 import { LinuxSyscalls, SyscallError } from '../guest/syscalls.js';
 
 const HERE = fileURLToPath(new URL('..', import.meta.url));
@@ -77,7 +79,7 @@ describe.skipIf(lacking.length > 0)(
 
       it('is small, and can be executed', () => {
         const { size, mode } = statSync(join(output, name));
-        expect(size).toBeLessThan(32 << 10);
+        expect(size).toBeLessThan(36 << 10);
         expect(mode & 0o111).not.toBe(0);
       });
     });
@@ -88,21 +90,27 @@ describe.skipIf(lacking.length > 0)(
         spawnSync(join(output, 'nbd-attach'), words, { encoding: 'utf8' }).stdout;
 
       it.each([
-        ['nbds://server/x', /"server" is no address/],
         ['nbd://user@10.0.2.2/x', /a user is of nbds:\/\/ only/],
         [`nbds://${'u'.repeat(256)}@10.0.2.2/x`, /a user is of nbds:\/\/ only, and not so long/],
         ['nbds://10.0.2.2/x?tls-hostname=a&tls=1', /there may be connections=N, tls-hostname=/],
         [`nbds://10.0.2.2/x?tls-certificates=${'c'.repeat(256)}`, /a path or a name is too long/],
         ['nbd://10.0.2.2/x?tls-hostname=a', /there may be connections=N/],
-        ['http://10.0.2.2/x', /expected nbd:\/\/ADDRESS/],
-        ['nbd://server/x', /"server" is no address: names of hosts cannot be looked up here/],
-        ['nbd://10.0.2/x', /"10.0.2" is no address/],
-        ['nbd://10.0.2.256/x', /"10.0.2.256" is no address/],
-        ['nbd://10.0.2.2.1/x', /"10.0.2.2.1" is no address/],
-        ['nbd://[1:2:3:4:5:6:7]/x', /"1:2:3:4:5:6:7" is no address/],
-        ['nbd://[1:2:3:4:5:6:7:8::]/x', /is no address/],
-        ['nbd://[1::2::3]/x', /"1::2::3" is no address/],
-        ['nbd://[12345::]/x', /is no address/],
+        ['http://10.0.2.2/x', /expected nbd:\/\/HOST/],
+        ['nbd:///x', /"" is neither an address, such as 10\.0\.2\.2 or \[fd00::2\], nor a name/],
+        ['nbd://10.0.2/x', /"10.0.2" is neither an address/],
+        ['nbd://10.0.2.256/x', /"10.0.2.256" is neither an address/],
+        ['nbd://10.0.2.2.1/x', /"10.0.2.2.1" is neither an address/],
+        ['nbd://[1:2:3:4:5:6:7]/x', /"1:2:3:4:5:6:7" is neither an address/],
+        ['nbd://[1:2:3:4:5:6:7:8::]/x', /is neither an address/],
+        ['nbd://[1::2::3]/x', /"1::2::3" is neither an address/],
+        ['nbd://[12345::]/x', /is neither an address/],
+        ['nbd://[10.0.2.2]/x', /"10.0.2.2" is neither an address/],
+        ['nbd://[server]/x', /"server" is neither an address/],
+        ['nbd://a..b/x', /"a..b" is neither an address/],
+        ['nbd://.a/x', /".a" is neither an address/],
+        ['nbd://a%20b/x', /"a%20b" is neither an address/],
+        [`nbd://${'a'.repeat(64)}/x`, /is neither an address/],
+        [`nbd://${'a.'.repeat(127)}/x`, /is neither an address/],
         ['nbd://10.0.2.2:0/x', /there may be :PORT/],
         ['nbd://10.0.2.2:65536/x', /there may be :PORT/],
         ['nbd://10.0.2.2:1x/x', /there may be :PORT/],
@@ -123,6 +131,101 @@ describe.skipIf(lacking.length > 0)(
       it.each(['127.0.0.1', '[::1]', '[0:0:0:0:0:0:0:1]', '[0000:0::0001]'])('that nobody is at %s', (address) => {
         // By ioctl: only then it connects first, whatever the kernel of this machine has.
         expect(said('-i', `nbd://${address}:1/x`, '/dev/nbd0')).toMatch(/: connection refused\n$/);
+      });
+
+      describe('of names', () => {
+        const looked = async (words: readonly string[]): Promise<string> => {
+          const child = spawn(join(output, 'nbd-attach'), ['-i', ...words, '/dev/nbd99999']);
+          let text = '';
+          child.stdout.setEncoding('utf8').on('data', (part: string) => (text += part));
+          await once(child, 'close');
+          return text;
+        };
+        const longest = `${'a'.repeat(63)}.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(61)}`;
+        const known = {
+          'disks.example.org': ['127.0.0.1'],
+          six: ['::1'],
+          far: ['10.255.255.1'],
+          [longest]: ['127.0.0.1'],
+        };
+        let names: NameServer;
+        beforeAll(async () => {
+          names = await nameServer(known);
+        });
+        afterAll(() => {
+          names.close();
+        });
+        beforeEach(() => {
+          names.known = known;
+          names.asked.length = 0;
+        });
+        const asking = (name: string): Promise<string> =>
+          looked(['-r', `127.0.0.1:${names.port}`, `nbd://${name}:1/x`]);
+
+        it.each(['disks.example.org', 'six', longest, 'disks.example.org.'])(
+          'that nobody is at the address of %s',
+          async (name) => {
+            expect(await asking(name)).toMatch(/: connection refused\n$/);
+          },
+        );
+
+        it('that it knows no address, having asked for both kinds', async () => {
+          expect(await asking('nobody')).toMatch(/: the name server knows no address of "nobody"\n$/);
+          expect(names.asked).toEqual(['nobody 1', 'nobody 28']);
+        });
+
+        it('that no name server answers', async () => {
+          names.known = undefined;
+          expect(await asking('disks.example.org')).toMatch(
+            /no name server answers, to look up "disks\.example\.org"\n$/,
+          );
+          const closed = ['-r', '127.0.0.1:1', '-r', '::1'];
+          expect(await looked([...closed, 'nbd://x/x'])).toMatch(/no name server answers/);
+        });
+
+        it('what the second name server knows, if the first one is not there', async () => {
+          const both = ['-r', '127.0.0.1:1', '-r', `127.0.0.1:${names.port}`];
+          expect(await looked([...both, 'nbd://disks.example.org:1/x'])).toMatch(/: connection refused\n$/);
+        });
+
+        it('nothing about localhost to a name server', async () => {
+          expect(await asking('localhost')).toMatch(/: connection refused\n$/);
+          expect(names.asked).toEqual([]);
+        });
+
+        it('something, whatever a name server says', async () => {
+          const socket = createSocket('udp4');
+          socket.bind(0, '127.0.0.1');
+          await once(socket, 'listening');
+          const player: Player = {
+            messages: (dice) => [
+              Buffer.from([0, 0, 0x81, 0x80, 0, 1, 0, dice.int(9), 0, 0, 0, 0, 1, 120, 0, 0, 1, 0, 1]),
+              ...Array.from({ length: dice.int(6) }, () =>
+                Buffer.concat([
+                  dice.pick([Buffer.from([0xc0, 12]), Buffer.from([1, 120, 0]), dice.bytes(dice.int(70))]),
+                  Buffer.from([0, dice.pick([1, 5, 28]), 0, 1, 0, 0, 0, 9, 0, dice.pick([4, 16, dice.int(256)])]),
+                  Buffer.from([127, 0, 0, 1]),
+                ]),
+              ),
+            ],
+            async play(writes, dice) {
+              const reply = Buffer.concat(writes).subarray(0, 9000);
+              const heeded = dice.percent(80);
+              socket.removeAllListeners('message').on('message', (question, peer) => {
+                if (heeded) question.copy(reply, 0, 0, 2);
+                socket.send(reply, peer.port, peer.address);
+                socket.send(answerTo(question, 3, []), peer.port, peer.address);
+              });
+              const words = ['-i', '-r', `127.0.0.1:${socket.address().port}`, 'nbd://x:1/x', '/dev/nbd99999'];
+              const child = spawn(join(output, 'nbd-attach'), words, { stdio: 'ignore' });
+              const [status, signal] = (await once(child, 'close')) as [number | null, string | null];
+              if (status !== 1) throw new Error(`it ended with ${signal ?? String(status)}`);
+            },
+          };
+          const figures = await fuzz(player, 1, 2000);
+          expect(figures.sessions).toBeGreaterThan(300);
+          socket.close();
+        }, 120_000);
       });
 
       it('something, whatever a server says', async () => {
