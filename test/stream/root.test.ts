@@ -248,9 +248,9 @@ describe('a root that fails says why:', () => {
       '/x: network is unreachable (does the command line have ip=?) (tried for 1 s)',
     ],
     [
-      'a name',
-      () => Promise.resolve(['root=nbd://server/x']),
-      'nbd://server/x: "server" is no address: names of hosts cannot be looked up here; write 10.0.2.2 or [fd00::2]',
+      'an address that is none',
+      () => Promise.resolve(['root=nbd://10.0.2/x']),
+      'nbd://10.0.2/x: "10.0.2" is neither an address, such as 10.0.2.2 or [fd00::2], nor a name',
     ],
     [
       'a server that demands TLS',
