@@ -2,10 +2,11 @@
  * A lock between the processes of a machine: a file that says who has it. Unlike one that is kept fresh by touching it, it
  * is free at once when its owner was killed, and is not lost by an owner that was stopped for a while.
  */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { link, readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { failure } from './backend.js';
 
 interface Owner {
@@ -18,7 +19,9 @@ interface Owner {
   readonly namespace: string;
 }
 
-const TRIES = 10;
+const TRIES = 100;
+/** Milliseconds between two tries, while somebody else takes over what a dead owner has left. */
+const PAUSE = 10;
 
 /**
  * Takes the lock, from a dead owner too.
@@ -32,25 +35,35 @@ export async function lockFile(path: string): Promise<() => Promise<void>> {
     for (let tries = 0; tries < TRIES; tries++) {
       // The whole file appears at once, and only if there is none.
       if (await link(mine, path).then(() => true, unless('EEXIST', false))) return () => unlink(path);
-      await removeStale(path);
+      const content = await readFile(path, 'utf8').catch(unless('ENOENT', undefined));
+      if (content === undefined) continue;
+      const why = inUse(content);
+      if (why !== undefined) throw failure('EBUSY', `${path}: ${why}`);
+      if (await takeOver(path, content, mine)) return () => unlink(path);
+      await sleep(PAUSE);
     }
     throw failure('EBUSY', `${path}: others take it all the time`);
   } finally {
-    await unlink(mine);
+    await unlink(mine).catch(unless('ENOENT', undefined));
   }
 }
 
-/** @throws Error with the code EBUSY unless its owner is dead */
-async function removeStale(path: string): Promise<void> {
-  const content = await readFile(path, 'utf8').catch(unless('ENOENT', undefined));
-  if (content === undefined) return;
-  const why = inUse(content);
-  if (why !== undefined) throw failure('EBUSY', `${path}: ${why}`);
-  // Two may have found it stale, and the one may hold it already: what is moved away is looked at again.
-  const aside = `${path}.${randomBytes(6).toString('hex')}`;
-  if (!(await rename(path, aside).then(() => true, unless('ENOENT', false)))) return;
-  if ((await readFile(aside, 'utf8')) !== content) await link(aside, path).catch(unless('EEXIST', undefined));
-  await unlink(aside);
+/**
+ * Puts `mine` in the place of a dead owner's lock. Of all that find it dead only one may: who has a lock of its own, named
+ * after what is to be replaced. Nobody else changes that, so what is read under this lock is so until the end.
+ * @returns false if another one was faster
+ */
+async function takeOver(path: string, dead: string, mine: string): Promise<boolean> {
+  const name = createHash('sha256').update(dead).digest('hex').slice(0, 12);
+  const unlock = await lockFile(`${path}.${name}`).catch(unless('EBUSY', undefined));
+  if (!unlock) return false;
+  try {
+    if ((await readFile(path, 'utf8').catch(unless('ENOENT', undefined))) !== dead) return false;
+    await rename(mine, path);
+    return true;
+  } finally {
+    await unlock();
+  }
 }
 
 /** Why the lock is in use; undefined if its owner is dead. */

@@ -1,0 +1,37 @@
+// Takes a lock again and again, until it is killed, and says each time that it has it. Ends if it is not alone.
+import { readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { lockFile } from '../dist/index.js';
+
+const [lock, owner] = process.argv.slice(2);
+
+const lives = (pid) => {
+  try {
+    return pid > 0 && process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+const written = () => {
+  try {
+    return Number(readFileSync(owner, 'utf8'));
+  } catch {
+    return 0;
+  }
+};
+
+for (;;) {
+  const unlock = await lockFile(lock).catch((error) => {
+    if (error.code !== 'EBUSY') throw error;
+  });
+  if (unlock) {
+    if (lives(written())) throw new Error(`${owner}: process ${written()} has the lock too`);
+    writeFileSync(owner, String(process.pid));
+    writeSync(1, '.');
+    await sleep(Math.random());
+    if (written() !== process.pid) throw new Error(`${owner}: process ${written()} has got the lock`);
+    rmSync(owner);
+    await unlock();
+  }
+  await sleep(Math.random());
+}
