@@ -6,6 +6,8 @@ export interface Export {
   readonly description?: string;
   /** Called when a client chooses the export and nobody uses it yet; its users share what it gives. */
   open(): MaybePromise<BlockBackend>;
+  /** Sets those apart who choose the same name and are not to share one backend: each tenant, or each connection. */
+  readonly key?: string;
   /** Refuse writes, whatever the backend can do. */
   readonly readOnly?: boolean;
   /** Only over TLS, also where the server takes connections without. */
@@ -29,7 +31,8 @@ export interface ExportResolver {
   /** For LIST; absent: listing is refused. */
   list?(peer: Peer): MaybePromise<readonly { readonly name: string; readonly description?: string }[]>;
   /**
-   * Whoever uses the same name at the same time shares one backend, whatever the exports that this gave to each.
+   * Whoever uses the same name at the same time, of exports with the same `key`, shares one backend: the one that the
+   * first of them was given.
    * @returns undefined if there is no such export for this peer
    */
   find(name: string, peer: Peer): MaybePromise<Export | undefined>;
@@ -61,6 +64,7 @@ export interface Opened {
 }
 
 interface Shared {
+  readonly name: string;
   users: number;
   readonly backend: Promise<BlockBackend>;
 }
@@ -72,23 +76,24 @@ export class OpenExports {
   readonly #closing = new Map<string, Promise<void>>();
 
   get names(): string[] {
-    return [...this.#shared.keys()];
+    return [...this.#shared.values()].map(({ name }) => name);
   }
 
   /** @throws what `open` throws */
   async open(name: string, chosen: Export): Promise<Opened> {
-    while (this.#closing.has(name)) await this.#closing.get(name);
-    let shared = this.#shared.get(name);
+    const id = JSON.stringify([name, chosen.key]);
+    while (this.#closing.has(id)) await this.#closing.get(id);
+    let shared = this.#shared.get(id);
     if (!shared) {
-      shared = { users: 0, backend: Promise.resolve().then(() => chosen.open()) };
-      this.#shared.set(name, shared);
+      shared = { name, users: 0, backend: Promise.resolve().then(() => chosen.open()) };
+      this.#shared.set(id, shared);
     }
     shared.users++;
     let released = false;
     const release = async (): Promise<void> => {
       if (released) return;
       released = true;
-      await this.#leave(name, shared);
+      await this.#leave(id, shared);
     };
     try {
       return { name, export: chosen, backend: await shared.backend, release };
@@ -98,21 +103,21 @@ export class OpenExports {
     }
   }
 
-  async #leave(name: string, shared: Shared): Promise<void> {
+  async #leave(id: string, shared: Shared): Promise<void> {
     if (--shared.users > 0) return;
-    this.#shared.delete(name);
+    this.#shared.delete(id);
     const closed = shared.backend.then(
       (backend) => backend.close(),
       () => undefined, // it never opened: its user was told
     );
     this.#closing.set(
-      name,
+      id,
       closed.catch(() => undefined),
     );
     try {
       await closed;
     } finally {
-      this.#closing.delete(name);
+      this.#closing.delete(id);
     }
   }
 }

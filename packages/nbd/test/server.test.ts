@@ -92,6 +92,25 @@ describe('backends', () => {
     expect(events.find(({ event }) => event === 'export')).toMatchObject({ export: 'trouble' });
   });
 
+  it('of one name are shared by those with the same key', async () => {
+    const { path, server } = await serve({
+      find: (name, { connection }) => {
+        const key = connection === 2 ? 'eve' : 'alice';
+        return { key, open: () => memory(MIB) };
+      },
+    });
+    const [first, other, second] = [await chosen(path), await chosen(path), await chosen(path)];
+    first.send(request({ type: WRITE, length: 3 }), Buffer.from('abc'));
+    expect(await first.simple()).toBe(0);
+    const read = async (wire: Wire): Promise<string> => {
+      wire.send(request({ type: READ, length: 3 }));
+      expect(await wire.simple()).toBe(0);
+      return (await wire.read(3)).toString();
+    };
+    expect([await read(other), await read(second)]).toEqual(['\0\0\0', 'abc']);
+    expect(server.openExports).toEqual(['', '']);
+  });
+
   it('show each of their users a view of its own', async () => {
     const asked: string[] = [];
     const { path } = await serve({
