@@ -15,7 +15,8 @@
  *
  * Leaves out: reading images, compression, extended attributes, hard links.
  */
-import { regions, writeImage, type Region } from '@nodeos/block';
+import { createHash } from 'node:crypto';
+import { regions, writeImage, type BlockBackend, type Region } from '@nodeos/block';
 import { directory, modeOf, type Entry, type Tree } from '@nodeos/tree';
 import { crc32c } from './crc32c.js';
 
@@ -25,6 +26,11 @@ const HUGE_PAGE = 2 << 20;
 /** Bytes from the image's start: the first KiB is left to boot loaders. */
 const SUPERBLOCK = 1024;
 const INODE_TABLE = SUPERBLOCK + 128;
+/** Bytes from the superblock's start. */
+const CHECKSUM = 4;
+const UUID = 48;
+/** Bytes that are read at a time. */
+const PIECE = 1 << 20;
 const INODE_SIZE = 64;
 const NID_UNIT = 32;
 const DIRENT_SIZE = 12;
@@ -75,6 +81,8 @@ export interface ErofsImage {
   readonly size: number;
   /** Bytes at the start that hold the inodes, and the tails. */
   readonly metadata: number;
+  /** Sets the UUID, 16 bytes, which are zeros until then. To be called before the image is read. */
+  identify(uuid: Uint8Array): void;
 }
 
 /**
@@ -91,12 +99,24 @@ export async function erofs(tree: Tree | Iterable<Entry>, options: ErofsOptions 
   const metadata = place(inodes, options.tails ?? false);
   describe(root, root); // folders hold the places of what is in them
   const end = layOut(inodes, metadata);
-  const start = headRegions(inodes, head(inodes, metadata, end));
+  const bytes = head(inodes, metadata, end);
   const contents = inodes.filter((inode) => inBlocks(inode) > 0).map(blocksRegion);
-  return { regions: [...start, ...contents], size: roundUp(end, options.align ?? BLOCK), metadata };
+  return {
+    regions: [...headRegions(inodes, bytes), ...contents],
+    size: roundUp(end, options.align ?? BLOCK),
+    metadata,
+    identify(uuid) {
+      bytes.set(uuid, SUPERBLOCK + UUID);
+      seal(bytes);
+    },
+  };
 }
 
-/** Writes an image, whole or not at all. @returns its size in bytes @throws what `erofs` throws */
+/**
+ * Writes an image, whole or not at all. Its UUID is made of its content: images that differ have different ones.
+ * @returns its size in bytes
+ * @throws what `erofs` throws
+ */
 export async function writeErofs(
   tree: Tree | Iterable<Entry>,
   path: string,
@@ -105,11 +125,27 @@ export async function writeErofs(
   const image = await erofs(tree, options);
   const disk = regions(image.regions, { size: image.size });
   try {
+    image.identify(await uuidOf(disk));
     await writeImage(disk, path);
   } finally {
     await disk.close();
   }
   return image.size;
+}
+
+/** Version 8 of RFC 9562: the first bits of a SHA-256. */
+async function uuidOf(disk: BlockBackend): Promise<Uint8Array> {
+  const hash = createHash('sha256');
+  const piece = Buffer.alloc(PIECE);
+  for (let at = 0; at < disk.size; at += PIECE) {
+    const bytes = piece.subarray(0, Math.min(PIECE, disk.size - at));
+    await disk.read(bytes, at);
+    hash.update(bytes);
+  }
+  const uuid = hash.digest().subarray(0, 16);
+  uuid.writeUInt8((uuid.readUInt8(6) & 0x0f) | 0x80, 6);
+  uuid.writeUInt8((uuid.readUInt8(8) & 0x3f) | 0x80, 8);
+  return uuid;
 }
 
 async function treeOf(tree: Tree | Iterable<Entry>): Promise<Inode> {
@@ -239,8 +275,14 @@ function head(inodes: readonly Inode[], metadata: number, end: number): Buffer {
   superblock.writeUInt16LE(INODE_TABLE / NID_UNIT, 14); // the root is the first inode
   superblock.writeBigUInt64LE(BigInt(inodes.length), 16);
   superblock.writeUInt32LE(end / BLOCK, 36);
-  superblock.writeUInt32LE(crc32c(bytes.subarray(SUPERBLOCK, BLOCK)), 4);
+  seal(bytes);
   return bytes;
+}
+
+/** Gives the superblock its checksum: of the rest of its block, with zeros where it stands. */
+function seal(bytes: Buffer): void {
+  bytes.writeUInt32LE(0, SUPERBLOCK + CHECKSUM);
+  bytes.writeUInt32LE(crc32c(bytes.subarray(SUPERBLOCK, BLOCK)), SUPERBLOCK + CHECKSUM);
 }
 
 function encodeInode(inode: Inode): Buffer {

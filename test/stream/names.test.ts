@@ -15,7 +15,7 @@ const WITH_NAMES = `${IP}:${HOST}`;
 const NAME = 'disks.example.org';
 
 /** Ports as low are for administrators. */
-const names: NameServer | undefined = await nameServer({}, 53).catch(() => undefined);
+const names: NameServer | undefined = await nameServer({}, { port: 53 }).catch(() => undefined);
 
 let system: Streamed;
 beforeAll(async () => {
@@ -69,7 +69,7 @@ describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53
     await served(() => nbdkit(port, ...tls, '-r', 'file', system.small));
     const machine = await withTls(system, pki);
     const append = (name: string): string[] => [`root=nbds://${name}:${port}/root`];
-    const { get } = await started(machine, { append: append(NAME), usr: system.usr }, WITH_NAMES);
+    const { get } = await started(machine, { append: append(`${NAME}.`), usr: system.usr }, WITH_NAMES);
     expect(await get('read')).toBe(true);
     const other = await boot(machine, { append: [WITH_NAMES, ...append('other.example.org'), 'nodeos.nbd.wait=1'] });
     expect((await other.ended).trouble?.cause).toMatch(/the server's certificate: .* does not match/);
@@ -87,6 +87,9 @@ describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53
     expect(await get(`attach/${encodeURIComponent(words)}`)).toEqual({ status: 0, stdout: '' });
     expect(await get(`device/${encodeURIComponent('/dev/nbd5')}`)).toBe(3 << 20);
     expect(asked).toEqual([`${NAME} 1`]);
+    knows({ alone: [HOST] });
+    expect(await get(`attach/${encodeURIComponent(`nbd://alone:${other}/x /dev/nbd6`)}`)).toMatchObject({ status: 0 });
+    expect(asked.slice(1)).toEqual(['alone.example.org 1', 'alone.example.org 28', 'alone 1']);
   });
 
   it('that nobody knows is named', async () => {

@@ -82,6 +82,17 @@ describe.skipIf(lacking.length > 0)(`an EROFS image${lacking.map((what) => ` (no
     });
   });
 
+  it('has a UUID of its content', async () => {
+    const uuid = async (...entries: Entry[]): Promise<string | undefined> =>
+      /UUID:\s+([\da-f-]{36})/.exec(execFileSync('dump.erofs', ['-s', await image(entries)]).toString())?.[1];
+    const all = await Promise.all(['one', 'one', 'two'].map((content) => uuid(file('of the same size', content))));
+    expect(all[0]).toMatch(/^\w{8}-\w{4}-8\w{3}-[89ab]\w{3}-\w{12}$/);
+    expect(all[1]).toBe(all[0]);
+    expect(all[2]).not.toBe(all[0]);
+    const large = 'x'.repeat(3 << 20);
+    expect(await uuid(file('large', `${large}1`))).not.toBe(await uuid(file('large', `${large}2`)));
+  });
+
   it('of nothing is an empty folder', async () => {
     expect(unpacked(await image([]))).toEqual({});
   });

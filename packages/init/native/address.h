@@ -21,9 +21,9 @@ union address {
     struct sockaddr_in6 v6;
 };
 
-static unsigned char *address_bytes(union address *a)
+static unsigned char *address_bytes(const union address *a)
 {
-    return a->v4.sin_family == AF_INET ? (unsigned char *)&a->v4.sin_addr : a->v6.sin6_addr.in6_u.u6_addr8;
+    return a->v4.sin_family == AF_INET ? (unsigned char *)&a->v4.sin_addr : (unsigned char *)&a->v6.sin6_addr;
 }
 
 static int hex_digit(char c)
@@ -89,7 +89,7 @@ static int parse_address(const char *s, const char *end, union address *to)
     return (to->v4.sin_family == AF_INET ? parse_ipv4 : parse_ipv6)(s, end, address_bytes(to));
 }
 
-static int same_address(union address *a, union address *b)
+static int same_address(const union address *a, const union address *b)
 {
     return a->v4.sin_family == b->v4.sin_family &&
            same_bytes(address_bytes(a), address_bytes(b), a->v4.sin_family == AF_INET ? 4 : 16);

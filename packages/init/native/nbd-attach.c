@@ -68,12 +68,12 @@ static int by_ioctl(const char *path)
     struct text why = {0};
     struct nbd_export *export = &device.export;
     int never = 0;
-    unsigned long block = export->block > 512 ? export->block : 512;
     if (!find_host(&device.uri, 0, &why))
         return complain(device.uri.text, why.bytes);
     long socket = nbd_connect(&device.uri, export, &why, &never, 0);
     if (socket < 0)
         return complain(device.uri.text, why.bytes);
+    unsigned long block = export->block > 512 ? export->block : 512;
     long fd = open_at(path, O_RDWR), error = fd;
     const struct { unsigned request; unsigned long value; } STEPS[] = {
         {NBD_SET_SOCK, socket},
@@ -112,11 +112,11 @@ static int attach(const char *uri, const char *path, int ioctls)
 }
 
 /* ADDRESS; if it is of IPv4 there may be :PORT. */
-static void name_server(const char *word)
+static int name_server(const char *word)
 {
     const char *end = word + length(word), *colon = find_any(word, end, ":");
     int port = colon < end && find_any(colon + 1, end, ":") == end;
-    add_server(word, port ? colon : end, port ? number(colon + 1) : DNS_PORT);
+    return add_server(word, port ? colon : end, port ? number(colon + 1) : DNS_PORT);
 }
 
 static int run(char **words)
@@ -132,9 +132,7 @@ static int run(char **words)
             device.timeout = number(*++words);
         else if (equal(*words, "-T") && words[1])
             tls.program = *++words;
-        else if (equal(*words, "-r") && words[1])
-            name_server(*++words);
-        else
+        else if (!equal(*words, "-r") || !words[1] || !name_server(*++words))
             return usage();
     }
     if (resolver.count == 0)

@@ -11,8 +11,8 @@
 #ifndef NODEOS_NBD_DEVICE_H
 #define NODEOS_NBD_DEVICE_H
 
-#include "nbd.h"
 #include "netlink.h"
+#include "recognise.h"
 
 #define FOREVER 315360000L        /* seconds: ten years. The kernel takes 0 for "not at all" */
 #define CHECK (5 * SECOND)        /* between two looks at the connections */
@@ -26,7 +26,9 @@
 struct nbd_device {
     struct nbd_uri uri;
     struct nbd_export export;
+    union address home;          /* of the server, where it was found last */
     int index;                   /* -1: any that is free */
+    int constant;                /* nobody writes to it, whatever the server allows */
     long sysfs;                  /* the device's folder in /sys */
     long timeout;                /* seconds until requests fail while there is no server; 0: never */
     long sockets[MAX_CONNECTIONS];
@@ -108,6 +110,22 @@ static int give_to_kernel(struct nbd_device *d, int connections, struct text *wh
     return 1;
 }
 
+/* One connection to the server. If nobody writes to the export, that is looked at too: it must stay the same. */
+static long connect_device(struct nbd_device *d, struct nbd_export *export, struct text *why, int *never, long *attempt)
+{
+    long fd = nbd_connect(&d->uri, export, why, never, attempt);
+    if (fd < 0 || !(d->constant || (export->flags & EXPORT_READ_ONLY)))
+        return fd;
+    if (attempt)
+        *attempt = fd;
+    int done = read_start(fd, export, why);
+    if (!done)
+        sys1(__NR_close, fd);
+    if (attempt)
+        *attempt = 0;
+    return done ? fd : -1;
+}
+
 /* One attempt. Returns success; if not, why says why, and never whether another attempt is in vain. */
 static int nbd_attach(struct nbd_device *d, struct text *why, int *never)
 {
@@ -115,10 +133,16 @@ static int nbd_attach(struct nbd_device *d, struct text *why, int *never)
     int wanted = d->uri.connections, count = 0;
     if (!find_host(&d->uri, 0, why))
         return 0;
+    d->home = d->uri.address;
     for (; count < wanted; count++) {
-        long fd = d->sockets[count] = nbd_connect(&d->uri, count ? &other : &d->export, why, never, 0);
+        long fd = d->sockets[count] = connect_device(d, count ? &other : &d->export, why, never, 0);
         if (fd < 0)
             break;
+        if (count && !same_export(&other, &d->export)) {
+            add(why, "two connections lead to different exports: one server, or copies of one image, are needed");
+            sys1(__NR_close, fd);
+            break;
+        }
         if (!(d->export.flags & EXPORT_MULTI_CONN))
             wanted = 1;
     }
@@ -250,6 +274,7 @@ static void take_over(struct nbd_device *d, long socket)
         i++;
     sys1(__NR_close, d->sockets[i]);
     d->sockets[i] = socket;
+    d->home = d->uri.address;
     d->since = now();
     d->missing--;
     if (d->dead_since) {
@@ -269,15 +294,15 @@ static void try_again(struct nbd_device *d)
         d->connections = d->missing = d->dead_since = 0;
         return;
     }
-    /* What is connected stays with one server. If nobody knows the name now, the server may be where it was. */
-    if (d->dead_since)
-        find_host(&d->uri, 1, &(struct text){0});
-    long socket = nbd_connect(&d->uri, &export, &why, &never, &d->attempt);
-    if (socket >= 0 && (export.size != d->export.size || ((export.flags ^ d->export.flags) & EXPORT_READ_ONLY))) {
+    /* What is still connected stays with one server. The first attempt goes where it was; name servers take their time. */
+    if (d->dead_since && d->pause > FIRST_PAUSE)
+        find_host(&d->uri, &d->home, &(struct text){0});
+    long socket = connect_device(d, &export, &why, &never, &d->attempt);
+    if (socket >= 0 && !same_export(&export, &d->export)) {
         sys1(__NR_close, socket);
         socket = -1;
         never = 1;
-        add(&why, "the export has become another one: its size, or that it is read-only, has changed");
+        add(&why, "the export has become another one: its size, its start, or that it is read-only, has changed");
     }
     if (socket >= 0)
         return take_over(d, socket);

@@ -26,7 +26,7 @@ struct nbd_tls {
 struct nbd_uri {
     const char *text;
     struct nbd_tls tls;
-    union address address; /* of the host, if that is a name, the one that was found last */
+    union address address; /* if the host is a name: the one that was found last */
     char host[MAX_HOST];   /* its name; empty if it is an address */
     int port; /* as in an address */
     char name[MAX_EXPORT + 1];
@@ -78,7 +78,8 @@ static int parse_authority(struct nbd_uri *uri, const char *s, const char *end, 
         }
         decode(host, stop, uri->host, MAX_HOST);
     }
-    decode(host, stop, uri->tls.name, MAX_WORD);
+    /* The dot at the end of a name is for name servers only: RFC 6066, section 3. */
+    decode(host, stop - (*uri->host && stop[-1] == '.'), uri->tls.name, MAX_WORD);
     long port = NBD_PORT;
     if (s < end && *s == ':')
         for (port = number(++s); s < end && *s >= '0' && *s <= '9';)
@@ -146,19 +147,22 @@ static int parse_uri(struct nbd_uri *uri, const char *text, struct text *why)
     return 1;
 }
 
-/* Looks the host up, if it has a name. Of several addresses, with `keep` the one that it had, if it still has that, and
- * else the next. Returns whether there is one. */
-static int find_host(struct nbd_uri *uri, int keep, struct text *why)
+/* Looks the host up, if it has a name. Of several addresses it is `home`, where the last connection was, if the name still
+ * has that; else the one after that of the last attempt, or the first. Returns whether there is one: if there is none it is
+ * home again, or as it was. */
+static int find_host(struct nbd_uri *uri, const union address *home, struct text *why)
 {
     union address found[MAX_ADDRESSES];
     int next = 0, count = *uri->host ? resolve(uri->host, found, why) : 0;
     for (int i = 0; i < count; i++)
         if (same_address(&found[i], &uri->address))
-            next = keep ? i : (i + 1) % count;
-    if (count > 0) {
-        uri->address = found[next];
-        uri->address.v4.sin_port = uri->port;
-    }
+            next = (i + 1) % count;
+    for (int i = 0; i < count && home; i++)
+        if (same_address(&found[i], home))
+            next = i;
+    if (count > 0 || home)
+        uri->address = count > 0 ? found[next] : *home;
+    uri->address.v4.sin_port = uri->port;
     return count > 0 || !*uri->host;
 }
 

@@ -56,6 +56,7 @@ struct nbd_export {
     unsigned long size;
     unsigned flags;
     unsigned block, maximum; /* the smallest and the largest request; 0: the server does not say */
+    unsigned long start;     /* of one that nobody writes to: what its first bytes are (recognise.h) */
 };
 
 /* One attempt. What is hopeless will not be better in a minute. */
@@ -181,22 +182,6 @@ static int transmit(struct attempt *a, const void *bytes, size_t n)
     return sent == -EPIPE || sent == -ECONNRESET ? last_words(a) : failed(a, sent < 0 ? sent : -EAGAIN);
 }
 
-/* Integers of the protocol: big-endian. */
-static unsigned long get(const unsigned char *bytes, int size)
-{
-    unsigned long value = 0;
-    for (int i = 0; i < size; i++)
-        value = value << 8 | bytes[i];
-    return value;
-}
-
-static unsigned char *put(unsigned char *to, unsigned long value, int size)
-{
-    for (int i = size; i-- > 0; value >>= 8)
-        to[i] = value;
-    return to + size;
-}
-
 static int send_option(struct attempt *a, unsigned option, const void *data, size_t n)
 {
     unsigned char bytes[16 + 4 + MAX_EXPORT + 4], *at = bytes;
@@ -314,7 +299,7 @@ static int start_tls(struct attempt *a, const struct nbd_uri *uri)
     int status = tls_begin(&uri->tls, a->fd, a->deadline, a->why);
     if (status >= TLS_ALERT)
         return alerted(a, status - TLS_ALERT);
-    a->hopeless = status == TLS_NEVER;
+    a->hopeless = status >= TLS_NEVER;
     return status == TLS_DONE;
 }
 

@@ -19,20 +19,39 @@
 #define MAX_ADDRESSES 8
 #define MAX_MESSAGE 512          /* bytes, without extensions */
 #define DNS_HEADER 12
-#define DNS_PATIENCE (2 * SECOND) /* for each server */
+#define DNS_PATIENCE (2 * SECOND) /* for each question */
+#define DNS_AGAIN SECOND          /* until it is asked again: packets get lost */
 
+enum { RCODE = 15, NO_SUCH_NAME = 3 }; /* in the fourth byte of an answer */
 enum { DNS_A = 1, DNS_AAAA = 28, DNS_IN = 1 };
 
 static struct {
     union address servers[MAX_SERVERS];
     int count;
-    struct text domain; /* of names without a dot */
+    struct text domain; /* the first of names without a dot */
 } resolver;
 
-static void add_server(const char *s, const char *end, long port)
+/* Returns 0 for what is no address. More servers than MAX_SERVERS are left out. */
+static int add_server(const char *s, const char *end, long port)
 {
-    if (resolver.count < MAX_SERVERS && parse_address(s, end, &resolver.servers[resolver.count]))
-        resolver.servers[resolver.count++].v4.sin_port = __builtin_bswap16(port);
+    union address server;
+    if (!parse_address(s, end, &server) || port < 1 || port > 65535)
+        return 0;
+    server.v4.sin_port = __builtin_bswap16(port);
+    if (resolver.count < MAX_SERVERS)
+        resolver.servers[resolver.count++] = server;
+    return 1;
+}
+
+/* What stands behind a word and blanks, or 0 if the line does not begin with the word. */
+static const char *after_word(const char *line, const char *word)
+{
+    const char *s = after(line, word);
+    if (!s || (*s != ' ' && *s != '\t'))
+        return 0;
+    while (*s == ' ' || *s == '\t')
+        s++;
+    return s;
 }
 
 /* The lines of resolv.conf(5), which are those of /proc/net/pnp too: there the kernel tells what ip= brought. */
@@ -42,8 +61,8 @@ static void read_servers(const char *path)
     read_file(path, file, sizeof file);
     for (const char *line = file, *end; *line; line = *end ? end + 1 : end) {
         end = find_any(line, line + length(line), "\n");
-        const char *server = after(line, "nameserver "), *domain = after(line, "domain ");
-        domain = domain ? domain : after(line, "search ");
+        const char *server = after_word(line, "nameserver"), *domain = after_word(line, "domain");
+        domain = domain ? domain : after_word(line, "search");
         if (server)
             add_server(server, find_any(server, end, " \t\r"), DNS_PORT);
         else if (domain && resolver.domain.length == 0)
@@ -65,13 +84,14 @@ struct question {
     int type;
 };
 
+/* In small letters: some servers answer in them. */
 static int put_label(struct question *q, const char *label, size_t n)
 {
     if (n == 0 || n > MAX_LABEL || q->length + 1 + n > DNS_HEADER + MAX_HOST)
         return 0;
     q->bytes[q->length++] = n;
-    memcpy(q->bytes + q->length, label, n);
-    q->length += n;
+    for (size_t i = 0; i < n; i++)
+        q->bytes[q->length++] = label[i] >= 'A' && label[i] <= 'Z' ? label[i] | 0x20 : label[i];
     return 1;
 }
 
@@ -87,19 +107,19 @@ static int put_name(struct question *q, const char *name)
     return 1;
 }
 
-/* Returns 0 if the name cannot be one. */
-static int make_question(struct question *q, const char *name, int type)
+/* Returns 0 if the two together cannot be a name. */
+static int make_question(struct question *q, const char *name, const char *domain, int type)
 {
     static const unsigned char ASKED[] = {0x01 /* recursion desired */, 0, 0, 1 /* question */, 0, 0, 0, 0, 0, 0};
     *q = (struct question){.length = DNS_HEADER, .type = type};
-    sys3(__NR_getrandom, q->bytes, 2, GRND_INSECURE); /* the number, which an answer repeats; so early nothing is better */
+    /* The number, which an answer repeats. So early nothing is more random; before Linux 5.6 there is no such wish. */
+    if (sys3(__NR_getrandom, q->bytes, 2, GRND_INSECURE) < 0)
+        sys3(__NR_getrandom, q->bytes, 2, GRND_NONBLOCK);
     memcpy(q->bytes + 2, ASKED, sizeof ASKED);
-    int whole = *find_any(name, name + length(name), ".") == '.';
-    if (!put_name(q, name) || (!whole && !put_name(q, resolver.domain.bytes)))
+    if (!put_name(q, name) || !put_name(q, domain))
         return 0;
-    const unsigned char rest[] = {0, 0, type, 0, DNS_IN};
-    memcpy(q->bytes + q->length, rest, sizeof rest);
-    q->length += sizeof rest;
+    unsigned char *end = q->bytes + q->length;
+    q->length = put(put(put(end, 0, 1), type, 2), DNS_IN, 2) - q->bytes;
     return 1;
 }
 
@@ -119,21 +139,21 @@ static int addresses_in(const unsigned char *m, size_t n, const struct question 
     if (n < q->length || !same_bytes(m, q->bytes, 2) || !(m[2] & 0x80) ||
         !same_bytes(m + DNS_HEADER, q->bytes + DNS_HEADER, q->length - DNS_HEADER))
         return -1;
-    int answers = m[6] << 8 | m[7];
+    int answers = get(m + 6, 2);
     for (size_t at = after_name(m, q->length, n); answers-- > 0 && at + 10 <= n;
          at = after_name(m, at + 10 + length, n)) {
-        length = m[at + 8] << 8 | m[at + 9];
+        length = get(m + at + 8, 2);
         if (at + 10 + length > n || found == MAX_ADDRESSES)
             break;
-        if ((m[at] << 8 | m[at + 1]) != q->type || length != size)
+        if ((int)get(m + at, 2) != q->type || length != size)
             continue;
-        to[found] = (union address){.v4.sin_family = q->type == DNS_A ? AF_INET : AF_INET6};
+        to[found] = (union address){.v6.sin6_family = q->type == DNS_A ? AF_INET : AF_INET6};
         memcpy(address_bytes(&to[found++]), m + at + 10, size);
     }
     return found;
 }
 
-/* The number of addresses that a server knows; below zero if it does not answer. */
+/* The number of addresses that a server knows; below zero if it does not answer, or cannot. */
 static int ask_server(const union address *server, const struct question *q, union address *to)
 {
     unsigned char answer[MAX_MESSAGE];
@@ -142,42 +162,56 @@ static int ask_server(const union address *server, const struct question *q, uni
     long fd = sys3(__NR_socket, server->v4.sin_family, SOCK_DGRAM | O_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    if (sys3(__NR_connect, fd, server, sizeof *server) >= 0 && sys3(__NR_write, fd, q->bytes, q->length) >= 0)
-        while (found < 0) {
-            struct pollfd poll = {fd, POLLIN, 0};
-            long left = (deadline - now()) / 1000;
-            if (left <= 0 || sys3(__NR_poll, &poll, 1, left) <= 0)
-                break;
-            long n = sys3(__NR_read, fd, answer, sizeof answer);
-            if (n < 0) /* nobody is there */
-                break;
-            found = addresses_in(answer, n, q, to);
+    long n = sys3(__NR_connect, fd, server, sizeof *server);
+    for (long again = now(); n >= 0 && found < 0 && now() < deadline;) {
+        if (now() >= again) {
+            n = sys3(__NR_write, fd, q->bytes, q->length);
+            again = now() + DNS_AGAIN;
         }
+        struct pollfd poll = {fd, POLLIN, 0};
+        long left = (again - now()) / 1000;
+        if (n < 0 || sys3(__NR_poll, &poll, 1, left > 0 ? left : 0) <= 0)
+            continue;
+        n = sys3(__NR_read, fd, answer, sizeof answer); /* an error: nobody is there */
+        found = n < 0 ? -1 : addresses_in(answer, n, q, to);
+        if (found == 0 && (answer[3] & RCODE) != 0 && (answer[3] & RCODE) != NO_SUCH_NAME)
+            n = found = -1;
+    }
     sys1(__NR_close, fd);
+    return found;
+}
+
+/* Asks one server for addresses of one kind, and if there are none, of the other. */
+static int ask_kinds(const union address *server, const char *name, const char *domain, union address *to)
+{
+    static const int TYPES[] = {DNS_A, DNS_AAAA};
+    int found = 0;
+    for (size_t t = 0; t < sizeof TYPES / sizeof *TYPES && found == 0; t++) {
+        struct question q;
+        if (make_question(&q, name, domain, TYPES[t]))
+            found = ask_server(server, &q, to);
+    }
     return found;
 }
 
 /* The addresses of a name, at most MAX_ADDRESSES of them. Returns their number; if it is 0, why says why. */
 static int resolve(const char *name, union address *to, struct text *why)
 {
-    static const int TYPES[] = {DNS_A, DNS_AAAA};
-    int answered = 0;
+    int found = -1, whole = *find_any(name, name + length(name), ".") == '.';
     if (equal(name, "localhost")) { /* RFC 6761, section 6.3 */
         *to = (union address){.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = __builtin_bswap32(0x7f000001)}};
         return 1;
     }
-    for (int i = 0; i < resolver.count && !answered; i++)
-        for (size_t t = 0; t < sizeof TYPES / sizeof *TYPES; t++) {
-            struct question q;
-            int found = make_question(&q, name, TYPES[t]) ? ask_server(&resolver.servers[i], &q, to) : 0;
-            if (found > 0)
-                return found;
-            if (found < 0)
-                break;
-            answered = 1;
-        }
+    for (int i = 0; i < resolver.count && found < 0; i++) {
+        if (!whole && resolver.domain.length > 0)
+            found = ask_kinds(&resolver.servers[i], name, resolver.domain.bytes, to);
+        if (found == 0 || whole || resolver.domain.length == 0)
+            found = ask_kinds(&resolver.servers[i], name, "", to);
+    }
+    if (found > 0)
+        return found;
     add(why, resolver.count == 0 ? "no name server is known (ip=dhcp, or the eighth part of ip=), to look up \""
-             : answered          ? "the name server knows no address of \""
+             : found == 0        ? "the name server knows no address of \""
                                  : "no name server answers, to look up \"");
     add(why, name);
     add(why, "\"");

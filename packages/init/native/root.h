@@ -115,6 +115,7 @@ static int attach_device(int index, const char *uri, int writable, int (*stop)(v
     struct text why = {0};
     d->index = index;
     d->timeout = root.timeout;
+    d->constant = !writable;
     if (!parse_uri(&d->uri, uri, &why))
         return no_root(uri, why.bytes);
     if (!stays(d->uri.tls.folder) || !stays(d->uri.tls.keys))

@@ -77,4 +77,20 @@ static long number(const char *s)
     return value;
 }
 
+/* Integers as networks have them: big-endian. */
+static unsigned long get(const unsigned char *bytes, int size)
+{
+    unsigned long value = 0;
+    for (int i = 0; i < size; i++)
+        value = value << 8 | bytes[i];
+    return value;
+}
+
+static unsigned char *put(unsigned char *to, unsigned long value, int size)
+{
+    for (int i = size; i-- > 0; value >>= 8)
+        to[i] = value;
+    return to + size;
+}
+
 #endif

@@ -15,8 +15,13 @@ export interface NameServer {
   close(): void;
 }
 
+const NO_SUCH_NAME = 3;
+
 /** @throws Error if the port is taken, or not for this user */
-export async function nameServer(known: NameServer['known'], port = 0): Promise<NameServer> {
+export async function nameServer(
+  known: NameServer['known'],
+  { port = 0, error = NO_SUCH_NAME } = {},
+): Promise<NameServer> {
   const socket = createSocket('udp4');
   socket.bind(port, '127.0.0.1');
   await once(socket, 'listening');
@@ -30,7 +35,7 @@ export async function nameServer(known: NameServer['known'], port = 0): Promise<
     const answers = (addresses ?? [])
       .filter((address) => TYPES[type]?.(address))
       .map((address) => record(type, address));
-    socket.send(answerTo(message.subarray(0, end + 4), addresses ? 0 : 3, answers), peer.port, peer.address);
+    socket.send(answerTo(message.subarray(0, end + 4), addresses ? 0 : error, answers), peer.port, peer.address);
   });
   return server;
 }
@@ -59,7 +64,7 @@ const record = (type: number, address: string): Buffer[] => {
 };
 
 /** @param question a message of which only this was taken */
-export function answerTo(question: Buffer, error: number, answers: readonly Buffer[][]): Buffer {
+function answerTo(question: Buffer, error: number, answers: readonly Buffer[][]): Buffer {
   const all = answers.flat();
   const reply = Buffer.concat([question, ...all]);
   reply.writeUInt16BE(0x8180 | error, 2);
