@@ -37,6 +37,8 @@ export class InterruptedError extends NodeosError {
 
 /** One line for a human, from anything that was thrown. */
 export function messageOf(error: unknown): string {
+  // Node.js gives no message of its own when each address of a host refused.
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join(', ');
   return error instanceof Error ? error.message : String(error);
 }
 

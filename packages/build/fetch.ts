@@ -103,7 +103,5 @@ const pathOf = (cache: Cache, place: Place): string => join(cache.root, 'sources
 function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
   const last = error instanceof NodeosError ? error.lines.filter((line) => /^(E:|Err|npm error)/.test(line)) : [];
-  // Node.js gives no message of its own when each address of a host refused.
-  const each = error instanceof AggregateError ? error.errors.map(messageOf).join(', ') : '';
-  return [(messageOf(error) || each) + cause, ...last].join('; ');
+  return [messageOf(error) + cause, ...last].join('; ');
 }

@@ -304,8 +304,14 @@ async function connected(at: NbdUri['at'], signal?: AbortSignal): Promise<{ inbo
   signal?.addEventListener('abort', abort, { once: true });
   socket.once('close', () => signal?.removeEventListener('abort', abort));
   await new Promise<void>((resolve, reject) => {
-    socket.once('error', reject).once('connect', () => {
-      socket.off('error', reject);
+    const failed = (error: Error): void => {
+      // Node.js gives no message of its own when each address of a host refused.
+      if (error instanceof AggregateError && error.message === '')
+        error.message = error.errors.map(({ message }: Error) => message).join(', ');
+      reject(error);
+    };
+    socket.once('error', failed).once('connect', () => {
+      socket.off('error', failed);
       resolve();
     });
     socket.connect(at);

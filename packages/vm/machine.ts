@@ -52,11 +52,11 @@ const LAST_LINES = 25;
 const KEPT_TEXT = 64 << 10;
 const DEFAULT_PATIENCE = 60;
 /** From the wish to the end by force: longer than the guest's own grace. */
-const POWEROFF_MS = 12_000;
+const POWEROFF_MS = 20_000;
 /** From the end of its programs: what they wrote may have to go to a server. Longer than the guest's own patience. */
 const GONE_MS = 75_000;
 /** From the guest's last word to the end by force. */
-const END_MS = 2000;
+const END_MS = 5000;
 
 export const imageAt = async (path: string): Promise<Image> => ({ path, size: (await stat(path)).size });
 

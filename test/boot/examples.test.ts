@@ -1,14 +1,14 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ask, freePort, ROOT, start } from '../support.js';
+import { ask, freePort, LONG, ROOT, start } from '../support.js';
 
 async function boot(name: string): Promise<string> {
   const port = await freePort();
-  start(['start', join(ROOT, 'examples', name), '--publish', `${port}:80`]);
+  await start(['start', join(ROOT, 'examples', name), '--publish', `${port}:80`]).saw(/the guest's port 80/); // built by then
   return `http://127.0.0.1:${port}`;
 }
 
-describe('the examples answer over HTTP', () => {
+describe('the examples answer over HTTP', { timeout: LONG }, () => {
   it('hello', async () => {
     const response = await ask(await boot('hello'));
     expect(await response.text()).toMatch(

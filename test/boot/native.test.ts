@@ -43,7 +43,8 @@ describe('native code', { timeout: LONG }, () => {
     const port = await freePort();
     const guest = start(['start', join(ROOT, 'examples/native'), '--publish', `${port}:80`]);
     await guest.saw(/the guest's port 80/);
-    const get = async (query: string): Promise<Response> => ask(`http://127.0.0.1:${port}/?${query}`);
+    expect((await ask(`http://127.0.0.1:${port}/?upTo=1`)).status).toBe(400);
+    const get = (query: string): Promise<Response> => fetch(`http://127.0.0.1:${port}/?${query}`);
     expect(await (await get('upTo=1000000')).json()).toEqual({ upTo: 1000000, primes: 78498, remembered: false });
     expect(await (await get('upTo=1000000')).json()).toEqual({ upTo: 1000000, primes: 78498, remembered: true });
     const refused = await get('upTo=1');

@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { cacheWith, start, temporary } from '../support.js';
+import { cacheWith, LONG, start, temporary } from '../support.js';
 
 /** Processes whose working folder or command line is below a folder. */
 async function processesIn(root: string): Promise<string[]> {
@@ -19,7 +19,7 @@ async function processesIn(root: string): Promise<string[]> {
 }
 
 async function none(root: string): Promise<string[]> {
-  for (let attempt = 0; attempt < 50; attempt++) {
+  for (let attempt = 0; attempt < 150; attempt++) {
     if ((await processesIn(root)).length === 0) return [];
     await sleep(200);
   }
@@ -27,7 +27,7 @@ async function none(root: string): Promise<string[]> {
 }
 
 describe.runIf(process.platform === 'linux')('a kernel build in the middle of its work', () => {
-  it('when killed outright, ends its compilers, and the next build starts afresh', async () => {
+  it('when killed outright, ends its compilers, and the next build starts afresh', { timeout: LONG }, async () => {
     const root = await cacheWith();
     const env = { NODEOS_CACHE: root };
     const first = start(['build', 'kernel', '--libc', 'glibc', '--json'], { env });

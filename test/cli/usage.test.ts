@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import { application, nodeos, ROOT, temporary } from '../support.js';
+import { application, LONG, nodeos, ROOT, temporary } from '../support.js';
 
 describe('help', () => {
   it('without a verb lists the verbs, status 2; with --help, status 0', async () => {
@@ -125,7 +125,8 @@ describe('nodeos build', () => {
 });
 
 describe('nodeos cache', () => {
-  it('lists and verifies', async () => {
+  // Of everything in the cache, which may be much.
+  it('lists and verifies', { timeout: LONG }, async () => {
     const list = await nodeos('cache', 'ls');
     expect(list.stdout).toMatch(/^[0-9a-f]{12} +[\d.]+ MiB .* kernel \(x86_64\)$/m);
     expect(await nodeos('cache', 'verify')).toMatchObject({ status: 0 });

@@ -104,7 +104,12 @@ export async function started(system: Machine, options: BootOptions, ip = IP): P
       .then(() => undefined)
       .catch(() => undefined),
   );
-  return { machine, get: async (path) => (await ask(`http://127.0.0.1:${port}/${path}`)).json() as Promise<unknown> };
+  const url = `http://127.0.0.1:${port}/`;
+  await ask(`${url}rounds`);
+  // Only once: what is asked for may do something.
+  const get = async (path: string): Promise<unknown> =>
+    (await fetch(url + path, { signal: AbortSignal.timeout(60_000) })).json();
+  return { machine, get };
 }
 
 /** A server that can be replaced by another one at the same port. */

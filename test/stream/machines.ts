@@ -22,10 +22,9 @@ export async function serve(port: number, program: string, ...args: readonly str
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
   const ended = once(child, 'close');
-  for (;;) {
+  for (let listens = false; !listens; await sleep(20)) {
+    listens = await answers(port); // which may be somebody else
     if (child.exitCode !== null) throw new Error(`${program} ended: ${said}`);
-    if (await answers(port)) break;
-    await sleep(20);
   }
   return {
     child,

@@ -1,5 +1,5 @@
 /** `nodeos nbd`, judged by programs that are not ours: nbdinfo, nbdcopy, qemu-img, nbdkit, qemu-nbd. */
-import { execFile, spawn, spawnSync } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
@@ -179,47 +179,6 @@ describe('help and usage', () => {
       }
     },
   );
-});
-
-const isRoot = process.getuid?.() === 0 && spawnSync('unshare', ['-m', 'true']).status === 0;
-
-describe.runIf(isRoot)('attach, with a kernel and a tool that are only played', () => {
-  /** Runs a script where /sys/block has one NBD device, and the tool says what it was told. */
-  async function played(script: string): Promise<string> {
-    const tool = join(await temporary(), 'nbd-attach');
-    const attach = 'for word; do case $word in nbd:*) nbdinfo --size "${word%%[?]*}";; esac; done; touch $pid';
-    const lines = [
-      '#!/bin/sh',
-      'pid=/sys/block/nbd0/pid',
-      `if [ "$1" = -d ]; then rm $pid; else ${attach}; fi > "$0.log"`,
-    ];
-    await writeFile(tool, [...lines, 'echo "$@" >> "$0.log"'].join('\n'), { mode: 0o755 });
-    const words = `nbd() { ${process.execPath} ${CLI} nbd "$@"; }; said() { cat ${tool}.log; }`;
-    const fake = 'mount -t tmpfs none /sys/block && mkdir /sys/block/nbd0';
-    const env = { ...process.env, NODEOS_NBD_ATTACH: tool };
-    return (await execute('unshare', ['-m', 'sh', '-c', `${fake}; ${words}; ${script}`], { env })).stdout;
-  }
-
-  it('gives the URI of a server to the tool, with an address', async () => {
-    const server = await serve('memory:3M');
-    const uri = server.uri.replace('127.0.0.1', 'localhost');
-    const said = await played(`nbd attach ${uri} --connections 3 --timeout 9; said; nbd detach /dev/nbd0; said`);
-    const [device, size, words, detached] = said.split('\n');
-    expect([device, size, detached]).toEqual(['/dev/nbd0', String(3 * MIB), '-d /dev/nbd0']);
-    expect(words).toBe(`-t 9 ${server.uri}/?connections=3 /dev/nbd0`);
-  });
-
-  it('serves everything else to it, until it is detached', async () => {
-    const wait = 'until test -e /sys/block/nbd0/pid; do sleep 0.1; done; said';
-    const again = 'nbd attach memory:1M 2>&1; nbd attach memory:1M /dev/nbd0 2>&1';
-    const said = await played(
-      `nbd attach memory:3M & ${wait}; ${again}; nbd detach /dev/nbd0; wait $!; echo "status $?"`,
-    );
-    expect(said).toMatch(/^3145728\nnbd:\/\/127\.0\.0\.1:\d+\/[0-9a-f]{32} \/dev\/nbd0$/m);
-    expect(said).toContain('all of the 1 NBD devices are in use');
-    expect(said).toContain('/dev/nbd0 is in use');
-    expect(said).toMatch(/status 0\n$/);
-  });
 });
 
 describe('info, list and map', () => {

@@ -74,6 +74,7 @@ describe('Node.js on musl', { timeout: LONG }, () => {
       const port = await freePort();
       const args = ['start', join(ROOT, 'examples/fastify'), '--libc', 'musl', '--machine', machine];
       const guest = start([...args, '--publish', `${port}:80`, '--events']);
+      await guest.saw(/the guest's port 80/); // built by then
       expect(await (await ask(`http://127.0.0.1:${port}/`)).text()).not.toBe('');
       guest.child.kill('SIGINT');
       const { stdout } = await guest.ended;
@@ -110,7 +111,8 @@ describe('Node.js on glibc', { timeout: LONG }, () => {
 
   it('runs an application', async () => {
     const port = await freePort();
-    start(['start', join(ROOT, 'examples/fastify'), ...glibc, '--publish', `${port}:80`]);
+    const guest = start(['start', join(ROOT, 'examples/fastify'), ...glibc, '--publish', `${port}:80`]);
+    await guest.saw(/the guest's port 80/);
     expect(await (await ask(`http://127.0.0.1:${port}/`)).text()).not.toBe('');
   });
 });

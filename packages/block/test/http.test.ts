@@ -173,7 +173,7 @@ describe('http', () => {
     await served(
       later(() => undefined),
       async (url) => {
-        const device = await http(url, { timeout: 50 });
+        const device = await http(url, { timeout: 1000 });
         const error = await errorOf(() => device.read(new Uint8Array(100), 0));
         expect([error.code, error.transient]).toEqual(['ETIMEDOUT', true]);
       },

@@ -90,7 +90,7 @@ describe('s3', () => {
 
   it('gives up on a body that stops', async () => {
     listener = ranges(content);
-    const device = await s3({ bucket: 'bucket', key: 'a/disk image', timeout: 100 });
+    const device = await s3({ bucket: 'bucket', key: 'a/disk image', timeout: 1000 });
     listener = (_, response) => {
       response.writeHead(206, { etag: '"one"', 'content-range': 'bytes 0-99/10000', 'content-length': 100 });
       response.write('short');

@@ -101,7 +101,7 @@ describe('sourcesList', () => {
 });
 
 describe('a Debian package', () => {
-  it('is fetched with the apt of the host', { timeout: 120_000 }, async (context) => {
+  it('is fetched with the apt of the host', { timeout: 300_000, retry: 2 }, async (context) => {
     if (!existsSync('/usr/lib/apt/apt-helper')) context.skip('the host has no apt');
     if (parseMirrors(await hostSources()).length === 0) context.skip('the host has no Debian mirror in /etc/apt');
     const library = LIBRARIES['libgcc-s1'];

@@ -260,7 +260,7 @@ describe('fetchSource', () => {
 });
 
 describe('an npm package', () => {
-  it('is fetched with npm, and checked', { timeout: 60_000 }, async () => {
+  it('is fetched with npm, and checked', { timeout: 300_000, retry: 2 }, async () => {
     const sha512 =
       'e350a27e483a7bc4f2952a5db53a5e2d532abd20445734edb47bc4443ef8d7ea6767c00dbf4d34e0c44be3740a3c394af5c1af369e8d6566540656c65d8c719e';
     const cache = new Cache(tempDir());

@@ -13,7 +13,7 @@ it('lets one in at a time, tells who waits, and leaves nothing', async () => {
   const work = async (): Promise<number> => {
     expect(++inside).toBe(1);
     expect(await isLocked(path)).toBe(true);
-    await sleep(50);
+    while (waits < 2) await sleep(10);
     return inside--;
   };
   const onWait = (): unknown => waits++;
@@ -47,7 +47,7 @@ it('does not end the process when it is lost, and says so if the work fails then
     await rm(path, { recursive: true });
     await mkdir(path); // another process has it now
     await utimes(path, 1, 1); // it does not have it since the same millisecond
-    await sleep(2500); // the lock is looked at every two seconds
+    await sleep(6000); // the lock is looked at every two seconds
   };
   const failing = withLock(path, {}, async () => {
     await lose();

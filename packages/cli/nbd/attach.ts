@@ -1,9 +1,10 @@
 /** nodeos nbd attach: a disk as a block device of this machine. */
-import { lookup } from 'node:dns/promises';
-import { isIP } from 'node:net';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { isIP, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, NodeosError, UsageError } from '@nodeos/build';
+import { parseUri } from '@nodeos/nbd';
 import { BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
 import { openExports } from './exports.js';
@@ -38,7 +39,7 @@ export const attachCommand: Command = {
       throw new NodeosError(`${path} is in use`, { hint: `nodeos nbd detach ${path}, or take another one` });
     const tool = await attachTool(args, io);
     if (!source.startsWith('nbd://')) return attachServed({ source, path, tool }, args, io);
-    await tool(...wordsOf(args), withConnections(await numeric(source), args), path);
+    await tool(...wordsOf(args), withConnections(await numeric(source, io), args), path);
     io.stdout.write(`${path}\n`);
     return 0;
   },
@@ -64,15 +65,21 @@ function withConnections(uri: string, args: Parsed): string {
   return url.href;
 }
 
-/** The kernel's end of it knows no names. */
-async function numeric(uri: string): Promise<string> {
-  const url = new URL(uri);
-  const host = url.hostname.replace(/^\[|\]$/g, '');
-  if (isIP(host)) return uri;
-  const { address, family } = await lookup(host).catch((error: unknown) => {
+/** Names as this machine has them, `/etc/hosts` among it, of which the tool knows nothing: the address that answers. */
+async function numeric(uri: string, { signal }: Io): Promise<string> {
+  const socket = new Socket();
+  try {
+    const { at } = parseUri(uri);
+    if (!('host' in at) || isIP(at.host)) return uri;
+    await once(socket.connect({ ...at, autoSelectFamily: true }), 'connect', { signal });
+    const { remoteAddress: address, remoteFamily, remotePort } = socket;
+    const { host } = new URL(uri);
+    return uri.replace(`//${host}`, `//${remoteFamily === 'IPv6' ? `[${address}]` : address}:${remotePort}`);
+  } catch (error) {
     throw new NodeosError(`cannot attach ${uri}: ${messageOf(error)}`, { cause: error });
-  });
-  return uri.replace(`//${url.host}`, `//${family === 6 ? `[${address}]` : address}${url.port && `:${url.port}`}`);
+  } finally {
+    socket.destroy();
+  }
 }
 
 interface Served {

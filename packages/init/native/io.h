@@ -109,6 +109,7 @@ static inline void add_error(struct text *t, long error)
         {ENETUNREACH, "network is unreachable (does the command line have ip=?)"},
         {EADDRNOTAVAIL, "there is no address to connect from"},
         {ECONNRESET, "the server hung up"},
+        {EPIPE, "the server hung up"},
         {EBADMSG, "a checksum is wrong"},
         {ETIMEDOUT, "no answer in time"},
         {ECONNREFUSED, "connection refused"},

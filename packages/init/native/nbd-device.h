@@ -38,6 +38,7 @@ struct nbd_device {
     long dead_since;             /* when the last connection died; 0: there is one */
     long again, pause;           /* when to connect next */
     long since;                  /* when the last connection was made again */
+    int told;                    /* why the server is refused: said once for each loss */
     long attempt;                /* the descriptor of a connection that is being made; 0: none is */
 };
 
@@ -236,6 +237,7 @@ static void lost_one(struct nbd_device *d)
     if (d->missing < d->connections)
         return;
     d->dead_since = now();
+    d->told = 0;
     SAY(d->uri.text, ": connection lost; trying again");
 }
 
@@ -307,7 +309,7 @@ static void try_again(struct nbd_device *d)
     if (socket >= 0)
         return take_over(d, socket);
     /* Nothing is hopeless here: who put the wrong server there may put the right one. */
-    if (never && d->pause == FIRST_PAUSE)
+    if (never && !d->told++)
         SAY(d->uri.text, ": ", why.bytes);
     later(d);
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { memory, type BlockBackend } from '@nodeos/block';
 import { afterAll, afterEach, describe, expect, it, onTestFinished } from 'vitest';
+import { freePort } from '../../../test/bench/measure.js';
 import { behavesAsBlockBackend } from '../../block/test/contract.js';
 import { connectNbd, Handshake, NbdServer, parseUri, RefusedError, type ClientOptions } from '../index.js';
 import { started, until } from './support.js';
@@ -138,7 +139,7 @@ describe('others', () => {
   it('nbd-server', async () => {
     const [socket, file, settings] = [socketPath(), join(folder, 'server.disk'), join(folder, 'server.conf')];
     writeFileSync(file, Buffer.alloc(16 << 20));
-    const port = 20_000 + (process.pid % 20_000);
+    const port = await freePort(); // which it wants, although only the socket is used
     writeFileSync(
       settings,
       `[generic]\nunixsock = ${socket}\nport = ${port}\nallowlist = true\n[disk]\nexportname = ${file}\n`,
@@ -278,7 +279,7 @@ describe('a server that goes away', () => {
 
   it('for good: requests fail when the patience is at its end', async () => {
     const socket = socketPath();
-    const server = await started(socket, 'nbdkit', '-f', '-U', socket, '--filter=delay', 'memory', '1M', 'rdelay=1');
+    const server = await started(socket, 'nbdkit', '-f', '-U', socket, '--filter=delay', 'memory', '1M', 'rdelay=60');
     const disk = await connectNbd(uriOf(socket), { patience: 0.3 });
     const reading = disk.read(Buffer.alloc(512), 0);
     await sleep(50);

@@ -1,0 +1,144 @@
+/** `nodeos nbd attach` and `detach`, with a kernel that has the driver: in a guest, where the command is an application. */
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { bundle } from '../../packages/init/test/bundle.js';
+import { freePort, LONG, ROOT, start } from '../support.js';
+import { folder, served } from './guest.js';
+import { attachProgram } from './images.js';
+import { nbdkit } from './machines.js';
+
+const MIB = 1 << 20;
+const HOST = '10.0.2.2'; // this host, for a guest
+
+/** Runs what it is sent: the body of a function that is given the command, and what tells of devices. */
+const APP = `
+  const fs = require('fs'), http = require('http');
+  const { spawn } = require('child_process');
+  const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  fs.copyFileSync('/app/nbd-attach', '/home/nbd-attach');
+  fs.chmodSync('/home/nbd-attach', 0o755);
+  const env = { ...process.env, NODEOS_NBD_ATTACH: '/home/nbd-attach' };
+  const nbd = (...words) => {
+    const child = spawn(process.execPath, ['/app/cli.mjs', 'nbd', ...words], { env });
+    const said = { stdout: '', stderr: '' };
+    for (const name of Object.keys(said)) child[name].setEncoding('utf8').on('data', (text) => (said[name] += text));
+    const ended = new Promise((resolve) => child.on('close', (status) => resolve({ status, ...said })));
+    return Object.assign(ended, { child, said });
+  };
+  const attached = (path) => fs.existsSync(path.replace('/dev/', '/sys/block/') + '/pid');
+  const until = async (what) => { while (!what()) await sleep(20); };
+  const size = (path) => Number(fs.readFileSync(path.replace('/dev/', '/sys/block/') + '/size', 'utf8')) * 512;
+  const given = { fs, nbd, attached, until, size };
+  const Code = Object.getPrototypeOf(async () => 0).constructor;
+  http.createServer(async ({ url }, response) => {
+    const work = new Code(...Object.keys(given), decodeURIComponent(url.slice(1)));
+    const answer = await work(...Object.values(given)).catch((error) => ({ error: error.stack }));
+    response.end(JSON.stringify(answer ?? null));
+  }).listen(80, () => console.log('up'));
+`;
+
+const app = join(folder, 'attaching');
+
+beforeAll(async () => {
+  mkdirSync(app);
+  const settings = { name: 'attaching', version: '1.0.0', main: 'main.js', nodeos: { user: 'root' } };
+  writeFileSync(join(app, 'package.json'), JSON.stringify(settings));
+  writeFileSync(join(app, 'main.js'), APP);
+  copyFileSync(await attachProgram(), join(app, 'nbd-attach'));
+  await bundle(join(ROOT, 'packages/cli/bin/nodeos.js'), join(app, 'cli.mjs'));
+}, LONG);
+
+/** A machine that runs code, of which it gives back what it returns. */
+async function guest(): Promise<(code: string) => Promise<unknown>> {
+  const port = await freePort();
+  const machine = start(['start', app, '--publish', `${port}:80`, '--memory', '512M']);
+  onTestFinished(async () => {
+    machine.child.kill('SIGINT');
+    await machine.ended;
+  });
+  await machine.saw(/^up$/m);
+  return async (code) => {
+    const url = `http://127.0.0.1:${port}/${encodeURIComponent(code)}`;
+    return (await fetch(url, { signal: AbortSignal.timeout(100_000) })).json() as Promise<unknown>;
+  };
+}
+
+describe('attach', () => {
+  it('makes an export a device, until it is detached', async () => {
+    const port = await freePort();
+    const server = await served(() => nbdkit(port, 'memory', '3M'));
+    const run = await guest();
+    const uri = `nbd://${HOST}:${port}/`;
+    expect(await run(`return nbd('attach', '${uri}', '--timeout', '30')`)).toEqual({
+      ...{ status: 0, stdout: '/dev/nbd0\n', stderr: '' },
+    });
+    expect(await run(`return size('/dev/nbd0')`)).toBe(3 * MIB);
+    await server.replace();
+    expect(await run(`return fs.readFileSync('/dev/nbd0').length`)).toBe(3 * MIB);
+
+    // The next one takes the next device, by two connections, one of which is enough to ask for more.
+    expect(await run(`return nbd('attach', '${uri}', '--connections', '2')`)).toMatchObject({ stdout: '/dev/nbd1\n' });
+    expect(await run(`return nbd('attach', '${uri}', '/dev/nbd1')`)).toMatchObject({
+      status: 1,
+      stderr: 'nodeos: /dev/nbd1 is in use\n  nodeos nbd detach /dev/nbd1, or take another one\n',
+    });
+    for (const device of ['/dev/nbd0', '/dev/nbd1']) {
+      expect(await run(`return nbd('detach', '${device}')`)).toEqual({ status: 0, stdout: '', stderr: '' });
+      expect(await run(`return attached('${device}')`)).toBe(false);
+    }
+    expect(await run(`return nbd('detach', '/dev/nbd0')`)).toMatchObject({
+      status: 1,
+      stderr: 'nodeos: nothing is attached to /dev/nbd0\n',
+    });
+  });
+
+  it('finds a server by its name', async () => {
+    const run = await guest();
+    const code = `
+      const server = nbd('serve', 'memory:4M', '--export', 'disk', '--listen', 'nbd://127.0.0.1:20000');
+      await until(() => server.said.stdout !== '');
+      const said = await nbd('attach', 'nbd://localhost:20000/disk', '/dev/nbd7');
+      const bytes = size('/dev/nbd7');
+      await nbd('detach', '/dev/nbd7');
+      server.child.kill('SIGINT');
+      return { ...said, bytes, server: (await server).status }`;
+    expect(await run(code)).toEqual({ status: 0, stdout: '/dev/nbd7\n', stderr: '', bytes: 4 * MIB, server: 130 });
+  });
+
+  it.each([
+    ['it is detached', `await nbd('detach', '/dev/nbd0')`, 0],
+    ['Ctrl-C', `attaching.child.kill('SIGINT')`, 130],
+  ])('serves everything else to the kernel, until %s', async (_, end, status) => {
+    const run = await guest();
+    const code = `
+      fs.writeFileSync('/home/disk', Buffer.alloc(${MIB}));
+      const attaching = nbd('attach', '/home/disk');
+      await until(() => attaching.said.stdout !== '');
+      const device = fs.openSync('/dev/nbd0', 'r+');
+      fs.writeSync(device, Buffer.alloc(8192, 'x'), 0, 8192, 4096);
+      fs.fsyncSync(device);
+      fs.closeSync(device);
+      ${end};
+      const { status } = await attaching;
+      const bytes = fs.readFileSync('/home/disk');
+      return { status, attached: attached('/dev/nbd0'), size: bytes.length, xs: bytes.filter((byte) => byte === 120).length }`;
+    expect(await run(code)).toEqual({ status, attached: false, size: MIB, xs: 8192 });
+  });
+
+  it('refuses what it cannot do', async () => {
+    const run = await guest();
+    const fails = async (...words: string[]): Promise<string> => {
+      const said = (await run(`return nbd('attach', ...${JSON.stringify(words)})`)) as Record<string, unknown>;
+      expect(said).toMatchObject({ status: 1, stdout: '' });
+      return String(said['stderr']);
+    };
+    expect(await fails(`nbd://${HOST}:1/`)).toMatch(/connection refused/);
+    expect(await fails('nbd://')).toMatch(/^nodeos: cannot attach nbd:\/\/: .*expected a host/);
+    expect(await fails('nbd://localhost:1/')).toMatch(
+      /^nodeos: cannot attach nbd:\/\/localhost:1\/: connect ECONNREFUSED/,
+    );
+    expect(await fails('nbd://nowhere.invalid/')).toMatch(/^nodeos: cannot attach nbd:\/\/nowhere\.invalid\/: /);
+    expect(await fails('/nowhere')).toMatch(/cannot open \/nowhere: ENOENT/);
+  });
+});
