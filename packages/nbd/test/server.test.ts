@@ -94,7 +94,7 @@ describe('backends', () => {
 
   it('of one name are shared by those with the same key', async () => {
     const { path, server } = await serve({
-      find: (name, { connection }) => {
+      find: (_, { connection }) => {
         const key = connection === 2 ? 'eve' : 'alice';
         return { key, open: () => memory(MIB) };
       },
