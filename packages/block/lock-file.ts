@@ -42,7 +42,7 @@ export async function lockFile(path: string): Promise<() => Promise<void>> {
       if (await takeOver(path, content, mine)) return () => unlink(path);
       await sleep(PAUSE);
     }
-    throw failure('EBUSY', `${path}: others take it all the time`);
+    throw failure('EBUSY', `${path}: others take it all the time, or have left ${path}.* behind`);
   } finally {
     await unlink(mine).catch(unless('ENOENT', undefined));
   }
@@ -58,7 +58,7 @@ async function takeOver(path: string, dead: string, mine: string): Promise<boole
   const unlock = await lockFile(`${path}.${name}`).catch(unless('EBUSY', undefined));
   if (!unlock) return false;
   try {
-    if ((await readFile(path, 'utf8').catch(unless('ENOENT', undefined))) !== dead) return false;
+    if ((await readFile(path, 'utf8').catch(unless('ENOENT', undefined))) !== dead || inUse(dead)) return false;
     await rename(mine, path);
     return true;
   } finally {
@@ -66,15 +66,26 @@ async function takeOver(path: string, dead: string, mine: string): Promise<boole
   }
 }
 
-/** Why the lock is in use; undefined if its owner is dead. */
+/** Why the lock is in use; undefined if its owner is dead. What cannot be found out counts as alive. */
 function inUse(content: string): string | undefined {
   const owner = parsed(content);
   const here = thisProcess();
   if (owner === undefined) return 'is no lock of this program; remove it if it is not wanted';
-  if (owner.host === here.host && owner.boot !== here.boot) return undefined;
-  if (owner.host !== here.host || owner.namespace !== here.namespace)
+  const other = (name: 'boot' | 'namespace'): boolean => owner[name] !== here[name] && here[name] !== '';
+  if (owner.host === here.host && other('boot') && owner.boot !== '') return undefined;
+  if (owner.host !== here.host || other('namespace'))
     return `process ${owner.pid} of ${owner.host} has it, which cannot be seen from here; remove it if that is dead`;
-  return startOf(owner.pid) === owner.started ? `process ${owner.pid} has it` : undefined;
+  return lives(owner) ? `process ${owner.pid} has it` : undefined;
+}
+
+function lives({ pid, started }: Owner): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if ((error as { code?: unknown }).code === 'ESRCH') return false;
+  }
+  const now = startOf(pid);
+  return now === '' || started === '' || now === started;
 }
 
 function parsed(content: string): Owner | undefined {
@@ -88,24 +99,23 @@ function parsed(content: string): Owner | undefined {
 
 const thisProcess = (): Owner => ({
   pid: process.pid,
-  started: startOf(process.pid) ?? '',
+  started: startOf(process.pid),
   host: hostname(),
-  boot: attempt(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()) ?? '',
-  namespace: attempt(() => readlinkSync('/proc/self/ns/pid')) ?? '',
+  boot: attempt(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()),
+  namespace: attempt(() => readlinkSync('/proc/self/ns/pid')),
 });
 
-/** Field 22 of /proc/PID/stat, behind a name that may hold anything; undefined for a process that is not. */
-function startOf(pid: number): string | undefined {
+/** Field 22 of /proc/PID/stat, behind a name that may hold anything; empty if it cannot be read. */
+function startOf(pid: number): string {
   const stat = attempt(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  if (stat !== undefined) return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  return process.platform !== 'linux' && attempt(() => process.kill(pid, 0)) === true ? '' : undefined;
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
 }
 
-function attempt<T>(work: () => T): T | undefined {
+function attempt(work: () => string): string {
   try {
     return work();
   } catch {
-    return undefined;
+    return '';
   }
 }
 

@@ -101,7 +101,7 @@ function fileName(place: Place | undefined): string {
 const pathOf = (cache: Cache, place: Place): string => join(cache.root, 'sources', fileName(place));
 
 function reasonOf(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
+  const cause = error instanceof Error && error.cause instanceof Error ? ` (${messageOf(error.cause)})` : '';
   const last = error instanceof NodeosError ? error.lines.filter((line) => /^(E:|Err|npm error)/.test(line)) : [];
   return [messageOf(error) + cause, ...last].join('; ');
 }

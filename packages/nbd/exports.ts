@@ -6,7 +6,10 @@ export interface Export {
   readonly description?: string;
   /** Called when a client chooses the export and nobody uses it yet; its users share what it gives. */
   open(): MaybePromise<BlockBackend>;
-  /** Sets those apart who choose the same name and are not to share one backend: each tenant, or each connection. */
+  /**
+   * Sets those apart who choose the same name and are not to share one backend: tenants. All connections of a client need
+   * the same one: they are told that what is written on one can be read on the other.
+   */
   readonly key?: string;
   /** Refuse writes, whatever the backend can do. */
   readonly readOnly?: boolean;

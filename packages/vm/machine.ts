@@ -55,7 +55,7 @@ const DEFAULT_PATIENCE = 60;
 const POWEROFF_MS = 20_000;
 /** From the end of its programs: what they wrote may have to go to a server. Longer than the guest's own patience. */
 const GONE_MS = 75_000;
-/** From the guest's last word to the end by force. */
+/** From the guest's last word to the end by force: the kernel still says that it powers down, on a host that may be busy. */
 const END_MS = 5000;
 
 export const imageAt = async (path: string): Promise<Image> => ({ path, size: (await stat(path)).size });

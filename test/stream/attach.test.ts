@@ -14,7 +14,7 @@ const HOST = '10.0.2.2'; // this host, for a guest
 /** Runs what it is sent: the body of a function that is given the command, and what tells of devices. */
 const APP = `
   const fs = require('fs'), http = require('http');
-  const { spawn } = require('child_process');
+  const { execFileSync, spawn } = require('child_process');
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
   fs.copyFileSync('/app/nbd-attach', '/home/nbd-attach');
   fs.chmodSync('/home/nbd-attach', 0o755);
@@ -29,7 +29,10 @@ const APP = `
   const attached = (path) => fs.existsSync(path.replace('/dev/', '/sys/block/') + '/pid');
   const until = async (what) => { while (!what()) await sleep(20); };
   const size = (path) => Number(fs.readFileSync(path.replace('/dev/', '/sys/block/') + '/size', 'utf8')) * 512;
-  const given = { fs, nbd, attached, until, size };
+  const wordsOf = (pid) => { try { return fs.readFileSync('/proc/' + pid + '/cmdline', 'utf8').split('\\0').slice(0, -1); } catch { return []; } };
+  const keepers = () => fs.readdirSync('/proc').map(wordsOf).filter(([program]) => program === '/home/nbd-attach')
+    .map(([, ...words]) => words.join(' ')).sort();
+  const given = { fs, execFileSync, nbd, attached, until, size, keepers };
   const Code = Object.getPrototypeOf(async () => 0).constructor;
   http.createServer(async ({ url }, response) => {
     const work = new Code(...Object.keys(given), decodeURIComponent(url.slice(1)));
@@ -71,14 +74,16 @@ describe('attach', () => {
     const run = await guest();
     const uri = `nbd://${HOST}:${port}/`;
     expect(await run(`return nbd('attach', '${uri}', '--timeout', '30')`)).toEqual({
-      ...{ status: 0, stdout: '/dev/nbd0\n', stderr: '' },
+      status: 0,
+      stdout: '/dev/nbd0\n',
+      stderr: '',
     });
     expect(await run(`return size('/dev/nbd0')`)).toBe(3 * MIB);
     await server.replace();
     expect(await run(`return fs.readFileSync('/dev/nbd0').length`)).toBe(3 * MIB);
 
-    // The next one takes the next device, by two connections, one of which is enough to ask for more.
     expect(await run(`return nbd('attach', '${uri}', '--connections', '2')`)).toMatchObject({ stdout: '/dev/nbd1\n' });
+    expect(await run('return keepers()')).toEqual([`-t 30 ${uri} /dev/nbd0`, `${uri}?connections=2 /dev/nbd1`]);
     expect(await run(`return nbd('attach', '${uri}', '/dev/nbd1')`)).toMatchObject({
       status: 1,
       stderr: 'nodeos: /dev/nbd1 is in use\n  nodeos nbd detach /dev/nbd1, or take another one\n',
@@ -87,10 +92,48 @@ describe('attach', () => {
       expect(await run(`return nbd('detach', '${device}')`)).toEqual({ status: 0, stdout: '', stderr: '' });
       expect(await run(`return attached('${device}')`)).toBe(false);
     }
+    expect(await run('await until(() => keepers().length === 0); return 0')).toBe(0);
     expect(await run(`return nbd('detach', '/dev/nbd0')`)).toMatchObject({
       status: 1,
       stderr: 'nodeos: nothing is attached to /dev/nbd0\n',
     });
+  });
+
+  it('leaves a device alone that was detached, and attached to something else', async () => {
+    const [port, other] = [await freePort(), await freePort()];
+    const content = (byte: number): string[] => ['data', `data=${byte}*${MIB}`];
+    await served(() => nbdkit(port, ...content(1)));
+    const server = await served(() => nbdkit(other, ...content(2)));
+    const run = await guest();
+    for (const at of [port, other]) {
+      const code = `return execFileSync('/home/nbd-attach', ['nbd://${HOST}:${at}/', '/dev/nbd0'], { encoding: 'utf8' })`;
+      expect(await run(code)).toBe('');
+      if (at === port) await run(`execFileSync('/home/nbd-attach', ['-d', '/dev/nbd0'])`);
+    }
+    // Who kept it attached to the first server has not looked since.
+    await server.replace();
+    expect(await run(`return [...new Set(fs.readFileSync('/dev/nbd0'))]`)).toEqual([2]);
+    expect(await run(`await until(() => keepers().length === 1); return keepers()`)).toEqual([
+      `nbd://${HOST}:${other}/ /dev/nbd0`,
+    ]);
+  });
+
+  it('takes no device that is in use, and says so if all of them are', async () => {
+    const port = await freePort();
+    await served(() => nbdkit(port, 'memory', '1M'));
+    const run = await guest();
+    const code = `
+      for (const name of fs.readdirSync('/sys/block').filter((name) => name.startsWith('nbd') && name !== 'nbd3'))
+        execFileSync('/home/nbd-attach', ['nbd://${HOST}:${port}/', '/dev/' + name]);
+      return [await nbd('attach', 'nbd://${HOST}:${port}/'), await nbd('attach', 'nbd://${HOST}:${port}/')]`;
+    expect(await run(code)).toEqual([
+      { status: 0, stdout: '/dev/nbd3\n', stderr: '' },
+      {
+        status: 1,
+        stdout: '',
+        stderr: expect.stringMatching(/^nodeos: all of the \d+ NBD devices are in use/) as string,
+      },
+    ]);
   });
 
   it('finds a server by its name', async () => {

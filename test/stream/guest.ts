@@ -108,7 +108,7 @@ export async function started(system: Machine, options: BootOptions, ip = IP): P
   await ask(`${url}rounds`);
   // Only once: what is asked for may do something.
   const get = async (path: string): Promise<unknown> =>
-    (await fetch(url + path, { signal: AbortSignal.timeout(60_000) })).json();
+    (await fetch(url + path, { headers: { connection: 'close' }, signal: AbortSignal.timeout(60_000) })).json();
   return { machine, get };
 }
 

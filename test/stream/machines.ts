@@ -22,9 +22,10 @@ export async function serve(port: number, program: string, ...args: readonly str
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
   const ended = once(child, 'close');
-  for (let listens = false; !listens; await sleep(20)) {
+  for (let listens = false; !listens;) {
     listens = await answers(port); // which may be somebody else
-    if (child.exitCode !== null) throw new Error(`${program} ended: ${said}`);
+    await sleep(20);
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${program} ended: ${said}`);
   }
   return {
     child,

@@ -48,7 +48,9 @@ describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53
 
     knows({ [NAME]: [NOBODY] });
     await root.kill();
+    asked.length = 0;
     await sleep(3000);
+    expect(asked).toContain(`${NAME} 1`);
     knows({ [NAME]: [HOST] });
     await root.begin();
     await again(2);
@@ -86,10 +88,11 @@ describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53
     const words = `nbd://disks:${other}/x /dev/nbd5`;
     expect(await get(`attach/${encodeURIComponent(words)}`)).toEqual({ status: 0, stdout: '' });
     expect(await get(`device/${encodeURIComponent('/dev/nbd5')}`)).toBe(3 << 20);
-    expect(asked).toEqual([`${NAME} 1`]);
+    expect(new Set(asked)).toEqual(new Set([`${NAME} 1`]));
+    asked.length = 0;
     knows({ alone: [HOST] });
     expect(await get(`attach/${encodeURIComponent(`nbd://alone:${other}/x /dev/nbd6`)}`)).toMatchObject({ status: 0 });
-    expect(asked.slice(1)).toEqual(['alone.example.org 1', 'alone.example.org 28', 'alone 1']);
+    expect([...new Set(asked)]).toEqual(['alone.example.org 1', 'alone.example.org 28', 'alone 1']);
   });
 
   it('that nobody knows is named', async () => {

@@ -1,6 +1,8 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { BlockBackend } from '../backend.js';
 import { memory, overlay, readOnly } from '../index.js';
@@ -126,6 +128,17 @@ describe('an overlay', () => {
     // The same number, but another process.
     writeFileSync(`${to}.lock`, JSON.stringify({ ...owner, started: '1' }));
     await (await overlay(base(), to)).close();
+
+    // Others that died while they took it over: of the one who has it in hand, and of the one before.
+    const dead = { ...owner, started: '2' };
+    const left = (path: string, content: string): string => {
+      writeFileSync(path, content);
+      return `${path}.${createHash('sha256').update(content).digest('hex').slice(0, 12)}`;
+    };
+    const first = left(`${to}.lock`, JSON.stringify({ ...dead, started: '3' }));
+    left(left(first, JSON.stringify(dead)), JSON.stringify({ ...dead, started: '4' }));
+    await (await overlay(base(), to)).close();
+    expect(readdirSync(dirname(to)).filter((name) => name.startsWith(basename(`${to}.lock`)))).toEqual([]);
 
     copyFileSync(`${to}.kept`, `${to}.lock`);
     other.kill('SIGKILL');

@@ -72,7 +72,8 @@ async function numeric(uri: string, { signal }: Io): Promise<string> {
     const { at } = parseUri(uri);
     if (!('host' in at) || isIP(at.host)) return uri;
     await once(socket.connect({ ...at, autoSelectFamily: true }), 'connect', { signal });
-    const { remoteAddress: address, remoteFamily, remotePort } = socket;
+    const { remoteAddress: address = '', remoteFamily, remotePort } = socket;
+    if (address.includes('%')) throw new Error(`${address} is of one link only`);
     const { host } = new URL(uri);
     return uri.replace(`//${host}`, `//${remoteFamily === 'IPv6' ? `[${address}]` : address}:${remotePort}`);
   } catch (error) {

@@ -6,6 +6,7 @@
 
 #include <asm/errno.h>
 #include <asm/fcntl.h>
+#include <linux/random.h>
 #include <linux/time.h>
 
 #include "text.h"
@@ -67,10 +68,10 @@ static inline int write_file(const char *path, const char *content)
     return done >= 0;
 }
 
-/* Reads the start of a small file as a string. Returns its length, 0 if it cannot be read. */
-static inline size_t read_file(const char *path, char *bytes, size_t size)
+/* Reads the start of a small file in a folder as a string. Returns its length, 0 if it cannot be read. */
+static inline size_t read_file_in(long folder, const char *path, char *bytes, size_t size)
 {
-    long fd = open_at(path, O_RDONLY);
+    long fd = sys4(__NR_openat, folder, path, O_RDONLY | O_CLOEXEC, 0);
     size_t n = 0;
     if (fd >= 0) {
         long got;
@@ -80,6 +81,18 @@ static inline size_t read_file(const char *path, char *bytes, size_t size)
     }
     bytes[n] = 0;
     return n;
+}
+
+static inline size_t read_file(const char *path, char *bytes, size_t size)
+{
+    return read_file_in(AT_FDCWD, path, bytes, size);
+}
+
+/* So early nothing is more random; before Linux 5.6 there is no such wish. */
+static inline void random_bytes(void *bytes, size_t n)
+{
+    if (sys3(__NR_getrandom, bytes, n, GRND_INSECURE) < 0)
+        sys3(__NR_getrandom, bytes, n, GRND_NONBLOCK);
 }
 
 /* A line on the console, from parts up to a null pointer. */

@@ -11,7 +11,7 @@
 #include <linux/ioctl.h>
 #include <linux/nbd.h>
 
-#include "nbd-device.h"
+#include "nbd-keeper.h"
 
 static struct nbd_device device;
 

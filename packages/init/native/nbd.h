@@ -38,7 +38,7 @@ struct cmsghdr {
     unsigned char data[8];
 };
 
-#define ATTEMPT (10 * SECOND) /* from the connect to the end of the handshake */
+#define ATTEMPT (10 * SECOND) /* from the connect to the end of the handshake; then for what recognise.h reads */
 #define MAX_REPLY 65536       /* bytes of one reply to an option */
 
 #define NBDMAGIC 0x4e42444d41474943UL
@@ -56,7 +56,7 @@ struct nbd_export {
     unsigned long size;
     unsigned flags;
     unsigned block, maximum; /* the smallest and the largest request; 0: the server does not say */
-    unsigned long start;     /* of one that nobody writes to: what its first bytes are (recognise.h) */
+    unsigned long start;     /* what its first bytes are (recognise.h), or 0 */
 };
 
 /* One attempt. What is hopeless will not be better in a minute. */

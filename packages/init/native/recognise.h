@@ -1,6 +1,6 @@
 /*
- * Whether an export is the one that it was: a number made of its first bytes, where filesystems keep what tells one image
- * from another. Asked for before the kernel has the connection. Of what is written to it says nothing.
+ * Whether an export is the one that it was: a number made of its first bytes, where EROFS, ext4 and SquashFS keep what
+ * tells one image from another. Asked for before the kernel has the connection.
  */
 #ifndef NODEOS_RECOGNISE_H
 #define NODEOS_RECOGNISE_H
@@ -30,8 +30,8 @@ static int receive_hashed(struct attempt *a, size_t n, unsigned long *hash)
     return 1;
 }
 
-/* Sets export->start. Returns success; if not, why says why. */
-static int read_start(long fd, struct nbd_export *export, struct text *why)
+/* Sets export->start. Returns success; if not, why says why, and never whether another attempt is in vain. */
+static int read_start(long fd, struct nbd_export *export, struct text *why, int *never)
 {
     struct attempt a = {.fd = fd, .deadline = now() + ATTEMPT, .why = why};
     unsigned length = export->block > FIRST_BYTES && export->block <= MAX_BLOCK ? export->block : FIRST_BYTES;
@@ -43,16 +43,17 @@ static int read_start(long fd, struct nbd_export *export, struct text *why)
     at = put(at, 0, 8);
     at = put(at, 0, 8);
     put(at, length, 4);
-    if (!transmit(&a, request, sizeof request) || !receive(&a, reply, sizeof reply))
-        return 0;
-    if (get(reply, 4) != SIMPLE_REPLY_MAGIC || get(reply + 8, 8) != 0)
-        return hopeless(&a, "the server answers with something that is not NBD");
-    if (get(reply + 4, 4) != 0) {
-        add(why, "its start cannot be read: ");
-        return failed(&a, -(long)get(reply + 4, 4));
+    int done = transmit(&a, request, sizeof request) && receive(&a, reply, sizeof reply);
+    if (done && (get(reply, 4) != SIMPLE_REPLY_MAGIC || get(reply + 8, 8) != 0))
+        done = hopeless(&a, "the server answers with something that is not NBD");
+    else if (done && get(reply + 4, 4) != 0) {
+        done = hopeless(&a, "its start cannot be read: ");
+        add_error(why, -(long)get(reply + 4, 4));
     }
     export->start = FNV_BASIS;
-    return receive_hashed(&a, length, &export->start);
+    done = done && receive_hashed(&a, length, &export->start);
+    *never = a.hopeless;
+    return done;
 }
 
 static int same_export(const struct nbd_export *a, const struct nbd_export *b)

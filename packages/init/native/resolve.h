@@ -8,7 +8,6 @@
 #define NODEOS_RESOLVE_H
 
 #include <asm/poll.h>
-#include <linux/random.h>
 
 #include "address.h"
 #include "io.h"
@@ -112,9 +111,7 @@ static int make_question(struct question *q, const char *name, const char *domai
 {
     static const unsigned char ASKED[] = {0x01 /* recursion desired */, 0, 0, 1 /* question */, 0, 0, 0, 0, 0, 0};
     *q = (struct question){.length = DNS_HEADER, .type = type};
-    /* The number, which an answer repeats. So early nothing is more random; before Linux 5.6 there is no such wish. */
-    if (sys3(__NR_getrandom, q->bytes, 2, GRND_INSECURE) < 0)
-        sys3(__NR_getrandom, q->bytes, 2, GRND_NONBLOCK);
+    random_bytes(q->bytes, 2); /* the number, which an answer repeats */
     memcpy(q->bytes + 2, ASKED, sizeof ASKED);
     if (!put_name(q, name) || !put_name(q, domain))
         return 0;

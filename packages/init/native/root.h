@@ -16,7 +16,7 @@
 #include <linux/sched.h>
 
 #include "machine.h"
-#include "nbd-device.h"
+#include "nbd-keeper.h"
 
 #define AT_REMOVEDIR 0x200
 #define WAIT 30 /* seconds for the server to come */

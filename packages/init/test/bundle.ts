@@ -1,4 +1,4 @@
-/** One file of a program and all that it imports, for guests in which nothing is installed. */
+/** One file of a program and all that it imports, for guests in which nothing is installed. esbuild is of this package. */
 import { build } from 'esbuild';
 
 /** Writes a module that runs by itself. What is optional, and has binaries, is left out. */
