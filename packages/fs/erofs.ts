@@ -16,7 +16,7 @@
  * Leaves out: reading images, compression, extended attributes, hard links.
  */
 import { createHash } from 'node:crypto';
-import { regions, writeImage, type BlockBackend, type Region } from '@nodeos/block';
+import { pieces, regions, writeImage, type BlockBackend, type Region } from '@nodeos/block';
 import { directory, modeOf, type Entry, type Tree } from '@nodeos/tree';
 import { crc32c } from './crc32c.js';
 
@@ -136,10 +136,10 @@ export async function writeErofs(
 /** Version 8 of RFC 9562: the first bits of a SHA-256. */
 async function uuidOf(disk: BlockBackend): Promise<Uint8Array> {
   const hash = createHash('sha256');
-  const piece = Buffer.alloc(PIECE);
-  for (let at = 0; at < disk.size; at += PIECE) {
-    const bytes = piece.subarray(0, Math.min(PIECE, disk.size - at));
-    await disk.read(bytes, at);
+  const buffer = Buffer.alloc(PIECE);
+  for (const [offset, length] of pieces(0, disk.size, PIECE)) {
+    const bytes = buffer.subarray(0, length);
+    await disk.read(bytes, offset);
     hash.update(bytes);
   }
   const uuid = hash.digest().subarray(0, 16);

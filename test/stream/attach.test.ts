@@ -6,10 +6,9 @@ import { bundle } from '../../packages/init/test/bundle.js';
 import { freePort, LONG, ROOT, start } from '../support.js';
 import { folder, served } from './guest.js';
 import { attachProgram } from './images.js';
-import { nbdkit } from './machines.js';
+import { HOST, nbdkit } from './machines.js';
 
 const MIB = 1 << 20;
-const HOST = '10.0.2.2'; // this host, for a guest
 
 /** Runs what it is sent: the body of a function that is given the command, and what tells of devices. */
 const APP = `

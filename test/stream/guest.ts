@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, expect, onTestFinished } from 'vitest';
 import { ask, freePort } from '../support.js';
 import { attachProgram, streamed, type Streamed } from './images.js';
-import { boot, IP, nbdkit, qemuNbd, type Booted, type BootOptions, type Server } from './machines.js';
+import { boot, HOST, IP, nbdkit, qemuNbd, type Booted, type BootOptions, type Server } from './machines.js';
 
 /** Of this file of tests. */
 export const folder = mkdtempSync(join(tmpdir(), 'nodeos-stream-'));
@@ -85,7 +85,7 @@ export async function talking(): Promise<Streamed> {
 }
 
 /** The guest's word for a server of this host. */
-export const at = (port: number, name: string): string => `nbd://10.0.2.2:${port}/${name}`;
+export const at = (port: number, name: string): string => `nbd://${HOST}:${port}/${name}`;
 
 export interface Guest {
   readonly machine: Booted;

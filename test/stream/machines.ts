@@ -53,8 +53,11 @@ export const nbdkit = (port: number, ...args: readonly string[]): Promise<Server
 export const qemuNbd = (port: number, ...args: readonly string[]): Promise<Server> =>
   serve(port, 'qemu-nbd', '--persistent', '--bind=127.0.0.1', `--port=${port}`, '--shared=0', ...args);
 
+/** This host, as a guest sees it in QEMU's user network. */
+export const HOST = '10.0.2.2';
+
 /** QEMU's user network, as the kernel's own parameter. */
-export const IP = 'ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off';
+export const IP = `ip=10.0.2.15::${HOST}:255.255.255.0::eth0:off`;
 
 export interface Booted {
   readonly events: GuestEvent[];

@@ -7,9 +7,8 @@ import { authority } from '../../packages/nbd/test/pki.js';
 import { freePort, LONG } from '../support.js';
 import { folder, served, started, talking } from './guest.js';
 import { withTls, type Streamed } from './images.js';
-import { boot, IP, nbdkit } from './machines.js';
+import { boot, HOST, IP, nbdkit } from './machines.js';
 
-const HOST = '10.0.2.2'; // this host, for a guest
 const NOBODY = '10.0.2.9';
 const WITH_NAMES = `${IP}:${HOST}`;
 const NAME = 'disks.example.org';

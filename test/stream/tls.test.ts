@@ -10,9 +10,8 @@ import { authority } from '../../packages/nbd/test/pki.js';
 import { freePort, LONG, nodeos } from '../support.js';
 import { expectClean, ext4, folder, replacedInTurn, served, started, talking, type Rounds } from './guest.js';
 import { withTls, type Streamed } from './images.js';
-import { boot, IP, nbdkit, qemuNbd, serve, type Server } from './machines.js';
+import { boot, HOST, IP, nbdkit, qemuNbd, serve, type Server } from './machines.js';
 
-const HOST = '10.0.2.2'; // the host, for a guest
 const pki = join(folder, 'pki');
 const foreign = join(folder, 'foreign');
 const keys = join(folder, 'keys');

@@ -46,6 +46,13 @@ export async function serve(listener: RequestListener): Promise<{ url: string; c
   };
 }
 
+/** A port that was free a moment ago, for servers of others. */
+export async function freePort(): Promise<number> {
+  const { url, close } = await serve(() => undefined);
+  close();
+  return Number(new URL(url).port);
+}
+
 /** Serves the bytes by ranges, as RFC 9110 says. */
 export const ranges =
   (content: Uint8Array, etag = '"one"'): RequestListener =>

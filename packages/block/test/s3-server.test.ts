@@ -5,10 +5,9 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CreateBucketCommand, DeleteObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freePort } from '../../../test/bench/measure.js';
 import { s3 } from '../index.js';
 import { behavesAsBlockBackend } from './contract.js';
-import { errorOf, noise, readAll } from './helpers.js';
+import { errorOf, freePort, noise, readAll } from './helpers.js';
 
 const missing = spawnSync('python3', ['-c', 'import moto.server']).status !== 0;
 const Bucket = 'bucket';

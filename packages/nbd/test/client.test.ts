@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { memory, type BlockBackend } from '@nodeos/block';
 import { afterAll, afterEach, describe, expect, it, onTestFinished } from 'vitest';
-import { freePort } from '../../../test/bench/measure.js';
 import { behavesAsBlockBackend } from '../../block/test/contract.js';
+import { freePort } from '../../block/test/helpers.js';
 import { connectNbd, Handshake, NbdServer, parseUri, RefusedError, type ClientOptions } from '../index.js';
 import { started, until } from './support.js';
 
