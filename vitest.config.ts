@@ -11,6 +11,7 @@ export default defineConfig({
             '{kernel,initramfs,usersfs}/test/**/*.test.ts',
             'test/bin/**/*.test.ts',
           ],
+          setupFiles: ['test/properties.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

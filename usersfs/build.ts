@@ -104,7 +104,7 @@ async function findBin(context: StepContext, command: string): Promise<string> {
     packages?: Record<string, { bin?: Record<string, string> }>;
   };
   for (const [path, { bin }] of Object.entries(lock.packages ?? {})) {
-    const file = bin?.[command];
+    const file = bin && Object.hasOwn(bin, command) ? bin[command] : undefined;
     if (file === undefined) continue;
     const text = await readFile(join(context.input('modules'), path, file), 'utf8');
     if (/^#!.*\bnode\b/.test(text) || /\.[cm]?js$/.test(file)) return posix.join(path, file);

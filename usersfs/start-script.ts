@@ -55,12 +55,13 @@ export function startOf(
 export function parseStart(script: string, packed: (path: string) => boolean, folder = 'index.js'): StartCommand {
   const words = splitWords(script);
   const from = `scripts.start ("${script}")`;
-  const env: Record<string, string> = {};
+  const variables: [name: string, value: string][] = [];
   if (words[0] === 'cross-env') words.shift();
   for (let pair = assignment(words[0]); pair; pair = assignment(words[0])) {
-    env[pair.name] = pair.value;
+    variables.push([pair.name, pair.value]);
     words.shift();
   }
+  const env = Object.fromEntries(variables);
   const command = words.shift();
   if (command === undefined) throw new UsageError(`${from} runs nothing`);
   if (command !== 'node') return { kind: 'bin', from, bin: command, args: words, nodeArgs: [], env };

@@ -44,6 +44,7 @@ describe('wrong usage is status 2, with a cause and a remedy', () => {
     [['toolchain', 'sharpen'], 'unknown action "sharpen"', 'build, path, env, run'],
     [['toolchain', 'run'], 'no command', 'nodeos toolchain run -- make'],
     [['cache', 'eat'], 'unknown action "eat"', 'ls, prune or verify'],
+    [['cache', 'constructor'], 'unknown action "constructor"', 'ls, prune or verify'],
   ])('%j', async (args, cause, remedy) => {
     const { status, stdout, stderr } = await nodeos(...args);
     expect(stderr).toContain(cause);

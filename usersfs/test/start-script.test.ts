@@ -37,6 +37,7 @@ describe('a start script', () => {
     ['node server.js "it\'s"', { module: 'server.js', args: ["it's"] }],
     ['NODE_ENV=production node server.js', { module: 'server.js', env: { NODE_ENV: 'production' } }],
     ['A=1 B="2 3" C= node server.js D=4', { module: 'server.js', env: { A: '1', B: '2 3', C: '' }, args: ['D=4'] }],
+    ['__proto__=1 node server.js', { module: 'server.js', env: Object.fromEntries([['__proto__', '1']]) }],
     [
       'cross-env NODE_ENV=production PORT=80 node server.js',
       { module: 'server.js', env: { NODE_ENV: 'production', PORT: '80' } },

@@ -20,7 +20,7 @@ export const cacheCommand: Command = {
   ],
   run(args, io) {
     const [verb = 'ls', ...more] = args.operands;
-    const action = ACTIONS[verb];
+    const action = Object.hasOwn(ACTIONS, verb) ? ACTIONS[verb] : undefined;
     if (!action || more.length > 0) {
       throw new UsageError(`nodeos cache: unknown action "${args.operands.join(' ')}"`, {
         hint: 'ls, prune or verify',

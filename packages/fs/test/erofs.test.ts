@@ -35,7 +35,7 @@ async function image(entries: Iterable<Entry> | Tree, align?: number, tails = fa
 function unpacked(path: string): Record<string, string> {
   const to = `${path}.d`;
   execFileSync('fsck.erofs', [`--extract=${to}`, '--overwrite', '--preserve-perms', path], { stdio: 'pipe' });
-  const found: Record<string, string> = {};
+  const found = Object.create(null) as Record<string, string>; // where __proto__ is a name like any other
   for (const name of readdirSync(to, { recursive: true, encoding: 'utf8' })) {
     const stat = lstatSync(join(to, name));
     const mode = (stat.mode & 0o7777).toString(8);

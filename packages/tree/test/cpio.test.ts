@@ -57,7 +57,7 @@ function extracted(archive: Buffer): Record<string, string> {
   mkdirSync(to);
   const { stderr, status } = cpio(['-i', '--quiet', '--no-absolute-filenames'], archive, to);
   expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
-  const found: Record<string, string> = {};
+  const found = Object.create(null) as Record<string, string>; // where __proto__ is a name like any other
   const visit = (folder: string): void => {
     for (const name of readdirSync(join(to, folder))) {
       const path = join(folder, name);
@@ -121,6 +121,7 @@ describe.skipIf(noCpio)(`an archive${noCpio ? ' (not here: cpio)' : ''}`, () => 
     ['four-byte characters', '😀.txt'],
     ['decomposed characters', 'e\u0301'],
     ['newlines', 'two\nlines\n'],
+    ['a meaning in JavaScript', '__proto__'],
     ['quotes and backslashes', `a'b"c\\d`],
     ['a leading dash', '-rf'],
     ['each length', 'x'.repeat(255)],
