@@ -1,0 +1,170 @@
+/** `nodeos nbd serve`, judged by programs that are not ours: nbdinfo, nbdcopy, qemu-img. */
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { authority } from '../../packages/nbd/test/pki.js';
+import { ROOT, start, temporary } from '../support.js';
+import { disk, folder, MIB, nbd, nbdkit, serve, sum, tool, works } from './nbd-command.js';
+
+const CLI = join(ROOT, 'packages/cli/bin/nodeos.js');
+
+describe('serve', () => {
+  it('a file, to nbdinfo, nbdcopy and qemu-img, there and back', async () => {
+    const [path, copy] = [await disk(folder), join(folder, 'back')];
+    const server = await serve(path, '--export', 'disk', '--description', 'of a test');
+    const info = JSON.parse(await tool('nbdinfo', '--json', '--list', server.uri)) as { exports: object[] };
+    expect(info.exports).toMatchObject([{ 'export-name': 'disk', description: 'of a test', 'export-size': 10 * MIB + 512 }]); // prettier-ignore
+    await tool('nbdcopy', server.uri, copy);
+    expect(await sum(copy)).toBe(await sum(path));
+    expect(await tool('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', path, server.uri.replace(/\/disk$/, ''))).toContain('identical'); // prettier-ignore
+    const other = await disk(folder);
+    await tool('nbdcopy', '--flush', other, server.uri);
+    expect(await sum(path)).toBe(await sum(other));
+    await server.saw(/connection \d+ \(127\.0\.0\.1:\d+\) has left "disk"/);
+    server.child.kill('SIGINT');
+    expect((await server.ended).status).toBe(130);
+  });
+
+  it('several exports, of which some are read-only; --json', async () => {
+    const path = await disk(folder);
+    const server = await serve('--json', '--read-only', `one=${path}`, 'two=memory:4M');
+    const listening = JSON.parse(server.output.stdout.split('\n')[0] ?? '') as { exports: { uris: string[] }[] };
+    expect(listening).toMatchObject({
+      event: 'listening',
+      exports: [{ name: 'one', read_only: true }, { name: 'two' }],
+    });
+    const two = listening.exports[1]?.uris[0] ?? '';
+    expect(two).toMatch(/^nbd:\/\/127\.0\.0\.1:\d+\/two$/);
+    expect(await tool('nbdinfo', '--size', two)).toBe(`${4 * MIB}\n`);
+    await expect(tool('nbdcopy', path, two)).rejects.toThrow();
+    await server.saw(/"event":"close".*"export":"two"/);
+    server.child.kill('SIGTERM');
+    expect((await server.ended).status).toBe(143);
+  });
+
+  it('what is in memory outlives its clients, at two places', async () => {
+    const path = await disk(folder);
+    const socket = join(folder, 'two-places');
+    const uri = `nbd+unix:///?socket=${socket}`;
+    const server = await serve('memory:11M', '--listen', 'nbd://127.0.0.1:0', '--listen', uri);
+    await tool('nbdcopy', path, server.uri);
+    expect(await tool('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', path, uri)).toContain('identical');
+    server.child.kill('SIGINT');
+    await server.ended;
+    expect(existsSync(socket)).toBe(false);
+  });
+
+  it('an overlay keeps what was written over a restart, and leaves the source as it was', async () => {
+    const [base, changed, delta] = [await disk(folder), await disk(folder), join(folder, 'delta')];
+    const before = await sum(base);
+    const first = await serve(base, '--overlay', delta);
+    await tool('nbdcopy', changed, first.uri);
+    // Somebody else may not use it now.
+    const second = await nbd('serve', base, '--overlay', delta, '--listen', 'nbd://127.0.0.1:0');
+    expect(second).toMatchObject({ status: 1, stderr: expect.stringContaining(`--overlay ${delta}: `) });
+    first.child.kill('SIGINT');
+    await first.ended;
+    expect(await sum(base)).toBe(before);
+    const again = await serve(base, '--overlay', delta);
+    await tool('nbdcopy', again.uri, join(folder, 'kept'));
+    expect(await sum(join(folder, 'kept'))).toBe(await sum(changed));
+  });
+
+  it('a command, with its status, on a socket that is gone afterwards', async () => {
+    const path = await disk(folder);
+    const script = 'echo "$NBD_URI"; nbdinfo --size "$NBD_URI"; exit 7';
+    const { status, stdout } = await start(['nbd', 'serve', path, '-e', 'x/y z', '--', 'sh', '-c', script]).ended;
+    expect(status).toBe(7);
+    const [uri = '', size] = stdout.split('\n');
+    expect(uri).toMatch(/^nbd\+unix:\/\/\/x\/y%20z\?socket=\//);
+    expect(size).toBe(String(10 * MIB + 512));
+    expect(existsSync(uri.replace(/.*socket=/, ''))).toBe(false);
+    expect(existsSync(join(uri.replace(/.*socket=/, ''), '..'))).toBe(false);
+    const missing = await start(['nbd', 'serve', path, '--', '/nowhere/command']).ended;
+    expect(missing.status).toBe(1);
+    expect(missing.stderr).toContain('/nowhere/command');
+  });
+
+  it('a signal ends the command too', async () => {
+    const server = start(['nbd', 'serve', 'memory:1M', '--', 'sh', '-c', 'echo "pid $$ $NBD_URI"; exec sleep 60']);
+    const [, pid = '', socket = ''] = await server.saw(/pid (\d+) \S+socket=(\S+)/);
+    server.child.kill('SIGTERM');
+    expect((await server.ended).status).toBe(143);
+    expect(existsSync(`/proc/${pid}`)).toBe(false);
+    expect(existsSync(socket)).toBe(false);
+  });
+
+  it('the second Ctrl-C does not wait for a client', async () => {
+    const slow = await nbdkit('--filter=delay', 'pattern', '1M', 'rdelay=60');
+    const server = await serve(slow);
+    const client = spawn('nbdcopy', [server.uri, 'null:'], { stdio: 'ignore' });
+    onTestFinished(() => void client.kill('SIGKILL'));
+    await server.saw(/uses the default export/);
+    await sleep(300);
+    server.child.kill('SIGINT');
+    await sleep(700);
+    expect(server.child.exitCode).toBe(null);
+    server.child.kill('SIGINT');
+    expect((await server.ended).status).toBe(130);
+  });
+
+  it('on sockets that are handed over, as nbdinfo and systemd do', async () => {
+    const path = await disk(folder);
+    const size = await tool('nbdinfo', '--size', '--', '[', process.execPath, CLI, 'nbd', 'serve', path, ']');
+    expect(size).toBe(`${10 * MIB + 512}\n`);
+    const listener = createServer().listen(0, '127.0.0.1');
+    await once(listener, 'listening');
+    const { fd } = (listener as unknown as { _handle: { fd: number } })._handle;
+    const script = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"';
+    const words = ['-c', script, process.execPath, CLI, 'nbd', 'serve', path];
+    const child = spawn('sh', words, { stdio: ['ignore', 'pipe', 'ignore', fd] });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    const { port } = listener.address() as AddressInfo;
+    const [said] = (await once(child.stdout as NodeJS.ReadableStream, 'data')) as [Buffer];
+    listener.close();
+    expect(said.toString()).toBe(`nbd://127.0.0.1:${port}\n`);
+    expect(await tool('nbdinfo', '--size', `nbd://127.0.0.1:${port}`)).toBe(`${10 * MIB + 512}\n`);
+  });
+
+  it('over TLS, with keys and with certificates', async () => {
+    const keys = join(folder, 'keys.psk');
+    await writeFile(keys, `alice:${randomBytes(32).toString('hex')}\n`);
+    const psk = await serve('memory:2M', '--psk', keys);
+    expect(psk.uri).toMatch(/^nbds:/);
+    const uri = `${psk.uri.replace('//', '//alice@')}?tls-psk-file=${keys}`;
+    expect(await tool('nbdinfo', '--size', uri)).toBe(`${2 * MIB}\n`);
+    expect(await works('info', uri)).toMatch(/^protocol: newstyle-fixed with TLS/);
+    await expect(tool('nbdinfo', psk.uri.replace('nbds', 'nbd'))).rejects.toThrow();
+
+    const pki = await temporary();
+    authority(pki).sign(pki, 'server', 'localhost');
+    const script = 'nbdinfo --size "$NBD_URI"; nbdinfo --size "$(echo "$NBD_URI" | sed "s/nbds/nbd/; s/?.*//")"';
+    const args = ['nbd', 'serve', 'memory:2M', '--tls', pki, '--tls-optional', '--listen', 'nbds://localhost:0'];
+    const { stdout, stderr } = await start([...args, '--', 'sh', '-c', script]).ended;
+    expect(stdout, stderr).toBe(`${2 * MIB}\n${2 * MIB}\n`);
+  });
+
+  it('with metrics, and a trace that can be drawn', async () => {
+    const [path, trace, svg] = [await disk(folder), join(folder, 'trace'), join(folder, 'picture.svg')];
+    const server = await serve(path, '--trace', trace, '--metrics', '0');
+    const [, url = ''] = await server.saw(/metrics: (\S+)/);
+    await tool('nbdcopy', server.uri, 'null:');
+    const text = await (await fetch(url)).text();
+    expect(text).toMatch(/^nbd_requests_total\{command="read"\} [1-9]/m);
+    expect((await fetch(url.replace('metrics', 'x'))).status).toBe(404);
+    server.child.kill('SIGINT');
+    await server.ended;
+    await works('plot', trace, '--output', svg, '--title', 'A <disk>');
+    const picture = await readFile(svg, 'utf8');
+    expect(picture).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
+    expect(picture).toContain('<title>A &lt;disk&gt;</title>');
+    expect(picture).toContain('of 10.0 MiB were read');
+    expect(await works('plot', trace, '--title', 'A <disk>')).toBe(picture);
+  });
+});
