@@ -13,6 +13,8 @@ import { GCC } from './sources.js';
 interface Library {
   readonly name: string;
   readonly options?: (triplet: string) => readonly string[];
+  /** The C++ compiler, as words after the triplet. Default: g++. */
+  readonly cxx?: string;
   /** What is done to the folder that it is installed into. */
   readonly finish?: (context: StepContext, installed: string) => Promise<void>;
 }
@@ -22,6 +24,9 @@ const LIBRARIES: readonly Library[] = [
   { name: 'libgcc', finish: addStackCheck },
   {
     name: 'libstdc++-v3',
+    // As GCC's own build has it: g++ would link with what is about to be made, so that whatever its configure script looks
+    // for by linking would not be there, and std::filesystem would know no kind of file.
+    cxx: 'gcc -shared-libgcc -nostdinc++',
     options: (triplet) => [
       ...['--disable-nls', '--disable-libstdcxx-pch'],
       `--with-gxx-include-dir=${PREFIX}/${triplet}/include/c++/${GCC.version}`,
@@ -62,7 +67,7 @@ export function libraries(target: Target, compiler: Step, sysroot: Step): Step {
 async function make(context: StepContext, toolchain: string, library: Library): Promise<void> {
   const { name } = library;
   const { triplet } = context.target.cross;
-  const build = new Package(context, `build/${triplet}/${name}`, environment(context, toolchain));
+  const build = new Package(context, `build/${triplet}/${name}`, environment(context, toolchain, library));
   const host = (await context.run('gcc', ['-dumpmachine'])).stdout.trim();
   await build.configure(`../../../gcc/${name}/configure`, [
     ...[`--build=${host}`, `--host=${triplet}`, `--target=${triplet}`, `--with-cross-host=${host}`],
@@ -105,14 +110,18 @@ async function addStackCheck(context: StepContext, installed: string): Promise<v
   await context.run(tool('ar'), ['rcsD', join(installed, archive), `${name}.o`]);
 }
 
-function environment(context: StepContext, toolchain: string): Pick<RunOptions, 'path' | 'env'> {
+function environment(
+  context: StepContext,
+  toolchain: string,
+  { cxx = 'g++' }: Library,
+): Pick<RunOptions, 'path' | 'env'> {
   const { triplet } = context.target.cross;
   const flags = compilerFlags(context);
-  const compiler = (name: string): string => `${triplet}-${name} --sysroot=${context.input('sysroot')}`;
+  const compiler = (words: string): string => `${triplet}-${words} --sysroot=${context.input('sysroot')}`;
   const tools = ['ar', 'as', 'ld', 'nm', 'objdump', 'ranlib', 'strip'];
   const env = {
     CC: compiler('gcc'),
-    CXX: compiler('g++'),
+    CXX: compiler(cxx),
     CFLAGS: flags,
     CXXFLAGS: flags,
     ...Object.fromEntries(tools.map((tool) => [tool.toUpperCase(), `${triplet}-${tool}`])),

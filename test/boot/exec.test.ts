@@ -196,6 +196,32 @@ describe('the system', () => {
     });
   });
 
+  it('copies, links, moves and removes files', async () => {
+    const files = await valueOf(`
+      const top = fs.mkdtempSync('/tmp/files-');
+      process.chdir(top);
+      fs.mkdirSync('a/b', { recursive: true });
+      fs.writeFileSync('a/b/file', 'content', { mode: 0o640 });
+      fs.symlinkSync('b/file', 'a/link');
+      fs.cpSync('a', 'copy', { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
+      fs.cpSync('a/b/file', 'one');
+      await fs.promises.cp('a', 'other', { recursive: true });
+      fs.linkSync('one', 'same');
+      fs.renameSync('copy', 'moved');
+      const listed = fs.readdirSync('.', { recursive: true }).sort();
+      const read = [fs.readFileSync('moved/link', 'utf8'), fs.readlinkSync('moved/link'), fs.statSync('moved/b/file').mode & 0o777, fs.statSync('one').nlink];
+      const globbed = fs.globSync('**/file').sort();
+      process.chdir('/');
+      fs.rmSync(top, { recursive: true });
+      return { listed, read, globbed, left: fs.existsSync(top) }`);
+    expect(files).toEqual({
+      listed: ['a', 'a/b', 'a/b/file', 'a/link', 'moved', 'moved/b', 'moved/b/file', 'moved/link', 'one', 'other', 'other/b', 'other/b/file', 'other/link', 'same'], // prettier-ignore
+      read: ['content', 'b/file', 0o640, 2],
+      globbed: ['a/b/file', 'moved/b/file', 'other/b/file'],
+      left: false,
+    });
+  });
+
   it('says which network is missing, and goes on', async () => {
     const { status, stdout, stderr } = await exec('console.log("goes on")', '--no-network', '--events');
     expect({ status, stderr: stderr.replace(/^nodeos: software.*\n/m, '') }).toMatchObject({ status: 0 });
