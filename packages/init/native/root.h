@@ -164,7 +164,10 @@ static void read_ahead(long bytes)
         sys1(__NR_close, fd);
 }
 
-#define LAYERS "lowerdir=/lower,upperdir=/upper/upper,workdir=/upper/work,redirect_dir=on"
+/* Whether folders of the root can be renamed without being copied. In a layer that is kept they must not: it would name
+ * them to the root's next version, which may have others there.
+ * https://docs.kernel.org/filesystems/overlayfs.html#changes-to-underlying-filesystems */
+#define LAYERS "lowerdir=/lower,upperdir=/upper/upper,workdir=/upper/work,redirect_dir="
 
 /* Mounts the new root on /new. */
 static int mount_layers(int (*stop)(void))
@@ -179,14 +182,15 @@ static int mount_layers(int (*stop)(void))
     if (!mount_device(ROOT, "/lower", root.type, MS_RDONLY))
         return 0;
     read_ahead(root.readahead);
-    if (equal(root.upper, "tmpfs"))
+    int is_kept = !equal(root.upper, "tmpfs");
+    if (!is_kept)
         sys5(__NR_mount, "tmpfs", "/upper", "tmpfs", 0, "mode=755");
     else if (!attach_device(UPPER, root.upper, 1, stop) || !mount_device(UPPER, "/upper", "ext4", MS_NOATIME))
         return 0;
     root.upper_folder = open_at("/upper", O_PATH | O_DIRECTORY);
     sys2(__NR_mkdir, "/upper/upper", 0755);
     sys2(__NR_mkdir, "/upper/work", 0755);
-    long error = sys5(__NR_mount, "overlay", "/new", "overlay", 0, LAYERS);
+    long error = sys5(__NR_mount, "overlay", "/new", "overlay", 0, is_kept ? LAYERS "nofollow" : LAYERS "on");
     if (error >= 0)
         return 1;
     struct text why = {0};
