@@ -47,6 +47,7 @@ export function around(inner: BlockBackend, around: Around): BlockBackend {
 export function passedOn(inner: BlockBackend): Omit<BlockBackend, 'size'> {
   return {
     blockSizes: inner.blockSizes,
+    version: inner.version,
     read: (into, offset) => inner.read(into, offset),
     ...(inner.write && { write: (bytes, offset) => inner.write?.(bytes, offset) }),
     ...(inner.flush && { flush: () => inner.flush?.() }),

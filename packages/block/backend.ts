@@ -46,6 +46,8 @@ export interface BlockBackend {
   /** Bytes. Changes by `resize` only. */
   readonly size: number;
   readonly blockSizes?: BlockSizes | undefined;
+  /** Of what is read, where somebody else may change it: another one has another text. An ETag, for example. */
+  readonly version?: string | undefined;
   /** Fills the whole buffer, or throws. */
   read(into: Uint8Array, offset: number): MaybePromise<void>;
   write?(bytes: Uint8Array, offset: number): MaybePromise<void>;

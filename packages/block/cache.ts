@@ -82,11 +82,12 @@ export function cache(inner: BlockBackend, options: CacheOptions = {}): BlockBac
       }
       return;
     }
+    const arrived = Promise.resolve(answer);
     return Promise.all(
       indexes.map((index) =>
         fetched(
           index,
-          answer.then(() => blockAt(index)),
+          arrived.then(() => blockAt(index)),
           use,
         ),
       ),

@@ -6,6 +6,7 @@
  * the base, whatever is in its place. A flush first makes the data durable, then stores the bits of the
  * blocks that were written before it began, then makes those durable; a torn write of bits is some of these bits.
  */
+import { aligned } from './aligned.js';
 import {
   checkRange,
   failure,
@@ -16,6 +17,7 @@ import {
   type ZeroOptions,
 } from './backend.js';
 import { bitmap, type Bitmap } from './bitmap.js';
+import { changeBlocks, inwards, writing, zeroing, type Change, type Edges } from './blocks.js';
 import { after, inTurn } from './maybe.js';
 import { checkBitmap, decodeHeader, encodeHeader, HEADER, type OverlayLayout } from './overlay-format.js';
 import { rangeLock } from './range-lock.js';
@@ -23,10 +25,10 @@ import { extentsAt } from './sizes.js';
 
 export interface CopyOnWriteOptions {
   /**
-   * Which base the delta belongs to, such as a digest or a URL with an ETag: a delta of another one is refused. Default:
-   * none, so that only the size is compared.
+   * Which base the delta belongs to, such as a digest or the base's `version`: a delta of another one is refused. Default:
+   * none, which only suits a delta that was made without one. Of that only the size is compared, whatever is given here.
    */
-  readonly identity?: string;
+  readonly identity?: string | undefined;
   /** The delta, for messages. */
   readonly name?: string;
 }
@@ -35,7 +37,7 @@ const MAXIMUM = 32 << 20;
 
 /** Makes an empty overlay of a delta that has the size of the layout and holds nothing but zeros; durable when done. */
 export async function formatDelta(delta: BlockBackend, layout: OverlayLayout, identity = ''): Promise<void> {
-  await delta.write?.(encodeHeader(layout, identity), 0);
+  await aligned(delta).write?.(encodeHeader(layout, identity), 0);
   await delta.flush?.();
 }
 
@@ -49,20 +51,27 @@ export async function copyOnWrite(
   { identity = '', name = 'the delta' }: CopyOnWriteOptions = {},
 ): Promise<BlockBackend> {
   if (delta.write === undefined) throw failure('EROFS', `${name}: cannot be written`);
+  const [below, store] = [aligned(base), aligned(delta)];
   const header = Buffer.alloc(Math.min(HEADER, delta.size));
-  await delta.read(header, 0);
+  await store.read(header, 0);
   const layout = decodeHeader(header, name, base.size, identity);
   if (delta.size !== layout.size)
     throw failure('EINVAL', `${name}: has ${delta.size} bytes, an overlay over ${base.size} has ${layout.size}`);
   const bits = new Uint8Array(layout.bitmapSize);
-  await delta.read(bits, HEADER);
+  await store.read(bits, HEADER);
   checkBitmap(bits, layout, name);
-  return backendOf(base, delta, layout, bitmap(bits));
+  return backendOf(below, store, layout, bitmap(bits));
 }
 
 function backendOf(base: BlockBackend, delta: BlockBackend, layout: OverlayLayout, here: Bitmap): BlockBackend {
   const { blockSize, baseSize: size, data } = layout;
   const lock = rangeLock();
+  const blocks = { blockSize, size };
+  const edges: Edges = {
+    canBeCut: (block) => here.has(block),
+    read: (block, start) => base.read(block, start),
+    write: (block, start) => delta.write?.(block, data + start),
+  };
 
   /** A range in runs that are wholly in the delta, or wholly not. */
   function* runs(offset: number, length: number): Generator<{ isHere: boolean; from: number; to: number }> {
@@ -87,65 +96,26 @@ function backendOf(base: BlockBackend, delta: BlockBackend, layout: OverlayLayou
   /**
    * Changes a range. A block of which only a part changes, and which is not here, comes from the base, is changed and
    * then written whole. Nobody else changes a block meanwhile that is not here; those that are here need no such care.
-   * @param edge changes the part of a block that is in the range; `start` is the block's first byte
-   * @param middle changes all the others
    */
-  function change(
-    offset: number,
-    length: number,
-    edge: (block: Uint8Array, start: number) => void,
-    middle: (from: number, to: number) => MaybePromise<void>,
-  ): MaybePromise<void> {
+  function change(change: Change): MaybePromise<void> {
+    const { offset, length } = change;
     checkRange({ size }, offset, length);
     if (length === 0) return;
-    const end = offset + length;
-    const [first, last] = [Math.floor(offset / blockSize), Math.ceil(end / blockSize) - 1];
-    if (here.hasAll(first, last + 1)) return middle(offset, end);
-
-    const isCut = (block: number): boolean =>
-      block * blockSize < offset || Math.min((block + 1) * blockSize, size) > end;
-    const copyUp = (index: number): MaybePromise<void> => {
-      const start = index * blockSize;
-      const block = new Uint8Array(Math.min(blockSize, size - start));
-      return after(base.read(block, start), () => {
-        edge(block, start);
-        return delta.write?.(block, data + start);
-      });
-    };
-    return lock(first, last + 1, () => {
-      const edges = [...new Set([first, last])].filter((block) => isCut(block) && !here.has(block));
-      const from = edges.includes(first) ? (first + 1) * blockSize : offset;
-      const to = edges.includes(last) ? last * blockSize : end;
-      const changed = after(from < to ? middle(from, to) : undefined, () => inTurn(edges, copyUp));
-      return after(changed, () => here.set(first, last + 1));
-    });
+    const [first, end] = [Math.floor(offset / blockSize), Math.ceil((offset + length) / blockSize)];
+    if (here.hasAll(first, end)) return change.middle(offset, offset + length);
+    return lock(first, end, () => after(changeBlocks(change, blocks, edges), () => here.set(first, end)));
   }
 
   const write = (bytes: Uint8Array, offset: number): MaybePromise<void> =>
-    change(
-      offset,
-      bytes.length,
-      (block, start) => {
-        const skipped = Math.max(0, start - offset);
-        const part = bytes.subarray(skipped, Math.max(0, start + block.length - offset));
-        block.set(part, Math.max(0, offset - start));
-      },
-      (from, to) => delta.write?.(bytes.subarray(from - offset, to - offset), data + from),
-    );
+    change(writing(bytes, offset, (part, from) => delta.write?.(part, data + from)));
 
   const zero = (offset: number, length: number, options?: ZeroOptions): MaybePromise<void> =>
-    change(
-      offset,
-      length,
-      (block, start) => block.fill(0, Math.max(0, offset - start), Math.max(0, offset + length - start)),
-      (from, to) => delta.zero?.(data + from, to - from, options),
-    );
+    change(zeroing(offset, length, (from, count) => delta.zero?.(data + from, count, options)));
 
   /** Blocks in the delta become zeros; the others stay as they are in the base. */
   function trim(offset: number, length: number): MaybePromise<void> {
     checkRange({ size }, offset, length);
-    const first = Math.ceil(offset / blockSize) * blockSize;
-    const end = offset + length === size ? size : Math.floor((offset + length) / blockSize) * blockSize;
+    const [first, end] = inwards(offset, length, blocks);
     return inTurn(runs(first, Math.max(0, end - first)), ({ isHere, from, to }) =>
       isHere ? delta.trim?.(data + from, to - from) : undefined,
     );

@@ -8,7 +8,7 @@ export interface HttpOptions extends RangedOptions {
 }
 
 /**
- * Opens a file by one request for its first byte. Each `read` is one request; put `cache` around it for small ones, and
+ * Opens a file by one request for its first byte; `version` is its ETag or else its Last-Modified. Each `read` is one request; put `cache` around it for small ones, and
  * `retry` for a network that fails now and then. `Last-Modified`, which is used where there is no ETag, knows seconds only.
  * @throws RemoteError, `transient` or not; see `ranged`
  */

@@ -1,18 +1,20 @@
 /** Answers that may come at once: an answer that is there stays synchronous, so that a fast backend stays fast. */
 import type { MaybePromise } from './backend.js';
 
-export const isPromise = <T>(value: MaybePromise<T>): value is Promise<T> => value instanceof Promise;
+/** Any thenable is one: a backend's promises may be of another kind, of which only `then` is known. */
+export const isPromise = <T>(value: MaybePromise<T>): value is Promise<T> =>
+  typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
 
 /** `next` with the answer: at once if it is there. */
 export function after<T, U>(answer: MaybePromise<T>, next: (value: T) => MaybePromise<U>): MaybePromise<U> {
-  return isPromise(answer) ? answer.then(next) : next(answer);
+  return isPromise(answer) ? Promise.resolve(answer).then(next) : next(answer);
 }
 
 /** What `work` answers; if it throws or rejects, what `failed` makes of it. */
 export function rescued<T>(work: () => MaybePromise<T>, failed: (error: unknown) => MaybePromise<T>): MaybePromise<T> {
   try {
     const answer = work();
-    return isPromise(answer) ? answer.catch(failed) : answer;
+    return isPromise(answer) ? Promise.resolve(answer).catch(failed) : answer;
   } catch (error) {
     return failed(error);
   }
@@ -28,7 +30,7 @@ export function observed<T>(work: () => MaybePromise<T>, done: (error?: unknown)
     throw error;
   }
   if (isPromise(answer))
-    return answer.then(
+    return Promise.resolve(answer).then(
       (value) => (done(), value),
       (error: unknown) => {
         done(error);
@@ -44,7 +46,7 @@ export function inTurn<T>(items: Iterable<T>, step: (item: T) => MaybePromise<vo
   const iterator = items[Symbol.iterator]();
   for (let item = iterator.next(); item.done !== true; item = iterator.next()) {
     const answer = step(item.value);
-    if (isPromise(answer)) return answer.then(() => theRest(iterator, step));
+    if (isPromise(answer)) return Promise.resolve(answer).then(() => theRest(iterator, step));
   }
 }
 

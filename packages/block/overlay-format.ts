@@ -68,6 +68,7 @@ export function encodeHeader({ blockSize, baseSize, data }: OverlayLayout, ident
 }
 
 /**
+ * One that was made without an identity belongs to any base of its size.
  * @param name the file, for messages
  * @throws Error with the code EINVAL if it is no header, a damaged one, or one of an overlay over another base
  */
@@ -79,8 +80,8 @@ export function decodeHeader(header: Buffer, name: string, baseSize: number, ide
     throw bad('is an overlay with a damaged header');
   const size = Number(header.readBigUInt64LE(16));
   if (size !== baseSize) throw bad(`is an overlay over ${size} bytes, not over ${baseSize}`);
-  if (!header.subarray(CHECKED - SHA256, CHECKED).equals(sha256(identity)))
-    throw bad(`is an overlay over another base than ${JSON.stringify(identity)}`);
+  if (!['', identity].some((one) => header.subarray(CHECKED - SHA256, CHECKED).equals(sha256(one))))
+    throw bad(`is an overlay over another base${than(identity)}; bring that one back, or begin another overlay`);
   const layout = overlayLayout(baseSize, header.readUInt32LE(8));
   if (Number(header.readBigUInt64LE(24)) !== layout.data)
     throw bad('is an overlay with a header that contradicts itself');
@@ -93,5 +94,8 @@ export function checkBitmap(bytes: Uint8Array, { blocks }: OverlayLayout, name: 
   if (unused !== 0 && (bytes.at(-1) ?? 0) >>> unused !== 0)
     throw failure('EINVAL', `${name}: is an overlay with a damaged bitmap`);
 }
+
+const than = (identity: string): string =>
+  identity === '' ? ', which is known by its version' : `, or another version of it, than ${identity}`;
 
 const sha256 = (of: string | Uint8Array): Buffer => createHash('sha256').update(of).digest();

@@ -14,8 +14,11 @@ export interface OverlayOptions {
    * the others from the base. Default 4096, the unit of most filesystems. Counts when the file is made.
    */
   readonly blockSize?: number;
-  /** Which base it belongs to, such as a digest; another one is refused. Default: only its size is compared. */
-  readonly identity?: string;
+  /**
+   * Which base it belongs to, such as a digest or the base's `version`: the file of another one is refused. Default:
+   * none, which only suits a file that was made without one. Of that only the size is compared, whatever is given here.
+   */
+  readonly identity?: string | undefined;
   readonly pace?: FileOptions['pace'];
 }
 

@@ -94,6 +94,7 @@ export async function ranged(name: string, get: GetRange, options: RangedOptions
   const version = await request(0, new Uint8Array(1), undefined);
   return {
     size: version.size,
+    version: version.etag ?? version.lastModified,
     read: (into, offset) => {
       checkRange(version, offset, into.length);
       if (into.length > 0) return request(offset, into, version).then(() => undefined);

@@ -3,8 +3,9 @@
  * having been written, or written from it (image.ts).
  */
 import { stat } from 'node:fs/promises';
+import { aligned } from './aligned.js';
 import { checkRange, joined, type BlockBackend, type Extent, type MaybePromise } from './backend.js';
-import { inTurn } from './maybe.js';
+import { after, inTurn } from './maybe.js';
 import { openFiles, type ExpectedFile, type OpenFiles } from './open-files.js';
 import type { PaceOptions } from './pace.js';
 import { checkSize, extentsAt } from './sizes.js';
@@ -80,10 +81,9 @@ export function regions(list: Iterable<Region>, options: RegionsOptions = {}): B
       const found: Extent[] = [];
       const all = inTurn(parts(placed, offset, length), ({ region, from, to }) => {
         const states = region ? region.extents(from - region.offset, to - from) : [hole(from, to - from)];
-        if (!(states instanceof Promise)) return void found.push(...states);
-        return states.then((later) => void found.push(...later));
+        return after(states, (some) => void found.push(...some));
       });
-      return all instanceof Promise ? all.then(() => joined(found)) : joined(found);
+      return after(all, () => joined(found));
     },
     close: async () => {
       files.close();
@@ -137,9 +137,9 @@ function reader(
   }
   const { offset = 0 } = source;
   if ('backend' in source) {
-    const { backend } = source;
+    const backend = aligned(source.backend);
     checkRange(backend, offset, length);
-    backends.add(backend);
+    backends.add(source.backend);
     return {
       read: (into, at) => backend.read(into, offset + at),
       extents: (at, count) => extentsAt(backend, offset + at, count, start + at),

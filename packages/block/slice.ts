@@ -1,10 +1,14 @@
 /** A part of a device as a device: a partition. */
-import { checkRange, type BlockBackend } from './backend.js';
+import { aligned } from './aligned.js';
+import { checkRange, type BlockBackend, type BlockSizes } from './backend.js';
 import { extentsAt } from './sizes.js';
 
+/** Bytes; a device must not prefer less. */
+const SMALLEST_PREFERRED = 512;
+
 /**
- * The bytes of `inner` from `offset` on. It cannot be resized. `close` closes `inner`; `blockSizes` are passed on where
- * the offset is a multiple of them.
+ * The bytes of `inner` from `offset` on. It cannot be resized. `close` closes `inner`. Any range can be read and written,
+ * whatever the block sizes of `inner`; they are passed on where the offset is a multiple of them.
  * @throws RangeError unless the range lies within `inner`
  */
 export function slice(inner: BlockBackend, start: number, size: number): BlockBackend {
@@ -13,17 +17,24 @@ export function slice(inner: BlockBackend, start: number, size: number): BlockBa
     checkRange({ size }, offset, length);
     return start + offset;
   };
-  const sizes = inner.blockSizes;
+  const whole = aligned(inner);
   return {
     size,
-    ...(sizes && start % sizes.preferred === 0 && { blockSizes: sizes }),
-    read: (into, offset) => inner.read(into, at(offset, into.length)),
-    ...(inner.write && { write: (bytes, offset) => inner.write?.(bytes, at(offset, bytes.length)) }),
-    ...(inner.flush && { flush: () => inner.flush?.() }),
-    ...(inner.trim && { trim: (offset, length) => inner.trim?.(at(offset, length), length) }),
-    ...(inner.zero && { zero: (offset, length, options) => inner.zero?.(at(offset, length), length, options) }),
-    ...(inner.extents && { extents: (offset, length) => extentsAt(inner, at(offset, length), length, offset) }),
-    ...(inner.prefetch && { prefetch: (offset, length) => inner.prefetch?.(at(offset, length), length) }),
+    ...(inner.blockSizes && { blockSizes: sizesFrom(start, inner.blockSizes) }),
+    read: (into, offset) => whole.read(into, at(offset, into.length)),
+    ...(whole.write && { write: (bytes, offset) => whole.write?.(bytes, at(offset, bytes.length)) }),
+    ...(whole.flush && { flush: () => whole.flush?.() }),
+    ...(whole.trim && { trim: (offset, length) => whole.trim?.(at(offset, length), length) }),
+    ...(whole.zero && { zero: (offset, length, options) => whole.zero?.(at(offset, length), length, options) }),
+    ...(whole.extents && { extents: (offset, length) => extentsAt(whole, at(offset, length), length, offset) }),
+    ...(whole.prefetch && { prefetch: (offset, length) => whole.prefetch?.(at(offset, length), length) }),
     close: () => inner.close(),
   };
 }
+
+/** What suits both a device and its part from `start` on. */
+const sizesFrom = (start: number, { minimum, preferred, maximum }: BlockSizes): BlockSizes => ({
+  minimum: start % minimum === 0 ? minimum : 1,
+  preferred: start % preferred === 0 ? preferred : Math.max(minimum, SMALLEST_PREFERRED),
+  maximum,
+});

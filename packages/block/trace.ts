@@ -42,9 +42,9 @@ export function trace(
   to: Writable | ((record: TraceRecord) => void),
   { client, export: name, since, buffered = BUFFERED, now = () => performance.now() }: TraceOptions = {},
 ): BlockBackend {
-  const record = typeof to === 'function' ? to : lines(to, buffered);
+  const { record, end } = typeof to === 'function' ? { record: to, end: () => undefined } : lines(to, buffered);
   const start = since ?? now();
-  return around(inner, (op, offset, length, work) => {
+  const device = around(inner, (op, offset, length, work) => {
     const begun = now();
     return observed(work, (error) => {
       record({
@@ -59,6 +59,7 @@ export function trace(
       });
     });
   });
+  return Object.assign(device, { close: () => observed(() => inner.close(), end) }); // keeps the getter of `size`
 }
 
 /** To microseconds. */
@@ -69,15 +70,28 @@ function nameOf(error: unknown): string {
   return typeof code === 'string' ? code : String(message ?? error);
 }
 
-function lines(stream: Writable, buffered: number): (record: TraceRecord) => void {
+interface Lines {
+  readonly record: (record: TraceRecord) => void;
+  /** What was left out after the last record is counted too. */
+  readonly end: () => void;
+}
+
+function lines(stream: Writable, buffered: number): Lines {
   let dropped = 0;
-  return (record) => {
-    if (stream.writableLength >= buffered) {
-      dropped++;
-      return;
-    }
-    if (dropped > 0) stream.write(`${JSON.stringify({ dropped })}\n`);
+  const write = (line: object): void => void stream.write(`${JSON.stringify(line)}\n`);
+  const countDropped = (): void => {
+    if (dropped > 0 && stream.writable) write({ dropped });
     dropped = 0;
-    stream.write(`${JSON.stringify(record)}\n`);
+  };
+  return {
+    record: (record) => {
+      if (stream.writableLength >= buffered) {
+        dropped++;
+        return;
+      }
+      countDropped();
+      write(record);
+    },
+    end: countDropped,
   };
 }

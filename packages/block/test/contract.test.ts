@@ -6,7 +6,7 @@ import type { BlockBackend } from '../backend.js';
 import { cache, copyOnWrite, delay, fault, file, formatDelta, http, memory, overlay, overlayLayout } from '../index.js';
 import { readAhead, readOnly, regions, retry, slice, stats, trace, type Region } from '../index.js';
 import { behavesAsBlockBackend, CHANGES, type Subject } from './contract.js';
-import { jumbled, ranges, scratch } from './helpers.js';
+import { bounded, jumbled, ranges, scratch } from './helpers.js';
 
 const path = scratch();
 const ALL = [...CHANGES, 'extents', 'resize'] as const;
@@ -15,6 +15,13 @@ function filled(content: Uint8Array): BlockBackend {
   const device = memory(content.length, { pageSize: 4096 });
   void device.write?.(content, 0);
   return device;
+}
+
+/** The bytes between others, from `start` on. */
+function surrounded(content: Uint8Array, start: number): BlockBackend {
+  const around = new Uint8Array(start + content.length + 5000).fill(0xee);
+  around.set(content, start);
+  return filled(around);
 }
 
 function written(content: Uint8Array): string {
@@ -91,11 +98,7 @@ const subjects: Subject[] = [
   { name: 'regions', make: described, methods: ['extents'] },
   {
     name: 'slice',
-    make: (content) => {
-      const around = new Uint8Array(content.length + 5000).fill(0xee);
-      around.set(content, 1234);
-      return slice(filled(around), 1234, content.length);
-    },
+    make: (content) => slice(surrounded(content, 1234), 1234, content.length),
     methods: [...CHANGES, 'extents'],
   },
   { name: 'readOnly', make: (content) => readOnly(filled(content)), methods: ['extents'] },
@@ -156,6 +159,50 @@ const subjects: Subject[] = [
     runs: 200,
   },
 ];
+
+/** What is wrapped takes whole blocks only; what is around it any range. */
+const boundedSubjects = (minimum: number, maximum: number): Subject[] => {
+  const limited = (inner: BlockBackend): BlockBackend => bounded(inner, minimum, maximum);
+  const hinted = [...CHANGES, 'extents', 'prefetch'] as const;
+  const all: Subject[] = [
+    {
+      name: 'overlay',
+      make: (content) => overlay(readOnly(limited(filled(content))), path('delta')),
+      methods: hinted,
+      runs: 30,
+    },
+    {
+      name: 'copyOnWrite, in blocks both',
+      make: (content) => cow(readOnly(limited(filled(content))), 4096, (delta) => limited(jumbled(delta, seed++))),
+      methods: hinted,
+    },
+    {
+      name: 'slice at a multiple of the minimum',
+      make: (content) => slice(limited(surrounded(content, 8192)), 8192, content.length),
+      methods: hinted,
+    },
+    {
+      name: 'slice anywhere of a slow device',
+      make: (content) => slice(limited(jumbled(surrounded(content, 1234), seed++)), 1234, content.length),
+      methods: hinted,
+      runs: 200,
+    },
+    {
+      name: 'regions',
+      make: (content) => {
+        const first = Math.min(100, content.length);
+        const rest = { backend: limited(filled(content)), offset: first };
+        return regions([
+          { length: first, source: content.subarray(0, first) },
+          { length: content.length - first, source: rest },
+        ]);
+      },
+      methods: ['extents'],
+    },
+  ];
+  return all.map((one) => ({ ...one, name: `${one.name} (${minimum} to ${maximum} bytes below)` }));
+};
+subjects.push(...boundedSubjects(512, 64 << 10), ...boundedSubjects(4096, 8192));
 
 describe('the contract of block backends', () => {
   for (const subject of subjects) behavesAsBlockBackend(subject);

@@ -1,7 +1,7 @@
 /** What every backend and every wrapper must do: random requests, compared with an array of bytes. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { BlockBackend } from '../backend.js';
+import type { BlockBackend, Extent } from '../backend.js';
 import { errorOf, noise, readAll } from './helpers.js';
 
 export interface Subject {
@@ -27,7 +27,13 @@ type Step =
   | ({ readonly op: 'zero'; readonly mayTrim: boolean; readonly fast: boolean } & Place)
   | { readonly op: 'flush' }
   | { readonly op: 'resize'; readonly size: number }
-  | { readonly op: 'together'; readonly steps: readonly ({ readonly seed: number } & Place)[] };
+  | { readonly op: 'together'; readonly steps: readonly Concurrent[] };
+
+const CONCURRENT = ['read', 'write', 'zero', 'trim', 'flush', 'extents', 'prefetch'] as const;
+interface Concurrent extends Place {
+  readonly op: (typeof CONCURRENT)[number];
+  readonly seed: number;
+}
 
 // Ends of blocks and pages are where the mistakes are.
 const number = fc.oneof(
@@ -44,7 +50,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ op: fc.constant('resize' as const), size: number }),
   fc.record({
     op: fc.constant('together' as const),
-    steps: fc.array(fc.record({ seed: fc.nat(), ...place }), { minLength: 2, maxLength: 6 }),
+    steps: fc.array(fc.record({ op: fc.constantFrom(...CONCURRENT), seed: fc.nat(), ...place }), {
+      minLength: 2,
+      maxLength: 6,
+    }),
   }),
 );
 
@@ -161,7 +170,13 @@ async function resize(device: BlockBackend, model: Model, size: number): Promise
 
 async function checkExtents(device: BlockBackend, { bytes }: Model, offset: number, length: number): Promise<void> {
   if (!device.extents) return;
-  const extents = await device.extents(offset, length);
+  for (const extent of ordered(await device.extents(offset, length), offset, length))
+    if (extent.zero)
+      expect(bytes.subarray(extent.offset, extent.offset + extent.length).every((byte) => byte === 0)).toBe(true);
+}
+
+/** The extents, which must be those of the range: in order, without gaps, two neighbours differing. */
+function ordered(extents: readonly Extent[], offset: number, length: number): readonly Extent[] {
   let at = offset;
   for (const [index, extent] of extents.entries()) {
     const before = extents[index - 1];
@@ -169,51 +184,92 @@ async function checkExtents(device: BlockBackend, { bytes }: Model, offset: numb
     expect(extent.length).toBeGreaterThan(0);
     if (before) expect([before.hole, before.zero]).not.toEqual([extent.hole, extent.zero]);
     at += extent.length;
-    if (extent.zero) expect(bytes.subarray(extent.offset, at).every((byte) => byte === 0)).toBe(true);
   }
   expect(at).toBe(offset + length);
+  return extents;
 }
 
-/** Reads and writes that overlap: each byte is the one from before or that of one of the writes. */
-async function together(
-  device: BlockBackend,
-  model: Model,
-  steps: readonly ({ readonly seed: number } & Place)[],
-): Promise<void> {
+/** Bytes that somebody saw. */
+interface Seen {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+/** What a request makes of a range. */
+interface Effect {
+  readonly offset: number;
+  readonly length: number;
+  /** Undefined: anything. */
+  readonly bytes: Uint8Array | undefined;
+}
+
+/** One of several requests: what it makes of its range, if anything, and what is seen by it. */
+interface Request {
+  readonly effect?: (length: number, seed: number) => Uint8Array | undefined;
+  readonly ask: (device: BlockBackend, offset: number, length: number, seed: number) => Promise<Seen[]>;
+}
+
+const blind = (work: (...from: Parameters<Request['ask']>) => unknown): Request['ask'] =>
+  async function ask(...from) {
+    await work(...from);
+    return [];
+  };
+
+const REQUESTS: Readonly<Record<Concurrent['op'], Request>> = {
+  read: { ask: async (device, offset, length) => [{ offset, bytes: await read(device, offset, length) }] },
+  write: {
+    effect: noise,
+    ask: blind((device, offset, length, seed) => device.write?.(noise(length, seed), offset)),
+  },
+  zero: {
+    effect: (length) => new Uint8Array(length),
+    ask: blind((device, offset, length, seed) => device.zero?.(offset, length, { mayTrim: seed % 2 === 0 })),
+  },
+  trim: { effect: () => undefined, ask: blind((device, offset, length) => device.trim?.(offset, length)) },
+  flush: { ask: blind((device) => device.flush?.()) },
+  prefetch: { ask: blind((device, offset, length) => device.prefetch?.(offset, length)) },
+  extents: {
+    ask: async (device, offset, length) =>
+      ordered((await device.extents?.(offset, length)) ?? [], offset, length)
+        .filter(({ zero }) => zero)
+        .map((extent) => ({ offset: extent.offset, bytes: new Uint8Array(extent.length) })),
+  },
+};
+
+/**
+ * Requests that overlap: each byte is one that some order of them gives, which for what is done is that of any of those
+ * that change it, and for what is seen meanwhile also the one from before.
+ */
+async function together(device: BlockBackend, model: Model, steps: readonly Concurrent[]): Promise<void> {
   const before = model.bytes.slice();
-  const all = steps.map((step) => {
-    const [offset, length] = within(model, step);
-    const isWrite = device.write !== undefined && step.seed % 2 === 0;
-    return { offset, isWrite, bytes: isWrite ? noise(length, step.seed) : new Uint8Array(length) };
-  });
-  await Promise.all(
-    all.map(async ({ offset, isWrite, bytes }) => {
-      await (isWrite ? device.write?.(bytes.slice(), offset) : device.read(bytes, offset));
-    }),
+  const all = steps
+    .filter(({ op }) => device[op] !== undefined)
+    .map((step) => ({ ...step, ...REQUESTS[step.op], range: within(model, step) }));
+  const effects = all.flatMap(({ effect, range: [offset, length], seed }) =>
+    effect ? [{ offset, length, bytes: effect(length, seed) }] : [],
   );
-  const writes = all.filter(({ isWrite }) => isWrite);
-  for (const { offset, bytes, isWrite } of all)
-    if (!isWrite) expect(illegal(bytes, offset, before, writes, false)).toBe(-1);
+  const seen = await Promise.all(all.map(({ ask, range, seed }) => ask(device, ...range, seed)));
+  for (const { bytes, offset } of seen.flat()) expect(illegal(bytes, offset, before, effects, false)).toBe(-1);
   model.bytes = await readAll(device);
-  expect(illegal(model.bytes, 0, before, writes, true)).toBe(-1);
+  expect(illegal(model.bytes, 0, before, effects, true)).toBe(-1);
 }
 
-/** The first byte that comes neither from one of the writes nor, unless they are done and cover it, from before; or -1. */
+/** The first byte that comes neither from an effect nor, unless those are done and cover it, from before; or -1. */
 function illegal(
   bytes: Uint8Array,
   start: number,
   before: Uint8Array,
-  writes: readonly { offset: number; bytes: Uint8Array }[],
+  effects: readonly Effect[],
   done: boolean,
 ): number {
   const legal = bytes.map((byte, index) => Number(byte === before[start + index]));
-  const near = writes.map((write) => {
-    const from = Math.max(0, write.offset - start);
-    return { write, from, to: Math.min(bytes.length, write.offset + write.bytes.length - start) };
+  const near = effects.map((effect) => {
+    const from = Math.max(0, effect.offset - start);
+    return { effect, from, to: Math.min(bytes.length, effect.offset + effect.length - start) };
   });
   if (done) for (const { from, to } of near) if (from < to) legal.fill(0, from, to);
-  for (const { write, from, to } of near)
+  for (const { effect, from, to } of near)
     for (let index = from; index < to; index++)
-      if (bytes[index] === write.bytes[start + index - write.offset]) legal[index] = 1;
+      if (effect.bytes === undefined || bytes[index] === effect.bytes[start + index - effect.offset]) legal[index] = 1;
   return legal.indexOf(0);
 }

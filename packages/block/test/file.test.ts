@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { closeSync, ftruncateSync, openSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { file, loadSparse, pace, type Extent } from '../index.js';
+import { file, loadSparse, pace, type BlockBackend, type Extent } from '../index.js';
 import { errorOf, noise, readAll, scratch } from './helpers.js';
 
 const path = scratch();
@@ -68,6 +68,36 @@ describe.skipIf(sparse === undefined)('holes in files', () => {
     await device.close();
   });
 
+  it.each<[what: string, change: (device: BlockBackend) => unknown]>([
+    ['trim', (device) => device.trim?.(0, 200 * MIB)],
+    ['zero', (device) => device.zero?.(0, 200 * MIB)],
+  ])('are made by a %s of more than is punched in one call', async (_what, change) => {
+    const name = path('long');
+    const fd = openSync(name, 'w');
+    ftruncateSync(fd, 201 * MIB);
+    for (const at of [0, 64, 127, 199, 200]) writeSync(fd, noise(MIB, at), 0, MIB, at * MIB);
+    closeSync(fd);
+    const device = await file(name);
+    await change(device);
+    expect(dataRuns(name)).toEqual([[200 * MIB, 201 * MIB]]);
+    await device.close();
+  });
+
+  it.each([61, 20, 0])('end where the file was cut off (at %i MiB): what is behind cannot be read', async (cut) => {
+    const name = path('cut');
+    const fd = openSync(name, 'w');
+    ftruncateSync(fd, 60 * MIB);
+    for (let at = 60; at < 64; at++) writeSync(fd, noise(MIB, at), 0, MIB, at * MIB);
+    closeSync(fd);
+    const device = await file(name);
+    truncateSync(name, cut * MIB);
+    const lost = [Math.min(cut, 60) * MIB, 64 * MIB];
+    expect(dataOf(await device.extents?.(0, device.size))).toEqual([lost]);
+    expect(dataOf(await device.extents?.(62 * MIB, MIB))).toEqual([[62 * MIB, 63 * MIB]]);
+    expect((await errorOf(() => device.read(new Uint8Array(10), 62 * MIB))).code).toBe('EIO');
+    await device.close();
+  });
+
   it('are many', async () => {
     const name = path('many');
     const fd = openSync(name, 'w');
@@ -99,6 +129,29 @@ describe('a file', () => {
     const expected = noise(MIB, 1).fill(0, 10, 900_010);
     expect(Buffer.compare(await readAll(device), expected)).toBe(0);
     expect((await errorOf(() => device.zero?.(0, 10, { fast: true }))).code).toBe('ENOTSUP');
+    await device.close();
+  });
+
+  it.each([true, false])('makes long zeros that keep their room, if there is such a call: %s', async (isThere) => {
+    const name = path('plain');
+    const calls: [number, number][] = [];
+    const zeroRange = (_fd: number, offset: number, length: number): boolean => {
+      calls.push([offset, length]);
+      return isThere;
+    };
+    const unused = { nextData: () => 0, nextHole: () => undefined, punch: () => expect.fail('not to be called') };
+    const device = await file(name, { create: 66 * MIB, sparse: { ...unused, zeroRange } });
+    const last = 65 * MIB + 5 - 10;
+    await device.write?.(noise(10, 1), last);
+    await device.zero?.(5, 65 * MIB, { mayTrim: false });
+    const pieces = [
+      [5, 64 * MIB],
+      [64 * MIB + 5, MIB],
+    ];
+    expect(calls).toEqual(isThere ? pieces : pieces.slice(0, 1));
+    const bytes = new Uint8Array(10);
+    await device.read(bytes, last);
+    expect(bytes).toEqual(isThere ? noise(10, 1) : new Uint8Array(10));
     await device.close();
   });
 

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll } from 'vitest';
-import { around } from '../around.js';
-import type { BlockBackend } from '../backend.js';
+import { around, passedOn } from '../around.js';
+import { failure, type BlockBackend } from '../backend.js';
 import { random } from '../random.js';
 
 /** A folder that lives as long as the test file; gives new paths in it. */
@@ -30,6 +30,19 @@ export function jumbled(inner: BlockBackend, seed: number): BlockBackend {
     await wait();
     return answer;
   });
+}
+
+/** `inner`, which refuses what does not keep to a minimum and a maximum, as an NBD server does; hints are obeyed too. */
+export function bounded(inner: BlockBackend, minimum: number, maximum: number): BlockBackend {
+  const device = around({ ...passedOn(inner), size: inner.size, prefetch: () => undefined }, (operation, ...rest) => {
+    const [offset, length, work] = rest;
+    const isWhole = length % minimum === 0 || offset + length === inner.size;
+    const fits = length <= maximum || !['read', 'write'].includes(operation);
+    if (offset >= 0 && offset + length <= inner.size && !(offset % minimum === 0 && isWhole && fits))
+      throw failure('EINVAL', `${operation} of ${length} bytes at ${offset}: not ${minimum} to ${maximum}`);
+    return work();
+  });
+  return Object.assign(device, { blockSizes: { minimum, preferred: minimum, maximum } });
 }
 
 /** An HTTP server on loopback. @returns its URL and what ends it */

@@ -23,6 +23,7 @@ describe('http', () => {
     await served(ranges(content), async (url) => {
       const device = await http(url);
       expect(Buffer.compare(await readAll(device), content)).toBe(0);
+      expect(device.version).toBe('"one"');
       const into = new Uint8Array(100);
       await device.read(into, 9900);
       expect(into).toEqual(content.subarray(9900));
@@ -70,6 +71,7 @@ describe('http', () => {
     };
     await served(listener, async (url) => {
       const device = await http(url);
+      expect(device.version).toBe(changed);
       await device.read(new Uint8Array(10), 0);
       expect(asked).toEqual([undefined, undefined, changed, undefined]);
       changed = 'Tue, 01 Jan 2030 00:00:01 GMT';

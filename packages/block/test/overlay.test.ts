@@ -5,8 +5,8 @@ import { copyFileSync, existsSync, readdirSync, readFileSync, statSync, truncate
 import { basename, dirname } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { BlockBackend } from '../backend.js';
-import { memory, overlay, readOnly } from '../index.js';
-import { errorOf, noise, readAll, scratch } from './helpers.js';
+import { cache, http, memory, overlay, readAhead, readOnly, retry, stats } from '../index.js';
+import { errorOf, noise, ranges, readAll, scratch, serve } from './helpers.js';
 
 const path = scratch();
 const SIZE = 100_000;
@@ -99,8 +99,41 @@ describe('an overlay', () => {
     expect((await errorOf(() => overlay(base(SIZE - 1), to, { identity: 'one' }))).message).toMatch(
       /over 100000 bytes, not/,
     );
-    expect((await errorOf(() => overlay(base(), to, { identity: 'two' }))).message).toMatch(/another base than "two"/);
+    expect((await errorOf(() => overlay(base(), to, { identity: 'two' }))).message).toMatch(
+      /another base, or another version of it, than two; bring that one back, or begin another overlay/,
+    );
+    expect((await errorOf(() => overlay(base(), to))).message).toMatch(/another base, which is known by its version/);
     await (await overlay(base(), to, { identity: 'one' })).close();
+  });
+
+  it('that was made without an identity belongs to any base of its size', async () => {
+    const to = path('delta');
+    await (await overlay(base(), to)).close();
+    await (await overlay(base(), to, { identity: 'one' })).close();
+    await (await overlay(base(), to)).close();
+  });
+
+  it('refuses a file on a server that has changed meanwhile', async () => {
+    const [to, content] = [path('delta'), noise(SIZE, 1)];
+    let etag = '"one"';
+    const server = await serve((request, response) => ranges(content, etag)(request, response));
+    const open = async (): Promise<BlockBackend> => {
+      const remote = readOnly(readAhead(cache(retry(stats(await http(server.url))))));
+      return overlay(remote, to, { identity: remote.version });
+    };
+    const device = await open();
+    await device.write?.(noise(10, 2), 5);
+    await device.flush?.();
+    await device.close();
+    etag = '"two"';
+    const error = await errorOf(open);
+    expect(error.code).toBe('EINVAL');
+    expect(error.message).toContain('than "two"; bring that one back, or begin another overlay');
+    etag = '"one"';
+    const again = await open();
+    expect((await readAll(again)).subarray(5, 15)).toEqual(noise(10, 2));
+    await again.close();
+    server.close();
   });
 
   it('is opened by one at a time', async () => {

@@ -36,6 +36,7 @@ const open = (): ReturnType<typeof s3> => {
 describe('s3', () => {
   it('reads ranges of one version, signed', async () => {
     const device = await open();
+    expect(device.version).toBe('"one"');
     expect(Buffer.compare(await readAll(device), content)).toBe(0);
     let asked: Record<string, unknown> = {};
     listener = (request, response) => {

@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import type { BlockBackend } from '../backend.js';
 import { around, cache, delay, fault, isPromise, memory, overlayLayout, copyOnWrite, formatDelta } from '../index.js';
-import { readAhead, readOnly, retry, slice, stats, trace, type TraceRecord } from '../index.js';
+import { readAhead, readOnly, retry, slice, stats, trace, withClose, type TraceRecord } from '../index.js';
 import { errorOf, jumbled, noise } from './helpers.js';
 
 const SIZE = 1 << 20;
@@ -48,6 +48,45 @@ describe('synchronous answers', () => {
     expect(answers.some((answer) => isPromise(answer))).toBe(false);
     expect(isPromise(device.extents?.(0, SIZE) ?? [])).toBe(false);
     expect(isPromise(delay(device, 0).read(bytes, 0))).toBe(true);
+  });
+});
+
+describe('a flush', () => {
+  const limits = { minimum: 512, preferred: 512, maximum: 4096 };
+  const copied = async (delta: BlockBackend): Promise<BlockBackend> => {
+    await formatDelta(delta, overlayLayout(SIZE, 4096));
+    return copyOnWrite(readOnly(filled()), delta);
+  };
+  it.each<[name: string, wrap: (inner: BlockBackend) => Promise<BlockBackend> | BlockBackend]>([
+    ['slice', (inner) => slice(inner, 1, SIZE)],
+    ['slice of blocks', (inner) => slice({ ...inner, size: inner.size, blockSizes: limits }, 1, SIZE)],
+    ['cache', (inner) => cache(inner)],
+    ['readAhead', (inner) => readAhead(cache(inner))],
+    ['withClose', (inner) => withClose(inner, () => undefined)],
+    ['retry', (inner) => retry(inner)],
+    ['trace', (inner) => trace(inner, () => undefined)],
+    ['stats', (inner) => stats(inner)],
+    ['delay', (inner) => delay(inner, 0)],
+    ['fault', (inner) => fault(inner, [])],
+    ['copyOnWrite', copied],
+    ['copyOnWrite in blocks', (inner) => copied({ ...inner, size: inner.size, blockSizes: limits })],
+  ])('reaches what is below %s, and fails with it', async (_name, wrap) => {
+    let [flushes, isBroken] = [0, false];
+    const store = memory(overlayLayout(SIZE, 4096).size);
+    const device = await wrap({
+      ...store,
+      size: store.size,
+      flush: async () => {
+        await Promise.resolve();
+        if (isBroken) throw new Error('broken');
+        flushes++;
+      },
+    });
+    flushes = 0;
+    await device.flush?.();
+    expect(flushes).toBe(1);
+    isBroken = true;
+    expect((await errorOf(() => device.flush?.())).message).toBe('broken');
   });
 });
 
@@ -215,6 +254,12 @@ describe('retry', () => {
   });
 });
 
+/** What the stream has now. */
+function linesOf(stream: PassThrough): Record<string, number>[] {
+  const text = (stream.read() as Buffer | null)?.toString().trim() ?? '';
+  return text === '' ? [] : text.split('\n').map((line) => JSON.parse(line) as Record<string, number>);
+}
+
 describe('trace', () => {
   it('says who did what when, and how it ended', async () => {
     let clock = 5;
@@ -235,17 +280,26 @@ describe('trace', () => {
     const stream = new PassThrough({ highWaterMark: 10 });
     const device = trace(memory(SIZE), stream, { buffered: 100 });
     for (let index = 0; index < 100; index++) await read(device, index, 1);
-    const lines = (): Record<string, number>[] =>
-      String(stream.read())
-        .trim()
-        .split('\n')
-        .map((line) => JSON.parse(line) as Record<string, number>);
-    const seen = lines().length;
+    const seen = linesOf(stream).length;
     expect(seen).toBeLessThan(10);
-    while (stream.writableLength > 0) lines();
+    while (stream.writableLength > 0) linesOf(stream);
     await read(device, 500, 1);
-    const rest = lines();
+    const rest = linesOf(stream);
     expect(rest.some(({ dropped = 0 }) => dropped > 80)).toBe(true);
+  });
+
+  it('counts those after the last line when it is closed, unless the stream has ended before', async () => {
+    for (const isEnded of [false, true]) {
+      const stream = new PassThrough({ highWaterMark: 10 });
+      const device = trace(memory(SIZE), stream, { buffered: 100 });
+      for (let index = 0; index < 100; index++) await read(device, index, 1);
+      if (isEnded) stream.end();
+      await device.close();
+      const all: Record<string, number>[] = [];
+      for (let some = linesOf(stream); some.length > 0; some = linesOf(stream)) all.push(...some);
+      const dropped = all.flatMap(({ dropped: count = 0 }) => (count > 0 ? [count] : []));
+      expect(dropped).toEqual(isEnded ? [] : [100 - (all.length - 1)]);
+    }
   });
 });
 

@@ -1,0 +1,107 @@
+/** Any range of a device that has a minimum and a maximum of what it takes: of an NBD server's, for example. */
+import { checkRange, joined, type BlockBackend, type Extent, type MaybePromise } from './backend.js';
+import { changeBlocks, inwards, outwards, writing, zeroing, type Change, type Edges } from './blocks.js';
+import { after, inTurn } from './maybe.js';
+import { rangeLock } from './range-lock.js';
+import { pieces } from './sizes.js';
+
+/**
+ * `inner`, asked for whole blocks of its minimum size only, and for no more at once than its maximum; itself if it has
+ * no such bounds. The last block ends where the device does. It cannot be resized.
+ */
+export function aligned(inner: BlockBackend): BlockBackend {
+  const { size, blockSizes } = inner;
+  if (blockSizes === undefined || (blockSizes.minimum === 1 && blockSizes.maximum >= size)) return inner;
+  const { minimum, maximum } = blockSizes;
+  const blocks = { blockSize: minimum, size };
+  const most = Math.max(minimum, maximum - (maximum % minimum));
+  const lock = rangeLock();
+
+  const isWhole = (offset: number, length: number): boolean =>
+    offset % minimum === 0 && length <= most && (length % minimum === 0 || offset + length === size);
+
+  const edges: Edges = {
+    canBeCut: () => false,
+    read: (block, start) => inner.read(block, start),
+    write: (block, start) => inner.write?.(block, start),
+  };
+
+  function read(into: Uint8Array, offset: number): MaybePromise<void> {
+    checkRange(inner, offset, into.length);
+    if (into.length === 0) return;
+    if (isWhole(offset, into.length)) return inner.read(into, offset);
+    const [from, to] = outwards(offset, into.length, blocks);
+    return inTurn(pieces(from, to - from, most), ([at, length]) => readPiece(into, offset, at, length));
+  }
+
+  /** A piece of whole blocks, of which only what lies in the reader's range is wanted. */
+  function readPiece(into: Uint8Array, offset: number, at: number, length: number): MaybePromise<void> {
+    const [start, end] = [at - offset, at + length - offset];
+    if (start >= 0 && end <= into.length) return inner.read(into.subarray(start, end), at);
+    const piece = new Uint8Array(length);
+    return after(inner.read(piece, at), () =>
+      into.set(piece.subarray(Math.max(0, -start), into.length - start), Math.max(0, start)),
+    );
+  }
+
+  /** Nobody else changes the blocks meanwhile: what is written back of them must be what is there. */
+  function change(change: Change): MaybePromise<void> {
+    const { offset, length } = change;
+    checkRange(inner, offset, length);
+    if (length === 0) return;
+    const [from, to] = outwards(offset, length, blocks);
+    return lock(from, to, () => changeBlocks(change, blocks, edges));
+  }
+
+  const write = (bytes: Uint8Array, offset: number): MaybePromise<void> =>
+    change(
+      writing(bytes, offset, (whole, from) =>
+        inTurn(pieces(0, whole.length, most), ([at, length]) =>
+          inner.write?.(whole.subarray(at, at + length), from + at),
+        ),
+      ),
+    );
+
+  return {
+    size,
+    blockSizes: { ...blockSizes, minimum: 1 },
+    read,
+    ...(inner.write && { write }),
+    ...(inner.flush && { flush: () => inner.flush?.() }),
+    ...(inner.trim && {
+      trim: (offset, length) => {
+        checkRange(inner, offset, length);
+        const [from, to] = inwards(offset, length, blocks);
+        if (from < to) return inner.trim?.(from, to - from);
+      },
+    }),
+    ...(inner.zero && {
+      zero: (offset, length, options) =>
+        change(zeroing(offset, length, (from, count) => inner.zero?.(from, count, options))),
+    }),
+    ...(inner.extents && {
+      extents: (offset, length) => {
+        checkRange(inner, offset, length);
+        const [from, to] = outwards(offset, length, blocks);
+        return after(inner.extents?.(from, to - from) ?? [], (all) => clipped(all, offset, offset + length));
+      },
+    }),
+    ...(inner.prefetch && {
+      prefetch: (offset, length) => {
+        checkRange(inner, offset, length);
+        const [from, to] = outwards(offset, length, blocks);
+        return inner.prefetch?.(from, to - from);
+      },
+    }),
+    close: () => inner.close(),
+  };
+}
+
+/** What of them lies in a range. */
+const clipped = (extents: readonly Extent[], offset: number, end: number): readonly Extent[] =>
+  joined(
+    extents.map((extent) => {
+      const from = Math.max(extent.offset, offset);
+      return { ...extent, offset: from, length: Math.max(0, Math.min(extent.offset + extent.length, end) - from) };
+    }),
+  );

@@ -1,0 +1,91 @@
+/** Changing any range of what is changed by whole blocks. */
+import type { MaybePromise } from './backend.js';
+import { after, inTurn } from './maybe.js';
+
+export interface Blocks {
+  /** Bytes of a block. The last one ends where the device does. */
+  readonly blockSize: number;
+  /** Bytes of the device. */
+  readonly size: number;
+}
+
+/** What becomes of a range. */
+export interface Change {
+  /** Bytes. */
+  readonly offset: number;
+  readonly length: number;
+  /** Changes the part of a block that is in the range; `start` is the block's first byte. */
+  readonly edge: (block: Uint8Array, start: number) => void;
+  /** Changes a part of the range. */
+  readonly middle: (from: number, to: number) => MaybePromise<void> | undefined;
+}
+
+/** Where the blocks at the ends come from and go to, and which of them can be changed in parts. */
+export interface Edges {
+  readonly canBeCut: (block: number) => boolean;
+  readonly read: (block: Uint8Array, start: number) => MaybePromise<void>;
+  readonly write: (block: Uint8Array, start: number) => MaybePromise<void> | undefined;
+}
+
+/** @param write takes a part of the bytes, and where it belongs */
+export const writing = (
+  bytes: Uint8Array,
+  offset: number,
+  write: (part: Uint8Array, from: number) => MaybePromise<void> | undefined,
+): Change => ({
+  offset,
+  length: bytes.length,
+  edge: (block, start) => {
+    const skipped = Math.max(0, start - offset);
+    const part = bytes.subarray(skipped, Math.max(0, start + block.length - offset));
+    block.set(part, Math.max(0, offset - start));
+  },
+  middle: (from, to) => write(bytes.subarray(from - offset, to - offset), from),
+});
+
+export const zeroing = (
+  offset: number,
+  length: number,
+  zero: (from: number, count: number) => MaybePromise<void> | undefined,
+): Change => ({
+  offset,
+  length,
+  edge: (block, start) => block.fill(0, Math.max(0, offset - start), Math.max(0, offset + length - start)),
+  middle: (from, to) => zero(from, to - from),
+});
+
+/** A block of which only a part is in the range is read, changed and written whole; the others change by `middle`. */
+export function changeBlocks(
+  { offset, length, edge, middle }: Change,
+  { blockSize, size }: Blocks,
+  { canBeCut, read, write }: Edges,
+): MaybePromise<void> {
+  const end = offset + length;
+  const [first, last] = [Math.floor(offset / blockSize), Math.ceil(end / blockSize) - 1];
+  const isCut = (block: number): boolean => block * blockSize < offset || Math.min((block + 1) * blockSize, size) > end;
+  const edges = [...new Set([first, last])].filter((block) => isCut(block) && !canBeCut(block));
+  const from = edges.includes(first) ? (first + 1) * blockSize : offset;
+  const to = edges.includes(last) ? last * blockSize : end;
+  return after(from < to ? middle(from, to) : undefined, () =>
+    inTurn(edges, (index) => {
+      const start = index * blockSize;
+      const block = new Uint8Array(Math.min(blockSize, size - start));
+      return after(read(block, start), () => {
+        edge(block, start);
+        return write(block, start);
+      });
+    }),
+  );
+}
+
+/** The smallest range of whole blocks that has all of the range. */
+export const outwards = (offset: number, length: number, { blockSize, size }: Blocks): [from: number, to: number] => [
+  offset - (offset % blockSize),
+  Math.min(size, Math.ceil((offset + length) / blockSize) * blockSize),
+];
+
+/** The largest range of whole blocks within the range; `to` is less than `from` if there is none. */
+export const inwards = (offset: number, length: number, { blockSize, size }: Blocks): [from: number, to: number] => {
+  const end = offset + length;
+  return [Math.ceil(offset / blockSize) * blockSize, end === size ? end : end - (end % blockSize)];
+};

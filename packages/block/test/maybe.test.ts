@@ -1,0 +1,52 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { after, inTurn, isPromise, observed, rescued, cache, regions, retry, stats } from '../index.js';
+import type { BlockBackend } from '../backend.js';
+import { errorOf } from './helpers.js';
+
+/** A promise of another kind: it has `then`, and nothing else. */
+function thenable<T>(work: () => T): Promise<T> {
+  const promise = nextTurn().then(work);
+  return { then: promise.then.bind(promise) } as unknown as Promise<T>;
+}
+
+const failing = (): Promise<number> =>
+  thenable(() => {
+    throw new Error('failed');
+  });
+
+describe('an answer that has `then`', () => {
+  it('is waited for', async () => {
+    expect(isPromise(thenable(() => 1))).toBe(true);
+    expect([undefined, null, 5, [], {}].some((value) => isPromise<unknown>(value))).toBe(false);
+    expect(
+      await after(
+        thenable(() => 1),
+        (value) => value + 1,
+      ),
+    ).toBe(2);
+    const done: unknown[] = [];
+    expect(
+      await observed(
+        () => thenable(() => 1),
+        (error) => done.push(error),
+      ),
+    ).toBe(1);
+    expect((await errorOf(() => observed(failing, (error) => done.push(error)))).message).toBe('failed');
+    expect(done).toEqual([undefined, new Error('failed')]);
+    expect(await rescued(failing, () => 3)).toBe(3);
+    const steps: number[] = [];
+    await inTurn([1, 2, 3], (step) => thenable(() => void steps.push(step)));
+    expect(steps).toEqual([1, 2, 3]);
+  });
+
+  it('is waited for by the wrappers', async () => {
+    const read: BlockBackend['read'] = (into) => thenable(() => void into.fill(7));
+    const inner = { size: 8192, read, close: () => undefined };
+    const device = stats(retry(cache(regions([{ length: 8192, source: { backend: inner } }]))));
+    const into = new Uint8Array(100);
+    await device.read(into, 5);
+    expect(into.every((byte) => byte === 7)).toBe(true);
+    expect(device.snapshot().read.count).toBe(1);
+  });
+});
