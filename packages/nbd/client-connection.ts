@@ -4,6 +4,7 @@
  */
 import type { Extent } from '@nodeos/block';
 import type { Negotiated } from './client-handshake.js';
+import { Coverage } from './coverage.js';
 import type { Inbox } from './inbox.js';
 import { Outbox } from './outbox.js';
 import { Pool } from './pool.js';
@@ -52,15 +53,21 @@ export interface Job {
 /** A job that waits for its reply. */
 interface Pending {
   readonly job: Job;
-  /** Bytes of a read that have come. */
-  received: number;
-  error: Error | undefined;
+  /** Of a read or a block status: all of it has come. */
+  whole: boolean;
+  /** Of a read that comes in parts. */
+  parts?: Coverage;
+  /** Chunks that have come. */
+  chunks: number;
+  error: NbdError | undefined;
 }
 
 /** Payloads up to this size are copied behind their header; larger ones are sent from where they lie. */
 const COPIED = 32 << 10;
 /** Bytes of an error chunk, or of one that is unknown. */
 const MAX_WORDS = MAX_STRING + 64;
+/** Of one reply. */
+const MAX_CHUNKS = 1 << 16;
 
 const pool = new Pool();
 
@@ -86,6 +93,10 @@ export class ClientConnection {
     socket.on('error', (error) => this.#die(error));
     socket.on('end', () => this.#die(new Error('the server closed the connection')));
     socket.on('close', () => this.#die(new Error('the connection was lost')));
+  }
+
+  /** Reads what the server says; it may have said something already, that ends the connection. */
+  start(): void {
     this.#next();
   }
 
@@ -98,7 +109,7 @@ export class ClientConnection {
     const { payload } = job;
     job.extents.length = 0; // it may have been sent before
     this.#cookie = (this.#cookie + 1) >>> 0;
-    this.#pending.set(this.#cookie, { job, received: 0, error: undefined });
+    this.#pending.set(this.#cookie, { job, whole: false, chunks: 0, error: undefined });
     const head = extended ? EXTENDED_REQUEST_SIZE : REQUEST_SIZE;
     const copied = payload && payload.length <= COPIED ? payload.length : 0;
     const slot = this.#outbox.reserve(head + copied);
@@ -177,7 +188,7 @@ export class ClientConnection {
     if (error !== 0) pending.error = errorOf(error, '', job);
     if (error !== 0 || !job.into) return this.#finish(cookie, pending);
     if (this.negotiated.structured) throw new ProtocolError('a simple reply to a read');
-    pending.received = job.length;
+    pending.whole = true;
     this.#inbox.next(job.into, () => this.#finish(cookie, pending));
   }
 
@@ -185,7 +196,10 @@ export class ClientConnection {
     const [cookie, pending] = this.#pendingOf();
     const flags = this.#header.readUInt16BE(4);
     const type = this.#header.readUInt16BE(6);
-    const then = (): void => (flags & DONE ? this.#finish(cookie, pending) : this.#next());
+    const isLast = (flags & DONE) !== 0;
+    if (!isLast && (type === CHUNK.NONE || ++pending.chunks > MAX_CHUNKS))
+      throw new ProtocolError(`a reply that does not end after ${pending.chunks} chunks`);
+    const then = (): void => (isLast ? this.#finish(cookie, pending) : this.#next());
     if (type === CHUNK.OFFSET_DATA) return this.#onData(pending, length, then);
     if (length > mostOf(type)) throw new ProtocolError(`a chunk ${nameOf(CHUNK, type)} of ${length} bytes`);
     const bytes = Buffer.allocUnsafe(length);
@@ -207,9 +221,12 @@ export class ClientConnection {
     );
   }
 
-  #finish(cookie: number, { job, error, received }: Pending): void {
-    if (job.into && !error && received !== job.length)
-      throw new ProtocolError(`${received} bytes instead of ${job.length} for a read`);
+  #finish(cookie: number, { job, error, whole, parts }: Pending): void {
+    // As good as gone: another one, or the same once it is back, will do what this one does not.
+    if (error?.code === 'ESHUTDOWN') return this.#die(error);
+    const answers = job.into !== undefined || job.type === COMMAND.BLOCK_STATUS;
+    if (answers && !error && !whole && !parts?.isWhole(job.length))
+      throw new ProtocolError(`a ${nameOf(COMMAND, job.type)} that was answered in part`);
     this.#pending.delete(cookie);
     if (error) job.reject(error);
     else job.resolve();
@@ -223,7 +240,9 @@ function pieceOf(pending: Pending, offset: number, length: number): Buffer {
   const from = offset - job.offset;
   if (!job.into || from < 0 || length <= 0 || from + length > job.length)
     throw new ProtocolError(`${length} bytes at ${offset} that were not asked for`);
-  pending.received += length;
+  if (length === job.length && !pending.whole && !pending.parts) pending.whole = true;
+  else if (pending.whole) throw new ProtocolError(`${length} bytes of a read that came before`);
+  else (pending.parts ??= new Coverage()).add(from, length);
   return job.into.subarray(from, from + length);
 }
 
@@ -253,14 +272,16 @@ const mostOf = (type: number): number =>
 
 /** Descriptors follow each other from the request's offset; what lies beyond its end is cut. */
 function addExtents(
-  { job }: Pending,
+  pending: Pending,
   { allocation }: Negotiated,
   id: number,
   count: number,
   next: () => [length: number, state: number],
 ): void {
-  if (job.type !== COMMAND.BLOCK_STATUS || id !== allocation || !Number.isInteger(count) || count === 0)
-    throw new ProtocolError('a block status that was not asked for');
+  const { job } = pending;
+  const isOne = job.type === COMMAND.BLOCK_STATUS && id === allocation && Number.isInteger(count) && count > 0;
+  if (!isOne || pending.whole) throw new ProtocolError('a block status that was not asked for');
+  pending.whole = true;
   const end = job.offset + job.length;
   let offset = job.offset;
   for (let index = 0; index < count && offset < end; index++) {

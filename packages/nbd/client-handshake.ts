@@ -77,6 +77,11 @@ export class RefusedError extends Error {
   ) {
     super(`${nameOf(OPTION, option)} was refused: ${nameOf(REPLY, reply)}${words === '' ? '' : ` (${words})`}`);
   }
+
+  /** Whether it is the option that the server does not know, whatever it was about. */
+  get isUnknownOption(): boolean {
+    return this.reply === REPLY.ERR_UNSUP;
+  }
 }
 
 /** A connection before an export is chosen. Ends with `choose`, or with `leave`. */
@@ -126,12 +131,13 @@ export class Handshake {
     return this.#extended ? 'extended' : this.#structured ? 'structured' : 'simple';
   }
 
-  get #hasOptions(): boolean {
+  /** Whether the server can be asked for more than to choose an export. */
+  get hasOptions(): boolean {
     return this.flags !== undefined && (this.flags & FIXED_NEWSTYLE) !== 0;
   }
 
   async #secure(tls: ClientTls, host: string): Promise<void> {
-    if (!this.#hasOptions) throw new ProtocolError('the server has no TLS');
+    if (!this.hasOptions) throw new ProtocolError('the server has no TLS');
     await this.#option(OPTION.STARTTLS);
     const secured = await clientTls(this.inbox, this.socket, tls, host);
     this.inbox = secured.inbox;
@@ -141,14 +147,14 @@ export class Handshake {
 
   async #agree(): Promise<void> {
     const { extended = true, structured = true } = this.wishes;
-    if (!this.#hasOptions) return;
+    if (!this.hasOptions) return;
     this.#extended = extended && structured && (await this.#accepts(OPTION.EXTENDED_HEADERS));
     this.#structured = this.#extended || (structured && (await this.#accepts(OPTION.STRUCTURED_REPLY)));
   }
 
-  /** @throws RefusedError if the server does not tell */
+  /** @throws RefusedError if the server does not tell; Error if it cannot */
   async list(): Promise<{ name: string; description?: string }[]> {
-    if (!this.#hasOptions) return [];
+    if (!this.hasOptions) throw new Error('the server has no list of exports');
     const exports: { name: string; description?: string }[] = [];
     await this.#option(OPTION.LIST, undefined, (type, fields) => {
       if (type !== REPLY.SERVER) return;
@@ -159,8 +165,13 @@ export class Handshake {
     return exports;
   }
 
-  /** What the server says of an export, which stays unchosen. @throws RefusedError if there is none of that name */
+  /**
+   * What the server says of an export, which stays unchosen.
+   * @throws RefusedError if there is none of that name, or if the server does not tell before one is chosen (ERR_UNSUP);
+   * Error if it has no options
+   */
   async look(name: string): Promise<ExportInfo> {
+    if (!this.hasOptions) throw new Error('the server tells of an export only when it is chosen');
     const contexts: string[] = [];
     if (this.#structured)
       await this.#option(OPTION.LIST_META_CONTEXT, Buffer.concat([encodeString(name), uint32(0)]), (type, fields) => {
@@ -181,7 +192,7 @@ export class Handshake {
 
   /** In good order, without an export. */
   leave(): void {
-    if (this.#hasOptions) this.socket.write(encodeOption(OPTION.ABORT));
+    if (this.hasOptions) this.socket.write(encodeOption(OPTION.ABORT));
     this.socket.end(() => this.socket.destroy());
   }
 
@@ -191,10 +202,10 @@ export class Handshake {
 
   async #go(name: string): Promise<Omit<ExportInfo, 'contexts'>> {
     if (this.flags === undefined) return this.#oldstyle();
-    if (!this.#hasOptions) return this.#exportName(name);
+    if (!this.hasOptions) return this.#exportName(name);
     return this.#inform(OPTION.GO, name).catch((error: unknown) => {
       // Any other refusal is the server's last word on the export.
-      if (error instanceof RefusedError && error.reply === REPLY.ERR_UNSUP) return this.#exportName(name);
+      if (error instanceof RefusedError && error.isUnknownOption) return this.#exportName(name);
       throw error;
     });
   }

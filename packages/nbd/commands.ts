@@ -5,13 +5,14 @@ import {
   isPromise,
   joined,
   pieces,
+  rescued,
   ZEROS,
   type BlockBackend,
   type Extent,
   type MaybePromise,
 } from '@nodeos/block';
 import type { Agreement } from './handshake.js';
-import { COMMAND, COMMAND_FLAG, Fields, FLAG, MAX_EXTENTS, type ErrorName, type ReceivedRequest } from './protocol.js';
+import { COMMAND, COMMAND_FLAG, Fields, FLAG, type ErrorName, type ReceivedRequest } from './protocol.js';
 import { NbdError } from './reply-errors.js';
 import type { Replies } from './replies.js';
 
@@ -22,6 +23,8 @@ export interface Task {
     readonly backend: BlockBackend;
     readonly replies: Replies;
     readonly agreement: Agreement;
+    /** Extents in one reply. */
+    readonly mostExtents: number;
     /** The connection is lost: nobody gets the reply. */
     readonly gone: boolean;
   };
@@ -138,9 +141,15 @@ function read(task: Task): MaybePromise<void> {
   // A chunk of data has at least one byte.
   if (request.length === 0) return server.replies.success(request);
   const looks = request.length >= WORTH_A_LOOK && server.replies.structured && !(request.flags & COMMAND_FLAG.DF);
-  const extents = looks ? server.backend.extents?.(request.offset, request.length) : undefined;
-  if (isPromise(extents)) return extents.then((all) => readPieces(task, all));
-  return extents ? readPieces(task, extents) : readWhole(task, request.offset, request.length, true);
+  if (!looks || !server.backend.extents) return readWhole(task, request.offset, request.length, true);
+  // Bytes can be read also where nobody knows whether they are holes.
+  return after(
+    rescued(
+      () => extentsOf(server.backend, request.offset, request.length),
+      () => [],
+    ),
+    (extents) => readPieces(task, extents),
+  );
 }
 
 function readWhole({ request, server }: Task, offset: number, length: number, last: boolean): MaybePromise<void> {
@@ -196,7 +205,7 @@ function blockStatus(task: Task): MaybePromise<void> {
   const { offset } = request;
   if (length === 0 || offset + length > server.backend.size || offset % sizes.minimum || length % sizes.minimum)
     throw new NbdError('EINVAL', `the state of ${length} bytes at ${offset}`);
-  const most = request.flags & COMMAND_FLAG.REQ_ONE ? 1 : MAX_EXTENTS;
+  const most = request.flags & COMMAND_FLAG.REQ_ONE ? 1 : server.mostExtents;
   const send = (all: readonly Extent[]): void => {
     const some = all.slice(0, most);
     // There is one context that has an answer: base:allocation.
@@ -220,9 +229,11 @@ function firstExtents(
 }
 
 async function byWindows(backend: BlockBackend, offset: number, length: number, most: number): Promise<Extent[]> {
-  let found: Extent[] = [];
+  const found: Extent[] = [];
   for (const [at, part] of pieces(offset, length, WINDOW)) {
-    found = joined([...found, ...(await extentsOf(backend, at, part))]);
+    const more = await extentsOf(backend, at, part);
+    const last = found.pop();
+    for (const extent of joined(last ? [last, ...more] : more)) found.push(extent);
     if (found.length > most) break;
   }
   return found;

@@ -1,10 +1,14 @@
 /** What a server offers: names, and what opens a backend when one is chosen. */
 import type { BlockBackend, MaybePromise } from '@nodeos/block';
+import { unlessAborted } from './abort.js';
 
 export interface Export {
   /** For people; at most 4096 bytes. */
   readonly description?: string;
-  /** Called when a client chooses the export and nobody uses it yet; its users share what it gives. */
+  /**
+   * Called when a client chooses the export, or asks what it is like (INFO), and nobody uses it yet; its users share what
+   * it gives.
+   */
   open(): MaybePromise<BlockBackend>;
   /**
    * Sets those apart who choose the same name and are not to share one backend: tenants. All connections of a client need
@@ -13,6 +17,8 @@ export interface Export {
   readonly key?: string;
   /** Refuse writes, whatever the backend can do. */
   readonly readOnly?: boolean;
+  /** Clients are told that seeking costs time, as on a disk that turns. */
+  readonly rotational?: boolean;
   /** Only over TLS, also where the server takes connections without. */
   readonly tls?: boolean;
   /** What one of its users sees of the backend: a wrapper around it that can do the same. Its `close` is not called. */
@@ -66,9 +72,18 @@ export interface Opened {
   release(): Promise<void>;
 }
 
+/** Who opens an export. */
+export interface Opener {
+  /** Nobody waits for it any more. */
+  readonly gone: AbortSignal;
+  /** Told if it cannot be closed that was opened for nobody. */
+  log(event: string, error: unknown, name: string): void;
+}
+
 interface Shared {
   readonly name: string;
   users: number;
+  isOpening: boolean;
   readonly backend: Promise<BlockBackend>;
 }
 
@@ -82,32 +97,42 @@ export class OpenExports {
     return [...this.#shared.values()].map(({ name }) => name);
   }
 
-  /** @throws what `open` throws */
-  async open(name: string, chosen: Export): Promise<Opened> {
+  /** @throws what `open` throws, or the reason why nobody waits for it */
+  async open(name: string, chosen: Export, opener: Opener): Promise<Opened> {
     const id = JSON.stringify([name, chosen.key]);
-    while (this.#closing.has(id)) await this.#closing.get(id);
-    let shared = this.#shared.get(id);
-    if (!shared) {
-      shared = { name, users: 0, backend: Promise.resolve().then(() => chosen.open()) };
-      this.#shared.set(id, shared);
-    }
+    while (this.#closing.has(id)) await unlessAborted(opener.gone, this.#closing.get(id));
+    const shared = this.#shared.get(id) ?? this.#begin(id, { name, chosen, opener });
     shared.users++;
     let released = false;
     const release = async (): Promise<void> => {
       if (released) return;
       released = true;
-      await this.#leave(id, shared);
+      if (--shared.users === 0) await this.#close(id, shared);
     };
     try {
-      return { name, export: chosen, backend: await shared.backend, release };
+      return { name, export: chosen, backend: await unlessAborted(opener.gone, shared.backend), release };
     } catch (error) {
-      await release();
+      release().catch((failed: unknown) => opener.log('close', failed, name));
       throw error;
     }
   }
 
-  async #leave(id: string, shared: Shared): Promise<void> {
-    if (--shared.users > 0) return;
+  #begin(id: string, { name, chosen, opener }: { name: string; chosen: Export; opener: Opener }): Shared {
+    const backend = Promise.resolve().then(() => chosen.open());
+    const shared: Shared = { name, users: 0, isOpening: true, backend };
+    this.#shared.set(id, shared);
+    const opened = (): void => {
+      shared.isOpening = false;
+      if (shared.users > 0) return;
+      this.#close(id, shared).catch((error: unknown) => opener.log('close', error, name));
+    };
+    backend.then(opened, opened);
+    return shared;
+  }
+
+  /** Once nobody uses it. One that is being opened stays, for who comes next: it may take as long for that one. */
+  async #close(id: string, shared: Shared): Promise<void> {
+    if (shared.isOpening) return;
     this.#shared.delete(id);
     const closed = shared.backend.then(
       (backend) => backend.close(),

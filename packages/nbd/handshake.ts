@@ -10,20 +10,18 @@ import {
   encodeText,
   FIXED_NEWSTYLE,
   IHAVEOPT,
-  MAX_BLOCK,
   nameOf,
   NBDMAGIC,
   REPLY,
 } from './protocol.js';
 import { uint16, uint32, uint64 } from './protocol.js';
 import type { BlockBackend, BlockSizes, MaybePromise } from '@nodeos/block';
+import { unlessAborted } from './abort.js';
 import type { Export, ExportResolver, OpenExports, Opened, Peer } from './exports.js';
 import type { Inbox } from './inbox.js';
 
 /** Bytes of an option's data that are read to be answered; more is an attack. */
 const MAX_OPTION = 256 << 10;
-/** Nobody needs more, and each may cost a look at the disk. */
-const MAX_OPTIONS = 256;
 /** The most queries that one option may hold. */
 const MAX_QUERIES = 1024;
 /** What every client keeps to that says nothing about block sizes. */
@@ -36,7 +34,7 @@ export const CONTEXTS: Readonly<Record<string, number>> = { [BASE_ALLOCATION]: 1
 export interface Party {
   inbox: Inbox;
   send(bytes: Uint8Array): void;
-  /** When what was sent has been taken: who reads no replies gets no more of them. */
+  /** When what was sent has been taken, or the server ends: who reads no replies gets no more of them. */
   drained(): Promise<void>;
   /** Undefined: this server has no TLS. */
   readonly startTls: (() => Promise<void>) | undefined;
@@ -45,10 +43,14 @@ export interface Party {
   peer(): Peer;
   readonly exports: ExportResolver;
   readonly opened: OpenExports;
-  /** The server is being shut down. */
-  ending(): boolean;
+  /** Bytes of one request. */
+  readonly largest: number;
+  /** The server is being shut down: nothing more is awaited from the client. */
+  readonly ending: AbortSignal;
+  /** The connection is lost, or has taken too long: nobody waits for what resolvers and exports are doing. */
+  readonly gone: AbortSignal;
   /** For the operator: what a client is not told. */
-  log(event: string, error: unknown, name?: string): void;
+  log(event: string, error: unknown, name: string): void;
 }
 
 /** What was agreed on. */
@@ -84,8 +86,9 @@ interface Session {
 type Handler = (session: Session, data: Buffer) => Promise<Agreement | 'close' | undefined>;
 
 /**
- * @returns what was agreed on; undefined if the client has left in good order
- * @throws ProtocolError for what cannot be answered, Error if the connection ends
+ * The options are not counted, who lists a thousand exports asks for each of them; the time that it takes is limited.
+ * @returns what was agreed on; undefined if the client has left in good order, or has its last answer before a shutdown
+ * @throws ProtocolError for what cannot be answered, Error if the connection ends, or the server while it waits
  */
 export async function negotiate(party: Party): Promise<Agreement | undefined> {
   const hello = Buffer.alloc(18);
@@ -93,12 +96,12 @@ export async function negotiate(party: Party): Promise<Agreement | undefined> {
   hello.writeBigUInt64BE(IHAVEOPT, 8);
   hello.writeUInt16BE(FIXED_NEWSTYLE | NO_ZEROES, 16);
   party.send(hello);
-  const clientFlags = (await party.inbox.read(4)).readUInt32BE(0);
+  const clientFlags = (await received(party, 4)).readUInt32BE(0);
   if (clientFlags & ~(FIXED_NEWSTYLE | NO_ZEROES))
     throw new ProtocolError(`client flags 0x${clientFlags.toString(16)}`);
   const state: State = { structured: false, extended: false };
-  for (let count = 0; count < MAX_OPTIONS; count++) {
-    const header = await party.inbox.read(OPTION_SIZE);
+  for (;;) {
+    const header = await received(party, OPTION_SIZE);
     if (header.readBigUInt64BE(0) !== IHAVEOPT) throw new ProtocolError('an option without its magic number');
     const option = header.readUInt32BE(8);
     const length = header.readUInt32BE(12);
@@ -108,9 +111,12 @@ export async function negotiate(party: Party): Promise<Agreement | undefined> {
     if (outcome === 'close') return undefined;
     if (outcome) return outcome;
     await party.drained();
+    if (party.ending.aborted) return undefined;
   }
-  throw new ProtocolError(`more than ${MAX_OPTIONS} options`);
 }
+
+const received = ({ inbox, ending }: Party, length: number): Promise<Buffer> =>
+  unlessAborted(ending, inbox.read(length));
 
 function sessionOf(party: Party, state: State, option: number, clientFlags: number): Session {
   let last: number | undefined;
@@ -128,19 +134,14 @@ async function answer(session: Session, option: number, length: number): Promise
   if (length > MAX_OPTION) {
     if (length > 64 * MAX_OPTION || option === OPTION.EXPORT_NAME)
       throw new ProtocolError(`option ${nameOf(OPTION, option)} with ${length} bytes`);
-    await party.inbox.skipped(length);
+    await unlessAborted(party.ending, party.inbox.skipped(length));
     session.refuse(REPLY.ERR_TOO_BIG, `${length} bytes; ${MAX_OPTION} are the most`);
     return undefined;
   }
-  const data = await party.inbox.read(length);
+  const data = await received(party, length);
   if (party.tlsRequired && !party.peer().tls && !WITHOUT_TLS.has(option)) {
     if (option === OPTION.EXPORT_NAME) throw new ProtocolError('EXPORT_NAME where TLS is required');
     session.refuse(REPLY.ERR_TLS_REQD, 'this server wants TLS first');
-    return undefined;
-  }
-  if (party.ending() && option !== OPTION.ABORT) {
-    if (option === OPTION.EXPORT_NAME) throw new ProtocolError('EXPORT_NAME while the server is shut down');
-    session.refuse(REPLY.ERR_SHUTDOWN, 'this server is being shut down');
     return undefined;
   }
   const handler = HANDLERS[option];
@@ -197,7 +198,7 @@ async function startTls({ party, state, reply, refuse }: Session, data: Buffer):
   if (!party.startTls) return refuse(REPLY.ERR_POLICY, 'this server has no TLS');
   if (party.peer().tls) return refuse(REPLY.ERR_INVALID, 'this is TLS already');
   reply(REPLY.ACK);
-  await party.startTls();
+  await unlessAborted(party.ending, party.startTls());
   // What was agreed on in the clear may have been an attacker's (CVE-2021-3716).
   state.structured = state.extended = false;
   delete state.chosen;
@@ -229,7 +230,7 @@ async function info(session: Session, data: Buffer, go: boolean): Promise<Agreem
   let agreed: Agreement | undefined;
   try {
     const { backend, export: chosen } = opened;
-    const sizes = sizesOf(backend);
+    const sizes = sizesOf(backend, session.party.largest);
     // Of INFO: what there could be.
     const contexts = go ? contextsOf(state, name) : Object.values(CONTEXTS);
     const flags = flagsOf(backend, chosen, { ...state, contexts });
@@ -246,28 +247,36 @@ async function info(session: Session, data: Buffer, go: boolean): Promise<Agreem
     if (go) agreed = agreement(opened, flags, sizes, state);
     return agreed;
   } finally {
-    if (!agreed) await opened.release().catch((error: unknown) => session.party.log('close', error, name));
+    if (!agreed) await released(session.party, opened);
   }
 }
 
 async function exportName({ party, state, noZeroes }: Session, data: Buffer): Promise<Agreement> {
   const name = new Fields(data, 'EXPORT_NAME').string(data.length);
-  const chosen = await party.exports.find(name, party.peer());
+  const chosen = await unlessAborted(party.gone, party.exports.find(name, party.peer()));
   if (!chosen || (chosen.tls && !party.peer().tls))
     throw new ProtocolError(`no export ${JSON.stringify(name)} for EXPORT_NAME`);
-  const opened = await party.opened.open(name, chosen);
+  const opened = await party.opened.open(name, chosen, party);
   const flags = flagsOf(opened.backend, chosen, { ...state, contexts: contextsOf(state, name) });
   party.send(Buffer.concat([uint64(opened.backend.size), uint16(flags), Buffer.alloc(noZeroes ? 0 : 124)]));
-  return agreement(opened, flags, sizesOf(opened.backend), state);
+  return agreement(opened, flags, sizesOf(opened.backend, party.largest), state);
+}
+
+/** An export that was not chosen. */
+async function released(party: Party, opened: Opened): Promise<void> {
+  const closed = opened.release().catch((error: unknown) => party.log('close', error, opened.name));
+  await unlessAborted(party.gone, closed);
 }
 
 /** @returns undefined if it was refused */
 async function open({ party, refuse }: Session, name: string): Promise<Opened | undefined> {
   const chosen = await findExport({ party, refuse }, name);
   if (!chosen) return undefined;
+  if (party.ending.aborted) return refuse(REPLY.ERR_SHUTDOWN, 'this server is being shut down');
   try {
-    return await party.opened.open(name, chosen);
+    return await party.opened.open(name, chosen, party);
   } catch (error) {
+    party.gone.throwIfAborted();
     party.log('open', error, name);
     return refuse(REPLY.ERR_UNKNOWN, `the export ${JSON.stringify(name)} cannot be opened now`);
   }
@@ -287,18 +296,18 @@ async function findExport(
 /** What a resolver answers; nothing if it fails. */
 async function sought<T>(party: Party, name: string, seek: () => MaybePromise<T>): Promise<T | undefined> {
   try {
-    return await seek();
+    return await unlessAborted(party.gone, seek());
   } catch (error) {
+    party.gone.throwIfAborted();
     party.log('find', error, name);
     return undefined;
   }
 }
 
-/** What a client may rely on, of what the backend says. */
-function sizesOf({ blockSizes = DEFAULT_SIZES }: BlockBackend): BlockSizes {
+/** What a client may rely on, of what the backend says; more than `largest` would have to be in memory at once. */
+function sizesOf({ blockSizes = DEFAULT_SIZES }: BlockBackend, largest: number): BlockSizes {
   const { minimum, preferred } = blockSizes;
-  // More would have to be in memory at once.
-  const maximum = Math.min(blockSizes.maximum, MAX_BLOCK);
+  const maximum = Math.min(blockSizes.maximum, largest);
   return { minimum, preferred: Math.min(preferred, maximum), maximum: maximum - (maximum % minimum) };
 }
 
@@ -314,7 +323,7 @@ function agreement(opened: Opened, flags: number, sizes: BlockSizes, state: Stat
 /** Says what works, and nothing else. */
 export function flagsOf(
   backend: BlockBackend,
-  chosen: Pick<Export, 'readOnly'>,
+  chosen: Pick<Export, 'readOnly' | 'rotational'>,
   { structured, extended, contexts }: Pick<Agreement, 'structured' | 'extended' | 'contexts'>,
 ): number {
   const writable = backend.write !== undefined && !chosen.readOnly;
@@ -323,6 +332,7 @@ export function flagsOf(
     [FLAG.HAS_FLAGS | FLAG.CAN_MULTI_CONN, true],
     [FLAG.READ_ONLY, !writable],
     [FLAG.SEND_FLUSH | FLAG.SEND_FUA, backend.flush && writable],
+    [FLAG.ROTATIONAL, chosen.rotational],
     [FLAG.SEND_TRIM, backend.trim && writable],
     // What has no zeros of its own gets them written.
     [FLAG.SEND_WRITE_ZEROES | FLAG.SEND_FAST_ZERO, writable],

@@ -57,6 +57,11 @@ export class Inbox {
     socket.resume();
   }
 
+  /** Bytes of the target that are there. */
+  get filled(): number {
+    return this.#filled;
+  }
+
   /** Lets go of the socket, for another layer to read it. @returns bytes that arrived and were not wanted */
   detach(): number {
     this.#socket?.off('data', this.#chunk).off('end', this.#end).pause();

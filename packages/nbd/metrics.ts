@@ -22,7 +22,7 @@ export class Metrics {
     seconds: 0,
     buckets: Array.from({ length: BUCKETS.length + 1 }, () => 0),
   }));
-  /** Accepted since the start, refused (limits, handshake), and open now. */
+  /** Accepted since the start; of these refused (by a limit, a shutdown, a handshake that failed); and open now. */
   readonly connections = { accepted: 0, refused: 0, open: 0 };
 
   count(type: number, bytes: number, seconds: number, failed: boolean): void {
@@ -51,7 +51,12 @@ export class Metrics {
       });
     const { accepted, refused, open } = this.connections;
     family('connections_total', 'counter', 'Connections accepted.', [['', accepted]]);
-    family('connections_refused_total', 'counter', 'Connections closed before an export was chosen.', [['', refused]]);
+    family(
+      'connections_refused_total',
+      'counter',
+      'Connections turned away by a limit or a shutdown, and handshakes that failed; not clients that left in good order.',
+      [['', refused]],
+    );
     family('connections', 'gauge', 'Connections open now.', [['', open]]);
     family(
       'requests_total',

@@ -11,7 +11,6 @@ import {
   DONE,
   EXTENDED_REPLY_MAGIC,
   EXTENDED_REPLY_SIZE,
-  MAX_EXTENTS,
   SIMPLE_REPLY_MAGIC,
   SIMPLE_REPLY_SIZE,
   STATE,
@@ -97,9 +96,8 @@ export class Replies {
     });
   }
 
-  /** @param extents at least one, within the request: a length of 32 bits there has such ones here */
-  sendExtents(request: Cookie, context: number, extents: readonly Extent[], done: boolean): void {
-    const all = extents.slice(0, MAX_EXTENTS);
+  /** @param all at least one, at most 2^20, within the request: a length of 32 bits there has such ones here */
+  sendExtents(request: Cookie, context: number, all: readonly Extent[], done: boolean): void {
     const flags = done ? DONE : 0;
     if (this.#extended)
       return this.#chunk(request, CHUNK.BLOCK_STATUS_EXT, flags, 8 + all.length * 16, (bytes, at) => {

@@ -3,13 +3,16 @@ import { createServer, type ListenOptions, type Server, type Socket } from 'node
 import { lstat, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { unlessAborted } from './abort.js';
+import { Budget } from './budget.js';
 import { OpenExports, resolverOf, type ExportResolver, type Exports, type Peer } from './exports.js';
-import { negotiate, type Party } from './handshake.js';
+import { negotiate, type Agreement, type Party } from './handshake.js';
 import { directly, Inbox } from './inbox.js';
+import { ended } from './linger.js';
 import { Metrics } from './metrics.js';
 import { Pool } from './pool.js';
-import { DEFAULT_PORT, ProtocolError } from './protocol.js';
-import { serverTls, type ServerTls } from './tls.js';
+import { DEFAULT_PORT, MAX_BLOCK, ProtocolError } from './protocol.js';
+import { checkServerTls, serverTls, type ServerTls } from './tls.js';
 import { Transmission } from './transmission.js';
 
 /** A line of the log. */
@@ -29,6 +32,13 @@ export interface ServerLimits {
   readonly handshake: number;
   /** Bytes of requests and replies that one connection may have in memory. Default 4 MiB; a larger request goes alone. */
   readonly inFlight: number;
+  /**
+   * Bytes of requests and replies that all connections together may have in memory beside 256 KiB each; who needs more
+   * waits. Default 256 MiB; one larger request goes while there is no other.
+   */
+  readonly shared: number;
+  /** Bytes of one request, which clients are told as the largest block. From 64 KiB to 32 MiB, the default. */
+  readonly request: number;
 }
 
 export interface ServerOptions {
@@ -38,11 +48,24 @@ export interface ServerOptions {
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
-const LIMITS: ServerLimits = { connections: 1024, handshake: 30, inFlight: 4 << 20 };
+const LIMITS: ServerLimits = {
+  connections: 1024,
+  handshake: 30,
+  inFlight: 4 << 20,
+  shared: 256 << 20,
+  request: MAX_BLOCK,
+};
+/** The protocol has reads of so many bytes succeed. */
+const LEAST_REQUEST = 64 << 10;
+
+/** Seconds that exports have, when their clients are cut off, to answer and to be closed. */
+const LAST = 2;
 
 /** Where to listen: a TCP port (0: any that is free), a Unix socket, or a socket handed over by the service manager. */
 export type ListenAt =
   { readonly host?: string; readonly port?: number } | { readonly path: string } | { readonly fd: number };
+
+type Log = (event: ServerEvent['event'], error?: unknown, name?: string) => void;
 
 interface Connection {
   readonly id: number;
@@ -51,6 +74,10 @@ interface Connection {
   tls: boolean;
   identity?: string;
   transmission?: Transmission;
+  /** Nothing more is awaited from the client in the handshake. */
+  readonly ending: AbortController;
+  /** It is lost: nobody waits for what was begun for it. */
+  readonly gone: AbortController;
   /** Resolves when it is closed, and what it used is given back. */
   over: Promise<void>;
 }
@@ -63,15 +90,22 @@ export class NbdServer {
   readonly #pool = new Pool();
   readonly #exports: ExportResolver;
   readonly #limits: ServerLimits;
+  readonly #budget: Budget;
   #ending = false;
   #count = 0;
 
+  /** @throws RangeError for a `request` that may not be; TypeError for TLS with shared keys and certificates */
   constructor(private readonly options: ServerOptions) {
     this.#exports = resolverOf(options.exports);
     this.#limits = { ...LIMITS, ...options.limits };
+    const { request, shared } = this.#limits;
+    this.#budget = new Budget(shared);
+    if (!(request >= LEAST_REQUEST && request <= MAX_BLOCK))
+      throw new RangeError(`requests of ${request} bytes: from ${LEAST_REQUEST} to ${MAX_BLOCK} may be the most`);
+    if (options.tls) checkServerTls(options.tls);
   }
 
-  /** The exports that somebody uses now. */
+  /** The exports that somebody uses now, or that are being opened. */
   get openExports(): string[] {
     return this.#opened.names;
   }
@@ -99,20 +133,28 @@ export class NbdServer {
   }
 
   /**
-   * Takes no more connections, answers new requests with ESHUTDOWN, finishes what has begun, and closes.
-   * @param grace seconds; who is not done by then is cut off
+   * Takes no more connections, answers new requests with ESHUTDOWN, finishes what has begun, and closes. Who has not
+   * chosen an export yet gets the answer to what was asked, and no more.
+   * @param grace seconds that clients have to take their replies and go; who is not done by then is cut off. What their
+   * requests are doing may take 2 s more; then it is left alone, and the log is told
    */
   async close(grace = 10): Promise<void> {
     this.#ending = true;
     for (const server of this.#servers) server.close();
-    const cut = setTimeout(() => this.#connections.forEach(({ socket }) => socket.destroy()), grace * 1000);
-    await Promise.all(
-      [...this.#connections].map(({ transmission, over }) => {
-        void transmission?.end();
-        return over;
-      }),
-    );
+    const all = [...this.#connections];
+    for (const { ending, transmission } of all) {
+      ending.abort(shutDown());
+      void transmission?.end();
+    }
+    const cut = setTimeout(() => this.#connections.forEach((connection) => lose(connection, shutDown())), grace * 1000);
+    let giveUp: NodeJS.Timeout | undefined;
+    const patience = new Promise((resolve) => (giveUp = setTimeout(resolve, (grace + LAST) * 1000)));
+    await Promise.race([Promise.all(all.map(({ over }) => over)), patience]);
     clearTimeout(cut);
+    clearTimeout(giveUp);
+    const error = new Error('its export has not answered: it was left alone');
+    for (const { id, address: peer } of all.filter((connection) => this.#connections.has(connection)))
+      this.options.onEvent?.({ event: 'export', connection: id, peer, error });
   }
 
   /** Serves a client at the other end of any stream. @returns when the stream is closed */
@@ -124,7 +166,7 @@ export class NbdServer {
     const address = addressOf(accepted);
     const full = this.#connections.size >= this.#limits.connections;
     if (full || this.#ending) {
-      this.#turnAway(address, new Error(full ? 'too many connections' : 'the server is being shut down'));
+      this.#turnAway(address, full ? new Error('too many connections') : shutDown());
       accepted.destroy();
       return;
     }
@@ -143,8 +185,18 @@ export class NbdServer {
     connections.accepted++;
     connections.open++;
     inbox.attach(socket);
-    const connection: Connection = { id: ++this.#count, socket, address, tls: false, over: Promise.resolve() };
+    const connection: Connection = {
+      id: ++this.#count,
+      socket,
+      address,
+      tls: false,
+      ending: new AbortController(),
+      gone: new AbortController(),
+      over: Promise.resolve(),
+    };
     this.#connections.add(connection);
+    losing(connection);
+    if (this.#ending) connection.ending.abort(shutDown());
     connection.over = this.#live(connection, inbox).finally(() => {
       this.#connections.delete(connection);
       connections.open--;
@@ -154,7 +206,7 @@ export class NbdServer {
 
   /** The whole life of a connection. */
   async #live(connection: Connection, inbox: Inbox): Promise<void> {
-    const log = (event: ServerEvent['event'], error?: unknown, name?: string): void =>
+    const log: Log = (event, error, name) =>
       this.options.onEvent?.({
         event,
         connection: connection.id,
@@ -164,53 +216,53 @@ export class NbdServer {
       });
     const party = this.#party(connection, inbox, log);
     const late = setTimeout(
-      () => connection.socket.destroy(new ProtocolError(`no export chosen in ${this.#limits.handshake} s`)),
+      () => lose(connection, new ProtocolError(`no export chosen in ${this.#limits.handshake} s`)),
       this.#limits.handshake * 1000,
     );
     try {
       const agreed = await negotiate(party);
       clearTimeout(late);
-      if (!agreed) return;
-      const { name } = agreed.opened;
-      try {
-        log('open', undefined, name);
-        const { socket } = connection;
-        const { backend, export: chosen } = agreed.opened;
-        const view = chosen.view?.(backend, party.peer()) ?? backend;
-        connection.transmission = new Transmission(agreed, view, {
-          inbox: party.inbox,
-          socket,
-          pool: this.#pool,
-          metrics: this.metrics,
-          allowance: this.#limits.inFlight,
-          log: (event, error) => log(event, error, name),
-        });
-        if (this.#ending) void connection.transmission.end();
-        await connection.transmission.done;
-      } finally {
-        await agreed.opened.release().catch((error: unknown) => log('export', error, name));
-        log('close', undefined, name);
-      }
+      if (agreed) await this.#transmit(connection, party, agreed, log);
     } catch (error) {
       this.metrics.connections.refused++;
       log('refused', error);
       connection.socket.destroy();
     } finally {
       clearTimeout(late);
-      await ended(connection.socket, party.inbox);
+      await ended(connection.socket, party.inbox, () => this.#ending);
+      connection.transmission?.over();
     }
   }
 
-  #party(
-    connection: Connection,
-    inbox: Inbox,
-    log: (event: ServerEvent['event'], error: unknown, name?: string) => void,
-  ): Party {
+  async #transmit(connection: Connection, party: Party, agreed: Agreement, log: Log): Promise<void> {
+    const { name, backend, export: chosen } = agreed.opened;
+    try {
+      log('open', undefined, name);
+      const view = chosen.view?.(backend, party.peer()) ?? backend;
+      connection.transmission = new Transmission(agreed, view, {
+        inbox: party.inbox,
+        socket: connection.socket,
+        pool: this.#pool,
+        metrics: this.metrics,
+        allowance: this.#limits.inFlight,
+        budget: this.#budget,
+        log: (event, error) => log(event, error, name),
+      });
+      if (this.#ending) void connection.transmission.end();
+      await connection.transmission.done;
+    } finally {
+      await agreed.opened.release().catch((error: unknown) => log('export', error, name));
+      log('close', undefined, name);
+    }
+  }
+
+  #party(connection: Connection, inbox: Inbox, log: Log): Party {
     const { tls } = this.options;
+    const { ending, gone } = connection;
     const party: Party = {
       inbox,
       send: (bytes) => void connection.socket.write(bytes),
-      drained: () => drained(connection.socket),
+      drained: () => unlessAborted(ending.signal, drained(connection.socket)).catch(() => undefined),
       tlsRequired: tls?.required === true,
       startTls:
         tls &&
@@ -219,6 +271,7 @@ export class NbdServer {
           party.inbox = secured.inbox;
           connection.socket = secured.socket;
           connection.tls = true;
+          losing(connection);
           if (secured.identity !== undefined) connection.identity = secured.identity;
         }),
       peer: (): Peer => ({
@@ -229,7 +282,9 @@ export class NbdServer {
       }),
       exports: this.#exports,
       opened: this.#opened,
-      ending: () => this.#ending,
+      largest: this.#limits.request,
+      ending: ending.signal,
+      gone: gone.signal,
       log: (_what, error, name) => log('export', error, name),
     };
     return party;
@@ -245,24 +300,16 @@ const SOCKETS = {
   keepAliveInitialDelay: 60_000,
 };
 
-/** Seconds that a peer has to take the last bytes, and to close its side. */
-const LINGER = 5;
+const shutDown = (): Error => new Error('the server is being shut down');
 
-/**
- * What is still to be sent is sent, and the peer closes: bytes that would come after our side is closed would have the
- * kernel reset the connection, and forget what the peer has not read. A peer that takes too long is cut off.
- */
-async function ended(socket: Duplex, inbox: Inbox): Promise<void> {
-  if (socket.destroyed) return;
-  // Replies of this turn are written at its end.
-  const closed = new Promise((resolve) => socket.once('close', resolve));
-  await new Promise((resolve) => setImmediate(resolve));
-  const cut = setTimeout(() => socket.destroy(), LINGER * 1000);
-  inbox.discard();
-  inbox.onEnd(() => socket.end(() => socket.destroy()));
-  socket.end();
-  await closed;
-  clearTimeout(cut);
+/** Who closes it, or breaks it off. */
+function losing({ gone, socket }: Connection): void {
+  socket.once('close', () => gone.abort(new Error('the connection is closed')));
+}
+
+function lose({ gone, socket }: Connection, reason: Error): void {
+  gone.abort(reason);
+  socket.destroy(reason);
 }
 
 async function drained(socket: Duplex): Promise<void> {

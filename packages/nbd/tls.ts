@@ -21,7 +21,7 @@ export interface ServerTls extends Pick<SecureContextOptions, 'cert' | 'key' | '
   readonly required?: boolean;
   /** Clients must have a certificate of `ca`. */
   readonly verifyClient?: boolean;
-  /** Instead of certificates. */
+  /** Instead of certificates: there may be none then, or who has no key would get in by them. */
   readonly psk?: PskKeys;
 }
 
@@ -44,6 +44,13 @@ const PSK_CIPHERS =
   'TLS_AES_128_GCM_SHA256:ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256:DHE-PSK-AES128-GCM-SHA256:PSK';
 
 const MIN_VERSION = 'TLSv1.2';
+
+/** @throws TypeError for shared keys together with certificates */
+export function checkServerTls(tls: ServerTls): void {
+  const { psk, verifyClient } = tls;
+  const others = [...Object.keys(materialOf(tls)), ...(verifyClient ? ['verifyClient'] : [])];
+  if (psk && others.length > 0) throw new TypeError(`tls: psk together with ${others.join(', ')}: one of the two`);
+}
 
 /** @throws Error if the handshake fails; ProtocolError if something followed STARTTLS in the clear */
 export async function serverTls(inbox: Inbox, socket: Duplex, tls: ServerTls): Promise<Secured> {
@@ -87,7 +94,7 @@ export async function clientTls(inbox: Inbox, socket: Duplex, tls: ClientTls, ho
     socket: handOver(inbox, socket),
     servername: /^[\d.]+$|:/.test(host) ? '' : (tls.serverName ?? host),
     host: tls.serverName ?? host,
-    rejectUnauthorized: !tls.insecure && !psk,
+    rejectUnauthorized: !tls.insecure,
     secureContext: createSecureContext({
       minVersion: MIN_VERSION,
       ...(psk && { ciphers: PSK_CIPHERS }),
@@ -95,7 +102,9 @@ export async function clientTls(inbox: Inbox, socket: Duplex, tls: ClientTls, ho
     }),
     ...(psk && {
       ciphers: PSK_CIPHERS,
-      checkServerIdentity: () => undefined,
+      // Who shows a certificate does not know the key.
+      checkServerIdentity: (_host: string, certificate: Partial<PeerCertificate>) =>
+        certificate.raw ? new Error('the server has a certificate instead of the key') : undefined,
       pskCallback: () => ({ identity: psk.identity, psk: psk.key }),
     }),
   });

@@ -2,13 +2,15 @@
  * The server's side of the transmission: requests in, replies out, in whatever order they are done.
  * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md#transmission
  *
- * A request takes its room (the buffer of its data and its reply) out of the connection's allowance before it starts;
- * while there is none left, nothing more is read from the client.
+ * A request takes its room (the buffer of its data and its reply) out of the connection's allowance, and out of what all
+ * connections share, before it starts; while there is none left, nothing more is read from the client.
  */
-import type { BlockBackend, MaybePromise } from '@nodeos/block';
+import { isPromise, type BlockBackend, type MaybePromise } from '@nodeos/block';
+import { Lease, type Budget } from './budget.js';
 import { COMMANDS } from './commands.js';
 import type { Agreement } from './handshake.js';
 import type { Inbox } from './inbox.js';
+import { unsentOf } from './linger.js';
 import type { Metrics } from './metrics.js';
 import { Outbox } from './outbox.js';
 import type { Pool } from './pool.js';
@@ -18,6 +20,7 @@ import {
   decodeRequest,
   EXTENDED_REQUEST_SIZE,
   FLAG,
+  MAX_EXTENTS,
   ProtocolError,
   REQUEST_SIZE,
   type ReceivedRequest,
@@ -32,6 +35,10 @@ const OVERHEAD = 1024;
 const MAX_SKIPPED = 64 << 20;
 /** Of a payload that is no data. */
 const MAX_SMALL = 4096;
+/** Bytes of an extent in a reply, at most. */
+const EXTENT = 16;
+/** Of the allowance, what the reply to one question for extents may have of it: the backend has its own list as well. */
+const SHARE = 4;
 
 export interface TransmissionOptions {
   readonly inbox: Inbox;
@@ -40,6 +47,7 @@ export interface TransmissionOptions {
   readonly metrics: Metrics;
   /** Bytes of requests at work and replies not yet sent; one request may exceed it, alone. */
   readonly allowance: number;
+  readonly budget: Budget;
   log(event: 'protocol' | 'request', error: unknown): void;
 }
 
@@ -47,12 +55,16 @@ export class Transmission {
   readonly replies: Replies;
   /** Resolves when the client has left, or must go; what was begun is done by then. */
   readonly done: Promise<void>;
+  /** Extents in one reply. */
+  readonly mostExtents: number;
   readonly #header: Buffer;
   readonly #outbox: Outbox;
-  /** Bytes of the requests at work; their replies are in the outbox. */
+  readonly #lease: Lease;
+  /** Bytes of the requests at work, and of those whose data is arriving; their replies are in the outbox. */
   #cost = 0;
+  #receiving = false;
   #busy = 0;
-  #waiting: { readonly need: number; readonly go: () => void } | undefined;
+  #waiting: { readonly cost: number; readonly go: () => void } | undefined;
   #ending = false;
   #leaving = false;
   #finish: () => void = () => undefined;
@@ -63,7 +75,14 @@ export class Transmission {
     readonly backend: BlockBackend,
     private readonly options: TransmissionOptions,
   ) {
-    const { socket, pool } = options;
+    const { socket, pool, budget, allowance } = options;
+    this.mostExtents = Math.min(MAX_EXTENTS, Math.max(1, Math.floor(allowance / SHARE / EXTENT)));
+    this.#lease = new Lease(budget, {
+      position: () => this.#position(),
+      resume: () => this.#tryWaiting(),
+      cutOff: () =>
+        this.#break(new ProtocolError('a client that takes and sends nothing while others wait for memory')),
+    });
     this.#header = Buffer.alloc(agreement.extended ? EXTENDED_REQUEST_SIZE : REQUEST_SIZE);
     this.#outbox = new Outbox(socket, pool, () => this.#tryWaiting());
     this.replies = new Replies(this.#outbox, agreement);
@@ -89,6 +108,11 @@ export class Transmission {
     await this.done;
   }
 
+  /** The connection is closed: nothing of it is in memory. */
+  over(): void {
+    this.#lease.end();
+  }
+
   #next(): void {
     if (!this.#leaving) this.options.inbox.next(this.#header, this.#onHeader);
   }
@@ -102,45 +126,56 @@ export class Transmission {
     if (payload > MAX_SKIPPED) return this.#break(new ProtocolError(`a request with ${payload} bytes of data`));
     const problem = this.#problemOf(request, payload);
     // Refusals wait as well: who sends nonsense and reads no answers would fill the memory with them.
-    const need = problem ? OVERHEAD : costOf(request, payload);
+    const cost = problem ? OVERHEAD : this.#costOf(request, payload);
     const go = (): void =>
-      problem ? inbox.skip(payload, () => this.#refuse(request, problem)) : this.#receive(request, payload);
-    if (this.#admits(need)) return go();
+      problem ? inbox.skip(payload, () => this.#refuse(request, problem)) : this.#receive(request, payload, cost);
+    if (this.#admits(cost)) return go();
     inbox.pause();
-    this.#waiting = { need, go };
+    this.#waiting = { cost, go };
   };
 
+  /** Bytes that a request takes while it is at work. */
+  #costOf({ type, length }: ReceivedRequest, payload: number): number {
+    if (type === COMMAND.READ) return OVERHEAD + length;
+    if (type !== COMMAND.BLOCK_STATUS) return OVERHEAD + payload;
+    // A payload says of how many bytes.
+    return OVERHEAD + EXTENT * (payload > 0 ? this.mostExtents : Math.min(this.mostExtents, length));
+  }
+
   /** A request larger than the allowance gets all of it. */
-  #admits(need: number): boolean {
-    return this.held === 0 || this.held + need <= this.options.allowance;
+  #admits(cost: number): boolean {
+    const held = this.held;
+    return (held === 0 || held + cost <= this.options.allowance) && this.#lease.covers(held + cost);
   }
 
   #tryWaiting(): void {
-    if (!this.#waiting || !this.#admits(this.#waiting.need)) return;
-    const { go } = this.#waiting;
-    this.#waiting = undefined;
-    this.options.inbox.resume();
-    go();
+    if (this.#waiting && this.#admits(this.#waiting.cost)) {
+      const { go } = this.#waiting;
+      this.#waiting = undefined;
+      this.options.inbox.resume();
+      go();
+    }
+    this.#lease.shrink(this.held);
   }
 
-  #receive(request: ReceivedRequest, payload: number): void {
+  #receive(request: ReceivedRequest, payload: number, cost: number): void {
     const { inbox, pool } = this.options;
+    this.#cost += cost;
     if (payload === 0) {
-      this.#run(request);
+      this.#run(request, cost);
       return this.#next();
     }
     const buffer = pool.take(payload);
-    this.#cost += payload;
+    this.#receiving = true;
     inbox.next(buffer.subarray(0, payload), () => {
-      this.#cost -= payload;
-      this.#run(request, buffer, payload);
+      this.#receiving = false;
+      this.#run(request, cost, buffer, payload);
       this.#next();
     });
   }
 
-  #run(request: ReceivedRequest, buffer?: Buffer, payload = 0): void {
+  #run(request: ReceivedRequest, cost: number, buffer?: Buffer, payload = 0): void {
     const started = performance.now();
-    const cost = costOf(request, payload);
     const done = (error?: unknown): void => {
       this.#busy--;
       this.#cost -= cost;
@@ -148,14 +183,13 @@ export class Transmission {
       this.#finished(request, started, error);
     };
     this.#busy++;
-    this.#cost += cost;
     let result: MaybePromise<void>;
     try {
       result = COMMANDS[request.type]?.run({ request, payload: buffer?.subarray(0, payload), server: this });
     } catch (error) {
       return done(error);
     }
-    if (result instanceof Promise) result.then(() => done(), done);
+    if (isPromise(result)) result.then(() => done(), done);
     else done();
   }
 
@@ -200,6 +234,12 @@ export class Transmission {
     return undefined;
   }
 
+  #position(): string | undefined {
+    const { socket, inbox } = this.options;
+    if (this.#outbox.held === 0 && !this.#receiving) return undefined;
+    return `${unsentOf(socket)} to be taken, ${inbox.filled} arrived`;
+  }
+
   #break(error: Error): void {
     this.options.log('protocol', error);
     this.options.socket.destroy();
@@ -209,14 +249,11 @@ export class Transmission {
   #leave(): void {
     this.#leaving = true;
     this.#waiting = undefined;
+    this.#lease.leaveLine();
     this.options.inbox.discard();
     if (this.#busy === 0) this.#finish();
   }
 }
-
-/** Bytes of the allowance that a request takes while it is at work. */
-const costOf = ({ type, length }: ReceivedRequest, payload: number): number =>
-  OVERHEAD + (type === COMMAND.READ ? length : payload);
 
 /** Bytes that follow the request's header. In extended headers other commands than WRITE say that they have some. */
 function payloadOf({ type, flags, length }: ReceivedRequest, extended: boolean): number {

@@ -19,51 +19,93 @@ export interface NbdUri {
   readonly certificates?: string;
   /** Lines of `identity:key in hexadecimal`. */
   readonly pskFile?: string;
-  /** `tls-verify-peer=false`: accept any certificate. */
+  /** `tls-verify-peer=false` or `=0`: accept any certificate. */
   readonly insecure?: boolean;
   /** The name in the server's certificate, if it is not the host's. */
   readonly serverName?: string;
 }
 
 const SCHEMES: Readonly<Record<string, { readonly tls: boolean; readonly unix: boolean }>> = {
-  'nbd:': { tls: false, unix: false },
-  'nbds:': { tls: true, unix: false },
-  'nbd+unix:': { tls: false, unix: true },
-  'nbds+unix:': { tls: true, unix: true },
+  nbd: { tls: false, unix: false },
+  nbds: { tls: true, unix: false },
+  'nbd+unix': { tls: false, unix: true },
+  'nbds+unix': { tls: true, unix: true },
 };
 
-export const isNbdUri = (text: string): boolean => /^nbds?(\+\w+)?:/.test(text);
+/** What may stand behind `?`. */
+const PARAMETERS = ['socket', 'tls-certificates', 'tls-psk-file', 'tls-hostname', 'tls-verify-peer'] as const;
+type Parameters = Partial<Readonly<Record<(typeof PARAMETERS)[number], string>>>;
+
+export const isNbdUri = (text: string): boolean => /^nbds?(\+\w+)?:/i.test(text);
 
 /** @throws TypeError saying what is wrong with it */
 export function parseUri(text: string): NbdUri {
   const wrong = (why: string): never => {
     throw new TypeError(`${text}: ${why}`);
   };
-  // `nbds+unix://alice@/` is one here, but not for a URL, which has no user without a host.
-  const [, username = ''] = /^[^:/]+:\/\/([^@/?#]*)@/.exec(text) ?? [];
-  const anonymous = text.replace(/(?<=^[^:/]+:\/\/)[^@/?#]*@/, '');
-  const url = URL.canParse(anonymous) ? new URL(anonymous) : wrong('not a URI');
-  const scheme = Object.hasOwn(SCHEMES, url.protocol) ? SCHEMES[url.protocol] : undefined;
-  if (!scheme) return wrong(`expected ${Object.keys(SCHEMES).join('//, ')}//`);
-  const query = url.searchParams;
-  const path = query.get('socket');
-  if (scheme.unix ? !path || url.host !== '' : path !== null || url.hostname === '')
+  // Not by URL, which has no user without a host, and takes a/../b in an export's name for a way.
+  const [, name = '', username = '', authority = '', path = '', query = ''] =
+    /^([^:/?#]+):\/\/(?:([^@/?#]*)@)?([^/?#]*)(\/[^?#]*)?(?:\?([^#]*))?$/.exec(text) ?? wrong('not a URI');
+  const scheme = Object.hasOwn(SCHEMES, name.toLowerCase()) ? SCHEMES[name.toLowerCase()] : undefined;
+  if (!scheme) return wrong(`expected ${Object.keys(SCHEMES).join('://, ')}://`);
+  const { socket, ...given } = parametersOf(query, wrong);
+  if (scheme.unix ? !socket || authority !== '' : socket !== undefined || authority === '')
     return wrong(scheme.unix ? 'expected …+unix:///EXPORT?socket=PATH' : 'expected a host, and no socket=');
   // One slash is the separator; what follows belongs to the name.
-  const name = decodeURIComponent(url.pathname.replace(/^\//, ''));
-  if (Buffer.byteLength(name) > MAX_STRING) return wrong(`an export's name has at most ${MAX_STRING} bytes`);
-  const port = url.port === '' ? DEFAULT_PORT : Number(url.port);
-  const given = (name: string, value: string | null): Record<string, string> => (value ? { [name]: value } : {});
+  const chosen = decoded(path.slice(1), wrong);
+  if (Buffer.byteLength(chosen) > MAX_STRING) return wrong(`an export's name has at most ${MAX_STRING} bytes`);
+  const verify = given['tls-verify-peer'];
+  if (verify !== undefined && !VERIFY.has(verify)) return wrong(`tls-verify-peer=${verify}: expected true or false`);
   return {
     tls: scheme.tls,
-    at: path === null ? { host: url.hostname.replace(/^\[|\]$/g, ''), port } : { path },
-    export: name,
-    ...given('username', decodeURIComponent(username)),
-    ...given('certificates', query.get('tls-certificates')),
-    ...given('pskFile', query.get('tls-psk-file')),
-    ...given('serverName', query.get('tls-hostname')),
-    ...(query.get('tls-verify-peer') === 'false' ? { insecure: true } : {}),
+    at: socket === undefined ? hostOf(authority, wrong) : { path: socket },
+    export: chosen,
+    ...(username && { username: decoded(username, wrong) }),
+    ...(given['tls-certificates'] && { certificates: given['tls-certificates'] }),
+    ...(given['tls-psk-file'] && { pskFile: given['tls-psk-file'] }),
+    ...(given['tls-hostname'] && { serverName: given['tls-hostname'] }),
+    ...(VERIFY.get(verify ?? 'true') ? {} : { insecure: true }),
   };
+}
+
+const VERIFY: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['1', true],
+  ['false', false],
+  ['0', false],
+]);
+
+type Wrong = (why: string) => never;
+
+/** A plus sign is one: this is no form of the web. */
+function parametersOf(query: string, wrong: Wrong): Parameters {
+  const pairs = query.split('&').filter((pair) => pair !== '');
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const [, name = '', value = ''] = /^([^=]*)=?(.*)$/s.exec(pair) ?? [];
+      // One that is mistyped must not be one that is not there: it may be what makes a connection safe.
+      if (!(PARAMETERS as readonly string[]).includes(name))
+        return wrong(`unknown parameter ${name}=: expected ${PARAMETERS.join(', ')}`);
+      return [name, decoded(value, wrong)];
+    }),
+  );
+}
+
+function hostOf(authority: string, wrong: Wrong): { host: string; port: number } {
+  const url = `http://${authority}/`;
+  const { hostname, port } = URL.canParse(url) ? new URL(url) : wrong('not a URI');
+  // A URL leaves out the port that is http's own.
+  const own = /:0*80$/.test(authority) ? 80 : DEFAULT_PORT;
+  return { host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? own : Number(port) };
+}
+
+function decoded(text: string, wrong: Wrong): string {
+  if (text.includes('%00')) return wrong('a byte of zero');
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return wrong(`${text} is not UTF-8`);
+  }
 }
 
 /** Reads what the URI points to. @throws Error if a file is not there, or has no key for the user */

@@ -1,7 +1,17 @@
 /** What a disk is and can do, under the names that `nbdinfo --json` has for it. */
 import type { BlockBackend } from '@nodeos/block';
 import { messageOf, NodeosError, UsageError } from '@nodeos/build';
-import { connectNbd, FLAG, Handshake, isNbdUri, parseUri, tlsOf, type ExportInfo, type NbdUri } from '@nodeos/nbd';
+import {
+  connectNbd,
+  FLAG,
+  Handshake,
+  isNbdUri,
+  parseUri,
+  RefusedError,
+  tlsOf,
+  type ExportInfo,
+  type NbdUri,
+} from '@nodeos/nbd';
 import { readable } from './bytes.js';
 import { hintFor, nameOf, openSource } from './sources.js';
 
@@ -20,7 +30,7 @@ export interface Description {
 }
 
 export interface Server {
-  readonly protocol: 'newstyle-fixed' | 'oldstyle';
+  readonly protocol: 'oldstyle' | 'newstyle' | 'newstyle-fixed';
   readonly TLS: boolean;
   readonly structured: boolean;
   readonly extended: boolean;
@@ -55,8 +65,8 @@ function uriOf(text: string): NbdUri {
   }
 }
 
-export const serverOf = ({ mode, tls }: Pick<Handshake, 'mode' | 'tls'>): Server => ({
-  protocol: mode === 'oldstyle' ? 'oldstyle' : 'newstyle-fixed',
+export const serverOf = ({ mode, tls, hasOptions }: Pick<Handshake, 'mode' | 'tls' | 'hasOptions'>): Server => ({
+  protocol: mode === 'oldstyle' ? 'oldstyle' : hasOptions ? 'newstyle-fixed' : 'newstyle',
   TLS: tls,
   structured: mode === 'structured' || mode === 'extended',
   extended: mode === 'extended',
@@ -86,8 +96,25 @@ export function describeExport(info: ExportInfo, uri: string): Description {
   };
 }
 
-/** A server without options tells of its one export when it is opened. */
-export async function describeOldstyle(text: string, signal: AbortSignal): Promise<Description> {
+/** @throws RefusedError if there is no such export */
+export async function describeRemote(
+  handshake: Handshake,
+  uri: NbdUri,
+  text: string,
+  signal: AbortSignal,
+): Promise<Description> {
+  if (!handshake.hasOptions) return describeOpened(text, signal);
+  return handshake.look(uri.export).then(
+    (info) => describeExport(info, text),
+    (error: unknown) => {
+      if (error instanceof RefusedError && error.isUnknownOption) return describeOpened(text, signal);
+      throw error;
+    },
+  );
+}
+
+/** Old servers tell of an export only when it is opened. */
+async function describeOpened(text: string, signal: AbortSignal): Promise<Description> {
   const backend = await connectNbd(text, { connections: 1, patience: 0, signal });
   await backend.close();
   return describeExport(backend.info, text);

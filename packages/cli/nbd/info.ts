@@ -1,16 +1,9 @@
 /** nodeos nbd info: what a disk is, and what a server can do with it; as nbdinfo shows it. */
 import { isNbdUri } from '@nodeos/nbd';
 import type { Command } from '../command.js';
-import {
-  describeExport,
-  describeOldstyle,
-  describeSource,
-  negotiating,
-  serverOf,
-  type Description,
-  type Server,
-} from './describe.js';
+import { describeRemote, describeSource, negotiating, serverOf, type Description, type Server } from './describe.js';
 import { JSON_OPTION, operandsOf } from './options.js';
+import { unlessStopped } from './stop.js';
 
 export const infoCommand: Command = {
   name: 'nbd info',
@@ -23,7 +16,7 @@ export const infoCommand: Command = {
   ],
   async run(args, io) {
     const [text = ''] = operandsOf('nbd info', args, 'SOURCE');
-    const found = isNbdUri(text) ? await ask(text, io.signal) : { exports: [await describeSource(text, io.signal)] };
+    const found = await unlessStopped(isNbdUri(text) ? ask(text, io.signal) : look(text, io.signal), io);
     io.stdout.write(args.flag('json') ? `${JSON.stringify(found, null, 2)}\n` : textOf(found));
     return 0;
   },
@@ -34,13 +27,13 @@ type Found = Partial<Server> & { readonly exports: readonly Description[] };
 async function ask(text: string, signal: AbortSignal): Promise<Found> {
   return negotiating(text, signal, async (handshake, uri) => ({
     ...serverOf(handshake),
-    exports: [
-      handshake.mode === 'oldstyle'
-        ? await describeOldstyle(text, signal)
-        : describeExport(await handshake.look(uri.export), text),
-    ],
+    exports: [await describeRemote(handshake, uri, text, signal)],
   }));
 }
+
+const look = async (text: string, signal: AbortSignal): Promise<Found> => ({
+  exports: [await describeSource(text, signal)],
+});
 
 function textOf({ exports, ...server }: Found): string {
   const lines = server.protocol === undefined ? [] : [`protocol: ${protocolOf(server)}`];

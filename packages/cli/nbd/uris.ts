@@ -5,10 +5,10 @@ import { parseUri, type ListenAt } from '@nodeos/nbd';
 
 /** The server's URI with the name of an export in it, and more for the query. */
 export function withExport(uri: string, name: string, more: Readonly<Record<string, string>> = {}): string {
-  const url = new URL(uri);
-  const words = [url.search.slice(1), ...Object.entries(more).map(([key, value]) => `${key}=${pathIn(value)}`)];
+  // By hand: a URL has no user without a host.
+  const [, base = uri, search = ''] = /^([^:]+:\/\/[^/?#]*)[^?#]*\??([^#]*)/.exec(uri) ?? [];
+  const words = [search, ...Object.entries(more).map(([key, value]) => `${key}=${pathIn(value)}`)];
   const query = words.filter((word) => word !== '').join('&');
-  const base = `${url.protocol}//${url.host}`;
   return `${base}/${pathIn(name)}${query === '' ? '' : `?${query}`}`.replace(/^(nbds?:\/\/[^/]+)\/$/, '$1');
 }
 

@@ -109,6 +109,8 @@ describe('URIs', () => {
     ['nbd://127.0.0.1:10809', '', 'nbd://127.0.0.1:10809'],
     ['nbd://[::1]:10809', 'a/b c', 'nbd://[::1]:10809/a/b%20c'],
     ['nbd+unix:///?socket=/tmp/x', 'disk', 'nbd+unix:///disk?socket=/tmp/x'],
+    ['nbds://alice@host/old?tls-psk-file=/x', 'new', 'nbds://alice@host/new?tls-psk-file=/x'],
+    ['nbds+unix://alice@/?socket=/x', 'new', 'nbds+unix://alice@/new?socket=/x'],
     ['nbds://host/old?tls-certificates=/x', 'new', 'nbds://host/new?tls-certificates=/x'],
   ])('%s with the export %j', (uri, name, expected) => expect(withExport(uri, name)).toBe(expected));
 

@@ -6,15 +6,17 @@
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { connectNbd } from '../index.js';
-import { fuzz, random, type Player, type Random } from './fuzz.js';
-import { KIB, MIB, tempDir } from './support.js';
+import { connectNbd, type ClientEvent, type NbdBackend } from '../index.js';
+import { fuzz, judge, random, type Player, type Random } from './fuzz.js';
+import { KIB, MIB, pattern, tempDir } from './support.js';
 import { hex, u16, u32, u64 } from './wire.js';
 
 const MESSAGES = Number(process.env['NBD_FUZZ_MESSAGES'] ?? 5_000);
 const SEED = Number(process.env['NBD_FUZZ_SEED'] ?? 1);
 const LONG = 4 * 3_600_000;
 const SIZE = MIB;
+/** What the server has. */
+const DISK = pattern(SIZE);
 
 interface Asked {
   readonly type: number;
@@ -59,13 +61,15 @@ function conversation(dice: Random): Buffer[] {
   return [HELLO, ...modes, ...contexts, ...go, ...answers.flat()];
 }
 
+const disk = (offset: number, length: number): Buffer => DISK.subarray(offset, offset + length);
+
 type Mode = Readonly<Record<'extended' | 'structured', boolean>>;
 
 function answer({ type, offset, length }: Asked, cookie: number, mode: Mode, dice: Random): Buffer[] {
   const simple = (error: number, ...data: Buffer[]): Buffer =>
     Buffer.concat([u32(0x67446698), u32(error), u64(cookie), ...data]);
   if (!mode.structured)
-    return dice.percent(10) ? [simple(5)] : [simple(0, ...(type === 0 ? [dice.bytes(length)] : []))];
+    return dice.percent(10) ? [simple(5)] : [simple(0, ...(type === 0 ? [disk(offset, length)] : []))];
   const chunk = (kind: number, done: boolean, ...data: Buffer[]): Buffer => {
     const bytes = Buffer.concat(data);
     const magic = u32(mode.extended ? 0x6e8a278c : 0x668e33ef);
@@ -78,10 +82,10 @@ function answer({ type, offset, length }: Asked, cookie: number, mode: Mode, dic
   if (type === 7) return [chunk(5, true, u32(1), u32(length / 2), u32(0), u32(length), u32(3))];
   if (type !== 0) return mode.extended || dice.percent(50) ? [chunk(0, true)] : [simple(0)];
   const half = length / 2;
-  const first = chunk(1, false, u64(offset), dice.bytes(half));
+  const first = chunk(1, false, u64(offset), disk(offset, half));
   const second = dice.percent(50)
     ? chunk(2, true, u64(offset + half), u32(half))
-    : chunk(1, true, u64(offset + half), dice.bytes(half));
+    : chunk(1, true, u64(offset + half), disk(offset + half, half));
   return [first, second];
 }
 
@@ -115,40 +119,66 @@ async function talk(socket: Socket, writes: readonly Buffer[], dice: Random): Pr
   await closed;
 }
 
-/** Everything ends, well or not; what was read is from the server, or an error. */
-async function client(uri: string): Promise<void> {
-  const ended = (work: Promise<unknown>): Promise<unknown> => work.catch(() => undefined);
-  const disk = await connectNbd(uri, { patience: 0, connections: 1 }).catch(() => undefined);
-  if (!disk) return;
-  await Promise.all(
-    REQUESTS.map(({ type, offset, length }) => {
-      const work: Readonly<Record<number, () => unknown>> = {
-        0: () => disk.read(Buffer.alloc(length), offset),
-        1: () => disk.write?.(Buffer.alloc(length), offset),
-        3: () => disk.flush(),
-        4: () => disk.trim?.(offset, length),
-        5: () => disk.prefetch?.(offset, length),
-        6: () => disk.zero?.(offset, length),
-        7: () => disk.extents?.(0, length),
-      };
-      return ended(Promise.resolve().then(() => work[type]?.()));
-    }),
-  );
-  await ended(disk.close());
+/** Whether a read may have had this for an answer. */
+type MayBe = (bytes: Buffer, offset: number) => boolean;
+
+/** Everything ends, well or not; what was read is what the server sent. */
+async function client(uri: string, mayBe: MayBe): Promise<void> {
+  const onEvent = ({ error }: ClientEvent): unknown => error && errors.push(error);
+  const errors: unknown[] = [];
+  const ended = (work: Promise<unknown>): Promise<unknown> => work.catch((error: unknown) => errors.push(error));
+  const opening = connectNbd(uri, { patience: 0, connections: 1, onEvent });
+  await ended(opening.then((device) => exercise(device, mayBe, ended)));
+  errors.forEach(judge);
+}
+
+async function exercise(
+  device: NbdBackend,
+  mayBe: MayBe,
+  ended: (work: Promise<unknown>) => Promise<unknown>,
+): Promise<void> {
+  const read = async (offset: number, length: number): Promise<void> => {
+    const bytes = Buffer.alloc(length, 'not read');
+    await device.read(bytes, offset);
+    for (let at = 0; at < length; at += length / 2) {
+      const half = bytes.subarray(at, at + length / 2);
+      expect(mayBe(half, offset + at) || half.every((byte) => byte === 0), `the bytes at ${offset + at}`).toBe(true);
+    }
+  };
+  const works: Readonly<Record<number, (request: Asked) => unknown>> = {
+    0: ({ offset, length }) => read(offset, length),
+    1: ({ offset, length }) => device.write?.(Buffer.alloc(length), offset),
+    3: () => device.flush(),
+    4: ({ offset, length }) => device.trim?.(offset, length),
+    5: ({ offset, length }) => device.prefetch?.(offset, length),
+    6: ({ offset, length }) => device.zero?.(offset, length),
+    7: ({ length }) => device.extents?.(0, length),
+  };
+  await Promise.all(REQUESTS.map((request) => ended(Promise.resolve().then(() => works[request.type]?.(request)))));
+  await device.close();
 }
 
 function player(): Player {
   const path = join(tempDir(), 'fuzz.sock');
   let next: ((socket: Socket) => void) | undefined;
+  let meant = Buffer.alloc(0);
   const server = createServer({ allowHalfOpen: true }, (socket) => next?.(socket)).listen(path);
   onTestFinished(() => void server.close());
   return {
-    messages: conversation,
+    messages(dice) {
+      const all = conversation(dice);
+      meant = Buffer.concat(all);
+      return all;
+    },
     async play(writes, dice) {
+      const sent = Buffer.concat(writes);
+      const mayBe: MayBe = sent.equals(meant)
+        ? (bytes, offset) => bytes.equals(disk(offset, bytes.length))
+        : (bytes) => sent.includes(bytes);
       const talking = new Promise<void>((resolve, reject) => {
         next = (socket) => void talk(socket, writes, dice).then(resolve, reject);
       });
-      await Promise.all([client(`nbd+unix:///?socket=${path}`), talking]);
+      await Promise.all([client(`nbd+unix:///?socket=${path}`, mayBe), talking]);
     },
   };
 }
@@ -172,11 +202,10 @@ describe('spoilt conversations of a server', () => {
       (socket) => void talk(socket, conversation(dice), dice),
     ).listen(path);
     onTestFinished(() => void server.close());
-    const disk = await connectNbd(`nbd+unix:///?socket=${path}`, { patience: 0, connections: 1 });
-    expect([disk.mode, disk.size]).toEqual(['simple', SIZE]);
-    const answers = REQUESTS.slice(0, 2).map(({ type, offset, length }) =>
-      type === 0 ? disk.read(Buffer.alloc(length), offset) : disk.write?.(Buffer.alloc(length), offset),
-    );
-    await Promise.all(answers.map(async (one) => one));
+    const device = await connectNbd(`nbd+unix:///?socket=${path}`, { patience: 0, connections: 1 });
+    expect([device.mode, device.size]).toEqual(['simple', SIZE]);
+    const bytes = Buffer.alloc(512);
+    await Promise.all([device.read(bytes, 0), device.write?.(Buffer.alloc(4096), 4096)]);
+    expect(bytes.equals(disk(0, 512))).toBe(true);
   });
 });

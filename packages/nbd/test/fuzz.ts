@@ -5,6 +5,7 @@
  */
 import { Duplex } from 'node:stream';
 import { random as numbers } from '../../block/random.js';
+import { ERROR } from '../protocol.js';
 
 export interface Random {
   /** From 0 to below. */
@@ -36,6 +37,27 @@ export interface Player {
    * @throws Error for an answer that no input excuses
    */
   play(writes: readonly Buffer[], dice: Random): Promise<void>;
+}
+
+/** What a spoilt conversation may fail with: by code or, where there is none, by words. Anything else is our mistake. */
+const EXPECTED: { readonly codes: ReadonlySet<string>; readonly words: readonly RegExp[] } = {
+  codes: new Set(['EPROTO', ...Object.keys(ERROR), 'ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE']),
+  words: [
+    /^the (peer|server) closed the connection$/,
+    /^the connection (was lost|is closed)$/,
+    /^the server ended the connection when asked for the export /,
+    /^\w+ was refused: /,
+    /^\d+ bytes at \d+ are outside a device of \d+ bytes$/,
+  ],
+};
+
+const isExpected = ({ code, message }: NodeJS.ErrnoException): boolean =>
+  code === undefined ? EXPECTED.words.some((words) => words.test(message)) : EXPECTED.codes.has(code);
+
+/** @throws the error if it, or one that caused it, is a mistake of ours */
+export function judge(error: unknown): void {
+  for (let cause = error; cause !== undefined; cause = cause.cause)
+    if (!(cause instanceof Error && isExpected(cause))) throw error;
 }
 
 export interface Figures {

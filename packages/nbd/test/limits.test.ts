@@ -1,11 +1,12 @@
 /** The server's limits, and clients that misbehave: too many, too slow, too greedy, or gone in the middle. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { memory, type BlockBackend, type Extent } from '@nodeos/block';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { connectNbd } from '../index.js';
 import { changed, deferred, KIB, MIB, only, serve, until } from './support.js';
-import { chosen, hex, request, text, u16, Wire, works } from './wire.js';
+import { chosen, hex, request, text, u16, u32, Wire, works } from './wire.js';
 
-const [READ, WRITE, FLUSH] = [0, 1, 3];
+const [READ, WRITE, FLUSH, STATUS] = [0, 1, 3, 7];
 const GIB = 1 << 30;
 
 describe('limits', () => {
@@ -69,13 +70,10 @@ describe('limits', () => {
     expect(peak).toBeLessThanOrEqual(2 * allowance);
   });
 
-  it('hold for what is refused, for writes, and for states as well', async () => {
+  it('hold for what is refused, and for writes as well', async () => {
     const allowance = 256 * KIB;
     const gate = deferred();
-    const slow = changed(memory(64 * MIB), {
-      write: () => gate.promise,
-      extents: async () => gate.promise.then(() => []),
-    });
+    const slow = changed(memory(64 * MIB), { write: () => gate.promise });
     const { path, server } = await serve({ '': { open: () => slow } }, { limits: { inFlight: allowance } });
     const nonsense = await chosen(path);
     nonsense.socket.pause();
@@ -90,6 +88,46 @@ describe('limits', () => {
     nonsense.socket.resume();
     const answers = await nonsense.read(16 * 100_000);
     expect(answers.equals(Buffer.alloc(16 * 100_000, answers.subarray(0, 16)))).toBe(true);
+  });
+
+  it('hold for states, by what their replies may be', async () => {
+    const [allowance, count, size] = [256 * KIB, 60, 32 * MIB];
+    const gate = deferred();
+    let [asked, peak] = [0, 0];
+    const all = Array.from({ length: size / KIB }, (_, index): Extent => {
+      const isHole = index % 2 === 1;
+      return { offset: index * KIB, length: KIB, hole: isHole, zero: isHole };
+    });
+    const extents = async (): Promise<Extent[]> => {
+      asked++;
+      await gate.promise;
+      peak = Math.max(peak, server.heldBytes);
+      return all;
+    };
+    const { path, server } = await serve(
+      { '': { open: () => changed(memory(size), { extents }) } },
+      { limits: { inFlight: allowance } },
+    );
+    const wire = await Wire.greeted(path);
+    await wire.ask(8);
+    await wire.ask(10, text(''), u32(1), text('base:allocation'));
+    await wire.go();
+    wire.socket.pause();
+    for (let index = 0; index < count; index++) wire.send(request({ type: STATUS, length: size }));
+    await until(() => asked > 0);
+    await sleep(20);
+    expect(asked).toBeLessThanOrEqual(4);
+    gate.resolve();
+    await sleep(50);
+    expect(asked).toBeLessThan(count);
+    wire.socket.resume();
+    for (let index = 0; index < count; index++) {
+      const { type, data } = await wire.chunk();
+      // A quarter of the allowance, if each took 16 bytes.
+      expect([type, data.length]).toEqual([5, 4 + 8 * (allowance / 64)]);
+    }
+    expect(peak).toBeLessThanOrEqual(allowance);
+    await until(() => server.heldBytes === 0);
   });
 
   it('hold for how much of a disk is looked at at once for its extents', async () => {

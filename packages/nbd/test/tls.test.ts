@@ -6,6 +6,7 @@ import { connect, type ConnectionOptions } from 'node:tls';
 import { memory } from '@nodeos/block';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Peer } from '../exports.js';
+import { NbdServer } from '../server.js';
 import type { ServerTls } from '../tls.js';
 import { authority } from './pki.js';
 import { MIB, nbdshApart, needs, only, output, pattern, run, serve, until, type Served } from './support.js';
@@ -137,6 +138,23 @@ describe('shared keys', () => {
 });
 
 describe('a server', () => {
+  it('has certificates or shared keys, not both: who has no key would get in', () => {
+    const exports = {};
+    for (const more of [{ cert: pem('pki/server-cert.pem') }, { ca: pem('pki/ca-cert.pem') }, { verifyClient: true }])
+      expect(() => new NbdServer({ exports, tls: { psk, ...more } })).toThrow(TypeError);
+    expect(() => new NbdServer({ exports, tls: { psk, verifyClient: false, required: true } })).not.toThrow();
+  });
+
+  it('that ends does not wait for who is silent in the TLS handshake', async () => {
+    const { port, server, events } = await secure(materials());
+    const wire = await Wire.greeted(port);
+    expect(await wire.verdict(5)).toBe(ACK);
+    const started = performance.now();
+    await server.close(30);
+    expect(performance.now() - started).toBeLessThan(2000);
+    expect(events.at(-1)).toMatchObject({ event: 'refused', error: { message: 'the server is being shut down' } });
+  });
+
   it('without TLS says so', async () => {
     const { path, uri } = await serve(only(memory(MIB)));
     const wire = await Wire.greeted(path);

@@ -25,6 +25,14 @@ describe('a URI', () => {
       'nbds+unix://bob@/x?socket=a&tls-psk-file=k',
       { tls: true, at: { path: 'a' }, export: 'x', username: 'bob', pskFile: 'k' },
     ],
+    ['nbd://host:80/x', { tls: false, at: { host: 'host', port: 80 }, export: 'x' }],
+    ['NBD://host/a/../b', { tls: false, at: { host: 'host', port: 10809 }, export: 'a/../b' }],
+    ['nbd+unix:///?socket=/a+b', { tls: false, at: { path: '/a+b' }, export: '' }],
+    [
+      'nbds://host/?tls-verify-peer=0&tls-hostname=other',
+      { tls: true, at: { host: 'host', port: 10809 }, export: '', insecure: true, serverName: 'other' },
+    ],
+    ['nbds://host/?tls-verify-peer=1', { tls: true, at: { host: 'host', port: 10809 }, export: '' }],
     ['nbds+unix://?socket=a', { tls: true, at: { path: 'a' }, export: '' }],
   ])('%s', (text, expected) => {
     expect(parseUri(text)).toEqual(expected);
@@ -40,6 +48,11 @@ describe('a URI', () => {
     ['nbd://host:99999/', 'not a URI'],
     [`nbd://host/${'x'.repeat(4097)}`, 'at most 4096 bytes'],
     ['disk.img', 'not a URI'],
+    ['nbd://host/a#b', 'not a URI'],
+    ['nbd://host/a%00b', 'a byte of zero'],
+    ['nbd://host/%ff', '%ff is not UTF-8'],
+    ['nbds://host/?tls-certficates=/etc/pki', 'unknown parameter tls-certficates=: expected socket, tls-certificates'],
+    ['nbds://host/?tls-verify-peer=no', 'tls-verify-peer=no: expected true or false'],
   ])('%s is refused', (text, reason) => {
     expect(() => parseUri(text)).toThrow(reason);
   });

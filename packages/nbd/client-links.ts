@@ -1,0 +1,203 @@
+/**
+ * The connections of a client. A request goes to the one with the least to do; when that is lost it goes to another, or
+ * to the next one that can be made.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { failure } from '@nodeos/block';
+import { ClientConnection, type Job } from './client-connection.js';
+import { RefusedError, type Negotiated } from './client-handshake.js';
+import { ProtocolError } from './protocol.js';
+
+export interface LinksOptions {
+  /** Requests without an answer, on each connection. */
+  readonly inFlight: number;
+  /** Seconds to go on trying when the server is gone. */
+  readonly patience: number;
+  /** Once it is aborted no connection is made any more. */
+  readonly signal: AbortSignal | undefined;
+  /** Makes a connection to the export. @throws ChangedError if it is not what it was */
+  readonly dial: (signal: AbortSignal) => Promise<Negotiated>;
+  readonly onConnected: () => void;
+  readonly onLost: (error: Error) => void;
+  /** No connection is left: the server may have been started anew. */
+  readonly onAlone: () => void;
+  readonly onGaveUp: (error: Error) => void;
+}
+
+/** The export is not what it was: what is in memory of it is worth nothing. */
+export class ChangedError extends Error {}
+
+/** Milliseconds before the second try to connect again, and at most. */
+const FIRST_PAUSE = 50;
+const LONGEST_PAUSE = 2000;
+/** Seconds for making a connection and choosing the export. */
+const HANDSHAKE = 30;
+/** Milliseconds without another try after one connection more was not to be had. */
+const CONTENT = 5000;
+
+export class Links {
+  readonly #links = new Set<ClientConnection>();
+  readonly #queue: Job[] = [];
+  readonly #closing = new AbortController();
+  /** Links that are being made. */
+  #dialing = 0;
+  #wanted = 1;
+  /** On the clock of `performance`: until then, fewer will do. */
+  #contentUntil = 0;
+  /** Since when nothing was answered although there was a connection, or should have been. */
+  #trouble: { readonly since: number; pause: number } | undefined;
+  #failed: Error | undefined;
+
+  /** Of making connections. */
+  readonly #ends: AbortSignal;
+
+  constructor(private readonly options: LinksOptions) {
+    const { signal } = this.#closing;
+    this.#ends = options.signal ? AbortSignal.any([options.signal, signal]) : signal;
+  }
+
+  /** The first one. @param wanted how many there may be, by what was negotiated */
+  async open(wanted: (first: Negotiated) => number): Promise<Negotiated> {
+    const link = await this.#add(HANDSHAKE);
+    this.#wanted = wanted(link.negotiated);
+    return link.negotiated;
+  }
+
+  /** @throws NbdError with what the server says; Error with EIO if it is gone, EBADF after `close` */
+  do(job: { type: number } & Partial<Job>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#failed) return reject(this.#failed);
+      if (this.#closing.signal.aborted) return reject(failure('EBADF', 'the device is closed'));
+      // An answer makes room for another request.
+      const whenDone =
+        <T extends unknown[]>(tell: (...values: T) => void) =>
+        (...values: T): void => {
+          this.#trouble = undefined;
+          tell(...values);
+          this.#dispatch();
+        };
+      const told = { resolve: whenDone(resolve), reject: whenDone(reject) };
+      this.#queue.push({ flags: 0, offset: 0, length: 0, extents: [], ...job, ...told });
+      this.#dispatch();
+    });
+  }
+
+  /** After what was asked for. */
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    while (this.#queue.length > 0 || [...this.#links].some(({ inFlight }) => inFlight > 0)) await sleep(1);
+    this.#closing.abort(new Error('the device was closed'));
+    for (const link of this.#links) link.leave();
+    this.#links.clear();
+  }
+
+  /** To the link with the least to do, as long as one has room. */
+  #dispatch(): void {
+    while (this.#queue.length > 0) {
+      let best: ClientConnection | undefined;
+      for (const link of this.#links) if (!best || link.inFlight < best.inFlight) best = link;
+      if (best && best.inFlight > 0 && this.#links.size + this.#dialing < this.#wanted) this.#addAnother();
+      if (!best || best.inFlight >= this.options.inFlight) return;
+      const job = this.#queue.shift();
+      if (job) best.send(job);
+    }
+  }
+
+  /** When there is enough to do for it. */
+  #addAnother(): void {
+    if (performance.now() < this.#contentUntil) return;
+    this.#dialing++;
+    this.#add(HANDSHAKE)
+      .catch(() => (this.#contentUntil = performance.now() + CONTENT))
+      .finally(() => {
+        this.#dialing--;
+        if (this.#isAlone()) void this.#reconnect(new Error('the connection was lost'));
+        else this.#dispatch();
+      });
+  }
+
+  #isAlone(): boolean {
+    return this.#links.size === 0 && this.#dialing === 0 && !this.#closing.signal.aborted && !this.#failed;
+  }
+
+  async #add(seconds: number): Promise<ClientConnection> {
+    const negotiated = await within(seconds, this.#ends, this.options.dial);
+    const link = new ClientConnection(negotiated, (error, unanswered) => this.#lost(link, error, unanswered));
+    if (this.#closing.signal.aborted || this.#failed) link.leave();
+    else {
+      this.#links.add(link);
+      this.options.onConnected();
+      link.start();
+    }
+    return link;
+  }
+
+  #lost(link: ClientConnection, error: Error, unanswered: Job[]): void {
+    this.#links.delete(link);
+    if (this.#closing.signal.aborted) return this.#fail(error, unanswered);
+    this.options.onLost(error);
+    this.#queue.unshift(...unanswered);
+    // What breaks the protocol will break it again.
+    if (error instanceof ProtocolError || this.options.patience === 0) return this.#fail(error);
+    if (this.#isAlone()) void this.#reconnect(error);
+    else this.#dispatch();
+  }
+
+  async #reconnect(lost: Error): Promise<void> {
+    this.options.onAlone();
+    const trouble = (this.#trouble ??= { since: performance.now(), pause: 0 });
+    this.#dialing++;
+    const last = await this.#regain(trouble).catch((error: unknown) => error as Error);
+    this.#dialing--;
+    this.#contentUntil = 0; // the server has not had others to begin with
+    if (this.#links.size > 0) return this.#dispatch();
+    const reason = last ?? lost;
+    if (!this.#closing.signal.aborted) this.options.onGaveUp(reason);
+    this.#fail(reason);
+  }
+
+  /** @returns undefined once there is a link; else, why there is none */
+  async #regain(trouble: { readonly since: number; pause: number }): Promise<Error | undefined> {
+    const { patience } = this.options;
+    const left = (): number => patience - (performance.now() - trouble.since) / 1000;
+    let last: Error | undefined;
+    while (left() > 0) {
+      await sleep(Math.min(trouble.pause, left() * 1000), undefined, { signal: this.#ends });
+      trouble.pause = Math.min(2 * trouble.pause || FIRST_PAUSE, LONGEST_PAUSE);
+      try {
+        await this.#add(Math.max(1, Math.min(HANDSHAKE, left())));
+        return undefined;
+      } catch (error) {
+        last = error as Error;
+        if (error instanceof RefusedError || error instanceof ChangedError) break;
+      }
+    }
+    return last;
+  }
+
+  /** For good: nothing more can be asked. */
+  #fail(error: Error, jobs: readonly Job[] = []): void {
+    this.#failed ??= failure('EIO', `the NBD server is gone: ${error.message}`, error);
+    for (const job of [...jobs, ...this.#queue.splice(0)]) job.reject(this.#failed);
+    for (const link of this.#links) link.abandon(error);
+  }
+}
+
+/** @throws what `signal` is aborted with; Error if it takes longer */
+async function within<T>(seconds: number, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  signal.throwIfAborted();
+  const limit = new AbortController();
+  const stop = (): void => limit.abort(signal.reason);
+  const late = (): void => limit.abort(new Error(`the server did not answer within ${seconds.toFixed(1)} s`));
+  signal.addEventListener('abort', stop, { once: true });
+  const timer = setTimeout(late, seconds * 1000);
+  try {
+    return await work(limit.signal);
+  } catch (error) {
+    limit.signal.throwIfAborted();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', stop);
+  }
+}

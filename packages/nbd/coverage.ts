@@ -1,0 +1,41 @@
+/** Which bytes of a read have come, so that none comes twice and none is missing. */
+import { ProtocolError } from './protocol.js';
+
+/** No server has a reason to leave more gaps. */
+const MAX_PARTS = 1 << 14;
+
+export class Coverage {
+  /** Ascending; none touches another. */
+  readonly #parts: { readonly from: number; readonly to: number }[] = [];
+
+  /** @throws ProtocolError if a byte of it is there already, or if there are too many gaps */
+  add(from: number, length: number): void {
+    const to = from + length;
+    const index = this.#firstFrom(from);
+    const [before, after] = [this.#parts[index - 1], this.#parts[index]];
+    if ((before && before.to > from) || (after && after.from < to))
+      throw new ProtocolError(`${length} bytes of a read that came before`);
+    const joinsBefore = before?.to === from;
+    const joinsAfter = after?.from === to;
+    const part = { from: joinsBefore ? before.from : from, to: joinsAfter ? after.to : to };
+    this.#parts.splice(index - Number(joinsBefore), Number(joinsBefore) + Number(joinsAfter), part);
+    if (this.#parts.length > MAX_PARTS) throw new ProtocolError(`a read in more than ${MAX_PARTS} parts`);
+  }
+
+  /** Whether the first `length` bytes are there. */
+  isWhole(length: number): boolean {
+    const [only, more] = this.#parts;
+    return only !== undefined && more === undefined && only.from === 0 && only.to === length;
+  }
+
+  /** @returns the index of the first part that begins there or later */
+  #firstFrom(from: number): number {
+    let low = 0;
+    for (let high = this.#parts.length; low < high;) {
+      const middle = (low + high) >> 1;
+      if ((this.#parts[middle]?.from ?? 0) < from) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}

@@ -1,0 +1,216 @@
+/** The memory that all connections share: who waits for it, who gets it, and who has to give it up. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { memory, type BlockBackend } from '@nodeos/block';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { Budget, FLOOR, Lease } from '../budget.js';
+import { changed, deferred, KIB, MIB, serve, until, type Served } from './support.js';
+import { chosen, request, Wire, works } from './wire.js';
+
+const [READ, WRITE] = [0, 1];
+const SHARED = 8 * MIB;
+const LARGE = 4 * MIB;
+const read = request({ type: READ, length: LARGE });
+
+/** A server whose budget is that of two large requests, about; its looks take place when the test says so. */
+function small(backend: BlockBackend = memory(16 * MIB)): Promise<Served> {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  onTestFinished(() => void vi.useRealTimers());
+  return serve(
+    { '': { open: () => changed(backend, { close: () => undefined }) } },
+    { limits: { shared: SHARED, inFlight: 16 * MIB } },
+  );
+}
+
+/** A client that has asked for much, and reads nothing of it. */
+async function deaf(path: string, asked = read): Promise<Wire> {
+  const wire = await chosen(path);
+  wire.socket.pause();
+  wire.send(asked);
+  return wire;
+}
+
+async function gets(wire: Wire): Promise<void> {
+  wire.socket.resume();
+  expect(await wire.simple()).toBe(0);
+  await wire.read(LARGE);
+}
+
+describe('the memory of all connections', () => {
+  it('is limited, whatever they ask for, and all get on when they read', async () => {
+    const { path, server } = await small();
+    const wires = await Promise.all(Array.from({ length: 20 }, () => deaf(path, Buffer.concat([read, read]))));
+    await until(() => server.heldBytes > LARGE);
+    await sleep(50);
+    expect(server.heldBytes).toBeLessThanOrEqual(SHARED + wires.length * FLOOR);
+    await works(await chosen(path));
+    await Promise.all(wires.map((wire) => gets(wire).then(() => gets(wire))));
+    await until(() => server.heldBytes === 0);
+  });
+
+  it('is taken from who takes nothing while others wait, and from nobody else', async () => {
+    const { path, server, events } = await small();
+    const holding = [await deaf(path), await deaf(path)];
+    await until(() => server.heldBytes > 2 * LARGE);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(server.metrics.connections.open).toBe(2);
+    const waiting = await chosen(path);
+    waiting.send(read);
+    await sleep(20);
+    // A little is read of one of them between two looks.
+    await vi.advanceTimersByTimeAsync(10_000);
+    holding[0]?.socket.resume();
+    await holding[0]?.read(MIB);
+    holding[0]?.socket.pause();
+    await vi.advanceTimersByTimeAsync(10_000);
+    await gets(waiting);
+    await works(waiting);
+    await until(() => server.metrics.connections.open === 2);
+    expect(events.filter(({ event }) => event === 'protocol')).toMatchObject([
+      { connection: 2, error: { message: /while others wait/ } },
+    ]);
+    // Nobody waits any more.
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(server.metrics.connections.open).toBe(2);
+  });
+
+  it('is taken from who announces data, and does not send it', async () => {
+    const { path, server } = await small();
+    const header = request({ type: WRITE, length: LARGE });
+    const [silent, dripping] = [await deaf(path, header), await deaf(path, header)];
+    await until(() => server.heldBytes > 2 * LARGE);
+    const waiting = await chosen(path);
+    waiting.send(read);
+    await sleep(20);
+    for (let look = 0; look < 2; look++) {
+      dripping.send(Buffer.alloc(1));
+      await sleep(20);
+      await vi.advanceTimersByTimeAsync(10_000);
+    }
+    await silent.over;
+    await gets(waiting);
+    dripping.send(Buffer.alloc(LARGE - 2));
+    dripping.socket.resume();
+    expect(await dripping.simple()).toBe(0);
+  });
+
+  it('is not taken from who waits for the backend', async () => {
+    const gate = deferred();
+    const { path, server } = await small(changed(memory(16 * MIB), { write: () => gate.promise }));
+    const write = Buffer.concat([request({ type: WRITE, length: LARGE }), Buffer.alloc(LARGE)]);
+    const holding = [await deaf(path, write), await deaf(path, write)];
+    await until(() => server.heldBytes > 2 * LARGE);
+    const waiting = await chosen(path);
+    waiting.send(read);
+    await sleep(50);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(server.metrics.connections.open).toBe(3);
+    gate.resolve();
+    await gets(waiting);
+    for (const wire of holding) {
+      wire.socket.resume();
+      expect(await wire.simple()).toBe(0);
+    }
+  });
+
+  it('comes back from who leaves, holding or waiting', async () => {
+    const { path, server } = await small();
+    const holding = [await deaf(path), await deaf(path)];
+    await until(() => server.heldBytes > 2 * LARGE);
+    const [vanishing, last] = [await chosen(path), await chosen(path)];
+    vanishing.send(read);
+    await sleep(20);
+    last.send(read);
+    await sleep(20);
+    vanishing.socket.destroy();
+    for (const wire of holding) wire.socket.destroy();
+    await gets(last);
+    await until(() => server.metrics.connections.open === 1);
+  });
+
+  it('goes to the next when the first is cut off, whatever its backend is at', async () => {
+    const gate = deferred();
+    const { path, server } = await small(changed(memory(16 * MIB), { write: () => gate.promise }));
+    const stuck = [request({ type: WRITE, length: 2 * MIB }), Buffer.alloc(2 * MIB)];
+    const more = [MIB, 5 * MIB].map((length) => request({ type: READ, length }));
+    await deaf(path, Buffer.concat(stuck));
+    await deaf(path, Buffer.concat([...stuck, ...more]));
+    await until(() => server.heldBytes > 5 * MIB);
+    const waiting = await chosen(path);
+    waiting.send(read);
+    await sleep(20);
+    await vi.advanceTimersByTimeAsync(20_000);
+    await gets(waiting);
+    gate.resolve();
+    await until(() => server.metrics.connections.open === 2);
+  });
+
+  it('may be exceeded by one, alone', async () => {
+    const { path, server } = await small();
+    const most = 12 * MIB;
+    const wires = [await deaf(path), await chosen(path), await chosen(path)];
+    await until(() => server.heldBytes > LARGE);
+    for (const wire of wires.slice(1)) wire.send(request({ type: READ, length: most }));
+    await sleep(50);
+    expect(server.heldBytes).toBeLessThan(SHARED);
+    await gets(wires[0] as Wire);
+    for (const wire of wires.slice(1)) {
+      expect(await wire.simple()).toBe(0);
+      await wire.read(most);
+    }
+  });
+});
+
+describe('the line', () => {
+  function line(limit: number): { served: string[]; leases: [Lease, Lease, Lease, Lease] } {
+    const budget = new Budget(limit);
+    const served: string[] = [];
+    const lease = (name: string): Lease =>
+      new Lease(budget, {
+        ...{ position: () => undefined, cutOff: () => undefined },
+        resume: () => served.push(name),
+      });
+    return { served, leases: [lease('a'), lease('b'), lease('c'), lease('d')] };
+  }
+
+  it('is not jumped by those who want less', async () => {
+    const { served, leases } = line(100 * KIB);
+    const [a, b, c, d] = leases;
+    expect(a.covers(FLOOR + 60 * KIB)).toBe(true);
+    expect([b.covers(FLOOR + 80 * KIB), c.covers(FLOOR + 10 * KIB), d.covers(FLOOR + 95 * KIB)]).toEqual([
+      ...[false, false, false],
+    ]);
+    expect(c.covers(FLOOR)).toBe(true);
+    expect(c.covers(FLOOR + 10 * KIB)).toBe(false);
+    a.shrink(FLOOR + 50 * KIB);
+    await sleep(5);
+    expect(served).toEqual([]);
+    a.end();
+    await sleep(5);
+    expect([served, b.size]).toEqual([['b'], FLOOR + 80 * KIB]);
+    b.shrink(0);
+    await sleep(5);
+    expect(served).toEqual(['b', 'd']);
+    d.end();
+    await sleep(5);
+    expect(served).toEqual(['b', 'd', 'c']);
+  });
+
+  it('moves on when its first leaves, or wants less', async () => {
+    const { served, leases } = line(100 * KIB);
+    const [a, b, c, d] = leases;
+    a.covers(FLOOR + 60 * KIB);
+    b.covers(FLOOR + 80 * KIB);
+    for (const lease of [c, d]) expect(lease.covers(FLOOR + 20 * KIB)).toBe(false);
+    await sleep(5);
+    expect(served).toEqual([]);
+    b.leaveLine();
+    await sleep(5);
+    expect([served, c.size, d.size]).toEqual([['c', 'd'], FLOOR + 20 * KIB, FLOOR + 20 * KIB]);
+    b.covers(FLOOR + 80 * KIB);
+    d.end();
+    await sleep(5);
+    expect(b.covers(FLOOR + 20 * KIB)).toBe(false);
+    await sleep(5);
+    expect(served).toEqual(['c', 'd', 'b']);
+  });
+});

@@ -1,0 +1,135 @@
+/** The server's handshake where there is much to ask for, or nothing comes of it. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { memory, type BlockBackend } from '@nodeos/block';
+import { describe, expect, it } from 'vitest';
+import type { Export, Exports } from '../exports.js';
+import { Handshake, NbdServer, parseUri } from '../index.js';
+import { changed, deferred, KIB, MIB, needs, only, output, serve, until } from './support.js';
+import { ACK, chosen, hex, refusal, request, text, u16, Wire, works } from './wire.js';
+
+const [LIST, INFO, GO] = [3, 6, 7];
+const UNKNOWN = refusal(6);
+const EINVAL = 22;
+
+const never = <T>(): Promise<T> => new Promise<T>(() => undefined);
+
+describe('many exports', () => {
+  const names = Array.from({ length: 300 }, (_, index) => `disk ${index}`);
+  const many: Exports = Object.fromEntries(names.map((name, index) => [name, { open: () => memory(512 * index) }]));
+
+  it('can be looked at one by one, on one connection', async () => {
+    const { uri } = await serve(many);
+    const handshake = await Handshake.begin(parseUri(uri()), {});
+    expect((await handshake.list()).map(({ name }) => name)).toEqual(names);
+    for (const [index, name] of names.entries())
+      expect(await handshake.look(name)).toMatchObject({ name, size: 512 * index });
+    handshake.leave();
+  });
+
+  it('are listed by nbdinfo', async () => {
+    needs('nbdinfo');
+    const { uri } = await serve(many);
+    const { exports } = JSON.parse(await output('nbdinfo', '--list', '--json', uri())) as {
+      exports: Record<string, unknown>[];
+    };
+    expect(exports.map((found) => found['export-name'])).toEqual(names);
+  });
+});
+
+describe('a connection is given up, and the next one taken,', () => {
+  const limits = { handshake: 0.2, connections: 2 };
+  const stuck: Record<string, [Exports | { find(): Promise<Export | undefined> }, (wire: Wire) => void]> = {
+    'when an export never opens': [{ '': { open: never } }, (wire) => wire.option(GO, text(''), u16(0))],
+    'also for EXPORT_NAME': [{ '': { open: never } }, (wire) => wire.option(1)],
+    'when an export is never found': [{ find: never }, (wire) => wire.option(INFO, text(''), u16(0))],
+    'when the list never comes': [
+      { find: never, list: never } as { find(): Promise<Export> },
+      (wire) => wire.option(LIST),
+    ],
+    'when an export that was looked at never closes': [
+      { '': { open: () => changed(memory(MIB), { close: never }) } },
+      (wire) => wire.option(INFO, text(''), u16(0)),
+    ],
+  };
+  for (const [when, [exports, ask]] of Object.entries(stuck))
+    it(when, async () => {
+      const { server, path, events } = await serve(exports, { limits });
+      for (let round = 0; round < 2; round++) {
+        const wires = [await Wire.greeted(path), await Wire.greeted(path)];
+        for (const wire of wires) ask(wire);
+        expect(server.metrics.connections.open).toBe(2);
+        await Promise.all(wires.map(({ over }) => over));
+        await until(() => server.metrics.connections.open === 0);
+      }
+      expect(events.map(({ event, error }) => `${event} ${String(error)}`)).toEqual(
+        Array(4).fill('refused Error: no export chosen in 0.2 s'),
+      );
+    });
+
+  it('and the export is there for who comes when it has opened, or closed', async () => {
+    let opened = 0;
+    const [gate, closing] = [deferred<BlockBackend>(), deferred()];
+    const open = (): Promise<BlockBackend> => (opened++, gate.promise);
+    const { path, server } = await serve({ '': { open } }, { limits: { handshake: 0.2 } });
+    for (let round = 0; round < 2; round++) await expect(chosen(path)).rejects.toThrow('the peer ended');
+    const third = chosen(path);
+    await sleep(50);
+    gate.resolve(changed(memory(MIB), { close: () => closing.promise }));
+    await works(await third);
+    expect(opened).toBe(1);
+    (await third).socket.destroy();
+    await until(() => server.openExports.length === 0);
+    await expect(chosen(path)).rejects.toThrow('the peer ended');
+    closing.resolve();
+    await works(await chosen(path));
+    expect(opened).toBe(2);
+  });
+
+  it('and what is opened for nobody is closed, of which the log is told if it fails', async () => {
+    const gate = deferred<BlockBackend>();
+    const { path, server, events } = await serve({ disk: { open: () => gate.promise } }, { limits });
+    const wire = await Wire.greeted(path);
+    wire.option(GO, text('disk'), u16(0));
+    await wire.over;
+    await until(() => server.metrics.connections.open === 0);
+    expect(server.openExports).toEqual(['disk']);
+    const close = (): never => {
+      throw new Error('no end');
+    };
+    gate.resolve(changed(memory(MIB), { close }));
+    await until(() => server.openExports.length === 0);
+    await until(() => events.some(({ event }) => event === 'export'));
+    expect(events.at(-1)).toMatchObject({ event: 'export', export: 'disk', error: { message: 'no end' } });
+  });
+});
+
+describe('an export', () => {
+  it('can say that it turns', async () => {
+    const { path } = await serve({
+      '': { open: () => memory(MIB) },
+      hdd: { open: () => memory(MIB), rotational: true },
+    });
+    expect((await (await Wire.greeted(path)).go()) & (1 << 4)).toBe(0);
+    expect((await (await Wire.greeted(path)).go('hdd')) & (1 << 4)).not.toBe(0);
+  });
+
+  it('takes requests of the size that the server is told', async () => {
+    const { path } = await serve(only(memory(MIB)), { limits: { request: 100_000 } });
+    const wire = await Wire.greeted(path);
+    const sizes = (await wire.ask(GO, text(''), u16(1), u16(3))).find(({ data }) => data.readUInt16BE(0) === 3);
+    expect(sizes?.data).toEqual(hex('0003 00000001 00001000 000186a0'));
+    wire.send(request({ type: 0, length: 100_001 }), request({ type: 0, cookie: 2, length: 100_000 }));
+    wire.send(request({ type: 1, cookie: 3, length: 100_001 }), Buffer.alloc(100_001));
+    expect([await wire.simple(), await wire.simple(2)]).toEqual([EINVAL, 0]);
+    await wire.read(100_000);
+    expect(await wire.simple(3)).toBe(EINVAL);
+    for (const most of [64 * KIB - 1, 32 * MIB + 1, Number.NaN])
+      expect(() => new NbdServer({ exports: {}, limits: { request: most } })).toThrow(RangeError);
+    const sectors = changed(memory(MIB), { blockSizes: { minimum: 4096, preferred: 4096, maximum: 32 * MIB } });
+    const { path: other } = await serve(only(sectors), { limits: { request: 100_000 } });
+    const told = await (await Wire.greeted(other)).ask(INFO, text(''), u16(0));
+    expect(told.at(-2)?.data).toEqual(hex('0003 00001000 00001000 00018000'));
+    expect(await (await Wire.greeted(other)).verdict(INFO, text('none'), u16(0))).toBe(UNKNOWN);
+    expect(told.at(-1)?.type).toBe(ACK);
+  });
+});
