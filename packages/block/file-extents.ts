@@ -10,7 +10,10 @@ const SECTOR = 512;
 /** How many extents are looked for before others have their turn. */
 const TURN = 1024;
 
-/** The extents of a range of an open file; that all of it is data if holes cannot be found. */
+/**
+ * The extents of a range of an open file; that all of it is data if holes cannot be found. So is what lies beyond the
+ * file's end.
+ */
 export function fileExtents(
   fd: number,
   sparse: Sparse | undefined,
@@ -26,7 +29,8 @@ export function fileExtents(
 
 function* scan(fd: number, sparse: Sparse, offset: number, end: number): Generator<Extent> {
   for (let at = offset; at < end;) {
-    const data = Math.min(sparse.nextData(fd, at) ?? end, end);
+    // A file that was cut off has neither data nor holes beyond its end: a read there fails, so it counts as data.
+    const data = Math.min(sparse.nextData(fd, at) ?? Math.max(at, fstatSync(fd).size), end);
     yield { offset: at, length: data - at, hole: true, zero: true };
     const hole = data < end ? Math.min(sparse.nextHole(fd, data) ?? end, end) : end;
     yield { offset: data, length: hole - data, hole: false, zero: false };

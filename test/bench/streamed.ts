@@ -66,11 +66,13 @@ async function answered(app: string, options: readonly string[], patience = PATI
 async function read(app: string, name: string, options: readonly string[], trace: string): Promise<Row> {
   await answered(app, [...options, '--trace', trace]);
   const records = (await readFile(trace, 'utf8')).trim().split('\n');
-  const lengths = records.map((line) => (JSON.parse(line) as { length?: number }).length ?? 0);
-  const bytes = lengths.reduce((sum, length) => sum + length, 0);
+  const reads = records
+    .map((line) => JSON.parse(line) as { op?: string; length?: number })
+    .filter(({ op }) => op === 'read');
+  const bytes = reads.reduce((sum, { length = 0 }) => sum + length, 0);
   return {
     [`read from the root, ${name}, MiB`]: round(bytes / (1 << 20)),
-    [`in so many requests, ${name}`]: records.length,
+    [`in so many requests, ${name}`]: reads.length,
   };
 }
 

@@ -1,22 +1,24 @@
 /**
  * A machine whose root and whose changes are on our own server, while that is killed again and again, and while the network
- * is cut: the machine only waits, and every byte is right.
+ * is cut: the machine only waits, and every byte is right. NODEOS_SEED=N has the server killed at the same times again.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { random } from '../../packages/block/random.js';
 import { ask, freePort, LONG, ROOT } from '../support.js';
 import { streamed, type Streamed } from './images.js';
 import { boot, IP, serve, type Server } from './machines.js';
 
 const KILLS = 20;
-/** Seconds that the network is away. */
-const CUT = 30;
+/** Seconds that the network is away: enough for the machine to give its connections up (`SILENCE` in nbd-keeper.h). */
+const CUT = 50;
+const SEED = Number(process.env['NODEOS_SEED'] ?? Date.now() % 1_000_000);
 
 const folder = mkdtempSync(join(tmpdir(), 'nodeos-faults-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -39,29 +41,39 @@ const APP = `
   };
   const fd = fs.openSync('/home/blocks', 'w+');
   fs.ftruncateSync(fd, BLOCK * BLOCKS);
+  const compare = (first, step) => {
+    fs.writeFileSync('/proc/sys/vm/drop_caches', '3');
+    const buffer = Buffer.alloc(BLOCK);
+    for (let block = first; block < BLOCKS; block += step) {
+      fs.readSync(fd, buffer, 0, BLOCK, block * BLOCK);
+      const expected = versions[block] === 0 ? Buffer.alloc(BLOCK) : content(block, versions[block]);
+      if (!buffer.equals(expected)) failures.push('block ' + block + ' of round ' + rounds);
+      checked++;
+    }
+  };
   const round = () => {
     for (let i = 0; i < 64; i++) {
       const block = Math.floor(Math.random() * BLOCKS);
       fs.writeSync(fd, content(block, ++versions[block]), 0, BLOCK, block * BLOCK);
     }
     fs.fsyncSync(fd);
-    fs.writeFileSync('/proc/sys/vm/drop_caches', '3');
-    const buffer = Buffer.alloc(BLOCK);
-    for (let block = rounds % 4; block < BLOCKS; block += 4) {
-      fs.readSync(fd, buffer, 0, BLOCK, block * BLOCK);
-      const expected = versions[block] === 0 ? Buffer.alloc(BLOCK) : content(block, versions[block]);
-      if (!buffer.equals(expected)) failures.push('block ' + block + ' of round ' + rounds);
-      checked++;
-    }
+    compare(rounds % 4, 4);
     rounds++;
   };
+  const attempt = (work) => {
+    try { work(); } catch (error) { failures.push(String(error)); going = false; }
+  };
   const loop = () => {
-    try { round(); } catch (error) { failures.push(String(error)); going = false; }
-    if (going) setTimeout(loop, 1);
+    if (!going) return;
+    attempt(round);
+    setTimeout(loop, 1);
   };
   loop();
   http.createServer((request, response) => {
-    if (request.url === '/stop') going = false;
+    if (request.url === '/stop') {
+      going = false;
+      attempt(() => compare(0, 1));
+    }
     response.end(JSON.stringify({ rounds, checked, failures }));
   }).listen(80);
 `;
@@ -88,11 +100,30 @@ interface State {
   readonly failures: readonly string[];
 }
 
+/** Our server, with its log in a file. */
+interface Logged extends Server {
+  readonly log: string;
+}
+
+async function serveLogged(port: number, log: string): Promise<Logged> {
+  const command = ['nbd', 'serve', `root=${system.small}`, `data=${upper}`, '--listen', `nbd://127.0.0.1:${port}`];
+  const words = [process.execPath, join(ROOT, 'bin/nodeos'), ...command, '--json'];
+  return { ...(await serve(port, 'sh', '-c', `exec "$@" >'${log}'`, 'sh', ...words)), log };
+}
+
+/** How many connections use an export now. */
+function users({ log }: Logged, name: string): number {
+  const lines = readFileSync(log, 'utf8').split('\n').slice(0, -1);
+  const events = lines.map((line) => JSON.parse(line) as { event: string; export?: string });
+  const count = (what: string): number => events.filter((one) => one.event === what && one.export === name).length;
+  return count('open') - count('close');
+}
+
 it(`${KILLS} kills of the server, and ${CUT} s without a network`, { timeout: 300_000 }, async () => {
   const [port, web] = [await freePort(), await freePort()];
-  const command = ['nbd', 'serve', `root=${system.small}`, `data=${upper}`, '--listen', `nbd://127.0.0.1:${port}`];
-  const begin = (): Promise<Server> => serve(port, process.execPath, join(ROOT, 'bin/nodeos'), ...command);
-  let server = await begin();
+  const chance = random(SEED);
+  console.log(`NODEOS_SEED=${SEED}`);
+  let server = await serveLogged(port, join(folder, 'log'));
   onTestFinished(() => server.kill());
   const monitor = join(folder, 'monitor');
   const words = [IP, `root=nbd://10.0.2.2:${port}/root?connections=2`, `nodeos.upper=nbd://10.0.2.2:${port}/data`];
@@ -109,22 +140,34 @@ it(`${KILLS} kills of the server, and ${CUT} s without a network`, { timeout: 30
   const state = async (path = ''): Promise<State> =>
     (await (await ask(`http://127.0.0.1:${web}/${path}`)).json()) as State;
 
+  const until = async (isSo: () => boolean): Promise<void> => {
+    for (const deadline = Date.now() + 30_000; !isSo(); await sleep(10))
+      if (Date.now() > deadline) throw new Error(`the machine has not noticed:\n${machine.console}`);
+  };
+  const isUsed = (): boolean => users(server, 'root') > 0 && users(server, 'data') > 0;
+
   const before = await state();
   for (let kill = 0; kill < KILLS; kill++) {
-    await sleep(Math.random() * 700);
+    await until(isUsed); // else nobody would notice
+    await sleep(chance() * 700);
     await server.kill();
-    await sleep(Math.random() * 300);
-    server = await begin();
+    await sleep(chance() * 300);
+    server = await serveLogged(port, join(folder, `log-${kill}`));
   }
+  await until(isUsed);
   const afterKills = await state();
   expect(afterKills.failures).toEqual([]);
   expect(afterKills.rounds).toBeGreaterThan(before.rounds);
 
   const link = await linkOf(monitor);
   onTestFinished(() => void link.socket.destroy());
+  const { length } = machine.console;
+  const said = (): string => machine.console.slice(length);
   await link.set(false);
   await sleep(CUT * 1000);
+  await until(() => said().includes('/data: connection lost; trying again'));
   await link.set(true);
+  await until(() => /\/data: connected again after \d+ ms/.test(said()));
   for (let tries = 0; tries < 30 && (await state()).rounds <= afterKills.rounds + 1; tries++) await sleep(1000);
   const end = await state('stop');
   expect(end.failures).toEqual([]);

@@ -1,12 +1,22 @@
 /** `nodeos start --root nbd`: the root is served to the machine by the command itself. */
 import { execFileSync, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { Cache } from '@nodeos/build';
 import { describe, expect, it } from 'vitest';
 import { application, ask, freePort, nodeos, start, temporary } from '../support.js';
 
 const ADMIN = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` };
 const MOUNTS = `console.log(fs.readFileSync('/proc/mounts', 'utf8').split('\\n').filter((line) => / (\\/|\\/usr) /.test(line)).map((line) => line.split(' ').slice(0, 3).join(' ')).join(';'))`;
+
+/** The files of the cache that hold the text, and are not older than another file. */
+function cached(text: string, since: string): string[] {
+  const { root } = new Cache();
+  const tests = ['-type', 'f', '-cnewer', since, '-exec', 'grep', '-lF', text, '{}', '+'];
+  const { stdout } = spawnSync('find', ['steps', 'tmp', ...tests], { cwd: root, encoding: 'utf8' });
+  return stdout.split('\n').filter((line) => line !== '');
+}
 
 describe('a machine whose root is served', () => {
   it.each([
@@ -19,19 +29,28 @@ describe('a machine whose root is served', () => {
     expect(stdout).toBe(mounts);
   });
 
-  it('serves an application, which may write to its root, and nothing is left behind', async () => {
+  it('serves an application, which may write to its root; no image is written, and nothing is left behind', async () => {
+    const data = randomBytes(5000).toString('hex');
     const app = await application({
       'main.js': `const fs = require('fs'); require('http').createServer((_, response) => {
         fs.writeFileSync('/home/app/note', 'written'); response.end(fs.readFileSync('/home/app/note', 'utf8') + fs.readFileSync('/app/data')); }).listen(80);`,
-      data: 'x'.repeat(10_000),
+      data,
     });
-    const port = await freePort();
+    const [port, TMPDIR] = [await freePort(), await temporary()];
     const before = readdirSync(app);
-    const machine = start(['start', app, '--root', 'nbd', '--publish', `${port}:80`]);
-    expect(await (await ask(`http://127.0.0.1:${port}`)).text()).toBe(`written${'x'.repeat(10_000)}`);
+    // What the step of the application has made is served from where it is.
+    const expectNothingElse = (): void => {
+      expect(readdirSync(app)).toEqual(before);
+      expect(readdirSync(TMPDIR)).toEqual([]);
+      const made = cached(data.slice(0, 100), join(app, 'package.json'));
+      expect(made).toEqual([expect.stringMatching(/^steps\/app\/[^/]+\/[^/]+\/output\/files\/data$/)]);
+    };
+    const machine = start(['start', app, '--root', 'nbd', '--publish', `${port}:80`], { env: { TMPDIR } });
+    expect(await (await ask(`http://127.0.0.1:${port}`)).text()).toBe(`written${data}`);
+    expectNothingElse();
     machine.child.kill('SIGINT');
     expect((await machine.ended).status).toBe(130);
-    expect(readdirSync(app)).toEqual(before);
+    expectNothingElse();
   });
 
   it('tells what it reads', async () => {

@@ -12,16 +12,17 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { characterDevice, directory, file, fromDirectory, symlink, type Entry, type Tree } from '@nodeos/tree';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { crc32c } from '../crc32c.js';
-import { writeErofs } from '../erofs.js';
+import { erofs, writeErofs } from '../erofs.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-erofs-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 const lacking = ['fsck.erofs', 'dump.erofs'].filter((tool) => spawnSync(tool, ['-V']).error !== undefined);
+const BLOCK = 4096;
 const HUGE_PAGE = 2 << 20;
 
 let images = 0;
@@ -197,6 +198,28 @@ describe.skipIf(lacking.length > 0)(`an EROFS image${lacking.map((what) => ` (no
 });
 
 describe('an EROFS image', () => {
+  it.each([false, true])('has the files of this machine where they are (tails: %s)', async (tails) => {
+    const folder = join(root, `apart-${String(tails)}`);
+    mkdirSync(folder);
+    const sizes = { small: 100, long: 2 * BLOCK + 10, whole: 2 * BLOCK };
+    for (const [name, size] of Object.entries(sizes)) writeFileSync(join(folder, name), Buffer.alloc(size, name));
+    const { regions } = await erofs(fromDirectory(folder), { tails });
+    const found = regions.flatMap(({ length, source }) =>
+      typeof source === 'object' && 'file' in source ? [[basename(source.file), source.offset, length]] : [],
+    );
+    const parts = (name: keyof typeof sizes): unknown[][] => {
+      const tail = tails ? sizes[name] % BLOCK : 0;
+      const head = sizes[name] - tail;
+      return [
+        [name, 0, head],
+        [name, head, tail],
+      ].filter(([, , length]) => length !== 0);
+    };
+    expect(found.sort()).toEqual([...parts('long'), ...parts('small'), ...parts('whole')].sort());
+    const held = regions.reduce((sum, { source }) => sum + (source instanceof Uint8Array ? source.length : 0), 0);
+    expect(held).toBeLessThanOrEqual(2 * BLOCK); // the inodes, and the folder
+  });
+
   it.each([
     ['a/../b', 'no room for the name ".."'],
     ['a//b', 'no room for the name ""'],
