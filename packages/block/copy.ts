@@ -7,7 +7,7 @@ import { pieces, roundUp, ZEROS } from './sizes.js';
 export * from './compare.js';
 
 export interface CopyOptions {
-  /** Pieces under way at once. Default 16. */
+  /** Pieces under way at once, from 1; each has a buffer. Default 16. */
   readonly requests?: number;
   /** Bytes of a piece at most; rounded up to a multiple of 64 KiB. Default 1 MiB. */
   readonly pieceSize?: number;
@@ -37,8 +37,9 @@ const ZERO_PIECE = 128 << 20;
 
 /**
  * Copies all of `source` to the beginning of `target`, of which the rest stays as it is. Does not flush.
- * @throws Error with the code ENOSPC if the target is smaller, EROFS if it cannot be written; what either fails with; the
- * signal's reason. Nothing is under way then, and the target has some of the pieces
+ * @throws RangeError for `requests` that are no whole number from 1; Error with the code ENOSPC if the target is smaller,
+ * EROFS if it cannot be written; what either fails with; the signal's reason. Nothing is under way then, and the target
+ * has some of the pieces
  */
 export async function copy(source: BlockBackend, target: BlockBackend, options: CopyOptions = {}): Promise<Copied> {
   const { requests = 16, sparse = true, targetIsZero = false, progress, signal } = options;

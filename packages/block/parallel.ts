@@ -7,7 +7,8 @@ const TURN = 20;
 /**
  * Does `work` for each item, `workers` of them at once; each worker has a number from 0. After the first failure, and
  * when the signal aborts, nothing more is begun.
- * @throws what failed first, or the signal's reason, when nothing is under way any more
+ * @throws RangeError unless `workers` is a whole number from 1; what failed first, or the signal's reason, when nothing is
+ * under way any more
  */
 export async function inParallel<T>(
   items: AsyncGenerator<T>,
@@ -15,6 +16,7 @@ export async function inParallel<T>(
   work: (item: T, worker: number) => Promise<void>,
   signal?: AbortSignal,
 ): Promise<void> {
+  if (!Number.isSafeInteger(workers) || workers < 1) throw new RangeError(`${workers} at once`);
   let stopped = false;
   async function worker(number: number): Promise<void> {
     try {

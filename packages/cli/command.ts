@@ -29,7 +29,7 @@ export interface Command {
   readonly name: string;
   /** One line. */
   readonly summary: string;
-  /** What may follow the name: `[LAYER…]`. */
+  /** What may follow the name: `[LAYER…]`. Only of a command that has a `--` here, what follows that is not its own. */
   readonly operands: string;
   readonly options: Readonly<Record<string, Option>>;
   readonly examples: readonly (readonly [command: string, meaning: string])[];
@@ -48,7 +48,7 @@ export interface Group {
 
 export interface Parsed {
   readonly operands: readonly string[];
-  /** What follows `--`. */
+  /** What follows `--` and is for another program. */
   readonly rest: readonly string[];
   text(name: string): string | undefined;
   texts(name: string): readonly string[];
@@ -59,7 +59,7 @@ export interface Parsed {
 
 /** @throws UsageError naming the option that is wrong. */
 export function parse(command: Command, args: readonly string[]): Parsed {
-  const at = args.indexOf('--');
+  const at = command.operands.includes('--') ? args.indexOf('--') : -1;
   const own = at < 0 ? args : args.slice(0, at);
   const rest = at < 0 ? [] : args.slice(at + 1);
   const options = Object.fromEntries(

@@ -7,6 +7,7 @@ import { cleanCommand } from './commands/clean.js';
 import { nbdCommands } from './commands/nbd.js';
 import { startCommand } from './commands/start.js';
 import { toolchainCommand } from './commands/toolchain.js';
+import { ReaderGoneError, watchOutput } from './output.js';
 
 export const COMMANDS: readonly (Command | Group)[] = [
   startCommand,
@@ -17,13 +18,30 @@ export const COMMANDS: readonly (Command | Group)[] = [
   nbdCommands,
 ];
 
-/** @returns the exit status: 0, 1 for a failure, 2 for wrong usage, 128 + the signal's number when interrupted. */
+/**
+ * @returns the exit status: 0; 1 for a failure, also for one while an interrupted command tidied up; 2 for wrong usage;
+ * 128 + the signal's number when interrupted
+ */
 export async function main(args: readonly string[], io: Io): Promise<number> {
   try {
     return await dispatch(args, io);
   } catch (error) {
-    return report(io.signal.aborted ? io.signal.reason : error, io);
+    const interruption = io.signal.aborted ? [io.signal.reason as unknown] : [];
+    const [status = 1] = [...failuresIn(error, io.signal), ...interruption].map((one) => report(one, io));
+    return status;
   }
+}
+
+/** Each of what has failed, but for what has only because the work was to stop. */
+function failuresIn(error: unknown, signal: AbortSignal): unknown[] {
+  if (error instanceof AggregateError) return error.errors.flatMap((one) => failuresIn(one, signal));
+  return isConsequence(error, signal) ? [] : [error];
+}
+
+function isConsequence(error: unknown, signal: AbortSignal): boolean {
+  if (!signal.aborted || !(error instanceof Error)) return false;
+  if (error === signal.reason || error instanceof InterruptedError || error.name === 'AbortError') return true;
+  return isConsequence(error.cause, signal);
 }
 
 async function dispatch([name, ...args]: readonly string[], io: Io): Promise<number> {
@@ -76,6 +94,7 @@ function overview(): string {
 const SIGNAL_NUMBERS: Partial<Record<NodeJS.Signals, number>> = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 };
 
 function report(error: unknown, io: Io): number {
+  if (error instanceof ReaderGoneError) return ReaderGoneError.STATUS;
   if (error instanceof InterruptedError) {
     io.stderr.write(`nodeos: ${error.message}\n`);
     return 128 + (SIGNAL_NUMBERS[error.signal] ?? 2);
@@ -109,7 +128,8 @@ export async function runProcess(): Promise<void> {
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
   const { stdout, stderr, stdin, env } = process;
-  process.exitCode = await main(process.argv.slice(2), {
+  const whenWritten = watchOutput({ stdout, stderr }, stop);
+  const status = await main(process.argv.slice(2), {
     stdout,
     stderr,
     stdin,
@@ -117,6 +137,8 @@ export async function runProcess(): Promise<void> {
     signal: stop.signal,
     kill: kill.signal,
   });
+  process.exitCode = status;
   // Who wants it to end at once does not wait for connections that are still open.
   if (kill.signal.aborted) process.exit();
+  process.exitCode = await whenWritten(status);
 }

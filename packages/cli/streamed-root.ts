@@ -4,12 +4,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
-import { readOnly, regions, withClose, type BlockBackend } from '@nodeos/block';
+import { readOnly, regions, withClose } from '@nodeos/block';
 import type { Built } from '@nodeos/build';
-import { erofs } from '@nodeos/fs';
+import { erofs, type ErofsImage } from '@nodeos/fs';
 import { rootTree, type InitramfsParts } from '@nodeos/initramfs';
 import { NbdServer, type Export, type ServerEvent } from '@nodeos/nbd';
-import { openTrace, type TraceFile } from './nbd/trace-file.js';
+import { closing, type Closer } from './closing.js';
+import { closersOf } from './nbd/exports.js';
+import { openTrace } from './nbd/trace-file.js';
 import { openUpper } from './upper.js';
 
 export interface StreamedRootOptions {
@@ -45,52 +47,54 @@ const ADDRESS = 'ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off';
 
 /** @throws NodeosError if a file of the options cannot be used: another machine has it, nobody may write there, … */
 export async function serveRoot(options: StreamedRootOptions): Promise<StreamedRoot> {
-  const { parts, built, persist, key } = options;
+  const { parts, built, key } = options;
   const outputs = new Map(built.map(({ step, output }) => [step, output]));
   const image = await erofs(await rootTree(parts, (step) => outputs.get(step) ?? ''), { tails: true });
-  // Opened here, so that what is wrong with the files is said before the machine starts.
-  const upper = persist === undefined ? undefined : await openUpper(resolve(persist));
-  const records = await openRecords(options.trace).catch(async (error: unknown) => {
-    await upper?.close();
-    throw error;
-  });
-  const disk = (): BlockBackend => readOnly(regions(image.regions, { size: image.size }));
-  // Names that nobody guesses: whoever may connect to this host's loopback could read the root, or change it.
-  const name = randomBytes(16).toString('hex');
-  const exports: Record<string, Export> = {
-    [`root-${name}`]: {
-      description: 'the root filesystem',
-      open: disk,
-      ...(records && { view: records.view('root', image.size) }),
-    },
-  };
-  // It outlives the connections to it.
-  if (upper) exports[`upper-${name}`] = { description: 'changes to it', open: () => withClose(upper, () => undefined) };
-  const server = new NbdServer({
-    exports: { find: (wanted) => (Object.hasOwn(exports, wanted) ? exports[wanted] : undefined) },
-    ...(key && { tls: { required: true, psk: { find: (identity) => (identity === GUEST ? key : undefined) } } }),
-    ...(options.onEvent && { onEvent: options.onEvent }),
-  });
-  const { port } = new URL(await server.listen({ port: 0 }));
-  const at = key ? `nbds://${GUEST}@${HOST}:${port}` : `nbd://${HOST}:${port}`;
-  return {
-    words: [
-      ...[
-        ADDRESS,
-        `root=${at}/root-${name}`,
-        'rootfstype=erofs',
-        `nodeos.readahead=${Math.min(image.metadata, READ_AHEAD)}`,
+  const closers: Closer[] = [];
+  const close = <T>(work: Promise<T>): Promise<T> => closing(work, closers);
+  try {
+    // Names that nobody guesses: whoever may connect to this host's loopback could read the root, or change it.
+    const name = randomBytes(16).toString('hex');
+    const exports = await openExports(image, name, options, closers);
+    const server = new NbdServer({
+      exports: { find: (wanted) => exports.get(wanted) },
+      ...(key && { tls: { required: true, psk: { find: (identity) => (identity === GUEST ? key : undefined) } } }),
+      ...(options.onEvent && { onEvent: options.onEvent }),
+    });
+    closers.push(() => server.close());
+    const { port } = new URL(await server.listen({ port: 0 }));
+    const at = key ? `nbds://${GUEST}@${HOST}:${port}` : `nbd://${HOST}:${port}`;
+    const readAhead = Math.min(image.metadata, READ_AHEAD);
+    const upper = `upper-${name}`;
+    return {
+      words: [
+        ...[ADDRESS, `root=${at}/root-${name}`, 'rootfstype=erofs', `nodeos.readahead=${readAhead}`],
+        ...(exports.has(upper) ? [`nodeos.upper=${at}/${upper}`] : []),
       ],
-      ...(upper ? [`nodeos.upper=${at}/upper-${name}`] : []),
-    ],
-    async close() {
-      await server.close();
-      await upper?.flush?.();
-      await upper?.close();
-      await records?.close();
-    },
-  };
+      close: () => close(Promise.resolve()),
+    };
+  } catch (error) {
+    return close(Promise.reject<StreamedRoot>(error as Error));
+  }
 }
 
-const openRecords = async (path: string | undefined): Promise<TraceFile | undefined> =>
-  path === undefined ? undefined : openTrace(resolve(path));
+/** What is wrong with the files is said here, before the machine starts. */
+async function openExports(
+  { size, regions: parts }: ErofsImage,
+  name: string,
+  { persist, trace }: StreamedRootOptions,
+  closers: Closer[],
+): Promise<Map<string, Export>> {
+  const upper = persist === undefined ? undefined : await openUpper(resolve(persist));
+  if (upper) closers.push(...closersOf(upper, `--persist ${persist}`));
+  const records = trace === undefined ? undefined : await openTrace(resolve(trace), persist ? [resolve(persist)] : []);
+  if (records) closers.push(() => records.close());
+  const root: Export = {
+    description: 'the root filesystem',
+    open: () => readOnly(regions(parts, { size })),
+    ...(records && { view: records.view('root', size) }),
+  };
+  // It outlives the connections to it.
+  const changes = upper && { description: 'changes to it', open: () => withClose(upper, () => undefined) };
+  return new Map([[`root-${name}`, root], ...(changes ? [[`upper-${name}`, changes] as const] : [])]);
+}

@@ -90,13 +90,13 @@ export const qemuNbd = (file: string, ...args: string[]): Promise<string> =>
   foreign('qemu-nbd', (socket) => ['-k', socket, '-t', '-e', '16', '-f', 'raw', ...args, file]);
 
 /** The file by ranges. @returns its URL */
-export async function webServer(path: string): Promise<string> {
+export async function webServer(path: string, version = 'one'): Promise<string> {
   const content = await readFile(path);
   const server = createServer((request, response) => {
     const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
     const part = content.subarray(Number(first), Number(last) + 1);
     const range = `bytes ${first}-${Number(first) + part.length - 1}/${content.length}`;
-    response.writeHead(206, { etag: '"one"', 'content-range': range }).end(part);
+    response.writeHead(206, { etag: `"${version}"`, 'content-range': range }).end(part);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -1,11 +1,13 @@
 /** `nodeos nbd info|list|map|copy`, judged by programs that are not ours: nbdinfo, qemu-img, nbdkit, qemu-nbd. */
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdirSync } from 'node:fs';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync } from 'node:fs';
+import { chmod, chown, mkdir, open, readdir, readFile, readlink, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
-import { start, temporary } from '../support.js';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { hintFor } from '../../packages/cli/nbd/sources.js';
+import { freePort, start, temporary } from '../support.js';
 import {
   disk,
   folder,
@@ -58,6 +60,57 @@ describe('info, list and map', () => {
     expect(stderr).toMatch(/was refused.*\n {2}nodeos nbd list nbd\+unix:/);
   });
 
+  it('of what this user may not open says what helps, which for reading is no --read-only', () => {
+    for (const code of ['EACCES', 'EROFS']) {
+      const error = Object.assign(new Error(), { code });
+      expect(hintFor(error, 'disk').hint).not.toContain('--read-only');
+      expect(hintFor(error, 'disk', { write: true }).hint).toContain(
+        'nodeos nbd serve and attach take it with --read-only',
+      );
+    }
+  });
+
+  it('of a server that lists nothing does not say to list what it has', async () => {
+    const keys = join(await temporary(), 'keys');
+    await writeFile(keys, `alice:${randomBytes(32).toString('hex')}\n`);
+    const { uri } = await serve('memory:1M', '--psk', keys, '--listen', 'nbds://127.0.0.1:0');
+    const { status, stderr } = await nbd('list', uri.replace('nbds:', 'nbd:'));
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringMatching(/was refused.*\n {2}it speaks with TLS only: nbds:\/\/\n$/),
+    ]);
+  });
+
+  it('of what cannot be opened says what helps', async () => {
+    const at = await temporary();
+    execFileSync('mkfifo', [join(at, 'pipe')]);
+    const neither = 'it is neither a file nor a block device\n';
+    for (const [source, words] of [
+      [join(at, 'pipe'), neither],
+      [at, neither],
+      [join(at, 'none'), "stat '" + join(at, 'none') + "'\n  is its name right?\n"],
+      [`nbd+unix:///?socket=${at}/none`, `connect ENOENT ${at}/none\n  no server has made this socket\n`],
+      [`NBD+UNIX:///?socket=${at}/none`, `connect ENOENT ${at}/none\n  no server has made this socket\n`],
+      [`nbds+unix:///?socket=${at}/none&tls-psk-file=${at}/keys`, `open '${at}/keys'\n  is its name right?\n`],
+    ])
+      expect(await nbd('info', source as string)).toEqual({
+        status: 1,
+        stdout: '',
+        stderr: expect.stringContaining(words as string),
+      });
+    await writeFile(join(at, 'disk'), 'x');
+    expect(await works('info', `FILE:${at}/disk`)).toBe(await works('info', join(at, 'disk')));
+  });
+
+  it('of a server without options', async () => {
+    const old = await nbdkit('--mask-handshake=0', 'memory', '3M');
+    const found = JSON.parse(await works('info', old, '--json')) as Info & { protocol: string };
+    expect(found).toMatchObject({ protocol: 'newstyle', exports: [{ 'export-size': 3 * MIB }] });
+    expect(found.protocol).toBe((JSON.parse(await tool('nbdinfo', '--json', old)) as { protocol: string }).protocol);
+    const { status, stderr } = await nbd('list', old);
+    expect([status, stderr]).toEqual([1, expect.stringContaining('the server has no list of exports')]);
+  });
+
   it('of an oldstyle server, and of files and URLs', async () => {
     const old = await nbdkit('-o', 'memory', '3M');
     expect(JSON.parse(await works('info', old, '--json'))).toMatchObject({ protocol: 'oldstyle', exports: [{ 'export-size': 3 * MIB }] }); // prettier-ignore
@@ -108,7 +161,8 @@ describe('copy', () => {
     const server = await serve('--overlay', join(folder, 'web-delta'), await webServer(path));
     expect(await tool('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', path, server.uri)).toContain('identical');
     await works('copy', 'memory:10M', server.uri);
-    expect(await works('map', server.uri, '--totals')).toMatch(/100\.0%|hole/);
+    const [first] = JSON.parse(await works('map', server.uri, '--json')) as Record<string, unknown>[];
+    expect(first).toMatchObject({ offset: 0, length: 10 * MIB, description: 'hole,zero' });
   });
 
   it('tells its result as JSON, and replaces a file only when it is whole', async () => {
@@ -129,6 +183,18 @@ describe('copy', () => {
     expect(status).toBe(1);
     expect(stderr).toMatch(/cannot be written\n {2}the server does not let it/);
   });
+
+  it.each(['requests', 'connections'])(
+    'refuses --%s that are none, and so many that they fill the memory',
+    async (name) => {
+      for (const value of ['1.5', '1025', '1000000', '1e9'])
+        expect(await nbd('copy', 'memory:8G', 'memory:8G', `--${name}`, value)).toEqual({
+          status: 2,
+          stdout: '',
+          stderr: `nodeos: --${name} ${value}: expected a whole number from 1 to 1024\n`,
+        });
+    },
+  );
 
   it('ended by Ctrl-C leaves nothing, and says how far it is until then', async () => {
     const slow = await nbdkit('--filter=rate', 'pattern', '64M', 'rate=64M');
@@ -154,5 +220,167 @@ describe('copy', () => {
     copying.child.kill('SIGINT');
     expect((await copying.ended).status).toBe(130);
     expect(readdirSync(target)).toEqual([]);
+  });
+});
+
+const isRoot = process.getuid?.() === 0;
+
+describe('a destination that is a file', () => {
+  const mode = async (path: string): Promise<number> => (await stat(path)).mode & 0o777;
+
+  it('is made where a link leads to, though nothing is there', async () => {
+    const at = await temporary();
+    await mkdir(join(at, 'there'));
+    await symlink('there', join(at, 'folder'));
+    await symlink('second', join(at, 'first'));
+    await symlink('folder/../nowhere', join(at, 'second'));
+    await works('copy', 'memory:1M', join(at, 'folder', '..', 'first'));
+    expect((await readdir(at)).sort()).toEqual(['first', 'folder', 'nowhere', 'second', 'there']);
+    expect([await readlink(join(at, 'first')), (await stat(join(at, 'nowhere'))).size]).toEqual(['second', MIB]);
+    await works('copy', 'memory:2M', join(at, 'first'));
+    expect([await readlink(join(at, 'first')), (await stat(join(at, 'nowhere'))).size]).toEqual(['second', 2 * MIB]);
+  });
+
+  it.runIf(existsSync('/proc/self/fd'))('is no link of /proc', async () => {
+    const at = await temporary();
+    const opened = await open(join(at, 'opened'), 'w');
+    await symlink(`/proc/${process.pid}/fd/${opened.fd}`, join(at, 'link'));
+    const { status, stderr } = await nbd('copy', 'memory:1M', join(at, 'link'));
+    await opened.close();
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^nodeos: cannot create \S+: it leads to \/proc\/\d+\/fd\//),
+    ]);
+    expect(await readlink(join(at, 'link'))).toContain('/proc/');
+    expect((await stat(join(at, 'opened'))).size).toBe(0);
+  });
+
+  it('is as private as what it replaces', async () => {
+    const [at, before] = [await temporary(), process.umask(0o027)];
+    onTestFinished(() => void process.umask(before));
+    const to = (name: string): string => join(at, name);
+    await writeFile(to('private'), '');
+    await chmod(to('private'), 0o604);
+    if (isRoot) await chown(to('private'), 65534, 65533);
+    for (const name of ['private', 'new']) await works('copy', 'memory:1M', to(name));
+    expect([await mode(to('private')), await mode(to('new'))]).toEqual([0o604, 0o640]);
+    if (isRoot) expect(await stat(to('private'))).toMatchObject({ uid: 65534, gid: 65533, size: MIB });
+
+    const copying = start(['nbd', 'copy', await nbdkit('--filter=delay', 'pattern', '8M', 'rdelay=60'), to('slow')]);
+    const partial = async (): Promise<string | undefined> =>
+      (await readdir(at)).find((name) => name.endsWith('.partial'));
+    while ((await partial()) === undefined) await sleep(20);
+    expect(await mode(to((await partial()) ?? ''))).toBe(0o600);
+    copying.child.kill('SIGKILL');
+  });
+
+  it('may have any name that a file can have; others are refused before anything is read', async () => {
+    const at = await temporary();
+    for (const name of ['x'.repeat(255), 'ü'.repeat(127)]) await works('copy', 'memory:1M', join(at, name));
+    expect(await readdir(at)).toHaveLength(2);
+    const unreadable = await nbdkit('--filter=error', 'pattern', '8M', 'error-pread-rate=100%');
+    for (const [name, why] of [
+      ['newdir/', 'it names a folder'],
+      ['x'.repeat(256), 'ENAMETOOLONG'],
+      [join('x'.repeat(255), 'y'), 'ENOTDIR'],
+    ] as const) {
+      const { status, stderr } = await nbd('copy', unreadable, `${at}/${name}`);
+      expect([status, stderr]).toEqual([1, expect.stringContaining(`cannot create ${at}/${name}: ${why}`)]);
+      expect(stderr).not.toMatch(/^ {4}at /m);
+    }
+    expect(await readdir(at)).toHaveLength(2);
+  });
+
+  it('says why it cannot get its name in the end', async () => {
+    const at = await temporary();
+    const copying = start([
+      'nbd',
+      'copy',
+      await nbdkit('--filter=delay', 'pattern', '1M', 'rdelay=1'),
+      join(at, 'disk'),
+    ]);
+    while (readdirSync(at).length === 0) await sleep(20);
+    await mkdir(join(at, 'disk'));
+    const { status, stderr } = await copying.ended;
+    expect([status, stderr]).toEqual([1, expect.stringMatching(/^nodeos: cannot create \S+disk: EISDIR[^\n]*\n$/m)]);
+    expect(readdirSync(at)).toEqual(['disk']);
+  });
+});
+
+describe('a destination whose server is killed, and started anew without what it had not flushed', () => {
+  async function copied(keeps: boolean, ...options: string[]): Promise<{ status: number; stderr: string }> {
+    const [at, port] = [await temporary(), await freePort()];
+    await writeFile(join(at, 'base'), Buffer.alloc(16 * MIB));
+    const server = (): ReturnType<typeof serve> =>
+      serve(
+        join(at, 'base'),
+        ...(keeps ? [] : ['--overlay', join(at, 'overlay')]),
+        ...['--listen', `nbd://127.0.0.1:${port}`],
+      );
+    const first = await server();
+    const slow = await nbdkit('--filter=delay', 'pattern', '12M', 'rdelay=300ms');
+    const copying = start(['nbd', 'copy', slow, first.uri, '--json', '--requests', '2', ...options]);
+    await copying.saw(/"event":"copied","done":\d{7}/);
+    first.child.kill('SIGKILL');
+    await first.ended;
+    await server();
+    return copying.ended;
+  }
+
+  it.each([[[]], [['--flush']]])('is not said to be copied, with %j', async (options) => {
+    const { status, stderr } = await copied(false, ...options);
+    expect(stderr).toMatch(
+      /^nodeos: nbd:\S+: the connection was lost in between, and the server may have lost what was written\n {2}copy it again, or with --verify/,
+    );
+    expect(status).toBe(1);
+  });
+
+  it('is compared with --verify', async () => {
+    const { status, stderr } = await copied(false, '--verify', '--flush');
+    expect(stderr).toMatch(/^nodeos: nbd:\S+ differs from \S+ at byte \d+, though it was copied\n/);
+    expect(status).toBe(1);
+    // Of a file, all is there.
+    expect(await copied(true, '--verify', '--flush')).toMatchObject({ status: 0, stderr: '' });
+  });
+});
+
+describe('a destination that is a block device', () => {
+  /** A device of 16 MiB that is a file, or the reason why there is none. */
+  const hasLoop = isRoot && existsSync('/dev/loop-control');
+
+  async function loop(): Promise<{ device: string; backing: string }> {
+    const backing = join(await temporary(), 'backing');
+    await writeFile(backing, Buffer.alloc(16 * MIB, 1));
+    const device = execFileSync('losetup', ['--find', '--show', backing], { encoding: 'utf8' }).trim();
+    onTestFinished(() => void execFileSync('losetup', ['--detach', device]));
+    return { device, backing };
+  }
+
+  it.runIf(hasLoop)('is written in place, and the rest of it stays (needs root and loop devices)', async () => {
+    const [{ device }, path] = [await loop(), await disk(folder, 10 * MIB)];
+    await works('copy', path, device, '--verify');
+    const bytes = await readFile(device);
+    expect(bytes.subarray(0, 10 * MIB).equals(await readFile(path))).toBe(true);
+    expect(bytes.subarray(10 * MIB).equals(Buffer.alloc(6 * MIB, 1))).toBe(true);
+    expect((await stat(device)).isBlockDevice()).toBe(true);
+    const { status, stderr } = await nbd('copy', 'memory:17M', device);
+    expect([status, stderr]).toEqual([1, expect.stringContaining('the target has only 16777216')]);
+  });
+
+  it.runIf(hasLoop)('is refused as long as it is mounted (needs root and loop devices)', async () => {
+    const [{ device }, at] = [await loop(), await temporary()];
+    execFileSync('mkfs.ext4', ['-q', '-F', device]);
+    execFileSync('mount', [device, at]);
+    try {
+      const { status, stderr } = await nbd('copy', 'memory:1M', device);
+      expect([status, stderr]).toEqual([
+        1,
+        `nodeos: ${device} is in use (mounted at ${at}): it is not overwritten\n  unmount it, or take it out of use, and try again\n`,
+      ]);
+    } finally {
+      execFileSync('umount', [at]);
+    }
+    execFileSync('e2fsck', ['-fn', device], { stdio: 'pipe' });
+    await works('copy', 'memory:1M', device);
   });
 });

@@ -5,12 +5,12 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { authority } from '../../packages/nbd/test/pki.js';
 import { ROOT, start, temporary } from '../support.js';
-import { disk, folder, MIB, nbd, nbdkit, serve, sum, tool, works } from './nbd-command.js';
+import { disk, folder, MIB, nbd, nbdkit, serve, sum, tool, webServer, works } from './nbd-command.js';
 
 const CLI = join(ROOT, 'packages/cli/bin/nodeos.js');
 
@@ -76,6 +76,16 @@ describe('serve', () => {
     expect(await sum(join(folder, 'kept'))).toBe(await sum(changed));
   });
 
+  it('an overlay over what has changed on its server is refused', async () => {
+    const [path, delta] = [await disk(folder), join(folder, 'web-delta-of-one')];
+    const words = (version: string): Promise<string[]> =>
+      webServer(path, version).then((url) => ['nbd', 'serve', '--overlay', delta, url, '--', 'true']);
+    expect((await start(await words('one')).ended).status).toBe(0);
+    const { status, stderr } = await start(await words('two')).ended;
+    expect([status, stderr]).toEqual([1, expect.stringContaining('another version of it, than "two"')]);
+    expect((await start(await words('one')).ended).status).toBe(0);
+  });
+
   it('a command, with its status, on a socket that is gone afterwards', async () => {
     const path = await disk(folder);
     const script = 'echo "$NBD_URI"; nbdinfo --size "$NBD_URI"; exit 7';
@@ -88,7 +98,9 @@ describe('serve', () => {
     expect(existsSync(join(uri.replace(/.*socket=/, ''), '..'))).toBe(false);
     const missing = await start(['nbd', 'serve', path, '--', '/nowhere/command']).ended;
     expect(missing.status).toBe(1);
-    expect(missing.stderr).toContain('/nowhere/command');
+    expect(missing.stderr).toBe(
+      'nodeos: /nowhere/command: it was not found\n  what follows -- is a program and its arguments\n',
+    );
   });
 
   it('a signal ends the command too', async () => {
@@ -142,10 +154,15 @@ describe('serve', () => {
     expect(await works('info', uri)).toMatch(/^protocol: newstyle-fixed with TLS/);
     await expect(tool('nbdinfo', psk.uri.replace('nbds', 'nbd'))).rejects.toThrow();
 
+    const command = ['sh', '-c', 'cd / && nbdinfo --size "$NBD_URI"'];
+    const given = ['nbd', 'serve', 'memory:2M', '--psk', relative(ROOT, keys), '--', ...command];
+    expect((await start(given).ended).stdout).toBe(`${2 * MIB}\n`);
+
     const pki = await temporary();
     authority(pki).sign(pki, 'server', 'localhost');
-    const script = 'nbdinfo --size "$NBD_URI"; nbdinfo --size "$(echo "$NBD_URI" | sed "s/nbds/nbd/; s/?.*//")"';
-    const args = ['nbd', 'serve', 'memory:2M', '--tls', pki, '--tls-optional', '--listen', 'nbds://localhost:0'];
+    const script = 'cd /; nbdinfo --size "$NBD_URI"; nbdinfo --size "$(echo "$NBD_URI" | sed "s/nbds/nbd/; s/?.*//")"';
+    const tls = ['--tls', relative(ROOT, pki), '--tls-optional', '--listen', 'nbds://localhost:0'];
+    const args = ['nbd', 'serve', 'memory:2M', ...tls];
     const { stdout, stderr } = await start([...args, '--', 'sh', '-c', script]).ended;
     expect(stdout, stderr).toBe(`${2 * MIB}\n${2 * MIB}\n`);
   });

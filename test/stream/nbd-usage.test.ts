@@ -1,8 +1,10 @@
 /** What `nodeos nbd` says of itself, and of arguments that make no sense. */
 import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { nbd } from './nbd-command.js';
 
+const THIS = fileURLToPath(import.meta.url);
 const ACTIONS = ['serve', 'info', 'list', 'map', 'copy', 'attach', 'detach', 'plot'];
 
 describe('help and usage', () => {
@@ -41,6 +43,11 @@ describe('help and usage', () => {
     ],
     [['copy', 'memory:1M'], 'DESTINATION is missing', 'nodeos nbd copy --help'],
     [['copy', 'memory:1M', 'memory:1M', 'x'], 'not also x', ''],
+    [['copy', 'memory:1M', 'memory:1M', '--', 'x'], 'not also x', ''],
+    [['serve', 'memory:1M', '--export', 'x'.repeat(4097)], 'names and descriptions have at most 4096 bytes', ''],
+    [['serve', 'memory:1M', '--description', '…'.repeat(1366)], 'have at most 4096 bytes', ''],
+    [['serve', THIS, '--trace', THIS, '--', 'true'], 'which would be overwritten', ''],
+    [['serve', THIS, '--overlay', '/nowhere/x', '--trace', '/nowhere/x'], 'it is /nowhere/x', ''],
     [['copy', 'memory:1M', 'http://x/y'], 'http://x/y: cannot be written', 'NBD exports'],
     [['copy', 'memory:1', 'memory:1', '--requests', '0'], '--requests 0: expected a number of at least 1', ''],
     [['copy', 'memory:1', 'memory:1', '--no-sparse', '--destination-is-zero'], 'either zeros are written', ''],

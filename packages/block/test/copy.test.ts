@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { around, passedOn, type Operation } from '../around.js';
 import { type BlockBackend, type Extent } from '../backend.js';
 import { copy, difference, type CopyOptions } from '../copy.js';
+import { delay } from '../delay.js';
 import { fault } from '../fault.js';
 import { memory } from '../memory.js';
 import { readOnly } from '../read-only.js';
@@ -132,6 +133,32 @@ describe('copy', () => {
     const source = mixed();
     await copy(source, without(inner, 'zero', 'trim'));
     expect(bytesOf(inner).equals(bytesOf(source))).toBe(true);
+  });
+
+  /** The most of anything that was under way at once, in a device whose requests take a while. */
+  async function mostAtOnce(work: (slow: BlockBackend) => Promise<unknown>): Promise<number> {
+    const source = filled(2 * MIB, [{ offset: 0, length: 2 * MIB, seed: 4 }]);
+    let [underWay, most] = [0, 0];
+    const slow = around(delay(source, 2), async (operation, _offset, _length, work) => {
+      if (operation !== 'read') return work();
+      most = Math.max(most, ++underWay);
+      try {
+        return await work();
+      } finally {
+        underWay--;
+      }
+    });
+    await work(slow);
+    return most;
+  }
+
+  it.each([1, 5, 16])('has %i requests under way at once if that many are wanted', async (requests) => {
+    const options = { pieceSize: 64 * KIB, ...(requests === 16 ? {} : { requests }) };
+    expect(await mostAtOnce((slow) => copy(slow, memory(2 * MIB), options))).toBe(requests);
+  });
+
+  it.each([0, 1.5, NaN])('of %d requests at once would copy nothing: it is refused', async (requests) => {
+    await expect(copy(memory(5), memory(5), { requests })).rejects.toThrow(RangeError);
   });
 
   it.each([

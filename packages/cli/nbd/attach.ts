@@ -10,11 +10,16 @@ import type { Command, Io, Parsed } from '../command.js';
 import { openExports } from './exports.js';
 import { attachTool, checkDevice, checkDriver, freeDevice, isAttached } from './kernel-device.js';
 import { logFor } from './log.js';
+import { wholeOf } from './options.js';
 import { serving } from './serving.js';
 import { withExport } from './uris.js';
 
 /** Milliseconds between looks whether somebody else has detached the device. */
 const PAUSE = 500;
+/** Of the tool. */
+const MAX_CONNECTIONS = 8;
+/** Seconds: the kernel counts in 32 bits what may be milliseconds. */
+const MAX_TIMEOUT = 4_294_967;
 
 export const attachCommand: Command = {
   name: 'nbd attach',
@@ -22,7 +27,7 @@ export const attachCommand: Command = {
   operands: 'SOURCE [/dev/nbdN]',
   options: {
     connections: { type: 'string', value: 'N', help: 'to the server (default 1, at most 8)' },
-    timeout: { type: 'string', value: 'S', help: 'requests fail after S seconds without a server (default: never)' },
+    timeout: { type: 'string', value: 'S', help: 'requests fail after S seconds without a server (default 0: never)' },
     'read-only': { type: 'boolean', short: 'r', help: 'of what is no nbd:// URI: refuse writes' },
     libc: BUILD_OPTIONS.libc,
     json: { type: 'boolean', help: 'messages as JSON lines' },
@@ -32,50 +37,100 @@ export const attachCommand: Command = {
     ['nodeos nbd attach https://example.org/disk.img', 'any other source: until Ctrl-C, on a device that is free'],
   ],
   async run(args, io) {
-    const { source, device } = operandsOf(args);
+    const { source, device, words, connections, remote } = jobOf(args);
     await checkDriver();
     const path = device ?? (await freeDevice());
     if (await isAttached(path))
       throw new NodeosError(`${path} is in use`, { hint: `nodeos nbd detach ${path}, or take another one` });
     const tool = await attachTool(args, io);
-    if (!source.startsWith('nbd://')) return attachServed({ source, path, tool }, args, io);
-    await tool(...wordsOf(args), withConnections(await numeric(source, io), args), path);
+    const attach = (uri: string): Promise<void> => tool(...words, uri, path);
+    if (!remote) return attachServed({ source, path, connections, tool, attach }, args, io);
+    await attach(remote.uriAt(await addressOf(remote.at, source, io)));
     io.stdout.write(`${path}\n`);
     return 0;
   },
 };
 
-function operandsOf({ operands }: Parsed): { source: string; device: string | undefined } {
-  const [source, device, ...more] = operands;
+interface Job {
+  readonly source: string;
+  readonly device: string | undefined;
+  /** Of the tool. */
+  readonly words: readonly string[];
+  readonly connections: number | undefined;
+  /** Undefined: it is served to the kernel by this process. */
+  readonly remote: Remote | undefined;
+}
+
+function jobOf(args: Parsed): Job {
+  const [source, device, ...more] = args.operands;
   if (source === undefined || more.length > 0)
     throw new UsageError('nodeos nbd attach SOURCE [/dev/nbdN]', { hint: 'see nodeos nbd attach --help' });
-  return { source, device: device === undefined ? undefined : checkDevice(device) };
+  const timeout = wholeOf(args, 'timeout', 0, MAX_TIMEOUT);
+  const connections = wholeOf(args, 'connections', 1, MAX_CONNECTIONS);
+  const remote = /^nbd:\/\//i.test(source) ? remoteOf(source, connections) : undefined;
+  if (remote && args.flag('read-only'))
+    throw new UsageError('--read-only: of an nbd:// URI, the server says what can be written', {
+      hint: 'start that one with --read-only',
+    });
+  return {
+    source,
+    device: device === undefined ? undefined : checkDevice(device),
+    words: timeout === undefined ? [] : ['-t', String(timeout)],
+    connections,
+    remote,
+  };
 }
 
-function wordsOf(args: Parsed): string[] {
-  const timeout = args.number('timeout', 0);
-  return timeout === undefined ? [] : ['-t', String(timeout)];
+/** An export that the tool can attach by itself. */
+interface Remote {
+  readonly at: { readonly host: string; readonly port: number };
+  /** What the tool is given, with the address of the host. */
+  uriAt(address: string): string;
 }
 
-function withConnections(uri: string, args: Parsed): string {
-  const connections = args.number('connections', 1);
-  const url = new URL(uri);
-  if (url.pathname === '') url.pathname = '/'; // the tool wants one
-  if (connections !== undefined) url.searchParams.set('connections', String(connections));
-  return url.href;
+/**
+ * Of an nbd:// URI, which may have the tool's own `?connections=N`: no other client knows it.
+ * @param wanted connections, whatever the URI says
+ * @throws UsageError
+ */
+export function remoteOf(text: string, wanted?: number): Remote {
+  // By hand: a URL takes a/../b in an export's name for a way.
+  const [, user = '', host = '', path = '', query = ''] =
+    /^nbd:\/\/([^@/?#]*@)?([^/?#]*)([^?]*)\??(.*)$/is.exec(text) ?? [];
+  const words = query.split('&').filter((word) => word !== '');
+  const others = words.filter((word) => !CONNECTIONS.test(word));
+  const own = words.find((word) => CONNECTIONS.test(word));
+  if (own !== undefined && !/=[1-8]$/.test(own))
+    throw new UsageError(`${text}: expected connections=N, from 1 to ${MAX_CONNECTIONS}`);
+  const chosen = wanted === undefined ? own : `connections=${wanted}`;
+  const uri = (at: string, ...more: readonly string[]): string =>
+    `nbd://${user}${at}${path === '' ? '/' : path}${more.length === 0 ? '' : `?${more.join('&')}`}`;
+  const at = hostOf(uri(host, ...others), text);
+  return { at, uriAt: (address) => uri(address, ...others, ...(chosen === undefined ? [] : [chosen])) };
+}
+
+const CONNECTIONS = /^connections=/;
+
+function hostOf(uri: string, text: string): Remote['at'] {
+  try {
+    const { at } = parseUri(uri);
+    if ('host' in at) return at;
+    throw new Error('expected a host');
+  } catch (error) {
+    throw new UsageError(`cannot attach ${text}: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 /** Names as this machine has them, `/etc/hosts` among it, of which the tool knows nothing: the address that answers. */
-async function numeric(uri: string, { signal }: Io): Promise<string> {
+async function addressOf({ host, port }: Remote['at'], uri: string, { signal }: Io): Promise<string> {
+  const shown = (address: string): string => `${isIP(address) === 6 ? `[${address}]` : address}:${port}`;
+  if (isIP(host)) return shown(host);
   const socket = new Socket();
   try {
-    const { at } = parseUri(uri);
-    if (!('host' in at) || isIP(at.host)) return uri;
-    await once(socket.connect({ ...at, autoSelectFamily: true }), 'connect', { signal });
-    const { remoteAddress: address = '', remoteFamily, remotePort } = socket;
+    await once(socket.connect({ host, port, autoSelectFamily: true }), 'connect', { signal });
+    const { remoteAddress: address = '' } = socket;
     if (address.includes('%')) throw new Error(`${address} is of one link only`);
-    const { host } = new URL(uri);
-    return uri.replace(`//${host}`, `//${remoteFamily === 'IPv6' ? `[${address}]` : address}:${remotePort}`);
+    return shown(address);
   } catch (error) {
     throw new NodeosError(`cannot attach ${uri}: ${messageOf(error)}`, { cause: error });
   } finally {
@@ -86,11 +141,17 @@ async function numeric(uri: string, { signal }: Io): Promise<string> {
 interface Served {
   readonly source: string;
   readonly path: string;
+  readonly connections: number | undefined;
   readonly tool: (...words: string[]) => Promise<void>;
+  readonly attach: (uri: string) => Promise<void>;
 }
 
 /** What the kernel cannot reach by itself is served to it by this process, as long as it is attached. */
-async function attachServed({ source, path, tool }: Served, args: Parsed, io: Io): Promise<number> {
+async function attachServed(
+  { source, path, connections, tool, attach }: Served,
+  args: Parsed,
+  io: Io,
+): Promise<number> {
   // A name that nobody guesses: everybody on this machine can connect to its loopback.
   const name = randomBytes(16).toString('hex');
   const exports = await openExports({
@@ -102,7 +163,7 @@ async function attachServed({ source, path, tool }: Served, args: Parsed, io: Io
   const { event: onEvent } = logFor(args, io);
   const options = { exports, listen: [{ host: '127.0.0.1', port: 0 }], onEvent };
   return serving(options, io, async ({ uris: [uri = ''] }) => {
-    await tool(...wordsOf(args), withConnections(withExport(uri, name), args), path);
+    await attach(withExport(uri, name, connections === undefined ? {} : { connections: String(connections) }));
     io.stdout.write(`${path}\n`);
     while (!io.signal.aborted && (await isAttached(path))) await sleep(PAUSE);
     if (!io.signal.aborted) return 0;

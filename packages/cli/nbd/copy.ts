@@ -5,13 +5,15 @@ import type { Command, Io, Parsed } from '../command.js';
 import { readable } from './bytes.js';
 import { openDestination, type Destination } from './destination.js';
 import { hintFrom, type Hints } from './hints.js';
-import { CONNECTIONS, operandsOf } from './options.js';
+import { CONNECTIONS, operandsOf, wholeOf } from './options.js';
 import { meterFor } from './progress.js';
 import { openSource } from './sources.js';
 import { unlessKilled } from './stop.js';
 
 /** Pieces of a MiB under way at once. */
 const REQUESTS = 16;
+/** Of pieces, each of which takes a MiB of memory, and of connections. */
+const MOST = 1024;
 
 export const copyCommand: Command = {
   name: 'nbd copy',
@@ -23,7 +25,7 @@ export const copyCommand: Command = {
     'no-sparse': { type: 'boolean', help: 'write all zeros, so that the destination has room for everything' },
     'destination-is-zero': { type: 'boolean', help: 'the destination reads as zeros: those are not written again' },
     flush: { type: 'boolean', help: 'of an NBD destination: end when it is on its disk; others are always' },
-    verify: { type: 'boolean', help: 'read it all back, and compare' },
+    verify: { type: 'boolean', help: 'flush, read it all back, and compare' },
     json: { type: 'boolean', help: 'progress and result as JSON lines' },
   },
   examples: [
@@ -35,7 +37,9 @@ export const copyCommand: Command = {
     const job = jobOf(args);
     const source = await openSource(job.from, { ...job, signal: io.signal });
     try {
-      const destination = await openDestination(job.to, source.size, { ...job, signal: io.signal });
+      // A comparison finds what was lost: then no flush is to fail for it.
+      const options = { ...job, strictFlush: !args.flag('verify'), signal: io.signal };
+      const destination = await openDestination(job.to, source.size, options);
       try {
         return await perform({ ...job, source, destination }, args, io);
       } finally {
@@ -58,8 +62,8 @@ function jobOf(args: Parsed): Job {
   const [from = '', to = ''] = operandsOf('nbd copy', args, 'SOURCE', 'DESTINATION');
   if (args.flag('no-sparse') && args.flag('destination-is-zero'))
     throw new UsageError('--no-sparse and --destination-is-zero: either zeros are written or they are not');
-  const connections = args.number('connections', 1);
-  const requests = args.number('requests', 1) ?? REQUESTS;
+  const connections = wholeOf(args, 'connections', 1, MOST);
+  const requests = wholeOf(args, 'requests', 1, MOST) ?? REQUESTS;
   return { from, to, requests, ...(connections === undefined ? {} : { connections }) };
 }
 
@@ -86,10 +90,13 @@ async function copyAll({ source, destination, from, to, requests }: Opened, args
       signal: io.signal,
       progress: (done, size) => meter.update(done, size),
     });
-    if (destination.isLocal || args.flag('flush')) await destination.backend.flush?.();
+    if (!args.flag('verify')) checkKept(destination, to);
+    // Before it is compared, too: what is found to be there then cannot be lost any more.
+    if (destination.isLocal || args.flag('flush') || args.flag('verify')) await destination.backend.flush?.();
     return copied;
   } catch (error) {
     io.signal.throwIfAborted();
+    if (error instanceof NodeosError) throw error;
     throw new NodeosError(`cannot copy ${from} to ${to}: ${messageOf(error)}`, {
       ...hintFrom(HINTS, error),
       cause: error,
@@ -97,6 +104,14 @@ async function copyAll({ source, destination, from, to, requests }: Opened, args
   } finally {
     meter.close();
   }
+}
+
+/** @throws NodeosError if a server that was started anew may not have what was written to the one before */
+function checkKept({ mayBeLost }: Destination, to: string): void {
+  if (!mayBeLost) return;
+  throw new NodeosError(`${to}: the connection was lost in between, and the server may have lost what was written`, {
+    hint: 'copy it again, or with --verify, which finds out whether it is all there',
+  });
 }
 
 const HINTS: Hints = {
@@ -115,7 +130,7 @@ async function verify({ source, destination, from, to, requests }: Opened, args:
     .finally(() => meter.close());
   if (at === undefined) return;
   throw new NodeosError(`${to} differs from ${from} at byte ${at}, though it was copied`, {
-    hint: 'somebody else writes to one of them, or a disk is broken',
+    hint: 'somebody else writes to one of them, the server was started anew in between, or a disk is broken',
   });
 }
 

@@ -153,4 +153,10 @@ const text = (x: number, y: number, words: string, more = ''): string =>
   `<text x="${x}" y="${y}"${more && ` ${more}`}>${escaped(words)}</text>`;
 
 const escaped = (words: string): string =>
-  words.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+  words
+    // XML has no way to write these.
+    .replace(/[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu, '\uFFFD')
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;');

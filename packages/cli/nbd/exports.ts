@@ -2,7 +2,8 @@
 import { overlay, readOnly, withClose, type BlockBackend } from '@nodeos/block';
 import { messageOf, NodeosError, UsageError } from '@nodeos/build';
 import type { Export, ExportResolver } from '@nodeos/nbd';
-import { canBeWritten, hintFor, nameOf, openSource } from './sources.js';
+import { closing, type Closer } from '../closing.js';
+import { canBeWritten, hintFor, localPath, nameOf, openSource } from './sources.js';
 import { openTrace } from './trace-file.js';
 
 export interface Wanted {
@@ -50,26 +51,27 @@ export function wantedOf(operands: readonly string[], name: string | undefined):
 
 /** @throws UsageError, NodeosError; nothing is open then */
 export async function openExports(options: ExportOptions): Promise<OpenedExports> {
-  const closers: (() => Promise<void>)[] = [];
-  const close = async (): Promise<void> => {
-    for (const closer of closers.splice(0).reverse()) await closer();
-  };
+  const closers: Closer[] = [];
+  const close = <T>(work: Promise<T>): Promise<T> => closing(work, closers);
   try {
-    const records = options.trace === undefined ? undefined : await openTrace(options.trace);
+    const records = options.trace === undefined ? undefined : await openTrace(options.trace, pathsOf(options));
     if (records) closers.push(() => records.close());
     const list: Opened[] = [];
     for (const wanted of options.wanted) {
       const device = await openOne(wanted, options);
-      closers.push(() => closeDevice(device, wanted.source));
+      closers.push(...closersOf(device, wanted.source));
       const view = records?.view(wanted.name, device.size);
       list.push({ ...wanted, backend: device, ...(view && { view }) });
     }
-    return { list, resolver: resolverOf(list, options), close };
+    return { list, resolver: resolverOf(list, options), close: () => close(Promise.resolve()) };
   } catch (error) {
-    await close();
-    throw error;
+    return close(Promise.reject<OpenedExports>(error as Error));
   }
 }
+
+/** The files of this machine that are used. */
+const pathsOf = ({ wanted, overlay: path }: ExportOptions): string[] =>
+  [...wanted.map(({ source }) => localPath(source)), path].filter((one) => one !== undefined);
 
 async function openOne({ source }: Wanted, options: ExportOptions): Promise<BlockBackend> {
   const { overlay: path, signal } = options;
@@ -81,22 +83,24 @@ async function openOne({ source }: Wanted, options: ExportOptions): Promise<Bloc
 
 async function openOverlay(base: BlockBackend, path: string): Promise<BlockBackend> {
   try {
-    return await overlay(readOnly(base), path);
+    return await overlay(readOnly(base), path, { identity: base.version });
   } catch (error) {
     await base.close();
     throw new NodeosError(`--overlay ${path}: ${messageOf(error)}`, { ...hintFor(error, path), cause: error });
   }
 }
 
-/** A client that has gone without a flush has lost nothing if the server ends in good order. */
-async function closeDevice(device: BlockBackend, source: string): Promise<void> {
-  try {
-    await device.flush?.();
-  } catch (error) {
-    throw new NodeosError(`${source}: what was written last may be lost: ${messageOf(error)}`, { cause: error });
-  } finally {
-    await device.close();
-  }
+/** A client that has gone without a flush has lost nothing if they are called, from the last to the first. */
+export function closersOf(device: BlockBackend, source: string): Closer[] {
+  const flush = async (): Promise<void> => {
+    try {
+      await device.flush?.();
+    } catch (error) {
+      // Without its cause: this is to be said even if that is an interruption.
+      throw new NodeosError(`${source}: what was written last may be lost: ${messageOf(error)}`);
+    }
+  };
+  return [() => device.close(), flush];
 }
 
 /**

@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { open, readFile, stat } from 'node:fs/promises';
 import { deviceNumbers } from '@nodeos/block';
-import { codeOf, NodeosError } from '@nodeos/build';
+import { codeOf, messageOf, NodeosError } from '@nodeos/build';
 
 /**
  * Keeps everybody else from mounting the device or using it in another way, which Linux does for who opens it exclusively.
@@ -12,7 +12,7 @@ import { codeOf, NodeosError } from '@nodeos/build';
 export async function claim(path: string): Promise<() => Promise<void>> {
   // Of a block device, O_EXCL without O_CREAT means: only if no filesystem, swap or other driver has it.
   const handle = await open(path, constants.O_RDONLY | constants.O_EXCL).catch(async (error: unknown) => {
-    if (codeOf(error) !== 'EBUSY') throw error;
+    if (codeOf(error) !== 'EBUSY') throw new NodeosError(`cannot open ${path}: ${messageOf(error)}`, { cause: error });
     throw new NodeosError(`${path} is in use${await usersOf(path)}: it is not overwritten`, {
       hint: 'unmount it, or take it out of use, and try again',
     });
@@ -27,7 +27,7 @@ async function usersOf(path: string): Promise<string> {
   return places.length === 0 ? '' : ` (mounted at ${places.join(', ')})`;
 }
 
-/** Where a device, or a partition of it, is mounted. Lines are `36 35 8:1 / /mnt rw,noatime … - ext4 /dev/sda1 rw`. */
+/** Where a device is mounted; not where its partitions are. Lines are `36 35 8:1 / /mnt rw,noatime … - ext4 /dev/sda1 rw`. */
 export function mountsOf(mountinfo: string, rdev: number): string[] {
   const wanted = deviceNumbers(rdev);
   const fields = mountinfo.split('\n').map((line) => line.split(' '));

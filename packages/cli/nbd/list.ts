@@ -1,8 +1,9 @@
 /** nodeos nbd list: the exports of a server. */
 import type { Handshake } from '@nodeos/nbd';
 import type { Command } from '../command.js';
-import { describeExport, negotiating, serverOf, type Description } from './describe.js';
+import { describeExport, negotiating, serverOf, type Description, type Server } from './describe.js';
 import { JSON_OPTION, operandsOf } from './options.js';
+import { unlessStopped } from './stop.js';
 import { withExport } from './uris.js';
 
 export const listCommand: Command = {
@@ -13,14 +14,17 @@ export const listCommand: Command = {
   examples: [['nodeos nbd list nbd://10.0.0.2', 'what the server has']],
   async run(args, io) {
     const [text = ''] = operandsOf('nbd list', args, 'URI');
-    const found = await negotiating(text, io.signal, async (handshake) => ({
-      ...serverOf(handshake),
-      exports: await lookAtAll(handshake, text),
-    }));
+    const found = await unlessStopped(ask(text, io.signal), io);
     io.stdout.write(args.flag('json') ? `${JSON.stringify(found, null, 2)}\n` : found.exports.map(row).join(''));
     return 0;
   },
 };
+
+const ask = (text: string, signal: AbortSignal): Promise<Server & { readonly exports: readonly Listed[] }> =>
+  negotiating(text, signal, async (handshake) => ({
+    ...serverOf(handshake),
+    exports: await lookAtAll(handshake, text),
+  }));
 
 type Listed = Description | Pick<Description, 'export-name' | 'description' | 'uri'>;
 

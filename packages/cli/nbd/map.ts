@@ -4,6 +4,7 @@ import { extentsOf, joined, pieces, type BlockBackend, type Extent } from '@node
 import type { Command } from '../command.js';
 import { JSON_OPTION, operandsOf } from './options.js';
 import { openSource } from './sources.js';
+import { unlessKilled, unlessStopped } from './stop.js';
 
 /** How much is asked for at once. */
 const SPAN = 1 << 30;
@@ -19,14 +20,13 @@ export const mapCommand: Command = {
   ],
   async run(args, io) {
     const [text = ''] = operandsOf('nbd map', args, 'SOURCE');
-    const source = await openSource(text, { connections: 1, signal: io.signal });
+    const source = await unlessStopped(openSource(text, { connections: 1, signal: io.signal }), io);
     try {
-      const rows = args.flag('totals')
-        ? totals(await statesOf(source, text), source.size)
-        : await statesOf(source, text);
+      const runs = await unlessStopped(statesOf(source, text, io.signal), io);
+      const rows = args.flag('totals') ? totals(runs, source.size) : runs;
       io.stdout.write(args.flag('json') ? json(rows) : table(rows));
     } finally {
-      await source.close();
+      await unlessKilled(Promise.resolve(source.close()), io);
     }
     return 0;
   },
@@ -55,10 +55,12 @@ const stateOf = ({ hole, zero }: Extent): State => {
   return { type, description: NAMES[type] ?? '' };
 };
 
-async function statesOf(source: BlockBackend, text: string): Promise<Run[]> {
+async function statesOf(source: BlockBackend, text: string, signal: AbortSignal): Promise<Run[]> {
   const extents: Extent[] = [];
-  for (const [at, length] of pieces(0, source.size, SPAN))
+  for (const [at, length] of pieces(0, source.size, SPAN)) {
     for (const extent of await ask(source, at, length, text)) extents.push(extent);
+    signal.throwIfAborted();
+  }
   return joined(extents).map((extent) => ({ offset: extent.offset, length: extent.length, ...stateOf(extent) }));
 }
 

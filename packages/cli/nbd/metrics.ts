@@ -10,21 +10,22 @@ export interface MetricsServer {
 
 /** @param at `[HOST:]PORT` */
 export async function serveMetrics(at: string, text: () => string): Promise<MetricsServer> {
-  const [, host = '127.0.0.1', port = ''] = /^(?:(.+):)?(\d+)$/.exec(at) ?? [];
+  const [, given = '127.0.0.1', port = ''] = /^(?:(.+):)?(\d+)$/.exec(at) ?? [];
   if (port === '' || Number(port) > 65535) throw new UsageError(`--metrics ${at}: expected [HOST:]PORT`);
+  const host = given.replace(/^\[|\]$/g, '');
   const server = createServer((request, response) => {
-    const isThere = request.url === '/metrics';
+    const isThere = request.url?.split('?', 1)[0] === '/metrics';
     response.writeHead(isThere ? 200 : 404, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
     response.end(isThere ? text() : 'they are at /metrics\n');
   });
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(Number(port), host.replace(/^\[|\]$/g, ''), resolve);
+    server.once('error', reject).listen(Number(port), host, resolve);
   }).catch((error: unknown) => {
     throw new NodeosError(`--metrics ${at}: ${messageOf(error)}`, { cause: error });
   });
   const { port: actual } = server.address() as AddressInfo;
   return {
-    url: `http://${host}:${actual}/metrics`,
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${actual}/metrics`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -18,3 +18,10 @@ export function operandsOf(name: string, args: Parsed, ...wanted: readonly strin
     missing.length > 0 ? `${missing.join(' and ')} is missing` : `not also ${operands.slice(wanted.length).join(' ')}`;
   throw new UsageError(`nodeos ${name} ${wanted.join(' ')}: ${what}`, { hint: `see nodeos ${name} --help` });
 }
+
+/** A whole number, undefined if the option is not given. @throws UsageError unless it is from `minimum` to `maximum` */
+export function wholeOf(args: Parsed, name: string, minimum: number, maximum: number): number | undefined {
+  const number = args.number(name, minimum);
+  if (number === undefined || (Number.isInteger(number) && number <= maximum)) return number;
+  throw new UsageError(`--${name} ${args.text(name)}: expected a whole number from ${minimum} to ${maximum}`);
+}

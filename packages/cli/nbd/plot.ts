@@ -10,6 +10,7 @@ import { bytesOf } from './bytes.js';
 import { diskMap, type Read } from './disk-map.js';
 import { operandsOf } from './options.js';
 import { hintFor } from './sources.js';
+import { unlessStopped } from './stop.js';
 
 export const plotCommand: Command = {
   name: 'nbd plot',
@@ -25,7 +26,7 @@ export const plotCommand: Command = {
   async run(args, io) {
     const [path = ''] = operandsOf('nbd plot', args, 'TRACE');
     const wanted = args.text('size');
-    const trace = await readTrace(path, args);
+    const trace = await unlessStopped(readTrace(path, args), io);
     const size = wanted === undefined ? trace.size : bytesOf(wanted, '--size');
     const svg = diskMap({ ...trace, title: args.text('title') ?? basename(path), size });
     const output = args.text('output');

@@ -1,13 +1,18 @@
 /** nodeos nbd serve: makes files, URLs and other disks available over NBD. */
-import { runAttached, UsageError } from '@nodeos/build';
+import { messageOf, NodeosError, runAttached, UsageError } from '@nodeos/build';
 import type { ListenAt } from '@nodeos/nbd';
 import type { Command, Io, Parsed } from '../command.js';
+import { ReaderGoneError } from '../output.js';
 import { openExports, wantedOf, type Opened } from './exports.js';
 import { logFor } from './log.js';
 import { JSON_OPTION } from './options.js';
 import { serving, type Listening } from './serving.js';
+import { unlessKilled } from './stop.js';
 import { TLS_OPTIONS, tlsOf, type Tls } from './tls.js';
 import { activated, listenAt, withExport } from './uris.js';
+
+/** Bytes of a name or a description, at most, in the protocol. */
+const MAX_STRING = 4096;
 
 const DEFAULT = 'nbd://127.0.0.1:10809';
 
@@ -48,7 +53,7 @@ export const serveCommand: Command = {
   async run(args, io) {
     const settings = await settingsOf(args, io);
     const log = logFor(args, io);
-    const exports = await openExports({ ...settings, signal: io.signal });
+    const exports = await unlessKilled(openExports({ ...settings, signal: io.signal }), io);
     const options = { ...settings, tls: settings.tls?.server, exports, onEvent: log.event };
     return serving(options, io, async (listening) => {
       log.listening(listening.uris, exports.list, listening.metrics);
@@ -75,6 +80,9 @@ async function settingsOf(args: Parsed, io: Io): Promise<Settings> {
   if (args.operands.length === 0)
     throw new UsageError('nodeos nbd serve: no source', { hint: 'nodeos nbd serve disk.img; see --help' });
   const wanted = wantedOf(args.operands, args.text('export'));
+  for (const text of [...wanted.map(({ name }) => name), args.text('description') ?? ''])
+    if (Buffer.byteLength(text) > MAX_STRING)
+      throw new UsageError(`${text.slice(0, 20)}…: names and descriptions have at most ${MAX_STRING} bytes`);
   const overlay = args.text('overlay');
   if (overlay !== undefined && wanted.length > 1)
     throw new UsageError('--overlay: only with one source', { hint: 'serve each from a process of its own' });
@@ -101,7 +109,7 @@ function placesOf(args: Parsed, io: Io, hasTls: boolean): ListenAt[] {
 }
 
 /** The command finds the first export in `$NBD_URI`, and ends it all. */
-function runWith(
+async function runWith(
   tls: Tls | undefined,
   exports: readonly Opened[],
   { uris, metrics }: Listening,
@@ -109,10 +117,20 @@ function runWith(
   io: Io,
 ): Promise<number> {
   const [command = '', ...rest] = args.rest;
-  const NBD_URI = withExport(uris[0] ?? '', exports[0]?.name ?? '', tls?.query);
+  const NBD_URI = withExport(asUser(uris[0] ?? '', tls?.user), exports[0]?.name ?? '', tls?.query);
   const env = { NBD_URI, ...(metrics === undefined ? {} : { NBD_METRICS: metrics }) };
-  return runAttached(command, rest, env, io);
+  try {
+    const status = await runAttached(command, rest, env, io);
+    if (io.signal.reason instanceof ReaderGoneError) throw io.signal.reason;
+    return status;
+  } catch (error) {
+    io.signal.throwIfAborted();
+    throw new NodeosError(messageOf(error), { hint: 'what follows -- is a program and its arguments', cause: error });
+  }
 }
+
+const asUser = (uri: string, user: string | undefined): string =>
+  user === undefined ? uri : uri.replace('://', `://${encodeURIComponent(user).replaceAll('$', '$$$$')}@`);
 
 const aborted = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {

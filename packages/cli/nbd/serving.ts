@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { messageOf, NodeosError } from '@nodeos/build';
 import { NbdServer, type ListenAt, type ServerEvent, type ServerTls } from '@nodeos/nbd';
+import { closing, type Closer } from '../closing.js';
 import type { Io } from '../command.js';
 import type { OpenedExports } from './exports.js';
 import { hintFrom, type Hints } from './hints.js';
@@ -30,7 +31,12 @@ export interface Listening {
 }
 
 /** Serves while `work` goes on, then lets the clients finish what they have begun. Closes the exports. */
-export async function serving<T>(options: ServingOptions, io: Io, work: (at: Listening) => Promise<T>): Promise<T> {
+export function serving<T>(options: ServingOptions, io: Io, work: (at: Listening) => Promise<T>): Promise<T> {
+  const closers: Closer[] = [() => unlessKilled(options.exports.close(), io)];
+  return closing(begin(options, io, closers).then(work), closers);
+}
+
+async function begin(options: ServingOptions, io: Io, closers: Closer[]): Promise<Listening> {
   const { exports, tls, connections, onEvent } = options;
   const server = new NbdServer({
     exports: exports.resolver,
@@ -38,25 +44,16 @@ export async function serving<T>(options: ServingOptions, io: Io, work: (at: Lis
     ...(connections === undefined ? {} : { limits: { connections } }),
     onEvent,
   });
-  const closers: (() => Promise<void>)[] = [() => unlessKilled(exports.close(), io), () => shutDown(server, io)];
-  try {
-    const listen = options.listen.length > 0 ? options.listen : [await privateSocket(closers)];
-    const uris: string[] = [];
-    for (const at of listen) uris.push(await listenTo(server, at));
-    // A socket that was handed over does not say its path.
-    const known = uris.filter((uri) => !uri.endsWith('?socket='));
-    if (options.metrics === undefined) return await work({ uris: known });
-    const metrics = await serveMetrics(options.metrics, () => server.metrics.text());
-    closers.push(() => metrics.close());
-    return await work({ uris: known, metrics: metrics.url });
-  } finally {
-    await closeAll(closers.reverse());
-  }
-}
-
-/** Each, even if one before it fails. @throws what failed last */
-async function closeAll([close, ...others]: readonly (() => Promise<void>)[]): Promise<void> {
-  if (close) await close().finally(() => closeAll(others));
+  closers.push(() => shutDown(server, io));
+  const listen = options.listen.length > 0 ? options.listen : [await privateSocket(closers)];
+  const all: string[] = [];
+  for (const at of listen) all.push(await listenTo(server, at));
+  // A socket that was handed over does not say its path.
+  const uris = all.filter((uri) => !uri.endsWith('?socket='));
+  if (options.metrics === undefined) return { uris };
+  const metrics = await serveMetrics(options.metrics, () => server.metrics.text());
+  closers.push(() => metrics.close());
+  return { uris, metrics: metrics.url };
 }
 
 async function listenTo(server: NbdServer, at: ListenAt): Promise<string> {
@@ -78,9 +75,9 @@ const HINTS: Hints = {
 };
 
 /** In a folder that nobody else can enter. */
-async function privateSocket(closers: (() => Promise<void>)[]): Promise<ListenAt> {
+async function privateSocket(closers: Closer[]): Promise<ListenAt> {
   const folder = await mkdtemp(join(tmpdir(), 'nodeos-nbd-'));
-  // After the server, which is closed first: it is in front.
+  // Gone last, after the server: it is in front.
   closers.unshift(() => rm(folder, { recursive: true, force: true }));
   return socketIn(folder);
 }

@@ -1,4 +1,5 @@
 /** What the command line calls a SOURCE: the one place that knows which words open what. */
+import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cache, file, http, memory, readAhead, retry, s3, type BlockBackend } from '@nodeos/block';
@@ -16,6 +17,8 @@ export interface OpenOptions {
   readonly connections?: number;
   /** Requests under way on each of them. */
   readonly requests?: number;
+  /** Of an NBD server: a flush fails if the server may have lost what was written before it. */
+  readonly strictFlush?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -38,8 +41,9 @@ const remote = (form: string, open: (text: string) => Promise<BlockBackend>): Sc
 const nbd: Scheme = {
   form: 'nbd://HOST[:PORT]/EXPORT, nbds://…, nbd+unix:///EXPORT?socket=PATH, nbds+unix://…',
   writable: true,
-  open: (uri, { connections, requests, signal }) =>
+  open: (uri, { connections, requests, signal, strictFlush = false }) =>
     connectNbd(uri, {
+      strictFlush,
       ...(signal && { signal }),
       ...(connections === undefined ? {} : { connections }),
       ...(requests === undefined ? {} : { inFlight: requests }),
@@ -49,10 +53,16 @@ const nbd: Scheme = {
 const plain: Scheme = {
   form: 'a file or a block device',
   writable: true,
-  open: (text, { write = false }) => file(text.startsWith('file:') ? pathOf(text) : text, { readOnly: !write }),
+  async open(text, { write = false }) {
+    const path = pathOf(text);
+    const kind = await stat(path);
+    // Before it is opened: a pipe would wait for somebody at its other end.
+    if (!kind.isFile() && !kind.isBlockDevice()) throw new Error('it is neither a file nor a block device');
+    return file(path, { readOnly: !write });
+  },
 };
 
-/** By what stands before the first colon. */
+/** By what stands before the first colon, in small letters. */
 const SCHEMES: Readonly<Record<string, Scheme>> = {
   file: plain,
   http: remote('http://… or https://…', http),
@@ -72,7 +82,8 @@ const SCHEMES: Readonly<Record<string, Scheme>> = {
 /** @throws UsageError for a scheme that nobody knows; a name with a colon in it is a file unless it looks like a URL */
 function schemeOf(text: string): Scheme {
   if (text === '') throw new UsageError('an empty name is no source', { hint: `a source is ${FORMS}` });
-  const [, name = '', slashes] = /^([a-z][a-z0-9+.-]*):(\/\/)?/.exec(text) ?? [];
+  const [, given = '', slashes] = /^([a-z][a-z0-9+.-]*):(\/\/)?/i.exec(text) ?? [];
+  const name = given.toLowerCase();
   const scheme = Object.hasOwn(SCHEMES, name) ? SCHEMES[name] : undefined;
   if (scheme) return scheme;
   if (slashes === undefined) return plain;
@@ -86,12 +97,12 @@ export const canBeWritten = (text: string): boolean => schemeOf(text).writable;
 
 /** The path of what is a file or a device of this machine; undefined for everything else. */
 export function localPath(text: string): string | undefined {
-  if (schemeOf(text) !== plain) return undefined;
-  return text.startsWith('file:') ? pathOf(text) : text;
+  return schemeOf(text) === plain ? pathOf(text) : undefined;
 }
 
 function pathOf(text: string): string {
-  return text.startsWith('file://') ? fileURLToPath(text) : text.slice('file:'.length);
+  const [, path, slashes] = /^file:((\/\/)?.*)$/is.exec(text) ?? [text, text];
+  return slashes === undefined ? path : fileURLToPath(text);
 }
 
 /**
@@ -109,23 +120,42 @@ export async function openSource(text: string, options: OpenOptions = {}): Promi
     if (error instanceof TypeError || error instanceof RangeError)
       throw new UsageError(error.message, { cause: error });
     options.signal?.throwIfAborted();
-    throw new NodeosError(`cannot open ${text}: ${messageOf(error)}`, { ...hintFor(error, text), cause: error });
+    throw new NodeosError(`cannot open ${text}: ${messageOf(error)}`, {
+      ...hintFor(error, text, options),
+      cause: error,
+    });
   }
 }
 
-const hintsOf = (text: string): Hints => ({
-  ENOENT: text.startsWith('nbd') ? 'no server has made this socket' : 'is its name right?',
-  EACCES: 'it can be read with --read-only, perhaps; or ask who owns it',
-  EROFS: 'it is on a read-only filesystem: --read-only',
+const HINTS: Hints = {
+  ENOENT: 'is its name right?',
+  EACCES: 'ask who owns it',
+  EROFS: 'it is on a filesystem, or of a device, that is read-only',
   ECONNREFUSED: 'nobody listens there: is the server running?',
-  EISDIR: 'a folder has no bytes: a source is a file or a block device',
   ENOTFOUND: 'this host name is not known here',
-});
+};
+
+/** Of a server's socket, and not of a file that its URI names. */
+const SOCKET_HINTS: Hints = { ...HINTS, ENOENT: 'no server has made this socket' };
+
+const READ_ONLY = 'to be read, nodeos nbd serve and attach take it with --read-only';
+
+/** Of what was to be opened for writing. */
+const WRITE_HINTS: Hints = { ...HINTS, EACCES: READ_ONLY, EROFS: READ_ONLY };
 
 /** What the user can do about it. */
-export function hintFor(error: unknown, text: string): { hint?: string } {
-  if (error instanceof RefusedError) return { hint: `nodeos nbd list ${text} says what the server has` };
-  return hintFrom(hintsOf(text), error);
+export function hintFor(error: unknown, text: string, { write = false }: OpenOptions = {}): { hint?: string } {
+  if (error instanceof RefusedError) return refusalHint(error, text);
+  const isSocket = (error as NodeJS.ErrnoException).syscall === 'connect';
+  return hintFrom(isSocket ? SOCKET_HINTS : write ? WRITE_HINTS : HINTS, error);
+}
+
+/** Of the protocol: NBD_REP_ERR_TLS_REQD and NBD_OPT_LIST. */
+const [TLS_REQUIRED, LIST] = [0x80000005, 3];
+
+function refusalHint({ option, reply }: RefusedError, text: string): { hint?: string } {
+  if (reply === TLS_REQUIRED) return { hint: 'it speaks with TLS only: nbds://' };
+  return option === LIST ? {} : { hint: `nodeos nbd list ${text} says what the server has` };
 }
 
 /** How an export of the source is called: by the last part of its name. */

@@ -10,3 +10,10 @@ export function unlessKilled<T>(work: Promise<T>, { kill, signal }: Pick<Io, 'ki
     work.then(resolve, reject).finally(() => kill.removeEventListener('abort', stop));
   });
 }
+
+/** The same of work that is in vain when it was to stop. @throws the reason of the first Ctrl-C, when the work is done */
+export async function unlessStopped<T>(work: Promise<T>, io: Pick<Io, 'kill' | 'signal'>): Promise<T> {
+  const result = await unlessKilled(work, io);
+  io.signal.throwIfAborted();
+  return result;
+}

@@ -1,6 +1,8 @@
 /** TLS of a server, from files that have the names which other NBD servers and clients use too. */
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { createSecureContext } from 'node:tls';
 import { messageOf, NodeosError, UsageError } from '@nodeos/build';
 import { parsePskFile, type ServerTls } from '@nodeos/nbd';
 import type { Option, Parsed } from '../command.js';
@@ -18,8 +20,10 @@ export const TLS_OPTIONS = {
 
 export interface Tls {
   readonly server: ServerTls;
-  /** What a client on this machine adds to its URI. */
+  /** What a client on this machine adds to its URI, whatever its folder is. */
   readonly query: Readonly<Record<string, string>>;
+  /** And as whom it comes. */
+  readonly user?: string;
 }
 
 /** @throws UsageError, NodeosError naming the file that is missing or wrong */
@@ -32,23 +36,53 @@ export async function tlsOf(args: Parsed): Promise<Tls | undefined> {
   if (args.flag('tls-verify-client') && dir === undefined)
     throw new UsageError('--tls-verify-client: with --psk nobody has a certificate');
   const required = !args.flag('tls-optional');
-  if (psk !== undefined) return { server: { required, psk: await keysOf(psk) }, query: { 'tls-psk-file': psk } };
-  if (dir === undefined) return undefined;
-  const [cert, key, ca] = await Promise.all(
-    ['server-cert.pem', 'server-key.pem', 'ca-cert.pem'].map((name) => contentOf(join(dir, name), '--tls')),
-  );
-  const verifyClient = args.flag('tls-verify-client');
+  if (psk !== undefined) return keysOf(psk, required);
+  return dir === undefined ? undefined : certificatesOf(dir, required, args.flag('tls-verify-client'));
+}
+
+async function certificatesOf(dir: string, required: boolean, verifyClient: boolean): Promise<Tls> {
+  const [cert, key, ca] = await Promise.all([
+    material(dir, 'server-cert.pem', (cert) => createSecureContext({ cert })),
+    material(dir, 'server-key.pem', (key) => createSecureContext({ key })),
+    material(dir, 'ca-cert.pem', (ca) => new X509Certificate(ca)),
+  ]);
+  check(`--tls ${dir}: server-cert.pem and server-key.pem`, () => createSecureContext({ cert, key }));
+  return { server: { required, verifyClient, cert, key, ca }, query: { 'tls-certificates': resolve(dir) } };
+}
+
+/** Looked at now, because a server would find out only when a client is there, whom it could not tell. */
+async function material(dir: string, name: string, use: (content: Buffer) => unknown): Promise<Buffer> {
+  const path = join(dir, name);
+  const content = await contentOf(path, '--tls');
+  check(`--tls: ${path}`, () => use(content));
+  return content;
+}
+
+function check(what: string, use: () => unknown): void {
+  try {
+    use();
+  } catch (error) {
+    throw new NodeosError(`${what}: ${messageOf(error)}`, {
+      hint: 'certtool or openssl make them, as PEM',
+      cause: error,
+    });
+  }
+}
+
+async function keysOf(path: string, required: boolean): Promise<Tls> {
+  const keys = parsedKeys((await contentOf(path, '--psk')).toString(), path);
+  const [user] = keys.keys();
+  if (user === undefined) throw new NodeosError(`--psk ${path}: it has no key`, { hint: 'psktool makes such files' });
   return {
-    server: { required, verifyClient, ...(cert && { cert }), ...(key && { key }), ...(ca && { ca }) },
-    query: { 'tls-certificates': dir },
+    server: { required, psk: { find: (identity) => keys.get(identity) } },
+    query: { 'tls-psk-file': resolve(path) },
+    user,
   };
 }
 
-async function keysOf(path: string): Promise<NonNullable<ServerTls['psk']>> {
-  const text = (await contentOf(path, '--psk')).toString();
+function parsedKeys(text: string, path: string): ReturnType<typeof parsePskFile> {
   try {
-    const keys = parsePskFile(text);
-    return { find: (identity) => keys.get(identity) };
+    return parsePskFile(text);
   } catch (error) {
     throw new NodeosError(`--psk ${path}: ${messageOf(error)}`, { hint: 'psktool makes such files', cause: error });
   }

@@ -1,9 +1,10 @@
 /** The file that `--trace` names: lines of JSON, one a request, and one for each export before them. */
 import { createWriteStream } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { trace, type BlockBackend } from '@nodeos/block';
-import { messageOf, NodeosError } from '@nodeos/build';
+import { messageOf, NodeosError, UsageError } from '@nodeos/build';
 import type { Export } from '@nodeos/nbd';
 import { hintFor } from './sources.js';
 
@@ -13,8 +14,15 @@ export interface TraceFile {
   close(): Promise<void>;
 }
 
-/** @throws NodeosError if the file cannot be written */
-export async function openTrace(path: string): Promise<TraceFile> {
+/**
+ * @param others files that are used at the same time: the trace must be none of them
+ * @throws NodeosError if the file cannot be written
+ */
+export async function openTrace(path: string, others: readonly string[]): Promise<TraceFile> {
+  const identity = await identityOf(path);
+  for (const other of others)
+    if ((await identityOf(other)) === identity)
+      throw new UsageError(`--trace ${path}: it is ${other}, which would be overwritten`);
   const handle = await open(path, 'w').catch((error: unknown) => {
     throw new NodeosError(`--trace ${path}: ${messageOf(error)}`, { ...hintFor(error, path), cause: error });
   });
@@ -29,4 +37,10 @@ export async function openTrace(path: string): Promise<TraceFile> {
     },
     close: () => finished(stream.end()).catch(() => undefined), // a full disk: the rest of it is missing
   };
+}
+
+/** The same of all names of a file; of one that is not there yet, its path. */
+async function identityOf(path: string): Promise<string> {
+  const found = await stat(path, { bigint: true }).catch(() => undefined);
+  return found ? `${found.dev}:${found.ino}` : resolve(path);
 }

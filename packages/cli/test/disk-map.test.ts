@@ -52,6 +52,12 @@ describe('diskMap', () => {
     expect(diskMap({ title: '', size: 0, reads: [] })).toContain('0 KiB of 0 KiB were read: 0.0 %');
   });
 
+  it('has no characters that XML cannot have', () => {
+    expect(diskMap({ ...options, title: 'a\0b\x1b[1mc\ud800d\u{1f4be}' })).toContain(
+      '<title>a\ufffdb\ufffd[1mc\ufffdd\u{1f4be}</title>',
+    );
+  });
+
   it.skipIf(spawnSync('python3', ['--version']).status !== 0)('is XML, with its title', () => {
     const code = 'import sys, xml.dom.minidom as d; print(d.parseString(sys.stdin.buffer.read()).getElementsByTagName("title")[0].firstChild.data)'; // prettier-ignore
     expect(execFileSync('python3', ['-c', code], { input: diskMap(options), encoding: 'utf8' })).toBe(

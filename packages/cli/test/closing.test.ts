@@ -1,0 +1,46 @@
+import { memory, type BlockBackend } from '@nodeos/block';
+import { describe, expect, it } from 'vitest';
+import { closing, type Closer } from '../closing.js';
+import { closersOf } from '../nbd/exports.js';
+
+/** Closers that say that they were called, of which some fail. */
+function recorded(...failing: string[]): { called: string[]; closers: Closer[] } {
+  const called: string[] = [];
+  const closers = ['first', 'second', 'third'].map((name) => () => {
+    called.push(name);
+    if (failing.includes(name)) throw new Error(`${name} fails`);
+  });
+  return { called, closers };
+}
+
+describe('closing', () => {
+  it('gives what the work gives, after all closers, the last one first', async () => {
+    const { called, closers } = recorded();
+    expect(await closing(Promise.resolve(7), closers)).toBe(7);
+    expect(called).toEqual(['third', 'second', 'first']);
+  });
+
+  it('closes all, whatever fails, and tells everything that does', async () => {
+    const one = recorded('third');
+    await expect(closing(Promise.resolve(), one.closers)).rejects.toThrow('third fails');
+    expect(one.called).toEqual(['third', 'second', 'first']);
+    const all = recorded('third', 'first');
+    const work = Promise.reject<number>(new Error('work fails'));
+    const error = (await closing(work, all.closers).catch((error: unknown) => error)) as AggregateError;
+    expect(error.errors.map(({ message }: Error) => message)).toEqual(['work fails', 'third fails', 'first fails']);
+    expect(all.called).toEqual(['third', 'second', 'first']);
+  });
+
+  it('a device that cannot be flushed is closed, and named', async () => {
+    let isClosed = false;
+    const device: BlockBackend = {
+      ...memory(1),
+      size: 1,
+      flush: () => Promise.reject(new Error('EIO')),
+      close: () => void (isClosed = true),
+    };
+    const work = closing(Promise.resolve(), closersOf(device, '--persist x'));
+    await expect(work).rejects.toThrow('--persist x: what was written last may be lost: EIO');
+    expect(isClosed).toBe(true);
+  });
+});
