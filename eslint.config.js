@@ -28,4 +28,8 @@ export default tseslint.config(
     files: ['**/*.js', 'bin/*', 'examples/**/*.js'],
     languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly', setTimeout: 'readonly' } },
   },
+  {
+    files: ['test/toolchain/probe.js'],
+    languageOptions: { globals: { Atomics: 'readonly', Intl: 'readonly', SharedArrayBuffer: 'readonly', TextDecoder: 'readonly' } }, // prettier-ignore
+  },
 );

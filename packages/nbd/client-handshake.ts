@@ -82,6 +82,16 @@ export class RefusedError extends Error {
   get isUnknownOption(): boolean {
     return this.reply === REPLY.ERR_UNSUP;
   }
+
+  /** Whether TLS would help. */
+  get wantsTls(): boolean {
+    return this.reply === REPLY.ERR_TLS_REQD;
+  }
+
+  /** Whether it was the list of exports that is not given. */
+  get isOfList(): boolean {
+    return this.option === OPTION.LIST;
+  }
 }
 
 /** A connection before an export is chosen. Ends with `choose`, or with `leave`. */

@@ -1,5 +1,6 @@
 /** Systems by the C library of their runtime. */
 import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
@@ -67,6 +68,30 @@ describe('Node.js on musl', { timeout: LONG }, () => {
       child: '42',
       wasm: true,
     });
+  });
+
+  it('answers as on glibc', async () => {
+    const probe = await readFile(new URL('probe.js', import.meta.url), 'utf8');
+    const code = `import('data:text/javascript,' + ${JSON.stringify(encodeURIComponent(probe))})`;
+    const answers = async (libc: string): Promise<Record<string, unknown>> => {
+      const { status, stdout, stderr } = await exec(code, '--libc', libc);
+      expect(status, stderr).toBe(0);
+      return JSON.parse(stdout) as Record<string, unknown>;
+    };
+    const [musl, glibc] = [await answers('musl'), await answers('glibc')];
+    expect(musl).toEqual(glibc);
+    const errors = Object.entries(musl).filter(([, answer]) => /^\w*Error /.test(String(answer)));
+    expect(errors.map(([name]) => name)).toEqual([
+      'a file is there already',
+      'a folder is copied into itself',
+      'a folder is no file',
+      'nothing is copied',
+      'a folder is removed as a file',
+      'nothing is removed',
+      'a name is too long',
+      'a host that is not known',
+      'a stack that is too deep',
+    ]);
   });
 
   it('runs an application with a tree of dependencies, on both machines', async () => {

@@ -150,12 +150,9 @@ export function hintFor(error: unknown, text: string, { write = false }: OpenOpt
   return hintFrom(isSocket ? SOCKET_HINTS : write ? WRITE_HINTS : HINTS, error);
 }
 
-/** Of the protocol: NBD_REP_ERR_TLS_REQD and NBD_OPT_LIST. */
-const [TLS_REQUIRED, LIST] = [0x80000005, 3];
-
-function refusalHint({ option, reply }: RefusedError, text: string): { hint?: string } {
-  if (reply === TLS_REQUIRED) return { hint: 'it speaks with TLS only: nbds://' };
-  return option === LIST ? {} : { hint: `nodeos nbd list ${text} says what the server has` };
+function refusalHint({ wantsTls, isOfList }: RefusedError, text: string): { hint?: string } {
+  if (wantsTls) return { hint: 'it speaks with TLS only: nbds://' };
+  return isOfList ? {} : { hint: `nodeos nbd list ${text} says what the server has` };
 }
 
 /** How an export of the source is called: by the last part of its name. */
