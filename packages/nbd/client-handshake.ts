@@ -83,6 +83,11 @@ export class RefusedError extends Error {
     return this.reply === REPLY.ERR_UNSUP;
   }
 
+  /** Whether the server is about to end: the next one may not refuse. */
+  get isShutdown(): boolean {
+    return this.reply === REPLY.ERR_SHUTDOWN;
+  }
+
   /** Whether TLS would help. */
   get wantsTls(): boolean {
     return this.reply === REPLY.ERR_TLS_REQD;

@@ -21,6 +21,8 @@ export interface LinksOptions {
   readonly onLost: (error: Error) => void;
   /** No connection is left: the server may have been started anew. */
   readonly onAlone: () => void;
+  /** Of a command that the server has done: before anything else that it says is read. */
+  readonly onDone: (type: number) => void;
   readonly onGaveUp: (error: Error) => void;
 }
 
@@ -44,8 +46,10 @@ export class Links {
   #wanted = 1;
   /** On the clock of `performance`: until then, fewer will do. */
   #contentUntil = 0;
-  /** Since when nothing was answered although there was a connection, or should have been. */
-  #trouble: { readonly since: number; pause: number } | undefined;
+  /** On the same clock: since when somebody has waited who got no answer, though there were connections, or none. */
+  #trouble: number | undefined;
+  /** Milliseconds before the next try to connect again; until there is an answer, it grows. */
+  #pause = 0;
   #failed: Error | undefined;
 
   /** Of making connections. */
@@ -68,15 +72,17 @@ export class Links {
     return new Promise((resolve, reject) => {
       if (this.#failed) return reject(this.#failed);
       if (this.#closing.signal.aborted) return reject(failure('EBADF', 'the device is closed'));
-      // An answer makes room for another request.
-      const whenDone =
-        <T extends unknown[]>(tell: (...values: T) => void) =>
-        (...values: T): void => {
-          this.#trouble = undefined;
-          tell(...values);
-          this.#dispatch();
-        };
-      const told = { resolve: whenDone(resolve), reject: whenDone(reject) };
+      const told = {
+        resolve: () => {
+          this.options.onDone(job.type);
+          resolve();
+          this.#answered();
+        },
+        reject: (error: Error) => {
+          reject(error);
+          this.#answered();
+        },
+      };
       this.#queue.push({ flags: 0, offset: 0, length: 0, extents: [], ...job, ...told });
       this.#dispatch();
     });
@@ -89,6 +95,13 @@ export class Links {
     this.#closing.abort(new Error('the device was closed'));
     for (const link of this.#links) link.leave();
     this.#links.clear();
+  }
+
+  /** Makes room for another request. */
+  #answered(): void {
+    this.#trouble = undefined;
+    this.#pause = 0;
+    this.#dispatch();
   }
 
   /** To the link with the least to do, as long as one has room. */
@@ -136,6 +149,7 @@ export class Links {
     this.#links.delete(link);
     if (this.#closing.signal.aborted) return this.#fail(error, unanswered);
     this.options.onLost(error);
+    if (this.#links.size === 0) this.options.onAlone();
     this.#queue.unshift(...unanswered);
     // What breaks the protocol will break it again.
     if (error instanceof ProtocolError || this.options.patience === 0) return this.#fail(error);
@@ -144,12 +158,12 @@ export class Links {
   }
 
   async #reconnect(lost: Error): Promise<void> {
-    this.options.onAlone();
-    const trouble = (this.#trouble ??= { since: performance.now(), pause: 0 });
+    const since = (this.#trouble ??= performance.now());
     this.#dialing++;
-    const last = await this.#regain(trouble).catch((error: unknown) => error as Error);
+    const last = await this.#regain(since).catch((error: unknown) => error as Error);
     this.#dialing--;
     this.#contentUntil = 0; // the server has not had others to begin with
+    if (this.#queue.length === 0) this.#trouble = undefined; // nobody waits
     if (this.#links.size > 0) return this.#dispatch();
     const reason = last ?? lost;
     if (!this.#closing.signal.aborted) this.options.onGaveUp(reason);
@@ -157,19 +171,19 @@ export class Links {
   }
 
   /** @returns undefined once there is a link; else, why there is none */
-  async #regain(trouble: { readonly since: number; pause: number }): Promise<Error | undefined> {
+  async #regain(since: number): Promise<Error | undefined> {
     const { patience } = this.options;
-    const left = (): number => patience - (performance.now() - trouble.since) / 1000;
+    const left = (): number => patience - (performance.now() - since) / 1000;
     let last: Error | undefined;
     while (left() > 0) {
-      await sleep(Math.min(trouble.pause, left() * 1000), undefined, { signal: this.#ends });
-      trouble.pause = Math.min(2 * trouble.pause || FIRST_PAUSE, LONGEST_PAUSE);
+      await sleep(Math.min(this.#pause, left() * 1000), undefined, { signal: this.#ends });
+      this.#pause = Math.min(2 * this.#pause || FIRST_PAUSE, LONGEST_PAUSE);
       try {
         await this.#add(Math.max(1, Math.min(HANDSHAKE, left())));
         return undefined;
       } catch (error) {
         last = error as Error;
-        if (error instanceof RefusedError || error instanceof ChangedError) break;
+        if (error instanceof ChangedError || (error instanceof RefusedError && !error.isShutdown)) break;
       }
     }
     return last;

@@ -54,6 +54,8 @@ export interface NbdBackend extends BlockBackend {
 const LARGEST = 8 << 20;
 /** Of a request without data. */
 const MAX_LENGTH = 0x40000000;
+/** What a server may lose that is not flushed. */
+const CHANGES: ReadonlySet<number> = new Set([COMMAND.WRITE, COMMAND.TRIM, COMMAND.WRITE_ZEROES, COMMAND.RESIZE]);
 
 /**
  * @throws TypeError for a URI that is not one; Error with Node.js' code if there is no connection; RefusedError if the
@@ -90,6 +92,7 @@ class Client {
       dial: (signal) => this.#dial(signal),
       onConnected: () => onEvent?.({ event: 'connected' }),
       onLost: (error) => onEvent?.({ event: 'lost', error }),
+      onDone: (type) => (this.#done += CHANGES.has(type) ? 1 : 0),
       onAlone: () => (this.#mayBeLost ||= this.#done > this.#flushed),
       onGaveUp: (error) => onEvent?.({ event: 'gave-up', error }),
     });
@@ -158,7 +161,6 @@ class Client {
       const payload = bytes.subarray(at - offset, at - offset + length);
       return this.#links.do({ type: COMMAND.WRITE, offset: at, length, payload });
     });
-    this.#done++;
   }
 
   async #change(type: number, flags: number, offset: number, length: number): Promise<void> {
@@ -166,7 +168,6 @@ class Client {
     await pieceByPiece(offset, length, MAX_LENGTH, (at, part) =>
       this.#links.do({ type, flags, offset: at, length: part }),
     );
-    this.#done++;
   }
 
   /** Servers bound it as they do reads. */
@@ -192,7 +193,6 @@ class Client {
     this.#sizeToBe = size;
     await this.#links.do({ type: COMMAND.RESIZE, offset: size }).finally(() => (this.#sizeToBe = undefined));
     if (this.#info) this.#info = { ...this.#info, size };
-    this.#done++;
   }
 
   /** A server may answer for less than it was asked. */

@@ -5,10 +5,19 @@ import type { Inbox } from './inbox.js';
 /** Seconds between looks. */
 const LINGER = 5;
 
-/** Bytes that were written to the socket and have not left this process; of one large write, what is left of it. */
+interface Handle {
+  readonly writeQueueSize?: number;
+  /** Under TLS: the connection's own. */
+  readonly _parent?: Handle;
+}
+
+/**
+ * Bytes that were written to the socket and have not left this process; of one large write, what is left of it. Under TLS
+ * some count twice: it is the change that tells.
+ */
 export function unsentOf(socket: Duplex): number {
-  const { _handle: handle } = socket as { _handle?: { writeQueueSize?: number } | null };
-  return socket.writableLength + (handle?.writeQueueSize ?? 0);
+  const { _handle: handle } = socket as { _handle?: Handle | null };
+  return socket.writableLength + (handle?.writeQueueSize ?? 0) + (handle?._parent?.writeQueueSize ?? 0);
 }
 
 /**

@@ -4,6 +4,7 @@
  *     nbd://host[:port]/export   nbd+unix:///export?socket=PATH   nbds://… and nbds+unix://… with TLS
  */
 import { readFile } from 'node:fs/promises';
+import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { DEFAULT_PORT, MAX_STRING } from './protocol.js';
 import type { ClientTls } from './tls.js';
@@ -91,12 +92,13 @@ function parametersOf(query: string, wrong: Wrong): Parameters {
   );
 }
 
+/** A name or an address, and a port. */
+const AUTHORITY = /^(?:\[([^\]]+)\]|([^\s:[\]]+))(?::(\d*))?$/;
+
 function hostOf(authority: string, wrong: Wrong): { host: string; port: number } {
-  const url = `http://${authority}/`;
-  const { hostname, port } = URL.canParse(url) ? new URL(url) : wrong('not a URI');
-  // A URL leaves out the port that is http's own.
-  const own = /:0*80$/.test(authority) ? 80 : DEFAULT_PORT;
-  return { host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? own : Number(port) };
+  const [, address, name, port = ''] = AUTHORITY.exec(authority) ?? wrong('not a URI');
+  if (Number(port) > 65535 || (address !== undefined && !isIPv6(decoded(address, wrong)))) return wrong('not a URI');
+  return { host: decoded(address ?? name ?? '', wrong), port: port === '' ? DEFAULT_PORT : Number(port) };
 }
 
 function decoded(text: string, wrong: Wrong): string {

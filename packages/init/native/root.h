@@ -190,7 +190,7 @@ static int mount_layers(int (*stop)(void))
     root.upper_folder = open_at("/upper", O_PATH | O_DIRECTORY);
     sys2(__NR_mkdir, "/upper/upper", 0755);
     sys2(__NR_mkdir, "/upper/work", 0755);
-    long error = sys5(__NR_mount, "overlay", "/new", "overlay", 0, is_kept ? LAYERS "nofollow" : LAYERS "on");
+    long error = sys5(__NR_mount, "overlay", "/new", "overlay", 0, is_kept ? LAYERS "follow" : LAYERS "on");
     if (error >= 0)
         return 1;
     struct text why = {0};

@@ -26,6 +26,8 @@ describe('a URI', () => {
       { tls: true, at: { path: 'a' }, export: 'x', username: 'bob', pskFile: 'k' },
     ],
     ['nbd://host:80/x', { tls: false, at: { host: 'host', port: 80 }, export: 'x' }],
+    ['nbd://host.1:/x', { tls: false, at: { host: 'host.1', port: 10809 }, export: 'x' }],
+    ['nbd://[fe80::1%25eth0]:1/', { tls: false, at: { host: 'fe80::1%eth0', port: 1 }, export: '' }],
     ['NBD://host/a/../b', { tls: false, at: { host: 'host', port: 10809 }, export: 'a/../b' }],
     ['nbd+unix:///?socket=/a+b', { tls: false, at: { path: '/a+b' }, export: '' }],
     [
@@ -49,6 +51,9 @@ describe('a URI', () => {
     [`nbd://host/${'x'.repeat(4097)}`, 'at most 4096 bytes'],
     ['disk.img', 'not a URI'],
     ['nbd://host/a#b', 'not a URI'],
+    ['nbd://[host]/', 'not a URI'],
+    ['nbd://a b/', 'not a URI'],
+    ['nbd://::1/', 'not a URI'],
     ['nbd://host/a%00b', 'a byte of zero'],
     ['nbd://host/%ff', '%ff is not UTF-8'],
     ['nbds://host/?tls-certficates=/etc/pki', 'unknown parameter tls-certficates=: expected socket, tls-certificates'],
