@@ -48,14 +48,15 @@ async function opened({ path }: Front, options: ClientOptions): Promise<NbdBacke
   return disk;
 }
 
-/** Says ERR_SHUTDOWN to the first option. */
+/** Says ERR_SHUTDOWN to every option. */
 function shuttingDown(socket: Socket): void {
   socket.write(Buffer.concat([Buffer.from('NBDMAGICIHAVEOPT'), Buffer.from([0, 3])]));
   let bytes = Buffer.alloc(0);
+  let at = 4; // behind the client's flags
   socket.on('data', (more: Buffer) => {
     bytes = Buffer.concat([bytes, more]);
-    if (bytes.length < 4 + 16) return;
-    socket.end(Buffer.concat([hex('0003e889045565a9'), bytes.subarray(12, 16), u32(0x80000007), u32(0)]));
+    for (; bytes.length >= at + 16; at += 16 + bytes.readUInt32BE(at + 12))
+      socket.write(Buffer.concat([hex('0003e889045565a9'), bytes.subarray(at + 8, at + 12), u32(0x80000007), u32(0)]));
   });
 }
 
