@@ -49,7 +49,11 @@ export async function streamedRoot(runs: number): Promise<Row> {
 }
 
 /** Starts the machine as a user does. @returns seconds from there to the first byte of an answer, if there was one */
-async function answered(app: string, options: readonly string[], patience = PATIENCE): Promise<number | undefined> {
+async function answered(
+  app: string,
+  options: readonly string[],
+  { patience = PATIENCE, then }: { readonly patience?: number; readonly then?: () => Promise<void> } = {},
+): Promise<number | undefined> {
   const port = await freePort();
   const words = ['start', app, '--publish', `${port}:80`, '--boot-timeout', String(patience), ...options];
   const started = performance.now();
@@ -57,6 +61,7 @@ async function answered(app: string, options: readonly string[], patience = PATI
   const over = new AbortController();
   const ended = once(child, 'close').finally(() => over.abort());
   const byte = await firstByte(port, AbortSignal.any([over.signal, AbortSignal.timeout(patience * 1000)]));
+  await then?.();
   child.kill('SIGINT');
   await ended;
   return byte === undefined ? undefined : (byte - started) / 1000;
@@ -64,9 +69,12 @@ async function answered(app: string, options: readonly string[], patience = PATI
 
 /** What was read from the root up to the first answer. */
 async function read(app: string, name: string, options: readonly string[], trace: string): Promise<Row> {
-  await answered(app, [...options, '--trace', trace]);
-  const records = (await readFile(trace, 'utf8')).trim().split('\n');
-  const reads = records
+  let text = '';
+  const then = async (): Promise<void> => void (text = await readFile(trace, 'utf8'));
+  await answered(app, [...options, '--trace', trace], { then });
+  const reads = text
+    .split('\n')
+    .slice(0, -1) // of the last line there may be only a part
     .map((line) => JSON.parse(line) as { op?: string; length?: number })
     .filter(({ op }) => op === 'read');
   const bytes = reads.reduce((sum, { length = 0 }) => sum + length, 0);
@@ -81,7 +89,7 @@ async function smallest(app: string, options: readonly string[]): Promise<number
   let [low, high] = [48, 256];
   while (high - low > 8) {
     const middle = ((low + high) >> 4) << 3;
-    const works = (await answered(app, [...options, '--memory', `${middle}M`], 20)) !== undefined;
+    const works = (await answered(app, [...options, '--memory', `${middle}M`], { patience: 20 })) !== undefined;
     note(`${middle} MiB: ${works ? 'answers' : 'does not answer'}`);
     if (works) high = middle;
     else low = middle;
