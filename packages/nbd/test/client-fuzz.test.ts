@@ -9,7 +9,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { connectNbd, type ClientEvent, type NbdBackend } from '../index.js';
 import { fuzz, judge, random, type Player, type Random } from './fuzz.js';
 import { KIB, MIB, pattern, tempDir } from './support.js';
-import { hex, u16, u32, u64 } from './wire.js';
+import { HELLO, reply, u16, u32, u64 } from './wire.js';
 
 const MESSAGES = Number(process.env['NBD_FUZZ_MESSAGES'] ?? 5_000);
 const SEED = Number(process.env['NBD_FUZZ_SEED'] ?? 1);
@@ -36,9 +36,6 @@ const REQUESTS: readonly Asked[] = [
   { type: 3, offset: 0, length: 0 },
 ];
 
-const reply = (option: number, type: number, ...data: Buffer[]): Buffer =>
-  Buffer.concat([hex('0003e889045565a9'), u32(option), u32(type), u32(Buffer.concat(data).length), ...data]);
-const HELLO = Buffer.concat([Buffer.from('NBDMAGICIHAVEOPT'), u16(3)]);
 const UNSUP = 0x80000001;
 
 /** The handshake, and the replies to the requests. */

@@ -7,7 +7,7 @@ import { memory, type BlockBackend } from '@nodeos/block';
 import { expect, it, onTestFinished } from 'vitest';
 import { connectNbd, NbdServer, type ClientOptions, type NbdBackend } from '../index.js';
 import { changed, MIB, only, tempDir, until } from './support.js';
-import { hex, u32 } from './wire.js';
+import { HELLO, refusal, reply } from './wire.js';
 
 interface Front {
   readonly path: string;
@@ -50,13 +50,13 @@ async function opened({ path }: Front, options: ClientOptions): Promise<NbdBacke
 
 /** Says ERR_SHUTDOWN to every option. */
 function shuttingDown(socket: Socket): void {
-  socket.write(Buffer.concat([Buffer.from('NBDMAGICIHAVEOPT'), Buffer.from([0, 3])]));
+  socket.write(HELLO);
   let bytes = Buffer.alloc(0);
   let at = 4; // behind the client's flags
   socket.on('data', (more: Buffer) => {
     bytes = Buffer.concat([bytes, more]);
     for (; bytes.length >= at + 16; at += 16 + bytes.readUInt32BE(at + 12))
-      socket.write(Buffer.concat([hex('0003e889045565a9'), bytes.subarray(at + 8, at + 12), u32(0x80000007), u32(0)]));
+      socket.write(reply(bytes.readUInt32BE(at + 8), refusal(7)));
   });
 }
 

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { connectNbd, type NbdBackend } from '../index.js';
 import { MIB, tempDir } from './support.js';
-import { hex, u16, u32, u64 } from './wire.js';
+import { hex, HELLO, reply, u16, u32, u64 } from './wire.js';
 
 const SIZE = 1 << 30;
 const BASE_ALLOCATION = 7;
@@ -27,8 +27,6 @@ type Chunk = (kind: number, flags: number, ...data: Buffer[]) => Buffer;
 type Answer = (request: Request, chunk: Chunk, socket: Socket) => Buffer | undefined;
 
 const DONE = 1;
-const reply = (option: number, type: number, ...data: Buffer[]): Buffer =>
-  Buffer.concat([hex('0003e889045565a9'), u32(option), u32(type), u32(Buffer.concat(data).length), ...data]);
 
 /** By option: refuses extended headers unless they are wanted. */
 const options = (extended: boolean): Readonly<Record<number, Buffer>> => ({
@@ -45,7 +43,7 @@ async function disk(extended: boolean, answer: Answer, patience = 0): Promise<Nb
   const requestSize = extended ? 32 : 28;
   const listener = createServer((socket) => {
     onTestFinished(() => void socket.destroy());
-    socket.on('error', () => undefined).write(Buffer.concat([Buffer.from('NBDMAGICIHAVEOPT'), u16(3)]));
+    socket.on('error', () => undefined).write(HELLO);
     let bytes = Buffer.alloc(0);
     let state: 'flags' | 'options' | 'requests' = 'flags';
     const step = { flags, options: option, requests };

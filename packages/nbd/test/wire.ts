@@ -30,6 +30,13 @@ export function u64(value: number | bigint): Buffer {
 /** A length of 32 bits, and the text. */
 export const text = (value: string): Buffer => Buffer.concat([u32(Buffer.byteLength(value)), Buffer.from(value)]);
 
+/** What a server of the fixed newstyle, without zeroes, begins with. */
+export const HELLO = Buffer.concat([Buffer.from('NBDMAGICIHAVEOPT'), u16(3)]);
+
+/** A server's reply to an option. */
+export const reply = (option: number, type: number, ...data: Buffer[]): Buffer =>
+  Buffer.concat([hex('0003e889045565a9'), u32(option), u32(type), u32(Buffer.concat(data).length), ...data]);
+
 export const ACK = 1;
 /** Of an option's error. */
 export const refusal = (number: number): number => 0x80000000 + number;
