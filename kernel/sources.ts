@@ -1,13 +1,16 @@
 /** The pinned source of the kernel. `docs/kernel.md` says how to move the pin. */
 import { debianPlaces, type Source } from '@nodeos/build';
 
-/** Linux 6.12 LTS as Debian repacks it (without files that are not free; none of them is built here). */
+/**
+ * Linux 6.12 LTS with Debian's fixes, in the package that Debian makes for whoever compiles a kernel. (The source package
+ * has the same, but mirrors do not always carry its tarball.)
+ */
 export const LINUX: Source = {
   name: 'linux',
-  version: '6.12.107',
+  version: '6.12.118',
   places: debianPlaces(
-    { package: 'linux', version: '6.12.107-1', suite: 'trixie', member: 'linux_6.12.107.orig.tar.xz' },
-    'efc76d3c78a5d65f42724118c437d11db1c9f6309a5f024ee9a8b1978fdc6919',
-    'b3363e415e6a3fb869b4d43a2e35eba07f0902f6',
+    { package: 'linux-source-6.12', version: '6.12.118-1', suite: 'trixie', arch: 'all' },
+    'b75bb2e78a5c7762254e2af7685085c788a67eb342cb4092ad2a05eaf9fc33b7',
+    '9aa07615a8b892e5b713596998ebd85b31d58958',
   ),
 };

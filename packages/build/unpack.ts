@@ -30,7 +30,7 @@ export async function unpack(context: StepContext, name: string): Promise<Unpack
   await context.run('ar', ['x', file, 'data.tar.xz'], { cwd: wrapping });
   await context.run('tar', ['-xf', 'data.tar.xz', '--no-same-owner'], { cwd: wrapping });
   const names = await readdir(wrapping, { recursive: true });
-  const tarball = names.find((path) => /^usr\/src\/[^/]+\/[^/]+\.tar\.\w+$/.test(path));
+  const tarball = names.find((path) => /^usr\/src\/(?:[^/]+\/)?[^/]+\.tar\.\w+$/.test(path));
   if (tarball === undefined) throw new NodeosError(`${file}: there is no source tarball in this Debian package`);
   await untar(context, join(wrapping, tarball), source);
   return { source, wrapping };

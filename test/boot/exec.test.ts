@@ -115,7 +115,7 @@ describe('the system', () => {
       year: new Date().getFullYear(),
       loopback: expect.arrayContaining(['127.0.0.1']),
       route: ['eth0', '00000000', '0202000A'],
-      kernel: '6.12.107-nodeos',
+      kernel: '6.12.118-nodeos',
       node: 'v26.0.0',
       random: 4,
       pts: true,
