@@ -26,7 +26,7 @@ export default tseslint.config(
   },
   {
     files: ['**/*.js', 'bin/*', 'examples/**/*.js'],
-    languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly', setTimeout: 'readonly' } },
+    languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly', setTimeout: 'readonly', AbortController: 'readonly' } }, // prettier-ignore
   },
   {
     files: ['test/toolchain/probe.js'],

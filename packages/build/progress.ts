@@ -1,6 +1,4 @@
-/** How a build tells what it is doing: listr2 on a terminal, plain lines elsewhere, JSON lines for scripts. */
-import { DefaultRenderer, Listr, ListrLogger, PRESET_TIMER, ProcessOutput } from 'listr2';
-import type { ListrTaskWrapper, SimpleRenderer } from 'listr2';
+/** How a build tells what it is doing: plain lines, JSON lines for scripts; terminal-progress.ts is for terminals. */
 import { canonicalJson } from './hash.js';
 import type { PlannedStep } from './plan.js';
 import type { Step } from './step.js';
@@ -65,84 +63,9 @@ export function jsonProgress(write: Write): Progress {
   return { event: dispatcher(handlers), close: () => Promise.resolve() };
 }
 
-/** listr2 asks whether standard output is a terminal, but progress is drawn on another stream. */
-class TerminalRenderer extends DefaultRenderer {
-  static override nonTTY = true;
-}
-
-/**
- * A list of the steps with their elapsed times and the running tools' last lines, on standard error: standard output
- * is for what a command prints.
- */
-export function terminalProgress(output: NodeJS.WriteStream = process.stderr): Progress {
-  const rendererOptions = {
-    timer: PRESET_TIMER,
-    logger: new ListrLogger({ useIcons: true, processOutput: new ProcessOutput(output, output) }),
-  };
-  const rows = new Map<Step, Row>();
-  let shown: Promise<unknown> = Promise.resolve();
-  const handlers: Handlers = {
-    plan({ steps }) {
-      const missing = steps.filter((item) => item.state === 'build');
-      for (const { step } of missing) rows.set(step, new Row());
-      if (missing.length === 0) return;
-      const list = new Listr(
-        missing.map(({ step }) => ({ title: step.name, task: (_context, task) => rows.get(step)?.show(task) })),
-        {
-          concurrent: true,
-          exitOnError: false,
-          renderer: TerminalRenderer,
-          rendererOptions: { ...rendererOptions, collapseErrors: false },
-          fallbackRenderer: 'simple',
-          fallbackRendererOptions: rendererOptions,
-          fallbackRendererCondition: !output.isTTY,
-          // listr2 would end the process on Ctrl-C, before the engine has ended its tools and cleaned up.
-          registerSignalListeners: false,
-        },
-      );
-      shown = list.run().catch(() => undefined); // the engine throws the error: here it is only drawn
-    },
-    start: ({ step }) => rows.get(step)?.say('starting'),
-    output: ({ step, line }) => rows.get(step)?.say(line),
-    done: ({ step }) => rows.get(step)?.finish(),
-    failed: ({ step }) => rows.get(step)?.finish(new Error(`${step.name} failed`)),
-    stopped: ({ step }) => rows.get(step)?.finish(new Error(`${step.name} was stopped`)),
-  };
-  return {
-    event: dispatcher(handlers),
-    async close() {
-      // Rows of steps that were never started: they must not look done.
-      for (const [step, row] of rows) row.finish(new Error(`${step.name} was not built`));
-      await shown;
-    },
-  };
-}
-
-class Row {
-  #task: ListrTaskWrapper<unknown, typeof DefaultRenderer, typeof SimpleRenderer> | undefined;
-  readonly #done: Promise<void>;
-  finish!: (error?: Error) => void;
-
-  constructor() {
-    this.#done = new Promise((resolve, reject) => {
-      this.finish = (error) => (error ? reject(error) : resolve());
-    });
-    this.#done.catch(() => undefined);
-  }
-
-  show(task: ListrTaskWrapper<unknown, typeof DefaultRenderer, typeof SimpleRenderer>): Promise<void> {
-    this.#task = task;
-    return this.#done;
-  }
-
-  say(line: string): void {
-    if (this.#task) this.#task.output = line.trim();
-  }
-}
-
-type Handlers = { [T in BuildEvent['type']]: (event: Extract<BuildEvent, { type: T }>) => void };
+export type Handlers = { [T in BuildEvent['type']]: (event: Extract<BuildEvent, { type: T }>) => void };
 
 /** The compiler cannot see that the handler found by an event's type takes that event. */
-function dispatcher(handlers: Handlers): (event: BuildEvent) => void {
+export function dispatcher(handlers: Handlers): (event: BuildEvent) => void {
   return (event) => (handlers[event.type] as (event: BuildEvent) => void)(event);
 }

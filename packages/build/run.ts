@@ -7,6 +7,7 @@ import { finished } from 'node:stream/promises';
 import { constants } from 'node:os';
 import { StringDecoder } from 'node:string_decoder';
 import { InterruptedError, NodeosError, storageAdvice } from './errors.js';
+import { remember } from './groups.js';
 
 export interface RunOptions {
   readonly cwd?: string;
@@ -60,6 +61,7 @@ export async function run(command: string, args: readonly string[], options: Run
     reject: false,
     ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
   });
+  const forget = remember(child.pid);
   const stopKilling = killGroupOnAbort(child.pid, options.signal);
   const log = options.log === undefined ? undefined : createWriteStream(options.log, { flags: 'a' });
   log?.on('error', () => undefined); // a full disk is reported by the program that filled it
@@ -82,6 +84,7 @@ export async function run(command: string, args: readonly string[], options: Run
     return cutter;
   });
   const result = await child;
+  forget();
   stopKilling();
   for (const cutter of cutters) cutter.end();
   if (log && !log.errored) {

@@ -7,7 +7,7 @@ import { cleanCommand } from './commands/clean.js';
 import { nbdCommands } from './commands/nbd.js';
 import { startCommand } from './commands/start.js';
 import { toolchainCommand } from './commands/toolchain.js';
-import { ReaderGoneError, watchOutput } from './output.js';
+import { ReaderGoneError } from './output.js';
 
 export const COMMANDS: readonly (Command | Group)[] = [
   startCommand,
@@ -111,34 +111,4 @@ function report(error: unknown, io: Io): number {
   ];
   io.stderr.write(lines.join('\n') + '\n');
   return error instanceof UsageError ? 2 : 1;
-}
-
-const SAME_SIGNAL_MS = 500;
-
-/** Runs the command line of this process. */
-export async function runProcess(): Promise<void> {
-  const stop = new AbortController();
-  const kill = new AbortController();
-  let first = 0;
-  const onSignal = (signal: NodeJS.Signals): void => {
-    // npm hands on a signal that the terminal has already sent to everybody: two at once are one.
-    if (!stop.signal.aborted) stop.abort(new InterruptedError(signal));
-    else if (performance.now() - first > SAME_SIGNAL_MS) kill.abort();
-    first ||= performance.now();
-  };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
-  const { stdout, stderr, stdin, env } = process;
-  const whenWritten = watchOutput({ stdout, stderr }, stop);
-  const status = await main(process.argv.slice(2), {
-    stdout,
-    stderr,
-    stdin,
-    env,
-    signal: stop.signal,
-    kill: kill.signal,
-  });
-  process.exitCode = status;
-  // Who wants it to end at once does not wait for connections that are still open.
-  if (kill.signal.aborted) process.exit();
-  process.exitCode = await whenWritten(status);
 }

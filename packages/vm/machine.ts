@@ -9,8 +9,8 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
-import { codeOf, LineTail, NodeosError, withParentDeathSignal } from '@nodeos/build';
-import { eventParser, listenPort, type GuestEvent, type Port } from './events.js';
+import { codeOf, LineTail, NodeosError, remember, withParentDeathSignal } from '@nodeos/build';
+import { eventParser, listenPort, pour, type GuestEvent, type Port, type Sink } from './events.js';
 import { checkFree } from './ports.js';
 import { qemuArguments, type Connections, type Image, type MachineOptions } from './qemu.js';
 import { troubleIn, type Trouble } from './trouble.js';
@@ -20,10 +20,10 @@ export interface RunMachineOptions extends MachineOptions {
   readonly settings?: Readonly<Record<string, unknown>>;
   /** The console on the caller's terminal. */
   readonly terminal?: boolean;
-  readonly onConsole?: (chunk: Buffer) => void;
+  readonly onConsole?: Sink;
   readonly onEvent?: (event: GuestEvent) => void;
   /** Bytes of more ports, by name. */
-  readonly ports?: Readonly<Record<string, (chunk: Buffer) => void>>;
+  readonly ports?: Readonly<Record<string, Sink>>;
   /** Seconds after which the machine is ended. */
   readonly timeout?: number;
   /** Seconds without a sign of life from the guest's PID 1 after which the machine is given up. Default 60. */
@@ -118,7 +118,7 @@ class RunningMachine {
   }
 
   async #connect(): Promise<Connections> {
-    const handlers: Record<string, (chunk: Buffer) => void> = {
+    const handlers: Record<string, Sink> = {
       'nodeos.events': eventParser((event) => this.#onEvent(event)),
       [SETTINGS]: () => undefined,
       ...this.options.ports,
@@ -145,14 +145,17 @@ class RunningMachine {
       detached: !terminal,
     });
     this.#child = child;
+    if (!terminal) child.once('exit', remember(child.pid));
     const onOutput = (chunk: Buffer): void => {
       this.#console.push(chunk);
       this.#text = (this.#text + chunk.toString('latin1')).slice(-KEPT_TEXT);
     };
-    child.stdout?.on('data', (chunk: Buffer) => {
-      onOutput(chunk);
-      this.options.onConsole?.(chunk);
-    });
+    const { onConsole } = this.options;
+    if (child.stdout)
+      pour(child.stdout, (chunk) => {
+        onOutput(chunk);
+        return onConsole?.(chunk);
+      });
     child.stderr?.on('data', onOutput);
     return new Promise((resolve, reject) => {
       child.once('error', (error) => {

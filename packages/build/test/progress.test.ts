@@ -3,7 +3,8 @@ import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { Cache } from '../cache.js';
 import { build } from '../engine.js';
-import { jsonProgress, plainProgress, silent, terminalProgress, type Progress } from '../progress.js';
+import { jsonProgress, plainProgress, silent, type Progress } from '../progress.js';
+import { terminalProgress } from '../terminal-progress.js';
 import type { Step } from '../step.js';
 import { stepOf, tempDir } from './helpers.js';
 

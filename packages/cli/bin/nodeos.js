@@ -1,4 +1,4 @@
 #!/usr/bin/env node
-import { runProcess } from '../dist/main.js';
+import { runProcess } from '../dist/process.js';
 
 await runProcess();
