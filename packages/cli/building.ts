@@ -30,6 +30,16 @@ export const BUILD_OPTIONS = {
     value: 'musl|mimalloc',
     help: 'what serves malloc() on musl (default musl; mimalloc is for threads that allocate much)',
   },
+  node: {
+    type: 'string',
+    value: 'VERSION',
+    help: 'a Node.js of another version, as 24.20.0 or 26 (default: the newest that is pinned)',
+  },
+  'node-build': {
+    type: 'string',
+    value: 'official|musl',
+    help: "whose Node.js runs on musl: the official build for glibc (default), or upstream's for musl",
+  },
   json: { type: 'boolean', help: 'progress as JSON lines' },
 } as const satisfies Record<string, Option>;
 

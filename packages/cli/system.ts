@@ -8,13 +8,18 @@ import {
   glibcRuntime,
   mimalloc,
   muslRuntime,
+  NODE_BUILDS,
+  pinnedNode,
+  releaseOf,
   runtimeImage,
   USR,
   type Allocator,
+  type NodeBuild,
+  type NodeRelease,
   type RuntimeInfo,
 } from '@nodeos/runtime';
 import { bareCompiler, crossCompiler, HOST_COMPILER, toolchainSteps, type Compiler } from '@nodeos/toolchain';
-import type { Parsed } from './command.js';
+import { say, type Io, type Parsed } from './command.js';
 import { appFiles, appModules, nativeAddon, nativeModules, readApplication } from '@nodeos/usersfs';
 
 export type Libc = RuntimeInfo['libc'];
@@ -29,15 +34,15 @@ interface Base {
 }
 
 /** By the C library; the first is the default. */
-const BASES: Readonly<Record<Libc, (target: Target, allocator: Allocator) => Base>> = {
-  musl(target, allocator) {
+const BASES: Readonly<Record<Libc, (target: Target, node: NodeRelease, allocator: Allocator) => Base>> = {
+  musl(target, node, allocator) {
     const steps = toolchainSteps(target, LINUX);
     const compiler = crossCompiler(target, steps);
     const instead = allocator === 'mimalloc' ? mimalloc(target, compiler) : undefined;
-    return { runtime: muslRuntime(target, steps.toolchain, instead), bare: bareCompiler(steps), compiler };
+    return { runtime: muslRuntime(target, node, compiler, instead), bare: bareCompiler(steps), compiler };
   },
   // The host's compiler will do: there is something to boot in five minutes.
-  glibc: (target) => ({ runtime: glibcRuntime(target), bare: HOST_COMPILER, compiler: HOST_COMPILER }),
+  glibc: (target, node) => ({ runtime: glibcRuntime(target, node), bare: HOST_COMPILER, compiler: HOST_COMPILER }),
 };
 
 /** @throws UsageError naming the C libraries there are. */
@@ -56,10 +61,33 @@ function allocatorOf(name: string | undefined, libc: Libc): Allocator {
   throw new UsageError(`--allocator ${name}: only with --libc musl; glibc has its own`);
 }
 
-/** What `--libc` and `--allocator` say. */
-export function libraryOf(args: Parsed): Pick<SystemOptions, 'libc' | 'allocator'> {
+/** @throws UsageError naming the builds there are, or if the C library or a version does not go with it. */
+function buildOf(args: Parsed, libc: Libc): NodeBuild {
+  const name = args.text('node-build') ?? NODE_BUILDS[0];
+  const build = NODE_BUILDS.find((one) => one === name);
+  if (!build) throw new UsageError(`--node-build ${name}: expected ${NODE_BUILDS.join(' or ')}`);
+  if (build === 'official') return build;
+  if (libc !== 'musl') throw new UsageError(`--node-build ${name}: only with --libc musl`);
+  if (args.text('node') !== undefined)
+    throw new UsageError(`--node-build ${name}: not with --node, it has one version`);
+  return build;
+}
+
+/**
+ * What `--libc`, `--allocator`, `--node` and `--node-build` say. For another Node.js than the pinned one the registry is
+ * asked, once.
+ */
+export async function runtimeOf(
+  target: Target,
+  args: Parsed,
+  io: Pick<Io, 'stderr'>,
+): Promise<Pick<SystemOptions, 'libc' | 'allocator' | 'node'>> {
   const libc = libcOf(args.text('libc'));
-  return { libc, allocator: allocatorOf(args.text('allocator'), libc) };
+  const allocator = allocatorOf(args.text('allocator'), libc);
+  const build = buildOf(args, libc);
+  const wanted = args.text('node');
+  if (wanted === undefined) return { libc, allocator, node: pinnedNode(target, build) };
+  return { libc, allocator, node: await releaseOf(target, wanted, (line) => say(io, line)) };
 }
 
 export interface SystemOptions extends KernelOptions {
@@ -67,6 +95,8 @@ export interface SystemOptions extends KernelOptions {
   readonly libc?: Libc;
   /** Of a runtime on musl. */
   readonly allocator?: Allocator;
+  /** Default: the pinned one. */
+  readonly node?: NodeRelease;
   /** The folder of an application; without one the system is a REPL. */
   readonly app?: string;
 }
@@ -103,7 +133,8 @@ export type LayerName = keyof Layers;
 export async function systemOf(target: Target, options: SystemOptions = {}): Promise<Layers> {
   const libc = options.libc ?? libcOf(undefined);
   checkSystem(target);
-  const { runtime, bare, compiler } = BASES[libc](target, options.allocator ?? 'musl');
+  const node = options.node ?? pinnedNode(target);
+  const { runtime, bare, compiler } = BASES[libc](target, node, options.allocator ?? 'musl');
   const initStep = init(target, runtime, bare);
   const app = options.app === undefined ? undefined : await readApplication(options.app);
   const modules = app && appModules(target, app, libc);

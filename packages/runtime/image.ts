@@ -10,7 +10,7 @@ export const USR = 'usr.erofs';
 /** Memory devices are made of huge pages. */
 const ALIGN = 2 << 20;
 
-/** @param runtime a step with the output that `build.ts` describes */
+/** @param runtime a step with the output that `runtime.ts` describes */
 export function runtimeImage(target: Target, runtime: Step): Step {
   return {
     name: 'usr',

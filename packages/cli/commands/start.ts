@@ -14,8 +14,9 @@ import {
 } from '@nodeos/vm';
 import { BUILD_OPTIONS } from '../building.js';
 import { say, type Command, type Io, type Parsed } from '../command.js';
+import { sinkOf } from '../output.js';
 import { mediaFor, mediaOf, ROOTS, RUNTIMES, type MediaOptions } from '../images.js';
-import { libraryOf, systemOf } from '../system.js';
+import { runtimeOf, systemOf } from '../system.js';
 
 /** Failures of the application in a row before the machine ends: a developer wants to see the first error, not a loop. */
 const ATTEMPTS = 3;
@@ -81,7 +82,7 @@ export const startCommand: Command = {
     await checkFree(settings.publish);
     const { target, app } = settings;
     const layers = await systemOf(target, {
-      ...libraryOf(args),
+      ...(await runtimeOf(target, args, io)),
       fragments: args.texts('fragment').map((dir) => resolve(dir)),
       ...(app === undefined ? {} : { app }),
     });
@@ -163,6 +164,7 @@ async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
   const { exec, app } = machine;
   const terminal = exec === undefined && app === undefined;
   const { timeout, ...options } = machine;
+  const out = sinkOf(io.stdout, io.signal);
   const result = await runMachine({
     ...options,
     ...(timeout === undefined ? {} : { timeout }),
@@ -173,14 +175,9 @@ async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
       env: machine.env,
       ...(io.stdout.columns === undefined ? {} : { columns: io.stdout.columns, rows: io.stdout.rows }),
     },
-    ports:
-      exec === undefined
-        ? {}
-        : { 'nodeos.stdout': (chunk) => io.stdout.write(chunk), 'nodeos.stderr': (chunk) => io.stderr.write(chunk) },
+    ports: exec === undefined ? {} : { 'nodeos.stdout': out, 'nodeos.stderr': sinkOf(io.stderr, io.signal) },
     // In the way of the code's own output; a failure shows its last lines.
-    onConsole: (chunk) => {
-      if (exec === undefined) io.stdout.write(chunk);
-    },
+    onConsole: (chunk) => (exec === undefined ? out(chunk) : undefined),
     onEvent: (event) => onEvent(event, machine, args, io),
     signal: io.signal,
     kill: io.kill,

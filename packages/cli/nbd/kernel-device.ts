@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { NodeosError, run, targetOf, UsageError } from '@nodeos/build';
 import { buildSteps } from '../building.js';
 import type { Io, Parsed } from '../command.js';
-import { libraryOf, systemOf } from '../system.js';
+import { runtimeOf, systemOf } from '../system.js';
 
 const exists = (path: string): Promise<boolean> =>
   access(path).then(
@@ -53,7 +53,8 @@ export async function attachTool(args: Parsed, io: Io): Promise<(...words: strin
 }
 
 async function builtTool(args: Parsed, io: Io): Promise<string> {
-  const { init } = await systemOf(targetOf(TARGETS[process.arch] ?? process.arch), libraryOf(args));
+  const target = targetOf(TARGETS[process.arch] ?? process.arch);
+  const { init } = await systemOf(target, await runtimeOf(target, args, io));
   const [built] = await buildSteps([init.step], args, io);
   return join(built?.output ?? '', 'nbd-attach');
 }

