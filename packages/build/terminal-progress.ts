@@ -29,6 +29,11 @@ const rendererOn = (output: NodeJS.WriteStream): typeof DefaultRenderer =>
     static override nonTTY = true;
     #due: NodeJS.Timeout | undefined;
 
+    override async render(): Promise<void> {
+      await super.render();
+      super.update(); // it hears what tasks say once they are drawn
+    }
+
     override update(): void {
       this.#due ??= setTimeout(() => {
         this.#due = undefined;

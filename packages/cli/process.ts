@@ -1,4 +1,5 @@
 /** The command line as a process: its signals, its terminal, and the end of whoever has started it. */
+import { writeSync } from 'node:fs';
 import { InterruptedError, signalGroups } from '@nodeos/build';
 import { main } from './main.js';
 import { watchOutput } from './output.js';
@@ -44,7 +45,8 @@ export async function runProcess(): Promise<void> {
 function passOnSuspension(): void {
   process.on('SIGTSTP', () => {
     signalGroups('SIGSTOP');
-    if (process.stderr.isTTY) process.stderr.write(SHOW_CURSOR);
+    // Past the stream, which what draws on it may hold back.
+    if (process.stderr.isTTY) writeSync(process.stderr.fd, SHOW_CURSOR);
     process.kill(process.pid, 'SIGSTOP');
   });
   process.on('SIGCONT', () => signalGroups('SIGCONT'));

@@ -1,0 +1,192 @@
+/** Every verb, as a person has it: in a terminal, with keys, a pager, another size. */
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { application, cacheWith, freePort, LONG, nodeos, ROOT, temporary } from '../support.js';
+import { openTerminal } from '../terminal.js';
+
+const NODEOS = `node ${join(ROOT, 'packages/cli/bin/nodeos.js')}`;
+/** Says what it does, and goes on until it is told to stop. */
+const TALKING = { 'main.js': "setInterval(() => console.log('working', process.pid), 200)" };
+
+/** The machines whose command line has a word: the address of a published port is one that nobody else has. */
+function machines(word: string): string[] {
+  try {
+    return execFileSync('pgrep', ['-f', `qemu-system.*${word}`], { encoding: 'utf8' })
+      .trim()
+      .split('\n');
+  } catch {
+    return [];
+  }
+}
+
+/** The states of the processes whose working folder is below a folder: T is stopped. */
+function statesOf(folder: string): string[] {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return pids.flatMap((pid) => {
+    try {
+      if (!readlinkSync(`/proc/${pid}/cwd`).startsWith(folder)) return [];
+      return [/\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1] ?? ''].filter((state) => state !== 'Z');
+    } catch {
+      return []; // it has ended
+    }
+  });
+}
+
+async function gone(word: string, seconds = 40): Promise<string[]> {
+  for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline && machines(word).length > 0;)
+    await sleep(200);
+  return machines(word);
+}
+
+describe('in a terminal, nodeos start', { timeout: LONG }, () => {
+  it('shows the REPL, which follows what is typed, and leaves the terminal as it was', async () => {
+    await nodeos('build');
+    const terminal = await openTerminal();
+    await terminal.type(`${NODEOS} start`);
+    await terminal.shows(/^> $|^>$/m);
+    await terminal.type("'a' + 'b'.repeat(3)");
+    await terminal.shows(/^'abbb'$/m);
+    await terminal.press('C-c'); // of the guest's
+    await terminal.shows(/\(To exit, press Ctrl\+C again/);
+    await terminal.type('process.stdout.columns');
+    await terminal.shows(/^80$/m);
+    await terminal.type('.exit');
+    await terminal.returned();
+    await terminal.type('stty -a | tr " " "\\n" | grep -c "^-echo;\\?$"; echo status $?');
+    await terminal.shows(/^0\nstatus 1$/m);
+    expect(await terminal.hasCursor()).toBe(true);
+  });
+
+  it('ends an application at Ctrl-C, and its machine with it', async () => {
+    const port = String(await freePort());
+    const terminal = await openTerminal(100, 30);
+    await terminal.type(`${NODEOS} start ${await application(TALKING)} --publish ${port}:80; echo status $?`);
+    await terminal.shows(/working/);
+    await terminal.press('C-c');
+    await terminal.shows(/status 130/);
+    expect(await gone(port)).toEqual([]);
+  });
+
+  it('stops at Ctrl-Z with its machine, and goes on after fg', async () => {
+    const port = String(await freePort());
+    const terminal = await openTerminal(100, 30);
+    await terminal.type(`${NODEOS} start ${await application(TALKING)} --publish ${port}:80`);
+    await terminal.shows(/working/);
+    await terminal.press('C-z');
+    await terminal.shows(/Stopped/);
+    await terminal.type('clear');
+    await sleep(1000);
+    expect(await terminal.screen()).not.toContain('working');
+    for (const pid of machines(port))
+      expect(execFileSync('ps', ['-o', 'stat=', pid], { encoding: 'utf8' })).toMatch(/^T/);
+    await terminal.type('fg');
+    await terminal.shows(/working/);
+    await terminal.press('C-c');
+    await terminal.returned();
+    expect(await gone(port)).toEqual([]);
+  });
+
+  it('ends though its output goes to a pager that reads nothing', async () => {
+    const port = String(await freePort());
+    const flood = { 'main.js': "setInterval(() => console.log('x'.repeat(4000)), 1)" };
+    const terminal = await openTerminal(100, 30);
+    await terminal.type(`${NODEOS} start ${await application(flood)} --publish ${port}:80 | less`);
+    await terminal.shows(/xxxx/);
+    await sleep(3000); // the pipe is full
+    await terminal.press('C-c');
+    expect(await gone(port)).toEqual([]);
+    await terminal.press('q');
+    await terminal.returned();
+  });
+
+  it('ends with the npm that has started it', async () => {
+    const port = String(await freePort());
+    const terminal = await openTerminal(100, 30);
+    const app = await application(TALKING);
+    await terminal.type(`npm start -- ${app} --publish ${port}:80 & wait`);
+    await terminal.shows(/working/);
+    const npm =
+      execFileSync('pgrep', ['-f', `npm start.*${port}`], { encoding: 'utf8' })
+        .trim()
+        .split('\n')[0] ?? '';
+    process.kill(Number(npm), 'SIGTERM');
+    expect(await gone(port)).toEqual([]);
+  });
+});
+
+describe('in a terminal', { timeout: LONG }, () => {
+  it('a build stops at Ctrl-Z with its tools and a cursor, goes on, follows a new size, and ends at Ctrl-C', async () => {
+    const root = await cacheWith();
+    const terminal = await openTerminal(80, 24, { NODEOS_CACHE: root });
+    const tools = (): string[] => statesOf(`${root}/tmp`);
+    await terminal.type(`clear; ${NODEOS} toolchain build`);
+    await terminal.shows(/toolchain-binutils\s+› .*checking/, 300);
+    await terminal.press('C-z');
+    await terminal.shows(/Stopped/);
+    await terminal.returned();
+    expect(await terminal.hasCursor()).toBe(true);
+    expect(new Set(tools())).toEqual(new Set(['T']));
+    await terminal.type('clear; fg');
+    await terminal.resize(40, 12);
+    await terminal.shows(/› /);
+    const rows = (await terminal.screen()).trimEnd().split('\n');
+    expect(rows.filter((row) => row.length > 40)).toEqual([]);
+    await terminal.press('C-c');
+    await terminal.returned();
+    expect(await terminal.hasCursor()).toBe(true);
+    expect(tools()).toEqual([]);
+  });
+
+  it.each([
+    ['build kernel', /^kernel: \//m],
+    ['build --explain', /in the cache/],
+    ['toolchain path', /toolchain\/x86_64/],
+    ['cache ls', /outputs, [\d.]+ MiB/],
+    ['cache prune --dry-run --keep 100', /would free/],
+    ['nbd info memory:1M', /1048576|1 MiB|1\.0 MiB/],
+    ['nbd map memory:1M', /\d/],
+    ['nbd serve memory:1M -- true', /status 0/],
+    ['--help', /nodeos COMMAND/],
+    ['start --help', /nodeos start \[APP\]/],
+  ])('nodeos %s answers, into a pager too', async (words, pattern) => {
+    const terminal = await openTerminal(200, 50);
+    await terminal.type(`clear; ${NODEOS} ${words} 2>&1; echo status $?`);
+    expect(await terminal.shows(/^status \d+$/m)).toMatch(pattern);
+    expect(await terminal.screen()).toMatch(/^status 0$/m);
+    expect(await terminal.hasCursor()).toBe(true);
+    await terminal.type(`clear; ${NODEOS} ${words} | less`);
+    await terminal.shows(/:\s*$|\(END\)\s*$/);
+    await terminal.press('q');
+    await terminal.returned();
+  });
+
+  it('a server ends at Ctrl-C, and stops at Ctrl-Z', async () => {
+    const terminal = await openTerminal(100, 24);
+    await terminal.type(`clear; ${NODEOS} nbd serve memory:1M --listen nbd://127.0.0.1:0`);
+    await terminal.shows(/nbd:\/\/127/);
+    await terminal.press('C-z');
+    await terminal.shows(/Stopped/);
+    await terminal.type('clear; fg; echo status $?');
+    await terminal.shows(/^node /m);
+    await terminal.press('C-c');
+    await terminal.shows(/status 130/);
+  });
+
+  it('a copy shows how far it is, and leaves nothing at Ctrl-C', async () => {
+    const dir = await temporary();
+    const terminal = await openTerminal(60, 24);
+    const delay = 'nbdkit -U - --filter=delay pattern 1G delay-read=100ms --run';
+    await terminal.type(
+      `clear; ${delay} '${NODEOS} nbd copy "$uri" ${dir}/copy --requests 1'; echo status $?; ls ${dir}`,
+    );
+    await terminal.shows(/%|MiB/);
+    await terminal.resize(40, 24);
+    await terminal.press('C-c');
+    const text = await terminal.shows(/status \d+/);
+    await terminal.returned();
+    expect(text).not.toMatch(/copy\S*$/m);
+  });
+});
