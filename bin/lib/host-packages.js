@@ -112,6 +112,7 @@ export const NEEDS = [
     ...linux('python3', 'python3', 'python', 'python3'),
     ...ownTools,
   },
+  { need: 'tmux', why: 'types in terminals in the tests', ...run('tmux bash'), ...linux('tmux'), brew: ['tmux'] },
   {
     need: 'CMake',
     why: 'compiles a project of others in the tests',

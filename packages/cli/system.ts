@@ -129,10 +129,9 @@ export interface Layers {
 }
 export type LayerName = keyof Layers;
 
-/** @throws UsageError if the application's folder is not one, or there is no system for the target. */
+/** @throws UsageError if the application's folder is not one */
 export async function systemOf(target: Target, options: SystemOptions = {}): Promise<Layers> {
   const libc = options.libc ?? libcOf(undefined);
-  checkSystem(target);
   const node = options.node ?? pinnedNode(target);
   const { runtime, bare, compiler } = BASES[libc](target, node, options.allocator ?? 'musl');
   const initStep = init(target, runtime, bare);
@@ -163,10 +162,16 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
   };
 }
 
-function checkSystem(target: Target): void {
+/** What can be built for a target that has no machine yet. */
+const WITHOUT_MACHINE: readonly string[] = ['runtime', 'usr'] satisfies LayerName[];
+
+/** @throws UsageError if one of the layers needs a system, and there is none for the target */
+export function checkSystem(target: Target, layers: readonly string[]): void {
   if (Object.keys(target.machines).length > 0) return;
+  const [layer] = layers.filter((name) => !WITHOUT_MACHINE.includes(name));
+  if (layer === undefined) return;
   const names = TARGETS.filter(({ machines }) => Object.keys(machines).length > 0).map(({ name }) => name);
-  throw new UsageError(`there is a toolchain for ${target.name}, but no system yet`, {
-    hint: `systems can be built for ${names.join(', ')}; see nodeos toolchain --help`,
+  throw new UsageError(`${layer}: there is a toolchain for ${target.name}, but no system yet`, {
+    hint: `systems can be built for ${names.join(', ')}, and ${WITHOUT_MACHINE.join(', ')} for ${target.name}`,
   });
 }

@@ -18,7 +18,7 @@ describe('the examples answer over HTTP', { timeout: LONG }, () => {
 
   it('fastify', async () => {
     const url = await boot('fastify');
-    expect(await (await ask(`${url}/?name=there`)).json()).toEqual({ hello: 'there', node: 'v26.0.0' });
+    expect(await (await ask(`${url}/?name=there`)).json()).toEqual({ hello: 'there', node: 'v26.10.0' });
     expect((await ask(`${url}/?name=${'x'.repeat(101)}`)).status).toBe(400);
     expect((await ask(`${url}/nowhere`)).status).toBe(404);
   });

@@ -14,7 +14,7 @@ import { HANDSHAKE } from '@nodeos/init';
 import { readTlsFiles, writeTlsInitramfs, type TlsFiles } from '@nodeos/initramfs';
 import { buildSteps, BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
-import { runtimeOf, systemOf, type LayerName } from '../system.js';
+import { checkSystem, runtimeOf, systemOf, type LayerName } from '../system.js';
 
 export const buildCommand: Command = {
   name: 'build',
@@ -33,6 +33,7 @@ export const buildCommand: Command = {
   },
   examples: [
     ['nodeos build', 'everything that `nodeos start` needs'],
+    ['nodeos build runtime --target aarch64 --out out', 'Node.js and its libraries for another machine'],
     ['nodeos build kernel --explain', 'why the kernel would be built again'],
     [
       'nodeos build --app examples/hello --out out',
@@ -45,13 +46,14 @@ export const buildCommand: Command = {
   ],
   async run(args, io) {
     const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
+    const names = args.operands.length > 0 ? args.operands : ['kernel', 'initramfs', 'initramfs-base', 'usr'];
+    checkSystem(target, names);
     const app = args.text('app');
     const layers = await systemOf(target, {
       ...(await runtimeOf(target, args, io)),
       fragments: args.texts('fragment').map((dir) => resolve(dir)),
       ...(app === undefined ? {} : { app }),
     });
-    const names = args.operands.length > 0 ? args.operands : ['kernel', 'initramfs', 'initramfs-base', 'usr'];
     const chosen = names.map((name) => {
       const layer = Object.hasOwn(layers, name) ? layers[name as LayerName] : undefined;
       if (layer) return layer;

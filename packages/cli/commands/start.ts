@@ -16,7 +16,7 @@ import { BUILD_OPTIONS } from '../building.js';
 import { say, type Command, type Io, type Parsed } from '../command.js';
 import { sinkOf } from '../output.js';
 import { mediaFor, mediaOf, ROOTS, RUNTIMES, type MediaOptions } from '../images.js';
-import { runtimeOf, systemOf } from '../system.js';
+import { checkSystem, runtimeOf, systemOf } from '../system.js';
 
 /** Failures of the application in a row before the machine ends: a developer wants to see the first error, not a loop. */
 const ATTEMPTS = 3;
@@ -127,6 +127,7 @@ function settingsOf(args: Parsed): Settings {
   const [app, ...more] = args.operands;
   if (more.length > 0) throw new UsageError(`nodeos start takes one application, not also ${more.join(' ')}`);
   const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
+  checkSystem(target, ['kernel']);
   const machine = args.text('machine') ?? Object.keys(target.machines)[0] ?? '';
   if (!machineOf({ target, machine })) {
     throw new UsageError(`${target.name} has no machine "${machine}"`, {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { NodeosError, run, targetOf, UsageError } from '@nodeos/build';
 import { buildSteps } from '../building.js';
 import type { Io, Parsed } from '../command.js';
-import { runtimeOf, systemOf } from '../system.js';
+import { checkSystem, runtimeOf, systemOf } from '../system.js';
 
 const exists = (path: string): Promise<boolean> =>
   access(path).then(
@@ -54,6 +54,7 @@ export async function attachTool(args: Parsed, io: Io): Promise<(...words: strin
 
 async function builtTool(args: Parsed, io: Io): Promise<string> {
   const target = targetOf(TARGETS[process.arch] ?? process.arch);
+  checkSystem(target, ['init']);
   const { init } = await systemOf(target, await runtimeOf(target, args, io));
   const [built] = await buildSteps([init.step], args, io);
   return join(built?.output ?? '', 'nbd-attach');
