@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { Cache } from '@nodeos/build';
 import { chooseAccelerator, type MachineOptions } from '@nodeos/vm';
 import { systemOf } from 'nodeos';
+import { display } from './display.js';
 import { distributionImage } from './distribution/image.js';
 import { libcs } from './libc.js';
 import {
@@ -180,6 +181,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     memory: values.memory,
   };
   const parts: Record<string, () => Promise<Row>> = {
+    display: () => display(context.runs),
     sizes: () => sizes(context),
     rebuilds: () => rebuilds(context),
     memory: () => memories(context),
