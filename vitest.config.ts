@@ -20,9 +20,19 @@ export default defineConfig({
         // Each boots machines: one file at a time, so that two cores are enough.
         test: {
           name: 'system',
-          include: ['test/{cli,boot,stream,toolchain,reproducible}/**/*.test.ts'],
+          include: ['test/{cli,boot,stream,toolchain}/**/*.test.ts'],
           fileParallelism: false,
           testTimeout: 180_000,
+          hookTimeout: 3_600_000,
+        },
+      },
+      {
+        // npm run test:long: other targets, second builds.
+        test: {
+          name: 'long',
+          include: ['test/{long,reproducible}/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 3_600_000,
           hookTimeout: 3_600_000,
         },
       },

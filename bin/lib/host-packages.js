@@ -150,6 +150,27 @@ export const NEEDS = [
     ...notOnMacOS('macOS lacks most of them: run the tests on Linux'),
   },
   {
+    need: 'binutils for aarch64',
+    why: 'strip Node.js of symbols (nodeos build runtime --target aarch64 --libc glibc)',
+    ...run('aarch64-linux-gnu-strip'),
+    optional: true,
+    ...linux(
+      'binutils-aarch64-linux-gnu',
+      'binutils-aarch64-linux-gnu',
+      'aarch64-linux-gnu-binutils',
+      'binutils-aarch64',
+    ),
+    ...notOnMacOS('the runtime is built on Linux'),
+  },
+  {
+    need: 'QEMU for programs',
+    why: 'runs programs for aarch64 in the long tests',
+    ...run('qemu-aarch64'),
+    optional: true,
+    ...linux('qemu-user', 'qemu-user', 'qemu-user', 'qemu-aarch64'),
+    ...notOnMacOS('it runs programs for Linux on Linux'),
+  },
+  {
     need: 'debootstrap',
     why: 'makes the Debian system that the benchmark compares with',
     // Debian puts it where only root's PATH leads.

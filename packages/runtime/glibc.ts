@@ -7,17 +7,21 @@ import { unpackNode } from './node.js';
 import { writeInfo } from './runtime.js';
 import { libraries, type NodeRelease } from './sources.js';
 
+/** The host's own reads programs for its own machine only. */
+const stripFor = ({ nodeArch, triplet }: Target): string => (nodeArch === process.arch ? 'strip' : `${triplet}-strip`);
+
 export function glibcRuntime(target: Target, { version, source }: NodeRelease): Step {
   const packages = libraries(target);
+  const strip = stripFor(target);
   return {
     name: 'runtime',
     target,
     recipe: import.meta.url,
     sources: { node: source, ...packages },
-    tools: ['strip'],
+    tools: [strip],
     async build(context) {
       const unpacked = await unpackLibraries(context, Object.keys(packages));
-      const node = await unpackNode(context, { program: 'strip' });
+      const node = await unpackNode(context, { program: strip });
       await collect(context, node, unpacked, Object.keys(packages));
       await writeInfo(context, 'glibc', version);
     },
