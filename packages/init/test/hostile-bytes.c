@@ -5,22 +5,12 @@
  *     hostile-bytes SEED COUNT
  */
 #include "../native/nbd-uri.h"
+#include "random.h"
 
 /* Of the C library, whose headers do not go with sys.h. */
 extern void *malloc(size_t n);
 extern void free(void *bytes);
 extern int printf(const char *format, ...);
-
-static unsigned long state;
-
-/* splitmix64: https://prng.di.unimi.it/splitmix64.c */
-static unsigned random_below(unsigned n)
-{
-    unsigned long z = state += 0x9e3779b97f4a7c15UL;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9UL;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebUL;
-    return (z >> 33) % n;
-}
 
 /* A record of the kind that was asked for, or of another; its length may be wrong. */
 static size_t put_record(unsigned char *to, int type)
@@ -83,7 +73,7 @@ static void play_uri(void)
 int main(int words, char **word)
 {
     long found = 0;
-    state = words > 1 ? number(word[1]) : 1;
+    random_state = words > 1 ? number(word[1]) : 1;
     for (long count = words > 2 ? number(word[2]) : 1; count > 0; count--) {
         found += play_answer();
         play_uri();

@@ -292,7 +292,6 @@ static void prepare(void)
     int error;
     mbedtls_entropy_init(&entropy);
     mbedtls_ctr_drbg_init(&random);
-    mbedtls_ssl_init(&ssl);
     mbedtls_ssl_config_init(&config);
     if ((error = mbedtls_ctr_drbg_seed(&random, mbedtls_entropy_func, &entropy, 0, 0)) ||
         (error = psa_crypto_init()) ||
@@ -302,13 +301,19 @@ static void prepare(void)
     mbedtls_ssl_conf_rng(&config, mbedtls_ctr_drbg_random, &random);
     mbedtls_ssl_conf_ciphersuites(&config, SUITES);
     options.keys ? use_shared_key() : use_certificates(&random);
+}
+
+static void begin(void)
+{
+    int error;
+    mbedtls_ssl_init(&ssl);
     if ((error = mbedtls_ssl_setup(&ssl, &config)))
         complain_code(NEVER, "TLS cannot begin", error);
     mbedtls_ssl_set_export_keys_cb(&ssl, keep_secret, 0);
     mbedtls_ssl_set_bio(&ssl, 0, send_bytes, receive_bytes, 0);
 }
 
-int main(int count, char **words)
+static void read_options(int count, char **words)
 {
     for (int option; (option = getopt(count, words, "n:u:p:k")) != -1;)
         switch (option) {
@@ -316,13 +321,19 @@ int main(int count, char **words)
         case 'u': options.identity = optarg; break;
         case 'p': options.keys = optarg; break;
         case 'k': options.any = 1; break;
-        default: return NEVER;
+        default: exit(NEVER);
         }
     if (optind != count - 1)
         complain(NEVER, "usage: tls-handshake [-n NAME] [-k] [-u IDENTITY] [-p FILE] FOLDER", "");
     options.folder = words[optind];
+}
+
+int main(int count, char **words)
+{
+    read_options(count, words);
     alarm(PATIENCE);
     prepare();
+    begin();
     shake_hands();
     give_to_kernel();
     return DONE;
