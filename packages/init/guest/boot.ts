@@ -115,7 +115,8 @@ export const STEPS: readonly BootStep[] = [
     run({ sys, config, report }) {
       if (config.cmdline.get('nodeos.network') === 'off') return;
       try {
-        const lease = bringUp(sys, config.cmdline, hostNameOf(config));
+        const say = (text: string): void => report.say(`network: ${text}`);
+        const lease = bringUp(sys, config.cmdline, hostNameOf(config), say);
         if (lease) report.tell(`renew ${Math.max(30, Math.floor(lease.renewal))}`);
       } catch (error) {
         report.tell(`renew ${NETWORK_RETRY}`);

@@ -1,6 +1,6 @@
 /**
- * DHCP messages, bytes to objects and back. RFC 2131 (protocol), RFC 2132 (options).
- * Leaves out: options longer than 255 bytes (RFC 3396), and `sname`/`file` used for options: no server needs them.
+ * DHCP messages, bytes to objects and back. RFC 2131 (protocol), RFC 2132 (options), RFC 3396 (an option in parts),
+ * RFC 3442 (routes). Leaves out: `sname` and `file` used for options, which no server needs.
  */
 import { isIPv4 } from 'node:net';
 
@@ -23,7 +23,7 @@ const OPTION = {
   mask: 1,
   router: 3,
   dns: 6,
-  hostName: 12,
+  hostName: 12, // only sent: the machine has a name
   domain: 15,
   mtu: 26,
   address: 50,
@@ -33,7 +33,17 @@ const OPTION = {
   wanted: 55,
   renewal: 58,
   clientId: 61,
+  routes: 121,
 } as const;
+
+/** Routes before the router, which is of no account beside them (RFC 3442). */
+const WANTED = [1, OPTION.routes, OPTION.router, 6, 15, 26, 51, 54, 58];
+
+/** 576 is the smallest that IPv4 allows a host to assume (RFC 1122). */
+const LEAST_MTU = 576;
+/** More are not of this world: a list that long is cut. */
+const MOST_SERVERS = 16;
+const MOST_ROUTES = 64;
 
 export interface Query {
   readonly type: typeof DISCOVER | typeof REQUEST;
@@ -50,20 +60,30 @@ export interface Query {
   readonly server?: string;
 }
 
+export interface Route {
+  readonly destination: string;
+  /** Bits; 0 is the default route. */
+  readonly prefix: number;
+  /** Undefined if the destination is on the link. */
+  readonly gateway?: string;
+}
+
 export interface Reply {
   readonly type: number;
   readonly address: string;
   readonly mask: string;
-  readonly router?: string;
+  /** Those of option 121 or, without it, the one to the router. */
+  readonly routes?: readonly Route[];
   readonly dns: readonly string[];
   readonly domain?: string;
-  readonly hostName?: string;
   readonly mtu?: number;
   readonly server?: string;
   /** Seconds. */
   readonly lease: number;
   /** Seconds after which to renew (T1). */
   readonly renewal: number;
+  /** What of the message cannot be, in words: it is not among the above. */
+  readonly leftOut: readonly string[];
 }
 
 export function encodeQuery(query: Query): Buffer {
@@ -90,7 +110,7 @@ export function encodeQuery(query: Query): Buffer {
   if (query.requested !== undefined) option(OPTION.address, addressBytes(query.requested));
   if (query.server !== undefined) option(OPTION.server, addressBytes(query.server));
   if (query.hostName !== '') option(OPTION.hostName, Buffer.from(query.hostName).subarray(0, 63));
-  option(OPTION.wanted, Buffer.from([1, 3, 6, 12, 15, 26, 51, 54, 58]));
+  option(OPTION.wanted, Buffer.from(WANTED));
   bytes[at++] = 255;
   return bytes.subarray(0, Math.max(at, MINIMUM));
 }
@@ -103,31 +123,40 @@ export function decodeReply(bytes: Buffer, query: Pick<Query, 'transaction' | 'm
   const options = decodeOptions(bytes.subarray(OPTIONS_AT));
   const type = options.get(OPTION.type)?.[0];
   if (type === undefined) return undefined;
-  const addresses = (code: number): string[] => addressesIn(options.get(code));
-  const text = (code: number): string | undefined => hostText(options.get(code));
+  const leftOut: string[] = [];
+  const usable = <T>(found: Sound<T>): T | undefined => {
+    if (typeof found !== 'string') return found?.value;
+    leftOut.push(found);
+    return undefined;
+  };
+  const machines = (what: string, code: number): string[] =>
+    addressesIn(options.get(code)).filter((address) => usable(machineAt(what, address)) !== undefined);
   const seconds = (code: number): number | undefined => uint(options.get(code), 4);
   const lease = seconds(OPTION.lease) ?? 3600;
-  const [router] = addresses(OPTION.router);
-  const [server] = addresses(OPTION.server);
-  const domain = text(OPTION.domain);
-  const hostName = text(OPTION.hostName);
-  const mtu = uint(options.get(OPTION.mtu), 2);
+  const [server] = addressesIn(options.get(OPTION.server));
+  const domain = usable(domainIn(options.get(OPTION.domain)));
+  const mtu = usable(mtuIn(options.get(OPTION.mtu)));
+  const mask = usable(maskIn(options.get(OPTION.mask))) ?? '255.255.255.0';
+  const sound = ({ gateway }: Route): boolean =>
+    gateway === undefined || usable(machineAt('gateway', gateway)) !== undefined;
+  const routes =
+    usable(routesIn(options.get(OPTION.routes)))?.filter(sound) ?? defaultRoute(machines('router', OPTION.router));
   return {
     type,
     address: addressText(bytes.subarray(16, 20)),
-    mask: addresses(OPTION.mask)[0] ?? '255.255.255.0',
-    dns: addresses(OPTION.dns),
+    mask,
+    dns: machines('name server', OPTION.dns).slice(0, MOST_SERVERS),
     lease,
     renewal: Math.min(seconds(OPTION.renewal) ?? lease / 2, lease),
-    ...(router === undefined ? {} : { router }),
+    leftOut,
+    ...(routes === undefined ? {} : { routes }),
     ...(server === undefined ? {} : { server }),
     ...(domain === undefined ? {} : { domain }),
-    ...(hostName === undefined ? {} : { hostName }),
-    // 576 is the smallest that IPv4 allows a host to assume (RFC 1122)
-    ...(mtu === undefined || mtu < 576 ? {} : { mtu }),
+    ...(mtu === undefined ? {} : { mtu }),
   };
 }
 
+/** An option that comes several times is one in parts, in this order. */
 function decodeOptions(bytes: Buffer): Map<number, Buffer> {
   const options = new Map<number, Buffer>();
   for (let at = 0; at < bytes.length;) {
@@ -139,20 +168,70 @@ function decodeOptions(bytes: Buffer): Map<number, Buffer> {
     }
     const length = bytes[at + 1] ?? 0;
     if (at + 2 + length > bytes.length) break;
-    options.set(code, bytes.subarray(at + 2, at + 2 + length));
+    const part = bytes.subarray(at + 2, at + 2 + length);
+    const before = options.get(code);
+    options.set(code, before ? Buffer.concat([before, part]) : part);
     at += 2 + length;
   }
   return options;
 }
 
+/** A value; nothing, if the server does not have it; or words for why it cannot be. */
+type Sound<T> = { readonly value: T } | undefined | string;
+
+const without = (what: string, why: string): string => `the ${what} is left out: ${why}`;
+
+const NO_MACHINE = 'no machine of a network has this address';
+
+function machineAt(what: string, address: string): Sound<string> {
+  return isMachine(address) ? { value: address } : without(`${what} ${address}`, NO_MACHINE);
+}
+
+/** Names end up in files: only what a host name may have. */
+function domainIn(value: Buffer | undefined): Sound<string> {
+  const text = value?.toString('latin1').replace(/\0+$/, '') ?? '';
+  if (text === '') return undefined;
+  return /^[A-Za-z0-9.-]{1,253}$/.test(text) ? { value: text } : without('domain', 'it is not a name');
+}
+
+function mtuIn(value: Buffer | undefined): Sound<number> {
+  const mtu = uint(value, 2);
+  if (mtu === undefined) return undefined;
+  return mtu >= LEAST_MTU ? { value: mtu } : without(`MTU ${mtu}`, `IPv4 needs ${LEAST_MTU} at least`);
+}
+
+function maskIn(value: Buffer | undefined): Sound<string> {
+  if (value === undefined || value.length < 4) return undefined;
+  const mask = addressText(value.subarray(0, 4));
+  return /^1+0*$/.test(bitsOf(mask)) ? { value: mask } : without(`mask ${mask}`, 'it is not ones and then zeros');
+}
+
+const defaultRoute = ([router]: readonly string[]): Route[] | undefined =>
+  router === undefined ? undefined : [{ destination: '0.0.0.0', prefix: 0, gateway: router }];
+
+/** RFC 3442: the width of a prefix, as many of its bytes as that needs, and the gateway, which is 0.0.0.0 on the link. */
+function routesIn(value: Buffer | undefined): Sound<Route[]> {
+  if (value === undefined) return undefined;
+  const routes: Route[] = [];
+  for (let at = 0; at < value.length;) {
+    const prefix = value[at] ?? 0;
+    const end = at + 1 + Math.ceil(prefix / 8);
+    if (prefix > 32 || end + 4 > value.length) return without('list of routes', `byte ${at} of it makes no sense`);
+    if (routes.length === MOST_ROUTES) return without('list of routes', `there are more than ${MOST_ROUTES}`);
+    const destination = Buffer.concat([value.subarray(at + 1, end), Buffer.alloc(4)], 4);
+    const gateway = addressText(value.subarray(end, end + 4));
+    routes.push({
+      destination: networkOf(addressText(destination), prefix),
+      prefix,
+      ...(gateway === '0.0.0.0' ? {} : { gateway }),
+    });
+    at = end + 4;
+  }
+  return routes.length === 0 ? undefined : { value: routes };
+}
+
 const uint = (value: Buffer | undefined, size: number): number | undefined =>
   value?.length === size ? value.readUIntBE(0, size) : undefined;
-
-/** Names end up in files and on the console: only what a host name may have. */
-function hostText(value: Buffer | undefined): string | undefined {
-  const text = value?.toString('latin1').replace(/\0+$/, '') ?? '';
-  return /^[A-Za-z0-9.-]{1,253}$/.test(text) ? text : undefined;
-}
 
 function addressesIn(value: Buffer | undefined): string[] {
   if (!value) return [];
@@ -166,4 +245,24 @@ export const addressText = (bytes: Buffer): string => bytes.join('.');
 export function addressBytes(text: string): Buffer {
   if (!isIPv4(text)) throw new RangeError(`not an IPv4 address: ${text}`);
   return Buffer.from(text.split('.').map(Number));
+}
+
+/** Whether a machine can have it: not "this network", loopback, a group or everybody. */
+export function isMachine(address: string): boolean {
+  const first = addressBytes(address)[0] ?? 0;
+  return first !== 0 && first !== 127 && (first & 0xf0) !== 0xe0 && address !== '255.255.255.255';
+}
+
+const bitsOf = (address: string): string =>
+  [...addressBytes(address)].map((byte) => byte.toString(2).padStart(8, '0')).join('');
+
+/** How many bits of a network's address a mask keeps. */
+export const prefixOf = (mask: string): number => bitsOf(mask).replace(/0.*$/, '').length;
+
+/** The address without the bits behind the prefix. */
+export function networkOf(address: string, prefix: number): string {
+  const kept = prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0;
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE((addressBytes(address).readUInt32BE() & kept) >>> 0);
+  return addressText(bytes);
 }

@@ -2,22 +2,23 @@
  * The network: loopback, and the first wired interface that a DHCP server answers on; or what the kernel's `ip=`
  * has set up. IPv6 addresses and routes come from the kernel itself (router advertisements).
  *
- * Interface requests: netdevice(7), struct ifreq; routes: struct rtentry (linux/route.h). DHCP over a UDP socket that
- * is bound to the interface, which Linux lets send and receive broadcasts before there is an address.
+ * DHCP over a UDP socket that is bound to the interface, which Linux lets send and receive broadcasts before there is an
+ * address.
  */
 import {
-  addressBytes,
   addressText,
   ACK,
   DISCOVER,
   decodeReply,
   encodeQuery,
+  isMachine,
   NAK,
   OFFER,
   REQUEST,
   type Query,
   type Reply,
 } from './dhcp.js';
+import { configure, LEASE, request, resolvConf, socketAddress, type Lease, type Say } from './lease.js';
 import type { Syscalls } from './syscalls.js';
 
 const AF_INET = 2;
@@ -27,15 +28,10 @@ const SO_REUSEADDR = 2;
 const SO_BROADCAST = 6;
 const SO_BINDTODEVICE = 25;
 
-const SIOCADDRT = 0x890b;
 const SIOCSIFFLAGS = 0x8914;
 const SIOCGIFADDR = 0x8915;
-const SIOCSIFADDR = 0x8916;
 const SIOCGIFNETMASK = 0x891b;
-const SIOCSIFNETMASK = 0x891c;
-const SIOCSIFMTU = 0x8922;
 const IFF_UP_RUNNING = 0x41;
-const RTF_UP_GATEWAY = 3;
 
 const BROADCAST = '255.255.255.255';
 const CLIENT_PORT = 68;
@@ -47,18 +43,20 @@ const RUNNING: readonly string[] = ['up', 'unknown'];
 /** How long the client waits for each answer. RFC 2131 says 4, 8, 16 s: an appliance on a quick link need not. */
 const PATIENCE_MS = [1000, 2000, 3000, 4000];
 
-export const LEASE = '/run/nodeos/lease.json';
-
-/** What is kept of an interface's set-up, for the renewal. */
-export interface Lease extends Reply {
-  readonly interface: string;
-}
-
 /** The kernel does not tell how long its lease is: soon it is renewed, and then the server says. In seconds. */
 const KERNEL_LEASE = 60;
 
-/** @returns the lease, or undefined if the kernel's `ip=` has set up an address for good. @throws Error saying what is missing. */
-export function bringUp(sys: Syscalls, cmdline: ReadonlyMap<string, string>, hostName: string): Lease | undefined {
+/**
+ * @param say gets a line for each part of a lease that is left out
+ * @returns the lease, or undefined if the kernel's `ip=` has set up an address for good
+ * @throws Error saying what is missing
+ */
+export function bringUp(
+  sys: Syscalls,
+  cmdline: ReadonlyMap<string, string>,
+  hostName: string,
+  say: Say,
+): Lease | undefined {
   const control = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
   try {
     up(sys, control, 'lo');
@@ -78,7 +76,7 @@ export function bringUp(sys: Syscalls, cmdline: ReadonlyMap<string, string>, hos
     };
     for (const name of interfaces) trying(name, () => up(sys, control, name));
     for (const name of interfaces.filter((one) => !failures.has(one))) {
-      const lease = trying(name, () => obtain(sys, control, name, hostName));
+      const lease = trying(name, () => obtain(sys, control, name, hostName, say));
       if (!lease) continue;
       awaitRunning(sys, [name]);
       return lease;
@@ -89,15 +87,15 @@ export function bringUp(sys: Syscalls, cmdline: ReadonlyMap<string, string>, hos
   }
 }
 
-/** Renews a lease, or gets a new one if the server will not have it. */
-export function renew(sys: Syscalls, lease: Lease, hostName: string): Lease {
+/** Renews a lease, or gets a new one if the server will not have it. @param say as above */
+export function renew(sys: Syscalls, lease: Lease, hostName: string, say: Say): Lease {
   const control = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
   try {
     const conversation = conversationOf(sys, lease.interface);
     const query = { type: REQUEST, hostName, current: lease.address } as const;
-    const kept = exchange(sys, conversation, query, [ACK, NAK], [lease.server ?? BROADCAST, BROADCAST]);
-    if (kept?.type === ACK) return configure(sys, control, lease.interface, { ...lease, ...kept });
-    return configure(sys, control, lease.interface, acquire(sys, lease.interface, hostName));
+    const kept = exchange(sys, conversation, query, isAnswer, [lease.server ?? BROADCAST, BROADCAST]);
+    const reply = kept?.type === ACK ? { ...lease, ...kept } : acquire(sys, lease.interface, hostName);
+    return configure(sys, control, lease.interface, reply, say, lease);
   } catch (error) {
     throw new Error(`${lease.interface}: ${(error as Error).message}`, { cause: error });
   } finally {
@@ -105,9 +103,9 @@ export function renew(sys: Syscalls, lease: Lease, hostName: string): Lease {
   }
 }
 
-function obtain(sys: Syscalls, control: number, name: string, hostName: string): Lease {
+function obtain(sys: Syscalls, control: number, name: string, hostName: string, say: Say): Lease {
   if (!hasCarrier(sys, name)) throw new Error('no link');
-  return configure(sys, control, name, acquire(sys, name, hostName));
+  return configure(sys, control, name, acquire(sys, name, hostName), say);
 }
 
 /** Ethernet devices; not loopback, tunnels or bridges, which have no hardware behind them. */
@@ -136,17 +134,29 @@ function awaitRunning(sys: Syscalls, names: readonly string[]): void {
 /** @returns the server's ACK. @throws Error saying why there is none. */
 function acquire(sys: Syscalls, name: string, hostName: string): Reply {
   const conversation = conversationOf(sys, name);
-  const offer = exchange(sys, conversation, { type: DISCOVER, hostName }, [OFFER], [BROADCAST]);
+  let impossible: Reply | undefined;
+  const isOffer = (reply: Reply): boolean => {
+    if (reply.type !== OFFER) return false;
+    if (!isMachine(reply.address)) impossible = reply;
+    return isMachine(reply.address);
+  };
+  const offer = exchange(sys, conversation, { type: DISCOVER, hostName }, isOffer, [BROADCAST]);
   const total = PATIENCE_MS.reduce((sum, wait) => sum + wait) / 1000;
+  if (!offer && impossible)
+    throw new Error(`${named(impossible)} offers ${impossible.address}, which no machine can have`);
   if (!offer) throw new Error(`no DHCP server answered in ${total} s`);
   const server = offer.server === undefined ? {} : { server: offer.server };
   const request = { type: REQUEST, hostName, requested: offer.address, ...server } as const;
-  const answer = exchange(sys, conversation, request, [ACK, NAK], [BROADCAST]);
-  const who = ['the DHCP server', offer.server].filter((word) => word !== undefined).join(' ');
-  if (!answer) throw new Error(`${who} offered ${offer.address}, then fell silent`);
-  if (answer.type === NAK) throw new Error(`${who} refused ${offer.address}, its own offer`);
+  const answer = exchange(sys, conversation, request, isAnswer, [BROADCAST]);
+  if (!answer) throw new Error(`${named(offer)} offered ${offer.address}, then fell silent`);
+  if (answer.type === NAK) throw new Error(`${named(offer)} refused ${offer.address}, its own offer`);
   return answer;
 }
+
+const named = ({ server }: Reply): string => ['the DHCP server', server].filter((word) => word !== undefined).join(' ');
+
+/** To a request; an address that cannot be is no answer. */
+const isAnswer = ({ type, address }: Reply): boolean => type === NAK || (type === ACK && isMachine(address));
 
 /** What the messages of one conversation have in common: a request has the transaction of the offer that it takes up. */
 interface Conversation {
@@ -162,12 +172,12 @@ function conversationOf(sys: Syscalls, name: string): Conversation {
   return { name, mac, start, transaction: (mac.readUInt32BE(2) ^ start) >>> 0 };
 }
 
-/** Sends a query, to each address in turn, until an answer of one of the types comes. */
+/** Sends a query, to each address in turn, until a reply that is wanted comes. */
 function exchange(
   sys: Syscalls,
   { name, mac, transaction, start }: Conversation,
   query: Omit<Query, 'transaction' | 'mac' | 'seconds'>,
-  types: readonly number[],
+  isWanted: (reply: Reply) => boolean,
   destinations: readonly string[],
 ): Reply | undefined {
   const fd = openPort(sys, name);
@@ -182,7 +192,7 @@ function exchange(
         const size = sys.receive(fd, bytes, left);
         if (size < 0) break;
         const reply = decodeReply(bytes.subarray(0, size), { transaction, mac });
-        if (reply && types.includes(reply.type)) return reply;
+        if (reply && isWanted(reply)) return reply;
       }
     }
     return undefined;
@@ -201,33 +211,8 @@ function openPort(sys: Syscalls, name: string): number {
   return fd;
 }
 
-function configure(sys: Syscalls, control: number, name: string, reply: Reply): Lease {
-  if (reply.mtu !== undefined) sys.ioctl(control, SIOCSIFMTU, request(name, int32(reply.mtu)));
-  sys.ioctl(control, SIOCSIFADDR, request(name, socketAddress(reply.address)));
-  sys.ioctl(control, SIOCSIFNETMASK, request(name, socketAddress(reply.mask)));
-  if (reply.router !== undefined) addDefaultRoute(sys, control, reply.router);
-  sys.write('/etc/resolv.conf', resolvConf(reply.dns, reply.domain));
-  const lease = { ...reply, interface: name };
-  sys.write(LEASE, JSON.stringify(lease));
-  return lease;
-}
-
 function up(sys: Syscalls, control: number, name: string): void {
   sys.ioctl(control, SIOCSIFFLAGS, request(name, Buffer.from([IFF_UP_RUNNING, 0])));
-}
-
-/** struct rtentry: destination at 8, gateway at 24, mask at 40, flags at 56. */
-function addDefaultRoute(sys: Syscalls, control: number, router: string): void {
-  const route = Buffer.alloc(120);
-  socketAddress('0.0.0.0').copy(route, 8);
-  socketAddress(router).copy(route, 24);
-  socketAddress('0.0.0.0').copy(route, 40);
-  route.writeUInt16LE(RTF_UP_GATEWAY, 56);
-  try {
-    sys.ioctl(control, SIOCADDRT, route);
-  } catch (error) {
-    if ((error as { code?: string }).code !== 'EEXIST') throw error; // a renewal finds it there
-  }
 }
 
 /**
@@ -250,7 +235,7 @@ function adoptKernelSetup(sys: Syscalls, control: number, interfaces: readonly s
     const mask = addressAt(sys, control, SIOCGIFNETMASK, name) ?? '255.255.255.0';
     const times = { lease: KERNEL_LEASE, renewal: KERNEL_LEASE };
     const lease: Lease = {
-      ...{ type: ACK, interface: name, address, mask, dns, ...times },
+      ...{ type: ACK, interface: name, address, mask, dns, leftOut: [], ...times },
       ...(domain === undefined ? {} : { domain }),
     };
     sys.write(LEASE, JSON.stringify(lease));
@@ -268,32 +253,4 @@ function addressAt(sys: Syscalls, control: number, kind: number, name: string): 
     return undefined;
   }
   return addressText(answer.subarray(20, 24));
-}
-
-function resolvConf(dns: readonly string[], domain: string | undefined): string {
-  const search = domain === undefined ? [] : [`search ${domain}`];
-  return [...search, ...dns.map((address) => `nameserver ${address}`), ''].join('\n');
-}
-
-/** struct ifreq: the name in 16 bytes, then 24 bytes of a value. */
-function request(name: string, value: Buffer): Buffer {
-  const bytes = Buffer.alloc(40);
-  bytes.write(name, 0, 15, 'latin1');
-  value.copy(bytes, 16);
-  return bytes;
-}
-
-/** struct sockaddr_in. */
-function socketAddress(address: string, port = 0): Buffer {
-  const bytes = Buffer.alloc(16);
-  bytes.writeUInt16LE(AF_INET, 0);
-  bytes.writeUInt16BE(port, 2);
-  addressBytes(address).copy(bytes, 4);
-  return bytes;
-}
-
-function int32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeInt32LE(value);
-  return bytes;
 }

@@ -2,7 +2,8 @@
 import { become, becomeRepl, type RunMain } from './become.js';
 import { boot, hostNameOf, type BootContext } from './boot.js';
 import { KEPT_SETTINGS, portDevice, readConfig, SETTINGS_PORT } from './config.js';
-import { bringUp, LEASE, renew, type Lease } from './network.js';
+import { LEASE, type Lease } from './lease.js';
+import { bringUp, renew } from './network.js';
 import { Report } from './report.js';
 import type { Syscalls } from './syscalls.js';
 
@@ -29,9 +30,10 @@ const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
     'renew',
     ({ sys, config, report }) => {
       const hostName = hostNameOf(config);
+      const say = (text: string): void => report.say(`renew: ${text}`);
       const lease = sys.exists(LEASE)
-        ? renew(sys, JSON.parse(sys.read(LEASE).toString()) as Lease, hostName)
-        : bringUp(sys, config.cmdline, hostName);
+        ? renew(sys, JSON.parse(sys.read(LEASE).toString()) as Lease, hostName, say)
+        : bringUp(sys, config.cmdline, hostName, say);
       if (lease) report.tell(`renew ${Math.max(30, Math.floor(lease.renewal))}`);
       report.event('renewed', { address: lease?.address });
     },

@@ -19,7 +19,7 @@ describe('a query', () => {
     expect(bytes.subarray(28, 44).toString('hex')).toBe(MAC.toString('hex').padEnd(32, '0'));
     expect(bytes.subarray(44, 236)).toEqual(Buffer.alloc(192));
     expect(bytes.subarray(236).toString('hex')).toBe(
-      `638253633501013d07015254001234560c0377656237090103060c0f1a33363aff`.padEnd(128, '0'),
+      `638253633501013d07015254001234560c037765623709017903060f1a33363aff`.padEnd(128, '0'),
     );
     expect(bytes).toHaveLength(300);
   });
@@ -66,13 +66,14 @@ describe('a reply', () => {
       type: ACK,
       address: '10.0.2.15',
       mask: '255.255.255.0',
-      router: '10.0.2.2',
+      routes: [{ destination: '0.0.0.0', prefix: 0, gateway: '10.0.2.2' }],
       dns: ['10.0.2.3', '8.8.8.8'],
       domain: 'example.org',
       mtu: 1400,
       server: '10.0.2.2',
       lease: 86400,
       renewal: 40000,
+      leftOut: [],
     });
   });
 
@@ -92,10 +93,7 @@ describe('a reply', () => {
     ['a router cut short', [3, 10, 0], {}],
     ['a lease of two bytes', [51, 0, 60], { lease: 3600, renewal: 1800 }],
     ['an endless lease', [51, ...uint32(0xffffffff)], { lease: 0xffffffff }],
-    ['an MTU below what IPv4 allows', [26, 0, 68], {}],
-    ['a host name', [12, ...text('box-7.example'), 0], { hostName: 'box-7.example' }],
-    ['a name with a newline', [15, ...text('a\nnameserver 6.6.6.6')], {}],
-    ['an empty name', [12], {}],
+    ['an empty name', [15], {}],
   ])('takes from %s only what is sound', (_, option, expected) => {
     const plain = withOption(200);
     const got = withOption(...option);
@@ -103,11 +101,10 @@ describe('a reply', () => {
   });
 
   it('skips padding, and stops at the end mark and where an option is cut off', () => {
-    expect(decode({ options: [], tail: [0, 0, 53, 1, 5, 0, 3, 4, 1, 2, 3, 4, 255, 3, 4, 9, 9, 9, 9] })?.router).toBe(
-      '1.2.3.4',
-    );
-    expect(decode({ options: [[53, 5]], tail: [3, 4, 1, 2] })?.router).toBeUndefined();
-    expect(decode({ options: [[53, 5]], tail: [3] })?.router).toBeUndefined();
+    const router = (changes: Partial<Message>): string | undefined => decode(changes)?.routes?.[0]?.gateway;
+    expect(router({ options: [], tail: [0, 0, 53, 1, 5, 0, 3, 4, 1, 2, 3, 4, 255, 3, 4, 9, 9, 9, 9] })).toBe('1.2.3.4');
+    expect(router({ options: [[53, 5]], tail: [3, 4, 1, 2] })).toBeUndefined();
+    expect(router({ options: [[53, 5]], tail: [3] })).toBeUndefined();
     expect(decode({ options: [[53, 5]], tail: [] })?.type).toBe(5);
   });
 
@@ -124,15 +121,168 @@ describe('a reply', () => {
   });
 });
 
+describe('what of a reply cannot be', () => {
+  const DEFAULT = { destination: '0.0.0.0', prefix: 0 };
+
+  it.each<[string, [number, ...number[]], string, Partial<Reply>]>([
+    ['MTU 68', [26, 0, 68], 'IPv4 needs 576 at least', {}],
+    ['domain', [15, ...text('a\nnameserver 6.6.6.6')], 'it is not a name', {}],
+    ['mask 255.0.255.0', [1, 255, 0, 255, 0], 'it is not ones and then zeros', {}],
+    ['mask 0.0.0.0', [1, 0, 0, 0, 0], 'it is not ones and then zeros', {}],
+    ['router 0.0.0.0', [3, 0, 0, 0, 0], 'no machine of a network has this address', {}],
+    [
+      'router 224.0.0.1',
+      [3, 224, 0, 0, 1, 10, 0, 2, 9],
+      'no machine of a network has this address',
+      { routes: [{ ...DEFAULT, gateway: '10.0.2.9' }] },
+    ],
+    [
+      'name server 127.0.0.53',
+      [6, 127, 0, 0, 53, 10, 0, 2, 3],
+      'no machine of a network has this address',
+      { dns: ['10.0.2.3'] },
+    ],
+    ['name server 255.255.255.255', [6, 255, 255, 255, 255], 'no machine of a network has this address', {}],
+    ['list of routes', [121], '', {}],
+    ['list of routes', [121, 33, 10, 0, 0, 0, 0, 10, 0, 2, 2], 'byte 0 of it makes no sense', {}],
+    ['list of routes', [121, 0, 10, 0, 2, 2, 8, 10, 10, 0, 2], 'byte 5 of it makes no sense', {}],
+    [
+      'list of routes',
+      [121, ...new Array<number[]>(65).fill([0, 1, 1, 1, 1]).flat().slice(0, 255)],
+      '',
+      { routes: new Array(51).fill({ ...DEFAULT, gateway: '1.1.1.1' }) },
+    ],
+    [
+      'gateway 127.0.0.1',
+      [121, 0, 127, 0, 0, 1, 8, 10, 10, 0, 2, 2],
+      'no machine of a network has this address',
+      { routes: [{ destination: '10.0.0.0', prefix: 8, gateway: '10.0.2.2' }] },
+    ],
+  ])('is named, and left out alone: %s, %j', (what, option, why, expected) => {
+    const words = why === '' ? [] : [`the ${what} is left out: ${why}`];
+    expect(withOption(...option)).toEqual({ ...withOption(200), ...expected, leftOut: words });
+  });
+
+  it('are more routes than a machine needs', () => {
+    const part = new Array<number[]>(40).fill([0, 1, 1, 1, 1]).flat();
+    const reply = decode({
+      options: [
+        [53, 5],
+        [121, ...part],
+        [121, ...part],
+      ],
+    });
+    expect(reply).toMatchObject({ leftOut: ['the list of routes is left out: there are more than 64'] });
+    expect(reply?.routes).toBeUndefined();
+  });
+});
+
+describe('routes', () => {
+  it.each<[string, number[], object[]]>([
+    // RFC 3442: the examples of destination descriptors
+    ['0', [0, 10, 0, 2, 2], [{ destination: '0.0.0.0', prefix: 0, gateway: '10.0.2.2' }]],
+    ['10', [8, 10, 10, 0, 2, 2], [{ destination: '10.0.0.0', prefix: 8, gateway: '10.0.2.2' }]],
+    ['10.17', [16, 10, 17, 10, 0, 2, 2], [{ destination: '10.17.0.0', prefix: 16, gateway: '10.0.2.2' }]],
+    ['10.27.129', [24, 10, 27, 129, 10, 0, 2, 2], [{ destination: '10.27.129.0', prefix: 24, gateway: '10.0.2.2' }]],
+    [
+      '10.229.0.128/25',
+      [25, 10, 229, 0, 128, 10, 0, 2, 2],
+      [{ destination: '10.229.0.128', prefix: 25, gateway: '10.0.2.2' }],
+    ],
+    [
+      '10.198.122.47/32',
+      [32, 10, 198, 122, 47, 10, 0, 2, 2],
+      [{ destination: '10.198.122.47', prefix: 32, gateway: '10.0.2.2' }],
+    ],
+    ['one on the link', [32, 10, 9, 9, 9, 0, 0, 0, 0], [{ destination: '10.9.9.9', prefix: 32 }]],
+    [
+      'bits behind the prefix',
+      [9, 10, 255, 10, 0, 2, 2],
+      [{ destination: '10.128.0.0', prefix: 9, gateway: '10.0.2.2' }],
+    ],
+  ])('are read: %s', (_, bytes, routes) => {
+    expect(withOption(121, ...bytes)?.routes).toEqual(routes);
+  });
+
+  it('are of more account than the router, also where they say nothing of the default', () => {
+    const routes = [{ destination: '10.0.0.0', prefix: 8, gateway: '10.0.2.9' }];
+    expect(
+      decode({
+        options: [
+          [53, 5],
+          [3, 10, 0, 2, 2],
+          [121, 8, 10, 10, 0, 2, 9],
+        ],
+      }),
+    ).toMatchObject({ routes });
+  });
+
+  it('may come in parts, cut anywhere, with other options between (RFC 3396)', () => {
+    const whole = [8, 10, 10, 0, 2, 9, 32, 10, 9, 9, 9, 0, 0, 0, 0, 0, 10, 0, 2, 2];
+    const expected = withOption(121, ...whole)?.routes;
+    expect(expected).toHaveLength(3);
+    for (let cut = 0; cut <= whole.length; cut++) {
+      const parts = [whole.slice(0, cut), whole.slice(cut)] as const;
+      const options = [
+        [53, 5],
+        [121, ...parts[0]],
+        [51, ...uint32(60)],
+        [121, ...parts[1]],
+      ] as const;
+      expect(decode({ options })).toMatchObject({ routes: expected, lease: 60 });
+    }
+  });
+
+  it('are what was written, whatever that is', () => {
+    const route = fc.record({
+      prefix: fc.nat(32),
+      bytes: fc.uint8Array({ minLength: 4, maxLength: 4 }),
+      gateway: fc.constantFrom([0, 0, 0, 0], [10, 0, 2, 2], [192, 0, 2, 255]),
+    });
+    fc.assert(
+      fc.property(fc.array(route, { minLength: 1, maxLength: 27 }), (list) => {
+        const written = list.flatMap(({ prefix, bytes, gateway }) => [
+          prefix,
+          ...bytes.subarray(0, Math.ceil(prefix / 8)),
+          ...gateway,
+        ]);
+        const read = withOption(121, ...written)?.routes ?? [];
+        expect(read).toHaveLength(list.length);
+        for (const [index, { prefix, bytes, gateway }] of list.entries()) {
+          const bits = (text: readonly number[]): string =>
+            text.map((byte) => byte.toString(2).padStart(8, '0')).join('');
+          const got = read[index];
+          expect(bits((got?.destination ?? '').split('.').map(Number))).toBe(
+            bits([...bytes])
+              .slice(0, prefix)
+              .padEnd(32, '0'),
+          );
+          expect(got?.prefix).toBe(prefix);
+          expect(got?.gateway).toBe(gateway[0] === 0 ? undefined : gateway.join('.'));
+        }
+      }),
+    );
+  });
+});
+
 describe('any bytes', () => {
   const sound = (reply: Reply | undefined): void => {
     if (!reply) return;
-    for (const address of [reply.address, reply.mask, ...reply.dns]) expect(isIPv4(address)).toBe(true);
-    for (const address of [reply.router, reply.server]) if (address !== undefined) expect(isIPv4(address)).toBe(true);
-    for (const name of [reply.domain, reply.hostName]) if (name !== undefined) expect(name).toMatch(/^[\w.-]{1,253}$/);
+    const routes = reply.routes ?? [];
+    const gateways = routes.flatMap(({ gateway }) => gateway ?? []);
+    const destinations = routes.map(({ destination }) => destination);
+    for (const address of [reply.address, reply.mask, ...reply.dns, ...gateways, ...destinations])
+      expect(isIPv4(address)).toBe(true);
+    for (const address of [...reply.dns, ...gateways])
+      expect(address).not.toMatch(/^(0|127|22[4-9]|23\d)\.|^255\.255\.255\.255$/);
+    for (const { prefix } of routes) expect(prefix >= 0 && prefix <= 32).toBe(true);
+    if (reply.server !== undefined) expect(isIPv4(reply.server)).toBe(true);
+    if (reply.domain !== undefined) expect(reply.domain).toMatch(/^[\w.-]{1,253}$/);
+    for (const words of reply.leftOut) expect(words).toMatch(/^[\x20-\x7e]+$/);
+    expect(routes.length).toBeLessThanOrEqual(64);
     expect(reply.lease).toBeGreaterThanOrEqual(0);
     expect(reply.renewal).toBeLessThanOrEqual(reply.lease);
-    expect(reply.dns.length).toBeLessThanOrEqual(63);
+    expect(reply.dns.length).toBeLessThanOrEqual(16);
     if (reply.mtu !== undefined) expect(reply.mtu).toBeGreaterThanOrEqual(576);
   };
 
@@ -143,7 +293,7 @@ describe('any bytes', () => {
   it('as options are no trouble either', () => {
     const options = fc.array(
       fc.tuple(
-        fc.oneof(fc.constantFrom(1, 3, 6, 12, 15, 26, 51, 54, 58), fc.nat(254)),
+        fc.oneof(fc.constantFrom(1, 3, 6, 15, 26, 51, 54, 58, 121), fc.nat(254)),
         fc.array(fc.nat(255), { maxLength: 255 }),
       ),
     );

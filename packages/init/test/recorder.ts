@@ -2,7 +2,10 @@
  * A machine made of a table of files, a clock that only moves when somebody waits, and a trace: every call that changes
  * the world is one line in it, in order.
  */
+import { constants } from 'node:os';
 import { SyscallError, type Syscalls } from '../guest/syscalls.js';
+
+const AF_NETLINK = 16;
 
 /** @returns what comes back on the wire for a datagram that was sent. */
 export type Wire = (datagram: Buffer, to: string, port: number) => readonly Buffer[];
@@ -72,10 +75,26 @@ export class Recorder implements Syscalls {
   }
 
   send(fd: number, bytes: Buffer, address: Buffer): void {
+    if (address.readUInt16LE(0) === AF_NETLINK) {
+      this.#queue.push(this.#route(bytes));
+      return;
+    }
     const to = socketName(address);
     this.sent.push({ bytes: Buffer.from(bytes), to, at: this.time });
     this.#do(`send ${fd} ${to}`);
     this.#queue.push(...this.wire(Buffer.from(bytes), to, address.readUInt16BE(2)));
+  }
+
+  /** The kernel's answer to a request for a route. */
+  #route(bytes: Buffer): Buffer {
+    const answer = Buffer.alloc(36 + bytes.length);
+    answer.writeUInt16LE(2, 4); // NLMSG_ERROR
+    try {
+      this.#do(`route ${routeName(bytes)}`);
+    } catch (error) {
+      answer.writeInt32LE(-(constants.errno[(error as SyscallError).code as 'EINVAL'] ?? 0), 16);
+    }
+    return answer;
   }
 
   receive(_fd: number, bytes: Buffer, timeout: number): number {
@@ -183,12 +202,25 @@ function socketName(address: Buffer): string {
   return `${[...address.subarray(4, 8)].join('.')}:${address.readUInt16BE(2)}`;
 }
 
+/** struct nlmsghdr, struct rtmsg, struct rtattr: as `ip route` has it. */
+function routeName(bytes: Buffer): string {
+  if (bytes.readUInt32LE(0) !== bytes.length) throw new Error('not as long as it says');
+  const verb = bytes.readUInt16LE(4) === 24 ? 'replace' : 'delete';
+  const attributes = new Map<number, Buffer>();
+  for (let at = 28; at < bytes.length; at += bytes.readUInt16LE(at))
+    attributes.set(bytes.readUInt16LE(at + 2), bytes.subarray(at + 4, at + bytes.readUInt16LE(at)));
+  const to = [...(attributes.get(1) ?? [0, 0, 0, 0])].join('.');
+  const via = attributes.get(5);
+  return `${verb} ${to}/${bytes[17] ?? ''}${via ? ` via ${[...via].join('.')}` : ''} dev ${attributes.get(4)?.readInt32LE() ?? ''}`;
+}
+
 /** The files of a machine with one wired interface. */
 export const wiredMachine = (name = 'eth0', carrier = '1'): Record<string, string> => ({
   '/sys/class/net/lo/address': '00:00:00:00:00:00\n',
   [`/sys/class/net/${name}/address`]: '52:54:00:12:34:56\n',
   [`/sys/class/net/${name}/carrier`]: `${carrier}\n`,
   [`/sys/class/net/${name}/operstate`]: 'up\n',
+  [`/sys/class/net/${name}/ifindex`]: '2\n',
   [`/sys/class/net/${name}/device/vendor`]: '0x1af4\n',
 });
 

@@ -1,0 +1,100 @@
+/**
+ * Sets an interface up as a lease says. Its parts are independent: one that cannot be had is left out with a line that
+ * names it, and the others are done. Only without the address there is nothing.
+ *
+ * Interface requests: netdevice(7), struct ifreq.
+ */
+import { addressBytes, prefixOf, type Reply, type Route } from './dhcp.js';
+import { addRoute, inOrder, removeRoute, routeText } from './routes.js';
+import type { Syscalls } from './syscalls.js';
+
+const AF_INET = 2;
+const SIOCSIFADDR = 0x8916;
+const SIOCSIFNETMASK = 0x891c;
+const SIOCSIFMTU = 0x8922;
+
+export const LEASE = '/run/nodeos/lease.json';
+
+/** What is kept of an interface's set-up, for the renewal. */
+export interface Lease extends Reply {
+  readonly interface: string;
+}
+
+/** Where a line about what is left out goes. */
+export type Say = (text: string) => void;
+
+/**
+ * @param before the lease that is renewed: what was said of it is not said again, and routes that are no longer there go
+ * @throws Error if the address cannot be had
+ */
+export function configure(sys: Syscalls, control: number, name: string, reply: Reply, say: Say, before?: Lease): Lease {
+  const leftOut: string[] = [];
+  const report = (text: string): void => {
+    leftOut.push(text);
+    if (!before?.leftOut.includes(text)) say(`${name}: ${text}`);
+  };
+  const attempt = (what: string, work: () => void): void => {
+    try {
+      work();
+    } catch (error) {
+      report(`the ${what} is left out: ${(error as Error).message}`);
+    }
+  };
+  const { mtu, address, mask, dns, domain, routes = [] } = reply;
+  for (const text of reply.leftOut) report(text);
+  attempt('list of name servers', () => sys.write('/etc/resolv.conf', resolvConf(dns, domain)));
+  if (mtu !== undefined) attempt(`MTU ${mtu}`, () => sys.ioctl(control, SIOCSIFMTU, request(name, int32(mtu))));
+  try {
+    sys.ioctl(control, SIOCSIFADDR, request(name, socketAddress(address)));
+  } catch (error) {
+    throw new Error(`the address ${address}: ${(error as Error).message}`, { cause: error });
+  }
+  attempt(`mask ${mask}`, () => sys.ioctl(control, SIOCSIFNETMASK, request(name, socketAddress(mask))));
+  const wanted = inOrder(routes, address, prefixOf(mask));
+  for (const route of wanted) attempt(routeText(route), () => addRoute(sys, name, route));
+  if (before) removeStale(sys, before, wanted);
+  const lease = { ...reply, leftOut, interface: name };
+  attempt('note of the lease, for its renewal,', () => sys.write(LEASE, JSON.stringify(lease)));
+  return lease;
+}
+
+function removeStale(sys: Syscalls, before: Lease, wanted: readonly Route[]): void {
+  const there = inOrder(before.routes ?? [], before.address, prefixOf(before.mask));
+  const targets = new Set(wanted.map(({ destination, prefix }) => `${destination}/${prefix}`));
+  for (const route of there.reverse()) {
+    if (targets.has(`${route.destination}/${route.prefix}`)) continue;
+    try {
+      removeRoute(sys, before.interface, route);
+    } catch {
+      // it went with the old address, or was never there
+    }
+  }
+}
+
+export function resolvConf(dns: readonly string[], domain: string | undefined): string {
+  const search = domain === undefined ? [] : [`search ${domain}`];
+  return [...search, ...dns.map((address) => `nameserver ${address}`), ''].join('\n');
+}
+
+/** struct ifreq: the name in 16 bytes, then 24 bytes of a value. */
+export function request(name: string, value: Buffer): Buffer {
+  const bytes = Buffer.alloc(40);
+  bytes.write(name, 0, 15, 'latin1');
+  value.copy(bytes, 16);
+  return bytes;
+}
+
+/** struct sockaddr_in. */
+export function socketAddress(address: string, port = 0): Buffer {
+  const bytes = Buffer.alloc(16);
+  bytes.writeUInt16LE(AF_INET, 0);
+  bytes.writeUInt16BE(port, 2);
+  addressBytes(address).copy(bytes, 4);
+  return bytes;
+}
+
+function int32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  return bytes;
+}

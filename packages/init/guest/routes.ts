@@ -1,0 +1,105 @@
+/**
+ * Routes of IPv4, through the kernel's routing socket: rtnetlink(7), linux/rtnetlink.h. The older SIOCADDRT takes the
+ * name of an interface by its address in memory, which JavaScript does not have.
+ */
+import { addressBytes, networkOf, type Route } from './dhcp.js';
+import { SyscallError, type Syscalls } from './syscalls.js';
+
+const AF_NETLINK = 16;
+const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
+const NETLINK_ROUTE = 0;
+
+const NLMSG_ERROR = 2;
+const RTM_NEWROUTE = 24;
+const RTM_DELROUTE = 25;
+const NLM_F_REQUEST_ACK = 1 | 4;
+const NLM_F_REPLACE_CREATE = 0x100 | 0x400;
+const HEADER = 16;
+
+const AF_INET = 2;
+const RT_TABLE_MAIN = 254;
+const RTPROT_DHCP = 16;
+const RT_SCOPE_UNIVERSE = 0;
+const RT_SCOPE_LINK = 253;
+const RTN_UNICAST = 1;
+const RTA_DST = 1;
+const RTA_OIF = 4;
+const RTA_GATEWAY = 5;
+
+/** The kernel answers at once. */
+const PATIENCE_MS = 1000;
+
+/** Adds a route, or replaces the one to the same destination. @param name the interface @throws Error */
+export function addRoute(sys: Syscalls, name: string, route: Route): void {
+  ask(sys, RTM_NEWROUTE, NLM_F_REPLACE_CREATE, encodeRoute(route, indexOf(sys, name)));
+}
+
+/** @throws Error */
+export function removeRoute(sys: Syscalls, name: string, route: Route): void {
+  ask(sys, RTM_DELROUTE, 0, encodeRoute(route, indexOf(sys, name)));
+}
+
+/** As `ip route` has it, to be put into words. */
+export const routeText = ({ destination, prefix, gateway }: Route): string =>
+  `route to ${destination}/${prefix}${gateway === undefined ? '' : ` by ${gateway}`}`;
+
+/**
+ * The routes in an order in which the kernel takes them: first what is on the link. A gateway that nothing says to be
+ * there gets a route of its own: clouds give addresses without a network (/32), and a router beside it.
+ */
+export function inOrder(routes: readonly Route[], address: string, prefix: number): Route[] {
+  const onLink = routes.filter(({ gateway }) => gateway === undefined);
+  const known = [{ destination: networkOf(address, prefix), prefix }, ...onLink];
+  const added = new Map<string, Route>();
+  for (const { gateway } of routes) {
+    if (gateway === undefined || known.some((net) => networkOf(gateway, net.prefix) === net.destination)) continue;
+    added.set(gateway, { destination: gateway, prefix: 32 });
+  }
+  return [...onLink, ...added.values(), ...routes.filter(({ gateway }) => gateway !== undefined)];
+}
+
+const indexOf = (sys: Syscalls, name: string): number =>
+  Number(sys.read(`/sys/class/net/${name}/ifindex`).toString().trim());
+
+/** struct rtmsg, and its attributes. */
+function encodeRoute({ destination, prefix, gateway }: Route, index: number): Buffer {
+  const scope = gateway === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+  const head = [AF_INET, prefix, 0, 0, RT_TABLE_MAIN, RTPROT_DHCP, scope, RTN_UNICAST, 0, 0, 0, 0];
+  const interfaceIndex = Buffer.alloc(4);
+  interfaceIndex.writeInt32LE(index);
+  return Buffer.concat([
+    Buffer.from(head),
+    ...(prefix === 0 ? [] : [attribute(RTA_DST, addressBytes(destination))]),
+    attribute(RTA_OIF, interfaceIndex),
+    ...(gateway === undefined ? [] : [attribute(RTA_GATEWAY, addressBytes(gateway))]),
+  ]);
+}
+
+/** struct rtattr: all of them here have four bytes. */
+function attribute(type: number, value: Buffer): Buffer {
+  const head = Buffer.alloc(4);
+  head.writeUInt16LE(4 + value.length, 0);
+  head.writeUInt16LE(type, 2);
+  return Buffer.concat([head, value]);
+}
+
+/** struct nlmsghdr, sent to the kernel, which answers with a struct nlmsgerr. */
+function ask(sys: Syscalls, type: number, flags: number, payload: Buffer): void {
+  const head = Buffer.alloc(HEADER);
+  head.writeUInt32LE(HEADER + payload.length, 0);
+  head.writeUInt16LE(type, 4);
+  head.writeUInt16LE(NLM_F_REQUEST_ACK | flags, 6);
+  const kernel = Buffer.alloc(12); // struct sockaddr_nl
+  kernel.writeUInt16LE(AF_NETLINK, 0);
+  const fd = sys.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE);
+  try {
+    sys.send(fd, Buffer.concat([head, payload]), kernel);
+    const answer = Buffer.alloc(1024);
+    const size = sys.receive(fd, answer, PATIENCE_MS);
+    if (size < HEADER + 4 || answer.readUInt16LE(4) !== NLMSG_ERROR) throw new Error('the kernel gives no answer');
+    const error = answer.readInt32LE(HEADER);
+    if (error !== 0) throw new SyscallError('rtnetlink', error);
+  } finally {
+    sys.close(fd);
+  }
+}
