@@ -366,3 +366,146 @@ describe('renewing', () => {
     expect(() => renew(sys, lease as Lease, 'web', quiet)).toThrow('eth0: ');
   });
 });
+
+describe('parts of a lease', () => {
+  const leasing = (options: typeof SETTINGS): Wire => {
+    return (datagram) => {
+      const query = asked(datagram);
+      return [reply(query, query.type === 1 ? 2 : 5, options)];
+    };
+  };
+  /** The lines about what is left out, and what the machine was told. */
+  const setUp = (sys: Recorder): { said: string[]; lease: Lease | undefined } => {
+    const said: string[] = [];
+    return { lease: start(sys, '', (text) => said.push(text)), said };
+  };
+  const routesOf = (sys: Recorder): string[] => sys.only('route');
+
+  it.each([
+    ['ioctl 10 0x8922', 'MTU 1400', 'ioctl: EINVAL'],
+    ['ioctl 10 0x891c', 'mask 255.255.255.0', 'ioctl: EINVAL'],
+    ['route replace 0.0.0.0/0', 'route to 0.0.0.0/0 by 10.0.2.2', 'rtnetlink: EINVAL'],
+    ['write /etc/resolv.conf', 'list of name servers', 'write: EINVAL'],
+    [`write ${LEASE}`, 'note of the lease, for its renewal,', 'write: EINVAL'],
+  ])('fail alone: %s', (line, what, why) => {
+    const [whole, sys] = [machine(), machine()];
+    const { lease: expected } = setUp(whole);
+    sys.failures.set(line, -22);
+    const { said, lease } = setUp(sys);
+    const words = `the ${what} is left out: ${why}`;
+    expect(said).toEqual([`eth0: ${words}`]);
+    expect(lease).toMatchObject({ address: '10.0.2.15', routes: DEFAULT });
+    // Whatever else is tried is tried as if nothing had happened.
+    const others = (trace: readonly string[]): string[] => trace.filter((text) => !text.startsWith(`write ${LEASE}`));
+    expect(others(sys.trace)).toEqual(others(whole.trace));
+    expect(expected?.leftOut).toEqual([]);
+  });
+
+  it('but the address: without it there is no network, only name servers', () => {
+    const sys = machine();
+    sys.failures.set('ioctl 10 0x8916', -22);
+    expect(() => setUp(sys)).toThrow('eth0: the address 10.0.2.15: ioctl: EINVAL');
+    expect(sys.files.get('/etc/resolv.conf')).toContain('nameserver 10.0.2.3');
+    expect(sys.files.has(LEASE)).toBe(false);
+  });
+
+  it('that the console names, with the step', () => {
+    const sys = machine({
+      ...wiredMachine(),
+      '/etc/nodeos.json': '{"name":"web","main":"/a.js","args":[],"nodeArgs":[],"env":{}}',
+    });
+    sys.failures.set('ioctl 10 0x8922', -22);
+    play('boot', sys, () => undefined);
+    expect(sys.trace).toContain('print 2 nodeos: network: eth0: the MTU 1400 is left out: ioctl: EINVAL');
+    expect(sys.trace).toContain('print 3 renew 40000');
+  });
+
+  it('are a router beside the network, as clouds have it', () => {
+    const sys = machine(
+      wiredMachine(),
+      leasing([
+        [1, 255, 255, 255, 255],
+        [3, 192, 0, 2, 1],
+      ]),
+    );
+    expect(setUp(sys).said).toEqual([]);
+    expect(routesOf(sys)).toEqual(['route replace 192.0.2.1/32 dev 2', 'route replace 0.0.0.0/0 via 192.0.2.1 dev 2']);
+  });
+
+  it('are routes, those on the link before those that lead there', () => {
+    const routes = [0, 192, 0, 2, 1, 8, 10, 10, 0, 2, 9, 16, 172, 16, 192, 0, 2, 1, 24, 198, 51, 100, 0, 0, 0, 0];
+    const sys = machine(
+      wiredMachine(),
+      leasing([
+        [1, 255, 255, 255, 0],
+        [3, ...SERVER],
+        [121, ...routes],
+      ]),
+    );
+    expect(setUp(sys).said).toEqual([]);
+    expect(routesOf(sys)).toEqual([
+      'route replace 198.51.100.0/24 dev 2',
+      'route replace 192.0.2.1/32 dev 2',
+      'route replace 0.0.0.0/0 via 192.0.2.1 dev 2',
+      'route replace 10.0.0.0/8 via 10.0.2.9 dev 2',
+      'route replace 172.16.0.0/16 via 192.0.2.1 dev 2',
+    ]);
+  });
+
+  it('that are renewed are put right, and named only once', () => {
+    const bad = [1, 255, 255, 255, 255] as const;
+    const first = [bad, [26, 0, 40], [121, 0, 192, 0, 2, 1, 8, 10, 192, 0, 2, 1]] as const;
+    const sys = machine(wiredMachine(), leasing(first));
+    const { said } = setUp(sys);
+    expect(said).toEqual(['eth0: the MTU 40 is left out: IPv4 needs 576 at least']);
+    sys.trace.length = 0;
+    sys.wire = leasing([bad, [26, 0, 40], [6, 127, 0, 0, 1], [121, 0, 192, 0, 2, 7]]);
+    expect(play('renew', sys)).toBe(true);
+    expect(routesOf(sys)).toEqual([
+      'route replace 192.0.2.7/32 dev 2',
+      'route replace 0.0.0.0/0 via 192.0.2.7 dev 2',
+      'route delete 10.0.0.0/8 via 192.0.2.1 dev 2',
+      'route delete 192.0.2.1/32 dev 2',
+    ]);
+    expect(sys.trace.filter((line) => line.startsWith('print 2'))).toEqual([
+      'print 2 nodeos: renew: eth0: the name server 127.0.0.1 is left out: no machine of a network has this address',
+    ]);
+  });
+});
+
+describe('an address that no machine can have', () => {
+  const offering = (address: readonly number[], then: readonly number[] = address): Wire => {
+    return (datagram) => {
+      const { xid, type } = asked(datagram);
+      const say = (yiaddr: readonly number[]): Buffer =>
+        message({
+          xid,
+          mac: MAC,
+          yiaddr,
+          options: [
+            [53, type === 1 ? 2 : 5],
+            [54, ...SERVER],
+          ],
+        });
+      return [say(address), say(then)];
+    };
+  };
+
+  it.each([
+    [0, 0, 0, 0],
+    [127, 0, 0, 1],
+    [224, 0, 0, 1],
+    [239, 255, 255, 255],
+    [255, 255, 255, 255],
+  ])('is no offer: %i.%i.%i.%i', (...address) => {
+    const sys = machine(wiredMachine(), offering(address));
+    const why = `eth0: the DHCP server 10.0.2.2 offers ${address.join('.')}, which no machine can have`;
+    expect(() => start(sys)).toThrow(why);
+    expect(sys.files.has(LEASE)).toBe(false);
+  });
+
+  it('does not keep an offer of another server from being taken', () => {
+    const sys = machine(wiredMachine(), offering([127, 0, 0, 1], ADDRESS));
+    expect(start(sys)).toMatchObject({ address: '10.0.2.15' });
+  });
+});
