@@ -292,7 +292,7 @@ static int export_name(struct attempt *a, const struct nbd_uri *uri, struct nbd_
 static int start_tls(struct attempt *a, const struct nbd_uri *uri)
 {
     unsigned type, length;
-    if (!send_option(a, OPT_STARTTLS, 0, 0) || !get_reply(a, OPT_STARTTLS, &type, &length) || !skip(a, length))
+    if (!send_option(a, OPT_STARTTLS, "", 0) || !get_reply(a, OPT_STARTTLS, &type, &length) || !skip(a, length))
         return 0;
     if (type != REP_ACK)
         return hopeless(a, "the server has no TLS");

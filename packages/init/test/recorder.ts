@@ -92,7 +92,7 @@ export class Recorder implements Syscalls {
     try {
       this.#do(`route ${routeName(bytes)}`);
     } catch (error) {
-      answer.writeInt32LE(-(constants.errno[(error as SyscallError).code as 'EINVAL'] ?? 0), 16);
+      answer.writeInt32LE(-constants.errno[(error as SyscallError).code as 'EINVAL'], 16);
     }
     return answer;
   }

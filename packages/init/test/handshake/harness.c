@@ -24,6 +24,13 @@
         }                                                                                                              \
     } while (0)
 
+/* What is freed need not be kept from use for longer than some handshakes. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "quarantine_size_mb=16";
+}
+
 /* Pairs of places in the code, one after the other. */
 #define PAIRS (1 << 16)
 static struct {
