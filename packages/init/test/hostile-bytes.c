@@ -144,7 +144,7 @@ int main(int words, char **word)
     for (long count = words > 2 ? number(word[2]) : 1; count > 0; count--) {
         found += play_answer();
         play_uri();
-        if (count % 10 == 0) {
+        if (count % 30 == 0) {
             exports += play_server(0);
             secured += play_server(1);
         }
