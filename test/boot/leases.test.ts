@@ -20,22 +20,15 @@ const LOOK = `
   });
 `;
 
-async function inGuest(net: Lan, body: string): Promise<{ value: unknown; stderr: string; stdout: string }> {
-  const app = await application({ 'main.js': '' }, { nodeos: { user: 'root' } });
-  const code = `${LOOK} (async () => { ${body} })().then((v) => { console.log('VALUE ' + JSON.stringify(v)); process.exit(); })`;
-  const { status, stdout, stderr } = await nodeos(
-    'start',
-    app,
-    '--exec',
-    code,
-    '--timeout',
-    '60',
-    '--no-network',
-    '--',
-    ...net.card,
-  );
+/** As an application, so that the console is heard too. */
+async function inGuest(net: Lan, body: string): Promise<{ value: unknown; console: string }> {
+  const main = `const fs = require('fs');
+    ${LOOK}
+    (async () => { ${body} })().then((v) => { console.log('VALUE ' + JSON.stringify(v)); process.exit(); });`;
+  const app = await application({ 'main.js': main }, { nodeos: { user: 'root' } });
+  const { status, stdout, stderr } = await nodeos('start', app, '--timeout', '60', '--no-network', '--', ...net.card);
   expect(status, stdout + stderr).toBe(0);
-  return { value: JSON.parse(/^VALUE (.*)$/m.exec(stdout)?.[1] ?? 'null'), stdout, stderr };
+  return { value: JSON.parse(/^VALUE (.*)$/m.exec(stdout)?.[1] ?? 'null'), console: stdout };
 }
 
 /** The server's address is none of the network's. */
@@ -53,7 +46,7 @@ describe('a machine has its network', () => {
       [51, ...uint32(3600)],
     ];
     const net = await lan(ADDRESS, options, options, 'host_mtu=1500');
-    const { value, stdout, stderr } = await inGuest(net, `return { came: await echo('198.51.100.9'), ...look() };`);
+    const { value, console } = await inGuest(net, `return { came: await echo('198.51.100.9'), ...look() };`);
     expect(value).toEqual({
       came: '198.51.100.9 hello',
       resolv: 'nameserver 192.0.2.53\n',
@@ -61,7 +54,7 @@ describe('a machine has its network', () => {
       routes: ['eth0 0.0.0.0 0.0.0.0 192.0.2.1', 'eth0 192.0.2.1 255.255.255.255 0.0.0.0'],
     });
     expect([...net.seen]).toEqual(['arp 192.0.2.1', 'echo 198.51.100.9']);
-    const lines = (stdout + stderr).match(/nodeos: network: .*/g)?.map((line) => line.trim());
+    const lines = console.match(/nodeos: network: .*/g)?.map((line) => line.trim());
     expect(lines).toEqual([
       'nodeos: network: eth0: the domain is left out: it is not a name',
       'nodeos: network: eth0: the name server 127.0.0.1 is left out: no machine of a network has this address',
