@@ -6,6 +6,7 @@ export * from './fetch.js';
 export * from './groups.js';
 export * from './hash.js';
 export * from './lock.js';
+export { privateApt, type Apt, type Archive } from './places/debian.js';
 export * from './plan.js';
 export * from './progress.js';
 export * from './terminal-progress.js';

@@ -5,21 +5,11 @@
 import { copyFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { debianPlaces, unpack, type Source, type Step, type Target } from '@nodeos/build';
+import { unpack, type Step, type Target } from '@nodeos/build';
 import type { Compiler } from '@nodeos/toolchain';
+import { MBEDTLS } from './sources.js';
 
 const HERE = fileURLToPath(new URL('../tls', import.meta.url));
-
-/** The long-term support branch; 3.6.0 was the first with all of TLS 1.3 that is needed here. */
-const MBEDTLS: Source = {
-  name: 'mbedtls',
-  version: '3.6.6',
-  places: debianPlaces(
-    { package: 'mbedtls', version: '3.6.6-0.1~deb13u1', suite: 'trixie', member: 'mbedtls_3.6.6.orig.tar.bz2' },
-    '8fb65fae8dcae5840f793c0a334860a411f884cc537ea290ce1c52bb64ca007a',
-    '71dd91cc76e77a0dcf0d8020377523ed7e703d8e',
-  ),
-};
 
 /** The file's name in the step's output. */
 export const HANDSHAKE = 'handshake';

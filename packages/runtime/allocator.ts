@@ -3,8 +3,9 @@
  * is for applications whose threads allocate much; docs/runtime.md says what it gives and costs.
  */
 import { join } from 'node:path';
-import { debianPlaces, unpack, type Source, type Step, type Target } from '@nodeos/build';
+import { unpack, type Step, type Target } from '@nodeos/build';
 import type { Compiler } from '@nodeos/toolchain';
+import { MIMALLOC } from './sources.js';
 
 /** The first is the default: the C library's own. */
 export const ALLOCATORS = ['musl', 'mimalloc'] as const;
@@ -12,16 +13,6 @@ export type Allocator = (typeof ALLOCATORS)[number];
 
 /** Below a runtime's `root/`: a library that PID 1 has loaded before all others. */
 export const PRELOAD = 'lib/preload.so';
-
-const MIMALLOC: Source = {
-  name: 'mimalloc',
-  version: '2.0.9',
-  places: debianPlaces(
-    { package: 'mimalloc', version: '2.0.9+ds-2', suite: 'bookworm', member: 'mimalloc_2.0.9+ds.orig.tar.xz' },
-    'cbc9d207ff105ad1f0cb739c378076143a6452b8d0624309cea0abfb040e972b',
-    'd3aed7cd768b2a94a2a248ec2e31b80ca0607d00',
-  ),
-};
 
 /** @returns a step with one file, `preload.so` */
 export function mimalloc(target: Target, compiler: Compiler): Step {

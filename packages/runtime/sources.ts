@@ -132,3 +132,14 @@ export function libraries(target: Target): Readonly<Record<string, Source>> {
   ]);
   return Object.fromEntries(sources);
 }
+
+/** The allocator that may take the place of musl's: `allocator.ts`. */
+export const MIMALLOC: Source = {
+  name: 'mimalloc',
+  version: '2.0.9',
+  places: debianPlaces(
+    { package: 'mimalloc', version: '2.0.9+ds-2', suite: 'bookworm', member: 'mimalloc_2.0.9+ds.orig.tar.xz' },
+    'cbc9d207ff105ad1f0cb739c378076143a6452b8d0624309cea0abfb040e972b',
+    'd3aed7cd768b2a94a2a248ec2e31b80ca0607d00',
+  ),
+};

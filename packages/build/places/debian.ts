@@ -3,8 +3,8 @@
  * credentials. Everything that apt writes goes to a private folder, so no root is needed and the host's lists stay
  * as they are; the mirror is copied from the host's configuration, with the suite that the place asks for.
  *
- * The lists are not checked against the archive's signatures (an older host lacks the keys of a newer suite):
- * what is fetched is checked against the pinned checksum instead.
+ * For a build, the lists are not checked against the archive's signatures (an older host lacks the keys of a newer suite):
+ * what is fetched is checked against the pinned checksum instead. Whoever makes a pin asks for signed lists.
  */
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,6 +16,7 @@ import type { DebianPlace } from '../source.js';
 import type { FetchContext, PlaceKind } from './index.js';
 
 const APT_HELPER = '/usr/lib/apt/apt-helper';
+const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 /** Lists that are younger than this are not fetched again to look for a version that they lack. */
 const FRESH_MS = 10 * 60 * 1000;
 
@@ -28,52 +29,64 @@ export const debian: PlaceKind = {
   async download(place, path, context) {
     const wanted = (place as DebianPlace).debian;
     const apt = await privateApt(wanted, context);
-    const uri = await apt.locate(wanted);
-    await run(APT_HELPER, [...apt.options, 'download-file', uri, path], {
-      environment: 'host',
-      signal: context.signal,
-      onLine: context.progress,
+    const uri = await apt.alone(async () => {
+      if (!(await offers(apt.run, wanted))) await apt.refresh();
+      return findUri(apt.run, wanted);
     });
+    await apt.run(APT_HELPER, ['download-file', uri, path]);
   },
 };
 
-interface Apt {
-  readonly options: readonly string[];
-  locate(wanted: DebianPlace['debian']): Promise<string>;
-}
-
-async function privateApt({ suite, arch }: DebianPlace['debian'], context: FetchContext): Promise<Apt> {
-  const mirrors = parseMirrors(await hostSources());
-  if (mirrors.length === 0) throw new NodeosError('the host has no Debian mirror in /etc/apt');
-  const list = sourcesList(mirrors, suite);
-  // Packages of another machine are in lists of its own.
-  const machine = arch === 'all' ? undefined : arch;
-  const dir = join(context.home, 'apt', sha256(`${machine ?? ''}${list}`).slice(0, 12));
-  await mkdir(join(dir, 'lists', 'partial'), { recursive: true });
-  await mkdir(join(dir, 'cache', 'archives', 'partial'), { recursive: true });
-  await writeFile(join(dir, 'sources.list'), list);
-  const options = aptOptions(dir, machine);
-  const apt = (command: string, args: readonly string[]): Promise<string> =>
-    run(command, [...options, ...args], {
-      cwd: dir,
-      environment: 'host',
-      signal: context.signal,
-      onLine: context.progress,
-    }).then((result) => result.stdout);
-
-  const locate = async (wanted: DebianPlace['debian']): Promise<string> => {
-    const age = Date.now() - ((await stat(join(dir, 'updated')).catch(() => undefined))?.mtimeMs ?? 0);
-    if (age > FRESH_MS && !(await offers(apt, wanted))) {
-      context.progress(`reading the package lists of ${suite}`);
-      await apt('apt-get', ['update']);
-      await writeFile(join(dir, 'updated'), '');
-    }
-    return findUri(apt, wanted);
-  };
-  return { options, locate: (wanted) => withLock(join(dir, 'lock'), context, () => locate(wanted)) };
+export interface Apt {
+  /** Runs a program of apt's on the private folder. @returns its standard output */
+  readonly run: AptRunner;
+  /** Reads the package lists again, unless they are fresh. For whoever is alone. */
+  refresh(): Promise<void>;
+  /** Does some work while no other process changes the lists. */
+  alone<T>(work: () => Promise<T>): Promise<T>;
 }
 
 type AptRunner = (command: string, args: readonly string[]) => Promise<string>;
+
+export interface Archive {
+  readonly suite: string;
+  /** Of the packages. Default: the host's, which also has those that fit every machine (`all`). */
+  readonly arch?: string;
+  /** Whether the lists must bear the archive's signature. */
+  readonly signed?: boolean;
+}
+
+/** An apt that has the archive's suite, and keeps everything that it writes below `context.home`. */
+export async function privateApt(
+  { suite, arch, signed = false }: Archive,
+  context: Omit<FetchContext, 'maxBytes'>,
+): Promise<Apt> {
+  const mirrors = parseMirrors(await hostSources());
+  if (mirrors.length === 0) throw new NodeosError('the host has no Debian mirror in /etc/apt');
+  const list = sourcesList(mirrors, suite, signed);
+  const foreign = arch === undefined || arch === 'all' || arch === HOST_ARCH ? undefined : arch;
+  const dir = join(context.home, 'apt', sha256(list + (foreign ?? '')).slice(0, 12));
+  await mkdir(join(dir, 'lists', 'partial'), { recursive: true });
+  await mkdir(join(dir, 'cache', 'archives', 'partial'), { recursive: true });
+  await writeFile(join(dir, 'sources.list'), list);
+  const options = aptOptions(dir, foreign);
+  const apt: AptRunner = async (command, args) => {
+    const settings = { cwd: dir, environment: 'host', signal: context.signal, onLine: context.progress } as const;
+    return (await run(command, [...options, ...args], settings)).stdout;
+  };
+  const refresh = async (): Promise<void> => {
+    const age = Date.now() - ((await stat(join(dir, 'updated')).catch(() => undefined))?.mtimeMs ?? 0);
+    if (age <= FRESH_MS) return;
+    context.progress(`reading the package lists of ${suite}`);
+    // Without the mode, apt goes on with the old lists when it does not believe the new ones.
+    await apt('apt-get', ['update', ...(signed ? ['-o', 'APT::Update::Error-Mode=any'] : [])]);
+    await writeFile(join(dir, 'updated'), '');
+  };
+  return { run: apt, refresh, alone: (work) => withLock(join(dir, 'lock'), context, work) };
+}
+
+/** Debian's name of this machine. */
+const HOST_ARCH = { x64: 'amd64', arm64: 'arm64' }[process.arch as string];
 
 async function offers(apt: AptRunner, wanted: DebianPlace['debian']): Promise<boolean> {
   return (await versionsOf(apt, wanted)).includes(wanted.version);
@@ -109,9 +122,9 @@ async function findUri(apt: AptRunner, wanted: DebianPlace['debian']): Promise<s
   return `${beside}${member ?? `${name}_${epochless}_${arch ?? 'amd64'}.deb`}`;
 }
 
-function aptOptions(dir: string, arch: string | undefined): string[] {
+function aptOptions(dir: string, foreign: string | undefined): string[] {
   const settings = {
-    ...(arch === undefined ? {} : { 'APT::Architecture': arch, 'APT::Architectures': arch }),
+    ...(foreign === undefined ? {} : { 'APT::Architecture': foreign, 'APT::Architectures': foreign }),
     'Dir::State': dir,
     'Dir::State::Lists': join(dir, 'lists'),
     'Dir::State::status': '/dev/null',
@@ -134,13 +147,14 @@ export interface Mirror {
 }
 
 /** A sources.list(5) with `suite` instead of the host's; `-security` and `-updates` follow the host's own. */
-export function sourcesList(mirrors: readonly Mirror[], suite: string): string {
+export function sourcesList(mirrors: readonly Mirror[], suite: string, signed = false): string {
   const lines = new Set<string>();
+  const trust = signed ? `signed-by=${KEYRING}` : 'trusted=yes';
   for (const { uri, suites } of mirrors) {
     for (const own of suites) {
       const pocket = /-(security|updates)$/.exec(own)?.[0] ?? '';
       if (/-(backports|proposed)/.test(own)) continue;
-      for (const type of ['deb', 'deb-src']) lines.add(`${type} [trusted=yes] ${uri} ${suite}${pocket} main`);
+      for (const type of ['deb', 'deb-src']) lines.add(`${type} [${trust}] ${uri} ${suite}${pocket} main`);
     }
   }
   return [...lines].join('\n') + '\n';
