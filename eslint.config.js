@@ -9,7 +9,12 @@ export default tseslint.config(
     extends: [...tseslint.configs.strictTypeChecked],
     languageOptions: {
       parserOptions: {
-        project: ['tsconfig.test.json', 'packages/*/tsconfig.json', '{kernel,initramfs,usersfs}/tsconfig.json'],
+        project: [
+          'tsconfig.test.json',
+          'packages/*/tsconfig.json',
+          '{kernel,initramfs,usersfs}/tsconfig.json',
+          'scripts/*/tsconfig.json',
+        ],
         tsconfigRootDir: import.meta.dirname,
       },
     },

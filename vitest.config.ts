@@ -9,6 +9,7 @@ export default defineConfig({
           include: [
             'packages/*/test/**/*.test.ts',
             '{kernel,initramfs,usersfs}/test/**/*.test.ts',
+            'scripts/*/test/**/*.test.ts',
             'test/bin/**/*.test.ts',
           ],
           setupFiles: ['test/properties.ts'],

@@ -129,6 +129,9 @@ function aptOptions(dir: string, foreign: string | undefined): string[] {
     'Dir::State::Lists': join(dir, 'lists'),
     'Dir::State::status': '/dev/null',
     'Dir::Cache': join(dir, 'cache'),
+    // In containers, apt is often told to read all lists anew for each question.
+    'Dir::Cache::pkgcache': 'pkgcache.bin',
+    'Dir::Cache::srcpkgcache': 'srcpkgcache.bin',
     'Dir::Etc::SourceList': join(dir, 'sources.list'),
     'Dir::Etc::SourceParts': '/dev/null',
     'Dir::Etc::Preferences': '/dev/null',

@@ -1,0 +1,93 @@
+/** pins check: says of each pin whether it is the newest. Changes nothing but, with --record, the dates. */
+import { findHoles, type Holes } from './holes.js';
+import { look, type Report } from './look.js';
+import { chosen, readPins, type Pin } from './pins.js';
+import type { Context } from './places/index.js';
+import { daysBetween, readRecord, writeRecord, type Entry } from './record.js';
+
+export interface CheckOptions {
+  readonly root: string;
+  readonly names: readonly string[];
+  readonly record: boolean;
+  readonly json: boolean;
+  readonly now: Date;
+  readonly write: (text: string) => void;
+}
+
+/** @returns the exit status: 0 if every pin is the newest and no package has a known hole, else 1 */
+export async function check(options: CheckOptions, context: Context): Promise<number> {
+  const { root, names, json, now, write } = options;
+  const pins = await readPins(root);
+  const reports = await looksAt(chosen(pins, names), root, context);
+  const audit = names.length > 0 ? undefined : await findHoles(root, context.signal);
+  if (json) write(JSON.stringify({ pins: reports, ...(audit ? { npm: audit } : {}) }, null, 2) + '\n');
+  else write([...table(reports, now), ...(audit ? lines(audit) : []), summary(reports)].join('\n') + '\n');
+  if (options.record) await writeRecord(root, pins, entriesOf(reports, now));
+  const holes = audit && 'holes' in audit ? audit.holes.length : 0;
+  return holes === 0 && reports.every(({ state }) => state === 'newest') ? 0 : 1;
+}
+
+async function looksAt(pins: readonly Pin[], root: string, context: Context): Promise<Report[]> {
+  const entries = await readRecord(root);
+  const reports: Report[] = [];
+  for (const pin of pins) reports.push((await look(pin, entries, context)).report);
+  return reports;
+}
+
+/** What can be recorded: the pins that are the newest. */
+export function entriesOf(reports: readonly Report[], now: Date): Record<string, Entry> {
+  const current = reports.filter(({ state }) => state === 'newest');
+  return Object.fromEntries(
+    current.map(({ id, pinned, released }) => [
+      id,
+      { version: pinned, ...(released === undefined ? {} : { released }), newest: now.toISOString().slice(0, 10) },
+    ]),
+  );
+}
+
+function table(reports: readonly Report[], now: Date): string[] {
+  const rows = reports.map((report) => [report.id, report.pinned, ageOf(report, now), verdict(report)]);
+  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
+function ageOf({ released }: Report, now: Date): string {
+  return released === undefined ? 'date unknown' : `${daysBetween(released, now)} days old`;
+}
+
+function verdict({ state, newest, newestReleased, fixes, problems }: Report): string {
+  const of = newestReleased === undefined ? '' : ` of ${newestReleased}`;
+  const words = {
+    newest: 'newest',
+    behind: `${String(newest)}${of} is newer${fixes.length === 0 ? '' : `; it fixes ${several(fixes)}`}`,
+    unknown: 'not known',
+  }[state];
+  return [words, ...problems].join('; ');
+}
+
+const SHOWN = 5;
+
+const several = (names: readonly string[]): string =>
+  names.length <= SHOWN
+    ? names.join(', ')
+    : `${names.slice(0, SHOWN).join(', ')} and ${names.length - SHOWN} more (--json lists them)`;
+
+function lines(audit: Holes): string[] {
+  if ('unknown' in audit) return [`npm packages: known holes could not be looked up: ${audit.unknown}`];
+  if (audit.holes.length === 0) return ['npm packages: no known holes'];
+  return audit.holes.map(
+    (hole) => `npm package ${hole.package} ${hole.range}: ${hole.severity}: ${hole.title} (${hole.url})`,
+  );
+}
+
+function summary(reports: readonly Report[]): string {
+  const count = (state: Report['state']): number => reports.filter((report) => report.state === state).length;
+  const behind = count('behind');
+  const hint = behind > 0 ? '; npm run pins update moves them' : '';
+  return `${reports.length} pins: ${count('newest')} newest, ${behind} behind, ${count('unknown')} not known${hint}`;
+}

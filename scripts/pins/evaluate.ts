@@ -1,0 +1,24 @@
+/** Runs the text of a sources file, written or about to be: what it says is what its code makes, not how it looks. */
+import { compileFunction } from 'node:vm';
+import * as engine from '@nodeos/build';
+import ts from 'typescript';
+
+const MODULES: Readonly<Record<string, unknown>> = { '@nodeos/build': engine };
+
+/** @throws NodeosError if the text cannot be run. */
+export function exportsOf(text: string, file: string): Readonly<Record<string, unknown>> {
+  const options = { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 };
+  const { outputText } = ts.transpileModule(text, { fileName: file, compilerOptions: options });
+  const exported: Record<string, unknown> = {};
+  const load = (name: string): unknown => {
+    if (Object.hasOwn(MODULES, name)) return MODULES[name];
+    throw new Error(`it imports ${name}; a sources file may only import ${Object.keys(MODULES).join(', ')}`);
+  };
+  try {
+    const run = compileFunction(outputText, ['exports', 'require'], { filename: file }) as (...args: unknown[]) => void;
+    run(exported, load);
+  } catch (error) {
+    throw new engine.NodeosError(`cannot read the pins in ${file}: ${engine.messageOf(error)}`, { cause: error });
+  }
+  return exported;
+}

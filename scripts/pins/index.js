@@ -1,0 +1,6 @@
+// npm run pins: whether the pinned sources are the newest, and moving them. See docs/pins.md.
+import { setUp } from '../../bin/lib/setup.js';
+
+setUp();
+const { runProcess } = await import('./dist/main.js');
+await runProcess();

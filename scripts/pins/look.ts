@@ -1,0 +1,96 @@
+/** Looks at a pin: asks its place what is newest, when both versions were released, and what the newest one fixes. */
+import { messageOf, NodeosError } from '@nodeos/build';
+import type { Release } from './changelog.js';
+import type { Pin } from './pins.js';
+import { askedPlace, kindOf, type Context, type Offer } from './places/index.js';
+import { entryOf, type Entries } from './record.js';
+
+/** `unknown`: nobody can be asked, or the place did not answer, or it only has older versions. */
+export type State = 'newest' | 'behind' | 'unknown';
+
+export interface Look {
+  readonly pin: Pin;
+  readonly offer?: Offer;
+  readonly report: Report;
+}
+
+export interface Report {
+  readonly id: string;
+  readonly file: string;
+  readonly place?: string;
+  readonly package?: string;
+  readonly pinned: string;
+  readonly released?: string;
+  readonly state: State;
+  readonly newest?: string;
+  readonly newestReleased?: string;
+  /** Identifiers of holes (CVE) that are closed after the pinned version, where the place says so. */
+  readonly fixes: readonly string[];
+  /** What could not be found out, and why. */
+  readonly problems: readonly string[];
+}
+
+/** A place that does not answer is a problem in the report: the other pins are looked at all the same. */
+export async function look(pin: Pin, entries: Entries, context: Context): Promise<Look> {
+  const place = askedPlace(pin.source);
+  const kind = place && kindOf(place);
+  const base = {
+    id: pin.id,
+    file: pin.file,
+    pinned: pin.source.version,
+    state: 'unknown',
+    fixes: [],
+    problems: [],
+  } as const;
+  if (!place || !kind) return { pin, report: { ...base, problems: ['none of its places can be asked'] } };
+  const known = entryOf(entries, pin);
+  try {
+    const offer = await kind.ask(place, context);
+    const state = stateOf(offer);
+    const dates = await history(offer, known?.released, context);
+    const named = { ...base, place: kind.name, package: offer.package, pinned: offer.pinned, newest: offer.newest };
+    const only = state === 'unknown' ? [`its place has ${offer.newest} only`] : [];
+    return { pin, offer, report: { ...named, ...dates, state, problems: [...dates.problems, ...only] } };
+  } catch (error) {
+    context.signal.throwIfAborted();
+    const version = 'npm' in place ? place.npm : place.debian;
+    const named = { ...base, place: kind.name, package: version.package, pinned: version.version };
+    return { pin, report: { ...named, problems: [reasonOf(error)] } };
+  }
+}
+
+function stateOf({ compare, newest, pinned }: Offer): State {
+  const order = compare(newest, pinned);
+  return order === 0 ? 'newest' : order > 0 ? 'behind' : 'unknown';
+}
+
+type History = Pick<Report, 'released' | 'newestReleased' | 'fixes' | 'problems'>;
+
+/** The releases are only read if there is something to find out: a changelog is some megabytes. */
+async function history(offer: Offer, released: string | undefined, { signal }: Context): Promise<History> {
+  const { newest, pinned, compare } = offer;
+  if (released !== undefined && newest === pinned) return { ...dates(released, released), fixes: [], problems: [] };
+  let releases: Release[];
+  try {
+    releases = await offer.history();
+  } catch (error) {
+    signal.throwIfAborted();
+    return { ...dates(released, undefined), fixes: [], problems: [reasonOf(error)] };
+  }
+  const dateOf = (version: string): string | undefined => releases.find((one) => one.version === version)?.date;
+  const later = releases.filter(({ version }) => compare(version, pinned) > 0 && compare(version, newest) <= 0);
+  const fixes = [...new Set(later.flatMap((release) => release.fixes))].sort();
+  return { ...dates(released ?? dateOf(pinned), dateOf(newest)), fixes, problems: [] };
+}
+
+function dates(released: string | undefined, newestReleased: string | undefined): Partial<Report> {
+  return {
+    ...(released === undefined ? {} : { released }),
+    ...(newestReleased === undefined ? {} : { newestReleased }),
+  };
+}
+
+const reasonOf = (error: unknown): string =>
+  [messageOf(error), ...(error instanceof NodeosError ? [...error.lines, error.hint ?? ''] : [])]
+    .filter(Boolean)
+    .join('; ');

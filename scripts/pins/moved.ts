@@ -1,0 +1,79 @@
+/** A source at a newer version of its package: the same places, with the version and the checksums of now. */
+import { checksumOf, NodeosError, type Place, type Source, type UrlPlace } from '@nodeos/build';
+import { upstreamOf } from './debian-version.js';
+import type { AskedPlace } from './places/index.js';
+
+export interface Moved {
+  readonly source: Source;
+  /** What the file says now, and what it is to say: versions, checksums, names of files. */
+  readonly words: ReadonlyMap<string, string>;
+}
+
+/** What is known of the file that was fetched. */
+export interface Fetched {
+  readonly sha1: string;
+  /** The version of what is in it, for a source whose version is not that of its package. */
+  contained(): Promise<string>;
+}
+
+/** Debian's archive of everything it published names files by their SHA-1. */
+const BY_SHA1 = /\/file\/([0-9a-f]{40})$/;
+
+/** @throws NodeosError if a place of the source cannot be moved, because nobody here knows its checksum. */
+export async function moved(source: Source, from: AskedPlace, to: AskedPlace, fetched: Fetched): Promise<Moved> {
+  const version = await versionOf(source, from, to, fetched);
+  const words = new Map<string, string>([
+    [packageVersion(from), packageVersion(to)],
+    [upstreamOf(packageVersion(from)), upstreamOf(packageVersion(to))],
+    [source.version, version],
+    [checksumOf(from).digest, checksumOf(to).digest],
+    ...memberWords(from, to),
+  ]);
+  const places = source.places.map((place): Place => {
+    if (place === from) return to;
+    if (!('url' in place)) throw refusal(source, version, JSON.stringify(place), 'it has two packages');
+    if (checksumOf(place).digest !== checksumOf(from).digest) return ownChecksum(place, source, version);
+    const [, sha1] = BY_SHA1.exec(place.url) ?? [];
+    if (sha1 !== undefined) words.set(sha1, fetched.sha1);
+    // The place has the same bytes as the package, or it would have another checksum.
+    return { ...place, ...sumOf(to), url: replaceWords(place.url, words) };
+  });
+  return { source: { ...source, version, places }, words };
+}
+
+const packageVersion = (place: AskedPlace): string => ('npm' in place ? place.npm.version : place.debian.version);
+
+const sumOf = (place: AskedPlace): { sha256: string } | { sha512: string } =>
+  'sha256' in place ? { sha256: place.sha256 } : { sha512: place.sha512 };
+
+function memberWords(from: AskedPlace, to: AskedPlace): [string, string][] {
+  const [before, after] = [from, to].map((place) => ('debian' in place ? place.debian.member : undefined));
+  return before === undefined || after === undefined ? [] : [[before, after]];
+}
+
+/** The version in the source's name is the package's, or upstream's part of it, or that of what the package contains. */
+async function versionOf(source: Source, from: AskedPlace, to: AskedPlace, fetched: Fetched): Promise<string> {
+  const rule = [(version: string) => version, upstreamOf].find((make) => make(packageVersion(from)) === source.version);
+  return rule ? rule(packageVersion(to)) : fetched.contained();
+}
+
+function ownChecksum(place: UrlPlace, source: Source, version: string): UrlPlace {
+  if (version === source.version) return place; // only the packaging is newer
+  throw refusal(source, version, place.url, 'its file has a checksum of its own, which only who made it can tell');
+}
+
+function refusal(source: Source, version: string, place: string, why: string): NodeosError {
+  return new NodeosError(
+    `${source.name} ${source.version} cannot be moved to ${version}: of its place ${place}, ${why}`,
+    {
+      hint: `move it by hand: take the checksum from the announcement of the release, or remove the place`,
+    },
+  );
+}
+
+/** Puts other words in place of whole ones: `2.4` is not in `2.41`. */
+export function replaceWords(text: string, words: ReadonlyMap<string, string>): string {
+  const longestFirst = [...words.keys()].sort((a, b) => b.length - a.length);
+  const any = longestFirst.map((word) => word.replace(/[^\w]/g, '\\$&')).join('|');
+  return text.replace(new RegExp(`(?<![0-9.])(?:${any})(?![0-9]|\\.[0-9])`, 'g'), (word) => words.get(word) ?? word);
+}

@@ -1,0 +1,81 @@
+/** The pins: every `Source` that a `sources.ts` of this repository exports, by itself or in a table. */
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { NodeosError, type Source } from '@nodeos/build';
+import { exportsOf } from './evaluate.js';
+
+export interface Pin {
+  /** What the user calls it: the name of its source, with the table's key if there are several of that name. */
+  readonly id: string;
+  /** The file that it is in, relative to the repository. */
+  readonly file: string;
+  /** Where it is in the file's exports. */
+  readonly path: readonly string[];
+  readonly source: Source;
+}
+
+/** @throws NodeosError if a file has a checksum that is in none of its exported sources. */
+export async function readPins(root: string): Promise<Pin[]> {
+  const found: Omit<Pin, 'id'>[] = [];
+  for (const file of await sourcesFiles(root)) {
+    found.push(...pinsIn(await readFile(join(root, file), 'utf8'), file));
+  }
+  const count = (name: string): number => found.filter(({ source }) => source.name === name).length;
+  return found.map((pin) => {
+    const { name } = pin.source;
+    return { ...pin, id: count(name) === 1 ? name : `${name}:${pin.path.at(-1) ?? ''}` };
+  });
+}
+
+/** The pins in the text of a sources file. */
+export function pinsIn(text: string, file: string): Omit<Pin, 'id'>[] {
+  const pins = new Map<Source, Omit<Pin, 'id'>>();
+  const visit = (value: unknown, path: readonly string[]): void => {
+    if (typeof value !== 'object' || value === null) return;
+    if (isSource(value)) {
+      if (!pins.has(value)) pins.set(value, { file, path, source: value });
+    } else {
+      for (const [key, item] of Object.entries(value)) visit(item, [...path, key]);
+    }
+  };
+  visit(exportsOf(text, file), []);
+  const known = new Set([...pins.keys()].flatMap(({ places }) => places.map((place) => JSON.stringify(place))));
+  const all = [...known].join();
+  const stray = [...text.matchAll(/['"`]([0-9a-f]{64}|[0-9a-f]{128})['"`]/g)].find(
+    ([, sum]) => !all.includes(sum ?? ''),
+  );
+  if (stray) throw new NodeosError(`${file}: the checksum ${stray[0]} is in no source that the file exports`);
+  return [...pins.values()];
+}
+
+function isSource(value: object): value is Source {
+  const { name, version, places } = value as Partial<Source>;
+  return typeof name === 'string' && typeof version === 'string' && Array.isArray(places);
+}
+
+/** `sources.ts` of each workspace, and of each folder of tests. */
+async function sourcesFiles(root: string): Promise<string[]> {
+  const { workspaces } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { workspaces: string[] };
+  const folders: string[] = [];
+  for (const pattern of [...workspaces, 'test/*']) {
+    if (!pattern.endsWith('/*')) folders.push(pattern);
+    else folders.push(...(await readdir(join(root, pattern.slice(0, -2)))).map((name) => pattern.replace('*', name)));
+  }
+  return folders
+    .map((folder) => `${folder}/sources.ts`)
+    .filter((file) => existsSync(join(root, file)))
+    .sort();
+}
+
+/** The pins that the user named; all of them if he named none. @throws NodeosError for a name that none has. */
+export function chosen(pins: readonly Pin[], names: readonly string[]): Pin[] {
+  const matches = (pin: Pin, name: string): boolean => name === pin.id || name === pin.source.name;
+  const unknown = names.find((name) => !pins.some((pin) => matches(pin, name)));
+  if (unknown !== undefined) {
+    throw new NodeosError(`no pin is called "${unknown}"`, {
+      hint: `the pins are ${pins.map(({ id }) => id).join(', ')}`,
+    });
+  }
+  return names.length === 0 ? [...pins] : pins.filter((pin) => names.some((name) => matches(pin, name)));
+}

@@ -1,0 +1,107 @@
+/**
+ * The changelog of a source package: in the archive's file of Debian's changes. Mirrors do not always have that of a
+ * new version; then from one of the packages that were made of it, the smallest first.
+ */
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { hashFile, messageOf, NodeosError, run, type Apt } from '@nodeos/build';
+import { parseChangelog, type Release } from '../changelog.js';
+import { sourceFiles, stanzas, versionsOf, type File } from './debian.js';
+import type { Context } from './index.js';
+
+const APT_HELPER = '/usr/lib/apt/apt-helper';
+/** The smallest packages often have a link to the changelog of another one. */
+const PACKAGES_TO_TRY = 5;
+const MAX_CHANGELOG = 64 << 20;
+
+interface SourcePackage {
+  readonly name: string;
+  readonly version: string;
+}
+
+const known = new Map<string, Promise<Release[]>>();
+
+/** @throws NodeosError saying where it was looked for. */
+export function changelogOf(apt: Apt, source: SourcePackage, context: Context): Promise<Release[]> {
+  const key = `${source.name} ${source.version}`;
+  const found = known.get(key) ?? find(apt, source, context);
+  known.set(key, found);
+  return found;
+}
+
+async function find(apt: Apt, source: SourcePackage, { signal, say }: Context): Promise<Release[]> {
+  say(`reading the changelog of ${source.name} ${source.version}`);
+  const dir = await mkdtemp(join(tmpdir(), 'nodeos-pins-'));
+  const failures: string[] = [];
+  try {
+    for (const { file, read } of await holders(apt, source)) {
+      try {
+        return parseChangelog(await read(await fetchFile(apt, file, dir), dir));
+      } catch (error) {
+        signal.throwIfAborted();
+        failures.push(`${file.name}: ${messageOf(error)}`);
+      }
+    }
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+  throw new NodeosError(`no changelog of ${source.name} ${source.version} was found`, { lines: failures });
+}
+
+interface Holder {
+  readonly file: File;
+  read(path: string, dir: string): Promise<string>;
+}
+
+async function holders(apt: Apt, { name, version }: SourcePackage): Promise<Holder[]> {
+  const changes = (await sourceFiles(apt, name, version)).filter((file) => /\.debian\.tar\.\w+$/.test(file.name));
+  const packages = await smallestPackages(apt, name, version);
+  return [
+    ...changes.map((file) => ({ file, read: fromTarball })),
+    ...packages.map((file) => ({ file, read: fromPackage })),
+  ];
+}
+
+async function fromTarball(path: string): Promise<string> {
+  return (await run('tar', ['-xOf', path, 'debian/changelog'])).stdout;
+}
+
+async function fromPackage(path: string, dir: string): Promise<string> {
+  const into = await mkdtemp(join(dir, 'package-'));
+  await run('dpkg-deb', ['--extract', path, into]);
+  const names = await readdir(into, { recursive: true });
+  const changelog = names.find((name) => /^usr\/share\/doc\/[^/]+\/changelog\.Debian\.gz$/.test(name));
+  if (changelog === undefined) throw new NodeosError('it has no changelog');
+  return gunzipSync(await readFile(join(into, changelog)), { maxOutputLength: MAX_CHANGELOG }).toString('utf8');
+}
+
+async function smallestPackages(apt: Apt, name: string, version: string): Promise<File[]> {
+  const sources = stanzas(await apt.run('apt-cache', ['showsrc', '--only-source', name]));
+  const made = sources.find((stanza) => stanza['Version'] === version)?.['Binary']?.split(/[\s,]+/) ?? [];
+  const offered = (await versionsOf(apt, made, 'Packages')).filter((row) => row.version === version);
+  if (offered.length === 0) return [];
+  const specs = [...new Set(offered.map((row) => `${row.name}=${version}`))];
+  const records = stanzas(await apt.run('apt-cache', ['show', ...specs])).filter(({ Version }) => Version === version);
+  const bySize = records.sort((a, b) => Number(a['Size']) - Number(b['Size'])).slice(0, PACKAGES_TO_TRY);
+  const uris = await apt.run('apt-get', [
+    'download',
+    '--print-uris',
+    ...bySize.map(({ Package }) => `${String(Package)}=${version}`),
+  ]);
+  return bySize.flatMap(({ Filename = '', SHA256 = '' }) => {
+    const uri = [...uris.matchAll(/^'([^']+)'/gm)]
+      .map(([, one = '']) => one)
+      .find((one) => decodeURIComponent(one).endsWith(Filename));
+    return uri === undefined ? [] : [{ uri, name: basename(Filename), sha256: SHA256 }];
+  });
+}
+
+async function fetchFile(apt: Apt, { uri, name, sha256 }: File, dir: string): Promise<string> {
+  const path = join(dir, basename(name));
+  await apt.run(APT_HELPER, ['download-file', uri, path]);
+  const actual = await hashFile(path);
+  if (actual !== sha256) throw new NodeosError(`wrong sha256: expected ${sha256}, got ${actual}`);
+  return path;
+}

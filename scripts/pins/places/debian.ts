@@ -1,0 +1,125 @@
+/** What a Debian suite offers, by its signed package lists. */
+import { NodeosError, privateApt, type Apt, type DebianPlace } from '@nodeos/build';
+import { compareDebian } from '../debian-version.js';
+import { changelogOf } from './debian-changelog.js';
+import type { Context, PlaceKind } from './index.js';
+
+export const debian: PlaceKind = {
+  name: 'Debian',
+  matches: (place) => 'debian' in place,
+  async ask(place, context) {
+    const wanted = (place as DebianPlace).debian;
+    const { package: name, version: pinned, suite, member } = wanted;
+    const apt = await signedApt(wanted, context);
+    const offered = (await versionsOf(apt, [name], member === undefined ? 'Packages' : 'Sources')).map(
+      (row) => row.version,
+    );
+    const newest = offered.sort(compareDebian).at(-1);
+    if (newest === undefined) throw new NodeosError(`suite ${suite} has no ${name}`);
+    const source = once(() => (member === undefined ? sourceOf(apt, name, newest) : { name, version: newest }));
+    return {
+      package: name,
+      pinned,
+      newest,
+      family: async () => `Debian ${suite} ${(await source()).name}`,
+      compare: compareDebian,
+      history: async () => changelogOf(apt, await source(), context),
+      async newestPlace() {
+        const files = member === undefined ? await binaryFile(apt, name, newest) : await sourceFiles(apt, name, newest);
+        const file = files.find((one) => member === undefined || partOf(one.name) === partOf(member));
+        if (!file) throw new NodeosError(`${name} ${newest} in suite ${suite} has no file like ${String(member)}`);
+        const renamed = member === undefined ? {} : { member: file.name };
+        return { debian: { ...wanted, version: newest, ...renamed }, sha256: file.sha256 };
+      },
+    };
+  },
+};
+
+function once<T>(make: () => T): () => T {
+  let made: { value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}
+
+const asked = new Map<string, Promise<Apt>>();
+
+/** One for each archive: its lists are read once. */
+function signedApt({ suite, arch }: DebianPlace['debian'], context: Context): Promise<Apt> {
+  const key = [context.cache.root, suite, arch === 'all' ? undefined : arch].join();
+  const known = asked.get(key);
+  if (known) return known;
+  const opened = open(suite, arch, context);
+  asked.set(key, opened);
+  return opened;
+}
+
+async function open(suite: string, arch: string | undefined, { cache, signal, say }: Context): Promise<Apt> {
+  const archive = { suite, signed: true, ...(arch === undefined ? {} : { arch }) };
+  const progress = (line: string): void => void (line.startsWith('reading') && say(line));
+  const apt = await privateApt(archive, { home: cache.root, signal, progress });
+  try {
+    await apt.alone(() => apt.refresh());
+  } catch (error) {
+    signal.throwIfAborted();
+    const lines = error instanceof NodeosError ? error.lines.filter((line) => /^[EW]: /.test(line)) : [];
+    throw new NodeosError(`cannot read the signed package lists of Debian ${suite}`, {
+      cause: error,
+      lines,
+      hint: 'check the network; if a key is missing, install a newer debian-archive-keyring',
+    });
+  }
+  return apt;
+}
+
+interface Version {
+  readonly name: string;
+  readonly version: string;
+}
+
+/** The versions that the lists of binary packages (`Packages`) or of source packages have of these names. */
+export async function versionsOf(apt: Apt, names: readonly string[], list: 'Packages' | 'Sources'): Promise<Version[]> {
+  const rows = (await apt.run('apt-cache', ['madison', ...names])).split('\n').filter((line) => line.endsWith(list));
+  return rows
+    .map((row) => row.split('|').map((column) => column.trim()))
+    .map(([name = '', version = '']) => ({ name, version }))
+    .filter(({ name }) => names.includes(name)); // a source package is also listed for the packages that it makes
+}
+
+async function sourceOf(apt: Apt, name: string, version: string): Promise<Version> {
+  const [record = {}] = stanzas(await apt.run('apt-cache', ['show', `${name}=${version}`]));
+  const [, source = name, own = version] = /^(\S+)(?: \((\S+)\))?$/.exec(record['Source'] ?? name) ?? [];
+  return { name: source, version: own };
+}
+
+/** The fields of each stanza (deb822(5)) that are of one line. */
+export function stanzas(text: string): Readonly<Record<string, string>>[] {
+  return text
+    .split(/\n\s*\n/)
+    .filter((stanza) => stanza.trim() !== '')
+    .map((stanza) =>
+      Object.fromEntries([...stanza.matchAll(/^([\w-]+): *(.*)$/gm)].map(([, name, value]) => [name, value])),
+    );
+}
+
+export interface File {
+  readonly uri: string;
+  readonly name: string;
+  readonly sha256: string;
+}
+
+const binaryFile = async (apt: Apt, name: string, version: string): Promise<File[]> =>
+  filesIn(await apt.run('apt-get', ['download', '--print-uris', `${name}=${version}`]));
+
+export const sourceFiles = async (apt: Apt, name: string, version: string): Promise<File[]> =>
+  filesIn(
+    await apt.run('apt-get', ['source', '--print-uris', '--download-only', '--only-source', `${name}=${version}`]),
+  );
+
+const filesIn = (uris: string): File[] =>
+  [...uris.matchAll(/^'([^']+)' (\S+) \d+ SHA256:([0-9a-f]{64})$/gm)].map(([, uri = '', name = '', sha256 = '']) => ({
+    uri,
+    name,
+    sha256,
+  }));
+
+/** Which of a source package's files it is, by the end of its name: `.orig.tar`, `.orig-docs.tar`, `.debian.tar`. */
+const partOf = (name: string): string | undefined => /\.(?:orig(?:-[\w-]+)?|debian)\.tar(?=\.\w+$)/.exec(name)?.[0];
