@@ -3,7 +3,7 @@ import { findHoles, type Holes } from './holes.js';
 import { look, type Report } from './look.js';
 import { chosen, readPins, type Pin } from './pins.js';
 import type { Context } from './places/index.js';
-import { daysBetween, readRecord, writeRecord, type Entry } from './record.js';
+import { daysBetween, entriesFor, readRecord, writeRecord, type Current } from './record.js';
 
 export interface CheckOptions {
   readonly root: string;
@@ -22,7 +22,7 @@ export async function check(options: CheckOptions, context: Context): Promise<nu
   const audit = names.length > 0 ? undefined : await findHoles(root, context.signal);
   if (json) write(JSON.stringify({ pins: reports, ...(audit ? { npm: audit } : {}) }, null, 2) + '\n');
   else write([...table(reports, now), ...(audit ? lines(audit) : []), summary(reports)].join('\n') + '\n');
-  if (options.record) await writeRecord(root, pins, entriesOf(reports, now));
+  if (options.record) await writeRecord(root, pins, entriesFor(currentOf(reports), now));
   const holes = audit && 'holes' in audit ? audit.holes.length : 0;
   return holes === 0 && reports.every(({ state }) => state === 'newest') ? 0 : 1;
 }
@@ -35,14 +35,9 @@ async function looksAt(pins: readonly Pin[], root: string, context: Context): Pr
 }
 
 /** What can be recorded: the pins that are the newest. */
-export function entriesOf(reports: readonly Report[], now: Date): Record<string, Entry> {
-  const current = reports.filter(({ state }) => state === 'newest');
-  return Object.fromEntries(
-    current.map(({ id, pinned, released }) => [
-      id,
-      { version: pinned, ...(released === undefined ? {} : { released }), newest: now.toISOString().slice(0, 10) },
-    ]),
-  );
+export function currentOf(reports: readonly Report[]): Current[] {
+  const newest = reports.filter(({ state }) => state === 'newest');
+  return newest.map(({ id, pinned, released }) => ({ id, version: pinned, released }));
 }
 
 function table(reports: readonly Report[], now: Date): string[] {
@@ -60,14 +55,16 @@ function ageOf({ released }: Report, now: Date): string {
   return released === undefined ? 'date unknown' : `${daysBetween(released, now)} days old`;
 }
 
-function verdict({ state, newest, newestReleased, fixes, problems }: Report): string {
-  const of = newestReleased === undefined ? '' : ` of ${newestReleased}`;
-  const words = {
-    newest: 'newest',
-    behind: `${String(newest)}${of} is newer${fixes.length === 0 ? '' : `; it fixes ${several(fixes)}`}`,
-    unknown: 'not known',
-  }[state];
-  return [words, ...problems].join('; ');
+function verdict(report: Report): string {
+  const words = { newest: 'newest', behind: newer(report), unknown: 'not known' }[report.state];
+  return [words, ...report.problems].join('; ');
+}
+
+function newer({ newest, newestReleased, fixes, sameFile }: Report): string {
+  const what = `${String(newest)}${newestReleased === undefined ? '' : ` of ${newestReleased}`} is newer`;
+  const file = sameFile ? ', but has the same file' : '';
+  if (fixes.length === 0) return what + file;
+  return `${what}${file}; ${sameFile ? 'patches, which the pin leaves out, fix' : 'it fixes'} ${several(fixes)}`;
 }
 
 const SHOWN = 5;

@@ -1,8 +1,8 @@
 /** Looks at a pin: asks its place what is newest, when both versions were released, and what the newest one fixes. */
-import { messageOf, NodeosError } from '@nodeos/build';
+import { checksumOf, messageOf, NodeosError, type Place } from '@nodeos/build';
 import type { Release } from './changelog.js';
 import type { Pin } from './pins.js';
-import { askedPlace, kindOf, type Context, type Offer } from './places/index.js';
+import { askedPlace, kindOf, packageOf, type Context, type Offer } from './places/index.js';
 import { entryOf, type Entries } from './record.js';
 
 /** `unknown`: nobody can be asked, or the place did not answer, or it only has older versions. */
@@ -26,6 +26,8 @@ export interface Report {
   readonly newestReleased?: string;
   /** Identifiers of holes (CVE) that are closed after the pinned version, where the place says so. */
   readonly fixes: readonly string[];
+  /** Only the packaging is newer: what it fixes is in patches, which are not in the pinned file. */
+  readonly sameFile?: true;
   /** What could not be found out, and why. */
   readonly problems: readonly string[];
 }
@@ -47,16 +49,21 @@ export async function look(pin: Pin, entries: Entries, context: Context): Promis
   try {
     const offer = await kind.ask(place, context);
     const state = stateOf(offer);
+    const same = state === 'behind' && (await isSameFile(place, offer)) ? { sameFile: true as const } : {};
     const dates = await history(offer, known?.released, context);
     const named = { ...base, place: kind.name, package: offer.package, pinned: offer.pinned, newest: offer.newest };
     const only = state === 'unknown' ? [`its place has ${offer.newest} only`] : [];
-    return { pin, offer, report: { ...named, ...dates, state, problems: [...dates.problems, ...only] } };
+    return { pin, offer, report: { ...named, ...dates, ...same, state, problems: [...dates.problems, ...only] } };
   } catch (error) {
     context.signal.throwIfAborted();
-    const version = 'npm' in place ? place.npm : place.debian;
-    const named = { ...base, place: kind.name, package: version.package, pinned: version.version };
+    const { package: name, version } = packageOf(place);
+    const named = { ...base, place: kind.name, package: name, pinned: version };
     return { pin, report: { ...named, problems: [reasonOf(error)] } };
   }
+}
+
+async function isSameFile(place: Place, offer: Offer): Promise<boolean> {
+  return checksumOf(await offer.newestPlace()).digest === checksumOf(place).digest;
 }
 
 function stateOf({ compare, newest, pinned }: Offer): State {

@@ -37,12 +37,15 @@ const OPTIONS = {
 /** Which options go with which action, besides --json. */
 const OWN = { check: ['record'], update: ['dry-run'] } as const;
 
-interface Streams {
+interface Surroundings {
+  /** The repository. */
+  readonly root: string;
+  readonly signal: AbortSignal;
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
 }
 
-export async function main(args: string[], { stdout, stderr }: Streams, signal: AbortSignal): Promise<number> {
+export async function main(args: string[], { root, signal, stdout, stderr }: Surroundings): Promise<number> {
   try {
     const { values, positionals } = parsed(args);
     const [action, ...names] = positionals;
@@ -56,7 +59,7 @@ export async function main(args: string[], { stdout, stderr }: Streams, signal: 
     );
     if (foreign !== undefined) throw new UsageError(`--${foreign} is not for ${action}`);
     const context = { cache: new Cache(), signal, say: (text: string) => stderr(`pins: ${text}\n`) };
-    const common = { root: ROOT, names, json: values.json === true, now: new Date(), write: stdout };
+    const common = { root, names, json: values.json === true, now: new Date(), write: stdout };
     return await (action === 'check'
       ? check({ ...common, record: values.record === true }, context)
       : update({ ...common, dryRun: values['dry-run'] === true }, context));
@@ -95,9 +98,10 @@ export async function runProcess(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => stop.abort(new InterruptedError(signal)));
   }
-  const streams = {
+  process.exitCode = await main(process.argv.slice(2), {
+    root: ROOT,
+    signal: stop.signal,
     stdout: (text: string) => void process.stdout.write(text),
     stderr: (text: string) => void process.stderr.write(text),
-  };
-  process.exitCode = await main(process.argv.slice(2), streams, stop.signal);
+  });
 }

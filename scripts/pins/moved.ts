@@ -1,7 +1,7 @@
 /** A source at a newer version of its package: the same places, with the version and the checksums of now. */
 import { checksumOf, NodeosError, type Place, type Source, type UrlPlace } from '@nodeos/build';
 import { upstreamOf } from './debian-version.js';
-import type { AskedPlace } from './places/index.js';
+import { packageOf, type AskedPlace } from './places/index.js';
 
 export interface Moved {
   readonly source: Source;
@@ -41,7 +41,7 @@ export async function moved(source: Source, from: AskedPlace, to: AskedPlace, fe
   return { source: { ...source, version, places }, words };
 }
 
-const packageVersion = (place: AskedPlace): string => ('npm' in place ? place.npm.version : place.debian.version);
+const packageVersion = (place: AskedPlace): string => packageOf(place).version;
 
 const sumOf = (place: AskedPlace): { sha256: string } | { sha512: string } =>
   'sha256' in place ? { sha256: place.sha256 } : { sha512: place.sha512 };

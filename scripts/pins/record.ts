@@ -7,7 +7,7 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf, messageOf, NodeosError } from '@nodeos/build';
 import type { Pin } from './pins.js';
-import { askedPlace } from './places/index.js';
+import { askedPlace, packageOf } from './places/index.js';
 
 export const RECORD = 'scripts/pins/record.json';
 const DAY_MS = 86_400_000;
@@ -20,6 +20,20 @@ export interface Entry {
   readonly released?: string;
   /** The last day on which there was nothing newer. */
   readonly newest: string;
+}
+
+/** A version of which it is known today that it is the newest. */
+export interface Current {
+  readonly id: string;
+  readonly version: string;
+  readonly released: string | undefined;
+}
+
+export function entriesFor(pins: readonly Current[], now: Date): Record<string, Entry> {
+  const newest = now.toISOString().slice(0, 10);
+  return Object.fromEntries(
+    pins.map(({ id, version, released }) => [id, { version, ...(released === undefined ? {} : { released }), newest }]),
+  );
 }
 
 export type Entries = Readonly<Record<string, Entry>>;
@@ -61,8 +75,9 @@ export async function replaceFile(path: string, text: string): Promise<void> {
 export const entryOf = (entries: Entries, pin: Pin): Entry | undefined => {
   const place = askedPlace(pin.source);
   const entry = entries[pin.id];
-  const version = place && ('npm' in place ? place.npm : place.debian).version;
-  return entry?.version === version ? entry : undefined;
+  const version = place && packageOf(place).version;
+  const isDay = /^\d{4}-\d\d-\d\d$/.test(entry?.newest ?? '');
+  return isDay && entry?.version === version ? entry : undefined;
 };
 
 /** One line for each pin of which it is not known that it was the newest in the last 60 days. */
@@ -72,8 +87,8 @@ export function warnings(pins: readonly Pin[], entries: Entries, now: Date): str
     const entry = entryOf(entries, pin);
     const days = entry && daysBetween(entry.newest, now);
     if (days !== undefined && days <= DAYS) return [];
-    const since = entry ? `was last known to be the newest ${days} days ago` : 'was never checked';
-    return [`the pin ${pin.id} ${since} (${pin.file}): npm run pins check`];
+    const since = entry ? `was last known to be the newest ${days} days ago` : 'was never known to be the newest';
+    return [`the pin ${pin.id} ${since} (${pin.file}); npm run pins update looks again`];
   });
 }
 

@@ -20,38 +20,48 @@ export interface Move extends Moved {
 export async function rewrite(text: string, moves: readonly Move[], path: string): Promise<string> {
   const [first] = moves;
   if (!first) return text;
-  const wanted = describe(text, first.pin.file, moves);
+  const wanted = madeBy(text, first.pin.file, moves);
   const words = new Map(moves.flatMap((move) => [...move.words]));
+  let others: string[] = [];
   for (const scope of scopesOf(text, checksumsOf(first.pin.source))) {
     const candidate = replaceIn(text, scope, words);
-    if (makes(candidate, first.pin.file, wanted)) return formatted(candidate, path);
+    const wrong = differences(wanted, candidate, first.pin.file);
+    if (wrong.length === 0) return formatted(candidate, path);
+    others = wrong.filter((name) => !moves.some(({ pin }) => pin.source.name === name));
   }
-  throw new NodeosError(`${first.pin.file}: ${names(moves)} cannot be moved without changing another pin or its code`, {
+  const with_ = others.length === 0 ? 'by changing its literals' : `without ${others.join(', ')}`;
+  throw new NodeosError(`${first.pin.file}: ${names(moves)} cannot be moved ${with_}`, {
     lines: moves.map(({ source }) => JSON.stringify(source)),
-    hint: 'move it by hand to what the lines above say, with the pins that change with it',
+    hint: 'move it by hand, to what the line above says',
   });
 }
 
 const names = (moves: readonly Move[]): string => moves.map(({ pin }) => pin.id).join(', ');
 const checksumsOf = (source: Source): string[] => source.places.map((place) => checksumOf(place).digest);
 
-/** All sources that a text makes, as one string; `moves` of them as they are to be. */
-function describe(text: string, file: string, moves: readonly Move[] = []): string {
-  const sources = pinsIn(text, file).map(({ path, source }) => {
-    const move = moves.find(({ pin }) => pin.path.join('/') === path.join('/'));
-    return [path, move?.source ?? source];
-  });
-  return canonicalJson(sources);
+/** Each source that a text makes, by where it is in the exports; `moves` of them as they are to be. */
+function madeBy(text: string, file: string, moves: readonly Move[] = []): Map<string, Source> {
+  return new Map(
+    pinsIn(text, file).map(({ path, source }) => {
+      const move = moves.find(({ pin }) => pin.path.join('/') === path.join('/'));
+      return [path.join('/'), move?.source ?? source];
+    }),
+  );
 }
 
-function makes(candidate: string, file: string, wanted: string): boolean {
+/** The names of the sources of which a text makes something else than is wanted. */
+function differences(wanted: ReadonlyMap<string, Source>, text: string, file: string): string[] {
+  let made: ReadonlyMap<string, Source>;
   try {
-    return describe(candidate, file) === wanted;
+    made = madeBy(text, file);
   } catch (error) {
     // For example when a checksum is left that belongs to nothing.
-    if (error instanceof NodeosError) return false;
+    if (error instanceof NodeosError) return [...wanted.values()].map(({ name }) => name);
     throw error;
   }
+  const paths = [...new Set([...wanted.keys(), ...made.keys()])];
+  const differs = paths.filter((path) => canonicalJson(wanted.get(path)) !== canonicalJson(made.get(path)));
+  return differs.map((path) => (wanted.get(path) ?? made.get(path))?.name ?? path);
 }
 
 /** Parts of the code around the literal with one of the checksums, the smallest first; the last is the whole file. */

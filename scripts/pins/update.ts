@@ -2,13 +2,13 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checksumOf, fetchSource, hashFile, messageOf, NodeosError, run } from '@nodeos/build';
-import { entriesOf } from './check.js';
+import { currentOf } from './check.js';
 import { nodeVersionIn } from './content.js';
-import { look, type Look } from './look.js';
+import { look, type Look, type Report } from './look.js';
 import { moved } from './moved.js';
 import { chosen, readPins, type Pin } from './pins.js';
 import { askedPlace, type Context, type Offer } from './places/index.js';
-import { readRecord, replaceFile, writeRecord } from './record.js';
+import { entriesFor, readRecord, replaceFile, writeRecord, type Current } from './record.js';
 import { rewrite, type Move } from './rewrite.js';
 
 export interface UpdateOptions {
@@ -23,8 +23,12 @@ export interface UpdateOptions {
 interface Change {
   readonly id: string;
   readonly file: string;
+  /** Of the package. */
   readonly from: string;
   readonly to: string;
+  /** Of what it has in it. */
+  readonly source: string;
+  readonly sourceNow: string;
   readonly fixes: readonly string[];
   readonly checksum: string;
 }
@@ -36,14 +40,14 @@ export async function update(options: UpdateOptions, context: Context): Promise<
   const looks = await looksAtFamilies(pins, chosen(pins, names), root, context);
   const changes: Change[] = [];
   const failures: string[] = [];
-  const done = looks.filter(({ report }) => report.state === 'newest').map(({ report }) => report);
+  const current = currentOf(looks.map(({ report }) => report));
   for (const { report } of looks) {
     if (report.state === 'unknown') failures.push(`${report.id}: ${report.problems.join('; ')}`);
   }
   for (const family of familiesOf(looks.filter(({ report }) => report.state === 'behind'))) {
     try {
       changes.push(...(await moveFamily(family, options, context)));
-      done.push(...family.map(({ report }) => atNewest(report)));
+      current.push(...family.map(({ report }) => movedTo(report)));
     } catch (error) {
       if (!(error instanceof NodeosError) || context.signal.aborted) throw error;
       failures.push(
@@ -51,9 +55,9 @@ export async function update(options: UpdateOptions, context: Context): Promise<
       );
     }
   }
-  if (!dryRun) await writeRecord(root, pins, entriesOf(done, now));
+  if (!dryRun) await writeRecord(root, pins, entriesFor(current, now));
   report(changes, failures, options);
-  if (!options.json) await sayMentions(changes, looks, options, context);
+  if (!options.json) await sayMentions(changes, options, context.signal);
   return failures.length === 0 ? 0 : 1;
 }
 
@@ -83,16 +87,11 @@ function familiesOf(looks: readonly InFamily[]): InFamily[][] {
   return [...new Set(looks.map(({ family }) => family))].map((family) => looks.filter((one) => one.family === family));
 }
 
-const atNewest = (report: Look['report']): Look['report'] => {
-  const { newest = report.pinned, newestReleased } = report;
-  const { released: _, ...rest } = report;
-  return {
-    ...rest,
-    pinned: newest,
-    state: 'newest',
-    ...(newestReleased === undefined ? {} : { released: newestReleased }),
-  };
-};
+const movedTo = ({ id, pinned, newest = pinned, newestReleased: released }: Report): Current => ({
+  id,
+  version: newest,
+  released,
+});
 
 async function moveFamily(family: readonly Look[], options: UpdateOptions, context: Context): Promise<Change[]> {
   const moves: Move[] = [];
@@ -101,9 +100,7 @@ async function moveFamily(family: readonly Look[], options: UpdateOptions, conte
     if (!offer) continue;
     const move = await moveOf(pin, offer, context);
     moves.push(move);
-    const { algorithm, digest } = checksumOf(await offer.newestPlace());
-    const checksum = `${algorithm} ${digest}`;
-    changes.push({ id: pin.id, file: pin.file, from: offer.pinned, to: offer.newest, fixes: report.fixes, checksum });
+    changes.push(changeOf(move, offer, report.sameFile ? [] : report.fixes));
   }
   const [first] = moves;
   if (!first) return [];
@@ -113,6 +110,21 @@ async function moveFamily(family: readonly Look[], options: UpdateOptions, conte
   context.signal.throwIfAborted();
   if (!options.dryRun) await replaceFile(path, after);
   return changes;
+}
+
+function changeOf({ pin, source }: Move, offer: Offer, fixes: readonly string[]): Change {
+  const place = askedPlace(source);
+  const { algorithm = '', digest = '' } = place ? checksumOf(place) : {};
+  return {
+    id: pin.id,
+    file: pin.file,
+    from: offer.pinned,
+    to: offer.newest,
+    source: pin.source.version,
+    sourceNow: source.version,
+    fixes,
+    checksum: `${algorithm} ${digest}`,
+  };
 }
 
 /** Fetches the newest file, into the cache of builds, and makes of it what the pin is to be. */
@@ -143,25 +155,14 @@ function report(changes: readonly Change[], failures: readonly string[], { json,
 /** Tests and documents name versions too. They are for people to change. */
 async function sayMentions(
   changes: readonly Change[],
-  looks: readonly Look[],
   { root, write }: UpdateOptions,
-  { signal }: Context,
+  signal: AbortSignal,
 ): Promise<void> {
-  const moved = looks.filter(({ pin }) => changes.some(({ id }) => id === pin.id));
-  for (const version of new Set(moved.map(({ pin }) => pin.source.version))) {
-    const args = [
-      'grep',
-      '-l',
-      '-F',
-      '-w',
-      '-e',
-      version,
-      '--',
-      ':!*sources.ts',
-      ':!package-lock.json',
-      ':!scripts/pins/record.json',
-    ];
-    const { stdout } = await run('git', args, { cwd: root, signal }).catch(() => ({ stdout: '' })); // nothing, or no repository
+  const gone = changes.filter(({ source, sourceNow }) => source !== sourceNow).map(({ source }) => source);
+  const elsewhere = ['sources.ts', 'package-lock.json', 'record.json'].map((name) => `:!*${name}`);
+  for (const version of new Set(gone)) {
+    const args = ['grep', '-l', '-F', '-w', '-e', version, '--', ...elsewhere];
+    const { stdout } = await run('git', args, { cwd: root, signal }).catch(() => ({ stdout: '' })); // none, or no repository
     const files = stdout.split('\n').filter(Boolean);
     if (files.length > 0) write(`${version} is also named in ${files.join(', ')}\n`);
   }

@@ -9,7 +9,7 @@ function source(name: string, version: string, debian: string, file: string, sha
 export const ZLIB = source(
   'zlib',
   '1.3.1',
-  '1:1.3.dfsg+really1.3.1-1',
+  '1:1.3.dfsg+really1.3.1-1+deb13u1',
   'zlib_1.3.dfsg+really1.3.1.orig.tar.gz',
   '60dd315c07f616887caa029408308a018ace66e3d142726a97db164b3b8f69fb',
   '3b19b81105d3436095134a648c521b678905eaac',

@@ -52,7 +52,7 @@ async function find(apt: Apt, source: SourcePackage, { signal, say }: Context): 
 
 interface Holder {
   readonly file: File;
-  read(path: string, dir: string): Promise<string>;
+  readonly read: (path: string, dir: string) => Promise<string>;
 }
 
 async function holders(apt: Apt, { name, version }: SourcePackage): Promise<Holder[]> {

@@ -54,7 +54,9 @@ function signedApt({ suite, arch }: DebianPlace['debian'], context: Context): Pr
 
 async function open(suite: string, arch: string | undefined, { cache, signal, say }: Context): Promise<Apt> {
   const archive = { suite, signed: true, ...(arch === undefined ? {} : { arch }) };
-  const progress = (line: string): void => void (line.startsWith('reading') && say(line));
+  const progress = (line: string): void => {
+    if (line.startsWith('reading')) say(line); // the rest is apt's
+  };
   const apt = await privateApt(archive, { home: cache.root, signal, progress });
   try {
     await apt.alone(() => apt.refresh());
@@ -95,9 +97,10 @@ export function stanzas(text: string): Readonly<Record<string, string>>[] {
   return text
     .split(/\n\s*\n/)
     .filter((stanza) => stanza.trim() !== '')
-    .map((stanza) =>
-      Object.fromEntries([...stanza.matchAll(/^([\w-]+): *(.*)$/gm)].map(([, name, value]) => [name, value])),
-    );
+    .map((stanza) => {
+      const fields = [...stanza.matchAll(/^([\w-]+): *(.*)$/gm)];
+      return Object.fromEntries(fields.map(([, name = '', value = '']) => [name, value]));
+    });
 }
 
 export interface File {

@@ -19,7 +19,7 @@ export interface Offer {
   /** Pins of one family in one file are moved together. */
   family(): Promise<string>;
   /** Whether version `a` is older than, the same as or newer than `b`. */
-  compare(a: string, b: string): number;
+  readonly compare: (a: string, b: string) => number;
   /** The package's releases. */
   history(): Promise<Release[]>;
   /** Where the newest version is, with the checksum that the place declares. */
@@ -42,3 +42,7 @@ export const kindOf = (place: Place): PlaceKind | undefined => KINDS.find((kind)
 export function askedPlace(source: Source): AskedPlace | undefined {
   return source.places.find((place): place is AskedPlace => kindOf(place) !== undefined);
 }
+
+/** The package's name and its pinned version. */
+export const packageOf = (place: AskedPlace): { readonly package: string; readonly version: string } =>
+  'npm' in place ? place.npm : place.debian;
