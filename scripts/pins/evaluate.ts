@@ -8,7 +8,13 @@ const MODULES: Readonly<Record<string, unknown>> = { '@nodeos/build': engine };
 /** @throws NodeosError if the text cannot be run. */
 export function exportsOf(text: string, file: string): Readonly<Record<string, unknown>> {
   const options = { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 };
-  const { outputText } = ts.transpileModule(text, { fileName: file, compilerOptions: options });
+  const { outputText, diagnostics = [] } = ts.transpileModule(text, {
+    fileName: file,
+    compilerOptions: options,
+    reportDiagnostics: true,
+  });
+  const [wrong] = diagnostics.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, ' '));
+  if (wrong !== undefined) throw new engine.NodeosError(`cannot read the pins in ${file}: ${wrong}`);
   const exported: Record<string, unknown> = {};
   const load = (name: string): unknown => {
     if (Object.hasOwn(MODULES, name)) return MODULES[name];

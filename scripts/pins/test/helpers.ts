@@ -1,0 +1,54 @@
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { onTestFinished } from 'vitest';
+import { main } from '../main.js';
+import { readPins } from '../pins.js';
+
+export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+
+export function temporary(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'nodeos-pins-test-'));
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+/** A repository with these files, and those that say what its workspaces and its style are. */
+export function repository(files: Readonly<Record<string, string>>): string {
+  const root = temporary();
+  const all = { 'package.json': JSON.stringify({ workspaces: ['packages/*', 'kernel'] }), ...files };
+  for (const [path, text] of Object.entries(all)) {
+    mkdirSync(join(root, dirname(path)), { recursive: true });
+    writeFileSync(join(root, path), text);
+  }
+  for (const folder of ['packages', 'test', 'scripts/pins']) mkdirSync(join(root, folder), { recursive: true });
+  cpSync(join(ROOT, '.prettierrc.json'), join(root, '.prettierrc.json'));
+  return root;
+}
+
+/** The sources files of this repository, in another one. */
+export async function copyOfThePins(): Promise<string> {
+  const files = [...new Set((await readPins(ROOT)).map(({ file }) => file)), 'package.json'];
+  return repository(Object.fromEntries(files.map((file) => [file, readFileSync(join(ROOT, file), 'utf8')])));
+}
+
+export const textOf = (root: string, file: string): string => readFileSync(join(root, file), 'utf8');
+
+export interface Outcome {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs the command line on a repository. */
+export async function pins(root: string, ...args: string[]): Promise<Outcome> {
+  const [stdout, stderr]: [string[], string[]] = [[], []];
+  const status = await main(args, {
+    root,
+    signal: new AbortController().signal,
+    stdout: (text) => void stdout.push(text),
+    stderr: (text) => void stderr.push(text),
+  });
+  return { status, stdout: stdout.join(''), stderr: stderr.join('') };
+}

@@ -1,0 +1,178 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { checksumOf, type Source } from '@nodeos/build';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { upstreamOf } from '../debian-version.js';
+import { moved } from '../moved.js';
+import { pinsIn, readPins, type Pin } from '../pins.js';
+import { askedPlace, packageOf, type AskedPlace } from '../places/index.js';
+import { rewrite, type Move } from '../rewrite.js';
+import { ROOT, textOf } from './helpers.js';
+
+const hash = (algorithm: string, text: string): string => createHash(algorithm).update(text).digest('hex');
+
+/** Another version of the pinned package: a file that nobody has, in a place that does not matter here. */
+function elsewhere(place: AskedPlace, change: (version: string) => string): AskedPlace {
+  const version = change(packageOf(place).version);
+  if ('npm' in place) return { npm: { ...place.npm, version }, sha512: hash('sha512', version) };
+  const { member } = place.debian;
+  const [old, upstream] = [place.debian.version, version].map(upstreamOf) as [string, string];
+  const file = member?.replace(place.debian.version, version).replace(old, upstream);
+  const debian = { ...place.debian, version, ...(file === undefined ? {} : { member: file }) };
+  return { debian, sha256: hash('sha256', `${version} ${member ?? place.debian.package} ${place.debian.arch ?? ''}`) };
+}
+
+const move = async (pin: Pin, to: AskedPlace, contained = '99.1.2'): Promise<Move> => {
+  const from = askedPlace(pin.source);
+  if (!from) throw new Error(`${pin.id} cannot be asked`);
+  const sha1 = hash('sha1', JSON.stringify(to));
+  return { pin, ...(await moved(pin.source, from, to, { sha1, contained: () => Promise.resolve(contained) })) };
+};
+const placeOf = (pin: Pin): AskedPlace => askedPlace(pin.source) as AskedPlace;
+/** What was broken into several lines because it was too long stays so. */
+const tight = (text: string): string => text.replace(/,?\s+/g, '');
+const nextRevision = (version: string): string => `${version}+deb99u10`;
+const atPath = (text: string, pin: Pin): Source | undefined =>
+  pinsIn(text, pin.file).find(({ path }) => path.join() === pin.path.join())?.source;
+
+describe('on the real files', () => {
+  let all: Pin[];
+  beforeAll(async () => void (all = await readPins(ROOT)));
+
+  /** Pins that share a literal can only be moved together: here, all of one Debian version in a file. */
+  const sharers = (pin: Pin): Pin[] =>
+    all
+      .filter(
+        (one) =>
+          one.file === pin.file && JSON.stringify(packageOf(placeOf(one))) === JSON.stringify(packageOf(placeOf(pin))),
+      )
+      .concat(all.filter((one) => one.file === pin.file && samePackage(one, pin)))
+      .filter((one, i, list) => list.indexOf(one) === i);
+  const samePackage = (a: Pin, b: Pin): boolean => packageOf(placeOf(a)).package === packageOf(placeOf(b)).package;
+
+  it('moves each Debian pin there and back, and leaves everything else as it is', async () => {
+    const debian = all.filter((pin) => 'debian' in placeOf(pin));
+    expect(debian.length).toBeGreaterThan(8);
+    for (const pin of debian) {
+      const before = textOf(ROOT, pin.file);
+      const path = join(ROOT, pin.file);
+      const family = sharers(pin);
+      const moves = await Promise.all(family.map((one) => move(one, elsewhere(placeOf(one), nextRevision))));
+      const after = await rewrite(before, moves, path);
+      for (const { pin: one, source } of moves) {
+        expect(atPath(after, one), one.id).toEqual(source);
+        expect(packageOf(askedPlace(source) as AskedPlace).version).toBe(nextRevision(packageOf(placeOf(one)).version));
+      }
+      for (const other of all.filter(({ file, id }) => file === pin.file && !family.some((one) => one.id === id))) {
+        expect(atPath(after, other), `${other.id} beside ${pin.id}`).toEqual(other.source);
+      }
+      const back = moves.map(({ pin: one, source, words }) => ({
+        pin: { ...one, source },
+        source: one.source,
+        words: new Map([...words].map(([from, to]) => [to, from])),
+      }));
+      expect(tight(await rewrite(after, back, path)), pin.id).toBe(tight(before));
+    }
+  });
+
+  it('moves upstream versions with their file names and mirrors', async () => {
+    const family = ['musl', 'musl-fixes'].map((id) => all.find((pin) => pin.id === id) as Pin);
+    const file = family[0]?.file ?? '';
+    const moves = await Promise.all(
+      family.map((pin) =>
+        move(
+          pin,
+          elsewhere(placeOf(pin), () => '1.9.7-1'),
+        ),
+      ),
+    );
+    const after = await rewrite(textOf(ROOT, file), moves, join(ROOT, file));
+    const [musl, fixes] = family.map((pin) => atPath(after, pin));
+    expect(musl).toMatchObject({
+      version: '1.9.7',
+      places: [{ debian: { version: '1.9.7-1', member: 'musl_1.9.7.orig.tar.gz' } }, {}, {}],
+    });
+    expect(musl?.places[2]).toMatchObject({ url: expect.stringMatching(/\/musl-1\.9\.7\.tar\.gz$/) });
+    expect(new Set(musl?.places.map((place) => checksumOf(place).digest)).size).toBe(1);
+    expect(fixes).toMatchObject({
+      version: '1.9.7-1',
+      places: [{ debian: { member: 'musl_1.9.7-1.debian.tar.xz' } }, {}],
+    });
+    expect(after.split('\n').length).toBe(textOf(ROOT, file).split('\n').length);
+  });
+
+  it('refuses to move one of two that share a version, and names the other', async () => {
+    const musl = all.find(({ id }) => id === 'musl') as Pin;
+    const alone = [await move(musl, elsewhere(placeOf(musl), nextRevision))];
+    await expect(rewrite(textOf(ROOT, musl.file), alone, join(ROOT, musl.file))).rejects.toThrow(
+      'musl cannot be moved without musl-fixes',
+    );
+  });
+
+  it('refuses a new upstream version when another place has a checksum of its own', async () => {
+    const gcc = all.find(({ id }) => id === 'gcc') as Pin;
+    await expect(
+      move(
+        gcc,
+        elsewhere(placeOf(gcc), () => '14.9.0-1'),
+      ),
+    ).rejects.toThrow(/cannot be moved to 14\.9\.0: of its place https:.*gcc-14/);
+    // The same upstream version in a newer package leaves that place as it is.
+    const { source } = await move(gcc, elsewhere(placeOf(gcc), nextRevision));
+    expect(source.places.at(-1)).toEqual(gcc.source.places.at(-1));
+  });
+});
+
+describe('on other ways to write a pin', () => {
+  const OLD = hash('sha512', 'old');
+  const OTHER = hash('sha512', 'other');
+  const path = join(ROOT, 'kernel/sources.ts');
+  const pinned = (text: string, index = 0): Pin => {
+    const pin = pinsIn(text, 'kernel/sources.ts')[index];
+    if (!pin) throw new Error('no pin');
+    return { ...pin, id: pin.source.name };
+  };
+  const npm = (version: string): AskedPlace => ({ npm: { package: 'n', version }, sha512: hash('sha512', version) });
+
+  it('changes one row of a table, though another has the same version', async () => {
+    const text = `// 1.2.3 was the first
+const node = (version: string, sha512: string) => ({
+  name: 'node',
+  version,
+  places: [{ npm: { package: 'n', version }, sha512 }],
+});
+export const NODE = {
+  x86_64: node('1.2.3', '${OLD}'), // 1.2.3
+  aarch64: node('1.2.3', '${OTHER}'),
+};
+`.replaceAll(/'([0-9a-f]{128})'/g, "\n    '$1',\n  ");
+    const formatted = await rewrite(text, [await move(pinned(text, 1), npm('1.2.10'))], path);
+    expect(pinned(formatted, 0).source.version).toBe('1.2.3');
+    expect(pinned(formatted, 1).source).toMatchObject({ version: '1.2.10', places: [npm('1.2.10')] });
+    expect(formatted).toContain('// 1.2.3 was the first');
+  });
+
+  it('changes a constant in a template, whatever the quotes', async () => {
+    const text = `const V = "1.2.3";
+export const A = { name: 'a', version: \`\${V}\`, places: [{ npm: { package: 'n', version: V }, sha512: \`${OLD}\` }] };
+`;
+    const after = await rewrite(text, [await move(pinned(text), npm('2.0.0'))], path);
+    expect(pinned(after).source).toMatchObject({ version: '2.0.0', places: [npm('2.0.0')] });
+  });
+
+  it('takes the version of what is in a package from the package', async () => {
+    const text = `export const A = { name: 'a', version: '26.0.0', places: [{ npm: { package: 'n', version: '1.2.3' }, sha512: '${OLD}' }] };\n`;
+    const after = await rewrite(text, [await move(pinned(text), npm('1.3.0'), '26.7.1')], path);
+    expect(pinned(after).source).toMatchObject({ version: '26.7.1', places: [npm('1.3.0')] });
+  });
+
+  it.each([
+    ['a version that is computed', `version: ['1', '2', '3'].join('.')`, `'${OLD}'`],
+    ['a checksum in two pieces', `version: '1.2.3'`, `'${OLD.slice(0, 64)}' + '${OLD.slice(64)}'`],
+  ])('refuses %s', async (_, version, sum) => {
+    const place = `{ npm: { package: 'n', version: '1.2.3' }, sha512: ${sum} }`;
+    const text = `export const A = { name: 'a', ${version}, places: [${place}] };\n`;
+    const refused = rewrite(text, [await move(pinned(text), npm('1.2.4'))], path);
+    await expect(refused).rejects.toThrow('a cannot be moved by changing its literals');
+  });
+});
