@@ -54,14 +54,16 @@ export interface Archive {
   readonly arch?: string;
   /** Whether the lists must bear the archive's signature. */
   readonly signed?: boolean;
+  /** Default: the host's. */
+  readonly mirrors?: readonly Mirror[];
 }
 
 /** An apt that has the archive's suite, and keeps everything that it writes below `context.home`. */
 export async function privateApt(
-  { suite, arch, signed = false }: Archive,
+  { suite, arch, signed = false, ...archive }: Archive,
   context: Omit<FetchContext, 'maxBytes'>,
 ): Promise<Apt> {
-  const mirrors = parseMirrors(await hostSources());
+  const mirrors = archive.mirrors ?? parseMirrors(await hostSources());
   if (mirrors.length === 0) throw new NodeosError('the host has no Debian mirror in /etc/apt');
   const list = sourcesList(mirrors, suite, signed);
   const foreign = arch === undefined || arch === 'all' || arch === HOST_ARCH ? undefined : arch;

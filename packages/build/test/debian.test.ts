@@ -1,13 +1,15 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, rm, utimes } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { libraries } from '../../runtime/sources.js';
 import { Cache } from '../cache.js';
 import { fetchSource } from '../fetch.js';
+import { hostSources, parseMirrors, privateApt, sourcesList } from '../places/debian.js';
 import { targetOf } from '../target.js';
-import { hostSources, parseMirrors, sourcesList } from '../places/debian.js';
-import { tempDir } from './helpers.js';
+import { serve, tempDir } from './helpers.js';
 
 describe('parseMirrors', () => {
   it('reads one-line sources', () => {
@@ -100,6 +102,50 @@ describe('sourcesList', () => {
     expect(sourcesList(mirrors, 'trixie')).toBe(lines.join(''));
   });
 });
+
+describe('signed lists', () => {
+  it(
+    'are believed with the signature of the archive only, also when there are older ones',
+    { timeout: 120_000 },
+    async (context) => {
+      if (!existsSync('/usr/share/keyrings/debian-archive-keyring.gpg')) context.skip('the host has no keys of Debian');
+      const mirror = parseMirrors(await hostSources()).find(({ uri }) => /\/debian\/?$/.test(uri));
+      if (!mirror) return context.skip('the host has no Debian mirror in /etc/apt');
+      let forge = false;
+      const server = await serve(async (request, response) => {
+        const answer = await fetch(mirror.uri.replace(/\/?$/, request.url?.replace('/debian', '') ?? ''));
+        const bytes = Buffer.from(await answer.arrayBuffer());
+        const forged = Buffer.from(bytes.toString('latin1').replace('Origin: Debian', 'Origin: Nobody'), 'latin1');
+        response.writeHead(answer.status).end(forge ? forged : bytes);
+      });
+      const home = tempDir();
+      const archive = { suite: 'trixie', mirrors: [{ uri: `${server.url}/debian`, suites: ['any-updates'] }] };
+      const progress = (): void => undefined;
+      const open = (signed: boolean) => privateApt({ ...archive, signed }, { home, signal: context.signal, progress });
+      const genuine = await open(true);
+      await genuine.refresh();
+      expect(await genuine.run('apt-cache', ['pkgnames'])).not.toBe('');
+
+      forge = true;
+      await rm(join(home, 'apt'), { recursive: true });
+      await expect((await open(true)).refresh()).rejects.toThrow('apt-get');
+      await expect((await open(false)).refresh()).resolves.toBeUndefined();
+
+      forge = false;
+      await rm(join(home, 'apt'), { recursive: true });
+      const believed = await open(true);
+      await believed.refresh();
+      forge = true;
+      await expire(home);
+      await expect(believed.refresh()).rejects.toThrow('apt-get');
+    },
+  );
+});
+
+/** Makes the lists older than they may be. */
+async function expire(home: string): Promise<void> {
+  for (const name of await readdir(join(home, 'apt'))) await utimes(join(home, 'apt', name, 'updated'), 1, 1);
+}
 
 describe('a Debian package', () => {
   it('is fetched with the apt of the host', { timeout: 300_000, retry: 2 }, async (context) => {
