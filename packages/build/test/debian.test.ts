@@ -112,12 +112,13 @@ describe('signed lists', () => {
       const mirror = parseMirrors(await hostSources()).find(({ uri }) => /\/debian\/?$/.test(uri));
       if (!mirror) return context.skip('the host has no Debian mirror in /etc/apt');
       let forge = false;
-      const server = await serve(async (request, response) => {
+      const pass = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
         const answer = await fetch(mirror.uri.replace(/\/?$/, request.url?.replace('/debian', '') ?? ''));
         const bytes = Buffer.from(await answer.arrayBuffer());
         const forged = Buffer.from(bytes.toString('latin1').replace('Origin: Debian', 'Origin: Nobody'), 'latin1');
         response.writeHead(answer.status).end(forge ? forged : bytes);
-      });
+      };
+      const server = await serve((request, response) => void pass(request, response));
       const home = tempDir();
       const archive = { suite: 'trixie', mirrors: [{ uri: `${server.url}/debian`, suites: ['any-updates'] }] };
       const progress = (): void => undefined;
