@@ -1,6 +1,7 @@
 /** The command line of the pins. */
-import { parseArgs } from 'node:util';
+import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { Cache, InterruptedError, NodeosError, UsageError } from '@nodeos/build';
 import { check } from './check.js';
 import { update } from './update.js';
@@ -25,7 +26,7 @@ Examples:
   node scripts/pins update --dry-run     see what would be moved
 
 Exit status: 0 all pins are the newest; 1 one is not or could not be looked at, or a package has a known hole;
-2 wrong usage; 130 interrupted.
+2 wrong usage; 128 + the signal's number when interrupted.
 `;
 const OPTIONS = {
   record: { type: 'boolean' },
@@ -79,7 +80,7 @@ function parsed(args: string[]): ReturnType<typeof parseArgs<{ options: typeof O
 function complain(error: unknown, stderr: (text: string) => void): number {
   if (error instanceof InterruptedError) {
     stderr(`pins: ${error.message}\n`);
-    return error.signal === 'SIGTERM' ? 143 : 130;
+    return 128 + constants.signals[error.signal];
   }
   if (!(error instanceof NodeosError)) throw error;
   const hint = error instanceof UsageError ? 'see node scripts/pins --help' : error.hint;
@@ -95,9 +96,11 @@ function complain(error: unknown, stderr: (text: string) => void): number {
 /** Runs the command line of this process. */
 export async function runProcess(): Promise<void> {
   const stop = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => stop.abort(new InterruptedError(signal)));
   }
+  // Who reads the output has gone, or its disk is full: there is nobody to tell, but it is no success.
+  process.stdout.on('error', () => process.exit(1));
   process.exitCode = await main(process.argv.slice(2), {
     root: ROOT,
     signal: stop.signal,

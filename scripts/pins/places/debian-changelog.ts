@@ -8,6 +8,7 @@ import { basename, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { hashFile, messageOf, NodeosError, run, type Apt } from '@nodeos/build';
 import { parseChangelog, type Release } from '../changelog.js';
+import { memo } from '../memo.js';
 import { sourceFiles, stanzas, versionsOf, type File } from './debian.js';
 import type { Context } from './index.js';
 
@@ -21,14 +22,11 @@ interface SourcePackage {
   readonly version: string;
 }
 
-const known = new Map<string, Promise<Release[]>>();
+const changelogs = memo<Promise<Release[]>>();
 
 /** @throws NodeosError saying where it was looked for. */
 export function changelogOf(apt: Apt, source: SourcePackage, context: Context): Promise<Release[]> {
-  const key = `${source.name} ${source.version}`;
-  const found = known.get(key) ?? find(apt, source, context);
-  known.set(key, found);
-  return found;
+  return changelogs(apt, `${source.name} ${source.version}`, () => find(apt, source, context));
 }
 
 async function find(apt: Apt, source: SourcePackage, { signal, say }: Context): Promise<Release[]> {

@@ -1,6 +1,7 @@
 /** What a Debian suite offers, by its signed package lists. */
 import { NodeosError, privateApt, type Apt, type DebianPlace } from '@nodeos/build';
 import { compareDebian } from '../debian-version.js';
+import { memo } from '../memo.js';
 import { changelogOf } from './debian-changelog.js';
 import type { Context, PlaceKind } from './index.js';
 
@@ -16,7 +17,10 @@ export const debian: PlaceKind = {
     );
     const newest = offered.sort(compareDebian).at(-1);
     if (newest === undefined) throw new NodeosError(`suite ${suite} has no ${name}`);
-    const source = once(() => (member === undefined ? sourceOf(apt, name, newest) : { name, version: newest }));
+    const source = async (): Promise<Version> =>
+      member === undefined
+        ? sources(apt, `${name} ${newest}`, () => sourceOf(apt, name, newest))
+        : { name, version: newest };
     return {
       package: name,
       pinned,
@@ -35,21 +39,12 @@ export const debian: PlaceKind = {
   },
 };
 
-function once<T>(make: () => T): () => T {
-  let made: { value: T } | undefined;
-  return () => (made ??= { value: make() }).value;
-}
+const opened = memo<Promise<Apt>>();
+const sources = memo<Promise<Version>>();
 
-const asked = new Map<string, Promise<Apt>>();
-
-/** One for each archive: its lists are read once. */
+/** One for each archive in a run: its lists are read once. */
 function signedApt({ suite, arch }: DebianPlace['debian'], context: Context): Promise<Apt> {
-  const key = [context.cache.root, suite, arch === 'all' ? undefined : arch].join();
-  const known = asked.get(key);
-  if (known) return known;
-  const opened = open(suite, arch, context);
-  asked.set(key, opened);
-  return opened;
+  return opened(context, `${suite} ${arch ?? 'all'}`, () => open(suite, arch, context));
 }
 
 async function open(suite: string, arch: string | undefined, { cache, signal, say }: Context): Promise<Apt> {

@@ -2,6 +2,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { InterruptedError } from '@nodeos/build';
 import { onTestFinished } from 'vitest';
 import { main } from '../main.js';
 import { readPins } from '../pins.js';
@@ -42,13 +43,22 @@ export interface Outcome {
 }
 
 /** Runs the command line on a repository. */
-export async function pins(root: string, ...args: string[]): Promise<Outcome> {
+export const pins = (root: string, ...args: string[]): Promise<Outcome> => run(root, args);
+
+/** Ends it, as Ctrl-C does, when it says the words. */
+export const interrupted = (root: string, args: string[], words: string): Promise<Outcome> => run(root, args, words);
+
+async function run(root: string, args: string[], end?: string): Promise<Outcome> {
+  const stop = new AbortController();
   const [stdout, stderr]: [string[], string[]] = [[], []];
   const status = await main(args, {
     root,
-    signal: new AbortController().signal,
+    signal: stop.signal,
     stdout: (text) => void stdout.push(text),
-    stderr: (text) => void stderr.push(text),
+    stderr: (text) => {
+      stderr.push(text);
+      if (end !== undefined && text.includes(end)) stop.abort(new InterruptedError('SIGINT'));
+    },
   });
   return { status, stdout: stdout.join(''), stderr: stderr.join('') };
 }

@@ -1,16 +1,16 @@
 /** Against the real registries: Debian's mirror, with its signatures, and npm. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Cache, fetchSource, hashFile, type UrlPlace } from '@nodeos/build';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { nodeVersionIn } from '../content.js';
 import type { Report } from '../look.js';
 import { readPins } from '../pins.js';
 import { askedPlace } from '../places/index.js';
 import { newestOf, sha512In } from '../places/npm.js';
 import { RECORD } from '../record.js';
-import { pins, repository, ROOT, textOf } from './helpers.js';
+import { interrupted, pins, repository, ROOT, temporary, textOf } from './helpers.js';
 
 const hasApt = existsSync('/usr/lib/apt/apt-helper');
 const SUM = 'a'.repeat(64);
@@ -47,7 +47,7 @@ export const PACKAGE: Source = {
 `;
 
 describe.skipIf(!hasApt)('the pins of this repository', () => {
-  it('can all be asked about', { timeout: 300_000 }, async () => {
+  it('can all be asked about', { timeout: 600_000 }, async () => {
     const { stdout } = await pins(ROOT, 'check', '--json');
     const { pins: reports, npm } = JSON.parse(stdout) as { pins: Report[]; npm: object };
     expect(reports.map(({ id }) => id)).toEqual((await readPins(ROOT)).map(({ id }) => id));
@@ -60,7 +60,7 @@ describe.skipIf(!hasApt)('the pins of this repository', () => {
 });
 
 describe.skipIf(!hasApt)('update', () => {
-  it('moves pins to what the registries have, verified', { timeout: 300_000 }, async (context) => {
+  it('moves pins to what the registries have, verified', { timeout: 600_000 }, async (context) => {
     const root = repository({ 'kernel/sources.ts': LAYER, 'packages/x/sources.ts': NPM });
     const dry = await pins(root, 'update', '--dry-run', 'libatomic1');
     expect(dry).toMatchObject({ status: 0, stdout: expect.stringMatching(/^libatomic1: 14\.2\.0-1 -> /) });
@@ -91,7 +91,24 @@ describe.skipIf(!hasApt)('update', () => {
     expect(Object.keys(JSON.parse(readFileSync(join(root, RECORD), 'utf8')) as object)).toHaveLength(4);
   });
 
-  it('leaves a pin alone that its place does not have, and moves the others', { timeout: 300_000 }, async () => {
+  it.each(['reading the changelog', 'fetching fixes'])(
+    'leaves everything as it was when it is interrupted while %s',
+    { timeout: 600_000 },
+    async (words) => {
+      const root = repository({ 'kernel/sources.ts': LAYER });
+      const before = textOf(root, 'kernel/sources.ts');
+      const tmp = temporary();
+      vi.stubEnv('TMPDIR', tmp);
+      onTestFinished(() => void vi.unstubAllEnvs());
+      const { status, stdout, stderr } = await interrupted(root, ['update', 'fixes'], words);
+      expect({ status, stdout, left: readdirSync(tmp) }).toEqual({ status: 130, stdout: '', left: [] });
+      expect(stderr).toMatch(/pins: interrupted by SIGINT\n$/);
+      expect(textOf(root, 'kernel/sources.ts')).toBe(before);
+      expect(existsSync(join(root, RECORD))).toBe(false);
+    },
+  );
+
+  it('leaves a pin alone that its place does not have, and moves the others', { timeout: 600_000 }, async () => {
     const nowhere = NPM.replace("'bindings'", "'nodeos-no-such-package'").replace("'old'", "'gone'");
     const root = repository({ 'packages/x/sources.ts': nowhere, 'packages/y/sources.ts': NPM });
     const { status, stdout } = await pins(root, 'update');
@@ -104,7 +121,7 @@ describe.skipIf(!hasApt)('update', () => {
 });
 
 describe('the launcher', () => {
-  it('is npm run pins', () => {
+  it('is npm run pins', { timeout: 600_000 }, () => {
     const result = spawnSync('npm', ['run', '--silent', 'pins', '--', '--help'], { cwd: ROOT, encoding: 'utf8' });
     expect(result).toMatchObject({ status: 0, stdout: expect.stringMatching(/^Usage: npm run pins check\|update/) });
   });

@@ -1,0 +1,13 @@
+/** What is made once for each owner and key, and forgotten with the owner. */
+export function memo<T>(): (owner: object, key: string, make: () => T) => T {
+  const all = new WeakMap<object, Map<string, T>>();
+  return (owner, key, make) => {
+    const own = all.get(owner) ?? new Map<string, T>();
+    all.set(owner, own);
+    const known = own.get(key);
+    if (known !== undefined) return known;
+    const made = make();
+    own.set(key, made);
+    return made;
+  };
+}
