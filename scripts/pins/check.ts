@@ -24,7 +24,8 @@ export async function check(options: CheckOptions, context: Context): Promise<nu
   else write([...table(reports, now), ...(audit ? lines(audit) : []), summary(reports)].join('\n') + '\n');
   if (options.record) await writeRecord(root, pins, entriesFor(currentOf(reports), now));
   const holes = audit && 'holes' in audit ? audit.holes.length : 0;
-  return holes === 0 && reports.every(({ state }) => state === 'newest') ? 0 : 1;
+  const isFine = ({ state }: Report): boolean => state === 'newest' || state === 'by hand';
+  return holes === 0 && reports.every(isFine) ? 0 : 1;
 }
 
 async function looksAt(pins: readonly Pin[], root: string, context: Context): Promise<Report[]> {
@@ -56,7 +57,9 @@ function ageOf({ released }: Report, now: Date): string {
 }
 
 function verdict(report: Report): string {
-  const words = { newest: 'newest', behind: newer(report), unknown: 'not known' }[report.state];
+  const words = { newest: 'newest', behind: newer(report), 'by hand': 'moved by hand', unknown: 'not known' }[
+    report.state
+  ];
   return [words, ...report.problems].join('; ');
 }
 
@@ -84,7 +87,8 @@ function lines(audit: Holes): string[] {
 
 function summary(reports: readonly Report[]): string {
   const count = (state: Report['state']): number => reports.filter((report) => report.state === state).length;
-  const behind = count('behind');
-  const hint = behind > 0 ? '; npm run pins update moves them' : '';
-  return `${reports.length} pins: ${count('newest')} newest, ${behind} behind, ${count('unknown')} not known${hint}`;
+  const hint = count('behind') > 0 ? '; npm run pins update moves those that are behind' : '';
+  const others = (['by hand', 'unknown'] as const).filter((state) => count(state) > 0);
+  const words = others.map((state) => `, ${count(state)} ${state === 'by hand' ? 'moved by hand' : 'not known'}`);
+  return `${reports.length} pins: ${count('newest')} newest, ${count('behind')} behind${words.join('')}${hint}`;
 }

@@ -5,8 +5,8 @@ import type { Pin } from './pins.js';
 import { askedPlace, kindOf, packageOf, type Context, type Offer } from './places/index.js';
 import { entryOf, type Entries } from './record.js';
 
-/** `unknown`: nobody can be asked, or the place did not answer, or it only has older versions. */
-export type State = 'newest' | 'behind' | 'unknown';
+/** `by hand`: none of its places can be asked. `unknown`: the place did not answer, or it only has older versions. */
+export type State = 'newest' | 'behind' | 'by hand' | 'unknown';
 
 export interface Look {
   readonly pin: Pin;
@@ -44,7 +44,8 @@ export async function look(pin: Pin, entries: Entries, context: Context): Promis
     fixes: [],
     problems: [],
   } as const;
-  if (!place || !kind) return { pin, report: { ...base, problems: ['none of its places can be asked'] } };
+  if (!place || !kind)
+    return { pin, report: { ...base, state: 'by hand', problems: ['none of its places can be asked'] } };
   const known = entryOf(entries, pin);
   try {
     const offer = await kind.ask(place, context);

@@ -9,19 +9,15 @@ export interface Moved {
   readonly words: ReadonlyMap<string, string>;
 }
 
-/** What is known of the file that was fetched. */
-export interface Fetched {
-  readonly sha1: string;
-  /** The version of what is in it, for a source whose version is not that of its package. */
-  contained(): Promise<string>;
-}
-
 /** Debian's archive of everything it published names files by their SHA-1. */
 const BY_SHA1 = /\/file\/([0-9a-f]{40})$/;
 
-/** @throws NodeosError if a place of the source cannot be moved, because nobody here knows its checksum. */
-export async function moved(source: Source, from: AskedPlace, to: AskedPlace, fetched: Fetched): Promise<Moved> {
-  const version = await versionOf(source, from, to, fetched);
+/**
+ * @param sha1 of the file at `to`
+ * @throws NodeosError if a place of the source cannot be moved, because nobody here knows its checksum.
+ */
+export function moved(source: Source, from: AskedPlace, to: AskedPlace, sha1: string): Moved {
+  const version = versionOf(source, from, to);
   const words = new Map<string, string>([
     [packageVersion(from), packageVersion(to)],
     [upstreamOf(packageVersion(from)), upstreamOf(packageVersion(to))],
@@ -33,8 +29,8 @@ export async function moved(source: Source, from: AskedPlace, to: AskedPlace, fe
     if (place === from) return to;
     if (!('url' in place)) throw refusal(source, version, JSON.stringify(place), 'it has two packages');
     if (checksumOf(place).digest !== checksumOf(from).digest) return ownChecksum(place, source, version);
-    const [, sha1] = BY_SHA1.exec(place.url) ?? [];
-    if (sha1 !== undefined) words.set(sha1, fetched.sha1);
+    const [, old] = BY_SHA1.exec(place.url) ?? [];
+    if (old !== undefined) words.set(old, sha1);
     // The place has the same bytes as the package, or it would have another checksum.
     return { ...place, ...sumOf(to), url: replaceWords(place.url, words) };
   });
@@ -51,10 +47,12 @@ function memberWords(from: AskedPlace, to: AskedPlace): [string, string][] {
   return before === undefined || after === undefined ? [] : [[before, after]];
 }
 
-/** The version in the source's name is the package's, or upstream's part of it, or that of what the package contains. */
-async function versionOf(source: Source, from: AskedPlace, to: AskedPlace, fetched: Fetched): Promise<string> {
+/** The version in the source's name is the package's, or upstream's part of it. */
+function versionOf(source: Source, from: AskedPlace, to: AskedPlace): string {
   const rule = [(version: string) => version, upstreamOf].find((make) => make(packageVersion(from)) === source.version);
-  return rule ? rule(packageVersion(to)) : fetched.contained();
+  if (rule) return rule(packageVersion(to));
+  const held = `${packageOf(from).package} ${packageVersion(from)}`;
+  throw refusal(source, 'a newer version', held, 'nothing says which version of the source it has');
 }
 
 function ownChecksum(place: UrlPlace, source: Source, version: string): UrlPlace {

@@ -6,13 +6,15 @@ import { NodeosError, type Source } from '@nodeos/build';
 import { exportsOf } from './evaluate.js';
 
 export interface Pin {
-  /** What the user calls it: the name of its source, with the table's key if there are several of that name. */
+  /** What the user calls it: the name of its source, with the table's key if there are several: `libc6:x86_64`. */
   readonly id: string;
   /** The file that it is in, relative to the repository. */
   readonly file: string;
   /** Where it is in the file's exports. */
   readonly path: readonly string[];
   readonly source: Source;
+  /** The version in the object that has the source, if that has one too. */
+  readonly beside: string | undefined;
 }
 
 /** @throws NodeosError if a file has a checksum that is in none of its exported sources. */
@@ -21,22 +23,27 @@ export async function readPins(root: string): Promise<Pin[]> {
   for (const file of await sourcesFiles(root)) {
     found.push(...pinsIn(await readFile(join(root, file), 'utf8'), file));
   }
-  const count = (name: string): number => found.filter(({ source }) => source.name === name).length;
-  return found.map((pin) => {
-    const { name } = pin.source;
-    return { ...pin, id: count(name) === 1 ? name : `${name}:${pin.path.at(-1) ?? ''}` };
-  });
+  return found.map((pin) => ({ ...pin, id: idOf(pin, found) }));
+}
+
+/** Of several of one name, the parts of their paths that tell them apart: `libc6:x86_64`. */
+function idOf(pin: Omit<Pin, 'id'>, all: readonly Omit<Pin, 'id'>[]): string {
+  const namesakes = all.filter(({ source }) => source.name === pin.source.name);
+  const own = pin.path.filter((part, i) => namesakes.some(({ path }) => path[i] !== part));
+  return [pin.source.name, ...own].join(':');
 }
 
 /** The pins in the text of a sources file. */
 export function pinsIn(text: string, file: string): Omit<Pin, 'id'>[] {
   const pins = new Map<Source, Omit<Pin, 'id'>>();
-  const visit = (value: unknown, path: readonly string[]): void => {
+  const visit = (value: unknown, path: readonly string[], beside?: string): void => {
     if (typeof value !== 'object' || value === null) return;
     if (isSource(value)) {
-      if (!pins.has(value)) pins.set(value, { file, path, source: value });
+      if (!pins.has(value)) pins.set(value, { file, path, source: value, beside });
     } else {
-      for (const [key, item] of Object.entries(value)) visit(item, [...path, key]);
+      const { version } = value as { version?: unknown };
+      const own = typeof version === 'string' ? version : undefined;
+      for (const [key, item] of Object.entries(value)) visit(item, [...path, key], own);
     }
   };
   visit(exportsOf(text, file), []);

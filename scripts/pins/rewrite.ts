@@ -39,29 +39,34 @@ export async function rewrite(text: string, moves: readonly Move[], path: string
 const names = (moves: readonly Move[]): string => moves.map(({ pin }) => pin.id).join(', ');
 const checksumsOf = (source: Source): string[] => source.places.map((place) => checksumOf(place).digest);
 
+type Made = Pick<Pin, 'source' | 'beside'>;
+
 /** Each source that a text makes, by where it is in the exports; `moves` of them as they are to be. */
-function madeBy(text: string, file: string, moves: readonly Move[] = []): Map<string, Source> {
+function madeBy(text: string, file: string, moves: readonly Move[] = []): Map<string, Made> {
   return new Map(
-    pinsIn(text, file).map(({ path, source }) => {
+    pinsIn(text, file).map(({ path, source, beside }) => {
       const move = moves.find(({ pin }) => pin.path.join('/') === path.join('/'));
-      return [path.join('/'), move?.source ?? source];
+      if (!move) return [path.join('/'), { source, beside }];
+      return [path.join('/'), { ...move, beside: beside === source.version ? move.source.version : beside }];
     }),
   );
 }
 
 /** The names of the sources of which a text makes something else than is wanted. */
-function differences(wanted: ReadonlyMap<string, Source>, text: string, file: string): string[] {
-  let made: ReadonlyMap<string, Source>;
+function differences(wanted: ReadonlyMap<string, Made>, text: string, file: string): string[] {
+  let made: ReadonlyMap<string, Made>;
   try {
     made = madeBy(text, file);
   } catch (error) {
     // For example when a checksum is left that belongs to nothing.
-    if (error instanceof NodeosError) return [...wanted.values()].map(({ name }) => name);
+    if (error instanceof NodeosError) return [...wanted.values()].map(({ source }) => source.name);
     throw error;
   }
+  const same = (a: Made | undefined, b: Made | undefined): boolean =>
+    canonicalJson([a?.source, a?.beside]) === canonicalJson([b?.source, b?.beside]);
   const paths = [...new Set([...wanted.keys(), ...made.keys()])];
-  const differs = paths.filter((path) => canonicalJson(wanted.get(path)) !== canonicalJson(made.get(path)));
-  return differs.map((path) => (wanted.get(path) ?? made.get(path))?.name ?? path);
+  const wrong = paths.filter((path) => !same(wanted.get(path), made.get(path)));
+  return wrong.map((path) => (wanted.get(path) ?? made.get(path))?.source.name ?? path);
 }
 
 /** Parts of the code around the literal with one of the checksums, the smallest first; the last is the whole file. */

@@ -3,7 +3,6 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checksumOf, fetchSource, hashFile, messageOf, NodeosError, run } from '@nodeos/build';
 import { currentOf } from './check.js';
-import { nodeVersionIn } from './content.js';
 import { look, type Look, type Report } from './look.js';
 import { moved } from './moved.js';
 import { chosen, readPins, type Pin } from './pins.js';
@@ -42,7 +41,8 @@ export async function update(options: UpdateOptions, context: Context): Promise<
   const failures: string[] = [];
   const current = currentOf(looks.map(({ report }) => report));
   for (const { report } of looks) {
-    if (report.state === 'unknown') failures.push(`${report.id}: ${report.problems.join('; ')}`);
+    if (report.state === 'unknown' || (report.state === 'by hand' && names.length > 0))
+      failures.push(`${report.id}: ${report.problems.join('; ')}`);
   }
   for (const family of familiesOf(looks.filter(({ report }) => report.state === 'behind'))) {
     try {
@@ -136,8 +136,7 @@ async function moveOf(pin: Pin, offer: Offer, { cache, signal, say }: Context): 
   const wanted = { name: pin.id, version: offer.newest, places: [to], ...(maxBytes === undefined ? {} : { maxBytes }) };
   say(`fetching ${pin.id} ${offer.newest}`);
   const path = await fetchSource(cache, wanted, { signal, progress: () => undefined });
-  const fetched = { sha1: await hashFile(path, 'sha1'), contained: () => nodeVersionIn(path) };
-  return { pin, ...(await moved(pin.source, from, to, fetched)) };
+  return { pin, ...moved(pin.source, from, to, await hashFile(path, 'sha1')) };
 }
 
 function report(changes: readonly Change[], failures: readonly string[], { json, dryRun, write }: UpdateOptions): void {

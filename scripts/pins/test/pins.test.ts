@@ -10,7 +10,7 @@ const source = (name: string, sum: string, key = 'sha256'): string =>
   `{ name: '${name}', version: '1', places: [{ url: 'https://example.org/${name}', ${key}: '${sum}' }] }`;
 
 describe('the pins of this repository', () => {
-  it('are found by their names, each with a place that can be asked', async () => {
+  it('are found by their names, with a place that can be asked if they are not moved by hand', async () => {
     const found = await readPins(ROOT);
     const ids = found.map(({ id }) => id);
     expect(new Set(ids).size).toBe(ids.length);
@@ -18,7 +18,7 @@ describe('the pins of this repository', () => {
       expect.arrayContaining(['linux', 'gcc', 'binutils', 'musl', 'musl-fixes', 'mbedtls', 'mimalloc']),
     );
     expect(ids.filter((id) => id.startsWith('libc6'))).not.toEqual([]);
-    for (const pin of found) expect(askedPlace(pin.source), pin.id).toBeDefined();
+    expect(found.filter(({ source }) => !askedPlace(source)).map(({ id }) => id)).toEqual(['node-musl']);
   });
 
   it('are in files called sources.ts only', () => {
