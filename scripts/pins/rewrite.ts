@@ -14,26 +14,43 @@ export interface Move extends Moved {
 }
 
 /**
+ * One pin after the other; or all at once, if they share literals.
  * @param path of the file, for the settings of its format
  * @throws NodeosError if no change of literals makes the wanted sources
  */
 export async function rewrite(text: string, moves: readonly Move[], path: string): Promise<string> {
-  const [first] = moves;
-  if (!first) return text;
-  const wanted = madeBy(text, first.pin.file, moves);
-  const words = new Map(moves.flatMap((move) => [...move.words]));
-  let others: string[] = [];
-  for (const scope of scopesOf(text, checksumsOf(first.pin.source))) {
-    const candidate = replaceIn(text, scope, words);
-    const wrong = differences(wanted, candidate, first.pin.file);
-    if (wrong.length === 0) return formatted(candidate, path);
-    others = wrong.filter((name) => !moves.some(({ pin }) => pin.source.name === name));
-  }
-  const with_ = others.length === 0 ? 'by changing its literals' : `without ${others.join(', ')}`;
-  throw new NodeosError(`${first.pin.file}: ${names(moves)} cannot be moved ${with_}`, {
+  const oneByOne = moves.reduce<string | undefined>(
+    (changed, move) => (changed === undefined ? undefined : attempt(changed, [move]).text),
+    text,
+  );
+  const { text: result, others } = oneByOne === undefined ? attempt(text, moves) : { text: oneByOne, others: [] };
+  if (result !== undefined) return formatted(result, path);
+  const [{ pin }] = moves as [Move];
+  const how = others.length === 0 ? 'by changing its literals' : `without ${others.join(', ')}`;
+  throw new NodeosError(`${pin.file}: ${names(moves)} cannot be moved ${how}`, {
     lines: moves.map(({ source }) => JSON.stringify(source)),
     hint: 'move it by hand, to what the line above says',
   });
+}
+
+interface Attempt {
+  readonly text?: string;
+  /** The sources that would change too. */
+  readonly others: readonly string[];
+}
+
+function attempt(text: string, moves: readonly Move[]): Attempt {
+  const [{ pin }] = moves as [Move];
+  const wanted = madeBy(text, pin.file, moves);
+  const words = new Map(moves.flatMap((move) => [...move.words]));
+  let others: string[] = [];
+  for (const scope of scopesOf(text, checksumsOf(pin.source))) {
+    const candidate = replaceIn(text, scope, words);
+    const wrong = differences(wanted, candidate, pin.file);
+    if (wrong.length === 0) return { text: candidate, others: [] };
+    others = wrong.filter((name) => !moves.some((move) => move.pin.source.name === name));
+  }
+  return { others };
 }
 
 const names = (moves: readonly Move[]): string => moves.map(({ pin }) => pin.id).join(', ');

@@ -37,24 +37,18 @@ describe('on the real files', () => {
   let all: Pin[];
   beforeAll(async () => void (all = await readPins(ROOT)));
 
-  /** Pins that share a literal can only be moved together: here, all of one Debian version in a file. */
-  const sharers = (pin: Pin): Pin[] =>
-    all
-      .filter(
-        (one) =>
-          one.file === pin.file && JSON.stringify(packageOf(placeOf(one))) === JSON.stringify(packageOf(placeOf(pin))),
-      )
-      .concat(all.filter((one) => one.file === pin.file && samePackage(one, pin)))
-      .filter((one, i, list) => list.indexOf(one) === i);
-  const samePackage = (a: Pin, b: Pin): boolean => packageOf(placeOf(a)).package === packageOf(placeOf(b)).package;
+  /** Pins of one package can share literals, so they are moved together. */
+  const sharers = (pin: Pin, asked: readonly Pin[]): Pin[] =>
+    asked.filter((one) => one.file === pin.file && nameOf(one) === nameOf(pin));
+  const nameOf = (pin: Pin): string => packageOf(placeOf(pin)).package;
 
   it('moves each pin there and back, and leaves everything else as it is', async () => {
     const asked = all.filter(({ source }) => askedPlace(source) !== undefined);
     expect(asked.length).toBeGreaterThan(10);
-    for (const pin of asked) {
+    for (const pin of asked.filter((one) => sharers(one, asked)[0] === one)) {
       const before = textOf(ROOT, pin.file);
       const path = join(ROOT, pin.file);
-      const family = sharers(pin);
+      const family = sharers(pin, asked);
       const moves = family.map((one) => move(one, elsewhere(placeOf(one), nextRevision)));
       const after = await rewrite(before, moves, path);
       for (const { pin: one, source } of moves) {
@@ -101,7 +95,7 @@ describe('on the real files', () => {
     );
   });
 
-  it('refuses a new upstream version when another place has a checksum of its own', async () => {
+  it('refuses a new upstream version when another place has a checksum of its own', () => {
     const gcc = all.find(({ id }) => id === 'gcc') as Pin;
     const newer = elsewhere(placeOf(gcc), () => '14.9.0-1');
     expect(() => move(gcc, newer)).toThrow(/cannot be moved to 14\.9\.0: of its place https:.*gcc-14/);
