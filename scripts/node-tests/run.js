@@ -1,7 +1,7 @@
 // One of Node.js's own tests with one binary, as upstream's tools/test.py runs it.
 import { spawn } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { clearTimeout, setImmediate } from 'node:timers';
 
 /** As much of what a test prints as is kept, from its end. */
@@ -48,7 +48,7 @@ export async function runTest(binary, top, test, seconds) {
     const ended = await runNode(binary, { top, args, env, seconds });
     const [, refused] = /^\S+: bad option: (\S+)$/m.exec(ended.output) ?? [];
     const dropped = refused !== undefined && args.includes(refused);
-    if (ended.status !== BAD_OPTION || !dropped) return outcomeOf(ended, [binary.program, top]);
+    if (ended.status !== BAD_OPTION || !dropped) return outcomeOf(ended, [dirname(binary.program), top]);
     binary.refused.add(refused);
   }
 }
@@ -121,14 +121,18 @@ function outcomeOf({ status, signal, late, output, ms }, paths) {
   if (late) return { kind: 'timeout', reason: '', ms };
   if (signal) return { kind: 'crash', reason: `${signal} ${errorIn(output, paths)}`.trim(), ms };
   if (status !== 0) return { kind: 'fail', reason: `status ${status}: ${errorIn(output, paths)}`, ms };
-  return skipped ? { kind: 'skip', reason: skipped[1] ?? '', ms } : { kind: 'pass', reason: '', ms };
+  return skipped ? { kind: 'skip', reason: tidy(skipped[1] ?? '', paths), ms } : { kind: 'pass', reason: '', ms };
 }
 
 /** The first line that names an error, else the last one. @param {string} output @param {string[]} paths */
 function errorIn(output, paths) {
   const lines = output.split('\n').map((line) => line.trim());
   const named = lines.find((line) => /^(# +)?(\w*(Error|Exception)\b|Assertion|Fatal|FATAL|Mismatched)/.test(line));
-  const line = named ?? lines.findLast((text) => text !== '') ?? '';
+  return tidy(named ?? lines.findLast((line) => line !== '') ?? '', paths);
+}
+
+/** Without what changes from run to run and from binary to binary. @param {string} line @param {string[]} paths */
+function tidy(line, paths) {
   return paths
     .reduce((text, path) => text.replaceAll(path, '…'), line)
     .replace(/0x[\da-f]+|\d{3,}|\d+\.\d+/g, 'N') // addresses, process ids, times
