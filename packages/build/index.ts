@@ -1,4 +1,5 @@
 /** The engine: the only code that caches outputs and starts tools. */
+export { checkCacheFolder, type Left } from './cache-folder.js';
 export * from './cache.js';
 export * from './engine.js';
 export * from './errors.js';
@@ -10,6 +11,7 @@ export * from './plan.js';
 export * from './progress.js';
 export * from './terminal-progress.js';
 export * from './prune.js';
+export * from './replace-file.js';
 export * from './run.js';
 export * from './source.js';
 export * from './step.js';

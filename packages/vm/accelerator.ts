@@ -5,9 +5,9 @@
  */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
-import { access, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { messageOf, sha256, type Target } from '@nodeos/build';
+import { messageOf, replaceFile, sha256, type Target } from '@nodeos/build';
 import { runMachine } from './machine.js';
 
 export interface Accelerator {
@@ -84,8 +84,7 @@ async function remembered(options: ProbeOptions, accelerator: string, ask: () =>
   const answer = await ask();
   // A note that cannot be kept only costs the next start a probe.
   await mkdir(dirname(options.notes), { recursive: true })
-    .then(() => writeFile(`${options.notes}.${process.pid}`, JSON.stringify({ ...notes, [id]: answer })))
-    .then(() => rename(`${options.notes}.${process.pid}`, options.notes))
+    .then(() => replaceFile(options.notes, (path) => writeFile(path, JSON.stringify({ ...notes, [id]: answer }))))
     .catch(() => undefined);
   return answer;
 }
