@@ -17,3 +17,4 @@ export * from './source.js';
 export * from './step.js';
 export * from './target.js';
 export * from './unpack.js';
+export * from './visible.js';

@@ -1,5 +1,15 @@
 /** nodeos cache: what is in the cache, whether it is sound, and how to shrink it. */
-import { Cache, checkCacheFolder, prune, removeEntry, usageOf, UsageError, type Left } from '@nodeos/build';
+import {
+  Cache,
+  checkCacheFolder,
+  prune,
+  removeEntry,
+  usageOf,
+  UsageError,
+  visible,
+  visibleJson,
+  type Left,
+} from '@nodeos/build';
 import { say, type Command, type Io, type Parsed } from '../command.js';
 
 export const cacheCommand: Command = {
@@ -34,7 +44,7 @@ const ACTIONS: Readonly<Record<string, (cache: Cache, args: Parsed, io: Io) => P
   async ls(cache, args, io) {
     const list = await usageOf(cache);
     if (args.flag('json')) {
-      for (const { entry, bytes, used } of list) io.stdout.write(JSON.stringify({ ...entry, bytes, used }) + '\n');
+      for (const { entry, bytes, used } of list) io.stdout.write(visibleJson({ ...entry, bytes, used }) + '\n');
       return 0;
     }
     for (const { entry, bytes, used } of list) {
@@ -54,7 +64,7 @@ const ACTIONS: Readonly<Record<string, (cache: Cache, args: Parsed, io: Io) => P
       dryRun,
     });
     for (const item of gone) {
-      io.stdout.write(args.flag('json') ? JSON.stringify(item) + '\n' : `${size(item.bytes)}  ${item.path}\n`);
+      io.stdout.write(args.flag('json') ? visibleJson(item) + '\n' : `${size(item.bytes)}  ${item.path}\n`);
     }
     sayLeft(io, left);
     const total = gone.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -69,10 +79,11 @@ const ACTIONS: Readonly<Record<string, (cache: Cache, args: Parsed, io: Io) => P
     for (const entry of entries) {
       io.signal.throwIfAborted();
       const reason = await cache.verify(entry);
-      if (args.flag('json')) io.stdout.write(JSON.stringify({ ...entry, damage: reason ?? null }) + '\n');
+      if (args.flag('json')) io.stdout.write(visibleJson({ ...entry, damage: reason ?? null }) + '\n');
       if (reason === undefined) continue;
       damaged++;
-      if (!args.flag('json')) io.stdout.write(`${entry.name} (${entry.target}) ${entry.key.slice(0, 12)}: ${reason}\n`);
+      if (!args.flag('json'))
+        io.stdout.write(`${entry.name} (${entry.target}) ${entry.key.slice(0, 12)}: ${visible(reason)}\n`);
       if (args.flag('remove')) await removeEntry(cache, entry);
     }
     if (!args.flag('json')) io.stdout.write(`${entries.length} outputs checked, ${damaged} damaged\n`);

@@ -1,6 +1,15 @@
 /** nodeos start: boots an application, a REPL or a piece of code in QEMU. */
 import { join, resolve } from 'node:path';
-import { Cache, DEFAULT_TARGET, InterruptedError, NodeosError, targetOf, UsageError, type Target } from '@nodeos/build';
+import {
+  Cache,
+  DEFAULT_TARGET,
+  InterruptedError,
+  NodeosError,
+  targetOf,
+  UsageError,
+  visibleJson,
+  type Target,
+} from '@nodeos/build';
 import {
   checkFree,
   chooseAccelerator,
@@ -187,7 +196,7 @@ async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
 }
 
 function onEvent(event: GuestEvent, { publish, app }: Machine, args: Parsed, io: Io): void {
-  if (args.flag('events')) io.stdout.write(JSON.stringify(event) + '\n');
+  if (args.flag('events')) io.stdout.write(visibleJson(event) + '\n');
   if (event.event !== 'app' || app === undefined) return;
   const web = publish.find(({ guest, protocol }) => guest === 80 && protocol === 'tcp');
   if (web) say(io, `the guest's port 80 is http://${web.address}:${web.host} (Ctrl-C to power off)`);
