@@ -47,6 +47,10 @@ export function mediaOf(args: Parsed): MediaOptions {
   const [persist, trace] = [args.text('persist'), args.text('trace')];
   const alone = persist === undefined ? trace && '--trace' : '--persist';
   if (!remote && alone) throw new UsageError(`${alone}: only with --root ${ROOTS.join(' or ')}`);
+  if (remote && args.flag('restrict'))
+    throw new UsageError(`--restrict: not with --root ${root}, which the guest has from a server on this host`, {
+      hint: 'leave --root out: then the system is in the memory of the guest',
+    });
   if (remote && args.flag('no-network')) throw new UsageError(`--root ${root}: there is no root without a network`);
   return { root, runtime, persist, trace };
 }

@@ -35,6 +35,7 @@ describe('wrong usage is status 2, with a cause and a remedy', () => {
     [['start', '--runtime', 'root'], '--runtime root: expected disk or initramfs', ''],
     [['start', '--root', 'nbd', '--runtime', 'initramfs'], 'expected disk or root with --root nbd', ''],
     [['start', '--root', 'nbd', '--no-network'], 'there is no root without a network', ''],
+    [['start', '--root', 'nbd', '--restrict'], '--restrict: not with --root nbd', 'leave --root out'],
     [['start', '--publish', '80'], '--publish 80: expected [ADDRESS:]HOST:GUEST', '8080:80'],
     [['start', '--runtime', 'tape'], '--runtime tape: expected disk or initramfs', ''],
     [['start', '--env', 'x'], '--env x: expected NAME=VALUE', ''],

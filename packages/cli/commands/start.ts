@@ -13,6 +13,8 @@ import {
 import {
   checkFree,
   chooseAccelerator,
+  hasOwnSandbox,
+  lackOfSandbox,
   machineOf,
   mebibytesOf,
   parsePublish,
@@ -75,6 +77,10 @@ export const startCommand: Command = {
       help: 'give up a guest without a sign of life for S seconds (default 60)',
     },
     'no-network': { type: 'boolean', help: 'a machine without a network card' },
+    restrict: {
+      type: 'boolean',
+      help: 'the guest reaches neither this host nor the network; published ports still reach the guest',
+    },
     events: { type: 'boolean', help: "the guest's boot events as JSON lines on standard output" },
     ...BUILD_OPTIONS,
   },
@@ -102,9 +108,15 @@ export const startCommand: Command = {
       const notes = join(new Cache().root, 'accelerator.json');
       const accelerator = await chooseAccelerator({ target, machine: settings.machine, notes, ...paths });
       if (accelerator.reason !== undefined) say(io, `software emulation: ${accelerator.reason}`);
+      const lack = hasOwnSandbox(args.rest) ? undefined : await lackOfSandbox({ target, notes });
+      if (lack !== undefined) say(io, `${target.qemu} runs without a sandbox: ${lack}`);
       io.signal.throwIfAborted();
       const append = [...words, ...settings.append];
-      return await run({ ...settings, ...paths, append, accelerator: accelerator.name }, args, io);
+      return await run(
+        { ...settings, ...paths, append, accelerator: accelerator.name, sandbox: lack === undefined },
+        args,
+        io,
+      );
     } finally {
       await media.close();
     }
@@ -130,6 +142,7 @@ interface Settings extends MediaOptions {
   readonly timeout: number | undefined;
   readonly patience: number;
   readonly noNetwork: boolean;
+  readonly restrict: boolean;
 }
 
 function settingsOf(args: Parsed): Settings {
@@ -165,10 +178,11 @@ function settingsOf(args: Parsed): Settings {
     timeout,
     patience: args.number('boot-timeout', 1) ?? 60,
     noNetwork: args.flag('no-network'),
+    restrict: args.flag('restrict'),
   };
 }
 
-type Machine = Settings & Pick<RunMachineOptions, 'kernel' | 'initramfs' | 'usr' | 'accelerator'>;
+type Machine = Settings & Pick<RunMachineOptions, 'kernel' | 'initramfs' | 'usr' | 'accelerator' | 'sandbox'>;
 
 async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
   const { exec, app } = machine;
