@@ -223,7 +223,7 @@ class RunningMachine {
     const events = this.#events;
     const why = this.#why;
     const lines = this.#console.lines.map(stripVTControlCharacters);
-    const trouble = troubleIn(this.#text);
+    const trouble = troubleIn(this.#text, this.options.memory);
     const result = { events, status: lastStatus(events), lines, trouble };
     if (why === 'timeout' || why === 'interrupted') return { ...result, why };
     if (events.some(({ event }) => event === 'end')) return { ...result, why: 'ended' };

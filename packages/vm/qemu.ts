@@ -126,6 +126,10 @@ function memoryArgument({ memory, usr }: MachineOptions, { image }: Machine): st
 /** @param memory as QEMU takes it: `256M`, `1G` */
 export const mebibytesOf = (memory: string): number => Number.parseInt(memory, 10) * (memory.endsWith('G') ? 1024 : 1);
 
+/** As QEMU takes it. */
+export const memoryOf = (mebibytes: number): string =>
+  mebibytes % 1024 === 0 ? `${mebibytes / 1024}G` : `${mebibytes}M`;
+
 function knownMachine(options: Pick<MachineOptions, 'target' | 'machine'>): Machine {
   const machine = machineOf(options);
   if (!machine) throw new Error(`${options.target.name} has no machine ${options.machine}`);

@@ -4,6 +4,7 @@ import { NodeosError } from '../errors.js';
 import { visible, visibleJson, visibleText } from '../visible.js';
 
 /** What a terminal obeys, or does not show. */
+// eslint-disable-next-line no-control-regex
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/;
 
 describe('words of others', () => {
