@@ -3,3 +3,4 @@ export * from './append.js';
 export * from './build.js';
 export * from './root-image.js';
 export * from './tls.js';
+export * from './unpacked.js';

@@ -27,6 +27,7 @@ import { BUILD_OPTIONS } from '../building.js';
 import { say, type Command, type Io, type Parsed } from '../command.js';
 import { sinkOf } from '../output.js';
 import { mediaFor, mediaOf, ROOTS, RUNTIMES, type MediaOptions } from '../images.js';
+import { checkMemory } from '../memory.js';
 import { checkSystem, runtimeOf, systemOf } from '../system.js';
 
 /** Failures of the application in a row before the machine ends: a developer wants to see the first error, not a loop. */
@@ -105,6 +106,7 @@ export const startCommand: Command = {
     try {
       const { words, kernel, initramfs, usr } = media;
       const paths = { kernel, initramfs, usr };
+      await checkMemory(settings.memory, initramfs);
       const notes = join(new Cache().root, 'accelerator.json');
       const accelerator = await chooseAccelerator({ target, machine: settings.machine, notes, ...paths });
       if (accelerator.reason !== undefined) say(io, `software emulation: ${accelerator.reason}`);
