@@ -2,12 +2,11 @@
  * What an initramfs needs to reach a root by TLS, as a further archive behind it: the program that begins a connection,
  * and certificates or keys. They are secrets of one machine, so they are no step, and never in the cache.
  */
-import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
-import { codeOf, NodeosError } from '@nodeos/build';
-import { directory, file, writeCpio, type Entry } from '@nodeos/tree';
+import { codeOf, NodeosError, replaceFile } from '@nodeos/build';
+import { directory, file, type Entry } from '@nodeos/tree';
+import { appendEntries } from './append.js';
 
 /** Names as libnbd's, `tls-certificates=` and `tls-psk-file=` of an NBD URI. */
 export const TLS_FILES = ['ca-cert.pem', 'client-cert.pem', 'client-key.pem', 'keys.psk'] as const;
@@ -29,10 +28,18 @@ export async function readTlsFiles(folder: string): Promise<TlsFiles> {
   });
 }
 
+/** @param program the path of what begins a connection: from the step `tlsHandshake` of @nodeos/init */
+export async function tlsEntries(program: string, files: TlsFiles): Promise<Entry[]> {
+  return [
+    directory('tls', 0o700),
+    file('tls/handshake', await readFile(program), 0o700),
+    ...Object.entries(files).map(([name, bytes]) => file(`tls/${name}`, Buffer.from(bytes), 0o600)),
+  ];
+}
+
 /**
- * Writes the archives one behind the other, into a file that only its owner can read.
- * @param initramfs the path of an initramfs for a streamed root
- * @param program the path of what begins a connection: from the step `tlsHandshake` of @nodeos/init
+ * Writes an initramfs for a streamed root with what it needs for TLS, in the place of what is at `path`; only its owner can
+ * read it.
  */
 export async function writeTlsInitramfs(
   initramfs: string,
@@ -40,22 +47,6 @@ export async function writeTlsInitramfs(
   files: TlsFiles,
   path: string,
 ): Promise<void> {
-  const work = await mkdtemp(`${path}.`);
-  try {
-    const [whole, archive] = [join(work, 'whole'), join(work, 'archive')];
-    await writeCpio(await tlsEntries(program, files), archive);
-    for (const [index, part] of [initramfs, archive].entries())
-      await pipeline(createReadStream(part), createWriteStream(whole, { flags: index === 0 ? 'w' : 'a', mode: 0o600 }));
-    await rename(whole, path);
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
-}
-
-async function tlsEntries(program: string, files: TlsFiles): Promise<Entry[]> {
-  return [
-    directory('tls', 0o700),
-    file('tls/handshake', await readFile(program), 0o700),
-    ...Object.entries(files).map(([name, bytes]) => file(`tls/${name}`, Buffer.from(bytes), 0o600)),
-  ];
+  const entries = await tlsEntries(program, files);
+  await replaceFile(path, (made) => appendEntries(initramfs, entries, made));
 }

@@ -1,6 +1,7 @@
 /** A device that can be written, over one that cannot: what differs is in one sparse file (overlay-format.ts). */
+import { randomBytes } from 'node:crypto';
 import { access, realpath, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import type { BlockBackend } from './backend.js';
 import { copyOnWrite, formatDelta } from './copy-on-write.js';
 import { file, type FileOptions } from './file.js';
@@ -58,10 +59,14 @@ export async function overlay(base: BlockBackend, path: string, options: Overlay
 /** Under another name until it is durable: a crash leaves an overlay or none. */
 async function create(path: string, baseSize: number, blockSize: number, identity: string): Promise<void> {
   const layout = overlayLayout(baseSize, blockSize);
-  const partial = join(dirname(path), `${basename(path)}.partial`);
-  await rm(partial, { force: true });
+  const partial = `${path}.${randomBytes(6).toString('hex')}.partial`;
   const delta = await file(partial, { create: layout.size });
-  await formatDelta(delta, layout, identity).finally(() => delta.close());
-  await rename(partial, path);
+  try {
+    await formatDelta(delta, layout, identity).finally(() => delta.close());
+    await rename(partial, path);
+  } catch (error) {
+    await rm(partial, { force: true });
+    throw error;
+  }
   await syncDirectory(dirname(path));
 }

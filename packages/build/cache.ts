@@ -6,12 +6,15 @@
  *     sources/ALGORITHM-DIGEST                        fetched files
  *     locks/ logs/ apt/
  *
+ * cache-folder.ts knows which names in it are its own.
+ *
  * An output is used only if its files still have the sizes, modes and times that the manifest recorded; a file whose
  * time differs is hashed again. `verify` hashes everything.
  */
 import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { listOwn, makeCacheFolder } from './cache-folder.js';
 import { firstDamage } from './damage.js';
 import { codeOf, messageOf, NodeosError, storageAdvice } from './errors.js';
 import { listTree, type FileRecord } from './hash.js';
@@ -49,6 +52,7 @@ export type Lookup =
 export class Cache {
   /** An absolute path. */
   readonly root: string;
+  #made: Promise<void> | undefined;
 
   constructor(root: string = defaultRoot()) {
     this.root = resolve(root); // tools run in other folders than this process
@@ -70,6 +74,7 @@ export class Cache {
   async ensure(...names: string[]): Promise<string> {
     const path = join(this.root, ...names);
     return this.#writing(path, async () => {
+      await (this.#made ??= makeCacheFolder(this.root));
       await mkdir(path, { recursive: true });
       return path;
     });
@@ -94,9 +99,8 @@ export class Cache {
   async begin(entry: Entry): Promise<string> {
     const tmp = await this.ensure('tmp');
     const prefix = `${lockName(entry)}-`;
-    for (const name of await readdir(tmp)) {
-      if (name.startsWith(prefix)) await remove(join(tmp, name));
-    }
+    for (const { path, names } of (await listOwn(this.root, 'tmp')).own)
+      if (names[0]?.startsWith(prefix)) await remove(path);
     return this.#writing(tmp, () => mkdtemp(join(tmp, prefix)));
   }
 
@@ -126,15 +130,8 @@ export class Cache {
 
   /** Every finished output, whatever its state. */
   async entries(): Promise<Entry[]> {
-    const found: Entry[] = [];
-    for (const name of await names(join(this.root, 'steps'))) {
-      for (const target of await names(join(this.root, 'steps', name))) {
-        for (const key of await names(join(this.root, 'steps', name, target))) {
-          found.push(this.#entry(name, target, key));
-        }
-      }
-    }
-    return found;
+    const { own } = await listOwn(this.root, 'steps');
+    return own.map(({ names: [name = '', target = '', key = ''] }) => this.#entry(name, target, key));
   }
 
   /** The output of this step that was used last: what `--explain` compares with. */

@@ -3,7 +3,7 @@
  * folder that becomes its cache entry by one rename. A step that another process is building is waited for.
  */
 import { setMaxListeners } from 'node:events';
-import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
+import { copyFile, mkdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Cache, lockName, remove } from './cache.js';
 import { codeOf, InterruptedError, messageOf, NodeosError, storageAdvice } from './errors.js';
@@ -11,6 +11,7 @@ import { fetchSource } from './fetch.js';
 import { withLock } from './lock.js';
 import { resolvePlan, type PlannedStep } from './plan.js';
 import type { Progress } from './progress.js';
+import { replaceFile } from './replace-file.js';
 import { run } from './run.js';
 import type { Step, StepContext } from './step.js';
 
@@ -91,6 +92,7 @@ class StepRun {
     const onWait = (): void => this.#say('waiting for another process that is building it');
     const started = performance.now();
     try {
+      await this.cache.ensure();
       await withLock(this.cache.lockPath(lockName(entry)), { signal: this.signal, onWait }, async () => {
         const found = await this.cache.lookup(entry);
         if (found.state !== 'present') await this.#makeLocked();
@@ -197,14 +199,10 @@ export async function exportOutput(built: Built, files: readonly string[], dir: 
   const paths: string[] = [];
   for (const file of files) {
     const path = join(dir, basename(file));
-    const part = `${path}.part`;
     try {
       await mkdir(dir, { recursive: true });
-      await rm(part, { force: true }); // an earlier one may be read-only
-      await copyFile(join(built.output, file), part);
-      await rename(part, path);
+      await replaceFile(path, (made) => copyFile(join(built.output, file), made));
     } catch (error) {
-      await rm(part, { force: true }).catch(() => undefined);
       throw new NodeosError(`cannot copy ${file} of ${built.step.name} to ${path}: ${messageOf(error)}`, {
         cause: error,
       });

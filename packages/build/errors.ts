@@ -1,4 +1,6 @@
 /** Errors that a user can act on: what was attempted, on what, with which values, and what to do about it. */
+import { stripVTControlCharacters } from 'node:util';
+import { visibleText } from './visible.js';
 
 export interface ErrorDetails {
   /** What the user can do about it; printed on a line of its own. */
@@ -10,20 +12,26 @@ export interface ErrorDetails {
   readonly cause?: unknown;
 }
 
-/** An expected failure. The CLI prints its message, lines and hint, without a stack. */
+/**
+ * An expected failure. The CLI prints its message, lines and hint, without a stack. Much of them are words of others, such
+ * as servers and tools: they are made so that a terminal shows them, and does nothing else.
+ */
 export class NodeosError extends Error {
   readonly hint: string | undefined;
   readonly lines: readonly string[];
   readonly log: string | undefined;
 
   constructor(message: string, details: ErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    super(visibleText(message), details.cause === undefined ? undefined : { cause: details.cause });
     this.name = new.target.name;
-    this.hint = details.hint;
-    this.lines = details.lines ?? [];
+    this.hint = details.hint === undefined ? undefined : visibleText(details.hint);
+    this.lines = (details.lines ?? []).map(lineOf);
     this.log = details.log;
   }
 }
+
+/** Colours go, and what else is hidden is shown; tabs stay. */
+const lineOf = (line: string): string => visibleText(stripVTControlCharacters(line)).replaceAll('\n', '\\n');
 
 /** The command line is wrong; exit status 2. */
 export class UsageError extends NodeosError {}

@@ -3,7 +3,7 @@
  * keeps what it verified in the cache, and names every place's failure if none can serve it.
  */
 import { createHash } from 'node:crypto';
-import { chmod, open, rename, rm, stat } from 'node:fs/promises';
+import { chmod, lstat, open, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, NodeosError, storageAdvice } from './errors.js';
 import { hashInto } from './hash.js';
@@ -58,7 +58,10 @@ async function fetchFrom(
   const path = pathOf(cache, place);
   if (await verified(path, place)) return path; // another process was quicker
   const part = `${path}.part`;
-  const resumed = (await stat(part).catch(() => undefined)) !== undefined;
+  const begun = await lstat(part).catch(() => undefined);
+  // Its name is known to everybody: what is no file of ours leads elsewhere.
+  if (begun && !begun.isFile()) await rm(part, { recursive: true });
+  const resumed = begun?.isFile() === true;
   await kindOf(place).download(place, part, { ...context, maxBytes });
   const wrong = await mismatch(part, place);
   if (wrong !== undefined) {

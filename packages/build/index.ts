@@ -1,4 +1,5 @@
 /** The engine: the only code that caches outputs and starts tools. */
+export { checkCacheFolder, type Left } from './cache-folder.js';
 export * from './cache.js';
 export * from './engine.js';
 export * from './errors.js';
@@ -11,8 +12,10 @@ export * from './plan.js';
 export * from './progress.js';
 export * from './terminal-progress.js';
 export * from './prune.js';
+export * from './replace-file.js';
 export * from './run.js';
 export * from './source.js';
 export * from './step.js';
 export * from './target.js';
 export * from './unpack.js';
+export * from './visible.js';

@@ -1,6 +1,7 @@
 /** Frees space in the cache. */
-import { lstat, readdir, stat } from 'node:fs/promises';
+import { lstat, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { checkCacheFolder, listOwn, removeEmpty, type Left, type Part } from './cache-folder.js';
 import { lockName, remove, sourceLockName, type Cache, type Entry } from './cache.js';
 import { isLocked, withLock } from './lock.js';
 
@@ -16,6 +17,12 @@ export interface PruneOptions {
 export interface Pruned {
   readonly path: string;
   readonly bytes: number;
+}
+
+export interface PruneResult {
+  readonly gone: readonly Pruned[];
+  /** What is in the folders of the cache, and is not the cache's. */
+  readonly left: readonly Left[];
 }
 
 export interface Usage {
@@ -36,8 +43,12 @@ export async function usageOf(cache: Cache): Promise<Usage[]> {
   return list.sort((a, b) => b.used.getTime() - a.used.getTime());
 }
 
-/** Removes outputs that were not used lately, what interrupted builds left, and, if asked to, sources. */
-export async function prune(cache: Cache, { keep, sources, dryRun }: PruneOptions): Promise<Pruned[]> {
+/**
+ * Removes outputs that were not used lately, what interrupted builds left, and, if asked to, sources.
+ * @throws NodeosError if the folder is not known to be a cache
+ */
+export async function prune(cache: Cache, { keep, sources, dryRun }: PruneOptions): Promise<PruneResult> {
+  await checkCacheFolder(cache.root);
   const gone: Pruned[] = [];
   const drop = async (path: string, bytes: number, lock?: string): Promise<void> => {
     if (!dryRun) {
@@ -46,35 +57,59 @@ export async function prune(cache: Cache, { keep, sources, dryRun }: PruneOption
     }
     gone.push({ path, bytes });
   };
-  const kept = new Map<string, number>();
-  for (const { entry, bytes } of await usageOf(cache)) {
-    const id = `${entry.name} ${entry.target}`;
-    const rank = kept.get(id) ?? 0;
-    kept.set(id, rank + 1);
-    if (rank < keep) continue;
-    await drop(entry.path, bytes, lockName(entry));
+  for (const { entry, bytes } of surplus(await usageOf(cache), keep)) await drop(entry.path, bytes, lockName(entry));
+  // Listed before the locks are asked: a folder that is in the list belongs to who held its lock then, or earlier.
+  const temporary = await listOwn(cache.root, 'tmp');
+  for (const { path, names } of temporary.own)
+    if (!(await isLocked(cache.lockPath(lockOf(names))))) await drop(path, await sizeOf(path));
+  const fetched = sources ? await listOwn(cache.root, 'sources') : NOTHING;
+  for (const { path, names } of fetched.own) {
+    const digest = /^sha\d+-([0-9a-f]+)/.exec(names[0] ?? '')?.[1] ?? '';
+    await drop(path, await sizeOf(path), sourceLockName(digest));
   }
-  for (const path of await abandoned(cache)) await drop(path, await sizeOf(path));
-  if (sources) {
-    for (const name of await readdir(join(cache.root, 'sources')).catch(() => [] as string[])) {
-      const path = join(cache.root, 'sources', name);
-      const digest = /^sha\d+-([0-9a-f]+)/.exec(name)?.[1];
-      await drop(path, await sizeOf(path), digest === undefined ? undefined : sourceLockName(digest));
-    }
-  }
-  return gone;
+  const { left } = await listOwn(cache.root, 'steps');
+  return { gone, left: [...left, ...temporary.left, ...fetched.left] };
 }
 
-/** Temporary folders whose lock, which they are named after, no process holds. */
-async function abandoned(cache: Cache): Promise<string[]> {
-  const tmp = join(cache.root, 'tmp');
-  const paths: string[] = [];
-  // Listed before the locks are asked: a folder that is in the list belongs to who held its lock then, or earlier.
-  for (const name of await readdir(tmp).catch(() => [] as string[])) {
-    const lock = cache.lockPath(name.replace(/-[^-]*$/, ''));
-    if (!(await isLocked(lock))) paths.push(join(tmp, name));
+const NOTHING = { own: [], left: [] };
+
+/** Of each step and target, what comes after the first so many. */
+function surplus(list: readonly Usage[], keep: number): Usage[] {
+  const seen = new Map<string, number>();
+  return list.filter(({ entry }) => {
+    const id = `${entry.name} ${entry.target}`;
+    const rank = seen.get(id) ?? 0;
+    seen.set(id, rank + 1);
+    return rank >= keep;
+  });
+}
+
+/** A temporary folder is named after the lock of who makes what is in it. */
+const lockOf = ([name = '']: readonly string[]): string => name.replace(/-[^-]*$/, '');
+
+/** Removes an output, which another process may be making anew. */
+export const removeEntry = (cache: Cache, entry: Entry): Promise<void> =>
+  withLock(cache.lockPath(lockName(entry)), {}, () => remove(entry.path));
+
+const BUILT: readonly Part[] = ['steps', 'tmp', 'logs'];
+const FETCHED: readonly Part[] = ['sources', 'apt', 'locks'];
+
+/**
+ * Removes everything that was built; with `all`, everything.
+ * @returns what stays
+ * @throws NodeosError if the folder is not known to be a cache
+ */
+export async function clean(cache: Cache, { all }: { readonly all: boolean }): Promise<Left[]> {
+  await checkCacheFolder(cache.root);
+  const left: Left[] = [];
+  for (const part of all ? [...BUILT, ...FETCHED] : BUILT) {
+    const list = await listOwn(cache.root, part);
+    for (const { path } of list.own) await remove(path);
+    await removeEmpty(list.folders);
+    left.push(...list.left);
   }
-  return paths;
+  if (all) await rm(join(cache.root, 'accelerator.json'), { force: true });
+  return left;
 }
 
 /** The bytes of a file, or of the files in a folder; symbolic links are not followed. */

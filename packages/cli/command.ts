@@ -1,6 +1,6 @@
 /** A verb of the command line: callable in-process, with its own standard streams and signal. */
 import { parseArgs, type ParseArgsConfig } from 'node:util';
-import { UsageError } from '@nodeos/build';
+import { UsageError, visible } from '@nodeos/build';
 
 export interface Io {
   readonly stdout: NodeJS.WritableStream & { isTTY?: boolean; columns?: number; rows?: number };
@@ -13,8 +13,11 @@ export interface Io {
   readonly kill: AbortSignal;
 }
 
-/** A line of ours, beside what the command's output is. */
-export const say = (io: Pick<Io, 'stderr'>, text: string): void => void io.stderr.write(`nodeos: ${text}\n`);
+/** A line of ours, beside what the command's output is. What is in it of others does nothing to the terminal. */
+export const say = (io: Pick<Io, 'stderr'>, text: string): void =>
+  void io.stderr.write(`nodeos: ${visible(text, LONGEST_LINE)}\n`);
+
+const LONGEST_LINE = 8000;
 
 export interface Option {
   readonly type: 'string' | 'boolean';

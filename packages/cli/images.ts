@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { messageOf, UsageError } from '@nodeos/build';
 import { HANDSHAKE } from '@nodeos/init';
 import { USR } from '@nodeos/runtime';
-import { stepsOf, writeTlsInitramfs } from '@nodeos/initramfs';
+import { appendEntries, secretEntries, stepsOf, tlsEntries } from '@nodeos/initramfs';
 import { imageAt, type RunMachineOptions } from '@nodeos/vm';
 import { buildSteps } from './building.js';
 import { say, type Io, type Parsed } from './command.js';
@@ -47,6 +47,10 @@ export function mediaOf(args: Parsed): MediaOptions {
   const [persist, trace] = [args.text('persist'), args.text('trace')];
   const alone = persist === undefined ? trace && '--trace' : '--persist';
   if (!remote && alone) throw new UsageError(`${alone}: only with --root ${ROOTS.join(' or ')}`);
+  if (remote && args.flag('restrict'))
+    throw new UsageError(`--restrict: not with --root ${root}, which the guest has from a server on this host`, {
+      hint: 'leave --root out: then the system is in the memory of the guest',
+    });
   if (remote && args.flag('no-network')) throw new UsageError(`--root ${root}: there is no root without a network`);
   return { root, runtime, persist, trace };
 }
@@ -80,51 +84,56 @@ async function streamed(layers: Layers, options: MediaOptions, args: Parsed, io:
   const built = await buildSteps([layers.kernel.step, layer.step, third, ...stepsOf(others), ...program], args, io);
   const [kernel = '', initramfs = '', usr = ''] = built.map(({ output }) => output);
   const image = runtime === 'root' ? undefined : await imageAt(join(usr, USR));
-  const plain = join(initramfs, layer.step.name);
-  const secured = program.length > 0 ? await withKey(plain, join(built.at(-1)?.output ?? '', HANDSHAKE)) : undefined;
+  const handshake = program.length > 0 ? join(built.at(-1)?.output ?? '', HANDSHAKE) : undefined;
+  const admitted = await admit(join(initramfs, layer.step.name), handshake);
   try {
     const served = await serveRoot({
       parts,
       built,
       persist,
       trace,
-      ...(secured && { key: secured.key }),
+      secret: admitted.secret,
+      key: admitted.key,
       onEvent: ({ event, error }) => {
         if (error !== undefined) say(io, `root over NBD: ${event}: ${messageOf(error)}`);
       },
     });
     return {
       kernel: join(kernel, 'vmlinux'),
-      initramfs: secured?.initramfs ?? plain,
+      initramfs: admitted.initramfs,
       usr: image,
       words: served.words,
-      close: () => served.close().finally(() => secured?.remove()),
+      close: () => served.close().finally(admitted.remove),
     };
   } catch (error) {
-    await secured?.remove();
+    await admitted.remove();
     throw error;
   }
 }
 
-interface Secured {
-  /** Of this run, and of the machine that boots from the initramfs. */
-  readonly key: Uint8Array;
+/** What lets one machine in, for one run, and nobody else. */
+interface Admission {
+  readonly secret: string;
+  readonly key: Uint8Array | undefined;
+  /** Where the machine has it from. */
   readonly initramfs: string;
-  remove(): Promise<void>;
+  readonly remove: () => Promise<void>;
 }
 
-/** @param program what begins TLS */
-async function withKey(initramfs: string, program: string): Promise<Secured> {
+/** @param handshake what begins TLS; undefined: everything is sent in the clear */
+async function admit(initramfs: string, handshake: string | undefined): Promise<Admission> {
   const folder = await mkdtemp(join(tmpdir(), 'nodeos-key-'));
-  const secured = {
-    key: randomBytes(32),
-    initramfs: join(folder, 'initramfs'),
-    remove: () => rm(folder, { recursive: true, force: true }),
-  };
-  const keys = Buffer.from(`${GUEST}:${secured.key.toString('hex')}\n`);
-  await writeTlsInitramfs(initramfs, program, { 'keys.psk': keys }, secured.initramfs).catch(async (error: unknown) => {
-    await secured.remove();
+  const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
+  try {
+    const secret = randomBytes(16).toString('hex');
+    const key = handshake === undefined ? undefined : randomBytes(32);
+    const keys = key && Buffer.from(`${GUEST}:${key.toString('hex')}\n`);
+    const tls = handshake === undefined || !keys ? [] : await tlsEntries(handshake, { 'keys.psk': keys });
+    const path = join(folder, 'initramfs');
+    await appendEntries(initramfs, [...secretEntries(secret), ...tls], path);
+    return { secret, key, initramfs: path, remove };
+  } catch (error) {
+    await remove();
     throw error;
-  });
-  return secured;
+  }
 }

@@ -2,7 +2,6 @@
  * A machine's root filesystem served to it over NBD: an image that is described from what the steps have made, and
  * read by the machine as it needs it. Nothing of it is written.
  */
-import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import { readOnly, regions, withClose } from '@nodeos/block';
 import type { Built } from '@nodeos/build';
@@ -23,8 +22,13 @@ export interface StreamedRootOptions {
   readonly persist?: string | undefined;
   /** Who reads what when: lines of JSON. */
   readonly trace?: string | undefined;
+  /**
+   * The end of the exports' names, which the machine has in its initramfs. The start of them is on its command line, and
+   * on QEMU's: every program of the machine and every user of this host can read those, and connect.
+   */
+  readonly secret: string;
   /** Of TLS, that the machine has too, for `GUEST`; without one everything is sent in the clear. */
-  readonly key?: Uint8Array;
+  readonly key?: Uint8Array | undefined;
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
@@ -41,23 +45,25 @@ const READ_AHEAD = 16 << 20;
 /** Whose key it is. */
 export const GUEST = 'guest';
 
+/** How the names begin. */
+const [ROOT, UPPER] = ['root-', 'upper-'];
+
 /** The host, as a machine sees it that QEMU gives a network of its own. */
 const HOST = '10.0.2.2';
 const ADDRESS = 'ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off';
 
 /** @throws NodeosError if a file of the options cannot be used: another machine has it, nobody may write there, … */
 export async function serveRoot(options: StreamedRootOptions): Promise<StreamedRoot> {
-  const { parts, built, key } = options;
+  const { parts, built, key, secret } = options;
   const outputs = new Map(built.map(({ step, output }) => [step, output]));
   const image = await erofs(await rootTree(parts, (step) => outputs.get(step) ?? ''), { tails: true });
   const closers: Closer[] = [];
   const close = <T>(work: Promise<T>): Promise<T> => closing(work, closers);
   try {
-    // Names that nobody guesses: whoever may connect to this host's loopback could read the root, or change it.
-    const name = randomBytes(16).toString('hex');
-    const exports = await openExports(image, name, options, closers);
+    const exports = await openExports(image, options, closers);
     const server = new NbdServer({
-      exports: { find: (wanted) => exports.get(wanted) },
+      // No list.
+      exports: { find: (name) => exports.get(name) },
       ...(key && { tls: { required: true, psk: { find: (identity) => (identity === GUEST ? key : undefined) } } }),
       ...(options.onEvent && { onEvent: options.onEvent }),
     });
@@ -65,11 +71,10 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
     const { port } = new URL(await server.listen({ port: 0 }));
     const at = key ? `nbds://${GUEST}@${HOST}:${port}` : `nbd://${HOST}:${port}`;
     const readAhead = Math.min(image.metadata, READ_AHEAD);
-    const upper = `upper-${name}`;
     return {
       words: [
-        ...[ADDRESS, `root=${at}/root-${name}`, 'rootfstype=erofs', `nodeos.readahead=${readAhead}`],
-        ...(exports.has(upper) ? [`nodeos.upper=${at}/${upper}`] : []),
+        ...[ADDRESS, `root=${at}/${ROOT}`, 'rootfstype=erofs', `nodeos.readahead=${readAhead}`],
+        ...(exports.has(UPPER + secret) ? [`nodeos.upper=${at}/${UPPER}`] : []),
       ],
       close: () => close(Promise.resolve()),
     };
@@ -81,8 +86,7 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
 /** What is wrong with the files is said here, before the machine starts. */
 async function openExports(
   { size, regions: parts }: ErofsImage,
-  name: string,
-  { persist, trace }: StreamedRootOptions,
+  { persist, trace, secret }: StreamedRootOptions,
   closers: Closer[],
 ): Promise<Map<string, Export>> {
   const upper = persist === undefined ? undefined : await openUpper(resolve(persist));
@@ -96,5 +100,5 @@ async function openExports(
   };
   // It outlives the connections to it.
   const changes = upper && { description: 'changes to it', open: () => withClose(upper, () => undefined) };
-  return new Map([[`root-${name}`, root], ...(changes ? [[`upper-${name}`, changes] as const] : [])]);
+  return new Map([[ROOT + secret, root], ...(changes ? [[UPPER + secret, changes] as const] : [])]);
 }

@@ -2,9 +2,9 @@
  * The filesystem that keeps a machine's changes (`--persist FILE`): an ordinary ext4 image, sparse, made when it is first
  * used. It can be looked at with the tools of any Linux: `e2fsck -fn FILE`, `mount -o loop,ro FILE /mnt`.
  */
-import { rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { stat, truncate, writeFile } from 'node:fs/promises';
 import { file, lockFile, withClose, type BlockBackend } from '@nodeos/block';
-import { codeOf, messageOf, NodeosError, run } from '@nodeos/build';
+import { codeOf, messageOf, NodeosError, replaceFile, run } from '@nodeos/build';
 
 /** Bytes of a new one. It takes as much room on the disk as is in it. */
 const SIZE = 8 * 2 ** 30;
@@ -45,16 +45,10 @@ export async function openUpper(path: string): Promise<BlockBackend> {
   }
 }
 
-/** Under another name until it is whole. */
-async function make(path: string): Promise<void> {
-  const partial = `${path}.partial`;
-  try {
-    await writeFile(partial, '');
-    await truncate(partial, SIZE);
-    await run('mke2fs', [...OPTIONS, partial], { env: { MKE2FS_CONFIG: '/dev/null' } });
-    await rename(partial, path);
-  } catch (error) {
-    await rm(partial, { force: true });
-    throw error;
-  }
-}
+/** Under another name until it is whole; what a machine keeps is for nobody else to read. */
+const make = (path: string): Promise<void> =>
+  replaceFile(path, async (made) => {
+    await writeFile(made, '', { mode: 0o600 });
+    await truncate(made, SIZE);
+    await run('mke2fs', [...OPTIONS, made], { env: { MKE2FS_CONFIG: '/dev/null' } });
+  });

@@ -5,10 +5,10 @@
  */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
-import { access, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { access, readFile } from 'node:fs/promises';
 import { messageOf, sha256, type Target } from '@nodeos/build';
 import { runMachine } from './machine.js';
+import { remembered } from './notes.js';
 
 export interface Accelerator {
   readonly name: 'kvm' | 'hvf' | 'tcg';
@@ -36,7 +36,9 @@ export async function chooseAccelerator(options: ProbeOptions): Promise<Accelera
   if (!native) return { name: 'tcg', reason: `the host is ${process.arch}, the guest ${options.target.nodeArch}` };
   const unusable = await candidate.unusable();
   if (unusable !== undefined) return { name: 'tcg', reason: unusable };
-  const failure = await remembered(options, candidate.name, () => probe(options, candidate.name));
+  const failure = await remembered(options.notes, await idOf(options, candidate.name), () =>
+    probe(options, candidate.name),
+  );
   return failure === '' ? { name: candidate.name } : { name: 'tcg', reason: failure };
 }
 
@@ -73,22 +75,9 @@ async function probe(options: ProbeOptions, accelerator: string): Promise<string
   }
 }
 
-async function remembered(options: ProbeOptions, accelerator: string, ask: () => Promise<string>): Promise<string> {
-  const id = sha256([accelerator, options.machine, await bootId(), await qemuVersion(options.target)].join('\n'));
-  const notes = await readFile(options.notes, 'utf8').then(
-    (text) => JSON.parse(text) as Record<string, string>,
-    (): Record<string, string> => ({}),
-  );
-  const known = notes[id];
-  if (known !== undefined) return known;
-  const answer = await ask();
-  // A note that cannot be kept only costs the next start a probe.
-  await mkdir(dirname(options.notes), { recursive: true })
-    .then(() => writeFile(`${options.notes}.${process.pid}`, JSON.stringify({ ...notes, [id]: answer })))
-    .then(() => rename(`${options.notes}.${process.pid}`, options.notes))
-    .catch(() => undefined);
-  return answer;
-}
+/** What the answer depends on: which start of the host, and which QEMU. */
+const idOf = async ({ target, machine }: ProbeOptions, accelerator: string): Promise<string> =>
+  sha256([accelerator, machine, await bootId(), await qemuVersion(target)].join('\n'));
 
 const bootId = (): Promise<string> => readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '');
 

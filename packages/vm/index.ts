@@ -4,4 +4,5 @@ export * from './events.js';
 export * from './machine.js';
 export * from './ports.js';
 export * from './qemu.js';
+export * from './sandbox.js';
 export * from './trouble.js';

@@ -83,6 +83,7 @@ class RunningMachine {
   #killer: NodeJS.Timeout | undefined;
   #text = '';
   #child: ChildProcess | undefined;
+  #signal: NodeJS.Signals | null = null;
   #why: MachineResult['why'] | 'silent' = 'ended';
 
   constructor(
@@ -169,7 +170,10 @@ class RunningMachine {
           ),
         );
       });
-      child.once('close', (code) => resolve(code ?? -1));
+      child.once('close', (code, signal) => {
+        this.#signal = signal;
+        resolve(code ?? -1);
+      });
     });
   }
 
@@ -219,17 +223,25 @@ class RunningMachine {
     const events = this.#events;
     const why = this.#why;
     const lines = this.#console.lines.map(stripVTControlCharacters);
-    const trouble = troubleIn(this.#text);
+    const trouble = troubleIn(this.#text, this.options.memory);
     const result = { events, status: lastStatus(events), lines, trouble };
     if (why === 'timeout' || why === 'interrupted') return { ...result, why };
     if (events.some(({ event }) => event === 'end')) return { ...result, why: 'ended' };
-    const patience = this.options.patience ?? DEFAULT_PATIENCE;
-    const cause =
-      trouble?.cause ??
-      (why === 'silent'
-        ? `the guest gave no sign of life for ${patience} s`
-        : `the machine ended without a word (${this.options.target.qemu}: exit status ${code})`);
-    throw new NodeosError(cause, { lines, ...(trouble?.hint === undefined ? {} : { hint: trouble.hint }) });
+    const { cause, hint } = trouble ?? this.#silence(code);
+    throw new NodeosError(cause, { lines, ...(hint === undefined ? {} : { hint }) });
+  }
+
+  /** Of a machine that has ended before its time, and nothing on its console says why. */
+  #silence(code: number): Trouble {
+    const { target, patience = DEFAULT_PATIENCE } = this.options;
+    if (this.#why === 'silent') return { cause: `the guest gave no sign of life for ${patience} s` };
+    if (this.#signal === 'SIGSYS')
+      return {
+        cause: `${target.qemu} did what its sandbox forbids, such as to start a program`,
+        hint: 'if it was asked to, let it: -- -sandbox on,spawn=allow …',
+      };
+    const how = this.#signal === null ? `exit status ${code}` : `ended by ${this.#signal}`;
+    return { cause: `the machine ended without a word (${target.qemu}: ${how})` };
   }
 }
 

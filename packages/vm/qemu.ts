@@ -1,6 +1,7 @@
 /** QEMU's command line for a machine: a pure function of the options. https://www.qemu.org/docs/master/system/ */
 import type { Machine, Target } from '@nodeos/build';
 import type { Publish } from './ports.js';
+import { hasOwnSandbox, SANDBOX } from './sandbox.js';
 
 export interface MachineOptions {
   readonly target: Target;
@@ -19,6 +20,10 @@ export interface MachineOptions {
   readonly publish: readonly Publish[];
   /** No network card at all. */
   readonly noNetwork?: boolean;
+  /** The guest reaches neither the host nor the network; what is published still reaches the guest. */
+  readonly restrict?: boolean;
+  /** QEMU confines itself, unless `extra` has a sandbox of its own. */
+  readonly sandbox?: boolean;
   /** More arguments for QEMU, at the end. */
   readonly extra?: readonly string[];
 }
@@ -81,7 +86,7 @@ export function commandLine(options: MachineOptions): string {
     `console=${target.console}`,
     ...['quiet', 'panic=-1', 'rootfstype=ramfs'],
     machine.append,
-    cpus === 1 && accelerator === 'tcg' ? machine.appendEmulated : '',
+    ...(accelerator === 'tcg' ? [machine.appendEmulated, cpus === 1 ? machine.appendEmulatedAlone : ''] : []),
     ...(usr ? [`mount.usr=${image.source}`, image.flags] : []),
     'nodeos.onexit=poweroff',
     ...append,
@@ -96,6 +101,7 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
   const { bus } = machine;
   return [
     ...['-name', 'nodeos', '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
+    ...(options.sandbox && !hasOwnSandbox(options.extra ?? []) ? SANDBOX : []),
     ...['-machine', machine.machine, '-accel', options.accelerator],
     // Every feature that the accelerator has: Node.js runs much faster with them than on QEMU's default model.
     ...['-cpu', options.accelerator === 'tcg' ? 'max' : 'host'],
@@ -103,7 +109,7 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
     ...['-kernel', options.kernel, '-initrd', options.initramfs, '-append', commandLine(options)],
     ...(options.usr ? IMAGES[machine.image].arguments(options.usr, bus) : []),
     ...['-device', `virtio-rng-${bus}`],
-    ...(options.noNetwork ? [] : network(options.publish, bus)),
+    ...(options.noNetwork ? [] : network(options, bus)),
     ...['-device', `virtio-serial-${bus}`],
     ...Object.entries(connections.ports).flatMap(([name, path]) => port(name, path)),
     ...consoleArguments(connections),
@@ -120,6 +126,10 @@ function memoryArgument({ memory, usr }: MachineOptions, { image }: Machine): st
 /** @param memory as QEMU takes it: `256M`, `1G` */
 export const mebibytesOf = (memory: string): number => Number.parseInt(memory, 10) * (memory.endsWith('G') ? 1024 : 1);
 
+/** As QEMU takes it. */
+export const memoryOf = (mebibytes: number): string =>
+  mebibytes % 1024 === 0 ? `${mebibytes / 1024}G` : `${mebibytes}M`;
+
 function knownMachine(options: Pick<MachineOptions, 'target' | 'machine'>): Machine {
   const machine = machineOf(options);
   if (!machine) throw new Error(`${options.target.name} has no machine ${options.machine}`);
@@ -127,11 +137,16 @@ function knownMachine(options: Pick<MachineOptions, 'target' | 'machine'>): Mach
 }
 
 /** User networking: the guest is 10.0.2.15, the host 10.0.2.2; no root is needed. */
-function network(publish: readonly Publish[], bus: Machine['bus']): string[] {
+function network({ publish, restrict = false }: MachineOptions, bus: Machine['bus']): string[] {
   const forwards = publish.map((p) => `,hostfwd=${p.protocol}:${p.address}:${p.host}-:${p.guest}`).join('');
   // No boot ROM: nothing is booted from the network.
   const rom = bus === 'pci' ? ',romfile=' : '';
-  return ['-netdev', `user,id=net0${forwards}`, '-device', `virtio-net-${bus},netdev=net0${rom}`];
+  return [
+    '-netdev',
+    `user,id=net0${restrict ? ',restrict=on' : ''}${forwards}`,
+    '-device',
+    `virtio-net-${bus},netdev=net0${rom}`,
+  ];
 }
 
 function port(name: string, path: string): string[] {

@@ -1,12 +1,15 @@
 /** What a guest's console, or QEMU, says when something is wrong, and what it means: a table. */
 
+import { mebibytesOf, memoryOf } from './qemu.js';
+
 export interface Trouble {
   /** The cause, for a human. */
   readonly cause: string;
   readonly hint?: string;
 }
 
-const MORE_MEMORY = 'give the machine more: --memory 512M';
+/** In place of more memory than the machine had. */
+const MORE_MEMORY = 'give the machine more: --memory MORE';
 
 /** The first that matches counts: the causes come before their consequences. */
 const SIGNS: readonly (readonly [RegExp, (match: RegExpExecArray) => Trouble])[] = [
@@ -61,10 +64,16 @@ const SIGNS: readonly (readonly [RegExp, (match: RegExpExecArray) => Trouble])[]
   [/^qemu-system-\S+: (?!warning:|info:)(.*)$/m, ([, why]) => ({ cause: `QEMU: ${why ?? ''}` })],
 ];
 
-export function troubleIn(text: string): Trouble | undefined {
+/** @param memory that the machine had, as QEMU takes it: `256M` */
+export function troubleIn(text: string, memory: string): Trouble | undefined {
   for (const [pattern, explain] of SIGNS) {
     const match = pattern.exec(text);
-    if (match) return explain(match);
+    if (!match) continue;
+    const { cause, hint } = explain(match);
+    return hint === undefined ? { cause } : { cause, hint: hint.replace('MORE', twice(memory)) };
   }
   return undefined;
 }
+
+/** At least what suffices for most. */
+const twice = (memory: string): string => memoryOf(Math.max(512, 2 * mebibytesOf(memory)));

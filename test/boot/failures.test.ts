@@ -21,9 +21,22 @@ describe('nodeos start ends with a status and a cause', () => {
 
   it('when there is too little memory', async () => {
     const { status, stderr } = await exec('1', '--memory', '96M', '--runtime', 'initramfs');
-    expect(status).toBe(1);
-    expect(stderr).toMatch(/memory/);
-    expect(stderr).toContain('--memory 512M');
+    expect(status).toBe(2);
+    const [, more] =
+      /96M of memory are too little: the initramfs has .*\n {2}--memory (\d+M) will do/.exec(stderr) ?? [];
+    // And it does.
+    const again = await exec('console.log(1)', '--memory', more ?? '', '--runtime', 'initramfs');
+    expect([again.status, again.stdout], again.stderr).toEqual([0, '1\n']);
+  });
+
+  it('when an application is too large for the memory, which it need not be on a served root', async () => {
+    const app = await application({ 'main.js': '', asset: 'x'.repeat(60 << 20) });
+    const run = (...options: string[]) => exec('console.log(1)', '--memory', '128M', app, ...options);
+    const refused = await run();
+    expect(refused.status).toBe(2);
+    expect(refused.stderr).toContain('128M of memory are too little: the initramfs has 60 MiB');
+    const served = await run('--root', 'nbd');
+    expect([served.status, served.stdout], served.stderr).toEqual([0, '1\n']);
   });
 
   it('when there is too little memory for any system', async () => {

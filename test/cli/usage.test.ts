@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { writeFile } from 'node:fs/promises';
+import { readdir, symlink, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import { application, LONG, nodeos, ROOT, temporary } from '../support.js';
+import { application, LONG, nodeos, ROOT, start, temporary } from '../support.js';
 
 describe('help', () => {
   it('without a verb lists the verbs, status 2; with --help, status 0', async () => {
@@ -35,6 +35,7 @@ describe('wrong usage is status 2, with a cause and a remedy', () => {
     [['start', '--runtime', 'root'], '--runtime root: expected disk or initramfs', ''],
     [['start', '--root', 'nbd', '--runtime', 'initramfs'], 'expected disk or root with --root nbd', ''],
     [['start', '--root', 'nbd', '--no-network'], 'there is no root without a network', ''],
+    [['start', '--root', 'nbd', '--restrict'], '--restrict: not with --root nbd', 'leave --root out'],
     [['start', '--publish', '80'], '--publish 80: expected [ADDRESS:]HOST:GUEST', '8080:80'],
     [['start', '--runtime', 'tape'], '--runtime tape: expected disk or initramfs', ''],
     [['start', '--env', 'x'], '--env x: expected NAME=VALUE', ''],
@@ -132,5 +133,29 @@ describe('nodeos cache', () => {
     expect(list.stdout).toMatch(/^[0-9a-f]{12} +[\d.]+ MiB .* kernel \(x86_64\)$/m);
     expect(await nodeos('cache', 'verify')).toMatchObject({ status: 0 });
     expect((await nodeos('cache', 'prune', '--keep', '100', '--dry-run')).stdout).toContain('would free');
+  });
+
+  it.each([[['clean', '--all']], [['cache', 'prune', '--sources']], [['cache', 'verify', '--remove']]])(
+    'empties no folder that is not known to be a cache: %j',
+    async (args) => {
+      const folder = await temporary();
+      await writeFile(join(folder, 'notes.txt'), 'mine');
+      const { status, stdout, stderr } = await start(args, { env: { NODEOS_CACHE: folder } }).ended;
+      expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+      expect(stderr).toContain(`${folder} is not known to be a cache: it has no CACHEDIR.TAG of nodeos, but notes.txt`);
+      expect(stderr).toContain('nothing is removed');
+    },
+  );
+
+  it('says what it leaves alone', async () => {
+    const [cache, other] = [await temporary(), await temporary()];
+    await writeFile(join(other, 'file'), 'mine');
+    await symlink(other, join(cache, 'steps'));
+    for (const args of [['clean'], ['cache', 'prune']]) {
+      const { status, stderr } = await start(args, { env: { NODEOS_CACHE: cache } }).ended;
+      expect(status, stderr).toBe(0);
+      expect(stderr).toBe(`nodeos: left alone: ${join(cache, 'steps')}: it is a symbolic link\n`);
+    }
+    expect(await readdir(other)).toEqual(['file']);
   });
 });

@@ -2,8 +2,8 @@
  * Files over HTTP(S). A download that broke off goes on where it stopped (RFC 9110, section 14: range requests).
  * Proxies come from the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY).
  */
-import { createWriteStream } from 'node:fs';
-import { rm, stat } from 'node:fs/promises';
+import { constants, createWriteStream } from 'node:fs';
+import { open, rm, stat } from 'node:fs/promises';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -89,11 +89,15 @@ async function receive(response: Response, have: number, path: string, context: 
   }
   const length = Number(headers['content-length'] ?? Number.NaN);
   const meter = bounded(start, start + length, context);
-  const file = createWriteStream(path, { flags: start > 0 ? 'a' : 'w' });
+  const file = createWriteStream(path, { fd: await open(path, start > 0 ? APPEND : TRUNCATE) });
   // Who fails while it is still being opened would otherwise find it made after it was removed.
   const closed = new Promise<void>((resolve) => file.once('close', resolve));
   await pipeline(body, meter, file, { signal: context.signal }).finally(() => closed);
 }
+
+/** Never through a link. */
+const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW;
+const [APPEND, TRUNCATE] = [CREATE | constants.O_APPEND, CREATE | constants.O_TRUNC];
 
 type Response = Awaited<ReturnType<typeof Request>>;
 

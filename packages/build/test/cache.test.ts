@@ -141,7 +141,7 @@ it('finds nothing in a cache that does not exist, and passes over what is not it
   const cache = new Cache(join(tempDir(), 'new'));
   expect(await cache.entries()).toEqual([]);
   expect(await usageOf(cache)).toEqual([]);
-  expect(await prune(cache, { keep: 0, sources: true, dryRun: false })).toEqual([]);
+  expect(await prune(cache, { keep: 0, sources: true, dryRun: false })).toEqual({ gone: [], left: [] });
   expect(await cache.verify(cache.entry(folder(), 'x'))).toBe('it has no manifest');
   const entry = await made(cache, folder());
   await writeFile(join(cache.root, 'steps', 'note.txt'), '');
@@ -166,7 +166,7 @@ describe('prune', () => {
     expect((await usageOf(cache)).map(({ entry }) => entry.key)).toEqual([0, 2, 1].map((index) => entries[index]?.key));
     const options = { keep: 1, sources: false };
     const would = await prune(cache, { ...options, dryRun: true });
-    expect(would.map(({ path }) => path)).toEqual([entries[2]?.path, entries[1]?.path]);
+    expect(would.gone.map(({ path }) => path)).toEqual([entries[2]?.path, entries[1]?.path]);
     expect(await cache.entries()).toHaveLength(3);
     expect(await prune(cache, { ...options, dryRun: false })).toEqual(would);
     expect(await cache.entries()).toEqual([entries[0]]);
@@ -184,18 +184,18 @@ describe('prune', () => {
     await prune(cache, { keep: 1, sources: false, dryRun: false });
     expect((await cache.entries()).map(({ name }) => name)).toEqual(['folder', 'other']);
     expect(namesIn(join(cache.root, 'sources'))).toHaveLength(1);
-    const gone = await prune(cache, { keep: 0, sources: true, dryRun: false });
+    const { gone } = await prune(cache, { keep: 0, sources: true, dryRun: false });
     expect(gone.map(({ bytes }) => bytes)).toContain(6);
     expect([await cache.entries(), namesIn(join(cache.root, 'sources'))]).toEqual([[], []]);
   });
 
   it('removes what killed builds left, but not what a running one is making', async () => {
     const cache = new Cache(tempDir());
-    const left = await cache.begin({ name: 'left', target: 'x', key: 'k'.repeat(64), path: '', output: '' });
-    const running = cache.entry(folder(), 'r'.repeat(64));
+    const left = await cache.begin({ name: 'left', target: 'x', key: 'c'.repeat(64), path: '', output: '' });
+    const running = cache.entry(folder(), 'd'.repeat(64));
     await withLock(cache.lockPath(lockName(running)), {}, async () => {
       const dir = await cache.begin(running);
-      const gone = await prune(cache, { keep: 1, sources: false, dryRun: false });
+      const { gone } = await prune(cache, { keep: 1, sources: false, dryRun: false });
       expect(gone.map(({ path }) => path)).toEqual([left]);
       expect((await stat(dir)).isDirectory()).toBe(true);
     });

@@ -313,7 +313,7 @@ it('leaves no listeners, and warns of none, however many steps run at once', asy
 });
 
 describe('exportOutput', () => {
-  it('copies files by name, over what an earlier attempt left', async () => {
+  it('copies files by name, over what was there before, and touches nothing beside', async () => {
     const dir = tempDir();
     const cache = new Cache(join(dir, 'cache'));
     const step = stepOf('deep', async (ctx) => {
@@ -324,10 +324,14 @@ describe('exportOutput', () => {
     if (!built) throw new Error('not built');
     const out = join(dir, 'new', 'out');
     await mkdir(out, { recursive: true });
-    await writeFile(join(out, 'image.part'), 'old', { mode: 0o444 });
+    await writeFile(join(out, 'image'), 'old', { mode: 0o444 });
+    const other = join(out, 'other');
+    await writeFile(other, 'of somebody else');
+    await symlink(other, join(out, 'image.part'));
     expect(await exportOutput(built, ['sub/image'], out)).toEqual([join(out, 'image')]);
     expect(readFileSync(join(out, 'image'), 'utf8')).toBe('image');
     await expect(exportOutput(built, ['missing'], out)).rejects.toThrow('cannot copy missing of deep to');
-    expect(namesIn(out)).toEqual(['image']);
+    expect(namesIn(out)).toEqual(['image', 'image.part', 'other']);
+    expect(readFileSync(other, 'utf8')).toBe('of somebody else');
   });
 });

@@ -1,6 +1,16 @@
 /** nodeos cache: what is in the cache, whether it is sound, and how to shrink it. */
-import { Cache, prune, remove, usageOf, UsageError } from '@nodeos/build';
-import type { Command, Io, Parsed } from '../command.js';
+import {
+  Cache,
+  checkCacheFolder,
+  prune,
+  removeEntry,
+  usageOf,
+  UsageError,
+  visible,
+  visibleJson,
+  type Left,
+} from '@nodeos/build';
+import { say, type Command, type Io, type Parsed } from '../command.js';
 
 export const cacheCommand: Command = {
   name: 'cache',
@@ -34,7 +44,7 @@ const ACTIONS: Readonly<Record<string, (cache: Cache, args: Parsed, io: Io) => P
   async ls(cache, args, io) {
     const list = await usageOf(cache);
     if (args.flag('json')) {
-      for (const { entry, bytes, used } of list) io.stdout.write(JSON.stringify({ ...entry, bytes, used }) + '\n');
+      for (const { entry, bytes, used } of list) io.stdout.write(visibleJson({ ...entry, bytes, used }) + '\n');
       return 0;
     }
     for (const { entry, bytes, used } of list) {
@@ -48,30 +58,46 @@ const ACTIONS: Readonly<Record<string, (cache: Cache, args: Parsed, io: Io) => P
 
   async prune(cache, args, io) {
     const dryRun = args.flag('dry-run');
-    const gone = await prune(cache, { keep: args.number('keep', 0) ?? 1, sources: args.flag('sources'), dryRun });
+    const { gone, left } = await prune(cache, {
+      keep: args.number('keep', 0) ?? 1,
+      sources: args.flag('sources'),
+      dryRun,
+    });
     for (const item of gone) {
-      io.stdout.write(args.flag('json') ? JSON.stringify(item) + '\n' : `${size(item.bytes)}  ${item.path}\n`);
+      io.stdout.write(args.flag('json') ? visibleJson(item) + '\n' : `${size(item.bytes)}  ${item.path}\n`);
     }
+    sayLeft(io, left);
     const total = gone.reduce((sum, { bytes }) => sum + bytes, 0);
     if (!args.flag('json')) io.stdout.write(`${dryRun ? 'would free' : 'freed'} ${size(total).trim()}\n`);
     return 0;
   },
 
   async verify(cache, args, io) {
+    if (args.flag('remove')) await checkCacheFolder(cache.root);
     let damaged = 0;
     const entries = await cache.entries();
     for (const entry of entries) {
       io.signal.throwIfAborted();
       const reason = await cache.verify(entry);
-      if (args.flag('json')) io.stdout.write(JSON.stringify({ ...entry, damage: reason ?? null }) + '\n');
+      if (args.flag('json')) io.stdout.write(visibleJson({ ...entry, damage: reason ?? null }) + '\n');
       if (reason === undefined) continue;
       damaged++;
-      if (!args.flag('json')) io.stdout.write(`${entry.name} (${entry.target}) ${entry.key.slice(0, 12)}: ${reason}\n`);
-      if (args.flag('remove')) await remove(entry.path);
+      if (!args.flag('json'))
+        io.stdout.write(`${entry.name} (${entry.target}) ${entry.key.slice(0, 12)}: ${visible(reason)}\n`);
+      if (args.flag('remove')) await removeEntry(cache, entry);
     }
     if (!args.flag('json')) io.stdout.write(`${entries.length} outputs checked, ${damaged} damaged\n`);
     return damaged > 0 ? 1 : 0;
   },
 };
+
+/** Lines for what stays, as long as they are few. */
+const MAX_LEFT = 10;
+
+/** What is in the folders of the cache and is not touched. */
+export function sayLeft(io: Io, left: readonly Left[]): void {
+  for (const { path, why } of left.slice(0, MAX_LEFT)) say(io, `left alone: ${path}: ${why}`);
+  if (left.length > MAX_LEFT) say(io, `left alone: ${left.length - MAX_LEFT} more`);
+}
 
 const size = (bytes: number): string => `${(bytes / (1 << 20)).toFixed(1)} MiB`.padStart(11);

@@ -1,14 +1,14 @@
 /** nodeos clean: removes what was built, and with --all what was fetched. */
-import { join } from 'node:path';
-import { Cache, remove } from '@nodeos/build';
+import { Cache, clean } from '@nodeos/build';
 import type { Command } from '../command.js';
+import { sayLeft } from './cache.js';
 
 export const cleanCommand: Command = {
   name: 'clean',
   summary: 'Removes every built output from the cache; fetched sources stay unless --all is given.',
   operands: '',
   options: {
-    all: { type: 'boolean', help: 'also fetched sources and package lists' },
+    all: { type: 'boolean', help: 'also fetched sources, package lists, locks and notes' },
   },
   examples: [
     ['nodeos clean', 'the next build starts from the sources'],
@@ -16,14 +16,9 @@ export const cleanCommand: Command = {
   ],
   async run(args, io) {
     const cache = new Cache();
-    const folders = [
-      'steps',
-      'tmp',
-      'logs',
-      ...(args.flag('all') ? ['sources', 'apt', 'locks', 'accelerator.json'] : []),
-    ];
-    for (const name of folders) await remove(join(cache.root, name));
-    io.stdout.write(`removed ${folders.join(', ')} from ${cache.root}\n`);
+    const all = args.flag('all');
+    sayLeft(io, await clean(cache, { all }));
+    io.stdout.write(`removed what was built${all ? ', and what was fetched,' : ''} from ${cache.root}\n`);
     return 0;
   },
 };

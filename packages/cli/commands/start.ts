@@ -1,9 +1,20 @@
 /** nodeos start: boots an application, a REPL or a piece of code in QEMU. */
 import { join, resolve } from 'node:path';
-import { Cache, DEFAULT_TARGET, InterruptedError, NodeosError, targetOf, UsageError, type Target } from '@nodeos/build';
+import {
+  Cache,
+  DEFAULT_TARGET,
+  InterruptedError,
+  NodeosError,
+  targetOf,
+  UsageError,
+  visibleJson,
+  type Target,
+} from '@nodeos/build';
 import {
   checkFree,
   chooseAccelerator,
+  hasOwnSandbox,
+  lackOfSandbox,
   machineOf,
   mebibytesOf,
   parsePublish,
@@ -16,6 +27,7 @@ import { BUILD_OPTIONS } from '../building.js';
 import { say, type Command, type Io, type Parsed } from '../command.js';
 import { sinkOf } from '../output.js';
 import { mediaFor, mediaOf, ROOTS, RUNTIMES, type MediaOptions } from '../images.js';
+import { checkMemory } from '../memory.js';
 import { checkSystem, runtimeOf, systemOf } from '../system.js';
 
 /** Failures of the application in a row before the machine ends: a developer wants to see the first error, not a loop. */
@@ -66,6 +78,10 @@ export const startCommand: Command = {
       help: 'give up a guest without a sign of life for S seconds (default 60)',
     },
     'no-network': { type: 'boolean', help: 'a machine without a network card' },
+    restrict: {
+      type: 'boolean',
+      help: 'the guest reaches neither this host nor the network; published ports still reach the guest',
+    },
     events: { type: 'boolean', help: "the guest's boot events as JSON lines on standard output" },
     ...BUILD_OPTIONS,
   },
@@ -90,12 +106,19 @@ export const startCommand: Command = {
     try {
       const { words, kernel, initramfs, usr } = media;
       const paths = { kernel, initramfs, usr };
+      await checkMemory(settings.memory, initramfs);
       const notes = join(new Cache().root, 'accelerator.json');
       const accelerator = await chooseAccelerator({ target, machine: settings.machine, notes, ...paths });
       if (accelerator.reason !== undefined) say(io, `software emulation: ${accelerator.reason}`);
+      const lack = hasOwnSandbox(args.rest) ? undefined : await lackOfSandbox({ target, notes });
+      if (lack !== undefined) say(io, `${target.qemu} runs without a sandbox: ${lack}`);
       io.signal.throwIfAborted();
       const append = [...words, ...settings.append];
-      return await run({ ...settings, ...paths, append, accelerator: accelerator.name }, args, io);
+      return await run(
+        { ...settings, ...paths, append, accelerator: accelerator.name, sandbox: lack === undefined },
+        args,
+        io,
+      );
     } finally {
       await media.close();
     }
@@ -121,6 +144,7 @@ interface Settings extends MediaOptions {
   readonly timeout: number | undefined;
   readonly patience: number;
   readonly noNetwork: boolean;
+  readonly restrict: boolean;
 }
 
 function settingsOf(args: Parsed): Settings {
@@ -156,10 +180,11 @@ function settingsOf(args: Parsed): Settings {
     timeout,
     patience: args.number('boot-timeout', 1) ?? 60,
     noNetwork: args.flag('no-network'),
+    restrict: args.flag('restrict'),
   };
 }
 
-type Machine = Settings & Pick<RunMachineOptions, 'kernel' | 'initramfs' | 'usr' | 'accelerator'>;
+type Machine = Settings & Pick<RunMachineOptions, 'kernel' | 'initramfs' | 'usr' | 'accelerator' | 'sandbox'>;
 
 async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
   const { exec, app } = machine;
@@ -187,7 +212,7 @@ async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
 }
 
 function onEvent(event: GuestEvent, { publish, app }: Machine, args: Parsed, io: Io): void {
-  if (args.flag('events')) io.stdout.write(JSON.stringify(event) + '\n');
+  if (args.flag('events')) io.stdout.write(visibleJson(event) + '\n');
   if (event.event !== 'app' || app === undefined) return;
   const web = publish.find(({ guest, protocol }) => guest === 80 && protocol === 'tcp');
   if (web) say(io, `the guest's port 80 is http://${web.address}:${web.host} (Ctrl-C to power off)`);

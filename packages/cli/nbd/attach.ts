@@ -8,7 +8,7 @@ import { parseUri } from '@nodeos/nbd';
 import { BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
 import { openExports } from './exports.js';
-import { attachTool, checkDevice, checkDriver, freeDevice, isAttached } from './kernel-device.js';
+import { attachTool, checkDevice, checkDriver, freeDevice, isAttached, type AttachTool } from './kernel-device.js';
 import { logFor } from './log.js';
 import { wholeOf } from './options.js';
 import { serving } from './serving.js';
@@ -43,7 +43,8 @@ export const attachCommand: Command = {
     if (await isAttached(path))
       throw new NodeosError(`${path} is in use`, { hint: `nodeos nbd detach ${path}, or take another one` });
     const tool = await attachTool(args, io);
-    const attach = (uri: string): Promise<void> => tool(...words, uri, path);
+    const attach: Attach = (uri, secret) =>
+      tool([...words, ...(secret === undefined ? [] : ['-s']), uri, path], secret);
     if (!remote) return attachServed({ source, path, connections, tool, attach }, args, io);
     await attach(remote.uriAt(await addressOf(remote.at, source, io)));
     io.stdout.write(`${path}\n`);
@@ -142,9 +143,12 @@ interface Served {
   readonly source: string;
   readonly path: string;
   readonly connections: number | undefined;
-  readonly tool: (...words: string[]) => Promise<void>;
-  readonly attach: (uri: string) => Promise<void>;
+  readonly tool: AttachTool;
+  readonly attach: Attach;
 }
+
+/** @param secret the end of the export's name, which is not in the URI */
+type Attach = (uri: string, secret?: string) => Promise<void>;
 
 /** What the kernel cannot reach by itself is served to it by this process, as long as it is attached. */
 async function attachServed(
@@ -152,7 +156,7 @@ async function attachServed(
   args: Parsed,
   io: Io,
 ): Promise<number> {
-  // A name that nobody guesses: everybody on this machine can connect to its loopback.
+  // A name that nobody guesses, or sees in a list of processes: everybody on this machine can connect to its loopback.
   const name = randomBytes(16).toString('hex');
   const exports = await openExports({
     wanted: [{ name, source }],
@@ -163,11 +167,11 @@ async function attachServed(
   const { event: onEvent } = logFor(args, io);
   const options = { exports, listen: [{ host: '127.0.0.1', port: 0 }], onEvent };
   return serving(options, io, async ({ uris: [uri = ''] }) => {
-    await attach(withExport(uri, name, connections === undefined ? {} : { connections: String(connections) }));
+    await attach(withExport(uri, '', connections === undefined ? {} : { connections: String(connections) }), name);
     io.stdout.write(`${path}\n`);
     while (!io.signal.aborted && (await isAttached(path))) await sleep(PAUSE);
     if (!io.signal.aborted) return 0;
-    await tool('-d', path);
+    await tool(['-d', path]);
     throw io.signal.reason;
   });
 }

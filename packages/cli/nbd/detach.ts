@@ -17,7 +17,7 @@ export const detachCommand: Command = {
     await checkDriver();
     if (!(await isAttached(path))) throw new NodeosError(`nothing is attached to ${path}`);
     const detach = await attachTool(args, io);
-    await detach('-d', path);
+    await detach(['-d', path]);
     return 0;
   },
 };

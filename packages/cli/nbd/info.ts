@@ -1,4 +1,5 @@
 /** nodeos nbd info: what a disk is, and what a server can do with it; as nbdinfo shows it. */
+import { visible, visibleJson } from '@nodeos/build';
 import { isNbdUri } from '@nodeos/nbd';
 import type { Command } from '../command.js';
 import { describeRemote, describeSource, negotiating, serverOf, type Description, type Server } from './describe.js';
@@ -17,7 +18,7 @@ export const infoCommand: Command = {
   async run(args, io) {
     const [text = ''] = operandsOf('nbd info', args, 'SOURCE');
     const found = await unlessStopped(isNbdUri(text) ? ask(text, io.signal) : look(text, io.signal), io);
-    io.stdout.write(args.flag('json') ? `${JSON.stringify(found, null, 2)}\n` : textOf(found));
+    io.stdout.write(args.flag('json') ? `${visibleJson(found, 2)}\n` : textOf(found));
     return 0;
   },
 };
@@ -39,7 +40,7 @@ function textOf({ exports, ...server }: Found): string {
   const lines = server.protocol === undefined ? [] : [`protocol: ${protocolOf(server)}`];
   for (const { 'export-name': name, 'export-size': size, 'export-size-str': words, ...rest } of exports)
     lines.push(
-      `export=${JSON.stringify(name)}:`,
+      `export=${visible(JSON.stringify(name))}:`,
       `\texport-size: ${size} (${words})`,
       ...Object.entries(rest).map(row),
     );
@@ -50,4 +51,6 @@ const protocolOf = ({ protocol, TLS, structured, extended }: Partial<Server>): s
   `${protocol} ${TLS ? 'with' : 'without'} TLS, using ${extended ? 'extended' : structured ? 'structured' : 'simple'} packets`;
 
 const row = ([name, value]: [string, unknown]): string =>
-  Array.isArray(value) ? [`\t${name}:`, ...value.map((one) => `\t\t${one}`)].join('\n') : `\t${name}: ${String(value)}`;
+  Array.isArray(value)
+    ? [`\t${name}:`, ...value.map((one) => `\t\t${visible(String(one))}`)].join('\n')
+    : `\t${name}: ${visible(String(value))}`;

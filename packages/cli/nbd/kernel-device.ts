@@ -43,12 +43,15 @@ export async function freeDevice(): Promise<string> {
 
 const TARGETS: Partial<Record<NodeJS.Architecture, string>> = { x64: 'x86_64', arm64: 'aarch64' };
 
+/** What the tool is told: words of its command line, and what it reads, which nobody else sees. */
+export type AttachTool = (words: readonly string[], input?: string) => Promise<void>;
+
 /** Attaches and detaches. `$NODEOS_NBD_ATTACH` names one that is there already; else it is built, once. */
-export async function attachTool(args: Parsed, io: Io): Promise<(...words: string[]) => Promise<void>> {
+export async function attachTool(args: Parsed, io: Io): Promise<AttachTool> {
   const path = io.env['NODEOS_NBD_ATTACH'] ?? (await builtTool(args, io));
-  return async (...words) => {
+  return async (words, input) => {
     // Without a signal: what is attached is to be detached after Ctrl-C too.
-    await run(path, words);
+    await run(path, words, input === undefined ? {} : { input });
   };
 }
 

@@ -1,4 +1,5 @@
 /** nodeos nbd list: the exports of a server. */
+import { visible, visibleJson } from '@nodeos/build';
 import type { Handshake } from '@nodeos/nbd';
 import type { Command } from '../command.js';
 import { describeExport, negotiating, serverOf, type Description, type Server } from './describe.js';
@@ -15,7 +16,7 @@ export const listCommand: Command = {
   async run(args, io) {
     const [text = ''] = operandsOf('nbd list', args, 'URI');
     const found = await unlessStopped(ask(text, io.signal), io);
-    io.stdout.write(args.flag('json') ? `${JSON.stringify(found, null, 2)}\n` : found.exports.map(row).join(''));
+    io.stdout.write(args.flag('json') ? `${visibleJson(found, 2)}\n` : found.exports.map(row).join(''));
     return 0;
   },
 };
@@ -46,6 +47,6 @@ async function lookAtAll(handshake: Handshake, text: string): Promise<Listed[]> 
 
 function row(one: Listed): string {
   const size = 'export-size-str' in one ? one['export-size-str'] : '?';
-  const name = one['export-name'] === '' ? '(default)' : one['export-name'];
-  return `${size.padStart(12)}  ${name}${one.description === undefined ? '' : `  ${one.description}`}\n`;
+  const name = one['export-name'] === '' ? '(default)' : visible(one['export-name']);
+  return `${size.padStart(12)}  ${name}${one.description === undefined ? '' : `  ${visible(one.description)}`}\n`;
 }

@@ -1,5 +1,5 @@
 /** What a server tells while it runs: lines for people, JSON lines for scripts. */
-import { messageOf } from '@nodeos/build';
+import { messageOf, visibleJson } from '@nodeos/build';
 import type { ServerEvent } from '@nodeos/nbd';
 import { say, type Io, type Parsed } from '../command.js';
 import { readable } from './bytes.js';
@@ -17,7 +17,7 @@ export function logFor(args: Parsed, io: Io): Log {
 }
 
 function jsonLog(write: (text: string) => void): Log {
-  const send = (line: object): void => write(JSON.stringify({ time: new Date().toISOString(), ...line }) + '\n');
+  const send = (line: object): void => write(visibleJson({ time: new Date().toISOString(), ...line }) + '\n');
   return {
     listening(uris, exports, metrics) {
       const list = exports.map(({ name, source, backend }) => ({

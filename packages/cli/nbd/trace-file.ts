@@ -1,4 +1,7 @@
-/** The file that `--trace` names: lines of JSON, one a request, and one for each export before them. */
+/**
+ * The file that `--trace` names: lines of JSON, one a request, and one for each export before them. A new one is only for
+ * its owner: it tells what a machine does.
+ */
 import { createWriteStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
@@ -23,7 +26,7 @@ export async function openTrace(path: string, others: readonly string[]): Promis
   for (const other of others)
     if ((await identityOf(other)) === identity)
       throw new UsageError(`--trace ${path}: it is ${other}, which would be overwritten`);
-  const handle = await open(path, 'w').catch((error: unknown) => {
+  const handle = await open(path, 'w', 0o600).catch((error: unknown) => {
     throw new NodeosError(`--trace ${path}: ${messageOf(error)}`, { ...hintFor(error, path), cause: error });
   });
   const stream = createWriteStream(path, { fd: handle });

@@ -1,11 +1,12 @@
 /*
  * Attaches an NBD export to a device of this machine, and keeps it attached from a process in the background:
  *
- *     nbd-attach [-i] [-t SECONDS] [-T PROGRAM] [-r ADDRESS[:PORT]] nbd[s]://HOST[:PORT]/EXPORT[?connections=N] /dev/nbdN
+ *     nbd-attach [-i] [-s] [-t SECONDS] [-T PROGRAM] [-r ADDRESS[:PORT]] nbd[s]://HOST[:PORT]/EXPORT[?…] /dev/nbdN
  *     nbd-attach -d /dev/nbdN
  *
  * -t: how long requests wait for a server that has gone; 0, the default, is for ever. -i: by ioctl, as before Linux
  * 4.12; then a connection that dies is the end of the device. That is also tried if the kernel has no netlink for it.
+ * -s: the end of the export's name comes on standard input: who knows a name can use it, and command lines are public.
  * -T: what begins a TLS connection, if it is not /tls/handshake. -r: the name server; default: of /etc/resolv.conf.
  */
 #include <linux/ioctl.h>
@@ -17,7 +18,8 @@ static struct nbd_device device;
 
 static int usage(void)
 {
-    SAY("usage: nbd-attach [-i] [-t SECONDS] [-T PROGRAM] [-r ADDRESS[:PORT]] nbd[s]://HOST[:PORT]/EXPORT /dev/nbdN");
+    SAY("usage: nbd-attach [-i] [-s] [-t SECONDS] [-T PROGRAM] [-r ADDRESS[:PORT]] "
+        "nbd[s]://HOST[:PORT]/EXPORT /dev/nbdN");
     SAY("       nbd-attach -d /dev/nbdN");
     return 2;
 }
@@ -94,12 +96,24 @@ static int by_ioctl(const char *path)
     return 0;
 }
 
-static int attach(const char *uri, const char *path, int ioctls)
+/* Up to the end of standard input. */
+static size_t read_input(char *bytes, size_t size)
+{
+    size_t n = 0;
+    long got;
+    while (n < size && (got = sys3(__NR_read, 0, bytes + n, size - n)) > 0)
+        n += got;
+    return n;
+}
+
+static int attach(const char *uri, const char *path, int ioctls, int has_secret)
 {
     struct text why = {0};
+    char secret[MAX_EXPORT + 1];
     struct netlink n;
     device.index = index_of(path);
-    if (!parse_uri(&device.uri, uri, &why))
+    if (!parse_uri(&device.uri, uri, &why) ||
+        (has_secret && !complete_name(&device.uri, secret, read_input(secret, sizeof secret), &why)))
         return complain(uri, why.bytes);
     if (ioctls || open_netlink(&n) < 0)
         return by_ioctl(path);
@@ -121,13 +135,15 @@ static int name_server(const char *word)
 
 static int run(char **words)
 {
-    int ioctls = 0;
+    int ioctls = 0, has_secret = 0;
     hold_standard();
     if (*words && equal(*words, "-d"))
         return index_of(words[1]) >= 0 && !words[2] ? detach(words[1]) : usage();
     for (; *words && **words == '-'; words++) {
         if (equal(*words, "-i"))
             ioctls = 1;
+        else if (equal(*words, "-s"))
+            has_secret = 1;
         else if (equal(*words, "-t") && words[1])
             device.timeout = number(*++words);
         else if (equal(*words, "-T") && words[1])
@@ -137,7 +153,7 @@ static int run(char **words)
     }
     if (resolver.count == 0)
         find_servers();
-    return words[0] && index_of(words[1]) >= 0 && !words[2] ? attach(words[0], words[1], ioctls) : usage();
+    return words[0] && index_of(words[1]) >= 0 && !words[2] ? attach(words[0], words[1], ioctls, has_secret) : usage();
 }
 
 /* The stack begins with the number of words, then the words, the first of which is the program's name. */

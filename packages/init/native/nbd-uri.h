@@ -31,6 +31,7 @@ struct nbd_uri {
     int port; /* as in an address */
     char name[MAX_EXPORT + 1];
     size_t name_length;
+    size_t shown; /* of the name: the rest of it is a secret */
     long connections;
 };
 
@@ -137,13 +138,26 @@ static int parse_uri(struct nbd_uri *uri, const char *text, struct text *why)
     long n = decode(s, stop, uri->name, sizeof uri->name);
     if (n < 0)
         return wrong_uri(why, "the export's name is too long");
-    uri->name_length = n;
+    uri->name_length = uri->shown = n;
     while (*stop) {
         s = stop + 1;
         stop = find_any(s, end, "&");
         if (!parse_word(uri, s, stop, why))
             return 0;
     }
+    return 1;
+}
+
+/* Appends what must not be said to the name of the export: n bytes, without the white space at their end. Returns success. */
+static inline int complete_name(struct nbd_uri *uri, const char *secret, size_t n, struct text *why)
+{
+    while (n > 0 && secret[n - 1] <= ' ')
+        n--;
+    if (n >= sizeof uri->name - uri->name_length)
+        return wrong_uri(why, "the export's name is too long");
+    memcpy(uri->name + uri->name_length, secret, n);
+    uri->name[uri->name_length + n] = 0;
+    uri->name_length += n;
     return 1;
 }
 

@@ -247,9 +247,11 @@ static int refused(struct attempt *a, const struct nbd_uri *uri, unsigned error,
         add(a->why, error == ERR_UNKNOWN    ? "the server has no export \""
                     : error == ERR_SHUTDOWN ? "the server is ending; it refuses \""
                                             : "the server refuses \"");
-        add_bytes(a->why, uri->name, uri->name_length);
+        add_bytes(a->why, uri->name, uri->shown);
         add(a->why, "\"");
     }
+    if (uri->shown < uri->name_length)
+        n = 0; /* a server repeats the name in its words */
     if (n > 0)
         add(a->why, ": ");
     for (size_t i = 0; i < n; i++)

@@ -4,6 +4,9 @@
  *     root=nbd[s]://HOST[:PORT]/EXPORT[?connections=N]   rootfstype=erofs   ro|rw
  *     nodeos.upper=tmpfs|nbd[s]://…   nodeos.nbd.wait=SECONDS   nodeos.nbd.timeout=SECONDS   nodeos.readahead=BYTES
  *
+ * What the file SECRET in the initramfs has is the end of each export's name. The command line can be read by every
+ * program of the machine, and by every user of its host.
+ *
  * With `ro` (the default) the root is an overlay: below what the server has, above a tmpfs or an ext4 on another
  * export. With `rw` the export itself is the root.
  */
@@ -19,6 +22,7 @@
 #include "nbd-keeper.h"
 
 #define AT_REMOVEDIR 0x200
+#define SECRET "/nbd/secret"
 #define WAIT 30 /* seconds for the server to come */
 /* The keeper's end; nothing else sends it. Its children are no children to wait4 without __WCLONE: the machine has
  * ended its programs when only the keeper is left. */
@@ -113,10 +117,12 @@ static int attach_device(int index, const char *uri, int writable, int (*stop)(v
 {
     struct nbd_device *d = &root.devices[index];
     struct text why = {0};
+    char secret[MAX_EXPORT];
+    size_t secret_length = read_file(SECRET, secret, sizeof secret);
     d->index = index;
     d->timeout = root.timeout;
     d->constant = !writable;
-    if (!parse_uri(&d->uri, uri, &why))
+    if (!parse_uri(&d->uri, uri, &why) || !complete_name(&d->uri, secret, secret_length, &why))
         return no_root(uri, why.bytes);
     if (!stays(d->uri.tls.folder) || !stays(d->uri.tls.keys))
         return no_root(uri, "certificates and keys must be in " TLS_FOLDER ": nothing else stays in memory");

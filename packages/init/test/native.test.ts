@@ -10,7 +10,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { build as esbuild } from 'esbuild';
+import { memory } from '@nodeos/block';
 import type { Step, StepContext, Target } from '@nodeos/build';
+import { NbdServer } from '@nodeos/nbd';
 import { HOST_COMPILER } from '@nodeos/toolchain';
 import { fuzz, type Player } from '../../nbd/test/fuzz.js';
 import { init } from '../build.js';
@@ -213,6 +215,40 @@ describe.skipIf(lacking.length > 0)(
           expect(await asking('localhost')).toMatch(/: connection refused\n$/);
           expect(names.asked).toEqual([]);
         });
+      });
+
+      it('who it is by the end of the name that it reads, and never tells it', async () => {
+        const opened: (string | undefined)[] = [];
+        const disk = { open: () => memory(1 << 20) };
+        const server = new NbdServer({
+          exports: { 'disk-secret': disk, secret: disk },
+          onEvent: ({ event, export: name }) => {
+            if (event === 'open') opened.push(name);
+          },
+        });
+        const uri = await server.listen({ port: 0 });
+        // There is no such device: it gets as far as that when the handshake has succeeded.
+        const attached = (name: string, input: string): Promise<string> =>
+          new Promise((resolve) => {
+            const child = spawn(join(output, 'nbd-attach'), ['-i', '-s', `${uri}/${name}`, '/dev/nbd99999']);
+            let text = '';
+            child.stdout.on('data', (part: Buffer) => (text += part.toString()));
+            child.on('close', () => resolve(text));
+            child.stdin.end(input);
+          });
+        try {
+          for (const [name, input] of [
+            ['disk-', 'secret\n'],
+            ['', 'secret'],
+          ] as const)
+            expect(await attached(name, input)).toMatch(/nbd99999: no such (file|device)/);
+          expect(opened).toEqual(['disk-secret', 'secret']);
+          const refused = await attached('disk-', 'password');
+          expect(refused).toMatch(/: the server has no export "disk-"\n$/);
+          expect(await attached('', 's'.repeat(600))).toMatch(/the export's name is too long/);
+        } finally {
+          await server.close(0);
+        }
       });
 
       it('something, whatever a name server or a server says, before and after TLS, or a URI has in it', () => {

@@ -42,7 +42,7 @@ describe("QEMU's command line", () => {
         "-smp 2",
         "-kernel /cache/a b/vmlinux",
         "-initrd /cache/initramfs",
-        "-append console=ttyS0 quiet panic=-1 rootfstype=ramfs nodeos.onexit=poweroff nodeos.attempts=3",
+        "-append console=ttyS0 quiet panic=-1 rootfstype=ramfs no_timer_check nodeos.onexit=poweroff nodeos.attempts=3",
         "-device virtio-rng-pci",
         "-netdev user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:0.0.0.0:5353-:53",
         "-device virtio-net-pci,netdev=net0,romfile=",
@@ -118,6 +118,30 @@ describe("QEMU's command line", () => {
     const args = qemuArguments(OPTIONS, CONNECTIONS);
     expect(args[args.indexOf('-kernel') + 1]).toBe('/cache/a b/vmlinux');
     expect(args[args.indexOf('-append') + 1]).toBe(commandLine(OPTIONS));
+  });
+
+  it('tells the kernel under software emulation that the timer works', () => {
+    const words = (options: Partial<MachineOptions>): string[] => commandLine({ ...OPTIONS, ...options }).split(' ');
+    for (const machine of ['q35', 'microvm']) {
+      expect(words({ machine })).toContain('no_timer_check');
+      expect(words({ machine, accelerator: 'kvm' })).not.toContain('no_timer_check');
+    }
+  });
+
+  it('has a sandbox, but not beside one of the user', () => {
+    expect(lines({ sandbox: true })).toContain(
+      '-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny',
+    );
+    expect(lines({ sandbox: true, extra: ['-sandbox', 'off'] }).filter((line) => /sandbox/.test(line))).toEqual([
+      '-sandbox off',
+    ]);
+    expect(lines({}).filter((line) => /sandbox/.test(line))).toEqual([]);
+  });
+
+  it('keeps the guest from the host and the network, but for published ports', () => {
+    expect(lines({ restrict: true })).toContain(
+      '-netdev user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:0.0.0.0:5353-:53',
+    );
   });
 
   it('without a network has no card', () => {

@@ -102,10 +102,22 @@ describe('a console', () => {
       '--memory',
     ],
   ])('with %s', (_, text, cause, hint) => {
-    const trouble = troubleIn(text);
+    const trouble = troubleIn(text, '256M');
     expect(trouble?.cause).toBe(cause);
     if (hint === undefined) expect(trouble).not.toHaveProperty('hint');
     else expect(trouble?.hint).toContain(hint);
+  });
+
+  it.each([
+    ['64M', '512M'],
+    ['256M', '512M'],
+    ['512M', '1G'],
+    ['700M', '1400M'],
+    ['1G', '2G'],
+  ])('of a machine with %s that had too little has advice that is more: %s', (memory, more) => {
+    expect(troubleIn(console_('Out of memory: Killed process 71 (node) total'), memory)?.hint).toBe(
+      `give the machine more: --memory ${more}`,
+    );
   });
 
   it.each([
@@ -114,10 +126,12 @@ describe('a console', () => {
     ['a warning', "qemu-system-x86_64: warning: TCG doesn't support requested feature: CPUID.01H:ECX.pcid [bit 17]\n"],
     ['talk of panic', console_('the user panicked', 'not syncing')],
   ])('with %s has no trouble', (_, text) => {
-    expect(troubleIn(text)).toBeUndefined();
+    expect(troubleIn(text, '256M')).toBeUndefined();
   });
 
   it('with much text is read soon', () => {
-    expect(troubleIn('Kernel panic - not syncing: '.repeat(2000) + ' '.repeat(20_000))?.cause).toContain('panicked');
+    expect(troubleIn('Kernel panic - not syncing: '.repeat(2000) + ' '.repeat(20_000), '256M')?.cause).toContain(
+      'panicked',
+    );
   });
 });

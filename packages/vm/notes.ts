@@ -1,0 +1,35 @@
+/** What was found out about this host by trying, in a file of the cache: a table from ids to answers. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { replaceFile } from '@nodeos/build';
+
+/**
+ * @param id of the question, with everything that the answer depends on
+ * @param ask returns the answer; undefined if it cannot be found out now, which is not kept
+ */
+export async function remembered<T extends string | undefined>(
+  path: string,
+  id: string,
+  ask: () => Promise<T>,
+): Promise<T | string> {
+  const notes = await readNotes(path);
+  const known = notes[id];
+  if (known !== undefined) return known;
+  const answer = await ask();
+  if (answer === undefined) return answer;
+  // A note that cannot be kept only costs the next start a try.
+  await mkdir(dirname(path), { recursive: true })
+    .then(() => replaceFile(path, (made) => writeFile(made, JSON.stringify({ ...notes, [id]: answer }))))
+    .catch(() => undefined);
+  return answer;
+}
+
+/** Nothing, if there are none that can be read. */
+async function readNotes(path: string): Promise<Record<string, string>> {
+  try {
+    const notes: unknown = JSON.parse(await readFile(path, 'utf8'));
+    return Object.fromEntries(Object.entries(notes ?? {}).filter(([, answer]) => typeof answer === 'string'));
+  } catch {
+    return {};
+  }
+}

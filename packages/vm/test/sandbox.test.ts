@@ -1,0 +1,54 @@
+/** Whether a QEMU has a sandbox, by evidence: of the real one, and of programs that behave like one without it. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { targetOf } from '@nodeos/build';
+import { expect, it, onTestFinished } from 'vitest';
+import { lackOfSandbox } from '../sandbox.js';
+
+const target = targetOf('x86_64');
+
+function folder(): string {
+  const path = mkdtempSync(join(tmpdir(), 'nodeos-vm-'));
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+/** A program in a folder that is all of the search path. */
+function qemu(script: string): { target: typeof target; notes: string; calls: string } {
+  const dir = folder();
+  const calls = join(dir, 'calls');
+  writeFileSync(join(dir, target.qemu), `#!/bin/sh\necho "$*" >> ${calls}\n${script}\n`, { mode: 0o755 });
+  const { PATH } = process.env;
+  process.env['PATH'] = dir;
+  onTestFinished(() => void (process.env['PATH'] = PATH));
+  return { target, notes: join(dir, 'notes.json'), calls };
+}
+
+it('the one of this host does', async () => {
+  expect(await lackOfSandbox({ target, notes: join(folder(), 'notes.json') })).toBeUndefined();
+});
+
+it('is tried once, and said with the reason', async () => {
+  const words = 'qemu-system-x86_64: -sandbox on: sandbox support is not enabled in this binary';
+  const { calls, ...options } = qemu(`[ "$1" = -sandbox ] || exit 0\necho '${words}' >&2\nexit 1`);
+  for (let times = 0; times < 3; times++) expect(await lackOfSandbox(options)).toBe(words);
+  expect(readFileSync(calls, 'utf8').trim().split('\n')).toHaveLength(2);
+});
+
+it('is no question for one that does not run at all', async () => {
+  const { calls, ...options } = qemu('exit 1');
+  expect(await lackOfSandbox(options)).toBeUndefined();
+  expect(existsSync(calls)).toBe(true);
+  rmSync(join(options.notes, '..', target.qemu));
+  expect(await lackOfSandbox(options)).toBeUndefined();
+});
+
+it('is tried again where the notes are damaged', async () => {
+  const notes = join(folder(), 'notes.json');
+  for (const text of ['{', 'null', '[]', '{"x":1}']) {
+    writeFileSync(notes, text);
+    expect(await lackOfSandbox({ target, notes })).toBeUndefined();
+    expect(Object.values(JSON.parse(readFileSync(notes, 'utf8')) as object)).toEqual(['']);
+  }
+});
