@@ -351,8 +351,9 @@ __attribute__((noreturn, used)) void pid1(void)
     open_all();
     event("pid1", 0, 0, 0, 0);
     sys4(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_CAD_OFF, 0);
-    int complete = mount_root(ends_early) && mount_usr();
+    int complete = mount_root(ends_early);
     open_log();
+    complete = complete && mount_usr();
     open_group();
     if (complete)
         start_service("boot");
