@@ -96,7 +96,7 @@ describe('an application that takes all the memory', () => {
       setTimeout(() => { for (const all = []; ; ) all.push(Buffer.alloc(1 << 20, 1)); }, 500);`;
     const app = await application({ 'main.js': code });
     const { stdout } = await nodeos('start', app, '--publish', `${await freePort()}:80`, '--memory', '160M');
-    expect(stdout).toMatch(/signal 9 \(it took more than the \d+ MiB of memory that it may have\); starting it again/);
+    expect(stdout).toMatch(/signal 9 \(out of memory: it may have \d+ MiB\); starting it again/);
     expect(stdout).toContain('started again');
     expect(stdout).not.toContain('still there');
   });

@@ -25,12 +25,12 @@ const SYSCTLS: readonly (readonly [string, string])[] = [
   ['net/ipv4/ip_unprivileged_port_start', '80'],
   // Nobody is root in a namespace of his own.
   ['user/max_user_namespaces', '0'],
-  // Only root: too many faults of the kernel were there.
-  ['kernel/io_uring_disabled', '1'],
   // Addresses in the kernel, for nobody.
   ['kernel/kptr_restrict', '2'],
   // No commands to the kernel by keys of a keyboard, or a break on a serial line.
   ['kernel/sysrq', '0'],
+  // Who traces a process must have started it.
+  ['kernel/yama/ptrace_scope', '1'],
   // What would outlive the application: memory of System V is gone with its last user, messages and semaphores are few.
   ['kernel/shm_rmid_forced', '1'],
   ['kernel/msgmni', '128'],

@@ -54,6 +54,12 @@ static void mount_all(void)
         mount_one(MOUNTS[i].type, MOUNTS[i].path, MOUNTS[i].type, MOUNTS[i].flags, MOUNTS[i].options);
 }
 
+/* io_uring, which had many faults, is for nobody. Before Node.js runs: a ring that libuv has made stays in use. */
+static void close_rings(void)
+{
+    write_file("/proc/sys/kernel/io_uring_disabled", "2");
+}
+
 /* Calls visit for each word of the kernel's command line. The words stay where they are. */
 static void each_word(void (*visit)(char *word))
 {

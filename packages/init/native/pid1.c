@@ -174,9 +174,9 @@ static void describe(struct text *t, int status)
     add(t, status & 0x7f ? "signal " : "status ");
     add_number(t, status & 0x7f ? status & 0x7f : status >> 8 & 0xff);
     if (was_out_of_memory()) {
-        add(t, " (it took more than the ");
+        add(t, " (out of memory: it may have ");
         add_number(t, group.memory / MIB);
-        add(t, " MiB of memory that it may have)");
+        add(t, " MiB)");
     }
 }
 
@@ -347,6 +347,7 @@ __attribute__((noreturn, used)) void pid1(void)
     mount_all();
     hold_standard();
     open_console();
+    close_rings();
     each_word(read_word);
     open_all();
     event("pid1", 0, 0, 0, 0);
