@@ -84,7 +84,8 @@ export function commandLine(options: MachineOptions): string {
   const image = IMAGES[machine.image];
   return [
     `console=${target.console}`,
-    ...['quiet', 'panic=-1', 'rootfstype=ramfs'],
+    // The root is memory that has a size, which statfs(2) says; most of it, since all of the system may be in there.
+    ...['quiet', 'panic=-1', 'rootfstype=tmpfs', 'initramfs_options=size=90%'],
     machine.append,
     ...(accelerator === 'tcg' ? [machine.appendEmulated, cpus === 1 ? machine.appendEmulatedAlone : ''] : []),
     ...(usr ? [`mount.usr=${image.source}`, image.flags] : []),

@@ -31,7 +31,7 @@ const SIGNS: readonly (readonly [RegExp, (match: RegExpExecArray) => Trouble])[]
     () => ({ cause: "the kernel and the initramfs do not fit into the guest's memory", hint: MORE_MEMORY }),
   ],
   [
-    /Out of memory: Killed process \d+ \((.*?)\)/,
+    /[Oo]ut of memory: Killed process \d+ \((.*?)\)/,
     ([, name]) => ({ cause: `the guest ran out of memory and killed ${name ?? ''}`, hint: MORE_MEMORY }),
   ],
   [/FATAL ERROR: .*heap out of memory/, () => ({ cause: 'Node.js ran out of heap', hint: MORE_MEMORY })],

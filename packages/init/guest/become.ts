@@ -4,8 +4,9 @@
  * Node.js, a terminal or other descriptors.
  */
 import { createRequire } from 'node:module';
-import { APP_UID, type BootContext } from './boot.js';
+import type { BootContext } from './boot.js';
 import { portDevice, type AppConfig } from './config.js';
+import { confine } from './confine.js';
 import type { Syscalls } from './syscalls.js';
 
 const NODE = '/bin/node';
@@ -42,7 +43,7 @@ function becomeApp({ sys, config, report }: BootContext, app: AppConfig, runMain
   report.event('app', { main: app.main });
   report.close();
   sys.chdir(app.cwd);
-  if (app.user !== 'root') sys.setIdentity(APP_UID, APP_UID);
+  if (app.user !== 'root') confine(sys);
   if (app.nodeArgs.length === 0) runMain(app.main, app.args, environment);
   else sys.execute(NODE, [NODE, ...app.nodeArgs, app.main, ...app.args], environment);
 }

@@ -3,6 +3,7 @@
  * A step that fails does not end the boot: an appliance without a network, or with a dead clock, should still run.
  */
 import type { Config } from './config.js';
+import { everyOne, mountAll } from './mounts.js';
 import { bringUp } from './network.js';
 import type { Report } from './report.js';
 import type { Syscalls } from './syscalls.js';
@@ -18,31 +19,27 @@ export interface BootStep {
   run(context: BootContext): void;
 }
 
-export const APP_UID = 1000;
-
-const MS_NOSUID = 2;
-const MS_NODEV = 4;
-const MS_NOEXEC = 8;
-
-/** source, target, type, flags, data */
-const MOUNTS: readonly (readonly [string, string, string, number, string])[] = [
-  ['devpts', '/dev/pts', 'devpts', MS_NOSUID | MS_NOEXEC, 'gid=5,mode=620,ptmxmode=666'],
-  ['tmpfs', '/dev/shm', 'tmpfs', MS_NOSUID | MS_NODEV, 'mode=1777'],
-  ['tmpfs', '/run', 'tmpfs', MS_NOSUID | MS_NODEV, 'mode=755'],
-  ['tmpfs', '/tmp', 'tmpfs', MS_NOSUID | MS_NODEV, 'mode=1777'],
-  ['cgroup2', '/sys/fs/cgroup', 'cgroup2', MS_NOSUID | MS_NODEV | MS_NOEXEC, ''],
-];
-
-const LINKS: readonly (readonly [string, string])[] = [
-  ['/proc/self/fd', '/dev/fd'],
-  ['/proc/self/fd/0', '/dev/stdin'],
-  ['/proc/self/fd/1', '/dev/stdout'],
-  ['/proc/self/fd/2', '/dev/stderr'],
-];
-
+/** Files below /proc/sys. https://docs.kernel.org/admin-guide/sysctl/ */
 const SYSCTLS: readonly (readonly [string, string])[] = [
-  // The one application of the machine may have port 80 without being root.
-  ['net/ipv4/ip_unprivileged_port_start', '0'],
+  // The one application of the machine may have port 80 without being root; what is below it is the system's own.
+  ['net/ipv4/ip_unprivileged_port_start', '80'],
+  // Nobody is root in a namespace of his own.
+  ['user/max_user_namespaces', '0'],
+  // Addresses in the kernel, for nobody.
+  ['kernel/kptr_restrict', '2'],
+  // No commands to the kernel by keys of a keyboard, or a break on a serial line.
+  ['kernel/sysrq', '0'],
+  // Who traces a process must have started it.
+  ['kernel/yama/ptrace_scope', '1'],
+  // What would outlive the application: memory of System V is gone with its last user, messages and semaphores are few.
+  ['kernel/shm_rmid_forced', '1'],
+  ['kernel/msgmni', '128'],
+  ['kernel/sem', '250 32000 32 128'],
+  // In folders where everybody writes, such as /tmp, nobody is led astray by files of others.
+  ['fs/protected_symlinks', '1'],
+  ['fs/protected_hardlinks', '1'],
+  ['fs/protected_fifos', '2'],
+  ['fs/protected_regular', '2'],
 ];
 
 /** struct rand_pool_info (random(4)): bits of entropy, bytes of data, the data. */
@@ -58,22 +55,16 @@ const NETWORK_RETRY = 30;
 export const STEPS: readonly BootStep[] = [
   {
     name: 'mounts',
-    run({ sys }) {
-      const failures = MOUNTS.flatMap(([source, target, type, flags, data]) =>
-        failureOf(() => {
-          sys.mkdir(target, 0o755);
-          sys.mount(source, target, type, flags, data);
-        }).map((message) => `${target}: ${message}`),
-      );
-      for (const [target, path] of LINKS) if (!sys.exists(path)) sys.symlink(target, path);
-      sys.mkdir('/run/nodeos', 0o700);
-      if (failures.length > 0) throw new Error(failures.join('; '));
-    },
+    run: ({ sys }) => mountAll(sys),
   },
   {
     name: 'settings',
     run({ sys }) {
-      for (const [name, value] of SYSCTLS) sys.write(`/proc/sys/${name}`, value);
+      everyOne(
+        SYSCTLS,
+        ([name]) => name,
+        ([name, value]) => sys.write(`/proc/sys/${name}`, value),
+      );
     },
   },
   {
@@ -151,14 +142,4 @@ export function hostNameOf(config: Config): string {
     .slice(0, 63)
     .replace(/-+$/, '');
   return name === '' ? 'nodeos' : name;
-}
-
-/** The message of what the work throws, if it does. */
-function failureOf(work: () => void): string[] {
-  try {
-    work();
-    return [];
-  } catch (error) {
-    return [error instanceof Error ? error.message : String(error)];
-  }
 }

@@ -8,12 +8,14 @@ import { getSystemErrorName } from 'node:util';
 import {
   closeSync,
   existsSync,
+  fchownSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
   readSync,
   readlinkSync,
+  statfsSync,
   symlinkSync,
   writeFileSync,
   writeSync,
@@ -35,6 +37,10 @@ export interface Syscalls {
   setClock(seconds: number): void;
   /** Gives up root for good, in every thread. */
   setIdentity(uid: number, gid: number): void;
+  /** Sets something of the calling thread, or of the process: prctl(2). */
+  control(option: number, value: number): void;
+  /** Has the kernel judge every system call of every thread, for good; sets no_new_privs in each. */
+  judge(program: Buffer): void;
   chdir(path: string): void;
   /** Does not return. @param args including `argv[0]` */
   execute(path: string, args: readonly string[], environment: Readonly<Record<string, string>>): never;
@@ -44,8 +50,11 @@ export interface Syscalls {
   /** Seconds since 1970. */
   clock(): number;
 
+  /** Bytes that the files of a filesystem take. */
+  used(path: string): number;
   open(path: string, flags: number): number;
   close(fd: number): void;
+  own(fd: number, uid: number, gid: number): void;
   print(fd: number, text: string): void;
   exists(path: string): boolean;
   list(path: string): string[];
@@ -67,12 +76,17 @@ const NR = {
   recvfrom: 45,
   bind: 49,
   setsockopt: 54,
+  prctl: 157,
   mount: 165,
   sethostname: 170,
   clock_settime: 227,
+  seccomp: 317,
 } as const;
 
 const POLLIN = 1;
+const PR_SET_NO_NEW_PRIVS = 38;
+const SECCOMP_SET_MODE_FILTER = 1;
+const SECCOMP_FILTER_FLAG_TSYNC = 1;
 
 /** A call that the kernel refused. */
 export class SyscallError extends Error {
@@ -87,11 +101,17 @@ export class SyscallError extends Error {
 
 type Argument = number | string | Buffer | null;
 
+interface Addon {
+  (number: number, ...args: Argument[]): number;
+  /** Where a Buffer's bytes are, for structures that point to others. */
+  addressOf(bytes: Buffer): number;
+}
+
 export class LinuxSyscalls implements Syscalls {
-  readonly #syscall: (number: number, ...args: Argument[]) => number;
+  readonly #syscall: Addon;
 
   constructor(addon: string) {
-    this.#syscall = createRequire('/')(addon) as (number: number, ...args: Argument[]) => number;
+    this.#syscall = createRequire('/')(addon) as Addon;
   }
 
   #call(name: keyof typeof NR, ...args: Argument[]): number {
@@ -153,6 +173,21 @@ export class LinuxSyscalls implements Syscalls {
     process.setuid?.(uid);
   }
 
+  control(option: number, value: number): void {
+    this.#call('prctl', option, value, 0, 0, 0);
+  }
+
+  judge(program: Buffer): void {
+    this.control(PR_SET_NO_NEW_PRIVS, 1);
+    // struct sock_fprog of linux/filter.h: how many instructions of 8 bytes, and where.
+    const described = Buffer.alloc(16);
+    described.writeUInt16LE(program.length / 8, 0);
+    described.writeBigUInt64LE(BigInt(this.#syscall.addressOf(program)), 8);
+    // A thread that cannot be included is the answer.
+    const thread = this.#call('seccomp', SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, described);
+    if (thread > 0) throw new Error(`seccomp: thread ${thread} has a filter of its own`);
+  }
+
   chdir(path: string): void {
     process.chdir(path);
   }
@@ -174,12 +209,21 @@ export class LinuxSyscalls implements Syscalls {
     return Math.floor(Date.now() / 1000);
   }
 
+  used(path: string): number {
+    const { bsize, blocks, bfree } = statfsSync(path);
+    return bsize * (blocks - bfree);
+  }
+
   open(path: string, flags: number): number {
     return openSync(path, flags);
   }
 
   close(fd: number): void {
     closeSync(fd);
+  }
+
+  own(fd: number, uid: number, gid: number): void {
+    fchownSync(fd, uid, gid);
   }
 
   print(fd: number, text: string): void {

@@ -53,10 +53,28 @@ static napi_value call(napi_env env, napi_callback_info info)
     return result;
 }
 
+static napi_value address_of(napi_env env, napi_callback_info info)
+{
+    napi_value argument, result;
+    size_t count = 1, n;
+    bool buffer = false;
+    void *bytes = 0;
+
+    if (napi_get_cb_info(env, info, &count, &argument, 0, 0) == napi_ok && count == 1)
+        napi_is_buffer(env, argument, &buffer);
+    if (!buffer)
+        return fail(env, "addressOf takes a Buffer");
+    napi_get_buffer_info(env, argument, &bytes, &n);
+    napi_create_int64(env, SYS_L(bytes), &result);
+    return result;
+}
+
 NAPI_MODULE_INIT()
 {
-    napi_value function;
+    napi_value function, address;
     (void)exports;
     napi_create_function(env, "syscall", NAPI_AUTO_LENGTH, call, 0, &function);
+    napi_create_function(env, "addressOf", NAPI_AUTO_LENGTH, address_of, 0, &address);
+    napi_set_named_property(env, function, "addressOf", address);
     return function;
 }

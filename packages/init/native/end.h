@@ -47,6 +47,7 @@ static void end_machine(int how, unsigned long command)
         put_away_in_time();
     else
         put_away();
+    console_finish();
     event("end", "how", how, 0, 0);
     sys4(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, command, 0);
     for (;;)

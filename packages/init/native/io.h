@@ -95,6 +95,14 @@ static inline void random_bytes(void *bytes, size_t n)
         sys3(__NR_getrandom, bytes, n, GRND_NONBLOCK);
 }
 
+static inline void write_to_output(const char *bytes, size_t n)
+{
+    write_all(1, bytes, n);
+}
+
+/* How a line gets to whoever reads it. */
+static void (*say_with)(const char *bytes, size_t n) = write_to_output;
+
 /* A line on the console, from parts up to a null pointer. */
 static inline void say(const char *const *parts)
 {
@@ -103,7 +111,7 @@ static inline void say(const char *const *parts)
     while (*parts)
         add(&line, *parts++);
     add(&line, "\n");
-    write_all(1, line.bytes, line.length);
+    say_with(line.bytes, line.length);
 }
 #define SAY(...) say((const char *const[]){__VA_ARGS__, 0})
 

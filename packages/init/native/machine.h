@@ -20,10 +20,11 @@ struct input_event {
 };
 
 /* What must be there before any program can start. The rest of the mounts are the init's. */
-static const struct { const char *type, *path; long flags; } MOUNTS[] = {
-    {"proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC},
-    {"sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC},
-    {"devtmpfs", "/dev", MS_NOSUID},
+static const struct { const char *type, *path; long flags; const char *options; } MOUNTS[] = {
+    /* Who is not root sees no processes but his own: proc(5). */
+    {"proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2"},
+    {"sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0},
+    {"devtmpfs", "/dev", MS_NOSUID, 0},
 };
 
 #define DEVICE_WAIT (3 * SECOND)
@@ -50,7 +51,13 @@ static int mount_one(const char *source, const char *path, const char *type, lon
 static void mount_all(void)
 {
     for (size_t i = 0; i < sizeof MOUNTS / sizeof *MOUNTS; i++)
-        mount_one(MOUNTS[i].type, MOUNTS[i].path, MOUNTS[i].type, MOUNTS[i].flags, 0);
+        mount_one(MOUNTS[i].type, MOUNTS[i].path, MOUNTS[i].type, MOUNTS[i].flags, MOUNTS[i].options);
+}
+
+/* io_uring, which had many faults, is for nobody. Before Node.js runs: a ring that libuv has made stays in use. */
+static void close_rings(void)
+{
+    write_file("/proc/sys/kernel/io_uring_disabled", "2");
 }
 
 /* Calls visit for each word of the kernel's command line. The words stay where they are. */

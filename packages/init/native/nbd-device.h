@@ -120,7 +120,10 @@ static int give_to_kernel(struct nbd_device *d, int connections, struct text *wh
         add(why, "the kernel does not take the connection: ");
         return add_error(why, error), 0;
     }
-    d->index = value32(attribute_of(&m, NBD_ATTR_INDEX));
+    long index = value_of(attribute_of(&m, NBD_ATTR_INDEX), 4);
+    if (index < 0)
+        return add(why, "the kernel does not say which device it is"), 0;
+    d->index = index;
     return 1;
 }
 

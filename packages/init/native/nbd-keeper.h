@@ -150,11 +150,11 @@ static void hear_kernel(struct netlink *watch, struct nbd_device *devices, int c
 {
     union message m;
     while (next_message(watch, &m) > 0) {
-        struct nlattr *index = attribute_of(&m, NBD_ATTR_INDEX);
-        if (m.generic.cmd != NBD_CMD_LINK_DEAD || !index)
+        long index = value_of(attribute_of(&m, NBD_ATTR_INDEX), 4);
+        if (m.head.nlmsg_type != watch->family || m.generic.cmd != NBD_CMD_LINK_DEAD)
             continue;
         for (int i = 0; i < count; i++)
-            if (devices[i].index == (int)value32(index))
+            if (devices[i].index == index)
                 lost_one(&devices[i]);
     }
 }

@@ -17,8 +17,8 @@
 #define SOCK_RAW 3
 
 struct netlink {
-    long fd;
-    unsigned family, group;
+    long fd, family;
+    int group; /* as setsockopt takes it */
 };
 
 union message {
@@ -64,32 +64,48 @@ static void nest(union message *m, size_t at)
     ((struct nlattr *)(m->bytes + at))->nla_len = m->head.nlmsg_len - at;
 }
 
-/* The next message, without waiting: -EAGAIN if there is none. The answer's content ends with zeroes. */
+/* The next message, without waiting: -EAGAIN if there is none. What is not the kernel's, or not as long as it says, is
+ * passed over. */
 static long next_message(struct netlink *n, union message *m)
 {
-    memset(m, 0, sizeof *m);
-    return sys6(__NR_recvfrom, n->fd, SYS_L(m), sizeof *m - sizeof(struct nlattr), 0x40 /* MSG_DONTWAIT */, 0, 0);
+    for (;;) {
+        struct sockaddr_nl from = {0};
+        unsigned from_size = sizeof from;
+        memset(m, 0, sizeof *m);
+        long size = sys6(__NR_recvfrom, n->fd, SYS_L(m), sizeof *m, 0x40 /* MSG_DONTWAIT */, SYS_L(&from),
+                         SYS_L(&from_size));
+        if (size <= 0)
+            return size;
+        if (from.nl_pid == 0 && m->head.nlmsg_len >= NLMSG_HDRLEN && m->head.nlmsg_len <= size)
+            return size;
+    }
 }
 
-/* Sends a request. Returns 0, or the kernel's error; m becomes the answer, if it is to have one. */
-static long ask(struct netlink *n, union message *m)
+/* What the kernel has answered: 0, or its error; m becomes the answer, if there is one. */
+static long hear_answer(struct netlink *n, union message *m)
 {
-    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     union message answer;
-    long size = sys6(__NR_sendto, n->fd, SYS_L(m), m->head.nlmsg_len, 0, SYS_L(&kernel), sizeof kernel), error = 0;
-    if (size < 0)
-        return size;
+    long size;
     m->head.nlmsg_len = 0;
-    /* The kernel has done its work, and answered, when sendto returns. */
     while ((size = next_message(n, &answer)) > 0) {
         if (answer.head.nlmsg_type != NLMSG_ERROR) {
             memcpy(m, &answer, sizeof answer);
             continue;
         }
-        memcpy(&error, answer.bytes + NLMSG_HDRLEN, sizeof(int));
-        return (int)error;
+        int error = -EIO;
+        if (answer.head.nlmsg_len >= NLMSG_HDRLEN + sizeof error)
+            memcpy(&error, answer.bytes + NLMSG_HDRLEN, sizeof error);
+        return error;
     }
     return size;
+}
+
+/* Sends a request. The kernel has done its work, and answered, when sendto returns. */
+static long ask(struct netlink *n, union message *m)
+{
+    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+    long size = sys6(__NR_sendto, n->fd, SYS_L(m), m->head.nlmsg_len, 0, SYS_L(&kernel), sizeof kernel);
+    return size < 0 ? size : hear_answer(n, m);
 }
 
 /* The attribute of a type among those from start to end, or 0. */
@@ -117,9 +133,22 @@ static struct nlattr *attribute_in(struct nlattr *outer, int type)
     return outer ? find_attribute(start + NLA_HDRLEN, start + outer->nla_len, type) : 0;
 }
 
-static unsigned value32(struct nlattr *a)
+/* A number of 2 or 4 bytes; -1 if the attribute is not there, or not so long. */
+static long value_of(struct nlattr *a, size_t size)
 {
-    return a ? *(unsigned *)((unsigned char *)a + NLA_HDRLEN) : 0;
+    unsigned value = 0;
+    if (!a || a->nla_len != NLA_HDRLEN + size)
+        return -1;
+    memcpy(&value, (unsigned char *)a + NLA_HDRLEN, size);
+    return value;
+}
+
+static void read_family(struct netlink *n, union message *m)
+{
+    /* The family has one group: the first. */
+    struct nlattr *first = attribute_in(attribute_of(m, CTRL_ATTR_MCAST_GROUPS), 1);
+    n->family = value_of(attribute_of(m, CTRL_ATTR_FAMILY_ID), 2);
+    n->group = value_of(attribute_in(first, CTRL_ATTR_MCAST_GRP_ID), 4);
 }
 
 /* Finds the family "nbd" and its group. Returns 0, or an error: -ENOENT if the kernel has no NBD. */
@@ -135,11 +164,8 @@ static long open_netlink(struct netlink *n)
     attribute(&m, CTRL_ATTR_FAMILY_NAME, NBD_GENL_FAMILY_NAME, sizeof NBD_GENL_FAMILY_NAME);
     long error = ask(n, &m);
     if (error >= 0) {
-        n->family = value32(attribute_of(&m, CTRL_ATTR_FAMILY_ID)) & 0xffff;
-        /* The family has one group: the first. */
-        struct nlattr *first = attribute_in(attribute_of(&m, CTRL_ATTR_MCAST_GROUPS), 1);
-        n->group = value32(attribute_in(first, CTRL_ATTR_MCAST_GRP_ID));
-        error = n->family ? 0 : -ENOENT;
+        read_family(n, &m);
+        error = n->family < 0 || n->group < 0 ? -ENOENT : 0;
     }
     if (error < 0) {
         sys1(__NR_close, n->fd);

@@ -20,10 +20,12 @@
 
 #include "end.h"
 #include "log.h"
+#include "spawn.h"
 
 #define GRACE (5 * SECOND)        /* from SIGTERM to SIGKILL */
 #define STEADY (10 * SECOND)      /* who runs this long has started well */
 #define MAX_BACKOFF 60            /* seconds */
+#define PAUSE (SECOND / 10)       /* between two looks at what is left of the application */
 
 static const struct { const char *name; unsigned long command; } ENDS[] = {
     {"reboot", LINUX_REBOOT_CMD_RESTART},
@@ -44,13 +46,14 @@ static struct {
     long service, helper;            /* process ids, 0 if not running */
     long started;                    /* when the service was started */
     long failures, backoff;          /* in a row; seconds */
+    int waiting;                     /* for what is left of the application */
     long restart_at, renew_at, kill_at;  /* 0: not set */
     int kills;                       /* how often everything was sent SIGKILL */
     int ending;                      /* an index of ENDS, or -1 */
     int last_status;
 } state = {.on_exit = REBOOT, .restart = ON_FAILURE, .ending = -1};
 
-static long output[2], control[2], signals, devnull;
+static long signals;
 
 static int find(const char *word, const char *const *names, int count)
 {
@@ -82,41 +85,29 @@ static void read_word(char *word)
         read_usr_word(word);
 }
 
-#define PRELOAD "/lib/preload.so"
-
-static long spawn(const char *role)
-{
-    long pid = sys0(__NR_fork);
-    if (pid != 0)
-        return pid > 0 ? pid : 0;
-    unsigned long none = 0;
-    sys4(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof none);
-    sys0(__NR_setsid);
-    sys2(__NR_dup2, devnull, 0);
-    sys2(__NR_dup2, output[1], 1);
-    sys2(__NR_dup2, output[1], 2);
-    sys2(__NR_dup2, control[1], 3);
-    if (events >= 0)
-        sys2(__NR_dup2, events, 4);
-    const char *const arguments[] = {"/bin/node", "/sbin/init", role, 0};
-    const char *environment[] = {"PATH=/bin:/sbin", "HOME=/root", "TERM=linux", 0, 0};
-    /* A runtime may bring a library that is to be loaded before all others, such as an allocator. */
-    if (sys3(__NR_faccessat, AT_FDCWD, "/usr" PRELOAD, 0) == 0)
-        environment[3] = "LD_PRELOAD=" PRELOAD;
-    long error = sys3(__NR_execve, arguments[0], arguments, environment);
-    struct text code = {0};
-    add_number(&code, -error);
-    SAY("start /bin/node: error ", code.bytes, error == -2 ? " (it is not in this image)" : "");
-    sys1(__NR_exit_group, 127);
-    return 0;
-}
+static void service_ended(int status);
 
 static void start_service(const char *role)
 {
     event("start", 0, 0, 0, 0);
     state.restart_at = 0;
     state.started = now();
-    state.service = spawn(role);
+    state.service = spawn(role, 0);
+    if (!state.service)
+        service_ended(NOT_STARTED << 8);
+}
+
+/* What is left of the application would have its port, or its files, still. */
+static void start_again(void)
+{
+    if (group_is_empty()) {
+        start_service(state.booted ? "start" : "boot");
+        return;
+    }
+    if (!state.waiting++)
+        SAY("processes of the application are still there: waiting for their end");
+    end_group();
+    state.restart_at = now() + PAUSE;
 }
 
 static void begin_end(int how)
@@ -177,11 +168,16 @@ static void give_up(void)
     start_service("shell");
 }
 
-/* A wait status as two words: "status 3" or "signal 9". */
+/* A wait status in words: "status 3" or "signal 9". */
 static void describe(struct text *t, int status)
 {
     add(t, status & 0x7f ? "signal " : "status ");
     add_number(t, status & 0x7f ? status & 0x7f : status >> 8 & 0xff);
+    if (was_out_of_memory()) {
+        add(t, " (out of memory: it may have ");
+        add_number(t, group.memory / MIB);
+        add(t, " MiB)");
+    }
 }
 
 static void service_ended(int status)
@@ -217,12 +213,14 @@ static void service_ended(int status)
     }
     add_number(&rest, state.backoff);
     SAY("the application ended with ", line.bytes, "; starting it again in ", rest.bytes, " s");
+    end_group();
+    state.waiting = 0;
     state.restart_at = now() + state.backoff * SECOND;
 }
 
 static void finish(void)
 {
-    pump_output(output[0]);
+    drain_output(output[0]);
     end_machine(state.ending, ENDS[state.ending == POWEROFF && state.off_by_reset ? REBOOT : state.ending].command);
 }
 
@@ -231,11 +229,11 @@ static void reap(void)
     int status;
     long pid;
     while ((pid = sys4(__NR_wait4, -1, &status, WNOHANG, 0)) > 0) {
-        pump_output(output[0]);
         pump_control();
-        if (pid == state.service)
+        if (pid == state.service) {
+            drain_output(output[0]);
             service_ended(status);
-        else if (pid == state.helper) {
+        } else if (pid == state.helper) {
             state.helper = 0;
             if (status != 0 && !state.renew_at)
                 state.renew_at = now() + 60 * SECOND;
@@ -279,10 +277,10 @@ static void on_time(void)
 {
     long time = now();
     if (state.restart_at && time >= state.restart_at)
-        start_service(state.booted ? "start" : "boot");
+        start_again();
     if (state.renew_at && time >= state.renew_at && !state.helper) {
         state.renew_at = 0;
-        state.helper = spawn("renew");
+        state.helper = spawn("renew", 1);
     }
     if (state.kill_at && time >= state.kill_at) {
         state.kill_at = time + SECOND;
@@ -309,27 +307,9 @@ static int next_time(void)
     return wait < 0 ? 0 : wait > 3600000 ? 3600000 : (int)wait;
 }
 
-/* The init's descriptors 3 and 4 must be free: everything of ours lies above. */
-static long high(long fd)
-{
-    long copy = sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, 10);
-    sys1(__NR_close, fd);
-    return copy;
-}
-
 static void open_all(void)
 {
-    /* pipe2 fills two ints, not two longs */
-    int pair[2];
-    sys2(__NR_pipe2, pair, O_CLOEXEC);
-    output[0] = high(pair[0]);
-    output[1] = high(pair[1]);
-    sys2(__NR_pipe2, pair, O_CLOEXEC);
-    control[0] = high(pair[0]);
-    control[1] = high(pair[1]);
-    sys3(__NR_fcntl, output[0], F_SETFL, O_NONBLOCK);
-    sys3(__NR_fcntl, control[0], F_SETFL, O_NONBLOCK);
-    devnull = high(open_at("/dev/null", O_RDWR));
+    open_pipes();
     each_name("/sys/class/virtio-ports", try_port);
     if (events >= 0)
         events = high(events);
@@ -358,6 +338,7 @@ static int ends_early(void)
         hear_host();
     hear_signs();
     reap();
+    console_flush();
     return state.ending >= 0;
 }
 
@@ -365,12 +346,16 @@ __attribute__((noreturn, used)) void pid1(void)
 {
     mount_all();
     hold_standard();
+    open_console();
+    close_rings();
     each_word(read_word);
     open_all();
     event("pid1", 0, 0, 0, 0);
     sys4(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_CAD_OFF, 0);
-    int complete = mount_root(ends_early) && mount_usr();
+    int complete = mount_root(ends_early);
     open_log();
+    complete = complete && mount_usr();
+    open_group();
     if (complete)
         start_service("boot");
     else
@@ -378,12 +363,18 @@ __attribute__((noreturn, used)) void pid1(void)
     reap();
     int host = events; /* poll(2) passes over descriptors below zero */
     for (;;) {
-        struct pollfd poll[4 + MAX_BUTTONS] = {
-            {signals, POLLIN, 0}, {output[0], POLLIN, 0}, {control[0], POLLIN, 0}, {host, POLLIN, 0}};
+        int behind = console.length > 0;
+        struct pollfd poll[5 + MAX_BUTTONS] = {{signals, POLLIN, 0},
+                                               {behind ? -1 : output[0], POLLIN, 0},
+                                               {control[0], POLLIN, 0},
+                                               {host, POLLIN, 0},
+                                               {behind ? 1 : -1, POLLOUT, 0}};
         for (int i = 0; i < button_count; i++)
-            poll[4 + i] = (struct pollfd){buttons[i], POLLIN, 0};
-        sys3(__NR_poll, poll, 4 + button_count, next_time());
-        pump_output(output[0]);
+            poll[5 + i] = (struct pollfd){buttons[i], POLLIN, 0};
+        sys3(__NR_poll, poll, 5 + button_count, next_time());
+        console_flush();
+        if (console.length == 0)
+            pump_output(output[0]);
         pump_control();
         if (poll[3].revents & POLLIN)
             hear_host();

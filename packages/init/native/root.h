@@ -18,12 +18,14 @@
 #include <linux/openat2.h>
 #include <linux/sched.h>
 
+#include "console.h"
 #include "machine.h"
 #include "nbd-keeper.h"
 
 #define AT_REMOVEDIR 0x200
 #define SECRET "/nbd/secret"
 #define WAIT 30 /* seconds for the server to come */
+#define UPPER_SIZE "35%" /* of the memory: whoever fills the root must leave enough to start again */
 /* The keeper's end; nothing else sends it. Its children are no children to wait4 without __WCLONE: the machine has
  * ended its programs when only the keeper is left. */
 #define KEEPER_ENDED SIGURG
@@ -76,6 +78,7 @@ static void start_keeper(void)
     struct text path = {0};
     root.keeper = sys5(__NR_clone, CLONE_FILES | KEEPER_ENDED, 0, 0, 0, 0);
     if (root.keeper == 0) {
+        say_with = console_write_beside;
         keep_devices(root.devices, DEVICES);
         sys1(__NR_exit_group, 0);
     }
@@ -190,7 +193,7 @@ static int mount_layers(int (*stop)(void))
     read_ahead(root.readahead);
     int is_kept = !equal(root.upper, "tmpfs");
     if (!is_kept)
-        sys5(__NR_mount, "tmpfs", "/upper", "tmpfs", 0, "mode=755");
+        sys5(__NR_mount, "tmpfs", "/upper", "tmpfs", 0, "mode=755,size=" UPPER_SIZE);
     else if (!attach_device(UPPER, root.upper, 1, stop) || !mount_device(UPPER, "/upper", "ext4", MS_NOATIME))
         return 0;
     root.upper_folder = open_at("/upper", O_PATH | O_DIRECTORY);
@@ -246,10 +249,6 @@ static void switch_root(void)
         tls.root = old;
     else
         sys1(__NR_close, old);
-    /* The log is written by PID 1, which must never wait for a server. */
-    sys2(__NR_mkdir, "/var", 0755);
-    sys2(__NR_mkdir, "/var/log", 0755);
-    sys5(__NR_mount, "tmpfs", "/var/log", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755");
 }
 
 /* Returns success, which it is too if the root is not on the network. stop() says whether the machine is to end. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { play } from '../guest/roles.js';
+import { filter } from '../guest/seccomp.js';
 import { EVENT_PORT, Recorder, wiredMachine } from './recorder.js';
 import { server } from './server.js';
 
@@ -38,24 +39,51 @@ function executed(sys: Recorder): Readonly<Record<string, string>> | undefined {
   return sys.executed;
 }
 
+/** Of the 100 MiB that are free in the recorder's machine. */
 const MOUNTS = [
-  'mkdir /dev/pts 755',
-  'mount /dev/pts devpts devpts 10 gid=5,mode=620,ptmxmode=666',
-  'mkdir /dev/shm 755',
-  'mount /dev/shm tmpfs tmpfs 6 mode=1777',
-  'mkdir /run 755',
-  'mount /run tmpfs tmpfs 6 mode=755',
-  'mkdir /tmp 755',
-  'mount /tmp tmpfs tmpfs 6 mode=1777',
-  'mkdir /sys/fs/cgroup 755',
-  'mount /sys/fs/cgroup cgroup2 cgroup2 14 ',
   'symlink /dev/fd /proc/self/fd',
   'symlink /dev/stdin /proc/self/fd/0',
   'symlink /dev/stdout /proc/self/fd/1',
   'symlink /dev/stderr /proc/self/fd/2',
+  // 3 MiB are used
+  'mount / rootfs rootfs 32 size=23552k',
+  'mkdir /dev/pts 755',
+  'mount /dev/pts devpts devpts 10 gid=5,mode=620,ptmxmode=666',
+  'mkdir /dev/shm 755',
+  'mount /dev/shm tmpfs tmpfs 14 mode=1777,size=5120k,nr_inodes=1280',
+  'mkdir /run 755',
+  'mount /run tmpfs tmpfs 6 mode=755,size=5120k,nr_inodes=1280',
+  'mkdir /tmp 755',
+  'mount /tmp tmpfs tmpfs 6 mode=1777,size=20480k,nr_inodes=5120',
+  'mkdir /home/app 755',
+  'mount /home/app tmpfs tmpfs 6 mode=755,uid=1000,gid=1000,size=35840k,nr_inodes=8960',
   'mkdir /run/nodeos 700',
 ];
-const SETTINGS = ['write /proc/sys/net/ipv4/ip_unprivileged_port_start "0"'];
+const SETTINGS = [
+  'write /proc/sys/net/ipv4/ip_unprivileged_port_start "80"',
+  'write /proc/sys/user/max_user_namespaces "0"',
+  'write /proc/sys/kernel/kptr_restrict "2"',
+  'write /proc/sys/kernel/sysrq "0"',
+  'write /proc/sys/kernel/yama/ptrace_scope "1"',
+  'write /proc/sys/kernel/shm_rmid_forced "1"',
+  'write /proc/sys/kernel/msgmni "128"',
+  'write /proc/sys/kernel/sem "250 32000 32 128"',
+  'write /proc/sys/fs/protected_symlinks "1"',
+  'write /proc/sys/fs/protected_hardlinks "1"',
+  'write /proc/sys/fs/protected_fifos "2"',
+  'write /proc/sys/fs/protected_regular "2"',
+];
+/** The three capabilities of the recorder's machine, the user, its own /proc, the filter. */
+const CONFINED = [
+  'own 1 1000 1000',
+  'own 2 1000 1000',
+  'control 24 0',
+  'control 24 1',
+  'control 24 2',
+  'setIdentity 1000 1000',
+  'control 4 1',
+  `judge ${filter('x86_64').length / 8}`,
+];
 const hostname = (name: string): string[] => [
   `setHostName ${name}`,
   `write /etc/hostname "${name}\\n"`,
@@ -136,7 +164,7 @@ describe('the boot to an application', () => {
       'close 3',
       'close 4',
       'chdir /app',
-      'setIdentity 1000 1000',
+      ...CONFINED,
       'runMain /app/server.js ["--verbose"]',
     ]);
     expect(environment).toEqual({
@@ -168,7 +196,7 @@ describe('the boot to an application', () => {
   it('as root keeps root', () => {
     const sys = new Recorder({ ...files, ...app({ user: 'root' }) });
     const { environment } = played('boot', sys);
-    expect(sys.only('setIdentity')).toEqual([]);
+    expect(sys.only('setIdentity', 'control', 'judge', 'own')).toEqual([]);
     expect(sys.trace.slice(-2)).toEqual(['chdir /app', 'runMain /app/server.js ["--verbose"]']);
     expect(environment).toMatchObject({ HOME: '/root', USER: 'root' });
   });
@@ -180,8 +208,8 @@ describe('the boot to an application', () => {
       ...run({ env: { PORT: '1' } }),
     });
     expect(executed(sys)).toMatchObject({ PORT: '1', GREETING: 'hello', NODE_ENV: 'production' });
-    expect(sys.trace.slice(-3, -1)).toEqual([
-      'setIdentity 1000 1000',
+    expect(sys.trace.slice(-CONFINED.length - 2, -1)).toEqual([
+      ...CONFINED,
       'execute /bin/node ["/bin/node","--import","./a.mjs","/app/server.js","--verbose"]',
     ]);
   });
@@ -195,13 +223,17 @@ describe('the boot to an application', () => {
       'close 3',
       'close 4',
       'chdir /app',
-      'setIdentity 1000 1000',
+      ...CONFINED,
       'runMain /app/server.js ["--verbose"]',
     ]);
   });
 
   it.each([
+    ['own', 'nodeos: boot: own: EPERM'],
+    ['control 24', 'nodeos: boot: control: EPERM'],
     ['setIdentity', 'nodeos: boot: setIdentity: EPERM'],
+    ['control 4', 'nodeos: boot: control: EPERM'],
+    ['judge', 'nodeos: boot: judge: EPERM'],
     ['chdir', 'nodeos: boot: chdir: EPERM'],
   ])('does not run the application if %s fails', (call, message) => {
     const sys = new Recorder(files);
@@ -266,10 +298,10 @@ describe('a step that fails', () => {
   it('names itself and its mount on the console, and everything else is done', () => {
     const sys = new Recorder({ ...app(), ...EVENT_PORT, ...wiredMachine() });
     sys.wire = server;
-    sys.failures.set('mount /sys/fs/cgroup', -19);
+    sys.failures.set('mount /home/app', -19);
     sys.failures.set('mount /dev/shm', -1);
     expect(played('boot', sys).ok).toBe(true);
-    const message = 'mounts: /dev/shm: mount: EPERM; /sys/fs/cgroup: mount: ENODEV';
+    const message = 'mounts: /dev/shm: mount: EPERM; /home/app: mount: ENODEV';
     expect(sys.trace).toContain(`print 2 nodeos: ${message}`);
     expect(sys.trace).toContain(
       `print 4 {"event":"step","step":"mounts","error":"${message.replace('mounts: ', '')}"}`,
@@ -280,7 +312,10 @@ describe('a step that fails', () => {
   });
 
   it.each([
-    ['write /proc/sys', 'settings: write: EACCES'],
+    [
+      'write /proc/sys/fs/protected_',
+      `settings: ${['symlinks', 'hardlinks', 'fifos', 'regular'].map((name) => `fs/protected_${name}: write: EACCES`).join('; ')}`,
+    ],
     ['setHostName', 'hostname: setHostName: EACCES'],
     ['socket', 'network: socket: EACCES'],
     ['open /dev/urandom', 'random seed: open: EACCES'],
@@ -344,6 +379,31 @@ describe('the machine', () => {
     const sys = new Recorder({ ...off, ...app(), '/dev/fd': '', '/dev/stdin': '' });
     played('boot', sys);
     expect(sys.only('symlink')).toEqual(['symlink /dev/stdout /proc/self/fd/1', 'symlink /dev/stderr /proc/self/fd/2']);
+  });
+});
+
+describe('what is in memory', () => {
+  const off = cmdline('nodeos.network=off');
+  const mounts = (files: Record<string, string>): string[] => {
+    const sys = new Recorder({ ...off, ...app(), ...files });
+    played('boot', sys);
+    return sys.only('mount').filter((line) => line.includes('size='));
+  };
+
+  it('has its share of what is free, and a little if there is next to nothing', () => {
+    expect(mounts({ '/proc/meminfo': 'MemAvailable:       2048 kB\n' })).toEqual([
+      'mount / rootfs rootfs 32 size=4096k',
+      'mount /dev/shm tmpfs tmpfs 14 mode=1777,size=1024k,nr_inodes=256',
+      'mount /run tmpfs tmpfs 6 mode=755,size=1024k,nr_inodes=256',
+      'mount /tmp tmpfs tmpfs 6 mode=1777,size=1024k,nr_inodes=256',
+      'mount /home/app tmpfs tmpfs 6 mode=755,uid=1000,gid=1000,size=1024k,nr_inodes=256',
+    ]);
+  });
+
+  it.each(['overlay', 'ext4'])('is not the home on a root that is %s, where it may be kept', (type) => {
+    const root = `/dev/nbd0 / ${type} rw 0 0\ntmpfs /run tmpfs rw 0 0\n`;
+    const targets = mounts({ '/proc/mounts': root }).map((line) => line.split(' ')[1]);
+    expect(targets).toEqual(['/dev/shm', '/run', '/tmp']);
   });
 });
 

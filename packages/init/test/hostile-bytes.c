@@ -1,7 +1,8 @@
 /*
- * Plays spoilt answers of name servers, spoilt URIs, and what a server of NBD says before and after STARTTLS, to the code
- * that reads them; what is in memory, in memory of exactly its size. To be compiled with -fsanitize=address,undefined,
- * which watch. Prints how many addresses were found, how many exports, and how many of these behind TLS.
+ * Plays spoilt answers of name servers, spoilt URIs, what a server of NBD says before and after STARTTLS, and spoilt netlink
+ * messages to the code that reads them; what is in memory, in memory of exactly its size. To be compiled with
+ * -fsanitize=address,undefined, which watch. Prints how many addresses were found, how many exports, how many of these
+ * behind TLS, and how many numbers in netlink messages.
  *
  *     hostile-bytes SEED COUNT
  */
@@ -12,6 +13,7 @@
 static int tls_status;
 #define tls_begin(tls, fd, deadline, why) ((void)(tls), tls_status)
 #include "../native/nbd.h"
+#include "../native/nbd-keeper.h"
 
 /* Of the C library, whose headers do not go with sys.h. */
 extern void *malloc(size_t n);
@@ -137,18 +139,89 @@ static int play_server(int tls)
     return done;
 }
 
+#define UNIX 1
+#define DATAGRAMS 2
+#define ROUGHLY(n) ((n) + (random_below(8) ? 0 : random_below(70000))) /* mostly right */
+
+/* An attribute with a number in it, or with another one. */
+static size_t put_attribute(unsigned char *to, int depth)
+{
+    unsigned short type = 1 + random_below(7), size = 2 << random_below(3), n = NLA_HDRLEN;
+    if (depth < 3 && random_below(2))
+        for (unsigned inner = random_below(3); inner > 0; inner--)
+            n += put_attribute(to + n, depth + 1);
+    else
+        for (; size > 0; size--)
+            to[n++] = random_below(4) ? 0 : random_below(256);
+    unsigned short length = ROUGHLY(n);
+    memcpy(to, &length, 2);
+    memcpy(to + 2, &type, 2);
+    return NLA_ALIGN(n);
+}
+
+/* As much as there is room for, and an empty attribute at its very end. */
+static size_t put_full(unsigned char *to, size_t room)
+{
+    struct nlattr all = {room - NLA_HDRLEN, 9}, empty = {NLA_HDRLEN, 1};
+    memcpy(to, &all, sizeof all);
+    memcpy(to + room - NLA_HDRLEN, &empty, sizeof empty);
+    return room;
+}
+
+/* What a socket gives, whoever has sent it. */
+static long play_netlink(const int *pair)
+{
+    static struct nbd_device devices[2];
+    static unsigned char bytes[4096];
+    struct netlink n = {pair[1], 0, 0};
+    union message m;
+    size_t size = NLMSG_HDRLEN + GENL_HDRLEN;
+    if (random_below(16))
+        for (unsigned count = random_below(6); count > 0; count--)
+            size += put_attribute(bytes + size, 0);
+    else
+        size += put_full(bytes + size, sizeof m - size);
+    struct nlmsghdr head = {ROUGHLY(size), random_below(4) ? 5 : random_below(9), 0, 0, 0};
+    memcpy(bytes, &head, sizeof head);
+    bytes[NLMSG_HDRLEN] = random_below(4) ? NBD_CMD_LINK_DEAD : random_below(9);
+    for (unsigned spoilt = random_below(4); spoilt > 0; spoilt--)
+        bytes[random_below(size)] = random_below(256);
+    size = random_below(3) ? size : random_below(random_below(9) ? size : sizeof bytes);
+    for (int i = 0; i < 3; i++)
+        sys6(__NR_sendto, pair[0], SYS_L(bytes), size, 0, 0, 0);
+    long found = 0;
+    if (next_message(&n, &m) > 0) {
+        if (m.head.nlmsg_len > size)
+            printf("longer than it is\n");
+        read_family(&n, &m);
+        found = (n.family >= 0) + (n.group >= 0);
+    }
+    hear_answer(&n, &m);
+    sys6(__NR_sendto, pair[0], SYS_L(bytes), size, 0, 0, 0);
+    n.family = 5;
+    devices[0] = (struct nbd_device){.index = random_below(2), .connections = 2};
+    hear_kernel(&n, devices, 2);
+    while (next_message(&n, &m) >= 0)
+        ;
+    return found + devices[0].missing;
+}
+
 int main(int words, char **word)
 {
-    long found = 0, exports = 0, secured = 0;
+    long found = 0, exports = 0, secured = 0, numbers = 0;
+    int pair[2];
+    sys4(__NR_socketpair, UNIX, DATAGRAMS, 0, pair);
     random_state = words > 1 ? number(word[1]) : 1;
     for (long count = words > 2 ? number(word[2]) : 1; count > 0; count--) {
         found += play_answer();
         play_uri();
+        if (count % 4 == 0) /* they take longer */
+            numbers += play_netlink(pair);
         if (count % 30 == 0) {
             exports += play_server(0);
             secured += play_server(1);
         }
     }
-    printf("%ld %ld %ld\n", found, exports, secured);
+    printf("%ld %ld %ld %ld\n", found, exports, secured, numbers);
     return 0;
 }

@@ -10,6 +10,14 @@ const AF_NETLINK = 16;
 /** @returns what comes back on the wire for a datagram that was sent. */
 export type Wire = (datagram: Buffer, to: string, port: number) => readonly Buffer[];
 
+/** 100 MiB are free, the root is the initramfs, and there are three capabilities. */
+const MACHINE = {
+  '/proc/cmdline': 'console=ttyS0 quiet\n',
+  '/proc/meminfo': 'MemTotal:         230000 kB\nMemFree:           90000 kB\nMemAvailable:     102400 kB\n',
+  '/proc/mounts': 'rootfs / rootfs rw 0 0\nproc /proc proc rw 0 0\n',
+  '/proc/sys/kernel/cap_last_cap': '2\n',
+};
+
 export class Recorder implements Syscalls {
   readonly trace: string[] = [];
   readonly files: Map<string, string>;
@@ -30,7 +38,7 @@ export class Recorder implements Syscalls {
   #queue: Buffer[] = [];
 
   constructor(files: Readonly<Record<string, string>> = {}) {
-    this.files = new Map(Object.entries({ '/proc/cmdline': 'console=ttyS0 quiet\n', ...files }));
+    this.files = new Map(Object.entries({ ...MACHINE, ...files }));
   }
 
   /** The lines of the trace that start with one of the words. */
@@ -124,6 +132,14 @@ export class Recorder implements Syscalls {
     this.#do(`setIdentity ${uid} ${gid}`);
   }
 
+  control(option: number, value: number): void {
+    this.#do(`control ${option} ${value}`);
+  }
+
+  judge(program: Buffer): void {
+    this.#do(`judge ${program.length / 8}`);
+  }
+
   chdir(path: string): void {
     this.#do(`chdir ${path}`);
   }
@@ -146,12 +162,20 @@ export class Recorder implements Syscalls {
     return this.date;
   }
 
+  used(): number {
+    return 3 << 20;
+  }
+
   open(path: string, flags: number): number {
     return this.#opened(`open ${path} ${flags}`);
   }
 
   close(fd: number): void {
     this.#do(`close ${fd}`);
+  }
+
+  own(fd: number, uid: number, gid: number): void {
+    this.#do(`own ${fd} ${uid} ${gid}`);
   }
 
   print(fd: number, text: string): void {

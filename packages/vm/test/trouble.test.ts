@@ -37,6 +37,15 @@ describe('a console', () => {
       '--memory',
     ],
     [
+      'an application that took all that it may have',
+      console_(
+        '[    2.1] Memory cgroup out of memory: Killed process 71 (node) total-vm:1142628kB, anon-rss:40104kB',
+        'nodeos: the application ended with signal 9 (out of memory: it may have 199 MiB)',
+      ),
+      'the guest ran out of memory and killed node',
+      '--memory',
+    ],
+    [
       'a heap that is full',
       console_(
         '<--- Last few GCs --->',
