@@ -4,7 +4,8 @@
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { BlockSizes } from '@nodeos/block';
+import { failure, type BlockSizes } from '@nodeos/block';
+import { lost } from './errors.js';
 import { fillsItself, Inbox } from './inbox.js';
 import {
   BASE_ALLOCATION,
@@ -68,14 +69,29 @@ export interface Negotiated {
   readonly allocation: number | undefined;
 }
 
+/** What a refusal is as an errno, as libnbd has it. */
+const CODES: Readonly<Record<number, string>> = {
+  [REPLY.ERR_UNSUP]: 'ENOTSUP',
+  [REPLY.ERR_POLICY]: 'EPERM',
+  [REPLY.ERR_PLATFORM]: 'ENOTSUP',
+  [REPLY.ERR_TLS_REQD]: 'ENOTSUP',
+  [REPLY.ERR_UNKNOWN]: 'ENOENT',
+  [REPLY.ERR_SHUTDOWN]: 'ESHUTDOWN',
+};
+
 /** A server's refusal of an option. */
 export class RefusedError extends Error {
+  override readonly name = 'RefusedError';
+  /** EINVAL for what is not in the table. */
+  readonly code: string;
+
   constructor(
     readonly option: number,
     readonly reply: number,
     words: string,
   ) {
     super(`${nameOf(OPTION, option)} was refused: ${nameOf(REPLY, reply)}${words === '' ? '' : ` (${words})`}`);
+    this.code = CODES[reply] ?? 'EINVAL';
   }
 
   /** Whether it is the option that the server does not know, whatever it was about. */
@@ -169,7 +185,7 @@ export class Handshake {
 
   /** @throws RefusedError if the server does not tell; Error if it cannot */
   async list(): Promise<{ name: string; description?: string }[]> {
-    if (!this.hasOptions) throw new Error('the server has no list of exports');
+    if (!this.hasOptions) throw failure('ENOTSUP', 'the server has no list of exports');
     const exports: { name: string; description?: string }[] = [];
     await this.#option(OPTION.LIST, undefined, (type, fields) => {
       if (type !== REPLY.SERVER) return;
@@ -186,7 +202,7 @@ export class Handshake {
    * Error if it has no options
    */
   async look(name: string): Promise<ExportInfo> {
-    if (!this.hasOptions) throw new Error('the server tells of an export only when it is chosen');
+    if (!this.hasOptions) throw failure('ENOTSUP', 'the server tells of an export only when it is chosen');
     const contexts: string[] = [];
     if (this.#structured)
       await this.#option(OPTION.LIST_META_CONTEXT, Buffer.concat([encodeString(name), uint32(0)]), (type, fields) => {
@@ -238,9 +254,7 @@ export class Handshake {
   async #exportName(name: string): Promise<Omit<ExportInfo, 'contexts'>> {
     this.socket.write(encodeOption(OPTION.EXPORT_NAME, Buffer.from(name)));
     const bytes = await this.inbox.read(10 + ((this.flags ?? 0) & NO_ZEROES ? 0 : 124)).catch((error: unknown) => {
-      throw new Error(`the server ended the connection when asked for the export ${JSON.stringify(name)}`, {
-        cause: error,
-      });
+      throw lost(`the server ended the connection when asked for the export ${JSON.stringify(name)}`, error);
     });
     return { name, size: readUInt64(bytes, 0), flags: bytes.readUInt16BE(8), sizes: DEFAULT_SIZES };
   }
