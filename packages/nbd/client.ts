@@ -46,7 +46,8 @@ export interface NbdBackend extends BlockBackend {
    * may have lost it. Until the next flush.
    */
   readonly mayBeLost: boolean;
-  flush(): Promise<void>;
+  /** Absent if the server has none: what it has acknowledged may be lost when it crashes, and nobody can ask it. */
+  flush?(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -119,7 +120,7 @@ class Client {
       },
       blockSizes: info.sizes,
       read: (into, offset) => this.#read(into, offset),
-      flush: () => (can(FLAG.SEND_FLUSH) ? this.#flush() : Promise.resolve()),
+      ...(can(FLAG.SEND_FLUSH) && { flush: () => this.#flush() }),
       ...(writable && { write: (bytes, offset) => this.#write(bytes, offset) }),
       ...(writable &&
         can(FLAG.SEND_TRIM) && { trim: (offset, length) => this.#change(COMMAND.TRIM, 0, offset, length) }),
