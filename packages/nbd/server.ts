@@ -58,9 +58,9 @@ const LIMITS: ServerLimits = {
   request: MAX_BLOCK,
 };
 /** The protocol has reads of so many bytes succeed. */
-const LEAST_REQUEST = 64 << 10;
+export const LEAST_REQUEST = 64 << 10;
 /** All of it is in memory at once. */
-const MOST_REQUEST = 256 << 20;
+export const MOST_REQUEST = 256 << 20;
 
 /** Seconds that exports have, when their clients are cut off, to answer and to be closed. */
 const LAST = 2;

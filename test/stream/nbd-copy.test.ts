@@ -307,6 +307,27 @@ describe('a destination that is a file', () => {
   });
 });
 
+describe('a destination that cannot be flushed', () => {
+  it('is not said to be, and what is verified on it may be lost still', async () => {
+    const path = await disk(folder);
+    const target = join(await temporary(), 'target');
+    await writeFile(target, Buffer.alloc(10 * MIB + 512));
+    const uri = await nbdkit(
+      'eval',
+      `get_size=stat -Lc %s ${target}`,
+      `pread=dd if=${target} skip=$4 count=$3 iflag=count_bytes,skip_bytes status=none`,
+      `pwrite=dd of=${target} seek=$4 conv=notrunc oflag=seek_bytes status=none`,
+      ...['can_write=exit 0', 'can_flush=exit 3', 'can_fua=echo none'],
+    );
+    const flushed = await nbd('copy', path, uri, '--flush');
+    expect([flushed.status, flushed.stderr]).toEqual([1, expect.stringContaining(`--flush: ${uri} cannot be flushed`)]);
+    expect((await readFile(target)).every((byte) => byte === 0)).toBe(true);
+    const verified = await nbd('copy', path, uri, '--verify');
+    expect([verified.status, verified.stderr]).toEqual([0, expect.stringContaining(`${uri} cannot be flushed: `)]);
+    expect(await sum(target)).toBe(await sum(path));
+  });
+});
+
 describe('a destination whose server is killed, and started anew without what it had not flushed', () => {
   async function copied(keeps: boolean, ...options: string[]): Promise<{ status: number; stderr: string }> {
     const [at, port] = [await temporary(), await freePort()];

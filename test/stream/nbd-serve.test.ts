@@ -76,6 +76,15 @@ describe('serve', () => {
     expect(await sum(join(folder, 'kept'))).toBe(await sum(changed));
   });
 
+  it('requests as large as it is told to take', async () => {
+    const script =
+      'h.set_strict_mode(0); print(h.get_block_size(nbd.SIZE_MAXIMUM)); h.pwrite(b"x" * (48 << 20), 0); print(len(h.pread(48 << 20, 0)))';
+    const sh = ['--', 'sh', '-c', `PATH=/usr/bin:$PATH nbdsh -u "$NBD_URI" -c '${script}'`];
+    const { status, stdout } = await start(['nbd', 'serve', 'memory:64M', '--max-request', '64M', ...sh]).ended;
+    expect({ status, stdout }).toEqual({ status: 0, stdout: `${64 * MIB}\n${48 * MIB}\n` });
+    expect((await start(['nbd', 'serve', 'memory:64M', ...sh]).ended).status).not.toBe(0);
+  });
+
   it('an overlay over what has changed on its server is refused', async () => {
     const [path, delta] = [await disk(folder), join(folder, 'web-delta-of-one')];
     const words = (version: string): Promise<string[]> =>

@@ -41,6 +41,8 @@ describe('help and usage', () => {
       '--metrics x: expected [HOST:]PORT',
       '',
     ],
+    [['serve', 'memory:1M', '--max-request', '1K'], '--max-request 1K: expected a size from 64K to 256M', ''],
+    [['serve', 'memory:1M', '--max-request', 'much'], '--max-request much: expected a size', ''],
     [['copy', 'memory:1M'], 'DESTINATION is missing', 'nodeos nbd copy --help'],
     [['copy', 'memory:1M', 'memory:1M', 'x'], 'not also x', ''],
     [['copy', 'memory:1M', 'memory:1M', '--', 'x'], 'not also x', ''],

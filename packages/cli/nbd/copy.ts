@@ -1,7 +1,7 @@
 /** nodeos nbd copy: from any source to a file, a block device or an NBD export. */
 import { copy, difference, type BlockBackend, type Copied } from '@nodeos/block';
 import { messageOf, NodeosError, UsageError } from '@nodeos/build';
-import type { Command, Io, Parsed } from '../command.js';
+import { say, type Command, type Io, type Parsed } from '../command.js';
 import { readable } from './bytes.js';
 import { openDestination, type Destination } from './destination.js';
 import { hintFrom, type Hints } from './hints.js';
@@ -41,6 +41,7 @@ export const copyCommand: Command = {
       const options = { ...job, strictFlush: !args.flag('verify'), signal: io.signal };
       const destination = await openDestination(job.to, source.size, options);
       try {
+        checkFlush(destination, job.to, args, io);
         return await perform({ ...job, source, destination }, args, io);
       } finally {
         await unlessKilled(destination.close(), io);
@@ -104,6 +105,16 @@ async function copyAll({ source, destination, from, to, requests }: Opened, args
   } finally {
     meter.close();
   }
+}
+
+/** @throws NodeosError if a flush was asked for and there is none; before anything is written */
+function checkFlush({ backend }: Destination, to: string, args: Parsed, io: Io): void {
+  if (backend.flush !== undefined || backend.write === undefined) return;
+  if (args.flag('flush'))
+    throw new NodeosError(`--flush: ${to} cannot be flushed: its server has no such command`, {
+      hint: 'without --flush, what is copied may be lost if the server crashes',
+    });
+  if (args.flag('verify')) say(io, `${to} cannot be flushed: what is verified may still be lost if its server crashes`);
 }
 
 /** @throws NodeosError if a server that was started anew may not have what was written to the one before */

@@ -1,8 +1,9 @@
 /** nodeos nbd serve: makes files, URLs and other disks available over NBD. */
 import { messageOf, NodeosError, runAttached, UsageError } from '@nodeos/build';
-import type { ListenAt } from '@nodeos/nbd';
+import { LEAST_REQUEST, MOST_REQUEST, type ListenAt } from '@nodeos/nbd';
 import type { Command, Io, Parsed } from '../command.js';
 import { ReaderGoneError } from '../output.js';
+import { bytesOf } from './bytes.js';
 import { openExports, wantedOf, type Opened } from './exports.js';
 import { logFor } from './log.js';
 import { JSON_OPTION } from './options.js';
@@ -40,6 +41,7 @@ export const serveCommand: Command = {
     trace: { type: 'string', value: 'FILE', help: 'what is read and written when, as JSON lines: see nodeos nbd plot' },
     description: { type: 'string', value: 'TEXT', help: 'for those who list the exports' },
     connections: { type: 'string', value: 'N', help: 'at once, at most (default 1024)' },
+    'max-request': { type: 'string', value: 'SIZE', help: 'of one request, from 64K to 256M (default 32M)' },
     json: { ...JSON_OPTION, help: 'the log as JSON lines on standard output' },
   },
   examples: [
@@ -74,6 +76,7 @@ interface Settings {
   readonly tls: Tls | undefined;
   readonly metrics: string | undefined;
   readonly connections: number | undefined;
+  readonly request: number | undefined;
 }
 
 async function settingsOf(args: Parsed, io: Io): Promise<Settings> {
@@ -99,7 +102,16 @@ async function settingsOf(args: Parsed, io: Io): Promise<Settings> {
     listen: placesOf(args, io, tls !== undefined),
     metrics: args.text('metrics'),
     connections: args.number('connections', 1),
+    request: requestOf(args.text('max-request')),
   };
+}
+
+/** @throws UsageError for a size that the server does not take */
+function requestOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const bytes = bytesOf(text, '--max-request');
+  if (bytes >= LEAST_REQUEST && bytes <= MOST_REQUEST) return bytes;
+  throw new UsageError(`--max-request ${text}: expected a size from 64K to 256M`);
 }
 
 /** What was asked for and what was handed over; for a command, nothing, which means a private socket. */
