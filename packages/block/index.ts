@@ -17,6 +17,7 @@ export * from './overlay.js';
 export * from './copy-on-write.js';
 export { overlayLayout, type OverlayLayout } from './overlay-format.js';
 export * from './around.js';
+export * from './check.js';
 export * from './lock-file.js';
 export * from './read-only.js';
 export * from './cache.js';

@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream';
 import { failure } from '@nodeos/block';
 import { unlessAborted } from './abort.js';
 import { Budget } from './budget.js';
-import { OpenExports, resolverOf, type ExportResolver, type Exports, type Peer } from './exports.js';
+import { OpenExports, resolverOf, viewOf, type ExportResolver, type Exports, type Peer } from './exports.js';
 import { lost, shutDown } from './errors.js';
 import { negotiate, type Agreement, type Party } from './handshake.js';
 import { directly, Inbox } from './inbox.js';
@@ -239,11 +239,10 @@ export class NbdServer {
   }
 
   async #transmit(connection: Connection, party: Party, agreed: Agreement, log: Log): Promise<void> {
-    const { name, backend, export: chosen } = agreed.opened;
+    const { name } = agreed.opened;
     try {
       log('open', undefined, name);
-      const view = chosen.view?.(backend, party.peer()) ?? backend;
-      connection.transmission = new Transmission(agreed, view, {
+      connection.transmission = new Transmission(agreed, viewOf(agreed.opened, party.peer()), {
         inbox: party.inbox,
         socket: connection.socket,
         pool: this.#pool,
