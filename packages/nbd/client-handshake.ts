@@ -4,7 +4,8 @@
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { failure, type BlockSizes } from '@nodeos/block';
+import { failure, type BlockSizes, type MaybePromise } from '@nodeos/block';
+import { unlessAborted } from './abort.js';
 import { lost } from './errors.js';
 import { fillsItself, Inbox } from './inbox.js';
 import {
@@ -133,8 +134,14 @@ export class Handshake {
    * @throws Error with Node.js' code if there is no connection; ProtocolError if it is not an NBD server; RefusedError
    * if TLS is wanted and the server has none
    */
-  static async begin(uri: NbdUri, tls: ClientTls, wishes: Wishes = {}, signal?: AbortSignal): Promise<Handshake> {
-    const { inbox, socket } = await connected(uri.at, signal);
+  static async begin(
+    uri: NbdUri,
+    tls: ClientTls,
+    wishes: Wishes = {},
+    signal?: AbortSignal,
+    stream?: MakeStream,
+  ): Promise<Handshake> {
+    const { inbox, socket } = await (stream ? streaming(stream, signal) : connected(uri.at, signal));
     try {
       const hello = await inbox.read(16);
       if (hello.readBigUInt64BE(0) !== NBDMAGIC) throw new ProtocolError('this is not an NBD server');
@@ -333,16 +340,40 @@ function sizesOf(fields: Fields): BlockSizes {
   return sizes;
 }
 
+/** Makes a way to the server, whatever it is. */
+export type MakeStream = (signal: AbortSignal) => MaybePromise<Duplex>;
+
+/** @throws what `make` throws, or the signal's reason; a stream that comes later than that is destroyed */
+async function streaming(
+  make: MakeStream,
+  signal = new AbortController().signal,
+): Promise<{ inbox: Inbox; socket: Duplex }> {
+  signal.throwIfAborted();
+  const made = Promise.resolve(make(signal));
+  const socket = await unlessAborted(signal, made).catch((error: unknown) => {
+    made.then((late) => late.destroy()).catch(() => undefined);
+    throw error;
+  });
+  destroyedBy(signal, socket);
+  const inbox = new Inbox();
+  inbox.attach(socket);
+  return { inbox, socket };
+}
+
+/** Not by a socket's own option, which listens for ever: a client makes connections as long as it lives. */
+function destroyedBy(signal: AbortSignal | undefined, socket: Duplex): void {
+  const abort = (): void => void socket.destroy(signal?.reason as Error);
+  signal?.addEventListener('abort', abort, { once: true });
+  socket.once('close', () => signal?.removeEventListener('abort', abort));
+}
+
 /** @throws Error with Node.js' code (ECONNREFUSED, ENOENT, …) */
 async function connected(at: NbdUri['at'], signal?: AbortSignal): Promise<{ inbox: Inbox; socket: Socket }> {
   signal?.throwIfAborted();
   const inbox = new Inbox();
   const options = { onread: inbox.onread, allowHalfOpen: true };
   const socket = fillsItself(new Socket(options as ConstructorParameters<typeof Socket>[0]));
-  // Not by the socket's own option, which listens for ever: a client makes connections as long as it lives.
-  const abort = (): void => void socket.destroy(signal?.reason as Error);
-  signal?.addEventListener('abort', abort, { once: true });
-  socket.once('close', () => signal?.removeEventListener('abort', abort));
+  destroyedBy(signal, socket);
   await new Promise<void>((resolve, reject) => {
     const failed = (error: Error): void => {
       // Node.js gives no message of its own when each address of a host refused.

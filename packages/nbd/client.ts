@@ -6,7 +6,14 @@
  * says is `strictFlush`.
  */
 import { checkRange, failure, joined, pieces, type BlockBackend, type Extent } from '@nodeos/block';
-import { Handshake, RefusedError, type ExportInfo, type Negotiated, type Wishes } from './client-handshake.js';
+import {
+  Handshake,
+  RefusedError,
+  type ExportInfo,
+  type MakeStream,
+  type Negotiated,
+  type Wishes,
+} from './client-handshake.js';
 import { ChangedError, Links } from './client-links.js';
 import { COMMAND, COMMAND_FLAG, FLAG } from './protocol.js';
 import { parseUri, tlsOf, type NbdUri } from './uri.js';
@@ -24,6 +31,11 @@ export interface ClientOptions {
    * started anew may have lost it. Default false, for servers of files, which keep it when they are killed.
    */
   readonly strictFlush?: boolean;
+  /**
+   * Makes the stream to the server, for each connection: a WebSocket's, a tunnel's. Of the URI only the export, TLS, and
+   * the host in the server's certificate count then.
+   */
+  readonly stream?: MakeStream;
   /** Instead of what the URI says. */
   readonly tls?: ClientTls;
   readonly wishes?: Wishes;
@@ -220,7 +232,8 @@ class Client {
   }
 
   async #dial(signal: AbortSignal): Promise<Negotiated> {
-    const handshake = await Handshake.begin(this.uri, this.tls, this.options.wishes, signal);
+    const { wishes, stream } = this.options;
+    const handshake = await Handshake.begin(this.uri, this.tls, wishes, signal, stream);
     const before = this.#info;
     try {
       const negotiated = await handshake.choose(this.uri.export);
