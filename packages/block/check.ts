@@ -16,12 +16,12 @@ export function whyNoBackend(object: unknown): string | undefined {
   for (const name of [...NEEDED, ...OPERATIONS])
     if (backend[name] !== undefined && typeof backend[name] !== 'function')
       return `its ${name} is ${kindOf(backend[name])}, and not a function`;
-  if (blockSizes === undefined) return undefined;
-  return whyNoSizes((blockSizes as BlockSizes | null) ?? {});
+  return blockSizes === undefined ? undefined : whyNoSizes(blockSizes);
 }
 
 /** The protocol wants a minimum that is a power of two, up to 64 KiB. */
-function whyNoSizes({ minimum = NaN, preferred = NaN, maximum = NaN }: Partial<BlockSizes>): string | undefined {
+function whyNoSizes(sizes: BlockSizes | null): string | undefined {
+  const { minimum = NaN, preferred = NaN, maximum = NaN }: Partial<BlockSizes> = sizes ?? {};
   const isWhole = [minimum, preferred, maximum].every((size) => Number.isSafeInteger(size));
   const isPower = minimum > 0 && Number.isInteger(Math.log2(minimum)) && minimum <= 64 << 10;
   if (isWhole && isPower && preferred >= minimum && maximum >= minimum) return undefined;
