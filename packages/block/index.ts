@@ -20,6 +20,7 @@ export { dataExtents, extentsOf, pieces, ZEROS } from './sizes.js';
 export * from './sync-directory.js';
 export * from './overlay.js';
 export * from './copy-on-write.js';
+export * from './temporary-overlay.js';
 export { overlayLayout, type OverlayLayout } from './overlay-format.js';
 export * from './around.js';
 export * from './check.js';

@@ -66,14 +66,15 @@ export async function xz(inner: BlockBackend, options: XzOptions = {}): Promise<
 type Unpack = (stream: Uint8Array, length: number) => Promise<Uint8Array>;
 
 async function unpacker(): Promise<Unpack> {
-  const { XzReadableStream } = await import('xz-decompress').catch((error: unknown) => {
+  // A CommonJS module, of which Node.js does not see the names.
+  const { default: module } = await import('xz-decompress').catch((error: unknown) => {
     throw failure('ENOTSUP', 'xz needs a package that is not here: npm install xz-decompress', error);
   });
   return async (stream, length) => {
     const into = new Uint8Array(length);
     let done = 0;
     // More than the index says is an error of `set`.
-    for await (const bytes of new XzReadableStream(new Blob([new Uint8Array(stream)]).stream())) {
+    for await (const bytes of new module.XzReadableStream(new Blob([new Uint8Array(stream)]).stream())) {
       into.set(bytes, done);
       done += bytes.length;
     }

@@ -15,6 +15,11 @@ export interface Export {
    * the same one: they are told that what is written on one can be read on the other.
    */
   readonly key?: string;
+  /**
+   * Whether those who use it at the same time share one backend. Default true. With false each connection opens one of its
+   * own, and is told that another connection would see something else.
+   */
+  readonly shared?: boolean;
   /** Refuse writes, whatever the backend can do. */
   readonly readOnly?: boolean;
   /** Clients are told that seeking costs time, as on a disk that turns. */
@@ -80,7 +85,7 @@ async function opened(name: string, chosen: Export): Promise<BlockBackend> {
   try {
     return checked(backend, `what the export ${JSON.stringify(name)} opens`);
   } catch (error) {
-    const { close } = ((backend as unknown) ?? {}) as Partial<BlockBackend>;
+    const { close } = Object(backend) as Partial<BlockBackend>;
     if (typeof close === 'function') await close.call(backend);
     throw error;
   }
@@ -112,6 +117,7 @@ export interface Opened {
 export interface Opener {
   /** Nobody waits for it any more. */
   readonly gone: AbortSignal;
+  peer(): Peer;
   /** Told if it cannot be closed that was opened for nobody. */
   log(event: string, error: unknown, name: string): void;
 }
@@ -135,7 +141,8 @@ export class OpenExports {
 
   /** @throws what `open` throws, or the reason why nobody waits for it */
   async open(name: string, chosen: Export, opener: Opener): Promise<Opened> {
-    const id = JSON.stringify([name, chosen.key]);
+    const own = chosen.shared === false ? opener.peer().connection : null;
+    const id = JSON.stringify([name, chosen.key, own]);
     while (this.#closing.has(id)) await unlessAborted(opener.gone, this.#closing.get(id));
     const shared = this.#shared.get(id) ?? this.#begin(id, { name, chosen, opener });
     shared.users++;

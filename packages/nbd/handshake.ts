@@ -323,13 +323,14 @@ function agreement(opened: Opened, flags: number, sizes: BlockSizes, state: Stat
 /** Says what works, and nothing else. */
 export function flagsOf(
   backend: BlockBackend,
-  chosen: Pick<Export, 'readOnly' | 'rotational'>,
+  chosen: Pick<Export, 'readOnly' | 'rotational' | 'shared'>,
   { structured, extended, contexts }: Pick<Agreement, 'structured' | 'extended' | 'contexts'>,
 ): number {
   const writable = backend.write !== undefined && !chosen.readOnly;
   const bits: readonly (readonly [number, unknown])[] = [
-    // All connections share one backend, so a flush on one covers the others' writes.
-    [FLAG.HAS_FLAGS | FLAG.CAN_MULTI_CONN, true],
+    [FLAG.HAS_FLAGS, true],
+    // Where all connections share one backend, a flush on one covers the others' writes.
+    [FLAG.CAN_MULTI_CONN, chosen.shared ?? true],
     [FLAG.READ_ONLY, !writable],
     [FLAG.SEND_FLUSH | FLAG.SEND_FUA, backend.flush && writable],
     [FLAG.ROTATIONAL, chosen.rotational],

@@ -149,7 +149,7 @@ function established(socket: TLSSocket): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.once('secureConnect', resolve);
     // Stays: an error may be followed by another one, which nobody else listens to.
-    socket.on('error', (error) => reject(inWords(error)));
+    socket.on('error', (error: Error) => reject(inWords(error)));
     socket.once('close', () => reject(lost('the connection ended during the TLS handshake')));
   });
 }

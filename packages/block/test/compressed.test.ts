@@ -112,7 +112,7 @@ describe('zstd', () => {
 
   it('with checksums in the seek table', async () => {
     const plain = zstdOf(content, 300_000, path, false);
-    const [first = 0] = [zstdOf(content.subarray(0, 300_000), 300_000, path, false).length];
+    const first = zstdOf(content.subarray(0, 300_000), 300_000, path, false).length;
     const entries = u32(first, 300_000, 0x11111111, plain.length - first, 200_001, 0x22222222);
     const seekTable = Buffer.concat([entries, u32(2), Buffer.from([0x80]), u32(0x8f92eab1)]);
     const bytes = Buffer.concat([plain, u32(0x184d2a5e, seekTable.length), seekTable]);

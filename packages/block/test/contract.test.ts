@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe } from 'vitest';
 import type { BlockBackend } from '../backend.js';
 import { cache, copyOnWrite, delay, fault, file, formatDelta, http, memory, overlay, overlayLayout } from '../index.js';
 import { partition, qcow2, readAhead, readOnly, regions, retry, slice, stats, tarMember, trace } from '../index.js';
-import { xz, zstd, type Region } from '../index.js';
+import { temporaryOverlay, xz, zstd, type Region } from '../index.js';
 import { behavesAsBlockBackend, CHANGES, type Subject } from './contract.js';
 import { device, gptOf, qcow2Of, tarOf, xzOf, zstdOf } from './formats.js';
 import { bounded, jumbled, ranges, scratch } from './helpers.js';
@@ -183,6 +183,12 @@ const subjects: Subject[] = [
   {
     name: 'overlay with large blocks',
     make: (content) => overlay(readOnly(filled(content)), path('delta'), { blockSize: 16384 }),
+    methods: [...CHANGES, 'extents'],
+    runs: 30,
+  },
+  {
+    name: 'temporaryOverlay',
+    make: (content) => temporaryOverlay(readOnly(filled(content))),
     methods: [...CHANGES, 'extents'],
     runs: 30,
   },

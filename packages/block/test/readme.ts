@@ -42,7 +42,9 @@ export function begun(code: string, folder: string): Example {
   );
   const saw = (pattern: RegExp): Promise<string> =>
     new Promise((resolve, reject) => {
-      const look = (): void => void (pattern.test(said.stdout) && resolve(said.stdout));
+      const look = (): void => {
+        if (pattern.test(said.stdout)) resolve(said.stdout);
+      };
       child.stdout?.on('data', look);
       look();
       ended.then(() => (look(), reject(new Error(`it ended: ${said.stdout}`))), reject);

@@ -31,6 +31,10 @@ export const copyCommand: Command = {
   examples: [
     ['nodeos nbd copy disk.img nbd://10.0.0.2/disk', 'a file into an export'],
     ['nodeos nbd copy nbd://10.0.0.2/disk disk.img', 'an export into a file, which appears when it is whole'],
+    [
+      'nodeos nbd copy qcow2:disk.qcow2 disk.img',
+      'out of an image of QEMU; also partition:N:, tar:MEMBER:, xz:, zstd:',
+    ],
     ['nodeos nbd copy https://example.org/disk.img /dev/sdb --verify', 'onto a stick, which must not be mounted'],
   ],
   async run(args, io) {

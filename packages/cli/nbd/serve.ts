@@ -4,7 +4,7 @@ import { LEAST_REQUEST, MOST_REQUEST, type ListenAt } from '@nodeos/nbd';
 import type { Command, Io, Parsed } from '../command.js';
 import { ReaderGoneError } from '../output.js';
 import { bytesOf } from './bytes.js';
-import { openExports, wantedOf, type Opened } from './exports.js';
+import { EACH, openExports, wantedOf, type Opened } from './exports.js';
 import { logFor } from './log.js';
 import { JSON_OPTION } from './options.js';
 import { serving, type Listening } from './serving.js';
@@ -29,7 +29,11 @@ export const serveCommand: Command = {
       help: 'the name of the only source, which is the default too',
     },
     'read-only': { type: 'boolean', short: 'r', help: 'refuse writes' },
-    overlay: { type: 'string', value: 'FILE', help: 'what is written goes to FILE, and the source stays as it is' },
+    overlay: {
+      type: 'string',
+      value: 'FILE',
+      help: 'what is written goes to FILE, and the source stays as it is; each: to one for each connection, gone with it',
+    },
     listen: {
       type: 'string',
       multiple: true,
@@ -47,6 +51,9 @@ export const serveCommand: Command = {
   examples: [
     ['nodeos nbd serve disk.img', `at ${DEFAULT}`],
     ['nodeos nbd serve --overlay changes https://example.org/disk.img', 'a disk on the web that can be written'],
+    ['nodeos nbd serve --overlay each golden.img', 'for many machines, each of which starts from the same'],
+    ['nodeos nbd serve --overlay changes qcow2:https://example.org/cloud.qcow2', 'an image in QEMU’s format, in place'],
+    ['nodeos nbd serve partition:2:disk.img', 'one partition; also tar:MEMBER:, xz:, zstd:'],
     ['nodeos nbd serve usr=usr.img root=root.img --read-only', 'two exports'],
     ["nodeos nbd serve disk.img -- sh -c 'qemu-img info $NBD_URI'", 'for one command, on a private socket'],
     ['nodeos nbd serve disk.img --tls /etc/pki/nbd --listen nbds://0.0.0.0', 'for other machines'],
@@ -87,7 +94,7 @@ async function settingsOf(args: Parsed, io: Io): Promise<Settings> {
     if (Buffer.byteLength(text) > MAX_STRING)
       throw new UsageError(`${text.slice(0, 20)}…: names and descriptions have at most ${MAX_STRING} bytes`);
   const overlay = args.text('overlay');
-  if (overlay !== undefined && wanted.length > 1)
+  if (overlay !== undefined && overlay !== EACH && wanted.length > 1)
     throw new UsageError('--overlay: only with one source', { hint: 'serve each from a process of its own' });
   if (overlay !== undefined && args.flag('read-only'))
     throw new UsageError('--overlay and --read-only: what is not written needs no overlay');

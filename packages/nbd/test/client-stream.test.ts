@@ -1,6 +1,6 @@
 /** The client over streams that are no connections of its own: an upgrade of HTTP, pairs in memory. */
 import { createServer, request } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { memory, withClose, type BlockBackend } from '@nodeos/block';
@@ -33,9 +33,9 @@ function endOf(server: NbdServer): Duplex {
 
 it('over an upgrade of HTTP, and again when that is cut off', async () => {
   const server = served();
-  const sockets = new Set<Socket>();
+  const sockets = new Set<Duplex>();
   const web = createServer((_request, response) => void response.end('a web page')).on('upgrade', (_asked, socket) => {
-    sockets.add(socket as Socket);
+    sockets.add(socket);
     socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: nbd\r\n\r\n');
     void server.serve(socket);
   });
@@ -67,7 +67,9 @@ it('over any stream, one for each connection', async () => {
   const server = served();
   let made = 0;
   const device = await connectNbd('nbd://x/disk', { stream: () => (made++, endOf(server)), patience: 0 });
-  await Promise.all(Array.from({ length: 64 }, (_, index) => device.read(Buffer.alloc(4096), index * 4096)));
+  await Promise.all(
+    Array.from({ length: 64 }, (_, index) => Promise.resolve(device.read(Buffer.alloc(4096), index * 4096))),
+  );
   expect(made).toBeGreaterThan(1);
   expect(device.size).toBe(4 * MIB);
   await device.close();

@@ -53,12 +53,12 @@ describe('a backend that is none is refused when it is opened, and the log says 
   });
 
   it('and is closed, if it can be', async () => {
-    let closed = 0;
+    let closed = false;
     const { path } = await serve({
-      disk: { open: () => changed(memory(MIB), { size: NaN, close: () => void closed++ }) },
+      disk: { open: () => changed(memory(MIB), { size: NaN, close: () => void (closed = true) }) },
     });
     await (await Wire.greeted(path)).verdict(GO, text('disk'), u16(0));
-    await until(() => closed === 1);
+    await until(() => closed);
   });
 
   it('for EXPORT_NAME too, which has no other answer than the end', async () => {
