@@ -10,6 +10,7 @@ export { remoteFailure, type RangedOptions, type RemoteError } from './ranged.js
 export * from './regions.js';
 export * from './image.js';
 export * from './copy.js';
+export * from './content.js';
 export * from './slice.js';
 export * from './partitions.js';
 export * from './tar.js';

@@ -53,6 +53,8 @@ describe('help and usage', () => {
     [['copy', 'memory:1M', 'http://x/y'], 'http://x/y: cannot be written', 'NBD exports'],
     [['copy', 'memory:1', 'memory:1', '--requests', '0'], '--requests 0: expected a number of at least 1', ''],
     [['copy', 'memory:1', 'memory:1', '--no-sparse', '--destination-is-zero'], 'either zeros are written', ''],
+    [['copy', 'memory:1', '-', '--verify'], '--verify: not to standard output: it cannot be read back', ''],
+    [['copy', 'memory:1', '-', '--json'], '--json: not to standard output', ''],
     [['list', 'disk.img'], 'disk.img: expected a server', 'nbd://10.0.0.2'],
     [['info', 'nbd://'], 'nbd://: ', ''],
     [['detach', '/dev/sda'], '/dev/sda: expected a device such as /dev/nbd0', ''],

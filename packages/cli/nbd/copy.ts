@@ -3,6 +3,7 @@ import { copy, difference, type BlockBackend, type Copied } from '@nodeos/block'
 import { messageOf, NodeosError, UsageError } from '@nodeos/build';
 import { say, type Command, type Io, type Parsed } from '../command.js';
 import { readable } from './bytes.js';
+import { checkStandardOutput, copyOut, STANDARD_OUTPUT } from './copy-out.js';
 import { openDestination, type Destination } from './destination.js';
 import { hintFrom, type Hints } from './hints.js';
 import { CONNECTIONS, operandsOf, wholeOf } from './options.js';
@@ -31,6 +32,7 @@ export const copyCommand: Command = {
   examples: [
     ['nodeos nbd copy disk.img nbd://10.0.0.2/disk', 'a file into an export'],
     ['nodeos nbd copy nbd://10.0.0.2/disk disk.img', 'an export into a file, which appears when it is whole'],
+    ['nodeos nbd copy nbd://10.0.0.2/disk - | zstd > disk.zst', 'to standard output'],
     [
       'nodeos nbd copy qcow2:disk.qcow2 disk.img',
       'out of an image of QEMU; also partition:N:, tar:MEMBER:, xz:, zstd:',
@@ -39,8 +41,13 @@ export const copyCommand: Command = {
   ],
   async run(args, io) {
     const job = jobOf(args);
+    if (job.to === STANDARD_OUTPUT) checkStandardOutput(args, io);
     const source = await openSource(job.from, { ...job, signal: io.signal });
     try {
+      if (job.to === STANDARD_OUTPUT) {
+        await unlessKilled(copyOut(source, job.from, job.requests, args, io), io);
+        return 0;
+      }
       // A comparison finds what was lost: then no flush is to fail for it.
       const options = { ...job, strictFlush: !args.flag('verify'), signal: io.signal };
       const destination = await openDestination(job.to, source.size, options);
