@@ -3,7 +3,7 @@ import { memory, type BlockBackend } from '@nodeos/block';
 import { describe, expect, it } from 'vitest';
 import { NbdServer, type Export } from '../index.js';
 import { changed, MIB, serve, until } from './support.js';
-import { chosen, refusal, text, u16, Wire, works } from './wire.js';
+import { chosen, refusal, request, text, u16, Wire, works } from './wire.js';
 
 const GO = 7;
 const UNKNOWN = refusal(6);
@@ -90,4 +90,31 @@ it('an export without open() is found out with the server, or when a resolver gi
   const { path, events } = await serve({ find: () => memory(MIB) as unknown as Export });
   expect(await (await Wire.greeted(path)).verdict(GO, text('disk'), u16(0))).toBe(UNKNOWN);
   expect(events[0]?.error).toMatchObject({ code: 'EINVAL', message: words });
+});
+
+it('an export that is not shared is opened for each connection, which is told that others see something else', async () => {
+  const [opened, closed] = [[] as BlockBackend[], [] as BlockBackend[]];
+  const open = (): BlockBackend => {
+    const own = memory(MIB);
+    opened.push(own);
+    return changed(own, { close: () => void closed.push(own) });
+  };
+  const { path, server } = await serve({ '': { open, shared: false }, other: { open: () => memory(MIB) } });
+  const wires = [await Wire.greeted(path), await Wire.greeted(path)];
+  const flags: number[] = [];
+  for (const wire of wires) flags.push(await wire.go());
+  expect(flags.map((all) => all & (1 << 8))).toEqual([0, 0]);
+  expect((await (await Wire.greeted(path)).go('other')) & (1 << 8)).not.toBe(0);
+  expect(opened).toHaveLength(2);
+  for (const [index, wire] of wires.entries()) {
+    wire.send(request({ type: 1, cookie: 5, length: 4 }), Buffer.from(`own${index}`));
+    expect(await wire.simple(5)).toBe(0);
+  }
+  for (const [index, wire] of wires.entries()) {
+    wire.send(request({ type: 0, cookie: 6, length: 4 }));
+    expect([await wire.simple(6), String(await wire.read(4))]).toEqual([0, `own${index}`]);
+  }
+  wires[0]?.socket.destroy();
+  await until(() => closed.length === 1);
+  expect([closed[0] === opened[0], server.openExports]).toEqual([true, ['', 'other']]);
 });
