@@ -332,7 +332,10 @@ describe('to standard output', () => {
   });
 
   it('ends without a word when nobody reads it any more, and with one when it cannot be written', () => {
-    expect(piped('memory:1G', '| head -c 3 | wc -c; echo ${PIPESTATUS[0]}')).toMatchObject({ stdout: '3\n141\n', stderr: '' });
+    expect(piped('memory:1G', '| head -c 3 | wc -c; echo ${PIPESTATUS[0]}')).toMatchObject({
+      stdout: '3\n141\n',
+      stderr: '',
+    });
     const full = piped('memory:1G', '> /dev/full; echo $?');
     expect(full).toMatchObject({ stdout: '1\n', stderr: expect.stringContaining('ENOSPC') });
   });
