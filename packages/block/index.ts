@@ -17,6 +17,7 @@ export * from './tar.js';
 export { xz, type XzOptions } from './xz.js';
 export { zstd, type ZstdOptions } from './zstd.js';
 export * from './qcow2.js';
+export * from './vmdk.js';
 export { dataExtents, extentsOf, pieces, ZEROS } from './sizes.js';
 export * from './sync-directory.js';
 export * from './overlay.js';

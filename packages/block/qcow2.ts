@@ -6,10 +6,9 @@
  * be that of any file: it is never opened here.
  */
 import { inflateRawSync } from 'node:zlib';
-import { aligned } from './aligned.js';
-import { checkRange, failure, joined, type BlockBackend, type Extent } from './backend.js';
+import { failure, type BlockBackend } from './backend.js';
+import { clustered, tablesOf, type Place } from './clusters.js';
 import { parsing, uint64BE, type Parsing } from './parsing.js';
-import { extentsAt } from './sizes.js';
 import { frameEnd, zstdUnpacker } from './zstd.js';
 
 export interface Qcow2Options {
@@ -28,8 +27,6 @@ const WORDS: readonly (readonly [bit: bigint, words: string])[] = [
 ];
 /** Bytes, as in QEMU. */
 const MOST_L1 = 32 << 20;
-/** Bytes of level 2 tables that are kept. */
-const KEPT = 16 << 20;
 const OFFSET = 0x00ff_ffff_ffff_fe00n;
 const COMPRESSED = 1n << 62n;
 const SECTOR = 512;
@@ -45,17 +42,6 @@ interface Header {
   readonly hasZeros: boolean;
 }
 
-/** A run of bytes of one kind, within a cluster or over several. */
-interface Run {
-  readonly kind: 'nothing' | 'zero' | 'data' | 'compressed';
-  readonly from: number;
-  readonly to: number;
-  /** Where data is in the file. */
-  readonly at: number;
-  /** Of what is compressed. */
-  readonly entry: bigint;
-}
-
 /**
  * `close` closes `inner`.
  * @throws Error with the code EINVAL if it is no qcow2 image, a damaged one, or one with a backing file and no `backing`;
@@ -68,119 +54,36 @@ export async function qcow2(inner: BlockBackend, { backing }: Qcow2Options = {})
     throw from.bad(
       `it is a layer over ${JSON.stringify(header.backing)}, which is not opened for it: qemu-img convert makes one image of both`,
     );
-  const { size, clusterBits, l1 } = header;
+  const { size, clusterBits, l1, hasZeros } = header;
   const clusterSize = 2 ** clusterBits;
-  const whole = aligned(inner);
-  const below = backing && aligned(backing);
-  const table = await from.bytes(l1.offset, l1.entries * 8, 'the first table');
   const perTable = clusterSize / 8;
-  const tables = tablesOf(from, table, clusterSize);
+  const table = await from.bytes(l1.offset, l1.entries * 8, 'the first table');
+  const tables = tablesOf(from, clusterSize);
   const unpack = header.compression === 'zstd' ? await unzstd() : inflated;
 
-  async function* runs(offset: number, length: number): AsyncGenerator<Run> {
-    for (let at = offset, end = offset + length; at < end;) {
-      const cluster = Math.floor(at / clusterSize);
-      const entry = await tables(cluster);
-      // Without a table none of its clusters is there.
-      const unit = entry === undefined ? clusterSize * perTable : clusterSize;
-      const to = Math.min(end, (Math.floor(at / unit) + 1) * unit);
-      yield { ...placeOf(entry ?? 0n, at % clusterSize), from: at, to };
-      at = to;
-    }
+  async function placeOf(cluster: number): Promise<Place<bigint>> {
+    const at = Number(table.readBigUInt64BE(Math.floor(cluster / perTable) * 8) & OFFSET);
+    if (at % clusterSize !== 0) throw from.bad(`a table at byte ${at}, which is no start of a cluster`);
+    if (at === 0) return { kind: 'nothing', span: perTable - (cluster % perTable) };
+    const entry = (await tables(at)).readBigUInt64BE((cluster % perTable) * 8);
+    if (entry & COMPRESSED) return { kind: 'packed', key: entry };
+    if (hasZeros && entry & 1n) return { kind: 'zero' };
+    const place = Number(entry & OFFSET);
+    if (place === 0) return { kind: 'nothing' };
+    if (place % clusterSize !== 0) throw from.bad(`a cluster at byte ${place}, which is no start of one`);
+    return { kind: 'data', at: place };
   }
-
-  /** @param within bytes from the start of the cluster */
-  function placeOf(entry: bigint, within: number): Pick<Run, 'kind' | 'at' | 'entry'> {
-    const at = Number(entry & OFFSET);
-    if (entry & COMPRESSED) return { kind: 'compressed', at: 0, entry };
-    if (header.hasZeros && entry & 1n) return { kind: 'zero', at: 0, entry };
-    if (at === 0) return { kind: 'nothing', at: 0, entry };
-    if (at % clusterSize !== 0 || at >= from.size) throw from.bad(`a cluster at byte ${at}, where none can be`);
-    return { kind: 'data', at: at + within, entry };
-  }
-
-  async function readRun(into: Uint8Array, run: Run): Promise<void> {
-    const within = run.from % clusterSize;
-    const there = Math.min(into.length, from.size - run.at);
-    if (run.kind === 'zero') into.fill(0);
-    else if (run.kind === 'nothing') await readBelow(into, run.from);
-    else if (run.kind === 'compressed') into.set((await unpacked(run.entry)).subarray(within, within + into.length));
-    else {
-      // The last cluster of a file may be cut off: what is missing is zeros.
-      if (there > 0) await whole.read(into.subarray(0, there), run.at);
-      into.fill(0, Math.max(0, there));
-    }
-  }
-
-  /** The backing may be shorter: zeros follow. */
-  async function readBelow(into: Uint8Array, offset: number): Promise<void> {
-    const there = Math.max(0, Math.min(into.length, (below?.size ?? 0) - offset));
-    if (there > 0) await below?.read(into.subarray(0, there), offset);
-    into.fill(0, there);
-  }
-
-  /** Of a cluster that is read in pieces. */
-  let last: { readonly entry: bigint; readonly bytes: Uint8Array } | undefined;
 
   async function unpacked(entry: bigint): Promise<Uint8Array> {
-    if (last?.entry === entry) return last.bytes;
     const { at, length } = compressedAt(entry, clusterBits);
     // The length is in sectors: of the last cluster in a file, more than there is.
     const bytes = await from.bytes(at, Math.min(length, Math.max(0, from.size - at)), 'a compressed cluster');
     const cluster = await unpack(bytes, clusterSize);
     if (cluster.length !== clusterSize) throw failure('EIO', `qcow2: the compressed cluster at byte ${at} is damaged`);
-    last = { entry, bytes: cluster };
     return cluster;
   }
 
-  return {
-    size,
-    async read(into, offset) {
-      checkRange({ size }, offset, into.length);
-      for await (const run of merged(runs(offset, into.length)))
-        await readRun(into.subarray(run.from - offset, run.to - offset), run);
-    },
-    async extents(offset, length) {
-      checkRange({ size }, offset, length);
-      const found: Extent[] = [];
-      for await (const { kind, from: start, to } of merged(runs(offset, length)))
-        if (kind === 'nothing' && below) found.push(...(await statesBelow(below, start, to)));
-        else
-          found.push({
-            offset: start,
-            length: to - start,
-            hole: kind === 'nothing',
-            zero: kind === 'nothing' || kind === 'zero',
-          });
-      return joined(found);
-    },
-    close: async () => {
-      await inner.close();
-      await backing?.close();
-    },
-  };
-}
-
-async function statesBelow(below: BlockBackend, start: number, to: number): Promise<readonly Extent[]> {
-  const end = Math.max(start, Math.min(to, below.size));
-  const there = end > start ? await extentsAt(below, start, end - start, start) : [];
-  return [...there, { offset: end, length: to - end, hole: true, zero: true }];
-}
-
-/** Neighbours that lie side by side in the file too, so that they are one request. */
-async function* merged(runs: AsyncIterable<Run>): AsyncGenerator<Run> {
-  let last: Run | undefined;
-  for await (const run of runs) {
-    const isNext =
-      last?.kind === run.kind &&
-      (run.kind === 'data' ? run.at - last.at === run.from - last.from : run.kind !== 'compressed');
-    if (last && isNext) last = { ...last, to: run.to };
-    else {
-      if (last) yield last;
-      last = run;
-    }
-  }
-  if (last) yield last;
+  return clustered(inner, { size, clusterSize, placeOf, unpacked, bad: from.bad, ...(backing && { backing }) });
 }
 
 async function readHeader(from: Parsing): Promise<Header> {
@@ -221,31 +124,6 @@ async function backingOf(head: Buffer, from: Parsing): Promise<string | undefine
   if (at === 0) return undefined;
   if (length > 1023) throw from.bad(`the name of a backing file of ${length} bytes`);
   return (await from.bytes(at, length, 'the name of its backing file')).toString();
-}
-
-/** The entry of a cluster, undefined without a table, through level 2 tables of which those used last are kept. */
-function tablesOf(from: Parsing, l1: Buffer, clusterSize: number): (cluster: number) => Promise<bigint | undefined> {
-  const perTable = clusterSize / 8;
-  const most = Math.max(1, Math.floor(KEPT / clusterSize));
-  const kept = new Map<number, Promise<Buffer>>();
-  const load = (index: number, at: number): Promise<Buffer> => {
-    const table = kept.get(index) ?? from.bytes(at, clusterSize, 'a table');
-    kept.delete(index);
-    kept.set(index, table);
-    table.catch(() => kept.delete(index)); // another try may succeed
-    for (const oldest of kept.keys()) {
-      if (kept.size <= most) break;
-      kept.delete(oldest);
-    }
-    return table;
-  };
-  return async (cluster) => {
-    const index = Math.floor(cluster / perTable);
-    const at = Number(l1.readBigUInt64BE(index * 8) & OFFSET);
-    if (at === 0) return undefined;
-    if (at % clusterSize !== 0) throw from.bad(`a table at byte ${at}, which is no start of a cluster`);
-    return (await load(index, at)).readBigUInt64BE((cluster % perTable) * 8);
-  };
 }
 
 /** The offset is in the lowest bits, how many sectors follow the first one above it. */

@@ -31,6 +31,16 @@ describe('a source within another one', () => {
     expect(await works('map', `qcow2:${image}`, '--totals')).toMatch(/hole,zero/);
   });
 
+  it('is served out of an appliance: the first partition of a VMDK in an OVA', async () => {
+    const [raw, whole, image] = [await disk(folder), path('gpt'), path('disk.vmdk')];
+    await writeFile(whole, gptOf(await readFile(raw), 512));
+    await tool('qemu-img', 'convert', '-f', 'raw', '-O', 'vmdk', '-o', 'subformat=streamOptimized', whole, image);
+    const archive = path('box.ova');
+    await writeFile(archive, tarOf([image]));
+    const { uri } = await serve(`partition:1:vmdk:tar:${image.split('/').at(-1)}:${archive}`);
+    expect(await tool('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', uri, raw)).toContain('identical');
+  });
+
   it('is written where it is: a partition', async () => {
     const [raw, whole] = [await disk(folder), path('gpt')];
     await writeFile(whole, gptOf(new Uint8Array(12 * MIB), 512, 'root'));
@@ -71,7 +81,7 @@ describe('a source within another one', () => {
   it.each([
     [['serve', 'partition:x:disk'], 'partition:x:disk: expected a number'],
     [['copy', 'memory:1M', 'qcow2:disk'], 'qcow2:disk: cannot be written'],
-    [['info', ''], 'partition:N:SOURCE, tar:MEMBER:SOURCE, qcow2:SOURCE, xz:SOURCE, zstd:SOURCE'],
+    [['info', ''], 'partition:N:SOURCE, tar:MEMBER:SOURCE, qcow2:SOURCE, vmdk:SOURCE, xz:SOURCE, zstd:SOURCE'],
   ])('%j is status 2', async (args, words) => {
     const { status, stderr } = await nbd(...args);
     expect([status, stderr]).toEqual([2, expect.stringContaining(words)]);

@@ -6,9 +6,9 @@ import { afterAll, beforeAll, describe } from 'vitest';
 import type { BlockBackend } from '../backend.js';
 import { cache, copyOnWrite, delay, fault, file, formatDelta, http, memory, overlay, overlayLayout } from '../index.js';
 import { partition, qcow2, readAhead, readOnly, regions, retry, slice, stats, tarMember, trace } from '../index.js';
-import { temporaryOverlay, xz, zstd, type Region } from '../index.js';
+import { temporaryOverlay, vmdk, xz, zstd, type Region } from '../index.js';
 import { behavesAsBlockBackend, CHANGES, type Subject } from './contract.js';
-import { device, gptOf, qcow2Of, tarOf, xzOf, zstdOf } from './formats.js';
+import { device, fileDevice, gptOf, qcow2Of, tarOf, tool, xzOf, zstdOf } from './formats.js';
 import { bounded, jumbled, ranges, scratch } from './helpers.js';
 
 const path = scratch();
@@ -23,6 +23,12 @@ function filled(content: Uint8Array): BlockBackend {
 function tarred(content: Uint8Array): Promise<BlockBackend> {
   const name = written(content);
   return tarMember(device(tarOf([name])), basename(name));
+}
+
+async function virtual(content: Uint8Array): Promise<BlockBackend> {
+  const name = path('vmdk');
+  tool('qemu-img', 'convert', '-f', 'raw', '-O', 'vmdk', '-o', 'subformat=streamOptimized', sectors(content), name);
+  return slice(await vmdk(fileDevice(name)), 0, content.length);
 }
 
 /** The bytes between others, from `start` on. */
@@ -136,6 +142,7 @@ const subjects: Subject[] = [
     methods: ['extents'],
     runs: 8,
   },
+  { name: 'vmdk', make: virtual, methods: ['extents'], runs: 8 },
   { name: 'readOnly', make: (content) => readOnly(filled(content)), methods: ['extents'] },
   {
     name: 'cache',

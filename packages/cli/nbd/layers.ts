@@ -2,7 +2,7 @@
  * What may stand in front of a SOURCE, for what lies within it: `partition:2:disk.img`, `qcow2:https://…`. They are read
  * from the left, each for what follows it.
  */
-import { partition, qcow2, tarMember, xz, zstd, type BlockBackend } from '@nodeos/block';
+import { partition, qcow2, tarMember, vmdk, xz, zstd, type BlockBackend } from '@nodeos/block';
 import { UsageError } from '@nodeos/build';
 
 interface LayerKind {
@@ -36,6 +36,7 @@ const KINDS = {
     open: tarMember,
   },
   qcow2: { form: 'qcow2:SOURCE', writable: false, open: (inner) => qcow2(inner) },
+  vmdk: { form: 'vmdk:SOURCE', writable: false, open: (inner) => vmdk(inner) },
   xz: { form: 'xz:SOURCE', writable: false, open: (inner) => xz(inner) },
   zstd: { form: 'zstd:SOURCE', writable: false, open: (inner) => zstd(inner) },
 } as const satisfies Readonly<Record<string, LayerKind>>;
