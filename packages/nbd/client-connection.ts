@@ -5,6 +5,7 @@
 import type { Extent } from '@nodeos/block';
 import type { Negotiated } from './client-handshake.js';
 import { Coverage } from './coverage.js';
+import { lost } from './errors.js';
 import type { Inbox } from './inbox.js';
 import { Outbox } from './outbox.js';
 import { Pool } from './pool.js';
@@ -33,6 +34,7 @@ import {
   STRUCTURED_REPLY_SIZE,
 } from './protocol.js';
 import { NbdError, errorNameOf, printable } from './reply-errors.js';
+import { inWords } from './tls-errors.js';
 
 /** What is to be done; how often it is sent is not its matter. */
 export interface Job {
@@ -90,9 +92,9 @@ export class ClientConnection {
     this.#header = Buffer.alloc(
       extended ? EXTENDED_REPLY_SIZE : structured ? STRUCTURED_REPLY_SIZE : SIMPLE_REPLY_SIZE,
     );
-    socket.on('error', (error) => this.#die(error));
-    socket.on('end', () => this.#die(new Error('the server closed the connection')));
-    socket.on('close', () => this.#die(new Error('the connection was lost')));
+    socket.on('error', (error) => this.#die(inWords(error)));
+    socket.on('end', () => this.#die(lost('the server closed the connection')));
+    socket.on('close', () => this.#die(lost('the connection was lost')));
   }
 
   /** Reads what the server says; it may have said something already, that ends the connection. */

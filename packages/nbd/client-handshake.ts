@@ -4,7 +4,9 @@
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { BlockSizes } from '@nodeos/block';
+import { failure, type BlockSizes, type MaybePromise } from '@nodeos/block';
+import { unlessAborted } from './abort.js';
+import { lost } from './errors.js';
 import { fillsItself, Inbox } from './inbox.js';
 import {
   BASE_ALLOCATION,
@@ -68,14 +70,29 @@ export interface Negotiated {
   readonly allocation: number | undefined;
 }
 
+/** What a refusal is as an errno, as libnbd has it. */
+const CODES: Readonly<Record<number, string>> = {
+  [REPLY.ERR_UNSUP]: 'ENOTSUP',
+  [REPLY.ERR_POLICY]: 'EPERM',
+  [REPLY.ERR_PLATFORM]: 'ENOTSUP',
+  [REPLY.ERR_TLS_REQD]: 'ENOTSUP',
+  [REPLY.ERR_UNKNOWN]: 'ENOENT',
+  [REPLY.ERR_SHUTDOWN]: 'ESHUTDOWN',
+};
+
 /** A server's refusal of an option. */
 export class RefusedError extends Error {
+  override readonly name = 'RefusedError';
+  /** EINVAL for what is not in the table. */
+  readonly code: string;
+
   constructor(
     readonly option: number,
     readonly reply: number,
     words: string,
   ) {
     super(`${nameOf(OPTION, option)} was refused: ${nameOf(REPLY, reply)}${words === '' ? '' : ` (${words})`}`);
+    this.code = CODES[reply] ?? 'EINVAL';
   }
 
   /** Whether it is the option that the server does not know, whatever it was about. */
@@ -117,8 +134,14 @@ export class Handshake {
    * @throws Error with Node.js' code if there is no connection; ProtocolError if it is not an NBD server; RefusedError
    * if TLS is wanted and the server has none
    */
-  static async begin(uri: NbdUri, tls: ClientTls, wishes: Wishes = {}, signal?: AbortSignal): Promise<Handshake> {
-    const { inbox, socket } = await connected(uri.at, signal);
+  static async begin(
+    uri: NbdUri,
+    tls: ClientTls,
+    wishes: Wishes = {},
+    signal?: AbortSignal,
+    stream?: MakeStream,
+  ): Promise<Handshake> {
+    const { inbox, socket } = await (stream ? streaming(stream, signal) : connected(uri.at, signal));
     try {
       const hello = await inbox.read(16);
       if (hello.readBigUInt64BE(0) !== NBDMAGIC) throw new ProtocolError('this is not an NBD server');
@@ -169,7 +192,7 @@ export class Handshake {
 
   /** @throws RefusedError if the server does not tell; Error if it cannot */
   async list(): Promise<{ name: string; description?: string }[]> {
-    if (!this.hasOptions) throw new Error('the server has no list of exports');
+    if (!this.hasOptions) throw failure('ENOTSUP', 'the server has no list of exports');
     const exports: { name: string; description?: string }[] = [];
     await this.#option(OPTION.LIST, undefined, (type, fields) => {
       if (type !== REPLY.SERVER) return;
@@ -186,7 +209,7 @@ export class Handshake {
    * Error if it has no options
    */
   async look(name: string): Promise<ExportInfo> {
-    if (!this.hasOptions) throw new Error('the server tells of an export only when it is chosen');
+    if (!this.hasOptions) throw failure('ENOTSUP', 'the server tells of an export only when it is chosen');
     const contexts: string[] = [];
     if (this.#structured)
       await this.#option(OPTION.LIST_META_CONTEXT, Buffer.concat([encodeString(name), uint32(0)]), (type, fields) => {
@@ -238,9 +261,7 @@ export class Handshake {
   async #exportName(name: string): Promise<Omit<ExportInfo, 'contexts'>> {
     this.socket.write(encodeOption(OPTION.EXPORT_NAME, Buffer.from(name)));
     const bytes = await this.inbox.read(10 + ((this.flags ?? 0) & NO_ZEROES ? 0 : 124)).catch((error: unknown) => {
-      throw new Error(`the server ended the connection when asked for the export ${JSON.stringify(name)}`, {
-        cause: error,
-      });
+      throw lost(`the server ended the connection when asked for the export ${JSON.stringify(name)}`, error);
     });
     return { name, size: readUInt64(bytes, 0), flags: bytes.readUInt16BE(8), sizes: DEFAULT_SIZES };
   }
@@ -319,16 +340,40 @@ function sizesOf(fields: Fields): BlockSizes {
   return sizes;
 }
 
+/** Makes a way to the server, whatever it is. */
+export type MakeStream = (signal: AbortSignal) => MaybePromise<Duplex>;
+
+/** @throws what `make` throws, or the signal's reason; a stream that comes later than that is destroyed */
+async function streaming(
+  make: MakeStream,
+  signal = new AbortController().signal,
+): Promise<{ inbox: Inbox; socket: Duplex }> {
+  signal.throwIfAborted();
+  const made = Promise.resolve(make(signal));
+  const socket = await unlessAborted(signal, made).catch((error: unknown) => {
+    made.then((late) => late.destroy()).catch(() => undefined);
+    throw error;
+  });
+  destroyedBy(signal, socket);
+  const inbox = new Inbox();
+  inbox.attach(socket);
+  return { inbox, socket };
+}
+
+/** Not by a socket's own option, which listens for ever: a client makes connections as long as it lives. */
+function destroyedBy(signal: AbortSignal | undefined, socket: Duplex): void {
+  const abort = (): void => void socket.destroy(signal?.reason as Error);
+  signal?.addEventListener('abort', abort, { once: true });
+  socket.once('close', () => signal?.removeEventListener('abort', abort));
+}
+
 /** @throws Error with Node.js' code (ECONNREFUSED, ENOENT, …) */
 async function connected(at: NbdUri['at'], signal?: AbortSignal): Promise<{ inbox: Inbox; socket: Socket }> {
   signal?.throwIfAborted();
   const inbox = new Inbox();
   const options = { onread: inbox.onread, allowHalfOpen: true };
   const socket = fillsItself(new Socket(options as ConstructorParameters<typeof Socket>[0]));
-  // Not by the socket's own option, which listens for ever: a client makes connections as long as it lives.
-  const abort = (): void => void socket.destroy(signal?.reason as Error);
-  signal?.addEventListener('abort', abort, { once: true });
-  socket.once('close', () => signal?.removeEventListener('abort', abort));
+  destroyedBy(signal, socket);
   await new Promise<void>((resolve, reject) => {
     const failed = (error: Error): void => {
       // Node.js gives no message of its own when each address of a host refused.

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { failure } from '@nodeos/block';
 import { ClientConnection, type Job } from './client-connection.js';
 import { RefusedError, type Negotiated } from './client-handshake.js';
+import { lost } from './errors.js';
 import { ProtocolError } from './protocol.js';
 
 export interface LinksOptions {
@@ -27,7 +28,10 @@ export interface LinksOptions {
 }
 
 /** The export is not what it was: what is in memory of it is worth nothing. */
-export class ChangedError extends Error {}
+export class ChangedError extends Error {
+  override readonly name = 'ChangedError';
+  readonly code = 'ESTALE';
+}
 
 /** Milliseconds before the second try to connect again, and at most. */
 const FIRST_PAUSE = 50;
@@ -92,7 +96,7 @@ export class Links {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     while (this.#queue.length > 0 || [...this.#links].some(({ inFlight }) => inFlight > 0)) await sleep(1);
-    this.#closing.abort(new Error('the device was closed'));
+    this.#closing.abort(failure('EBADF', 'the device was closed'));
     for (const link of this.#links) link.leave();
     this.#links.clear();
   }
@@ -124,7 +128,7 @@ export class Links {
       .catch(() => (this.#contentUntil = performance.now() + CONTENT))
       .finally(() => {
         this.#dialing--;
-        if (this.#isAlone()) void this.#reconnect(new Error('the connection was lost'));
+        if (this.#isAlone()) void this.#reconnect(lost('the connection was lost'));
         else this.#dispatch();
       });
   }
@@ -157,7 +161,7 @@ export class Links {
     else this.#dispatch();
   }
 
-  async #reconnect(lost: Error): Promise<void> {
+  async #reconnect(loss: Error): Promise<void> {
     const since = (this.#trouble ??= performance.now());
     this.#dialing++;
     const last = await this.#regain(since).catch((error: unknown) => error as Error);
@@ -165,7 +169,7 @@ export class Links {
     this.#contentUntil = 0; // the server has not had others to begin with
     if (this.#queue.length === 0) this.#trouble = undefined; // nobody waits
     if (this.#links.size > 0) return this.#dispatch();
-    const reason = last ?? lost;
+    const reason = last ?? loss;
     if (!this.#closing.signal.aborted) this.options.onGaveUp(reason);
     this.#fail(reason);
   }
@@ -202,7 +206,8 @@ async function within<T>(seconds: number, signal: AbortSignal, work: (signal: Ab
   signal.throwIfAborted();
   const limit = new AbortController();
   const stop = (): void => limit.abort(signal.reason);
-  const late = (): void => limit.abort(new Error(`the server did not answer within ${seconds.toFixed(1)} s`));
+  const late = (): void =>
+    limit.abort(failure('ETIMEDOUT', `the server did not answer within ${seconds.toFixed(1)} s`));
   signal.addEventListener('abort', stop, { once: true });
   const timer = setTimeout(late, seconds * 1000);
   try {

@@ -6,7 +6,14 @@
  * says is `strictFlush`.
  */
 import { checkRange, failure, joined, pieces, type BlockBackend, type Extent } from '@nodeos/block';
-import { Handshake, RefusedError, type ExportInfo, type Negotiated, type Wishes } from './client-handshake.js';
+import {
+  Handshake,
+  RefusedError,
+  type ExportInfo,
+  type MakeStream,
+  type Negotiated,
+  type Wishes,
+} from './client-handshake.js';
 import { ChangedError, Links } from './client-links.js';
 import { COMMAND, COMMAND_FLAG, FLAG } from './protocol.js';
 import { parseUri, tlsOf, type NbdUri } from './uri.js';
@@ -24,6 +31,11 @@ export interface ClientOptions {
    * started anew may have lost it. Default false, for servers of files, which keep it when they are killed.
    */
   readonly strictFlush?: boolean;
+  /**
+   * Makes the stream to the server, for each connection: a WebSocket's, a tunnel's. Of the URI only the export, TLS, and
+   * the host in the server's certificate count then.
+   */
+  readonly stream?: MakeStream;
   /** Instead of what the URI says. */
   readonly tls?: ClientTls;
   readonly wishes?: Wishes;
@@ -46,7 +58,8 @@ export interface NbdBackend extends BlockBackend {
    * may have lost it. Until the next flush.
    */
   readonly mayBeLost: boolean;
-  flush(): Promise<void>;
+  /** Absent if the server has none: what it has acknowledged may be lost when it crashes, and nobody can ask it. */
+  flush?(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -119,7 +132,7 @@ class Client {
       },
       blockSizes: info.sizes,
       read: (into, offset) => this.#read(into, offset),
-      flush: () => (can(FLAG.SEND_FLUSH) ? this.#flush() : Promise.resolve()),
+      ...(can(FLAG.SEND_FLUSH) && { flush: () => this.#flush() }),
       ...(writable && { write: (bytes, offset) => this.#write(bytes, offset) }),
       ...(writable &&
         can(FLAG.SEND_TRIM) && { trim: (offset, length) => this.#change(COMMAND.TRIM, 0, offset, length) }),
@@ -219,7 +232,8 @@ class Client {
   }
 
   async #dial(signal: AbortSignal): Promise<Negotiated> {
-    const handshake = await Handshake.begin(this.uri, this.tls, this.options.wishes, signal);
+    const { wishes, stream } = this.options;
+    const handshake = await Handshake.begin(this.uri, this.tls, wishes, signal, stream);
     const before = this.#info;
     try {
       const negotiated = await handshake.choose(this.uri.export);

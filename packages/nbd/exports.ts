@@ -1,5 +1,5 @@
 /** What a server offers: names, and what opens a backend when one is chosen. */
-import type { BlockBackend, MaybePromise } from '@nodeos/block';
+import { failure, whyNoBackend, type BlockBackend, type MaybePromise } from '@nodeos/block';
 import { unlessAborted } from './abort.js';
 
 export interface Export {
@@ -15,6 +15,11 @@ export interface Export {
    * the same one: they are told that what is written on one can be read on the other.
    */
   readonly key?: string;
+  /**
+   * Whether those who use it at the same time share one backend. Default true. With false each connection opens one of its
+   * own, and is told that another connection would see something else.
+   */
+  readonly shared?: boolean;
   /** Refuse writes, whatever the backend can do. */
   readonly readOnly?: boolean;
   /** Clients are told that seeking costs time, as on a disk that turns. */
@@ -50,9 +55,14 @@ export interface ExportResolver {
 /** By name; the empty name is the default export. */
 export type Exports = Readonly<Record<string, Export>>;
 
+/** @throws TypeError for an export that nothing opens */
 export function resolverOf(exports: Exports | ExportResolver): ExportResolver {
   if (typeof exports['find'] === 'function') return exports as ExportResolver;
   const table = exports as Exports;
+  for (const [name, one] of Object.entries(table)) {
+    const wrong = whyNoExport(name, one);
+    if (wrong !== undefined) throw new TypeError(wrong);
+  }
   return {
     list: () =>
       Object.entries(table).map(([name, { description }]) => ({
@@ -61,6 +71,37 @@ export function resolverOf(exports: Exports | ExportResolver): ExportResolver {
       })),
     find: (name) => (Object.hasOwn(table, name) ? table[name] : undefined),
   };
+}
+
+/** Both may come from plain JavaScript, and `find` may give anything. */
+const whyNoExport = (name: string, { open }: Partial<Export>): string | undefined =>
+  typeof open === 'function' ? undefined : `the export ${JSON.stringify(name)} has no open(), which gives its backend`;
+
+/** @throws Error with the code EINVAL that names the export and says what is wrong; it is closed then, if it can be */
+async function opened(name: string, chosen: Export): Promise<BlockBackend> {
+  const wrong = whyNoExport(name, chosen);
+  if (wrong !== undefined) throw failure('EINVAL', wrong);
+  const backend = await chosen.open();
+  try {
+    return checked(backend, `what the export ${JSON.stringify(name)} opens`);
+  } catch (error) {
+    const { close } = Object(backend) as Partial<BlockBackend>;
+    if (typeof close === 'function') await close.call(backend);
+    throw error;
+  }
+}
+
+/** @throws Error with the code EINVAL that says what is wrong with it */
+function checked(backend: BlockBackend, what: string): BlockBackend {
+  const why = whyNoBackend(backend);
+  if (why === undefined) return backend;
+  throw failure('EINVAL', `${what} is no backend: ${why}`);
+}
+
+/** What a user sees of a backend. @throws Error with the code EINVAL for a view that is none */
+export function viewOf({ name, backend, export: chosen }: Opened, peer: Peer): BlockBackend {
+  const view = chosen.view?.(backend, peer);
+  return view === undefined ? backend : checked(view, `the view of the export ${JSON.stringify(name)}`);
 }
 
 /** A backend in use. */
@@ -76,6 +117,7 @@ export interface Opened {
 export interface Opener {
   /** Nobody waits for it any more. */
   readonly gone: AbortSignal;
+  peer(): Peer;
   /** Told if it cannot be closed that was opened for nobody. */
   log(event: string, error: unknown, name: string): void;
 }
@@ -99,7 +141,8 @@ export class OpenExports {
 
   /** @throws what `open` throws, or the reason why nobody waits for it */
   async open(name: string, chosen: Export, opener: Opener): Promise<Opened> {
-    const id = JSON.stringify([name, chosen.key]);
+    const own = chosen.shared === false ? opener.peer().connection : null;
+    const id = JSON.stringify([name, chosen.key, own]);
     while (this.#closing.has(id)) await unlessAborted(opener.gone, this.#closing.get(id));
     const shared = this.#shared.get(id) ?? this.#begin(id, { name, chosen, opener });
     shared.users++;
@@ -118,15 +161,15 @@ export class OpenExports {
   }
 
   #begin(id: string, { name, chosen, opener }: { name: string; chosen: Export; opener: Opener }): Shared {
-    const backend = Promise.resolve().then(() => chosen.open());
+    const backend = opened(name, chosen);
     const shared: Shared = { name, users: 0, isOpening: true, backend };
     this.#shared.set(id, shared);
-    const opened = (): void => {
+    const settled = (): void => {
       shared.isOpening = false;
       if (shared.users > 0) return;
       this.#close(id, shared).catch((error: unknown) => opener.log('close', error, name));
     };
-    backend.then(opened, opened);
+    backend.then(settled, settled);
     return shared;
   }
 

@@ -96,6 +96,7 @@ export async function negotiate(party: Party): Promise<Agreement | undefined> {
   hello.writeBigUInt64BE(IHAVEOPT, 8);
   hello.writeUInt16BE(FIXED_NEWSTYLE | NO_ZEROES, 16);
   party.send(hello);
+  // Who does not say FIXED_NEWSTYLE may know it all the same (go-nbd does): options tell by being sent.
   const clientFlags = (await received(party, 4)).readUInt32BE(0);
   if (clientFlags & ~(FIXED_NEWSTYLE | NO_ZEROES))
     throw new ProtocolError(`client flags 0x${clientFlags.toString(16)}`);
@@ -105,8 +106,6 @@ export async function negotiate(party: Party): Promise<Agreement | undefined> {
     if (header.readBigUInt64BE(0) !== IHAVEOPT) throw new ProtocolError('an option without its magic number');
     const option = header.readUInt32BE(8);
     const length = header.readUInt32BE(12);
-    if (!(clientFlags & FIXED_NEWSTYLE) && option !== OPTION.EXPORT_NAME)
-      throw new ProtocolError('an option of a client that does not know replies');
     const outcome = await answer(sessionOf(party, state, option, clientFlags), option, length);
     if (outcome === 'close') return undefined;
     if (outcome) return outcome;
@@ -305,7 +304,8 @@ async function sought<T>(party: Party, name: string, seek: () => MaybePromise<T>
 }
 
 /** What a client may rely on, of what the backend says; more than `largest` would have to be in memory at once. */
-function sizesOf({ blockSizes = DEFAULT_SIZES }: BlockBackend, largest: number): BlockSizes {
+function sizesOf(backend: BlockBackend, largest: number): BlockSizes {
+  const blockSizes = backend.blockSizes ?? { ...DEFAULT_SIZES, maximum: largest };
   const { minimum, preferred } = blockSizes;
   const maximum = Math.min(blockSizes.maximum, largest);
   return { minimum, preferred: Math.min(preferred, maximum), maximum: maximum - (maximum % minimum) };
@@ -323,13 +323,14 @@ function agreement(opened: Opened, flags: number, sizes: BlockSizes, state: Stat
 /** Says what works, and nothing else. */
 export function flagsOf(
   backend: BlockBackend,
-  chosen: Pick<Export, 'readOnly' | 'rotational'>,
+  chosen: Pick<Export, 'readOnly' | 'rotational' | 'shared'>,
   { structured, extended, contexts }: Pick<Agreement, 'structured' | 'extended' | 'contexts'>,
 ): number {
   const writable = backend.write !== undefined && !chosen.readOnly;
   const bits: readonly (readonly [number, unknown])[] = [
-    // All connections share one backend, so a flush on one covers the others' writes.
-    [FLAG.HAS_FLAGS | FLAG.CAN_MULTI_CONN, true],
+    [FLAG.HAS_FLAGS, true],
+    // Where all connections share one backend, a flush on one covers the others' writes.
+    [FLAG.CAN_MULTI_CONN, chosen.shared ?? true],
     [FLAG.READ_ONLY, !writable],
     [FLAG.SEND_FLUSH | FLAG.SEND_FUA, backend.flush && writable],
     [FLAG.ROTATIONAL, chosen.rotational],

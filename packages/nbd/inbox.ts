@@ -7,6 +7,8 @@
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { lost } from './errors.js';
+import { inWords } from './tls-errors.js';
 
 /** Bytes taken from the socket at once while nothing larger is wanted. */
 const STAGING = 128 << 10;
@@ -132,7 +134,7 @@ export class Inbox {
   readonly #chunk = (bytes: Buffer): void => this.#deliver(bytes);
 
   readonly #end = (error?: Error): void => {
-    this.#ended ??= error ?? new Error('the peer closed the connection');
+    this.#ended ??= error ? inWords(error) : lost('the peer closed the connection');
     this.#settle();
   };
 

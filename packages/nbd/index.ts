@@ -1,5 +1,5 @@
 export { connectNbd, type ClientEvent, type ClientOptions, type NbdBackend } from './client.js';
-export { Handshake, RefusedError, type ExportInfo, type Wishes } from './client-handshake.js';
+export { Handshake, RefusedError, type ExportInfo, type MakeStream, type Wishes } from './client-handshake.js';
 export * from './exports.js';
 export * from './metrics.js';
 export { FLAG, namesOf, ProtocolError } from './protocol.js';

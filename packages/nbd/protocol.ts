@@ -262,6 +262,7 @@ export function uint64(value: number): Buffer {
 
 /** What a peer may not send: the connection cannot go on. */
 export class ProtocolError extends Error {
+  override readonly name = 'ProtocolError';
   readonly code = 'EPROTO';
 }
 

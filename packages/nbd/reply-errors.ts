@@ -18,6 +18,8 @@ const BY_CODE: Readonly<Record<string, ErrorName>> = {
 
 /** A failure with the protocol's own number. */
 export class NbdError extends Error {
+  override readonly name = 'NbdError';
+
   constructor(
     readonly code: ErrorName,
     message: string,

@@ -3,15 +3,17 @@ import { createServer, type ListenOptions, type Server, type Socket } from 'node
 import { lstat, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { failure } from '@nodeos/block';
 import { unlessAborted } from './abort.js';
 import { Budget } from './budget.js';
-import { OpenExports, resolverOf, type ExportResolver, type Exports, type Peer } from './exports.js';
+import { OpenExports, resolverOf, viewOf, type ExportResolver, type Exports, type Peer } from './exports.js';
+import { lost, shutDown } from './errors.js';
 import { negotiate, type Agreement, type Party } from './handshake.js';
 import { directly, Inbox } from './inbox.js';
 import { ended } from './linger.js';
 import { Metrics } from './metrics.js';
 import { Pool } from './pool.js';
-import { DEFAULT_PORT, MAX_BLOCK, ProtocolError } from './protocol.js';
+import { DEFAULT_PORT, MAX_BLOCK } from './protocol.js';
 import { checkServerTls, serverTls, type ServerTls } from './tls.js';
 import { Transmission } from './transmission.js';
 
@@ -37,7 +39,7 @@ export interface ServerLimits {
    * waits. Default 256 MiB; one larger request goes while there is no other.
    */
   readonly shared: number;
-  /** Bytes of one request, which clients are told as the largest block. From 64 KiB to 32 MiB, the default. */
+  /** Bytes of one request, which clients are told as the largest block. From 64 KiB to 256 MiB. Default 32 MiB. */
   readonly request: number;
 }
 
@@ -56,7 +58,9 @@ const LIMITS: ServerLimits = {
   request: MAX_BLOCK,
 };
 /** The protocol has reads of so many bytes succeed. */
-const LEAST_REQUEST = 64 << 10;
+export const LEAST_REQUEST = 64 << 10;
+/** All of it is in memory at once. */
+export const MOST_REQUEST = 256 << 20;
 
 /** Seconds that exports have, when their clients are cut off, to answer and to be closed. */
 const LAST = 2;
@@ -100,8 +104,8 @@ export class NbdServer {
     this.#limits = { ...LIMITS, ...options.limits };
     const { request, shared } = this.#limits;
     this.#budget = new Budget(shared);
-    if (!(request >= LEAST_REQUEST && request <= MAX_BLOCK))
-      throw new RangeError(`requests of ${request} bytes: from ${LEAST_REQUEST} to ${MAX_BLOCK} may be the most`);
+    if (!(Number.isInteger(request) && request >= LEAST_REQUEST && request <= MOST_REQUEST))
+      throw new RangeError(`requests of ${request} bytes: from ${LEAST_REQUEST} to ${MOST_REQUEST} may be the most`);
     if (options.tls) checkServerTls(options.tls);
   }
 
@@ -152,7 +156,7 @@ export class NbdServer {
     await Promise.race([Promise.all(all.map(({ over }) => over)), patience]);
     clearTimeout(cut);
     clearTimeout(giveUp);
-    const error = new Error('its export has not answered: it was left alone');
+    const error = failure('ETIMEDOUT', 'its export has not answered: it was left alone');
     for (const { id, address: peer } of all.filter((connection) => this.#connections.has(connection)))
       this.options.onEvent?.({ event: 'export', connection: id, peer, error });
   }
@@ -166,7 +170,7 @@ export class NbdServer {
     const address = addressOf(accepted);
     const full = this.#connections.size >= this.#limits.connections;
     if (full || this.#ending) {
-      this.#turnAway(address, full ? new Error('too many connections') : shutDown());
+      this.#turnAway(address, full ? failure('ECONNREFUSED', 'too many connections') : shutDown());
       accepted.destroy();
       return;
     }
@@ -216,7 +220,7 @@ export class NbdServer {
       });
     const party = this.#party(connection, inbox, log);
     const late = setTimeout(
-      () => lose(connection, new ProtocolError(`no export chosen in ${this.#limits.handshake} s`)),
+      () => lose(connection, failure('ETIMEDOUT', `no export chosen in ${this.#limits.handshake} s`)),
       this.#limits.handshake * 1000,
     );
     try {
@@ -235,11 +239,10 @@ export class NbdServer {
   }
 
   async #transmit(connection: Connection, party: Party, agreed: Agreement, log: Log): Promise<void> {
-    const { name, backend, export: chosen } = agreed.opened;
+    const { name } = agreed.opened;
     try {
       log('open', undefined, name);
-      const view = chosen.view?.(backend, party.peer()) ?? backend;
-      connection.transmission = new Transmission(agreed, view, {
+      connection.transmission = new Transmission(agreed, viewOf(agreed.opened, party.peer()), {
         inbox: party.inbox,
         socket: connection.socket,
         pool: this.#pool,
@@ -300,11 +303,9 @@ const SOCKETS = {
   keepAliveInitialDelay: 60_000,
 };
 
-const shutDown = (): Error => new Error('the server is being shut down');
-
 /** Who closes it, or breaks it off. */
 function losing({ gone, socket }: Connection): void {
-  socket.once('close', () => gone.abort(new Error('the connection is closed')));
+  socket.once('close', () => gone.abort(lost('the connection is closed')));
 }
 
 function lose({ gone, socket }: Connection, reason: Error): void {

@@ -8,8 +8,11 @@ import {
   type TLSSocket,
 } from 'node:tls';
 import type { Duplex } from 'node:stream';
+import { failure } from '@nodeos/block';
+import { lost } from './errors.js';
 import { Inbox } from './inbox.js';
 import { ProtocolError } from './protocol.js';
+import { inWords } from './tls-errors.js';
 
 /** A shared secret by the user's name. */
 export interface PskKeys {
@@ -56,6 +59,7 @@ export function checkServerTls(tls: ServerTls): void {
 export async function serverTls(inbox: Inbox, socket: Duplex, tls: ServerTls): Promise<Secured> {
   const { psk, verifyClient = false } = tls;
   let identity: string | undefined;
+  let isKnown = false;
   // Clients' certificates are judged by a server only; this one never listens.
   const server = createServer({
     ...materialOf(tls),
@@ -66,7 +70,9 @@ export async function serverTls(inbox: Inbox, socket: Duplex, tls: ServerTls): P
       ciphers: PSK_CIPHERS,
       pskCallback: (_socket: TLSSocket, name: string) => {
         identity = name;
-        return psk.find(name) ?? null;
+        const key = psk.find(name);
+        isKnown = key !== undefined;
+        return key ?? null;
       },
     }),
   });
@@ -74,7 +80,7 @@ export async function serverTls(inbox: Inbox, socket: Duplex, tls: ServerTls): P
     server.once('secureConnection', resolve);
     server.once('tlsClientError', (error, { authorizationError }) =>
       // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- it is not there before it was judged
-      reject(authorizationError ? new Error(`the client's certificate: ${String(authorizationError)}`) : error),
+      reject(authorizationError ? refused(String(authorizationError)) : whyNot(error, psk && !isKnown, identity)),
     );
     const insecure = handOver(inbox, socket);
     // Who ends in the middle of the handshake has nothing more to hear.
@@ -104,7 +110,7 @@ export async function clientTls(inbox: Inbox, socket: Duplex, tls: ClientTls, ho
       ciphers: PSK_CIPHERS,
       // Who shows a certificate does not know the key.
       checkServerIdentity: (_host: string, certificate: Partial<PeerCertificate>) =>
-        certificate.raw ? new Error('the server has a certificate instead of the key') : undefined,
+        certificate.raw ? failure('EACCES', 'the server has a certificate instead of the key') : undefined,
       pskCallback: () => ({ identity: psk.identity, psk: psk.key }),
     }),
   });
@@ -118,6 +124,21 @@ function materialOf(tls: ServerTls | ClientTls): SecureContextOptions {
   return Object.fromEntries(Object.entries(tls).filter(([name, value]) => names.has(name) && value !== undefined));
 }
 
+/** @param isUnknown the client had to have a key, and has none that is known here */
+function whyNot(error: Error, isUnknown: boolean | undefined, identity: string | undefined): Error {
+  if (error.message === 'socket hang up')
+    return lost('the client ended the connection during the TLS handshake', error);
+  if (!isUnknown || (error as NodeJS.ErrnoException).code !== NO_KEY) return inWords(error);
+  const who = identity === undefined ? 'the client shows none' : `nobody is called ${JSON.stringify(identity)}`;
+  return failure(NO_KEY, `TLS: a shared key is needed, and ${who}`, error);
+}
+
+/** With shared keys there is no certificate to sign with: OpenSSL finds that out when there is no key. */
+const NO_KEY = 'ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM';
+
+/** @param code what OpenSSL calls it */
+const refused = (code: string): Error => failure(code, `the client's certificate is not accepted: ${code}`);
+
 /** What an attacker may have put behind STARTTLS must not be taken for something said under TLS. */
 function handOver(inbox: Inbox, socket: Duplex): Duplex {
   if (inbox.detach() > 0) throw new ProtocolError('bytes in the clear after STARTTLS');
@@ -128,8 +149,8 @@ function established(socket: TLSSocket): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.once('secureConnect', resolve);
     // Stays: an error may be followed by another one, which nobody else listens to.
-    socket.on('error', reject);
-    socket.once('close', () => reject(new Error('the connection ended during the TLS handshake')));
+    socket.on('error', (error: Error) => reject(inWords(error)));
+    socket.once('close', () => reject(lost('the connection ended during the TLS handshake')));
   });
 }
 

@@ -123,7 +123,8 @@ export class Transmission {
     if (!request) return this.#break(new ProtocolError('a request without its magic number'));
     if (request.type === COMMAND.DISC) return this.#leave();
     const payload = payloadOf(request, this.agreement.extended);
-    if (payload > MAX_SKIPPED) return this.#break(new ProtocolError(`a request with ${payload} bytes of data`));
+    if (payload > Math.max(MAX_SKIPPED, this.agreement.sizes.maximum))
+      return this.#break(new ProtocolError(`a request with ${payload} bytes of data`));
     const problem = this.#problemOf(request, payload);
     // Refusals wait as well: who sends nonsense and reads no answers would fill the memory with them.
     const cost = problem ? OVERHEAD : this.#costOf(request, payload);

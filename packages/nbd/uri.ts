@@ -6,6 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
+import { failure } from '@nodeos/block';
 import { DEFAULT_PORT, MAX_STRING } from './protocol.js';
 import type { ClientTls } from './tls.js';
 
@@ -117,7 +118,7 @@ export async function tlsOf({ certificates, pskFile, username, insecure, serverN
     const keys = parsePskFile(await readFile(pskFile, 'utf8'));
     const identity = username ?? process.env['USER'] ?? 'root';
     const key = keys.get(identity);
-    if (!key) throw new Error(`${pskFile} has no key for ${JSON.stringify(identity)}`);
+    if (!key) throw failure('ENOKEY', `${pskFile} has no key for ${JSON.stringify(identity)}`);
     return { ...common, psk: { identity, key } };
   }
   if (certificates === undefined) return common;
@@ -137,7 +138,7 @@ export function parsePskFile(text: string): Map<string, Buffer> {
     lines.map((line, index) => {
       const [, identity, key] = /^([^:]+):((?:[0-9a-fA-F]{2})+)$/.exec(line.trim()) ?? [];
       if (identity === undefined || key === undefined)
-        throw new Error(`line ${index + 1}: expected IDENTITY:HEXADECIMAL`);
+        throw failure('EINVAL', `line ${index + 1}: expected IDENTITY:HEXADECIMAL`);
       return [identity, Buffer.from(key, 'hex')];
     }),
   );

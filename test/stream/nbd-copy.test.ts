@@ -1,5 +1,5 @@
 /** `nodeos nbd info|list|map|copy`, judged by programs that are not ours: nbdinfo, qemu-img, nbdkit, qemu-nbd. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { chmod, chown, mkdir, open, readdir, readFile, readlink, stat, symlink, writeFile } from 'node:fs/promises';
@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { hintFor } from '../../packages/cli/nbd/sources.js';
-import { freePort, start, temporary } from '../support.js';
+import { gptOf } from '../../packages/block/test/formats.js';
+import { freePort, ROOT, start, temporary } from '../support.js';
 import {
   disk,
   folder,
@@ -304,6 +305,60 @@ describe('a destination that is a file', () => {
     const { status, stderr } = await copying.ended;
     expect([status, stderr]).toEqual([1, expect.stringMatching(/^nodeos: cannot create \S+disk: EISDIR[^\n]*\n$/m)]);
     expect(readdirSync(at)).toEqual(['disk']);
+  });
+});
+
+/** A disk with the file's content as its only partition. */
+async function gpt(path: string): Promise<string> {
+  await writeFile(`${path}.gpt`, gptOf(await readFile(path), 512));
+  return `${path}.gpt`;
+}
+
+describe('to standard output', () => {
+  const CLI = join(ROOT, 'packages/cli/bin/nodeos.js');
+  /** In a shell, with `copy SOURCE -` before it. */
+  const piped = (source: string, then: string): { stdout: string; stderr: string } => {
+    const script = `"$0" "$1" nbd copy "$2" - ${then}`;
+    return spawnSync('bash', ['-c', script, process.execPath, CLI, source], { encoding: 'utf8' });
+  };
+
+  it('is all of the disk, whatever is a hole, and a slow reader makes it wait', async () => {
+    const path = await disk(folder);
+    const wanted = `${await sum(path)}  -\n`;
+    for (const source of [path, `partition:1:${await gpt(path)}`]) {
+      const { stdout, stderr } = piped(source, '| { sleep 0.5; sha256sum; }');
+      expect([stdout, stderr]).toEqual([wanted, '']);
+    }
+  });
+
+  it('ends without a word when nobody reads it any more, and with one when it cannot be written', () => {
+    expect(piped('memory:1G', '| head -c 3 | wc -c; echo ${PIPESTATUS[0]}')).toMatchObject({
+      stdout: '3\n141\n',
+      stderr: '',
+    });
+    const full = piped('memory:1G', '> /dev/full; echo $?');
+    expect(full).toMatchObject({ stdout: '1\n', stderr: expect.stringContaining('ENOSPC') });
+  });
+});
+
+describe('a destination that cannot be flushed', () => {
+  it('is not said to be, and what is verified on it may be lost still', async () => {
+    const path = await disk(folder);
+    const target = join(await temporary(), 'target');
+    await writeFile(target, Buffer.alloc(10 * MIB + 512));
+    const uri = await nbdkit(
+      'eval',
+      `get_size=stat -Lc %s ${target}`,
+      `pread=dd if=${target} skip=$4 count=$3 iflag=count_bytes,skip_bytes status=none`,
+      `pwrite=dd of=${target} seek=$4 conv=notrunc oflag=seek_bytes status=none`,
+      ...['can_write=exit 0', 'can_flush=exit 3', 'can_fua=echo none'],
+    );
+    const flushed = await nbd('copy', path, uri, '--flush');
+    expect([flushed.status, flushed.stderr]).toEqual([1, expect.stringContaining(`--flush: ${uri} cannot be flushed`)]);
+    expect((await readFile(target)).every((byte) => byte === 0)).toBe(true);
+    const verified = await nbd('copy', path, uri, '--verify');
+    expect([verified.status, verified.stderr]).toEqual([0, expect.stringContaining(`${uri} cannot be flushed: `)]);
+    expect(await sum(target)).toBe(await sum(path));
   });
 });
 

@@ -3,12 +3,14 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { authority } from '../../packages/nbd/test/pki.js';
+import { output } from '../../packages/nbd/test/support.js';
 import { ROOT, start, temporary } from '../support.js';
 import { disk, folder, MIB, nbd, nbdkit, serve, sum, tool, webServer, works } from './nbd-command.js';
 
@@ -74,6 +76,41 @@ describe('serve', () => {
     const again = await serve(base, '--overlay', delta);
     await tool('nbdcopy', again.uri, join(folder, 'kept'));
     expect(await sum(join(folder, 'kept'))).toBe(await sum(changed));
+  });
+
+  it('requests as large as it is told to take', async () => {
+    const script =
+      'h.set_strict_mode(0); print(h.get_block_size(nbd.SIZE_MAXIMUM)); h.pwrite(b"x" * (48 << 20), 0); print(len(h.pread(48 << 20, 0)))';
+    const sh = ['--', 'sh', '-c', `PATH=/usr/bin:$PATH nbdsh -u "$NBD_URI" -c '${script}'`];
+    const { status, stdout } = await start(['nbd', 'serve', 'memory:64M', '--max-request', '64M', ...sh]).ended;
+    expect({ status, stdout }).toEqual({ status: 0, stdout: `${64 * MIB}\n${48 * MIB}\n` });
+    expect((await start(['nbd', 'serve', 'memory:64M', ...sh]).ended).status).not.toBe(0);
+  });
+
+  it('each connection writes to an overlay of its own, which goes with it', async () => {
+    const path = await disk(folder);
+    const before = await sum(path);
+    const server = await serve('--overlay', 'each', path);
+    const script = `
+other = nbd.NBD()
+other.connect_uri("${server.uri}")
+print(h.can_multi_conn(), h.is_read_only(), other.can_multi_conn())
+old = h.pread(8, 4096)
+h.pwrite(b"mine....", 4096); other.pwrite(b"theirs..", 4096); h.flush()
+print(h.pread(8, 4096), other.pread(8, 4096), old != h.pread(8, 4096))
+other.shutdown()
+again = nbd.NBD()
+again.connect_uri("${server.uri}")
+print(again.pread(8, 4096) == old, h.pread(8, 4096))`;
+    expect(await output('nbdsh', '-u', server.uri, '-c', script)).toBe(
+      "False False False\nbytearray(b'mine....') bytearray(b'theirs..') True\nTrue bytearray(b'mine....')\n",
+    );
+    await server.saw(/what a connection writes ends with it/);
+    // The changes have no name that could be left, whatever ends the server.
+    expect((await readdir(tmpdir())).filter((name) => name.startsWith('nodeos-overlay-'))).toEqual([]);
+    server.child.kill('SIGKILL');
+    await server.ended;
+    expect(await sum(path)).toBe(before);
   });
 
   it('an overlay over what has changed on its server is refused', async () => {

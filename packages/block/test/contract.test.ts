@@ -1,11 +1,14 @@
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { basename } from 'node:path';
 import { afterAll, beforeAll, describe } from 'vitest';
 import type { BlockBackend } from '../backend.js';
 import { cache, copyOnWrite, delay, fault, file, formatDelta, http, memory, overlay, overlayLayout } from '../index.js';
-import { readAhead, readOnly, regions, retry, slice, stats, trace, type Region } from '../index.js';
+import { partition, qcow2, readAhead, readOnly, regions, retry, slice, stats, tarMember, trace } from '../index.js';
+import { temporaryOverlay, vmdk, xz, zstd, type Region } from '../index.js';
 import { behavesAsBlockBackend, CHANGES, type Subject } from './contract.js';
+import { device, fileDevice, gptOf, qcow2Of, tarOf, tool, xzOf, zstdOf } from './formats.js';
 import { bounded, jumbled, ranges, scratch } from './helpers.js';
 
 const path = scratch();
@@ -15,6 +18,17 @@ function filled(content: Uint8Array): BlockBackend {
   const device = memory(content.length, { pageSize: 4096 });
   void device.write?.(content, 0);
   return device;
+}
+
+function tarred(content: Uint8Array): Promise<BlockBackend> {
+  const name = written(content);
+  return tarMember(device(tarOf([name])), basename(name));
+}
+
+async function virtual(content: Uint8Array): Promise<BlockBackend> {
+  const name = path('vmdk');
+  tool('qemu-img', 'convert', '-f', 'raw', '-O', 'vmdk', '-o', 'subformat=streamOptimized', sectors(content), name);
+  return slice(await vmdk(fileDevice(name)), 0, content.length);
 }
 
 /** The bytes between others, from `start` on. */
@@ -71,6 +85,18 @@ afterAll(() => {
   server.close();
 });
 
+/** The content as a file, filled up to whole sectors, as some formats have them only. */
+function sectors(content: Uint8Array): string {
+  const whole = new Uint8Array(Math.ceil(content.length / 512) * 512);
+  whole.set(content);
+  return written(whole);
+}
+
+const image = async (content: Uint8Array, ...options: string[]): Promise<BlockBackend> => {
+  const bytes = qcow2Of(sectors(content), path('qcow2'), ...options);
+  return slice(await qcow2(device(bytes)), 0, content.length);
+};
+
 let seed = 1;
 const subjects: Subject[] = [
   { name: 'memory', make: filled, methods: ALL },
@@ -101,6 +127,22 @@ const subjects: Subject[] = [
     make: (content) => slice(surrounded(content, 1234), 1234, content.length),
     methods: [...CHANGES, 'extents'],
   },
+  {
+    name: 'partition',
+    make: async (content) => slice(await partition(device(gptOf(content, 512)), 1), 0, content.length),
+    methods: [...CHANGES, 'extents'],
+  },
+  { name: 'tarMember', make: tarred, methods: ['extents'], runs: 15 },
+  { name: 'xz', make: (content) => xz(device(xzOf(written(content), 4096))), methods: [], runs: 8 },
+  { name: 'zstd', make: (content) => zstd(device(zstdOf(content, 4096, path))), methods: [], runs: 8 },
+  { name: 'qcow2', make: (content) => image(content), methods: ['extents'], runs: 8 },
+  {
+    name: 'qcow2, compressed',
+    make: (content) => image(content, '-c', '-o', 'cluster_size=4096'),
+    methods: ['extents'],
+    runs: 8,
+  },
+  { name: 'vmdk', make: virtual, methods: ['extents'], runs: 8 },
   { name: 'readOnly', make: (content) => readOnly(filled(content)), methods: ['extents'] },
   {
     name: 'cache',
@@ -148,6 +190,12 @@ const subjects: Subject[] = [
   {
     name: 'overlay with large blocks',
     make: (content) => overlay(readOnly(filled(content)), path('delta'), { blockSize: 16384 }),
+    methods: [...CHANGES, 'extents'],
+    runs: 30,
+  },
+  {
+    name: 'temporaryOverlay',
+    make: (content) => temporaryOverlay(readOnly(filled(content))),
     methods: [...CHANGES, 'extents'],
     runs: 30,
   },

@@ -1,23 +1,25 @@
 /** The examples of the README run as they are. */
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { scratch } from './helpers.js';
+import { begun, blocksOf } from './readme.js';
 
 const path = scratch();
-const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
-const examples = [...readme.matchAll(/^```js\n(.*?)^```/gms)].map(([, code]) => code ?? '');
-const PACKAGE = new URL('../dist/index.js', import.meta.url).href;
+const examples = blocksOf(new URL('../README.md', import.meta.url), 'js');
 
-it.each([
-  [0, /^world\n$/],
-  [1, /hole: true.*100 %\n$/s],
-  [2, /^\d{1,2} requests\n$/],
-])('example %i of the README works', (index, output) => {
+const OUTPUTS = [
+  /^world\n$/,
+  /hole: true.*100 %\n$/s,
+  /^\d{1,2} requests\n$/,
+  /number: 1,\n.*type: '0fc63daf-8483-4772-8e79-3d69d8477de4'.*\nhello\n$/s,
+];
+
+it('every example has its test', () => expect(examples).toHaveLength(OUTPUTS.length));
+
+it.each(OUTPUTS.map((output, index) => [index, output] as const))('example %i works', async (index, output) => {
   const folder = path('example');
   mkdirSync(folder);
-  writeFileSync(join(folder, 'example.mjs'), examples[index]?.replaceAll('@nodeos/block', PACKAGE) ?? '');
-  expect(examples).toHaveLength(3);
-  expect(execFileSync(process.execPath, ['example.mjs'], { cwd: folder }).toString()).toMatch(output);
+  writeFileSync(join(folder, 'part.img'), 'hello'.padEnd(1024));
+  expect(await begun(examples[index] ?? '', folder).ended).toMatch(output);
 });

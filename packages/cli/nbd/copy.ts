@@ -1,8 +1,9 @@
 /** nodeos nbd copy: from any source to a file, a block device or an NBD export. */
 import { copy, difference, type BlockBackend, type Copied } from '@nodeos/block';
 import { messageOf, NodeosError, UsageError } from '@nodeos/build';
-import type { Command, Io, Parsed } from '../command.js';
+import { say, type Command, type Io, type Parsed } from '../command.js';
 import { readable } from './bytes.js';
+import { checkStandardOutput, copyOut, STANDARD_OUTPUT } from './copy-out.js';
 import { openDestination, type Destination } from './destination.js';
 import { hintFrom, type Hints } from './hints.js';
 import { CONNECTIONS, operandsOf, wholeOf } from './options.js';
@@ -31,16 +32,27 @@ export const copyCommand: Command = {
   examples: [
     ['nodeos nbd copy disk.img nbd://10.0.0.2/disk', 'a file into an export'],
     ['nodeos nbd copy nbd://10.0.0.2/disk disk.img', 'an export into a file, which appears when it is whole'],
+    ['nodeos nbd copy nbd://10.0.0.2/disk - | zstd > disk.zst', 'to standard output'],
+    [
+      'nodeos nbd copy qcow2:disk.qcow2 disk.img',
+      'out of an image of QEMU; also partition:N:, tar:MEMBER:, xz:, zstd:',
+    ],
     ['nodeos nbd copy https://example.org/disk.img /dev/sdb --verify', 'onto a stick, which must not be mounted'],
   ],
   async run(args, io) {
     const job = jobOf(args);
+    if (job.to === STANDARD_OUTPUT) checkStandardOutput(args, io);
     const source = await openSource(job.from, { ...job, signal: io.signal });
     try {
+      if (job.to === STANDARD_OUTPUT) {
+        await unlessKilled(copyOut(source, job.from, job.requests, args, io), io);
+        return 0;
+      }
       // A comparison finds what was lost: then no flush is to fail for it.
       const options = { ...job, strictFlush: !args.flag('verify'), signal: io.signal };
       const destination = await openDestination(job.to, source.size, options);
       try {
+        checkFlush(destination, job.to, args, io);
         return await perform({ ...job, source, destination }, args, io);
       } finally {
         await unlessKilled(destination.close(), io);
@@ -104,6 +116,16 @@ async function copyAll({ source, destination, from, to, requests }: Opened, args
   } finally {
     meter.close();
   }
+}
+
+/** @throws NodeosError if a flush was asked for and there is none; before anything is written */
+function checkFlush({ backend }: Destination, to: string, args: Parsed, io: Io): void {
+  if (backend.flush !== undefined || backend.write === undefined) return;
+  if (args.flag('flush'))
+    throw new NodeosError(`--flush: ${to} cannot be flushed: its server has no such command`, {
+      hint: 'without --flush, what is copied may be lost if the server crashes',
+    });
+  if (args.flag('verify')) say(io, `${to} cannot be flushed: what is verified may still be lost if its server crashes`);
 }
 
 /** @throws NodeosError if a server that was started anew may not have what was written to the one before */

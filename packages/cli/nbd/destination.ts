@@ -7,7 +7,7 @@ import { file, syncDirectory, type BlockBackend } from '@nodeos/block';
 import { codeOf, messageOf, NodeosError } from '@nodeos/build';
 import type { NbdBackend } from '@nodeos/nbd';
 import { claim } from './in-use.js';
-import { hintFor, localPath, openSource, type OpenOptions } from './sources.js';
+import { hintFor, localPath, openSource, pathBelow, type OpenOptions } from './sources.js';
 
 export interface Destination {
   readonly backend: BlockBackend;
@@ -29,9 +29,9 @@ export interface Destination {
  */
 export async function openDestination(text: string, size: number, options: OpenOptions): Promise<Destination> {
   const path = localPath(text);
-  if (path === undefined) return existing(await openSource(text, { ...options, write: true }));
+  if (path === undefined) return inPlace(text, options);
   const { target, kind } = await lookAt(path).catch((error: unknown) => cannotCreate(path, error));
-  if (kind?.isBlockDevice()) return device(target, options);
+  if (kind?.isBlockDevice()) return device(target, target, options);
   if (kind && !kind.isFile()) throw new NodeosError(`cannot copy to ${path}: it is neither a file nor a block device`);
   return newFile(target, size).catch((error: unknown) => cannotCreate(path, error));
 }
@@ -51,10 +51,21 @@ const existing = (backend: BlockBackend & Partial<Pick<NbdBackend, 'mayBeLost'>>
   close: async () => backend.close(),
 });
 
-async function device(path: string, options: OpenOptions): Promise<Destination> {
+/** What is there already: an export, memory, a partition of a file or of a block device. */
+async function inPlace(text: string, options: OpenOptions): Promise<Destination> {
+  const write = { ...options, write: true };
+  const below = pathBelow(text);
+  const kind = below === undefined ? undefined : await stat(below).catch(() => undefined);
+  if (below !== undefined && kind?.isBlockDevice()) return device(below, text, options);
+  const opened = existing(await openSource(text, write));
+  return below === undefined ? opened : { ...opened, isLocal: true };
+}
+
+/** @param path of the block device which the source is, or is a part of */
+async function device(path: string, source: string, options: OpenOptions): Promise<Destination> {
   const release = await claim(path);
   try {
-    const opened = existing(await openSource(path, { ...options, write: true }));
+    const opened = existing(await openSource(source, { ...options, write: true }));
     return { ...opened, isLocal: true, close: () => opened.close().finally(release) };
   } catch (error) {
     await release();

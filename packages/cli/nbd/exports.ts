@@ -1,9 +1,9 @@
 /** What a server of the command line offers: sources that stay open as long as it runs. */
-import { overlay, readOnly, withClose, type BlockBackend } from '@nodeos/block';
+import { overlay, readOnly, temporaryOverlay, withClose, type BlockBackend, type MaybePromise } from '@nodeos/block';
 import { messageOf, NodeosError, UsageError } from '@nodeos/build';
 import type { Export, ExportResolver } from '@nodeos/nbd';
 import { closing, type Closer } from '../closing.js';
-import { canBeWritten, hintFor, localPath, nameOf, openSource } from './sources.js';
+import { canBeWritten, hintFor, nameOf, openSource, pathBelow } from './sources.js';
 import { openTrace } from './trace-file.js';
 
 export interface Wanted {
@@ -14,7 +14,7 @@ export interface Wanted {
 export interface ExportOptions {
   readonly wanted: readonly Wanted[];
   readonly readOnly?: boolean;
-  /** Writes go to this file. */
+  /** Writes go to this file; `each`: what a connection writes goes with it. */
   readonly overlay?: string | undefined;
   readonly trace?: string | undefined;
   readonly description?: string | undefined;
@@ -25,7 +25,12 @@ export interface ExportOptions {
 
 export interface Opened extends Wanted, Pick<Export, 'view'> {
   readonly backend: BlockBackend;
+  /** Each connection writes to an overlay of its own over the backend. */
+  readonly isForEach: boolean;
 }
+
+/** `--overlay each`; a file of that name is `./each`. */
+export const EACH = 'each';
 
 export interface OpenedExports {
   readonly list: readonly Opened[];
@@ -61,7 +66,7 @@ export async function openExports(options: ExportOptions): Promise<OpenedExports
       const device = await openOne(wanted, options);
       closers.push(...closersOf(device, wanted.source));
       const view = records?.view(wanted.name, device.size);
-      list.push({ ...wanted, backend: device, ...(view && { view }) });
+      list.push({ ...wanted, backend: device, isForEach: options.overlay === EACH, ...(view && { view }) });
     }
     return { list, resolver: resolverOf(list, options), close: () => close(Promise.resolve()) };
   } catch (error) {
@@ -71,12 +76,15 @@ export async function openExports(options: ExportOptions): Promise<OpenedExports
 
 /** The files of this machine that are used. */
 const pathsOf = ({ wanted, overlay: path }: ExportOptions): string[] =>
-  [...wanted.map(({ source }) => localPath(source)), path].filter((one) => one !== undefined);
+  [...wanted.map(({ source }) => pathBelow(source)), path === EACH ? undefined : path].filter(
+    (one) => one !== undefined,
+  );
 
 async function openOne({ source }: Wanted, options: ExportOptions): Promise<BlockBackend> {
   const { overlay: path, signal } = options;
   const write = !options.readOnly && path === undefined;
   const base = await openSource(source, { write: write && canBeWritten(source), cached: true, signal });
+  if (path === EACH) return readOnly(base);
   if (path !== undefined) return openOverlay(base, path);
   return options.readOnly ? readOnly(base) : base;
 }
@@ -110,10 +118,11 @@ export function closersOf(device: BlockBackend, source: string): Closer[] {
 function resolverOf(list: readonly Opened[], { description, onlyNamed = false }: ExportOptions): ExportResolver {
   const words = description === undefined ? {} : { description };
   const exports = new Map(
-    list.map(({ name, backend, view }) => [
-      name,
-      { ...words, open: () => withClose(backend, () => undefined), ...(view && { view }) },
-    ]),
+    list.map(({ name, backend, isForEach, view }): [string, Export] => {
+      const open = (): MaybePromise<BlockBackend> =>
+        isForEach ? temporaryOverlay(backend) : withClose(backend, () => undefined);
+      return [name, { ...words, shared: !isForEach, open, ...(view && { view }) }];
+    }),
   );
   const [only] = list.length === 1 && !onlyNamed ? exports.values() : [];
   return {

@@ -13,6 +13,7 @@ export const infoCommand: Command = {
   options: { json: JSON_OPTION },
   examples: [
     ['nodeos nbd info nbd://10.0.0.2/disk', 'size, flags, block sizes and contexts of an export'],
+    ['nodeos nbd info partition:1:disk.img', 'how large a partition is; of none of the number, which ones there are'],
     ['nodeos nbd info https://example.org/disk.img', 'whether the server can send parts of it, and how large it is'],
   ],
   async run(args, io) {

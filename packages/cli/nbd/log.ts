@@ -20,11 +20,11 @@ function jsonLog(write: (text: string) => void): Log {
   const send = (line: object): void => write(visibleJson({ time: new Date().toISOString(), ...line }) + '\n');
   return {
     listening(uris, exports, metrics) {
-      const list = exports.map(({ name, source, backend }) => ({
+      const list = exports.map(({ name, source, backend, isForEach }) => ({
         name,
         source,
         size: backend.size,
-        read_only: backend.write === undefined,
+        read_only: backend.write === undefined && !isForEach,
         uris: uris.map((uri) => withExport(uri, name)),
       }));
       send({ event: 'listening', exports: list, ...(metrics === undefined ? {} : { metrics }) });
@@ -38,8 +38,9 @@ function textLog(io: Io, isQuiet: boolean): Log {
     listening(uris, exports, metrics) {
       if (isQuiet) return;
       for (const uri of uris) for (const { name } of exports) io.stdout.write(`${withExport(uri, name)}\n`);
-      for (const { name, source, backend } of exports) {
-        const ways = backend.write === undefined ? ', read-only' : '';
+      for (const { name, source, backend, isForEach } of exports) {
+        const readOnly = backend.write === undefined ? ', read-only' : '';
+        const ways = isForEach ? ', what a connection writes ends with it' : readOnly;
         say(io, `${name === '' ? 'the default export' : name} is ${source}: ${readable(backend.size)}${ways}`);
       }
       if (metrics !== undefined) say(io, `metrics: ${metrics}`);

@@ -1,9 +1,10 @@
 /** nodeos nbd serve: makes files, URLs and other disks available over NBD. */
 import { messageOf, NodeosError, runAttached, UsageError } from '@nodeos/build';
-import type { ListenAt } from '@nodeos/nbd';
+import { LEAST_REQUEST, MOST_REQUEST, type ListenAt } from '@nodeos/nbd';
 import type { Command, Io, Parsed } from '../command.js';
 import { ReaderGoneError } from '../output.js';
-import { openExports, wantedOf, type Opened } from './exports.js';
+import { bytesOf } from './bytes.js';
+import { EACH, openExports, wantedOf, type Opened } from './exports.js';
 import { logFor } from './log.js';
 import { JSON_OPTION } from './options.js';
 import { serving, type Listening } from './serving.js';
@@ -28,7 +29,11 @@ export const serveCommand: Command = {
       help: 'the name of the only source, which is the default too',
     },
     'read-only': { type: 'boolean', short: 'r', help: 'refuse writes' },
-    overlay: { type: 'string', value: 'FILE', help: 'what is written goes to FILE, and the source stays as it is' },
+    overlay: {
+      type: 'string',
+      value: 'FILE',
+      help: 'what is written goes to FILE, and the source stays as it is; each: to one for each connection, gone with it',
+    },
     listen: {
       type: 'string',
       multiple: true,
@@ -40,11 +45,15 @@ export const serveCommand: Command = {
     trace: { type: 'string', value: 'FILE', help: 'what is read and written when, as JSON lines: see nodeos nbd plot' },
     description: { type: 'string', value: 'TEXT', help: 'for those who list the exports' },
     connections: { type: 'string', value: 'N', help: 'at once, at most (default 1024)' },
+    'max-request': { type: 'string', value: 'SIZE', help: 'of one request, from 64K to 256M (default 32M)' },
     json: { ...JSON_OPTION, help: 'the log as JSON lines on standard output' },
   },
   examples: [
     ['nodeos nbd serve disk.img', `at ${DEFAULT}`],
     ['nodeos nbd serve --overlay changes https://example.org/disk.img', 'a disk on the web that can be written'],
+    ['nodeos nbd serve --overlay each golden.img', 'for many machines, each of which starts from the same'],
+    ['nodeos nbd serve --overlay changes qcow2:https://example.org/cloud.qcow2', 'an image in QEMU’s format, in place'],
+    ['nodeos nbd serve partition:2:disk.img', 'one partition; also tar:MEMBER:, xz:, zstd:'],
     ['nodeos nbd serve usr=usr.img root=root.img --read-only', 'two exports'],
     ["nodeos nbd serve disk.img -- sh -c 'qemu-img info $NBD_URI'", 'for one command, on a private socket'],
     ['nodeos nbd serve disk.img --tls /etc/pki/nbd --listen nbds://0.0.0.0', 'for other machines'],
@@ -74,6 +83,7 @@ interface Settings {
   readonly tls: Tls | undefined;
   readonly metrics: string | undefined;
   readonly connections: number | undefined;
+  readonly request: number | undefined;
 }
 
 async function settingsOf(args: Parsed, io: Io): Promise<Settings> {
@@ -84,7 +94,7 @@ async function settingsOf(args: Parsed, io: Io): Promise<Settings> {
     if (Buffer.byteLength(text) > MAX_STRING)
       throw new UsageError(`${text.slice(0, 20)}…: names and descriptions have at most ${MAX_STRING} bytes`);
   const overlay = args.text('overlay');
-  if (overlay !== undefined && wanted.length > 1)
+  if (overlay !== undefined && overlay !== EACH && wanted.length > 1)
     throw new UsageError('--overlay: only with one source', { hint: 'serve each from a process of its own' });
   if (overlay !== undefined && args.flag('read-only'))
     throw new UsageError('--overlay and --read-only: what is not written needs no overlay');
@@ -99,7 +109,16 @@ async function settingsOf(args: Parsed, io: Io): Promise<Settings> {
     listen: placesOf(args, io, tls !== undefined),
     metrics: args.text('metrics'),
     connections: args.number('connections', 1),
+    request: requestOf(args.text('max-request')),
   };
+}
+
+/** @throws UsageError for a size that the server does not take */
+function requestOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const bytes = bytesOf(text, '--max-request');
+  if (bytes >= LEAST_REQUEST && bytes <= MOST_REQUEST) return bytes;
+  throw new UsageError(`--max-request ${text}: expected a size from 64K to 256M`);
 }
 
 /** What was asked for and what was handed over; for a command, nothing, which means a private socket. */

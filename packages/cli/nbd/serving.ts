@@ -19,6 +19,8 @@ export interface ServingOptions {
   readonly tls?: ServerTls | undefined;
   /** Connections at once. */
   readonly connections?: number | undefined;
+  /** Bytes of one request. */
+  readonly request?: number | undefined;
   /** `[HOST:]PORT` */
   readonly metrics?: string | undefined;
   readonly onEvent: (event: ServerEvent) => void;
@@ -37,11 +39,11 @@ export function serving<T>(options: ServingOptions, io: Io, work: (at: Listening
 }
 
 async function begin(options: ServingOptions, io: Io, closers: Closer[]): Promise<Listening> {
-  const { exports, tls, connections, onEvent } = options;
+  const { exports, tls, connections, request, onEvent } = options;
   const server = new NbdServer({
     exports: exports.resolver,
     ...(tls && { tls }),
-    ...(connections === undefined ? {} : { limits: { connections } }),
+    limits: { ...(connections === undefined ? {} : { connections }), ...(request === undefined ? {} : { request }) },
     onEvent,
   });
   closers.push(() => shutDown(server, io));

@@ -4,9 +4,10 @@ import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cache, file, http, memory, readAhead, retry, s3, type BlockBackend } from '@nodeos/block';
 import { messageOf, NodeosError, UsageError } from '@nodeos/build';
-import { connectNbd, RefusedError } from '@nodeos/nbd';
+import { connectNbd, RefusedError, type NbdBackend } from '@nodeos/nbd';
 import { bytesOf } from './bytes.js';
 import { hintFrom, type Hints } from './hints.js';
+import { canBeWrittenThrough, LAYER_FORMS, openLayers, parseLayers } from './layers.js';
 
 export interface OpenOptions {
   /** It will be written. Otherwise it is opened for reading, where that makes a difference. */
@@ -90,14 +91,23 @@ function schemeOf(text: string): Scheme {
   throw new UsageError(`${text}: nothing is known of ${name}://`, { hint: `a source is ${FORMS}` });
 }
 
-const FORMS = [...new Set(Object.values(SCHEMES).map(({ form }) => form))].join(', ');
+const FORMS = [...new Set(Object.values(SCHEMES).map(({ form }) => form)), ...LAYER_FORMS].join(', ');
 
 /** Whether a source of this kind can ever be written. @throws UsageError as `openSource` */
-export const canBeWritten = (text: string): boolean => schemeOf(text).writable;
+export function canBeWritten(text: string): boolean {
+  const { layers, source } = parseLayers(text);
+  return canBeWrittenThrough(layers) && schemeOf(source).writable;
+}
 
-/** The path of what is a file or a device of this machine; undefined for everything else. */
+/** The path of what is a file or a device of this machine; undefined for everything else, such as a partition of one. */
 export function localPath(text: string): string | undefined {
-  return schemeOf(text) === plain ? pathOf(text) : undefined;
+  return parseLayers(text).layers.length === 0 ? pathBelow(text) : undefined;
+}
+
+/** The path of the file or the device of this machine in which the source is, if it is in one. */
+export function pathBelow(text: string): string | undefined {
+  const { source } = parseLayers(text);
+  return schemeOf(source) === plain ? pathOf(source) : undefined;
 }
 
 function pathOf(text: string): string {
@@ -110,11 +120,16 @@ function pathOf(text: string): string {
  * why it cannot be opened now
  */
 export async function openSource(text: string, options: OpenOptions = {}): Promise<BlockBackend> {
-  const scheme = schemeOf(text);
-  if (options.write && !scheme.writable)
-    throw new UsageError(`${text}: cannot be written`, { hint: 'what can be: files, block devices, NBD exports' });
+  const { layers, source } = parseLayers(text);
+  const scheme = schemeOf(source);
+  if (options.write && !canBeWritten(text))
+    throw new UsageError(`${text}: cannot be written`, {
+      hint: 'what can be: files, block devices, NBD exports, and partitions of them',
+    });
   try {
-    return await scheme.open(text, options);
+    // Formats are read in small pieces.
+    const bottom = await scheme.open(source, layers.length > 0 ? { ...options, cached: true } : options);
+    return layers.length === 0 ? bottom : withLoss(await openLayers(layers, bottom), bottom);
   } catch (error) {
     if (error instanceof NodeosError) throw error;
     if (error instanceof TypeError || error instanceof RangeError)
@@ -126,6 +141,10 @@ export async function openSource(text: string, options: OpenOptions = {}): Promi
     });
   }
 }
+
+/** What is written to a part of an NBD export may be lost as what is written to the export. */
+const withLoss = (device: BlockBackend, bottom: BlockBackend & Partial<Pick<NbdBackend, 'mayBeLost'>>): BlockBackend =>
+  Object.defineProperty(device, 'mayBeLost', { get: () => bottom.mayBeLost });
 
 const HINTS: Hints = {
   ENOENT: 'is its name right?',
@@ -157,7 +176,9 @@ function refusalHint({ wantsTls, isOfList }: RefusedError, text: string): { hint
 
 /** How an export of the source is called: by the last part of its name. */
 export function nameOf(text: string): string {
-  const path = localPath(text);
+  const { layers, source } = parseLayers(text);
+  const member = layers.find(({ kind }) => kind === 'tar');
+  const path = member?.argument ?? pathBelow(text);
   if (path !== undefined) return basename(path);
-  return URL.canParse(text) ? decodeURIComponent(basename(new URL(text).pathname)) : text;
+  return URL.canParse(source) ? decodeURIComponent(basename(new URL(source).pathname)) : source;
 }

@@ -145,7 +145,7 @@ async function exercise(
   const works: Readonly<Record<number, (request: Asked) => unknown>> = {
     0: ({ offset, length }) => read(offset, length),
     1: ({ offset, length }) => device.write?.(Buffer.alloc(length), offset),
-    3: () => device.flush(),
+    3: () => device.flush?.() ?? Promise.resolve(),
     4: ({ offset, length }) => device.trim?.(offset, length),
     5: ({ offset, length }) => device.prefetch?.(offset, length),
     6: ({ offset, length }) => device.zero?.(offset, length),

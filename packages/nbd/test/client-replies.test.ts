@@ -208,7 +208,7 @@ describe.each([
       asked.push([type, flags, offset, length]);
       return chunk(0, DONE);
     });
-    await device.flush();
+    await device.flush?.();
     await device.trim?.(4096, 8192);
     await device.zero?.(0, 512);
     await device.zero?.(0, 512, { mayTrim: false });

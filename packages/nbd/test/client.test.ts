@@ -11,7 +11,7 @@ import { afterAll, afterEach, describe, expect, it, onTestFinished } from 'vites
 import { behavesAsBlockBackend } from '../../block/test/contract.js';
 import { freePort } from '../../block/test/helpers.js';
 import { connectNbd, Handshake, NbdServer, parseUri, RefusedError, type ClientOptions } from '../index.js';
-import { started, until } from './support.js';
+import { needs, output, started, until } from './support.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'nodeos-nbd-client-'));
 const servers = new Set<NbdServer>();
@@ -41,7 +41,7 @@ async function exercised(uri: string, options: ClientOptions = {}): Promise<stri
   await disk.write?.(bytes, 4096);
   const small = Array.from({ length: 200 }, (_, index) => pattern(512, index));
   await Promise.all(small.map(async (one, index) => disk.write?.(one, 4_000_000 - (4_000_000 % 512) + index * 512)));
-  await disk.flush();
+  await disk.flush?.();
   const read = Buffer.alloc(bytes.length);
   await disk.read(read, 4096);
   expect(read.equals(bytes)).toBe(true);
@@ -149,9 +149,33 @@ describe('others', () => {
     await started(socket, 'nbd-server', '-C', settings, '-p', pidFile);
     onTestFinished(() => void process.kill(Number(readFileSync(pidFile, 'utf8'))));
     await exercised(uriOf(socket, 'disk'));
+    const disk = await connectNbd(uriOf(socket, 'disk'), { patience: 0 });
+    expect(Object.hasOwn(disk, 'flush')).toBe(false); // its own default
+    await disk.close();
     const handshake = await Handshake.begin(parseUri(uriOf(socket)), {});
     expect((await handshake.list()).map(({ name }) => name)).toContain('disk');
     handshake.leave();
+  });
+
+  it('nbdkit without a flush, whose absence is passed on', async () => {
+    needs('nbdkit', 'nbdinfo');
+    const [socket, file] = [socketPath(), join(folder, 'unflushed.disk')];
+    writeFileSync(file, Buffer.alloc(1 << 20));
+    const scripts = [
+      `get_size=stat -Lc %s ${file}`,
+      `pread=dd if=${file} skip=$4 count=$3 iflag=count_bytes,skip_bytes status=none`,
+      `pwrite=dd of=${file} seek=$4 conv=notrunc oflag=seek_bytes status=none`,
+      ...['can_write=exit 0', 'can_flush=exit 3', 'can_fua=echo none'],
+    ];
+    await started(socket, 'nbdkit', '-f', '-U', socket, 'eval', ...scripts);
+    const behind = await connectNbd(uriOf(socket), { patience: 0 });
+    expect(Object.hasOwn(behind, 'flush')).toBe(false);
+    await behind.write?.(pattern(512), 512);
+    const again = await ours(() => behind);
+    const told = JSON.parse(await output('nbdinfo', '--json', again)) as { exports: object[] };
+    expect(told.exports).toMatchObject([{ is_read_only: false, can_flush: false, can_fua: false }]);
+    await behind.close();
+    expect(readFileSync(file).subarray(512, 1024).equals(pattern(512))).toBe(true);
   });
 
   it('no NBD server at all', async () => {

@@ -1,11 +1,27 @@
 /** The server's handshake where there is much to ask for, or nothing comes of it. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { memory, type BlockBackend } from '@nodeos/block';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { freePort } from '../../block/test/helpers.js';
 import type { Export, Exports } from '../exports.js';
-import { Handshake, NbdServer, parseUri } from '../index.js';
-import { changed, deferred, KIB, MIB, needs, only, output, serve, until } from './support.js';
-import { ACK, chosen, hex, refusal, request, text, u16, Wire, works } from './wire.js';
+import { connectNbd, Handshake, NbdServer, parseUri } from '../index.js';
+import {
+  changed,
+  deferred,
+  KIB,
+  MIB,
+  needs,
+  only,
+  output,
+  pattern,
+  serve,
+  started,
+  tempDir,
+  until,
+} from './support.js';
+import { ACK, chosen, HELLO, hex, refusal, request, text, u16, Wire, works } from './wire.js';
 
 const [LIST, INFO, GO] = [3, 6, 7];
 const UNKNOWN = refusal(6);
@@ -123,7 +139,7 @@ describe('an export', () => {
     expect([await wire.simple(), await wire.simple(2)]).toEqual([EINVAL, 0]);
     await wire.read(100_000);
     expect(await wire.simple(3)).toBe(EINVAL);
-    for (const most of [64 * KIB - 1, 32 * MIB + 1, Number.NaN])
+    for (const most of [64 * KIB - 1, 256 * MIB + 1, 100_000.5, Number.NaN])
       expect(() => new NbdServer({ exports: {}, limits: { request: most } })).toThrow(RangeError);
     const sectors = changed(memory(MIB), { blockSizes: { minimum: 4096, preferred: 4096, maximum: 32 * MIB } });
     const { path: other } = await serve(only(sectors), { limits: { request: 100_000 } });
@@ -131,5 +147,84 @@ describe('an export', () => {
     expect(told.at(-2)?.data).toEqual(hex('0003 00001000 00001000 00018000'));
     expect(await (await Wire.greeted(other)).verdict(INFO, text('none'), u16(0))).toBe(UNKNOWN);
     expect(told.at(-1)?.type).toBe(ACK);
+  });
+
+  it('takes requests above 32 MiB if the server may, which clients are told', async () => {
+    const limits = { request: 64 * MIB, inFlight: MIB, shared: MIB };
+    const { path, uri, server } = await serve(only(memory(80 * MIB)), { limits });
+    const wire = await Wire.greeted(path);
+    const told = await wire.ask(GO, text(''), u16(1), u16(3));
+    expect(told.find(({ data }) => data.readUInt16BE(0) === 3)?.data).toEqual(hex('0003 00000001 00001000 04000000'));
+    const bytes = pattern(64 * MIB);
+    wire.send(request({ type: 1, offset: 8, length: 64 * MIB }), bytes);
+    wire.send(request({ type: 0, cookie: 2, offset: 8, length: 64 * MIB }));
+    wire.send(request({ type: 0, cookie: 3, length: 64 * MIB + 1 }));
+    expect([await wire.simple(), await wire.simple(2)]).toEqual([0, 0]);
+    expect((await wire.read(64 * MIB)).equals(bytes)).toBe(true);
+    expect(await wire.simple(3)).toBe(EINVAL);
+    await until(() => server.heldBytes === 0);
+    // A client of ours takes no more at once than it wants, and no more than it is told.
+    const disk = await connectNbd(uri());
+    expect(disk.blockSizes?.maximum).toBe(64 * MIB);
+    const read = Buffer.alloc(64 * MIB);
+    await disk.read(read, 8);
+    expect(read.equals(bytes)).toBe(true);
+    await disk.close();
+  });
+});
+
+/** What go-nbd's client says: no flags at all, then options. */
+describe('a client that says nothing of fixed newstyle', () => {
+  const LIST_OF_GO = hex('00000000 49484156454f5054 00000003 00000000');
+  const CHOICE_OF_GO = hex('49484156454f5054 00000007 0000000e 00000004 6469736b 0002 0000 0003');
+
+  it('has its options answered, lists, chooses, and reads', async () => {
+    const { path } = await serve({ disk: { open: () => memory(MIB), description: 'D' } });
+    const wire = await Wire.connect(path);
+    expect(await wire.read(18)).toEqual(HELLO);
+    wire.send(LIST_OF_GO);
+    expect(await wire.reply()).toEqual({
+      option: LIST,
+      type: 2,
+      data: Buffer.concat([text('disk'), Buffer.from('D')]),
+    });
+    expect((await wire.reply()).type).toBe(ACK);
+    wire.send(CHOICE_OF_GO);
+    const types: number[] = [];
+    while (types.at(-1) !== ACK) types.push((await wire.reply()).type);
+    expect(types).toEqual([3, 3, 3, ACK].slice(-types.length));
+    await works(wire);
+  });
+
+  it('gets the zeroes that it did not decline, after EXPORT_NAME', async () => {
+    const { path } = await serve({ disk: { open: () => memory(MIB) } });
+    const wire = await Wire.greeted(path, 0);
+    wire.option(1, Buffer.from('disk'));
+    const chosen = await wire.read(10 + 124);
+    expect([chosen.readBigUInt64BE(0), chosen.subarray(10)]).toEqual([BigInt(MIB), Buffer.alloc(124)]);
+    await works(wire);
+  });
+
+  it('is answered by nbdkit and nbd-server too, each in its way', async () => {
+    needs('nbdkit', 'nbd-server');
+    const folder = tempDir();
+    const [kit, server] = [join(folder, 'kit'), join(folder, 'server')];
+    await started(kit, 'nbdkit', '-f', '-U', kit, 'memory', '1M');
+    writeFileSync(join(folder, 'disk'), Buffer.alloc(4096));
+    writeFileSync(
+      join(folder, 'config'),
+      `[generic]\nunixsock = ${server}\nport = ${await freePort()}\nallowlist = true\n[disk]\nexportname = ${folder}/disk\n`,
+    );
+    // It goes to the background: only so it serves more than one client.
+    await started(server, 'nbd-server', '-C', join(folder, 'config'), '-p', join(folder, 'pid'));
+    onTestFinished(() => void process.kill(Number(readFileSync(join(folder, 'pid'), 'utf8'))));
+    const answers: number[] = [];
+    for (const path of [kit, server]) {
+      const wire = await Wire.connect(path);
+      expect(await wire.read(18)).toEqual(HELLO);
+      wire.send(LIST_OF_GO);
+      answers.push((await wire.reply()).type);
+    }
+    expect(answers).toEqual([refusal(3), 2]); // nbdkit refuses the option and goes on; nbd-server lists
   });
 });

@@ -1,0 +1,40 @@
+/** What is wrong with an object that is meant to be a backend, in words: it may come from plain JavaScript. */
+import { OPERATIONS } from './around.js';
+import type { BlockBackend, BlockSizes } from './backend.js';
+
+/** There in every backend; the others may be absent. */
+const NEEDED = ['read', 'close'] as const;
+
+/** @returns what is wrong, naming the member; nothing if it can be a backend */
+export function whyNoBackend(object: unknown): string | undefined {
+  if (typeof object !== 'object' || object === null) return `it is ${kindOf(object)}, and not an object`;
+  const backend = object as Partial<BlockBackend> & Record<string, unknown>;
+  const { size, blockSizes } = backend;
+  if (!Number.isSafeInteger(size) || Number(size) < 0)
+    return `its size is ${kindOf(size)}, and not a whole number of bytes from 0 to 2^53`;
+  for (const name of NEEDED) if (backend[name] === undefined) return `it has no ${name}()`;
+  for (const name of [...NEEDED, ...OPERATIONS])
+    if (backend[name] !== undefined && typeof backend[name] !== 'function')
+      return `its ${name} is ${kindOf(backend[name])}, and not a function`;
+  return blockSizes === undefined ? undefined : whyNoSizes(blockSizes);
+}
+
+/** The protocol wants a minimum that is a power of two, up to 64 KiB. */
+function whyNoSizes(sizes: BlockSizes | null): string | undefined {
+  const { minimum = NaN, preferred = NaN, maximum = NaN }: Partial<BlockSizes> = sizes ?? {};
+  const isWhole = [minimum, preferred, maximum].every((size) => Number.isSafeInteger(size));
+  const isPower = minimum > 0 && Number.isInteger(Math.log2(minimum)) && minimum <= 64 << 10;
+  if (isWhole && isPower && preferred >= minimum && maximum >= minimum) return undefined;
+  return `its blockSizes are ${minimum}, ${preferred} and ${maximum}: a power of two up to 65536, and two that are no less`;
+}
+
+const MOST_WORDS = 40;
+
+/** A value for a message: `a function`, `10n`, `NaN`, `"text"`. */
+function kindOf(value: unknown): string {
+  if (typeof value === 'function') return 'a function';
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, MOST_WORDS));
+  if (typeof value === 'object' && value !== null) return 'an object';
+  return String(value);
+}

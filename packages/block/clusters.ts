@@ -1,0 +1,145 @@
+/** A disk in clusters, which are wherever the tables of an image say: what its formats have in common. */
+import { aligned } from './aligned.js';
+import { checkRange, joined, type BlockBackend, type Extent } from './backend.js';
+import type { Parsing } from './parsing.js';
+import { extentsAt } from './sizes.js';
+
+/** Where a cluster is. */
+export type Place<Key> =
+  | { readonly kind: 'zero' }
+  /** In the backing, if there is one. @property span of so many clusters from this one on, where that is known */
+  | { readonly kind: 'nothing'; readonly span?: number }
+  /** At a byte of the image. */
+  | { readonly kind: 'data'; readonly at: number }
+  | { readonly kind: 'packed'; readonly key: Key };
+
+export interface Clusters<Key> {
+  /** Bytes. */
+  readonly size: number;
+  readonly clusterSize: number;
+  readonly placeOf: (cluster: number) => Promise<Place<Key>>;
+  /** The bytes of a cluster that is packed. */
+  readonly unpacked: (key: Key) => Promise<Uint8Array>;
+  readonly bad: Parsing['bad'];
+  readonly backing?: BlockBackend;
+}
+
+/** A run of bytes of one kind, within a cluster or over several. */
+interface Run<Key> {
+  readonly place: Place<Key>;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The disk, read-only. `close` closes the image, and the backing. */
+export function clustered<Key>(image: BlockBackend, clusters: Clusters<Key>): BlockBackend {
+  const { size, clusterSize, placeOf, unpacked, bad, backing } = clusters;
+  const whole = aligned(image);
+  const below = backing && aligned(backing);
+
+  async function* runs(offset: number, length: number): AsyncGenerator<Run<Key>> {
+    let last: Run<Key> | undefined;
+    for (let at = offset, end = offset + length; at < end;) {
+      const cluster = Math.floor(at / clusterSize);
+      const place = within(await placeOf(cluster), at % clusterSize);
+      const span = place.kind === 'nothing' ? (place.span ?? 1) : 1;
+      const to = Math.min(end, (cluster + span) * clusterSize);
+      if (last && follows(last, place)) last = { ...last, to };
+      else {
+        if (last) yield last;
+        last = { place, from: at, to };
+      }
+      at = to;
+    }
+    if (last) yield last;
+  }
+
+  function within(place: Place<Key>, skipped: number): Place<Key> {
+    if (place.kind !== 'data') return place;
+    if (place.at >= image.size) throw bad(`a cluster at byte ${place.at}, and it has ${image.size} bytes`);
+    return { kind: 'data', at: place.at + skipped };
+  }
+
+  async function readRun(into: Uint8Array, { place, from }: Run<Key>): Promise<void> {
+    if (place.kind === 'zero') into.fill(0);
+    else if (place.kind === 'nothing') await readUpTo(below, into, from);
+    // The last cluster of a file may be cut off.
+    else if (place.kind === 'data') await readUpTo(whole, into, place.at);
+    else into.set((await unpackedOnce(place.key)).subarray(from % clusterSize, (from % clusterSize) + into.length));
+  }
+
+  /** Of a cluster that is read in pieces. */
+  let recent: { readonly key: Key; readonly bytes: Uint8Array } | undefined;
+
+  async function unpackedOnce(key: Key): Promise<Uint8Array> {
+    if (recent?.key !== key) recent = { key, bytes: await unpacked(key) };
+    return recent.bytes;
+  }
+
+  return {
+    size,
+    async read(into, offset) {
+      checkRange({ size }, offset, into.length);
+      for await (const run of runs(offset, into.length))
+        await readRun(into.subarray(run.from - offset, run.to - offset), run);
+    },
+    async extents(offset, length) {
+      checkRange({ size }, offset, length);
+      const found: Extent[] = [];
+      for await (const { place, from, to } of runs(offset, length))
+        for (const extent of place.kind === 'nothing' ? await statesBelow(below, from, to) : [stateOf(place, from, to)])
+          found.push(extent);
+      return joined(found);
+    },
+    close: async () => {
+      await image.close();
+      await backing?.close();
+    },
+  };
+}
+
+/** Whether a cluster goes on where a run ends, so that both are one request. */
+function follows<Key>({ place: last, from, to }: Run<Key>, place: Place<Key>): boolean {
+  if (last.kind === 'data') return place.kind === 'data' && place.at - last.at === to - from;
+  return last.kind === place.kind && place.kind !== 'packed';
+}
+
+/** What is beyond the end of the device is zeros. */
+async function readUpTo(device: BlockBackend | undefined, into: Uint8Array, at: number): Promise<void> {
+  const there = Math.max(0, Math.min(into.length, (device?.size ?? 0) - at));
+  if (there > 0) await device?.read(into.subarray(0, there), at);
+  into.fill(0, there);
+}
+
+const stateOf = <Key>({ kind }: Place<Key>, from: number, to: number): Extent => ({
+  offset: from,
+  length: to - from,
+  hole: kind === 'nothing',
+  zero: kind === 'nothing' || kind === 'zero',
+});
+
+async function statesBelow(below: BlockBackend | undefined, from: number, to: number): Promise<readonly Extent[]> {
+  const end = Math.max(from, Math.min(to, below?.size ?? 0));
+  const there = below && end > from ? await extentsAt(below, from, end - from, from) : [];
+  return [...there, stateOf({ kind: 'nothing' }, end, to)];
+}
+
+/** Bytes of tables that are kept. */
+const KEPT = 16 << 20;
+
+/** The table at a byte of the image; those that were used last are kept. */
+export function tablesOf(from: Parsing, length: number): (at: number) => Promise<Buffer> {
+  const most = Math.max(1, Math.floor(KEPT / length));
+  const kept = new Map<number, Promise<Buffer>>();
+  return (at) => {
+    const table = kept.get(at) ?? from.bytes(at, length, 'a table');
+    kept.delete(at);
+    kept.set(at, table);
+    table.catch(() => kept.delete(at)); // another try may succeed
+    for (const oldest of kept.keys()) {
+      if (kept.size <= most) break;
+      kept.delete(oldest);
+    }
+    return table;
+  };
+}

@@ -1,0 +1,76 @@
+/**
+ * The GUID partition table: a header in the second sector and in the last one, each with its list of entries.
+ * https://uefi.org/specs/UEFI/2.10/05_GUID_Partition_Table_Format.html
+ */
+import { crc32 } from 'node:zlib';
+import { uint64LE, type Parsing } from './parsing.js';
+import type { Partition } from './partitions.js';
+
+const SIGNATURE = 'EFI PART';
+const LEAST_HEADER = 92;
+/** Bytes; the usual list has 16 KiB. */
+const MOST_ENTRIES = 1 << 20;
+/** Of the entry, for its name. */
+const NAME = { at: 56, length: 72 };
+const UNUSED = '00000000-0000-0000-0000-000000000000';
+
+/** Logical sectors of disks; the header is in the second one. */
+export const SECTOR_SIZES = [512, 4096] as const;
+
+/** @returns undefined if there is no header, neither in front nor at the end. @throws Error (EINVAL) for two damaged ones */
+export async function gptPartitions(
+  from: Parsing,
+  sizes: readonly number[] = SECTOR_SIZES,
+): Promise<Partition[] | undefined> {
+  let problem: Error | undefined;
+  for (const sectorSize of sizes)
+    for (const at of [sectorSize, from.size - (from.size % sectorSize) - sectorSize])
+      try {
+        const found = await readTable(from, at, sectorSize);
+        if (found) return found;
+      } catch (error) {
+        problem ??= error as Error; // the other one may be whole
+      }
+  if (problem !== undefined) throw problem;
+  return undefined;
+}
+
+/** @returns undefined if there is no header. @throws Error with the code EINVAL for a damaged one */
+async function readTable(from: Parsing, at: number, sectorSize: number): Promise<Partition[] | undefined> {
+  if (at < sectorSize || at + sectorSize > from.size) return undefined;
+  const header = await from.bytes(at, sectorSize, 'the header');
+  if (header.toString('latin1', 0, 8) !== SIGNATURE) return undefined;
+  const size = header.readUInt32LE(12);
+  if (size < LEAST_HEADER || size > sectorSize) throw from.bad(`a header of ${size} bytes`);
+  const sum = header.readUInt32LE(16);
+  header.writeUInt32LE(0, 16);
+  if (crc32(header.subarray(0, size)) !== sum) throw from.bad('the header’s checksum is wrong');
+  if (uint64LE(header, 24) !== at / sectorSize) throw from.bad('the header is of another place');
+  const [count, entrySize] = [header.readUInt32LE(80), header.readUInt32LE(84)];
+  if (entrySize < 128 || entrySize % 8 !== 0 || count * entrySize > MOST_ENTRIES)
+    throw from.bad(`${count} entries of ${entrySize} bytes`);
+  const entries = await from.bytes(uint64LE(header, 72) * sectorSize, count * entrySize, 'the list of partitions');
+  if (crc32(entries) !== header.readUInt32LE(88)) throw from.bad('the checksum of the list of partitions is wrong');
+  return Array.from({ length: count }, (_, index) => entries.subarray(index * entrySize, (index + 1) * entrySize))
+    .map((entry, index) => partitionOf(entry, index + 1, sectorSize))
+    .filter(({ type }) => type !== UNUSED);
+}
+
+function partitionOf(entry: Buffer, number: number, sectorSize: number): Partition {
+  const [first, last] = [uint64LE(entry, 32), uint64LE(entry, 40)];
+  const name = entry.toString('utf16le', NAME.at, NAME.at + NAME.length).replace(/\0.*$/s, '');
+  return {
+    number,
+    offset: first * sectorSize,
+    length: (last - first + 1) * sectorSize,
+    type: guid(entry),
+    ...(name === '' ? {} : { name }),
+  };
+}
+
+/** The first three fields are little-endian. */
+function guid(bytes: Buffer): string {
+  const hex = (start: number, end: number, reversed: boolean): string =>
+    Buffer.from(reversed ? bytes.subarray(start, end).toReversed() : bytes.subarray(start, end)).toString('hex');
+  return [hex(0, 4, true), hex(4, 6, true), hex(6, 8, true), hex(8, 10, false), hex(10, 16, false)].join('-');
+}

@@ -1,0 +1,74 @@
+/**
+ * The partition table of a PC: four entries in the first sector, one of which may hold a chain of logical partitions.
+ * https://uefi.org/specs/UEFI/2.10/05_GUID_Partition_Table_Format.html#legacy-master-boot-record-mbr
+ */
+import type { Parsing } from './parsing.js';
+import type { Partition } from './partitions.js';
+
+/** Of the first sector, and of each in the chain. */
+const SIZE = 512;
+const ENTRIES = 446;
+const ENTRY = 16;
+/** A chain that is longer goes round, or is an attack. */
+const MOST_LOGICAL = 128;
+/** They hold the chain of logical partitions. */
+const EXTENDED: ReadonlySet<number> = new Set([0x05, 0x0f, 0x85]);
+/** A GPT protects the disk by it from who does not know it. */
+const PROTECTIVE = 0xee;
+
+interface Entry {
+  readonly type: number;
+  /** Sectors; from where depends on who has the entry. */
+  readonly first: number;
+  readonly count: number;
+}
+
+export interface Mbr {
+  readonly entries: readonly Entry[];
+  /** The partitions are in a GPT; a hybrid table repeats some of them here. */
+  readonly isProtective: boolean;
+}
+
+/** @returns undefined if the sector is no such table */
+export async function readMbr(from: Parsing, at = 0): Promise<Mbr | undefined> {
+  if (at + SIZE > from.size) return undefined;
+  const sector = await from.bytes(at, SIZE, 'the partition table');
+  if (sector.readUInt16LE(SIZE - 2) !== 0xaa55) return undefined;
+  const entries = Array.from({ length: 4 }, (_, index) => {
+    const start = ENTRIES + index * ENTRY;
+    return {
+      type: sector[start + 4] ?? 0,
+      first: sector.readUInt32LE(start + 8),
+      count: sector.readUInt32LE(start + 12),
+    };
+  });
+  return { entries, isProtective: entries.some(({ type }) => type === PROTECTIVE) };
+}
+
+const isUsed = ({ type, count }: Entry): boolean => type !== 0 && count > 0;
+
+/** Primary ones are 1 to 4 by their place, logical ones count from 5 on. */
+export async function mbrPartitions(from: Parsing, { entries }: Mbr, sectorSize: number): Promise<Partition[]> {
+  const found: Partition[] = [];
+  const add = (number: number, { type, first, count }: Entry, base: number): void =>
+    void found.push({ number, offset: (base + first) * sectorSize, length: count * sectorSize, type: hex(type) });
+  for (const [index, entry] of entries.entries())
+    if (isUsed(entry) && !EXTENDED.has(entry.type)) add(index + 1, entry, 0);
+  const extended = entries.find((entry) => isUsed(entry) && EXTENDED.has(entry.type));
+  if (!extended) return found;
+  let number = 5;
+  for (let next = 0, links = 0; ; links++) {
+    if (links === MOST_LOGICAL)
+      throw from.bad(`more than ${MOST_LOGICAL} logical partitions, or a chain without an end`);
+    const base = extended.first + next;
+    if (next >= extended.count) throw from.bad('the chain of logical partitions leaves the extended one');
+    const link = await readMbr(from, base * sectorSize);
+    if (!link) throw from.bad(`no link of the chain of logical partitions at sector ${base}`);
+    const [own, following] = link.entries;
+    if (own && isUsed(own)) add(number++, own, base);
+    if (!following || !isUsed(following) || following.first === 0) return found;
+    next = following.first;
+  }
+}
+
+const hex = (type: number): string => `0x${type.toString(16).padStart(2, '0')}`;

@@ -1,0 +1,70 @@
+/** The partitions of a disk, and one of them as a device. */
+import { failure, type BlockBackend } from './backend.js';
+import { gptPartitions } from './gpt.js';
+import { mbrPartitions, readMbr } from './mbr.js';
+import { parsing } from './parsing.js';
+import { slice } from './slice.js';
+
+export interface Partition {
+  /** As the kernel counts: primary ones of an MBR from 1 to 4, its logical ones from 5 on. */
+  readonly number: number;
+  /** Bytes from the start of the disk, as the table says it: it may be beyond the disk's end. */
+  readonly offset: number;
+  readonly length: number;
+  /** A GUID, or `0x83`. */
+  readonly type: string;
+  /** Of a GPT. */
+  readonly name?: string;
+}
+
+export interface PartitionsOptions {
+  /** Bytes of a logical sector. Default: a GPT says it by its place; an MBR cannot, and is taken for one of 512. */
+  readonly sectorSize?: number;
+}
+
+/**
+ * Of a GPT, or else of an MBR. An extended partition is not among them, those in it are.
+ * @throws Error with the code EINVAL if there is no table, or a damaged one
+ */
+export async function partitions(disk: BlockBackend, options: PartitionsOptions = {}): Promise<Partition[]> {
+  const { sectorSize } = options;
+  const from = parsing(disk, 'the partition table');
+  const mbr = await readMbr(from);
+  if (!mbr) throw failure('EINVAL', 'the disk has no partition table');
+  const gpt = mbr.isProtective
+    ? await gptPartitions(from, sectorSize === undefined ? undefined : [sectorSize])
+    : undefined;
+  if (mbr.isProtective && !gpt) throw from.bad('the MBR says that there is a GPT, and there is none');
+  return gpt ?? mbrPartitions(from, mbr, sectorSize ?? 512);
+}
+
+/**
+ * One partition. `close` closes the disk.
+ * @throws Error with the code ENOENT, saying which ones there are, if there is none of the number; EINVAL if it lies beyond
+ * the disk, or there is no table. The disk stays open then
+ */
+export async function partition(
+  disk: BlockBackend,
+  number: number,
+  options: PartitionsOptions = {},
+): Promise<BlockBackend> {
+  const all = await partitions(disk, options);
+  const found = all.find((one) => one.number === number);
+  if (!found) throw failure('ENOENT', `there is no partition ${number}: ${listOf(all)}`);
+  const { offset, length } = found;
+  if (!(offset >= 0 && length > 0 && offset + length <= disk.size))
+    throw failure('EINVAL', `partition ${number} is not within the disk: ${length} bytes at ${offset} of ${disk.size}`);
+  return slice(disk, offset, length);
+}
+
+/** Of a hostile table there are thousands. */
+const MOST_NAMED = 32;
+
+function listOf(all: readonly Partition[]): string {
+  if (all.length === 0) return 'the table is empty';
+  const shown = all.slice(0, MOST_NAMED).map(({ number, length, name }) => {
+    const words = name === undefined ? '' : `, ${JSON.stringify(name)}`;
+    return `${number} (${length} bytes${words})`;
+  });
+  return `there are ${shown.join(', ')}${all.length > MOST_NAMED ? ' …' : ''}`;
+}

@@ -1,0 +1,155 @@
+/**
+ * A disk in QEMU's own format, read-only: its clusters are wherever two levels of tables say.
+ * https://gitlab.com/qemu-project/qemu/-/blob/master/docs/interop/qcow2.txt
+ *
+ * The tables may say anything: what lies outside the file is an error. A backing file is a name in the image, which may
+ * be that of any file: it is never opened here.
+ */
+import { inflateRawSync } from 'node:zlib';
+import { failure, type BlockBackend } from './backend.js';
+import { clustered, tablesOf, type Place } from './clusters.js';
+import { parsing, uint64BE, type Parsing } from './parsing.js';
+import { frameEnd, zstdUnpacker } from './zstd.js';
+
+export interface Qcow2Options {
+  /** What is read where the image has nothing, of an image that has a backing file. `close` closes it too. */
+  readonly backing?: BlockBackend;
+}
+
+const MAGIC = 0x514649fb;
+/** Bits of the incompatible features. */
+const FEATURE = { dirty: 1n, corrupt: 2n, dataFile: 4n, compression: 8n, extendedL2: 16n };
+const KNOWN = FEATURE.dirty | FEATURE.compression;
+const WORDS: readonly (readonly [bit: bigint, words: string])[] = [
+  [FEATURE.corrupt, 'it is marked as damaged: qemu-img check -r all'],
+  [FEATURE.dataFile, 'its data is in another file'],
+  [FEATURE.extendedL2, 'it has subclusters'],
+];
+/** Bytes, as in QEMU. */
+const MOST_L1 = 32 << 20;
+const OFFSET = 0x00ff_ffff_ffff_fe00n;
+const COMPRESSED = 1n << 62n;
+const SECTOR = 512;
+
+interface Header {
+  /** Bytes. */
+  readonly size: number;
+  readonly clusterBits: number;
+  readonly l1: { readonly offset: number; readonly entries: number };
+  readonly backing: string | undefined;
+  readonly compression: 'deflate' | 'zstd';
+  /** Version 3: the lowest bit of an entry means zeros. */
+  readonly hasZeros: boolean;
+}
+
+/**
+ * `close` closes `inner`.
+ * @throws Error with the code EINVAL if it is no qcow2 image, a damaged one, or one with a backing file and no `backing`;
+ * ENOTSUP for what is not read here: encryption, data in another file, subclusters. `inner` stays open then
+ */
+export async function qcow2(inner: BlockBackend, { backing }: Qcow2Options = {}): Promise<BlockBackend> {
+  const from = parsing(inner, 'qcow2');
+  const header = await readHeader(from);
+  if (header.backing !== undefined && !backing)
+    throw from.bad(
+      `it is a layer over ${JSON.stringify(header.backing)}, which is not opened for it: qemu-img convert makes one image of both`,
+    );
+  const { size, clusterBits, l1, hasZeros } = header;
+  const clusterSize = 2 ** clusterBits;
+  const perTable = clusterSize / 8;
+  const table = await from.bytes(l1.offset, l1.entries * 8, 'the first table');
+  const tables = tablesOf(from, clusterSize);
+  const unpack = header.compression === 'zstd' ? await unzstd() : inflated;
+
+  async function placeOf(cluster: number): Promise<Place<bigint>> {
+    const at = Number(table.readBigUInt64BE(Math.floor(cluster / perTable) * 8) & OFFSET);
+    if (at % clusterSize !== 0) throw from.bad(`a table at byte ${at}, which is no start of a cluster`);
+    if (at === 0) return { kind: 'nothing', span: perTable - (cluster % perTable) };
+    const entry = (await tables(at)).readBigUInt64BE((cluster % perTable) * 8);
+    if (entry & COMPRESSED) return { kind: 'packed', key: entry };
+    if (hasZeros && entry & 1n) return { kind: 'zero' };
+    const place = Number(entry & OFFSET);
+    if (place === 0) return { kind: 'nothing' };
+    if (place % clusterSize !== 0) throw from.bad(`a cluster at byte ${place}, which is no start of one`);
+    return { kind: 'data', at: place };
+  }
+
+  async function unpacked(entry: bigint): Promise<Uint8Array> {
+    const { at, length } = compressedAt(entry, clusterBits);
+    // The length is in sectors: of the last cluster in a file, more than there is.
+    const bytes = await from.bytes(at, Math.min(length, Math.max(0, from.size - at)), 'a compressed cluster');
+    const cluster = await unpack(bytes, clusterSize);
+    if (cluster.length !== clusterSize) throw failure('EIO', `qcow2: the compressed cluster at byte ${at} is damaged`);
+    return cluster;
+  }
+
+  return clustered(inner, { size, clusterSize, placeOf, unpacked, bad: from.bad, ...(backing && { backing }) });
+}
+
+async function readHeader(from: Parsing): Promise<Header> {
+  const head = await from.bytes(0, Math.min(112, from.size), 'the header');
+  if (head.length < 72 || head.readUInt32BE(0) !== MAGIC) throw from.bad('this is no qcow2 image');
+  const version = head.readUInt32BE(4);
+  if ((version !== 2 && version !== 3) || (version === 3 && head.length < 104)) throw from.bad(`version ${version}`);
+  const clusterBits = head.readUInt32BE(20);
+  if (clusterBits < 9 || clusterBits > 21) throw from.bad(`clusters of 2^${clusterBits} bytes`);
+  if (head.readUInt32BE(32) !== 0) throw failure('ENOTSUP', 'qcow2: it is encrypted');
+  const features = version === 3 ? head.readBigUInt64BE(72) : 0n;
+  checkFeatures(features);
+  const size = uint64BE(head, 24);
+  const l1 = { offset: uint64BE(head, 40), entries: head.readUInt32BE(36) };
+  if (!Number.isFinite(size)) throw from.bad('a size beyond every disk');
+  if (l1.entries * 8 > MOST_L1 || l1.entries < Math.ceil(size / (2 ** clusterBits * 2 ** (clusterBits - 3))))
+    throw from.bad(`a first table of ${l1.entries} entries for ${size} bytes`);
+  const method = features & FEATURE.compression && head.readUInt32BE(100) > 104 ? head[104] : 0;
+  if (method !== 0 && method !== 1) throw failure('ENOTSUP', `qcow2: a compression of the unknown kind ${method}`);
+  return {
+    size,
+    clusterBits,
+    l1,
+    backing: await backingOf(head, from),
+    compression: method === 1 ? 'zstd' : 'deflate',
+    hasZeros: version === 3,
+  };
+}
+
+function checkFeatures(features: bigint): void {
+  const found = WORDS.find(([bit]) => (features & bit) !== 0n);
+  if (found) throw failure('ENOTSUP', `qcow2: ${found[1]}`);
+  if (features & ~KNOWN) throw failure('ENOTSUP', `qcow2: it has unknown features: 0x${features.toString(16)}`);
+}
+
+async function backingOf(head: Buffer, from: Parsing): Promise<string | undefined> {
+  const [at, length] = [uint64BE(head, 8), head.readUInt32BE(16)];
+  if (at === 0) return undefined;
+  if (length > 1023) throw from.bad(`the name of a backing file of ${length} bytes`);
+  return (await from.bytes(at, length, 'the name of its backing file')).toString();
+}
+
+/** The offset is in the lowest bits, how many sectors follow the first one above it. */
+function compressedAt(entry: bigint, clusterBits: number): { at: number; length: number } {
+  const bits = BigInt(62 - (clusterBits - 8));
+  const at = Number(entry & ((1n << bits) - 1n));
+  const sectors = Number((entry & (COMPRESSED - 1n)) >> bits) + 1;
+  return { at, length: sectors * SECTOR - (at % SECTOR) };
+}
+
+/** @returns what unpacks a cluster, or gives nothing if it is damaged; other bytes may follow its frame */
+async function unzstd(): Promise<(bytes: Buffer, length: number) => Promise<Uint8Array>> {
+  const unpack = await zstdUnpacker();
+  return (bytes, length) =>
+    frameEnd(bytes).then(
+      (end) => unpack(bytes.subarray(0, end), length),
+      () => new Uint8Array(0),
+    );
+}
+
+/** @returns nothing if it is damaged */
+function inflated(bytes: Uint8Array, length: number): Uint8Array {
+  try {
+    // Sectors end later than the data does: what follows is not of it.
+    return inflateRawSync(bytes, { maxOutputLength: length });
+  } catch {
+    return new Uint8Array(0);
+  }
+}

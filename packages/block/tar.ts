@@ -1,0 +1,142 @@
+/**
+ * A file within a tar archive as a device, without unpacking it: an OVA is such an archive.
+ * https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_20_92_13_06 (ustar, pax)
+ * https://www.gnu.org/software/tar/manual/html_node/Standard.html (GNU)
+ */
+import { failure, type BlockBackend } from './backend.js';
+import { parsing, type Parsing } from './parsing.js';
+import { readOnly } from './read-only.js';
+import { roundUp } from './sizes.js';
+import { slice } from './slice.js';
+
+export interface TarMember {
+  /** Without `./` in front. */
+  readonly name: string;
+  /** Bytes from the start of the archive. */
+  readonly offset: number;
+  readonly length: number;
+}
+
+const BLOCK = 512;
+/** Bytes of a long name, or of the attributes of one member. */
+const MOST_EXTRA = 1 << 20;
+const MOST_MEMBERS = 1 << 17;
+
+/** What has a name and no bytes that could be a disk is passed over. */
+const FILES: ReadonlySet<string> = new Set(['0', '\0', '7']);
+
+/** What headers before a member say of it, in place of its own. */
+interface Extra {
+  readonly path?: string;
+  readonly size?: number;
+  readonly isSparse?: boolean;
+}
+
+/** What becomes of a header that is about the next member, by its type. */
+const EXTRAS: Readonly<Record<string, (bytes: Buffer, bad: Parsing['bad']) => Extra>> = {
+  L: (bytes) => ({ path: textOf(bytes) }),
+  K: () => ({}),
+  x: paxOf,
+};
+
+/**
+ * The files in the archive, in their order; a name may be there more than once.
+ * @throws Error with the code EINVAL if it is no tar archive, or a damaged one; ENOTSUP for a sparse file of GNU tar
+ */
+export async function tarMembers(archive: BlockBackend): Promise<TarMember[]> {
+  const from = parsing(archive, 'tar');
+  const found: TarMember[] = [];
+  let extra: Extra = {};
+  for (let at = 0, headers = 0; at + BLOCK <= from.size; headers++) {
+    const header = await from.bytes(at, BLOCK, 'a header');
+    if (header.every((byte) => byte === 0)) break;
+    if (headers === MOST_MEMBERS) throw from.bad(`more than ${MOST_MEMBERS} members`);
+    const { name, size, type } = decoded(header, at, from);
+    const length = extra.size ?? size;
+    const read = EXTRAS[type];
+    if (read) {
+      if (size > MOST_EXTRA) throw from.bad(`${size} bytes of attributes at byte ${at}`);
+      extra = { ...extra, ...read(await from.bytes(at + BLOCK, size, 'attributes'), from.bad) };
+    } else {
+      if (FILES.has(type)) found.push({ name: plain(extra.path ?? name), offset: at + BLOCK, length });
+      if (type === 'S' || extra.isSparse)
+        throw failure('ENOTSUP', `tar: ${JSON.stringify(plain(extra.path ?? name))} is stored as a sparse file`);
+      extra = {};
+    }
+    at += BLOCK + roundUp(read ? size : length, BLOCK);
+  }
+  return found;
+}
+
+/**
+ * One file, read-only. Of several of the name the last one counts, as when they are unpacked. `close` closes the archive.
+ * @throws Error with the code ENOENT, saying which ones there are, if there is none of the name; as `tarMembers`. The
+ * archive stays open then
+ */
+export async function tarMember(archive: BlockBackend, name: string): Promise<BlockBackend> {
+  const all = await tarMembers(archive);
+  const found = all.findLast((member) => member.name === plain(name));
+  if (!found) throw failure('ENOENT', `there is no ${JSON.stringify(name)} in the archive: ${listOf(all)}`);
+  if (found.offset + found.length > archive.size)
+    throw failure('EINVAL', `tar: the archive ends within ${JSON.stringify(found.name)}`);
+  return readOnly(slice(archive, found.offset, found.length));
+}
+
+const MOST_NAMED = 32;
+
+const listOf = (all: readonly TarMember[]): string =>
+  all.length === 0
+    ? 'it has no files'
+    : `it has ${all.slice(0, MOST_NAMED).map((member) => JSON.stringify(member.name)).join(', ')}${all.length > MOST_NAMED ? ' …' : ''}`; // prettier-ignore
+
+const plain = (name: string): string => name.replace(/^(\.\/+)+/, '');
+
+function decoded(header: Buffer, at: number, { bad }: Parsing): { name: string; size: number; type: string } {
+  const sum = numberOf(header.subarray(148, 156));
+  // The field itself counts as spaces.
+  const own = header.reduce((all, byte, index) => all + (index >= 148 && index < 156 ? 0x20 : byte), 0);
+  if (sum !== own) throw bad(at === 0 ? 'this is no tar archive' : `no header at byte ${at}`);
+  const size = numberOf(header.subarray(124, 136));
+  if (!Number.isSafeInteger(size)) throw bad(`a member of a size that is none, at byte ${at}`);
+  // GNU's own form, which has a space there, uses the prefix for times.
+  const prefix = header.toString('latin1', 257, 263) === 'ustar\0' ? textOf(header.subarray(345, 500)) : '';
+  const name = textOf(header.subarray(0, 100));
+  return { name: prefix === '' ? name : `${prefix}/${name}`, size, type: String.fromCharCode(header[156] ?? 0) };
+}
+
+/** Octal digits, or GNU's binary form, which the first bit tells. @returns NaN for what is neither */
+function numberOf(field: Buffer): number {
+  if (((field[0] ?? 0) & 0x80) === 0) {
+    const digits = textOf(field).trim();
+    return digits === '' ? 0 : /^[0-7]+$/.test(digits) ? parseInt(digits, 8) : NaN;
+  }
+  const value = field.reduce((all, byte, index) => all * 256 + (index === 0 ? byte & 0x7f : byte), 0);
+  return Number.isSafeInteger(value) ? value : NaN;
+}
+
+/** Up to the first NUL. */
+function textOf(bytes: Buffer): string {
+  const end = bytes.indexOf(0);
+  return bytes.toString('utf8', 0, end < 0 ? bytes.length : end);
+}
+
+/** Lines of `LENGTH KEY=VALUE\n`, with the length of the whole line in decimal digits. */
+function paxOf(bytes: Buffer, bad: Parsing['bad']): Extra {
+  const extra: { path?: string; size?: number; isSparse?: boolean } = {};
+  for (let at = 0; at < bytes.length && bytes[at] !== 0;) {
+    const [digits = ''] = /^\d{1,7} /.exec(bytes.toString('latin1', at, at + 8)) ?? [];
+    const length = Number(digits);
+    if (length <= digits.length || at + length > bytes.length) throw bad('attributes that are none');
+    const [, key = '', value = ''] =
+      /^([^=]*)=(.*)\n$/s.exec(bytes.toString('utf8', at + digits.length, at + length)) ?? [];
+    if (key === 'path') extra.path = value;
+    if (key.startsWith('GNU.sparse.')) extra.isSparse = true;
+    if (key === 'size') {
+      if (!/^\d{1,16}$/.test(value) || !Number.isSafeInteger(Number(value)))
+        throw bad(`a size of ${JSON.stringify(value.slice(0, 40))}`);
+      extra.size = Number(value);
+    }
+    at += length;
+  }
+  return extra;
+}

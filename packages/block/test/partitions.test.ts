@@ -1,0 +1,122 @@
+/** Partitions, judged by nbdkit, which makes tables and reads them; and tables that lie. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { partition, partitions } from '../index.js';
+import { device, fileDevice, gptOf, mbrOf, survives, tool } from './formats.js';
+import { bounded, errorOf, noise, readAll, scratch } from './helpers.js';
+
+const path = scratch();
+
+/** A disk of these files as nbdkit lays them out, and what it reads of a partition of it. */
+function disk(type: 'mbr' | 'gpt', ...contents: Uint8Array[]): string {
+  const name = path(type);
+  const files = contents.map((content) => {
+    const file = path('part');
+    writeFileSync(file, content);
+    return file;
+  });
+  tool('nbdkit', '-U', '-', 'partitioning', ...files, `partition-type=${type}`, '--run', `nbdcopy "$uri" ${name}`);
+  return name;
+}
+
+function judged(name: string, number: number): Buffer {
+  const to = path('judged');
+  execFileSync('nbdkit', ['-U', '-', '--filter=partition', 'file', name, `partition=${number}`, '--run', `nbdcopy "$uri" ${to}`]); // prettier-ignore
+  return readFileSync(to);
+}
+
+describe.each([
+  ['gpt', [1, 2, 3, 4, 5, 6]],
+  // The fourth is extended: what is in it counts from 5 on.
+  ['mbr', [1, 2, 3, 5, 6, 7]],
+] as const)('of a disk that nbdkit has made: %s', (type, numbers) => {
+  const contents = numbers.map((number) => noise(512 * (1 + number), number));
+
+  it('are those that nbdkit reads', async () => {
+    const name = disk(type, ...contents);
+    const all = await partitions(fileDevice(name));
+    expect(all.map(({ number }) => number)).toEqual(numbers);
+    expect(all[0]?.type).toBe(type === 'gpt' ? '0fc63daf-8483-4772-8e79-3d69d8477de4' : '0x83');
+    for (const [index, number] of numbers.entries()) {
+      const one = await partition(fileDevice(name), number);
+      expect(Buffer.from(await readAll(one)).equals(judged(name, number))).toBe(true);
+      expect(Buffer.from(await readAll(one)).subarray(0, contents[index]?.length).equals(contents[index] ?? Buffer.alloc(0))).toBe(true); // prettier-ignore
+    }
+  });
+
+  it('one that is not there: the error has those that are', async () => {
+    const error = await errorOf(() => partition(fileDevice(disk(type, ...contents)), 99));
+    expect(error).toMatchObject({ code: 'ENOENT', message: expect.stringMatching(/^there is no partition 99: there are 1 \(1024 bytes.*\), 2 /) }); // prettier-ignore
+  });
+
+  it('survive what is done to them', async () => {
+    const image = readFileSync(disk(type, ...contents));
+    await survives(image, (inner) => partition(inner, numbers[5]), { near: [440, 512, 1024, image.length - 512] });
+  });
+});
+
+describe('of a GPT', () => {
+  const content = noise(8192, 1);
+
+  it.each([512, 4096])(
+    'with sectors of %i bytes, in front, at the end, and on a device of whole blocks',
+    async (size) => {
+      const whole = gptOf(content, size, 'Wurzel');
+      expect(await partitions(device(whole))).toMatchObject([{ number: 1, length: 8192, name: 'Wurzel' }]);
+      const damaged = Buffer.from(whole).fill(0xff, size, 2 * size);
+      for (const image of [whole, damaged]) {
+        expect(await readAll(await partition(bounded(device(image), 4096, 65536), 1))).toEqual(content);
+        expect(await readAll(await partition(device(image), 1, { sectorSize: size }))).toEqual(content);
+      }
+      await expect(partitions(device(damaged.fill(0xff, damaged.length - size)))).rejects.toMatchObject({
+        code: 'EINVAL',
+      });
+    },
+  );
+
+  it('counts, also if an MBR repeats some of it', async () => {
+    const hybrid = gptOf(content, 512);
+    const both = [{ type: 0xee, first: 1, count: 33 }, { type: 0x83, first: 40, count: 4 }]; // prettier-ignore
+    mbrOf(both).copy(hybrid);
+    expect(await partitions(device(hybrid))).toMatchObject([{ number: 1, length: 8192 }]);
+  });
+
+  it('whose checksum is wrong is none', async () => {
+    const spoilt = gptOf(content, 512);
+    for (const at of [1024 + 40, spoilt.length - 33 * 512 + 40]) spoilt[at] = 0xff; // where the partition ends, in both lists
+    await expect(partitions(device(spoilt))).rejects.toThrow(/checksum of the list/);
+  });
+});
+
+describe('of an MBR', () => {
+  it('with sectors of 4096 bytes, if it is told', async () => {
+    const image = Buffer.alloc(16384);
+    mbrOf([{ type: 0x83, first: 2, count: 1 }]).copy(image);
+    image.fill(7, 8192, 12288);
+    expect(await readAll(await partition(device(image), 1, { sectorSize: 4096 }))).toEqual(
+      new Uint8Array(4096).fill(7),
+    );
+  });
+
+  it('beyond the disk is refused, and the others are not', async () => {
+    const image = Buffer.alloc(4096);
+    mbrOf([{ type: 0x83, first: 1, count: 2 }, { type: 0x83, first: 3, count: 0xffffffff }]).copy(image); // prettier-ignore
+    expect((await partition(device(image), 1)).size).toBe(1024);
+    await expect(partition(device(image), 2)).rejects.toMatchObject({ code: 'EINVAL', message: expect.stringContaining('not within the disk') }); // prettier-ignore
+  });
+
+  it('whose logical ones go round ends', async () => {
+    const image = Buffer.alloc(64 * 512);
+    mbrOf([{ type: 5, first: 2, count: 60 }]).copy(image);
+    mbrOf([{ type: 0x83, first: 1, count: 1 }, { type: 5, first: 4, count: 1 }]).copy(image, 2 * 512); // prettier-ignore
+    mbrOf([{ type: 0x83, first: 1, count: 1 }, { type: 5, first: 4, count: 1 }]).copy(image, 6 * 512); // prettier-ignore
+    await expect(partitions(device(image))).rejects.toThrow(/a chain without an end/);
+    mbrOf([{ type: 0x83, first: 1, count: 1 }, { type: 5, first: 4_000_000, count: 1 }]).copy(image, 6 * 512); // prettier-ignore
+    await expect(partitions(device(image))).rejects.toThrow(/leaves the extended one/);
+  });
+
+  it.each([0, 100, 512, 4096])('is not on a disk of %i zeros', async (size) => {
+    await expect(partitions(device(new Uint8Array(size)))).rejects.toMatchObject({ code: 'EINVAL', message: 'the disk has no partition table' }); // prettier-ignore
+  });
+});

@@ -1,0 +1,185 @@
+/**
+ * A disk that xz has compressed in blocks (`xz --block-size=16MiB`), of which each is unpacked by itself.
+ * https://tukaani.org/xz/xz-file-format.txt
+ */
+import { crc32 } from 'node:zlib';
+import { failure, type BlockBackend } from './backend.js';
+import { chunked, type Chunk, type ChunkedOptions } from './chunked.js';
+import { parsing, type Parsing } from './parsing.js';
+import { roundUp } from './sizes.js';
+
+export interface XzOptions extends ChunkedOptions {
+  /** Bytes of a block when it is unpacked, at most. Default 256 MiB. */
+  readonly largest?: number;
+}
+
+const MAGIC = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]);
+const FOOTER_MAGIC = 'YZ';
+/** The kinds of checksums that the package looks at: none, CRC-32, CRC-64. */
+const CHECKS: ReadonlySet<number> = new Set([0, 1, 4]);
+/** Of a stream's header, and of its footer. */
+const ENDS = 12;
+const MOST_INDEX = 16 << 20;
+const MOST_BLOCKS = 1 << 20;
+const MOST_STREAMS = 1 << 16;
+const MOST_PADDING = 1 << 20;
+const LARGEST = 256 << 20;
+
+/** A block, and what is needed to make a stream of it alone. */
+interface Block extends Chunk {
+  /** Bytes without those that fill up to a multiple of 4. */
+  readonly unpadded: number;
+  /** The two bytes that say which checksum there is. */
+  readonly flags: Buffer;
+}
+
+/**
+ * Read-only. The index at the end says where the blocks are. `close` closes `inner`. Needs the package `xz-decompress`.
+ * @throws Error with the code EINVAL if it is not xz's or damaged; EFBIG if a block is too large, as in a file that was
+ * compressed as one; ENOTSUP without the package. `inner` stays open then
+ */
+export async function xz(inner: BlockBackend, options: XzOptions = {}): Promise<BlockBackend> {
+  const { largest = LARGEST } = options;
+  const from = parsing(inner, 'xz');
+  const unpack = await unpacker();
+  const blocks = await blocksOf(from);
+  const large = blocks.find(({ length }) => length > largest);
+  if (large)
+    throw failure(
+      'EFBIG',
+      `xz: a block of ${large.length} bytes, which would have to be in memory; ${largest} are the most`,
+    );
+  return chunked(
+    blocks,
+    async (chunk) => {
+      const block = chunk as Block;
+      const bytes = await from.bytes(block.at, block.stored, 'a block');
+      return unpack(streamOf(block, bytes), block.length).catch((error: unknown) => {
+        throw failure('EIO', `xz: the block at byte ${block.at} is damaged`, error);
+      });
+    },
+    () => inner.close(),
+    options,
+  );
+}
+
+type Unpack = (stream: Uint8Array, length: number) => Promise<Uint8Array>;
+
+async function unpacker(): Promise<Unpack> {
+  // A CommonJS module, of which Node.js does not see the names.
+  const { default: module } = await import('xz-decompress').catch((error: unknown) => {
+    throw failure('ENOTSUP', 'xz needs a package that is not here: npm install xz-decompress', error);
+  });
+  return async (stream, length) => {
+    const into = new Uint8Array(length);
+    let done = 0;
+    // More than the index says is an error of `set`.
+    for await (const bytes of new module.XzReadableStream(new Blob([new Uint8Array(stream)]).stream())) {
+      into.set(bytes, done);
+      done += bytes.length;
+    }
+    if (done < length) throw new Error(`${done} bytes of ${length}`);
+    return into;
+  };
+}
+
+/** From the last stream to the first; what is behind a stream may be filled with zeros. */
+async function blocksOf(from: Parsing): Promise<Block[]> {
+  const streams: Block[][] = [];
+  let count = 0;
+  for (let end = await beforePadding(from, from.size); end > 0; end = await beforePadding(from, end)) {
+    const { start, blocks } = await streamBefore(from, end);
+    count += blocks.length;
+    if (streams.length === MOST_STREAMS || count > MOST_BLOCKS)
+      throw from.bad('more streams or blocks than a disk has');
+    streams.push(blocks);
+    end = start;
+  }
+  if (streams.length === 0) throw from.bad('it is empty');
+  let offset = 0;
+  return streams.reverse().flatMap((blocks) =>
+    blocks.map((block) => {
+      offset += block.length;
+      return { ...block, offset: offset - block.length };
+    }),
+  );
+}
+
+async function beforePadding(from: Parsing, end: number): Promise<number> {
+  let at = end;
+  while (at >= 4 && (await from.bytes(at - 4, 4, 'the end')).readUInt32LE(0) === 0) {
+    at -= 4;
+    if (end - at > MOST_PADDING) throw from.bad('zeros at the end');
+  }
+  return at;
+}
+
+async function streamBefore(from: Parsing, end: number): Promise<{ start: number; blocks: Block[] }> {
+  const footer = await from.bytes(end - ENDS, ENDS, 'the end of a stream');
+  if (footer.toString('latin1', 10) !== FOOTER_MAGIC) throw from.bad('this is not xz’s, or it is cut off');
+  if (crc32(footer.subarray(4, 10)) !== footer.readUInt32LE(0)) throw from.bad('the end of a stream is damaged');
+  const flags = footer.subarray(8, 10);
+  if (!CHECKS.has(flags[1] ?? 0))
+    throw failure('ENOTSUP', 'xz: its checksums are of a kind that is not read here: --check=crc64 is the usual one');
+  const length = (footer.readUInt32LE(4) + 1) * 4;
+  if (length > MOST_INDEX) throw from.bad(`an index of ${length} bytes`);
+  const index = end - ENDS - length;
+  const records = recordsOf(await from.bytes(index, length, 'the index'), from);
+  const start = index - records.reduce((sum, { unpadded }) => sum + roundUp(unpadded, 4), 0) - ENDS;
+  const header = await from.bytes(start, ENDS, 'the start of a stream');
+  if (!header.subarray(0, 6).equals(MAGIC) || !header.subarray(6, 8).equals(flags))
+    throw from.bad(`no stream starts at byte ${start}`);
+  let at = start + ENDS;
+  const blocks = records.map(({ unpadded, length: size }) => {
+    const stored = roundUp(unpadded, 4);
+    at += stored;
+    return { offset: 0, length: size, at: at - stored, stored, unpadded, flags };
+  });
+  return { start, blocks: blocks.filter((block) => block.length > 0) };
+}
+
+/** How long the blocks are: a zero, their number, and two numbers for each. */
+function recordsOf(index: Buffer, { bad }: Parsing): { unpadded: number; length: number }[] {
+  const end = index.length - 4;
+  if (end < 4 || index[0] !== 0 || crc32(index.subarray(0, end)) !== index.readUInt32LE(end))
+    throw bad('the index is damaged');
+  let at = 1;
+  const next = (): number => {
+    let [value, unit] = [0, 1];
+    for (let bytes = 0; bytes < 9 && at < end; bytes++) {
+      const byte = index[at++] ?? 0;
+      value += (byte & 0x7f) * unit;
+      if (byte < 0x80) {
+        if (Number.isSafeInteger(value)) return value;
+        break;
+      }
+      unit *= 128;
+    }
+    throw bad('the index is damaged');
+  };
+  const count = next();
+  if (count > MOST_BLOCKS) throw bad(`${count} blocks; ${MOST_BLOCKS} are the most`);
+  return Array.from({ length: count }, () => ({ unpadded: next(), length: next() }));
+}
+
+/** The block as the only one of a stream: a header, the block, an index of one record, a footer. */
+function streamOf({ flags, unpadded, length }: Block, bytes: Buffer): Buffer {
+  const record = Buffer.from([0, 1, ...digitsOf(unpadded), ...digitsOf(length)]);
+  const index = withSum(Buffer.concat([record, Buffer.alloc(roundUp(record.length, 4) - record.length)]));
+  const backward = Buffer.alloc(4);
+  backward.writeUInt32LE(index.length / 4 - 1);
+  const end = Buffer.concat([backward, flags]);
+  return Buffer.concat([MAGIC, withSum(flags), bytes, index, sumOf(end), end, Buffer.from(FOOTER_MAGIC)]);
+}
+
+function sumOf(bytes: Buffer): Buffer {
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32LE(crc32(bytes));
+  return sum;
+}
+const withSum = (bytes: Buffer): Buffer => Buffer.concat([bytes, sumOf(bytes)]);
+
+/** Seven bits a byte, the lowest first. */
+function digitsOf(value: number): number[] {
+  return value < 128 ? [value] : [(value % 128) | 0x80, ...digitsOf(Math.floor(value / 128))];
+}

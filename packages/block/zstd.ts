@@ -1,0 +1,156 @@
+/**
+ * A disk that zstd has compressed in frames, of which each is unpacked by itself.
+ * https://github.com/facebook/zstd/blob/dev/doc/zstd_compression_format.md
+ * https://github.com/facebook/zstd/blob/dev/contrib/seekable_format/zstd_seekable_compression_format.md
+ */
+import { failure, type BlockBackend } from './backend.js';
+import { chunked, type Chunk, type ChunkedOptions } from './chunked.js';
+import { parsing, parsingBytes, uint64LE, type Parsing } from './parsing.js';
+
+export interface ZstdOptions extends ChunkedOptions {
+  /** Bytes of a frame when it is unpacked, at most. Default 256 MiB. */
+  readonly largest?: number;
+}
+
+const FRAME = 0xfd2fb528;
+/** Sixteen magic numbers of frames that hold something else. */
+const isSkippable = (magic: number): boolean => (magic & 0xfffffff0) >>> 0 === 0x184d2a50;
+const SEEK_TABLE_FRAME = 0x184d2a5e;
+const SEEK_TABLE = 0x8f92eab1;
+const FOOTER = 9;
+const MOST_FRAMES = 1 << 20;
+const LARGEST = 256 << 20;
+/** Bytes of a frame's header, at most. */
+const MOST_HEADER = 18;
+
+/**
+ * Read-only. Where there is a seek table, it says where the frames are; otherwise the headers of all blocks are looked at
+ * once. `close` closes `inner`. Needs the package `zstddec`.
+ * @throws Error with the code EINVAL if it is not zstd's or damaged; EFBIG if a frame is too large; ENOTSUP without the package,
+ * or for frames that do not say how long they are. `inner` stays open then
+ */
+export async function zstd(inner: BlockBackend, options: ZstdOptions = {}): Promise<BlockBackend> {
+  const { largest = LARGEST } = options;
+  const from = parsing(inner, 'zstd');
+  const unpack = await zstdUnpacker();
+  const chunks = (await bySeekTable(from)) ?? (await byWalking(from));
+  const large = chunks.find(({ length }) => length > largest);
+  if (large)
+    throw failure(
+      'EFBIG',
+      `zstd: a frame of ${large.length} bytes, which would have to be in memory; ${largest} are the most`,
+    );
+  return chunked(
+    chunks,
+    async (chunk) => {
+      const bytes = unpack(await from.bytes(chunk.at, chunk.stored, 'a frame'), chunk.length);
+      if (bytes.length === chunk.length) return bytes;
+      throw failure('EIO', `zstd: the frame at byte ${chunk.at} is damaged`);
+    },
+    () => inner.close(),
+    options,
+  );
+}
+
+/** @returns what gives the bytes of a frame, or others than so many if it is damaged: its checksum is looked at */
+export async function zstdUnpacker(): Promise<(frame: Uint8Array, length: number) => Uint8Array> {
+  const { ZSTDDecoder } = await import('zstddec').catch((error: unknown) => {
+    throw failure('ENOTSUP', 'zstd needs a package that is not here: npm install zstddec', error);
+  });
+  const decoder = new ZSTDDecoder();
+  await decoder.init();
+  return (frame, length) => decoder.decode(frame, length);
+}
+
+/** @returns undefined if there is none */
+async function bySeekTable(from: Parsing): Promise<Chunk[] | undefined> {
+  if (from.size < FOOTER + 8) return undefined;
+  const footer = await from.bytes(from.size - FOOTER, FOOTER, 'the seek table');
+  if (footer.readUInt32LE(5) !== SEEK_TABLE) return undefined;
+  const count = footer.readUInt32LE(0);
+  const entry = (footer[4] ?? 0) & 0x80 ? 12 : 8;
+  if (count > MOST_FRAMES) throw from.bad(`${count} frames; ${MOST_FRAMES} are the most`);
+  const length = count * entry + FOOTER;
+  const start = from.size - length - 8;
+  const table = await from.bytes(start, length + 8, 'the seek table');
+  if (table.readUInt32LE(0) !== SEEK_TABLE_FRAME || table.readUInt32LE(4) !== length)
+    throw from.bad('a seek table of another length than it says');
+  const chunks: Chunk[] = [];
+  let [at, offset] = [0, 0];
+  for (let index = 0; index < count; index++) {
+    const [stored, size] = [table.readUInt32LE(8 + index * entry), table.readUInt32LE(12 + index * entry)];
+    if (size > 0) chunks.push({ offset, length: size, at, stored });
+    at += stored;
+    offset += size;
+  }
+  if (at !== start) throw from.bad(`the seek table is about ${at} bytes, and stands behind ${start}`);
+  return chunks;
+}
+
+async function byWalking(from: Parsing): Promise<Chunk[]> {
+  const chunks: Chunk[] = [];
+  let offset = 0;
+  for (let at = 0; at < from.size;) {
+    const start = at;
+    const head = await from.bytes(at, Math.min(MOST_HEADER, from.size - at), 'a frame');
+    if (head.length < 8) throw from.bad(`${head.length} bytes at the end that are no frame`);
+    const magic = head.readUInt32LE(0);
+    if (isSkippable(magic)) {
+      at += 8 + head.readUInt32LE(4);
+      continue;
+    }
+    if (magic !== FRAME) throw from.bad(at === 0 ? 'this is not zstd’s' : `no frame at byte ${at}`);
+    const { headerLength, length, hasChecksum } = frameOf(head, at, from);
+    if (length === undefined)
+      throw failure(
+        'ENOTSUP',
+        `zstd: the frame at byte ${at} does not say how long it is, as of what came through a pipe`,
+      );
+    at = await endOfBlocks(from, at + headerLength, hasChecksum);
+    if (chunks.length === MOST_FRAMES) throw from.bad(`more than ${MOST_FRAMES} frames`);
+    if (length > 0) chunks.push({ offset, length, at: start, stored: at - start });
+    offset += length;
+    if (at > from.size) throw from.bad('it ends within a frame');
+  }
+  return chunks;
+}
+
+/** Where the frame at the start of some bytes ends. @throws Error with the code EINVAL if there is none */
+export async function frameEnd(bytes: Buffer): Promise<number> {
+  const from = parsingBytes(bytes, 'zstd');
+  if (bytes.length < 8 || bytes.readUInt32LE(0) !== FRAME) throw from.bad('no frame');
+  const { headerLength, hasChecksum } = frameOf(bytes.subarray(0, MOST_HEADER), 0, from);
+  return endOfBlocks(from, headerLength, hasChecksum);
+}
+
+interface FrameHeader {
+  readonly headerLength: number;
+  /** Of the unpacked frame; undefined: it does not say. */
+  readonly length: number | undefined;
+  readonly hasChecksum: boolean;
+}
+
+/** Of the length there are 0 to 8 bytes. */
+function frameOf(head: Buffer, at: number, { bad }: Parsing): FrameHeader {
+  const flags = head[4] ?? 0;
+  const isSingle = (flags & 0x20) !== 0;
+  if ((flags & 0x03) !== 0) throw failure('ENOTSUP', `zstd: the frame at byte ${at} needs a dictionary`);
+  const kind = flags >>> 6;
+  const hasChecksum = (flags & 0x04) !== 0;
+  const field = 5 + (isSingle ? 0 : 1);
+  if (kind === 0 && !isSingle) return { headerLength: field, length: undefined, hasChecksum };
+  const width = kind === 0 ? 1 : 2 ** kind;
+  if (head.length < field + width) throw bad('it ends within the header of a frame');
+  const length = width === 8 ? uint64LE(head, field) : head.readUIntLE(field, width) + (width === 2 ? 256 : 0);
+  return { headerLength: field + width, length, hasChecksum };
+}
+
+/** Each has three bytes in front: whether it is the last one, its kind, and how long it is. */
+async function endOfBlocks(from: Parsing, start: number, hasChecksum: boolean): Promise<number> {
+  for (let at = start; ;) {
+    const header = (await from.bytes(at, 3, 'a block')).readUIntLE(0, 3);
+    const isRun = ((header >>> 1) & 3) === 1;
+    at += 3 + (isRun ? 1 : header >>> 3);
+    if (header & 1) return at + (hasChecksum ? 4 : 0);
+  }
+}
