@@ -1,12 +1,13 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { UsageError } from '@nodeos/build';
+import { DEFAULT_TARGET, targetOf, UsageError } from '@nodeos/build';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readApplication } from '../application.js';
+import { readApplication, type Application } from '../application.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-application-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
+const read = (dir: string): Promise<Application> => readApplication(dir, targetOf(DEFAULT_TARGET));
 let count = 0;
 
 function folder(files: Readonly<Record<string, string | object>>): string {
@@ -21,7 +22,7 @@ function folder(files: Readonly<Record<string, string | object>>): string {
 
 async function refused(files: Readonly<Record<string, string | object>>): Promise<UsageError> {
   const dir = folder(files);
-  const error: unknown = await readApplication(dir).then(
+  const error: unknown = await read(dir).then(
     () => new Error('it was taken'),
     (reason: unknown) => reason,
   );
@@ -33,12 +34,13 @@ async function refused(files: Readonly<Record<string, string | object>>): Promis
 describe('an application', () => {
   it('may be as small as this', async () => {
     const dir = folder({ 'package.json': '{}', 'index.js': '' });
-    expect(await readApplication(dir)).toMatchObject({
+    expect(await read(dir)).toMatchObject({
       dir,
       name: basename(dir),
-      files: ['index.js', 'package.json'],
-      lock: undefined,
-      start: { kind: 'module', main: 'index.js', from: 'the default' },
+      packed: { files: ['index.js', 'package.json'], links: {} },
+      project: undefined,
+      start: { main: { kind: 'module', main: 'index.js', from: 'the default' } },
+      notes: [],
     });
   });
 
@@ -56,21 +58,27 @@ describe('an application', () => {
       'notes.txt': 'x',
       'node_modules/dep/index.js': 'x',
     });
-    const app = await readApplication(dir);
-    expect(app.files).toEqual(['README.md', 'package.json', 'public/deep/index.html', 'src/a.js', 'src/main.js']);
-    expect(app).toMatchObject({ name: '@acme/web', lock: { lockfileVersion: 3 } });
+    const app = await read(dir);
+    expect(app.packed.files).toEqual([
+      'README.md',
+      'package.json',
+      'public/deep/index.html',
+      'src/a.js',
+      'src/main.js',
+    ]);
+    expect(app).toMatchObject({ name: '@acme/web', project: { lock: { lockfileVersion: 3 } } });
   });
 
   it('leaves out what .npmignore says, and else what .gitignore says', async () => {
     const files = { 'package.json': {}, 'index.js': '', 'test/a.js': '', 'build/out.js': '', '.gitignore': 'build\n' };
-    expect((await readApplication(folder(files))).files).toEqual(['index.js', 'package.json', 'test/a.js']);
+    expect((await read(folder(files))).packed.files).toEqual(['index.js', 'package.json', 'test/a.js']);
     const both = folder({ ...files, '.npmignore': 'test\n' });
-    expect((await readApplication(both)).files).toEqual(['build/out.js', 'index.js', 'package.json']);
+    expect((await read(both)).packed.files).toEqual(['build/out.js', 'index.js', 'package.json']);
   });
 
   it.each(['.env', '.npmrc', 'lib/.npmrc'])('keeps %s for itself, or not, as npm does', async (name) => {
-    const { files } = await readApplication(folder({ 'package.json': {}, 'index.js': '', [name]: 'secret' }));
-    expect(files.includes(name)).toBe(name === '.env');
+    const { packed } = await read(folder({ 'package.json': {}, 'index.js': '', [name]: 'secret' }));
+    expect(packed.files.includes(name)).toBe(name === '.env');
   });
 
   it('with dependencies and a lock is taken', async () => {
@@ -78,20 +86,20 @@ describe('an application', () => {
       'package.json': { dependencies: { ms: '2.1.3' }, bundleDependencies: ['ms'], scripts: { start: 'ms 60000' } },
       'package-lock.json': {},
     });
-    expect(await readApplication(dir)).toMatchObject({
-      lock: {},
-      start: { kind: 'bin', bin: 'ms', args: ['60000'] },
+    expect(await read(dir)).toMatchObject({
+      project: { lock: {} },
+      start: { main: { kind: 'bin', bin: 'ms', args: ['60000'] } },
     });
   });
 
   it('needs no lock for what only its developers need', async () => {
     const dir = folder({ 'package.json': { devDependencies: { eslint: '9' } }, 'index.js': '' });
-    expect(await readApplication(dir)).toMatchObject({ lock: undefined });
+    expect(await read(dir)).toMatchObject({ project: undefined });
   });
 
   it('may have settings', async () => {
     const nodeos = { user: 'root', restart: 'always', onexit: 'halt', env: { A: '1' } };
-    const { manifest } = await readApplication(folder({ 'package.json': { nodeos }, 'index.js': '' }));
+    const { manifest } = await read(folder({ 'package.json': { nodeos }, 'index.js': '' }));
     expect(manifest.nodeos).toEqual(nodeos);
   });
 });
@@ -102,9 +110,9 @@ describe('what is no application', () => {
       message: expect.stringContaining('is not an application: it has no package.json') as string,
       hint: 'name a folder with a package.json, or none for a REPL',
     });
-    await expect(readApplication(join(root, 'missing'))).rejects.toThrow(UsageError);
+    await expect(read(join(root, 'missing'))).rejects.toThrow(UsageError);
     const file = join(folder({ 'package.json': {} }), 'package.json');
-    await expect(readApplication(file)).rejects.toThrow('is not an application');
+    await expect(read(file)).rejects.toThrow('is not an application');
   });
 
   it.each(['', '{', '{"name": "x",}', 'module.exports = {}', '[]', '[{"name":"x"}]', 'null', '5', '"x"'])(
@@ -135,7 +143,7 @@ describe('what is no application', () => {
   });
 
   it('because there is nothing to run', async () => {
-    await expect(readApplication(folder({ 'package.json': {}, 'main.js': '' }))).rejects.toThrow(
+    await expect(read(folder({ 'package.json': {}, 'main.js': '' }))).rejects.toThrow(
       /neither scripts\.start nor main/,
     );
   });

@@ -1,6 +1,7 @@
 import { DEFAULT_TARGET, targetOf } from '@nodeos/build';
 import { describe, expect, it } from 'vitest';
-import { lockedPackages, ruleFor } from '../lock.js';
+import { ruleFor } from '../allow.js';
+import { lockedPackages } from '../lock.js';
 
 const target = targetOf(DEFAULT_TARGET);
 
@@ -34,6 +35,6 @@ describe('the lock file', () => {
     [{ '@a/b@1.0.0 || 1.2.3': true }, true],
     [{ '@a/b@1.2.3': true, '@a/b': false }, false],
   ])('allowScripts %j: %s', (rules, allowed) => {
-    expect(ruleFor(rules, { name: '@a/b', version: '1.2.3' })).toBe(allowed);
+    expect(ruleFor(rules, { name: '@a/b', version: '1.2.3', resolved: undefined })).toBe(allowed);
   });
 });

@@ -12,7 +12,7 @@ import {
 } from '@nodeos/build';
 import { HANDSHAKE } from '@nodeos/init';
 import { readTlsFiles, writeTlsInitramfs, type TlsFiles } from '@nodeos/initramfs';
-import { buildSteps, BUILD_OPTIONS } from '../building.js';
+import { applicationOptions, buildSteps, BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
 import { checkSystem, runtimeOf, systemOf, type LayerName } from '../system.js';
 
@@ -53,6 +53,7 @@ export const buildCommand: Command = {
       ...(await runtimeOf(target, args, io)),
       fragments: args.texts('fragment').map((dir) => resolve(dir)),
       ...(app === undefined ? {} : { app }),
+      ...applicationOptions(args, io),
     });
     const chosen = names.map((name) => {
       const layer = Object.hasOwn(layers, name) ? layers[name as LayerName] : undefined;
