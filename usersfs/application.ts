@@ -6,7 +6,7 @@ import { readManifest, type PackageJson } from './manifest.js';
 import { notes } from './notes.js';
 import { filesOf } from './node-options.js';
 import { ownerOf } from './lock.js';
-import { keptOutBy, packedFiles, type Packed } from './packed.js';
+import { isPacked, keptOutBy, packedFiles, type Packed } from './packed.js';
 import { readProject, type Project, type ReadOptions } from './project.js';
 import { startOf, type Start, type StartCommand } from './start-script.js';
 
@@ -37,11 +37,6 @@ export async function readApplication(folder: string, target: Target, options: R
 }
 
 type Known = Pick<Application, 'dir' | 'manifest' | 'packed' | 'project'>;
-
-const isPacked =
-  ({ files, links }: Packed) =>
-  (path: string): boolean =>
-    files.includes(path) || Object.hasOwn(links, path);
 
 /** Why a command cannot run, as far as it is known before anything is installed. */
 function refusal(app: Known, command: StartCommand): UsageError | undefined {

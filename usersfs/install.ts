@@ -58,10 +58,11 @@ export async function modulesSteps(
       await collect(context, project, root, place);
     },
   };
-  const linked = project.links.map(({ project: own, path }) =>
-    own ? modulesSteps(target, own, rules, libc, posix.join(place, path)) : [],
-  );
-  return [step, ...(await Promise.all(linked)).flat()];
+  const linked: Step[] = [];
+  for (const { project: own, path } of project.links) {
+    if (own) linked.push(...(await modulesSteps(target, own, rules, libc, posix.join(place, path))));
+  }
+  return [step, ...linked];
 }
 
 /** What the install sees, with what it may reach outside of the root beside it. @returns the root */

@@ -76,6 +76,21 @@ export async function packedFiles(dir: string, manifest: PackageJson, root = dir
   return { files: files.sort(), links, leftOut };
 }
 
+const MAX_LINKS = 40; // as Linux has it
+
+/** Whether there is a file at a path, also by way of links. */
+export const isPacked =
+  ({ files, links }: Pick<Packed, 'files' | 'links'>) =>
+  (path: string): boolean => {
+    let current = '';
+    for (const part of posix.normalize(path).split('/')) {
+      current = posix.join(current, part);
+      for (let hops = 0; Object.hasOwn(links, current) && hops < MAX_LINKS; hops++)
+        current = posix.join(posix.dirname(current), links[current] ?? '');
+    }
+    return files.includes(current);
+  };
+
 /** npm packs `main` even if the rest of its folder is ignored, as what a compiler makes often is. */
 async function alone(dir: string, manifest: PackageJson, files: readonly string[]): Promise<string[]> {
   const main = posix.normalize(manifest.main ?? '.');

@@ -58,6 +58,43 @@ describe('a start script', () => {
     ['next start -p 80', { bin: 'next', args: ['start', '-p', '80'] }],
     ['HOST=0.0.0.0 fastify start', { bin: 'fastify', args: ['start'], env: { HOST: '0.0.0.0' } }],
     ['node missing.js', { module: 'missing.js' }],
+    ...[
+      '--unhandled-rejections strict',
+      '--unhandled_rejections strict',
+      '--max-http-header-size 65536',
+      '--disable-warning DEP0040',
+      '--dns-result-order ipv4first',
+      '--title x',
+      '--max-old-space-size=64',
+      '--inspect',
+    ].map((options): [string, object] => [
+      `node ${options} server.js`,
+      { module: 'server.js', nodeArgs: options.split(' ') },
+    ]),
+    ['node -- server.js', { module: 'server.js' }],
+    ['nodejs server.js', { module: 'server.js' }],
+    ['/usr/bin/node server.js', { module: 'server.js' }],
+    ['env A=1 exec node server.js', { module: 'server.js', env: { A: '1' } }],
+    ['A=1 cross-env B=2 node server.js', { module: 'server.js', env: { A: '1', B: '2' } }],
+    ['node node_modules/x/y.js --z', { module: 'node_modules/x/y.js', args: ['--z'] }],
+    ['./bin/www', { module: 'bin/www' }],
+    ['node_modules/.bin/serve -l 80', { bin: 'serve', args: ['-l', '80'] }],
+    ['./node_modules/.bin/serve', { bin: 'serve' }],
+    ['npx serve build', { bin: 'serve', args: ['build'] }],
+    ['npx --no-install -- serve -s', { bin: 'serve', args: ['-s'] }],
+    ['npm exec serve -- -s', { bin: 'serve', args: ['-s'] }],
+    ['yarn serve -s', { bin: 'serve', args: ['-s'] }],
+    ['A=1 B="2 3" serve "a&&b"', { bin: 'serve', args: ['a&&b'], env: { A: '1', B: '2 3' } }],
+    ['"A=1" x', { bin: 'A=1', args: ['x'] }],
+    ['serve -l $PORT', { bin: 'serve', args: ['-l', [{ name: 'PORT', quoted: false }]] }],
+    [
+      'serve --port=${PORT:-80}',
+      { bin: 'serve', args: [['--port=', { name: 'PORT', fallback: '80', quoted: false }]] },
+    ],
+    [
+      'serve "tcp://$HOST:$PORT"',
+      { bin: 'serve', args: [['tcp://', { name: 'HOST', quoted: true }, ':', { name: 'PORT', quoted: true }]] },
+    ],
   ])('%s', (script, expected) => {
     expect(parse(script)).toEqual(expected);
   });
@@ -87,6 +124,15 @@ describe('a start script', () => {
   });
 
   it.each([
+    ['nodemon server.js', 'nodemon starts programs that the target has not'],
+    ['concurrently "node a" "node b"', 'concurrently starts programs'],
+    ['npm --prefix web start', 'runs npm, which is not on the target'],
+    ['npm ci', 'runs npm, which is not on the target'],
+    ['npx -p serve serve', 'runs npx, which is not on the target'],
+    ['npm run serve', 'runs the script "serve", and there is none'],
+    ['node --test', 'runs tests (--test)'],
+    ['node -i', 'starts a REPL (-i)'],
+    ['node -', 'names no file to run'],
     ['node "server.js', 'unfinished quote'],
     ["node 'server.js", 'unfinished quote'],
     ['node server.js \\', 'unfinished quote'],
@@ -161,6 +207,34 @@ describe('what is run', () => {
     ['then server.js', { scripts: {} }, ['server.js'], 'server.js'],
   ])('is %s', (_, manifest, files, main) => {
     expect(startOf(manifest, (path) => files.includes(path))).toMatchObject({ main: { kind: 'module', main } });
+  });
+
+  it('is the last of several commands, after the others', () => {
+    const scripts = {
+      prestart: 'node migrate',
+      start: 'A=1 node --run seed && npm run serve -- --fast && echo',
+      seed: 'node seed.js',
+      preserve: 'node check.js',
+      serve: 'cross-env B=2 node server.js --slow',
+    };
+    const plan = startOf({ scripts: { ...scripts, start: scripts.start.replace(' && echo', '') } }, packed);
+    expect(plan.first.map((one) => ('main' in one ? one.main : one.bin))).toEqual(['migrate', 'seed.js', 'check.js']);
+    expect(plan.first[1]?.env).toEqual({ A: '1' });
+    expect(plan.main).toMatchObject({ main: 'server.js', args: ['--slow', '--fast'], env: { B: '2' } });
+  });
+
+  it('never itself again', () => {
+    const scripts = { start: 'npm run serve', serve: 'yarn start' };
+    expect(() => startOf({ scripts }, packed)).toThrow('scripts run themselves: start → serve → start');
+  });
+
+  it('is what this system is told, if it is', () => {
+    const scripts = { prestart: 'tsc', start: 'nest start', 'start:prod': 'node server.js' };
+    expect(startOf({ scripts, nodeos: { start: 'npm run start:prod' } }, packed)).toMatchObject({
+      first: [],
+      main: { main: 'server.js' },
+      leftOut: [],
+    });
   });
 
   it('is nothing without any of them', () => {
