@@ -71,7 +71,7 @@ function missingCommand({ dir, project, manifest }: Known, name: string, from: s
       `${dir}: ${from} runs "${name}" of ${owner.name}, a development dependency, which is not installed`,
       hint,
     );
-  // The lock of an older npm, and a folder that is copied, are looked through when the image is built.
+  // Not every lock names commands. What is installed, or copied, is looked through when the image is built.
   if (owner || (project && !project.lock.packages) || manifest.nodeos?.modules === 'copy') return undefined;
   return new UsageError(`${dir}: ${from} runs "${name}", which is neither node nor a command of a dependency`, hint);
 }

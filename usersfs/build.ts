@@ -11,7 +11,8 @@ import { dirname, join, posix } from 'node:path';
 import type { Step, StepContext, Target } from '@nodeos/build';
 import type { Application } from './application.js';
 import { programOf, type Files } from './commands.js';
-import { modulesSteps, type Libc } from './install.js';
+import { modulesSteps } from './install.js';
+import type { Libc } from './installers.js';
 import { placeOf } from './project.js';
 import type { StartCommand } from './start-script.js';
 

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { lstat, readdir, readFile, readlink } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { NodeosError } from '@nodeos/build';
-import { placesOf } from './lock.js';
+import { commandFile, placesOf } from './lock.js';
 import { parseJson, type PackageJson } from './manifest.js';
 import type { StartCommand } from './start-script.js';
 
@@ -52,7 +52,7 @@ async function withEnding(files: Files, main: string): Promise<string | undefine
 
 async function installedCommand(files: Files, { bin, from }: StartCommand & { kind: 'bin' }): Promise<Program> {
   for (const path of placesOf(`.bin/${bin}`, files.member)) {
-    const folder = posix.dirname(posix.dirname(path));
+    const folder = path.slice(0, -`/.bin/${bin}`.length);
     // Not every installer makes links in .bin: pnpm makes scripts for a shell.
     for (const find of [() => locate(files, path), () => declared(files, folder, bin)]) {
       const found = await find();
@@ -99,8 +99,8 @@ async function declared(files: Files, folder: string, bin: string): Promise<Foun
     const names = name.startsWith('@') ? (await list(posix.join(folder, name))).map((one) => `${name}/${one}`) : [name];
     for (const one of names) {
       const manifest = await locate(files, posix.join(folder, one, 'package.json'));
-      const { bin: bins = {} } = manifest ? (parseJson(await readFile(manifest.host, 'utf8')) as PackageJson) : {};
-      const file = typeof bins === 'string' ? (posix.basename(one) === bin ? bins : undefined) : bins[bin];
+      const { bin: bins } = manifest ? (parseJson(await readFile(manifest.host, 'utf8')) as PackageJson) : {};
+      const file = commandFile(one, bins, bin);
       if (file !== undefined) return locate(files, posix.join(folder, one, file));
     }
   }

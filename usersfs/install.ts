@@ -1,5 +1,5 @@
 /**
- * Dependencies as npm installs them, each project in a step of its own:
+ * Dependencies as npm, or who else the lock file is of, installs them, each project in a step of its own:
  *
  *     app-modules   files/    node_modules of the application and of its workspaces, in the places that they have there
  *
@@ -10,14 +10,12 @@ import { cp, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
 import type { Step, StepContext, Target } from '@nodeos/build';
 import { isFromGit, ruleFor, type Rules } from './allow.js';
+import type { Libc } from './installers.js';
 import { lockedPackages, type LockedPackage } from './lock.js';
 import type { PackageJson } from './manifest.js';
 import { runNpm } from './npm.js';
 import { applyPatches, patchesOf } from './patches.js';
 import { filesCopied, type Project } from './project.js';
-
-/** Of the runtime, for packages with prebuilt binaries. */
-export type Libc = 'glibc' | 'musl';
 
 /** @param rules of the application: whose code may run @param place in the application's folder */
 export async function modulesSteps(
@@ -27,32 +25,29 @@ export async function modulesSteps(
   libc: Libc,
   place = '',
 ): Promise<Step[]> {
-  const { manifests, npmrc, member } = project;
+  const { manifests, npmrc, member, installer } = project;
   const copied = await filesCopied(project);
   const patches = await patchesOf(project);
   const prepared = lockedPackages(project.lock, target, member)
     .filter((one) => isFromGit(one) && ruleFor(rules, one) === true)
     .map(({ path, resolved = '' }) => ({ path, resolved }));
-  const named = [...copied, ...(patches?.files ?? [])];
+  const beside = installer.files.filter((path) => existsSync(join(project.root, path)));
+  const named = [...copied, ...beside, ...(patches?.files ?? [])];
   const step: Step = {
     name: ['app-modules', ...place.split('/').filter((part) => part !== '' && part !== 'node_modules')]
       .join('-')
       .replace(/[^\w-]/g, ''),
     target,
     recipe: import.meta.url,
-    parameters: { manifests, member, place, prepared, patches, npmrc: npmrc.kept, libc },
+    parameters: { installer: installer.program, manifests, member, place, prepared, patches, npmrc: npmrc.kept, libc },
     files: {
       lock: project.lockFile,
       ...Object.fromEntries(named.map((path) => [path, join(project.root, path)])),
     },
-    tools: ['npm'],
+    tools: [installer.program],
     async build(context) {
       const root = await layOut(context, project, named);
-      const platform = ['--os=linux', `--cpu=${target.nodeArch}`, `--libc=${libc}`];
-      // Install scripts would run the code of packages, and compile for the host; native.ts runs those that may.
-      const args = ['ci', '--omit=dev', '--ignore-scripts', ...platform];
-      const only = member === '' ? [] : [`--workspace=${member}`];
-      await runNpm(context, [...args, ...only], { cwd: root, settings: npmrc.personal });
+      await installer.install(context, { root, member, target, libc, settings: npmrc.personal });
       for (const one of prepared) await prepare(context, project, root, one);
       if (patches) await applyPatches(context, patches, root);
       await collect(context, project, root, place);
@@ -80,7 +75,7 @@ async function layOut(context: StepContext, project: Project, files: readonly st
   }
   for (const path of files) {
     await mkdir(dirname(join(root, path)), { recursive: true });
-    await cp(context.file(path), join(root, path));
+    await cp(context.file(path), join(root, path), { recursive: true });
   }
   await cp(context.file('lock'), join(root, posix.basename(project.lockFile)));
   await write('.npmrc', project.npmrc.kept);

@@ -131,6 +131,22 @@ export function placesOf(name: string, from: string): string[] {
     .map((folder) => posix.join(...folder, MODULES, name));
 }
 
+/**
+ * Of the commands of a package, what a name means: a command's, or with a scope (`npx @scope/tool`) the package's.
+ * https://docs.npmjs.com/cli/commands/npm-exec
+ */
+export function commandFile(
+  owner: string,
+  bin: string | Readonly<Record<string, string>> | undefined,
+  name: string,
+): string | undefined {
+  const short = owner.replace(/^@[^/]+\//, '');
+  const commands = typeof bin === 'string' ? { [short]: bin } : (bin ?? {});
+  if (Object.hasOwn(commands, name)) return commands[name];
+  if (!name.startsWith('@') || name !== owner) return undefined;
+  return commands[short] ?? Object.values(commands)[0];
+}
+
 /** The package whose command `npm run` finds by this name, from a folder upwards. */
 export function ownerOf(lock: Lock, member: string, command: string): { name: string; dev: boolean } | undefined {
   const { packages = {} } = lock;
@@ -138,8 +154,8 @@ export function ownerOf(lock: Lock, member: string, command: string): { name: st
     const own = Object.keys(packages).filter((path) => path.startsWith(folder) && path === folder + nameAt(path));
     for (const path of own) {
       const { link, resolved = '', dev = false } = packages[path] ?? {};
-      const { bin = {} } = packages[link === true ? posix.normalize(resolved) : path] ?? {};
-      if (Object.hasOwn(bin, command)) return { name: nameAt(path), dev };
+      const { bin } = packages[link === true ? posix.normalize(resolved) : path] ?? {};
+      if (commandFile(nameAt(path), bin, command) !== undefined) return { name: nameAt(path), dev };
     }
   }
   return undefined;

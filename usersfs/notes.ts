@@ -32,14 +32,15 @@ function environmentFiles({ dir, manifest, packed }: Omit<Application, 'notes'>)
   );
 }
 
+const WITHOUT_SCRIPTS =
+  'does not name install scripts: none is run, and no native code compiled; package-lock.json of npm 7 and later does';
+
 function dependenciesNotRun(project: Project, target: Target, rules: Rules): string[] {
   const own = unreviewed(lockedPackages(project.lock, target, project.member), rules);
-  const old = project.lock.packages
-    ? []
-    : [`${project.lockFile} is of an old npm, and does not name install scripts; \`npm install\` makes a new one`];
+  const unknown = project.lock.packages ? [] : [`${project.lockFile} ${WITHOUT_SCRIPTS}`];
   return [
     ...own,
-    ...old,
+    ...unknown,
     ...project.links.flatMap((link) => (link.project ? dependenciesNotRun(link.project, target, rules) : [])),
   ];
 }

@@ -4,9 +4,10 @@
  * they are the key: editing the application installs nothing.
  */
 import { existsSync, statSync } from 'node:fs';
-import { dirname, isAbsolute, join, posix, relative, resolve } from 'node:path';
+import { basename, dirname, isAbsolute, join, posix, relative, resolve } from 'node:path';
 import { UsageError } from '@nodeos/build';
 import type { Rules } from './allow.js';
+import { foreignLock, NPM, type Installer } from './installers.js';
 import { linksIn, readLock, type Link, type Lock, type LockFile } from './lock.js';
 import { readManifest, type PackageJson } from './manifest.js';
 import { readNpmrc, type Npmrc } from './npmrc.js';
@@ -17,7 +18,9 @@ export interface Project {
   readonly root: string;
   /** The application's folder below it; `''` for itself. */
   readonly member: string;
+  readonly installer: Installer;
   readonly lockFile: string;
+  /** Empty if it is not npm's. */
   readonly lock: Lock;
   /** Of the root: they say what may run. */
   readonly scripts: Readonly<Record<string, string>>;
@@ -47,18 +50,21 @@ export const placeOf = ({ outside, path, target }: LinkedPackage): string => (ou
 /** The fields that decide what npm installs; the others (scripts, version) may change without another install. */
 const DECIDING = [
   ...['dependencies', 'devDependencies', 'optionalDependencies', 'peerDependencies', 'peerDependenciesMeta'],
-  ...['overrides', 'bundleDependencies', 'bundledDependencies', 'workspaces', 'engines', 'os', 'cpu', 'libc'],
+  ...[
+    'overrides',
+    'resolutions',
+    'pnpm',
+    'bundleDependencies',
+    'bundledDependencies',
+    'workspaces',
+    'engines',
+    'os',
+    'cpu',
+    'libc',
+  ],
 ] as const;
 /** What a link is judged by. */
 const OF_A_LINK = [...DECIDING, 'name', 'version', 'bin'] as const;
-
-/** Lock files of others, and what makes an npm project or a finished folder of theirs. */
-const FOREIGN: Readonly<Record<string, string>> = {
-  'yarn.lock': 'Yarn',
-  'pnpm-lock.yaml': 'pnpm',
-  'bun.lock': 'Bun',
-  'bun.lockb': 'Bun',
-};
 
 export interface ReadOptions {
   /** Makes the lock file of a folder that needs one and has none. */
@@ -83,13 +89,14 @@ export async function readProject(
     if (!found) throw leftOpen(dir);
   }
   if (!found) return undefined;
-  const { root, path, lock } = found;
+  const { root, path, lock, installer } = found;
   const member = relative(root, dir);
   const links = linksIn(lock, member).filter(({ target }) => target !== member);
   const rootManifest = root === dir ? manifest : await readManifest(root);
   return {
     root,
     member,
+    installer,
     lockFile: path,
     lock,
     scripts: rootManifest.scripts ?? {},
@@ -101,9 +108,17 @@ export async function readProject(
   };
 }
 
-async function findLock(dir: string): Promise<(LockFile & { root: string }) | undefined> {
+type FoundLock = LockFile & Pick<Project, 'root' | 'installer'>;
+
+async function findLock(dir: string): Promise<FoundLock | undefined> {
   const own = await readLock(dir);
-  return own ? { root: dir, ...own } : workspaceAround(dir);
+  if (own) return { root: dir, installer: NPM, ...own };
+  const around = await workspaceAround(dir);
+  if (around) return { installer: NPM, ...around };
+  const foreign = foreignLock(dir);
+  return foreign && 'installer' in foreign
+    ? { root: dir, installer: foreign.installer, path: foreign.lockFile, lock: {} }
+    : undefined;
 }
 
 /** @returns the nearest folder upwards whose lock has this one as a workspace. */
@@ -126,15 +141,14 @@ function needsInstall(manifest: PackageJson): boolean {
 }
 
 function leftOpen(dir: string): UsageError {
-  const foreign = Object.keys(FOREIGN).find((name) => existsSync(join(dir, name)));
-  const copy = 'take node_modules as it is with "nodeos": {"modules": "copy"} in package.json';
-  if (foreign !== undefined)
-    return new UsageError(
-      `${dir} has dependencies and ${foreign} of ${FOREIGN[foreign] ?? ''}; only npm's lock is read`,
-      {
-        hint: `make one with --lock (npm may choose other versions), or ${copy} (for what \`pnpm deploy\` and the like make)`,
-      },
-    );
+  const foreign = foreignLock(dir);
+  const copy =
+    'take node_modules as it is with "nodeos": {"modules": "copy"} in package.json (also that of a folder that ' +
+    '`pnpm deploy` or the like has made)';
+  if (foreign && 'refusal' in foreign)
+    return new UsageError(`${dir} has dependencies and ${basename(foreign.lockFile)}, but ${foreign.refusal}`, {
+      hint: `make npm's lock with --lock, which may choose other versions; or ${copy}`,
+    });
   return new UsageError(`${dir} has dependencies but no package-lock.json, so what they are is left open`, {
     hint:
       `make one with --lock, or run \`npm install\` in ${dir}: it fixes their versions, and is to be kept with the source` +

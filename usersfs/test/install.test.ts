@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Cache, hashPath, NodeosError, UsageError } from '@nodeos/build';
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeLock } from '../index.js';
 import { command, folder, installed, locked, ran, read, root, target, type Files } from './support.js';
 import { modulesSteps } from '../install.js';
@@ -83,7 +83,7 @@ describe('a project is installed as npm ci does it', { timeout: 120_000 }, () =>
       folder({
         'package.json': {
           workspaces: ['packages/*'],
-          scripts: { start: 'greet there' },
+          scripts: { start: 'npx @acme/cli there' },
           dependencies: { '@acme/cli': '1.0.0' },
         },
         'packages/cli/package.json': {
@@ -365,15 +365,14 @@ describe('dependencies without a lock', { timeout: 120_000 }, () => {
   });
 
   it.each([
-    ['yarn.lock', 'Yarn'],
-    ['pnpm-lock.yaml', 'pnpm'],
-    ['bun.lock', 'Bun'],
-  ])('but with %s are refused by the name of its program', async (name, program) => {
-    const error: unknown = await read(
-      folder({ 'package.json': { dependencies: DEPENDENCIES }, [name]: '', 'index.js': '' }),
-    ).catch((reason: unknown) => reason);
+    ['yarn.lock', '__metadata:\n  version: 8\n', /yarn is not installed here|with Yarn 2 and later/],
+    ['pnpm-lock.yaml', 'importers:\n\n  .:\n\n  packages/a:\n', /pnpm is not installed here|pnpm --filter NAME deploy/],
+    ['bun.lock', '{}', /Bun is not understood/],
+  ])('but with %s are refused with what would help', async (name, lock, message) => {
+    const files = { 'package.json': { dependencies: DEPENDENCIES }, [name]: lock, 'index.js': '' };
+    const error: unknown = await read(folder(files)).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(UsageError);
-    expect((error as UsageError).message).toContain(`${name} of ${program}`);
+    expect((error as UsageError).message).toMatch(message);
     expect((error as UsageError).hint).toContain('"modules": "copy"');
   });
 
@@ -385,5 +384,32 @@ describe('dependencies without a lock', { timeout: 120_000 }, () => {
     });
     const image = await installed(dir);
     expect(ran(image)).toBe('told now\n');
+  });
+});
+
+describe('the lock of another installer', { timeout: 120_000 }, () => {
+  const manifest = { dependencies: { ...DEPENDENCIES, cowsay: '1.6.0' }, devDependencies: { once: '1.4.0' } };
+  const path = process.env['PATH'] ?? '';
+
+  beforeAll(() => {
+    const tools = folder({ 'package.json': {} });
+    command(tools, 'npm', 'install', '--ignore-scripts', '--no-audit', '--no-fund', 'pnpm@10.34.9', 'yarn@1.22.22');
+    process.env['PATH'] = `${join(tools, 'node_modules/.bin')}:${path}`;
+  }, 120_000);
+  afterAll(() => void (process.env['PATH'] = path));
+
+  it.each([
+    ['pnpm-lock.yaml', 'pnpm', ['install', '--lockfile-only']],
+    ['yarn.lock', 'yarn', ['install', '--ignore-scripts', '--non-interactive']],
+  ])('%s is used, and leaves nothing of its program', async (name, program, args) => {
+    const dir = folder({ 'package.json': { ...manifest, scripts: { start: 'cowsay -f small hello' } } });
+    command(dir, program, ...args);
+    const image = await installed(dir);
+    expect(image.app.notes).toEqual([expect.stringMatching(new RegExp(`/${name} does not name install scripts`))]);
+    expect(ran(image)).toContain('< hello >');
+    expect(existsSync(join(image.at, 'node_modules/once'))).toBe(false);
+    expect(readdirSync(join(image.at, 'node_modules')).filter((one) => one.startsWith('.'))).toEqual(['.bin']);
+    const again = await installed(dir, new Cache(join(root, `again with ${program}`)));
+    expect(await hashPath(again.at)).toBe(await hashPath(image.at));
   });
 });

@@ -37,7 +37,9 @@ export function locked(dir: string): string {
 
 const events: string[] = [];
 const progress: Progress = {
-  event: (event) => void (event.type === 'start' && events.push(event.step.name)),
+  event(event) {
+    if (event.type === 'start') events.push(event.step.name);
+  },
   close: () => Promise.resolve(),
 };
 
