@@ -5,12 +5,14 @@
  */
 
 /** Those whose value may be the next word. */
-const WITH_VALUE: ReadonlySet<string> = new Set([
-  ...['--allow-fs-read', '--allow-fs-write', '--build-sea', '--build-snapshot-config', '--conditions'],
-  ...['--cpu-prof-dir', '--cpu-prof-interval', '--cpu-prof-name', '--debug-port', '--diagnostic-dir'],
+const NEWEST: readonly string[] = [
+  ...['--allow-fs-read', '--allow-fs-write', '--bench-isolation', '--bench-name-pattern', '--bench-reporter'],
+  ...['--bench-reporter-destination', '--bench-samples', '--bench-warmup', '--build-sea', '--build-snapshot-config'],
+  ...['--conditions', '--cpu-prof-dir', '--cpu-prof-interval', '--cpu-prof-name', '--debug-port', '--diagnostic-dir'],
   ...['--disable-proto', '--disable-warning', '--dns-result-order', '--env-file', '--env-file-if-exists', '--eval'],
-  ...['--experimental-config-file', '--experimental-loader', '--experimental-sea-config'],
-  ...['--experimental-test-isolation', '--heap-prof-dir', '--heap-prof-interval', '--heap-prof-name'],
+  ...['--experimental-config-file', '--experimental-default-config-file', '--experimental-loader'],
+  ...['--experimental-package-map', '--experimental-sea-config', '--experimental-test-isolation'],
+  ...['--experimental-test-tag-filter', '--heap-prof-dir', '--heap-prof-interval', '--heap-prof-name'],
   ...['--heapsnapshot-near-heap-limit', '--heapsnapshot-signal', '--icu-data-dir', '--import', '--input-type'],
   ...['--inspect-port', '--inspect-publish-uid', '--loader', '--localstorage-file', '--max-http-header-size'],
   ...['--max-old-space-size-percentage', '--network-family-autoselection-attempt-timeout', '--openssl-config'],
@@ -18,12 +20,15 @@ const WITH_VALUE: ReadonlySet<string> = new Set([
   ...['--require', '--run', '--secure-heap', '--secure-heap-min', '--security-revert', '--security-reverts'],
   ...['--snapshot-blob', '--stack-trace-limit', '--test-concurrency', '--test-coverage-branches'],
   ...['--test-coverage-exclude', '--test-coverage-functions', '--test-coverage-include', '--test-coverage-lines'],
-  ...['--test-global-setup', '--test-isolation', '--test-name-pattern', '--test-reporter'],
+  ...['--test-global-setup', '--test-isolation', '--test-name-pattern', '--test-random-seed', '--test-reporter'],
   ...['--test-reporter-destination', '--test-rerun-failures', '--test-shard', '--test-skip-pattern'],
   ...['--test-timeout', '--title', '--tls-cipher-list', '--tls-keylog', '--trace-event-categories'],
   ...['--trace-event-file-pattern', '--trace-require-module', '--unhandled-rejections', '--use-largepages'],
-  ...['--v8-pool-size', '--watch-kill-signal', '--watch-path', '-C', '-e', '-r'],
-]);
+  ...['--v8-pool-size', '--vfs-load', '--vfs-mount', '--watch-kill-signal', '--watch-path', '-C', '-e', '-r'],
+];
+/** Those that only older versions have, which `--node` may choose; no option means another thing there. */
+const OLDER = ['--experimental-default-type', '--experimental-policy', '--policy-integrity'];
+const WITH_VALUE: ReadonlySet<string> = new Set([...NEWEST, ...OLDER]);
 
 /** Those with which Node.js runs no file. */
 const WITHOUT_FILE: Readonly<Record<string, string>> = {
@@ -43,6 +48,7 @@ const WITHOUT_FILE: Readonly<Record<string, string>> = {
   '--v8-options': 'runs nothing',
   '--completion-bash': 'runs nothing',
   '--test': 'runs tests',
+  '--bench': 'runs benchmarks',
   '--prof-process': 'reads a profile',
   '--build-snapshot': 'makes a snapshot',
   '--build-sea': 'makes a program',
@@ -52,7 +58,7 @@ const WITHOUT_FILE: Readonly<Record<string, string>> = {
 /** Those that read a file, which must then be in the image. */
 const READS_FILE: ReadonlySet<string> = new Set([
   ...['--env-file', '--require', '-r', '--import', '--loader', '--experimental-loader'],
-  ...['--experimental-config-file', '--openssl-config', '--snapshot-blob'],
+  ...['--experimental-config-file', '--experimental-package-map', '--openssl-config', '--snapshot-blob'],
 ]);
 /** The file may be missing. */
 const READS_FILE_IF_THERE = '--env-file-if-exists';
@@ -90,4 +96,4 @@ export function filesOf(nodeArgs: readonly string[]): FileOption[] {
 }
 
 /** For the test that compares with the target. */
-export const optionsWithValue = (): string[] => [...WITH_VALUE].sort();
+export const optionsWithValue = (): readonly string[] => NEWEST;

@@ -5,6 +5,7 @@ import {
   jsonProgress,
   plainProgress,
   terminalProgress,
+  UsageError,
   type Built,
   type Progress,
   type Step,
@@ -51,6 +52,8 @@ export const BUILD_OPTIONS = {
 
 /** What `--lock` says, and where to say what of an application is left out. */
 export function applicationOptions(args: Parsed, io: Io): Pick<SystemOptions, 'makeLock' | 'say'> {
+  if (args.flag('lock') && args.flag('explain'))
+    throw new UsageError('--lock writes a file, and --explain does nothing: one of them, please');
   const make = async (dir: string): Promise<void> => {
     await makeLock(dir, io.signal);
     say(io, `made package-lock.json of ${dir}: it fixes the versions that are installed; keep it with the source`);

@@ -35,6 +35,7 @@ export const buildCommand: Command = {
     ['nodeos build', 'everything that `nodeos start` needs'],
     ['nodeos build runtime --target aarch64 --out out', 'Node.js and its libraries for another machine'],
     ['nodeos build kernel --explain', 'why the kernel would be built again'],
+    ['nodeos build initramfs --app . --lock', 'an application without a lock file: it gets one'],
     [
       'nodeos build --app examples/hello --out out',
       'what boots elsewhere: kernel and initramfs; or kernel, initramfs-base and usr.erofs',
