@@ -52,7 +52,9 @@ export async function readLock(dir: string): Promise<LockFile | undefined> {
   for (const name of LOCK_FILES) {
     const path = join(dir, name);
     try {
-      return { path, lock: parseJson(await readFile(path, 'utf8')) as Lock };
+      const lock = parseJson(await readFile(path, 'utf8')) as Lock;
+      checkPlaces(path, lock);
+      return { path, lock };
     } catch (error) {
       if (codeOf(error) === 'ENOENT') continue;
       if (!(error instanceof SyntaxError)) throw error;
@@ -63,6 +65,18 @@ export async function readLock(dir: string): Promise<LockFile | undefined> {
 }
 
 const MODULES = 'node_modules/';
+const PLACE = /^(?:[^/]+\/)*node_modules\/(?:@[^/]+\/)?[^/]+$/;
+
+/** What is installed has its place below the project. npm writes nothing else, but others might. */
+function checkPlaces(path: string, { packages = {} }: Lock): void {
+  for (const [place, { link }] of Object.entries(packages)) {
+    const isInstalled = link === true || place.includes(MODULES);
+    if (isInstalled && (!PLACE.test(place) || place.split('/').some((part) => part === '..' || part === '.')))
+      throw new UsageError(`${path}: "${place}" is no place in node_modules`, {
+        hint: 'run `npm install` to write the lock file again',
+      });
+  }
+}
 
 /**
  * The packages of a production install for the target, in the order of their paths.

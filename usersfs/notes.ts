@@ -1,6 +1,6 @@
 /** Lines for the user, before anything boots: what of an application is left out, or not done. */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, lstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { Target } from '@nodeos/build';
 import { unreviewed, type Rules } from './allow.js';
 import type { Application } from './application.js';
@@ -18,6 +18,7 @@ export function notes(app: Omit<Application, 'notes'>, target: Target): string[]
     ...app.packed.leftOut,
     ...linked.flatMap(({ path, packed }) => packed.leftOut.map((line) => `${path}: ${line}`)),
     ...scriptsNotRun(app),
+    ...linksOfCopy(app),
     ...(app.project ? dependenciesNotRun(app.project, target, app.project.allowScripts) : []),
   ];
 }
@@ -43,6 +44,20 @@ function dependenciesNotRun(project: Project, target: Target, rules: Rules): str
     ...unknown,
     ...project.links.flatMap((link) => (link.project ? dependenciesNotRun(link.project, target, rules) : [])),
   ];
+}
+
+/** With `"modules": "copy"`: packages that are links to folders elsewhere, as `npm link` makes them. */
+function linksOfCopy({ dir, manifest }: Omit<Application, 'notes'>): string[] {
+  const modules = join(dir, 'node_modules');
+  if (manifest.nodeos?.modules !== 'copy' || !existsSync(modules)) return [];
+  const within = (path: string): string[] => readdirSync(path).map((name) => join(path, name));
+  const all = within(modules).flatMap((path) => (basename(path).startsWith('@') ? within(path) : [path]));
+  const out = all
+    .filter((path) => lstatSync(path).isSymbolicLink())
+    .filter((path) => relative(modules, resolve(dirname(path), readlinkSync(path))).startsWith('..'));
+  return out.length === 0
+    ? []
+    : [`links that lead out of node_modules are not followed: ${out.map((path) => relative(dir, path)).join(', ')}`];
 }
 
 /** What npm would run after an install, of the application itself and of what is linked. */

@@ -1,6 +1,15 @@
 /** What npm installs for an image, with the real npm: each project is one that plain `npm ci` installs. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { Cache, hashPath, NodeosError, UsageError } from '@nodeos/build';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -26,7 +35,7 @@ async function failure(dir: string): Promise<NodeosError> {
   return error as NodeosError;
 }
 
-describe('a project is installed as npm ci does it', { timeout: 120_000 }, () => {
+describe('a project is installed as npm ci does it', { timeout: 300_000 }, () => {
   it('with an npm-shrinkwrap.json, which counts more than a package-lock.json', async () => {
     const dir = locked(folder({ 'package.json': { dependencies: DEPENDENCIES }, 'index.js': TELLS }));
     command(dir, 'npm', 'shrinkwrap');
@@ -193,7 +202,7 @@ describe('a project is installed as npm ci does it', { timeout: 120_000 }, () =>
   });
 });
 
-describe('an install is not repeated', { timeout: 120_000 }, () => {
+describe('an install is not repeated', { timeout: 300_000 }, () => {
   it('for another version, script or file of the application, but for another linked package', async () => {
     const manifest = {
       version: '1.0.0',
@@ -214,7 +223,7 @@ describe('an install is not repeated', { timeout: 120_000 }, () => {
   });
 });
 
-describe('credentials of .npmrc', { timeout: 120_000 }, () => {
+describe('credentials of .npmrc', { timeout: 300_000 }, () => {
   it('reach npm, and are neither in the key, nor in a step, nor in a log', async () => {
     const dir = folder({
       'package.json': { dependencies: { '@nodeos-test/private': '1.0.0' } },
@@ -259,7 +268,7 @@ describe('credentials of .npmrc', { timeout: 120_000 }, () => {
   });
 });
 
-describe('the code of a dependency', { timeout: 120_000 }, () => {
+describe('the code of a dependency', { timeout: 300_000 }, () => {
   /** A repository whose files are made when it is prepared. */
   function repository(): { url: string; commit: string } {
     const dir = folder({
@@ -311,7 +320,7 @@ describe('the code of a dependency', { timeout: 120_000 }, () => {
   });
 });
 
-describe('patch-package', { timeout: 120_000 }, () => {
+describe('patch-package', { timeout: 300_000 }, () => {
   const PATCH = [
     'diff --git a/node_modules/ms/index.js b/node_modules/ms/index.js',
     '--- a/node_modules/ms/index.js',
@@ -350,7 +359,7 @@ describe('patch-package', { timeout: 120_000 }, () => {
   });
 });
 
-describe('dependencies without a lock', { timeout: 120_000 }, () => {
+describe('dependencies without a lock', { timeout: 300_000 }, () => {
   it('are refused with what would help, or get one', async () => {
     const dir = folder({ 'package.json': { dependencies: DEPENDENCIES }, 'index.js': TELLS });
     await expect(read(dir)).rejects.toMatchObject({ hint: expect.stringContaining('--lock') as string });
@@ -382,12 +391,15 @@ describe('dependencies without a lock', { timeout: 120_000 }, () => {
       'node_modules/tool/package.json': { name: 'tool', bin: { tell: './tell.js' } },
       'node_modules/tool/tell.js': "#!/usr/bin/env node\nconsole.log('told', process.argv[2])",
     });
+    symlinkSync('../../elsewhere', join(dir, 'node_modules/linked'));
+    symlinkSync('.pnpm/x', join(dir, 'node_modules/inside'));
     const image = await installed(dir);
     expect(ran(image)).toBe('told now\n');
+    expect(image.app.notes).toEqual(['links that lead out of node_modules are not followed: node_modules/linked']);
   });
 });
 
-describe('the lock of another installer', { timeout: 120_000 }, () => {
+describe('the lock of another installer', { timeout: 300_000 }, () => {
   const manifest = { dependencies: { ...DEPENDENCIES, cowsay: '1.6.0' }, devDependencies: { once: '1.4.0' } };
   const path = process.env['PATH'] ?? '';
 
@@ -395,7 +407,7 @@ describe('the lock of another installer', { timeout: 120_000 }, () => {
     const tools = folder({ 'package.json': {} });
     command(tools, 'npm', 'install', '--ignore-scripts', '--no-audit', '--no-fund', 'pnpm@10.34.9', 'yarn@1.22.22');
     process.env['PATH'] = `${join(tools, 'node_modules/.bin')}:${path}`;
-  }, 120_000);
+  }, 300_000);
   afterAll(() => void (process.env['PATH'] = path));
 
   it.each([
