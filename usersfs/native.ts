@@ -30,7 +30,7 @@ export interface NativeTools {
 export function nativeModules(target: Target, app: Application, modules: Step, tools: NativeTools): Step | undefined {
   const { lock = {}, member = '', allowScripts = {}, manifests = {} } = app.project ?? {};
   const chosen = lockedPackages(lock, target, member)
-    .filter((one) => one.hasInstallScript && ruleFor(allowScripts, one) === true)
+    .filter((one) => ruleFor(allowScripts, one) === true)
     .map(({ name, version, path }) => ({ name, version, path }));
   if (chosen.length === 0) return undefined;
   return {

@@ -74,7 +74,7 @@ describe('native code', { timeout: LONG }, () => {
   it('of a dependency is not even looked at, unless package.json allows it', async () => {
     const marker = join(await temporary(), 'ran');
     const from = await application({
-      'package.json': JSON.stringify({ name: 'sly', version: '1.0.0' }),
+      'package.json': JSON.stringify({ name: 'sly', version: '1.0.0', scripts: { install: 'node-gyp rebuild' } }),
       'binding.gyp': `{ "targets": [{ "target_name": "sly", "type": "none", "x": "<!(echo 1 > '${marker}')" }] }`,
     });
     const manifest = { dependencies: { sly: 'file:vendor/sly-1.0.0.tgz' } };

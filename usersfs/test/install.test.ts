@@ -18,6 +18,17 @@ import { command, folder, installed, locked, ran, read, root, target, type Files
 import { modulesSteps } from '../install.js';
 
 const DEPENDENCIES = { ms: '2.1.3' };
+/** The lock of a project that depends on nothing else. */
+const LOCK = {
+  lockfileVersion: 3,
+  packages: {
+    '': { dependencies: DEPENDENCIES },
+    'node_modules/ms': {
+      version: '2.1.3',
+      integrity: 'sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA==',
+    },
+  },
+};
 const TELLS = "console.log(require('ms')('2 days'))";
 
 /** A tarball of a package. */
@@ -37,16 +48,15 @@ async function failure(dir: string): Promise<NodeosError> {
 
 describe('a project is installed as npm ci does it', { timeout: 300_000 }, () => {
   it('with an npm-shrinkwrap.json, which counts more than a package-lock.json', async () => {
-    const dir = locked(folder({ 'package.json': { dependencies: DEPENDENCIES }, 'index.js': TELLS }));
-    command(dir, 'npm', 'shrinkwrap');
-    writeFileSync(join(dir, 'package-lock.json'), '{}');
+    const files = { 'npm-shrinkwrap.json': LOCK, 'package-lock.json': {}, 'index.js': TELLS };
+    const dir = folder({ ...files, 'package.json': { dependencies: DEPENDENCIES } });
     expect(ran(await installed(dir))).toBe('172800000\n');
   });
 
   it('with a package.json and a lock that begin with a byte-order mark', async () => {
-    const dir = locked(folder({ 'package.json': { dependencies: DEPENDENCIES }, 'index.js': TELLS }));
-    for (const name of ['package.json', 'package-lock.json'])
-      writeFileSync(join(dir, name), `\uFEFF${readFileSync(join(dir, name), 'utf8')}`);
+    const marked = (value: object): string => `\uFEFF${JSON.stringify(value)}`;
+    const manifest = marked({ dependencies: DEPENDENCIES });
+    const dir = folder({ 'package.json': manifest, 'package-lock.json': marked(LOCK), 'index.js': TELLS });
     expect(ran(await installed(dir))).toBe('172800000\n');
   });
 
