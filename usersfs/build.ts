@@ -42,8 +42,9 @@ function copiedModules(target: Target, app: Application): Step {
   };
 }
 
-export function appFiles(target: Target, app: Application, modules: Step | undefined): Step {
+export function appFiles(target: Target, app: Application, modules: Step | undefined, libc: Libc): Step {
   const { files, links } = placed(app);
+  const environment = { ...librarySays(libc), ...packageVariables(app) };
   return {
     name: 'app',
     target,
@@ -54,7 +55,7 @@ export function appFiles(target: Target, app: Application, modules: Step | undef
       name: app.name,
       member: app.project?.member ?? '',
       links,
-      package: packageVariables(app),
+      environment,
     },
     files,
     ...(modules ? { inputs: { modules } } : {}),
@@ -66,7 +67,7 @@ export function appFiles(target: Target, app: Application, modules: Step | undef
       };
       for (const path of Object.keys(files)) await cp(context.file(path), await place(path));
       for (const [path, target] of Object.entries(links)) await symlink(target, await place(path));
-      const config = await initConfig(context, app, modules !== undefined, files);
+      const config = await initConfig(context, app, environment, { packed: files, hasModules: modules !== undefined });
       await writeFile(join(context.dir, 'nodeos.json'), JSON.stringify(config, null, 2) + '\n');
     },
   };
@@ -117,8 +118,8 @@ export const isHostBuild = (app: Application, path: string): boolean =>
 async function initConfig(
   context: StepContext,
   app: Application,
-  hasModules: boolean,
-  packed: Files['packed'],
+  environment: Readonly<Record<string, string>>,
+  { packed, hasModules }: Pick<Files, 'packed'> & { readonly hasModules: boolean },
 ): Promise<object> {
   const settings = app.manifest.nodeos ?? {};
   const member = app.project?.member ?? '';
@@ -129,7 +130,7 @@ async function initConfig(
       main: posix.join(APP_DIR, main),
       args: command.args,
       nodeArgs: [...nodeArgs, ...command.nodeArgs],
-      env: { ...packageVariables(app), ...command.env, ...settings.env },
+      env: { ...environment, ...command.env, ...settings.env },
     };
   };
   return {
@@ -144,6 +145,9 @@ async function initConfig(
     ...(settings.onexit === undefined ? {} : { onexit: settings.onexit }),
   };
 }
+
+/** What node-gyp-build chooses by, among binaries that a package brings; it would look for a file of one distribution. */
+const librarySays = (libc: Libc): Record<string, string> => (libc === 'musl' ? { LIBC: libc } : {});
 
 /** What npm tells a script about its package. https://docs.npmjs.com/cli/using-npm/scripts#packagejson-vars */
 function packageVariables({ manifest }: Application): Record<string, string> {

@@ -182,7 +182,7 @@ async function applicationSteps(
   const [main] = modules;
   const natives = [main && nativeModules(target, app, main, tools), nativeAddon(target, app, main, tools)];
   return {
-    app: appFiles(target, app, main),
+    app: appFiles(target, app, main, libc),
     additions: [...modules, ...natives.filter((step) => step !== undefined)],
   };
 }

@@ -1,15 +1,6 @@
 /** What npm installs for an image, with the real npm: each project is one that plain `npm ci` installs. */
 import { execFileSync } from 'node:child_process';
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Cache, hashPath, NodeosError, UsageError } from '@nodeos/build';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -50,7 +41,9 @@ describe('a project is installed as npm ci does it', { timeout: 300_000 }, () =>
   it('with an npm-shrinkwrap.json, which counts more than a package-lock.json', async () => {
     const files = { 'npm-shrinkwrap.json': LOCK, 'package-lock.json': {}, 'index.js': TELLS };
     const dir = folder({ ...files, 'package.json': { dependencies: DEPENDENCIES } });
-    expect(ran(await installed(dir))).toBe('172800000\n');
+    const image = await installed(dir);
+    expect(ran(image)).toBe('172800000\n');
+    expect(image.config.env).toEqual({ LIBC: 'musl' });
   });
 
   it('with a package.json and a lock that begin with a byte-order mark', async () => {

@@ -66,7 +66,7 @@ export interface Installed {
 export async function installed(dir: string, cache = new Cache(join(root, 'cache'))): Promise<Installed> {
   const app = await read(dir);
   const modules = await appModules(target, app, 'musl');
-  const own = appFiles(target, app, modules[0]);
+  const own = appFiles(target, app, modules[0], 'musl');
   events.length = 0;
   const built = await build([own, ...modules], { cache, progress, jobs: 2 });
   const ran = [...events];
