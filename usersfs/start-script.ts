@@ -64,10 +64,11 @@ export function startOf(
   if (refused) throw refused;
   const first = all.slice(0, -1);
   const application = all.at(-1) as StartCommand;
-  if (own !== undefined || !hasScript) return { first, main: application, leftOut: [] };
+  if (own !== undefined || !hasScript) return { first, main: application, leftOut: reader.leftOut };
   const before = optional(reader, 'prestart', refusal);
   const after = scripts['poststart'] === undefined ? [] : [notRun('poststart', scripts['poststart'])];
-  return { first: [...before.commands, ...first], main: application, leftOut: [...before.leftOut, ...after] };
+  const leftOut = [...before.leftOut, ...reader.leftOut, ...after];
+  return { first: [...before.commands, ...first], main: application, leftOut };
 }
 
 const notRun = (name: string, line: string): string => `scripts.${name} is not run: ${line}`;
@@ -114,6 +115,8 @@ const NODE = /^(?:.*\/)?node(js)?$/;
 class Reader {
   /** The scripts that are being read: one must not run itself. */
   readonly #within: string[] = [];
+  /** Lines for the user: what is not run. */
+  readonly leftOut: string[] = [];
 
   constructor(
     readonly scripts: Readonly<Record<string, string>>,
@@ -121,7 +124,7 @@ class Reader {
     private readonly packed: (path: string) => boolean,
   ) {}
 
-  /** The commands of a script. @param around with its `pre` and `post` scripts @param from what runs it */
+  /** The commands of a script. @param around after its `pre` script @param from what runs it */
   script(name: string, around: boolean, from: string): StartCommand[] {
     const line = this.scripts[name];
     const chain = [...this.#within, name];
@@ -130,9 +133,12 @@ class Reader {
     this.#within.push(name);
     const own = this.line(line, `scripts.${name}`);
     this.#within.pop();
-    const beside = (prefix: string): StartCommand[] =>
-      around && this.scripts[prefix + name] !== undefined ? this.script(prefix + name, false, from) : [];
-    return [...beside('pre'), ...own, ...beside('post')];
+    if (!around) return own;
+    // Nothing follows an application: what it would clean up is gone with the machine.
+    const after = `post${name}`;
+    if (this.scripts[after] !== undefined) this.leftOut.push(notRun(after, this.scripts[after]));
+    const before = `pre${name}`;
+    return [...(this.scripts[before] === undefined ? [] : this.script(before, false, from)), ...own];
   }
 
   line(line: string, source: string): StartCommand[] {

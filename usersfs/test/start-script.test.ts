@@ -216,9 +216,11 @@ describe('what is run', () => {
       seed: 'node seed.js',
       preserve: 'node check.js',
       serve: 'cross-env B=2 node server.js --slow',
+      postserve: 'node clean.js',
     };
     const plan = startOf({ scripts: { ...scripts, start: scripts.start.replace(' && echo', '') } }, packed);
     expect(plan.first.map((one) => ('main' in one ? one.main : one.bin))).toEqual(['migrate', 'seed.js', 'check.js']);
+    expect(plan.leftOut).toEqual(['scripts.postserve is not run: node clean.js']);
     expect(plan.first[1]?.env).toEqual({ A: '1' });
     expect(plan.main).toMatchObject({ main: 'server.js', args: ['--slow', '--fast'], env: { B: '2' } });
   });
