@@ -4,8 +4,7 @@
  *
  *     archive-init      /init, /sbin/init, the skeleton of folders and /etc      some 60 KiB
  *     archive-app       /app without its dependencies, /etc/nodeos.json
- *     archive-modules   /app/node_modules
- *     archive-app-…     native code of the application and of its dependencies
+ *     archive-app-…     dependencies, and native code
  *     archive-runtime   /usr: Node.js and its libraries, compressed with LZ4: it unpacks as fast as no compression at all
  *                       (QEMU copies half the bytes), and the machine need not hold 110 MB twice; zstd costs 1.5 to
  *                       2 s under software emulation (docs/initramfs.md). It comes last, because the kernel's LZ4
@@ -36,18 +35,16 @@ export interface InitramfsParts {
   /** Without one, /usr is mounted from an image (`runtimeImage`). */
   readonly runtime?: Step | undefined;
   readonly app?: Step;
-  readonly modules?: Step | undefined;
-  /** Steps that compiled native code of the application. */
-  readonly natives?: readonly Step[];
+  /** Steps with more of /app in their `files/`: dependencies, native code. */
+  readonly additions?: readonly Step[];
 }
 
 /** @returns a step with one file in its output, of the step's name. */
 export function initramfs(target: Target, parts: InitramfsParts): Step {
-  const { runtime, init, app, modules, natives = [] } = parts;
+  const { runtime, init, app, additions = [] } = parts;
   const archives: Record<string, Step> = { init: archive(target, 'init', init, initTree) };
   if (app) archives['app'] = archive(target, 'app', app, appTree);
-  if (modules) archives['modules'] = archive(target, 'modules', modules, modulesTree);
-  for (const step of natives) archives[step.name] = archive(target, step.name, step, nativeTree);
+  for (const step of additions) archives[step.name] = archive(target, step.name, step, additionTree);
   if (runtime) archives['runtime'] = compressed(archive(target, 'runtime', runtime, runtimeTree));
   const name = runtime ? 'initramfs' : 'initramfs-base';
   return {
@@ -83,20 +80,19 @@ export function streamInitramfs(target: Target, init: Step): Step {
 }
 
 /** The steps whose outputs a root holds. */
-export const stepsOf = ({ init, runtime, app, modules, natives = [] }: InitramfsParts): Step[] =>
-  [init, runtime, app, modules, ...natives].filter((step) => step !== undefined);
+export const stepsOf = ({ init, runtime, app, additions = [] }: InitramfsParts): Step[] =>
+  [init, runtime, app, ...additions].filter((step) => step !== undefined);
 
 /**
  * All the files of a system: what the archives of `initramfs` hold together.
  * @param output the folder that one of the `stepsOf` the parts has filled
  */
 export async function rootTree(parts: InitramfsParts, output: (step: Step) => string): Promise<Tree> {
-  const { init, runtime, app, modules, natives = [] } = parts;
+  const { init, runtime, app, additions = [] } = parts;
   return concat(
     await initTree(output(init)),
     ...(app ? [await appTree(output(app))] : []),
-    ...(modules ? [modulesTree(output(modules))] : []),
-    ...natives.map((step) => nativeTree(output(step))),
+    ...additions.map((step) => additionTree(output(step))),
     ...(runtime ? [runtimeTree(output(runtime))] : []),
   );
 }
@@ -168,8 +164,5 @@ async function appTree(output: string): Promise<Tree> {
   return concat([directory('etc')], [settings], fromDirectory(join(output, 'files'), { prefix: 'app' }));
 }
 
-const nativeTree = (output: string): Tree =>
+const additionTree = (output: string): Tree =>
   concat([directory('app')], fromDirectory(join(output, 'files'), { prefix: 'app' }));
-
-const modulesTree = (output: string): Tree =>
-  concat([directory('app')], fromDirectory(join(output, 'node_modules'), { prefix: 'app/node_modules' }));

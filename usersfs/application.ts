@@ -1,133 +1,77 @@
-/**
- * An application: a folder with a `package.json`. What of it goes into the image, and what runs.
- * package.json: https://docs.npmjs.com/cli/configuring-npm/package-json
- */
-import { readFile } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
-import packlist from 'npm-packlist';
-import { codeOf, UsageError } from '@nodeos/build';
-import type { Lock } from './lock.js';
-import { startOf, type StartCommand } from './start-script.js';
-
-export interface PackageJson {
-  readonly name?: string;
-  readonly version?: string;
-  readonly main?: string;
-  readonly scripts?: Readonly<Record<string, string>>;
-  readonly dependencies?: Readonly<Record<string, string>>;
-  readonly devDependencies?: Readonly<Record<string, string>>;
-  readonly optionalDependencies?: Readonly<Record<string, string>>;
-  readonly peerDependencies?: Readonly<Record<string, string>>;
-  readonly overrides?: object;
-  readonly engines?: object;
-  /** Whose install scripts may run, by name or `NAME@VERSION`. */
-  readonly allowScripts?: Readonly<Record<string, boolean>>;
-  /** Settings of this system; see docs/usersfs.md. */
-  readonly nodeos?: {
-    readonly user?: 'app' | 'root';
-    readonly restart?: 'never' | 'on-failure' | 'always';
-    readonly onexit?: 'reboot' | 'poweroff' | 'halt' | 'shell';
-    readonly env?: Readonly<Record<string, string>>;
-  };
-}
+/** An application: a folder with a `package.json`. What of it goes into the image, and what runs. */
+import { existsSync } from 'node:fs';
+import { basename, join, posix, resolve } from 'node:path';
+import { UsageError, type Target } from '@nodeos/build';
+import { readManifest, type PackageJson } from './manifest.js';
+import { notes } from './notes.js';
+import { filesOf } from './node-options.js';
+import { ownerOf } from './lock.js';
+import { isPacked, keptOutBy, packedFiles, type Packed } from './packed.js';
+import { readProject, type Project, type ReadOptions } from './project.js';
+import { startOf, type Start, type StartCommand } from './start-script.js';
 
 export interface Application {
   /** Absolute path of the folder. */
   readonly dir: string;
   readonly name: string;
   readonly manifest: PackageJson;
-  readonly start: StartCommand;
-  /** Files that go into the image, relative to the folder, sorted. */
-  readonly files: readonly string[];
-  /** package-lock.json, if there is one. */
-  readonly lock: Lock | undefined;
+  readonly start: Start;
+  readonly packed: Packed;
+  /** What is to be installed; undefined if nothing is. */
+  readonly project: Project | undefined;
+  /** Lines for the user: what is left out, or not done. */
+  readonly notes: readonly string[];
 }
-
-const SETTINGS = {
-  user: ['app', 'root'],
-  restart: ['never', 'on-failure', 'always'],
-  onexit: ['reboot', 'poweroff', 'halt', 'shell'],
-} as const;
 
 /** @throws UsageError if it is not an application, or says nothing about what to run. */
-export async function readApplication(folder: string): Promise<Application> {
+export async function readApplication(folder: string, target: Target, options: ReadOptions = {}): Promise<Application> {
   const dir = resolve(folder);
   const manifest = await readManifest(dir);
-  const name = manifest.name ?? basename(dir);
-  checkTypes(dir, manifest);
-  checkSettings(dir, manifest);
-  const lock = await readLock(dir);
-  if (!lock && Object.keys(manifest.dependencies ?? {}).length > 0) {
-    throw new UsageError(`${dir} has dependencies but no package-lock.json, so what they are is left open`, {
-      hint: `run \`npm install\` in ${dir} to make one`,
-    });
-  }
-  const listed = await packlist({ path: dir, package: manifest, isProjectRoot: true, edgesOut: new Map() });
-  const files = listed.filter((path) => path !== '.npmrc').sort();
-  const start = startOf(manifest, (path) => files.includes(path));
-  if (start.kind === 'module' && !files.includes(start.main)) {
-    throw new UsageError(
-      `${dir}: ${start.from} names ${start.main}, which is not among the files that npm would pack`,
-      {
-        hint: 'check the path, and `files`, .npmignore and .gitignore',
-      },
-    );
-  }
-  return { dir, name, manifest, start, files, lock };
+  const isInstalled = manifest.nodeos?.modules !== 'copy';
+  const project = isInstalled ? await readProject(dir, manifest, options) : undefined;
+  const packed = await packedFiles(dir, manifest, project?.root);
+  const app = { dir, manifest, packed, project };
+  const start = startOf(manifest, isPacked(packed), (command) => refusal(app, command));
+  const whole = { ...app, start, name: manifest.name ?? basename(dir) };
+  return { ...whole, notes: notes(whole, target) };
 }
 
-async function readManifest(dir: string): Promise<PackageJson> {
-  const path = join(dir, 'package.json');
-  try {
-    const manifest: unknown = JSON.parse(await readFile(path, 'utf8'));
-    if (manifest === null || typeof manifest !== 'object' || Array.isArray(manifest))
-      throw new SyntaxError('not an object');
-    return manifest;
-  } catch (error) {
-    if (error instanceof SyntaxError) throw new UsageError(`${path} is not valid JSON: ${error.message}`);
-    if (codeOf(error) !== 'ENOENT' && codeOf(error) !== 'ENOTDIR') throw error;
-    throw new UsageError(`${dir} is not an application: it has no package.json`, {
-      hint: 'name a folder with a package.json, or none for a REPL',
-    });
-  }
+type Known = Pick<Application, 'dir' | 'manifest' | 'packed' | 'project'>;
+
+/** Why a command cannot run, as far as it is known before anything is installed. */
+function refusal(app: Known, command: StartCommand): UsageError | undefined {
+  if (command.kind === 'bin') return missingCommand(app, command.bin, command.from);
+  const files = filesOf(command.nodeArgs).filter(({ needed }) => needed);
+  const named = [command.main, ...files.map(({ path }) => posix.normalize(path))];
+  const missing = named.find((path) => !isPacked(app.packed)(path) && !path.startsWith('node_modules/'));
+  return missing === undefined ? undefined : missingFile(app, missing, command.from);
 }
 
-/** What is read here, and by npm's own tools, which would fail without a word about package.json. */
-function checkTypes(dir: string, manifest: PackageJson & { readonly files?: unknown }): void {
-  const { scripts, nodeos } = manifest;
-  const check = (name: string, value: unknown, what: string, right: boolean): void => {
-    if (value !== undefined && !right) throw new UsageError(`${dir}/package.json: ${name} must be ${what}`);
+function missingFile({ dir, manifest }: Known, path: string, from: string): UsageError {
+  const there = !path.startsWith('..') && !path.startsWith('/') && existsSync(join(dir, path));
+  const why = there ? `: it is there, but ${keptOutBy(dir, manifest)} leaves it out` : '';
+  const secret = /(^|\/)\.env/.test(path) ? '; or give variables with --env NAME=VALUE instead of a file' : '';
+  return new UsageError(`${dir}: ${from} names ${path}, which is not among the files that npm would pack${why}`, {
+    hint:
+      (there
+        ? `take it in by \`files\` in package.json, or make an .npmignore, which counts instead of .gitignore`
+        : 'check the path, and `files`, .npmignore and .gitignore') + secret,
+  });
+}
+
+function missingCommand({ dir, project, manifest }: Known, name: string, from: string): UsageError | undefined {
+  const hint = {
+    hint:
+      'there is no shell and no other program on the target; "nodeos": {"start": "node FILE"} in package.json is for this ' +
+      'system alone',
   };
-  const text = (name: string, value: unknown): void => check(name, value, 'a string', typeof value === 'string');
-  const object = (name: string, value: unknown): void =>
-    check(name, value, 'an object', typeof value === 'object' && value !== null && !Array.isArray(value));
-  text('name', manifest.name);
-  text('main', manifest.main);
-  object('scripts', scripts);
-  text('scripts.start', scripts?.['start']);
-  object('dependencies', manifest.dependencies);
-  check('files', manifest.files, 'an array', Array.isArray(manifest.files));
-  object('allowScripts', manifest.allowScripts);
-  object('nodeos', nodeos);
-  object('nodeos.env', nodeos?.env);
-  for (const [name, value] of Object.entries(nodeos?.env ?? {})) text(`nodeos.env.${name}`, value);
-}
-
-function checkSettings(dir: string, manifest: PackageJson): void {
-  for (const [name, allowed] of Object.entries(SETTINGS)) {
-    const value = manifest.nodeos?.[name as keyof typeof SETTINGS];
-    if (value === undefined || (allowed as readonly string[]).includes(value)) continue;
-    throw new UsageError(`${dir}/package.json: nodeos.${name} is "${value}"; it can be ${allowed.join(', ')}`);
-  }
-}
-
-async function readLock(dir: string): Promise<Lock | undefined> {
-  const path = join(dir, 'package-lock.json');
-  try {
-    return JSON.parse(await readFile(path, 'utf8')) as Lock;
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
-    if (!(error instanceof SyntaxError)) throw error;
-    throw new UsageError(`${path} is not valid JSON: ${error.message}`, { hint: 'run `npm install` to mend it' });
-  }
+  const owner = project && ownerOf(project.lock, project.member, name);
+  if (owner?.dev)
+    return new UsageError(
+      `${dir}: ${from} runs "${name}" of ${owner.name}, a development dependency, which is not installed`,
+      hint,
+    );
+  // Not every lock names commands. What is installed, or copied, is looked through when the image is built.
+  if (owner || (project && !project.lock.packages) || manifest.nodeos?.modules === 'copy') return undefined;
+  return new UsageError(`${dir}: ${from} runs "${name}", which is neither node nor a command of a dependency`, hint);
 }

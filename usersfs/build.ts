@@ -1,122 +1,163 @@
 /**
  * The users' layer: an application's files and its dependencies, as trees to be put into an image.
  *
- *     app-modules   node_modules, installed by `npm ci --omit=dev`; its key is the lock file, so that editing the
- *                   application installs nothing
- *     app           the application's own files, and nodeos.json for the init
+ *     app-modules, …   files/   what was installed (install.ts)
+ *     app              files/   what is packed, of the application and of what is linked; nodeos.json for the init
+ *     app-native, …    files/   what was compiled (native.ts)
  */
-import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
-import { NodeosError, UsageError, type Step, type StepContext, type Target } from '@nodeos/build';
-import type { Application, PackageJson } from './application.js';
+import type { Step, StepContext, Target } from '@nodeos/build';
+import type { Application } from './application.js';
+import { programOf, type Files } from './commands.js';
+import { modulesSteps } from './install.js';
+import type { Libc } from './installers.js';
+import { placeOf } from './project.js';
+import type { StartCommand } from './start-script.js';
 
-/** Where the application is on the target. */
+/** Where the project is on the target: the application, or the workspace around it. */
 export const APP_DIR = '/app';
 
-/** The fields that decide what npm installs; the others (scripts, version) may change without another install. */
-const DEPENDENCY_FIELDS = [
-  'dependencies',
-  'devDependencies',
-  'optionalDependencies',
-  'peerDependencies',
-  'overrides',
-  'bundleDependencies',
-  'engines',
-] as const;
+/** @returns the steps that provide node_modules; none for an application without dependencies */
+export async function appModules(target: Target, app: Application, libc: Libc): Promise<Step[]> {
+  if (app.manifest.nodeos?.modules === 'copy') return [copiedModules(target, app)];
+  return app.project ? modulesSteps(target, app.project, app.project.allowScripts, libc) : [];
+}
 
-/** @returns undefined for an application without dependencies. @param libc of the runtime, for packages with prebuilt binaries */
-export function appModules(target: Target, app: Application, libc: 'glibc' | 'musl'): Step | undefined {
-  if (!app.lock) return undefined;
-  const manifest = { name: 'app', version: '0.0.0', ...pick(app.manifest, DEPENDENCY_FIELDS) };
+/** node_modules of the folder as it is: whoever asks for it has put there what runs on the target. */
+function copiedModules(target: Target, app: Application): Step {
+  const modules = join(app.dir, 'node_modules');
   return {
     name: 'app-modules',
     target,
     recipe: import.meta.url,
-    parameters: { manifest, libc },
-    files: { lock: join(app.dir, 'package-lock.json') },
-    tools: ['npm'],
+    files: existsSync(modules) ? { modules } : {},
     async build(context) {
-      await writeFile(join(context.dir, 'package.json'), JSON.stringify(manifest));
-      await cp(context.file('lock'), join(context.dir, 'package-lock.json'));
-      await mkdir(join(context.dir, 'node_modules'));
-      const platform = ['--os=linux', `--cpu=${target.nodeArch}`, `--libc=${libc}`];
-      // Install scripts would compile for the host; native.ts runs those that matter, for the target.
-      const quiet = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
-      // npm's own settings (registry, proxy, credentials) are in the user's environment.
-      await context.run('npm', ['ci', '--omit=dev', ...platform, ...quiet], { cwd: context.dir, environment: 'host' });
+      await mkdir(join(context.dir, 'files'));
+      if (!existsSync(modules)) return;
+      const to = join(context.dir, 'files', 'node_modules');
+      await cp(context.file('modules'), to, { recursive: true, verbatimSymlinks: true });
     },
   };
 }
 
-export function appFiles(target: Target, app: Application, modules: Step | undefined): Step {
-  const paths = app.files.filter((path) => !isHostBuild(app, path));
-  const files = Object.fromEntries(paths.map((path) => [path, join(app.dir, path)]));
-  const needsModules = app.start.kind === 'bin';
-  if (needsModules && !modules) {
-    throw new UsageError(
-      `${app.dir}: ${app.start.from} is not \`node FILE\`, and no dependency could provide the command`,
-    );
-  }
+export function appFiles(target: Target, app: Application, modules: Step | undefined, libc: Libc): Step {
+  const { files, links } = placed(app);
+  const environment = { ...librarySays(libc), ...packageVariables(app) };
   return {
     name: 'app',
     target,
     recipe: import.meta.url,
-    parameters: { start: app.start, settings: app.manifest.nodeos ?? {}, name: app.name },
+    parameters: {
+      start: app.start,
+      settings: app.manifest.nodeos ?? {},
+      name: app.name,
+      member: app.project?.member ?? '',
+      links,
+      environment,
+    },
     files,
-    ...(needsModules && modules ? { inputs: { modules } } : {}),
+    ...(modules ? { inputs: { modules } } : {}),
     async build(context) {
-      for (const path of paths) {
-        await mkdir(join(context.dir, 'files', dirname(path)), { recursive: true });
-        await cp(context.file(path), join(context.dir, 'files', path), { verbatimSymlinks: true });
-      }
       await mkdir(join(context.dir, 'files'), { recursive: true });
-      await writeFile(join(context.dir, 'nodeos.json'), JSON.stringify(await initConfig(context, app), null, 2) + '\n');
+      const place = async (path: string): Promise<string> => {
+        await mkdir(join(context.dir, 'files', dirname(path)), { recursive: true });
+        return join(context.dir, 'files', path);
+      };
+      for (const path of Object.keys(files)) await cp(context.file(path), await place(path));
+      for (const [path, target] of Object.entries(links)) await symlink(target, await place(path));
+      const config = await initConfig(context, app, environment, { packed: files, hasModules: modules !== undefined });
+      await writeFile(join(context.dir, 'nodeos.json'), JSON.stringify(config, null, 2) + '\n');
     },
   };
 }
 
+/** Files of this machine, and targets of links, by their place in /app. */
+function placed(app: Application): { files: Record<string, string>; links: Record<string, string> } {
+  const own = {
+    place: app.project?.member ?? '',
+    dir: app.dir,
+    files: app.packed.files.filter((path) => !isHostBuild(app, path)),
+    links: app.packed.links,
+  };
+  const linked = linkedPlaces(app.project?.links ?? [], '');
+  // What a workspace packs by itself, and as a part of its root, is the same file.
+  const all = [own, ...linked];
+  const pairs = all.flatMap(({ place, dir, files }) => files.map((path) => [posix.join(place, path), join(dir, path)]));
+  const links = all.flatMap(({ place, links }) =>
+    Object.entries(links).map(([path, target]) => [posix.join(place, path), target]),
+  );
+  return {
+    files: Object.fromEntries(pairs) as Record<string, string>,
+    links: Object.fromEntries(links) as Record<string, string>,
+  };
+}
+
+type Links = NonNullable<Application['project']>['links'];
+
+function linkedPlaces(
+  links: Links,
+  below: string,
+): { place: string; dir: string; files: readonly string[]; links: Readonly<Record<string, string>> }[] {
+  return links.flatMap((link) => {
+    const place = posix.join(below, placeOf(link));
+    const { dir, packed } = link;
+    return [
+      { place, dir, files: packed.files, links: packed.links },
+      ...linkedPlaces(link.project?.links ?? [], place),
+    ];
+  });
+}
+
 /** What node-gyp made of the application's addon here is for this machine. */
 export const isHostBuild = (app: Application, path: string): boolean =>
-  app.files.includes('binding.gyp') && path.startsWith('build/');
+  app.packed.files.includes('binding.gyp') && path.startsWith('build/');
 
 /** What the init reads as /etc/nodeos.json; its type is `AppConfig` in packages/init/guest/config.ts. */
-async function initConfig(context: StepContext, app: Application): Promise<object> {
-  const { start } = app;
-  const main = start.kind === 'module' ? start.main : await findBin(context, start.bin);
+async function initConfig(
+  context: StepContext,
+  app: Application,
+  environment: Readonly<Record<string, string>>,
+  { packed, hasModules }: Pick<Files, 'packed'> & { readonly hasModules: boolean },
+): Promise<object> {
   const settings = app.manifest.nodeos ?? {};
+  const member = app.project?.member ?? '';
+  const files = { packed, member, modules: hasModules ? join(context.input('modules'), 'files') : undefined };
+  const commandOf = async (command: StartCommand): Promise<object> => {
+    const { main, nodeArgs } = await programOf(files, command);
+    return {
+      main: posix.join(APP_DIR, main),
+      args: command.args,
+      nodeArgs: [...nodeArgs, ...command.nodeArgs],
+      env: { ...environment, ...command.env, ...settings.env },
+    };
+  };
   return {
     name: app.name,
-    main: posix.join(APP_DIR, main),
-    args: start.args,
-    nodeArgs: start.nodeArgs,
-    cwd: APP_DIR,
-    env: { ...start.env, ...settings.env },
+    ...(await commandOf(app.start.main)),
+    first: await Promise.all(
+      app.start.first.map(async (command) => ({ ...(await commandOf(command)), from: command.from })),
+    ),
+    cwd: posix.join(APP_DIR, member),
     user: settings.user ?? 'app',
     restart: settings.restart ?? 'on-failure',
     ...(settings.onexit === undefined ? {} : { onexit: settings.onexit }),
   };
 }
 
-/** The JavaScript file behind a command of a dependency. */
-async function findBin(context: StepContext, command: string): Promise<string> {
-  const modules = join(context.input('modules'), 'node_modules');
-  const lock = JSON.parse(await readFile(join(modules, '.package-lock.json'), 'utf8')) as {
-    packages?: Record<string, { bin?: Record<string, string> }>;
-  };
-  for (const [path, { bin }] of Object.entries(lock.packages ?? {})) {
-    const file = bin && Object.hasOwn(bin, command) ? bin[command] : undefined;
-    if (file === undefined) continue;
-    const text = await readFile(join(context.input('modules'), path, file), 'utf8');
-    if (/^#!.*\bnode\b/.test(text) || /\.[cm]?js$/.test(file)) return posix.join(path, file);
-  }
-  throw new NodeosError(
-    `scripts.start runs "${command}", which is neither node nor a Node.js command of a dependency`,
-    {
-      hint: 'there is no shell and no other program on the target: make it `node FILE`',
-    },
-  );
-}
+/** What node-gyp-build chooses by, among binaries that a package brings; it would look for a file of one distribution. */
+const librarySays = (libc: Libc): Record<string, string> => (libc === 'musl' ? { LIBC: libc } : {});
 
-function pick(manifest: PackageJson, names: readonly string[]): object {
-  return Object.fromEntries(Object.entries(manifest).filter(([name]) => names.includes(name)));
+/** What npm tells a script about its package. https://docs.npmjs.com/cli/using-npm/scripts#packagejson-vars */
+function packageVariables({ manifest }: Application): Record<string, string> {
+  const { name, version, config = {} } = manifest;
+  const settings = Object.entries(config)
+    .filter(([, value]) => ['string', 'number', 'boolean'].includes(typeof value))
+    .map(([key, value]) => [`npm_package_config_${key.replace(/\W/g, '_')}`, String(value)]);
+  return {
+    ...(name === undefined ? {} : { npm_package_name: name }),
+    ...(version === undefined ? {} : { npm_package_version: version }),
+    ...(Object.fromEntries(settings) as Record<string, string>),
+  };
 }

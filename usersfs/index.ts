@@ -1,6 +1,10 @@
 /** The users' layer. */
 export * from './application.js';
 export * from './build.js';
+export * from './install.js';
 export * from './lock.js';
+export * from './make-lock.js';
+export * from './manifest.js';
 export * from './native.js';
+export * from './project.js';
 export * from './start-script.js';

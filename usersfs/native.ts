@@ -5,13 +5,17 @@
  *
  *     files/     what was made, in the places that it has in the application's folder
  */
-import { cp, lstat, mkdir, readdir, stat, symlink } from 'node:fs/promises';
+import { cp, lstat, mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Step, StepContext, Target } from '@nodeos/build';
 import type { Compiler } from '@nodeos/toolchain';
 import type { Application } from './application.js';
 import { isHostBuild } from './build.js';
-import { lockedPackages, ruleFor, type LockedPackage } from './lock.js';
+import { ruleFor } from './allow.js';
+import { lockedPackages } from './lock.js';
+import { runNpm } from './npm.js';
+
+const COPY = { recursive: true, verbatimSymlinks: true, preserveTimestamps: true };
 
 export interface NativeTools {
   /** Has the headers. */
@@ -19,31 +23,44 @@ export interface NativeTools {
   readonly compiler: Compiler;
 }
 
-/** A step that compiles the dependencies that need it; undefined if, by the lock file, none does. */
+/**
+ * A step that runs the install scripts of dependencies, as `allowScripts` of package.json lets them: node-gyp's is one,
+ * and what it reads can start programs. Undefined if none may.
+ */
 export function nativeModules(target: Target, app: Application, modules: Step, tools: NativeTools): Step | undefined {
-  const packages = lockedPackages(app.lock ?? {}, target).filter((one) => one.hasInstallScript);
-  const rules = app.manifest.allowScripts ?? {};
-  if (packages.length === 0) return undefined;
+  const { lock = {}, member = '', allowScripts = {}, manifests = {} } = app.project ?? {};
+  const chosen = lockedPackages(lock, target, member)
+    .filter((one) => ruleFor(allowScripts, one) === true)
+    .map(({ name, version, path }) => ({ name, version, path }));
+  if (chosen.length === 0) return undefined;
   return {
     name: 'app-native',
     target,
     recipe: import.meta.url,
-    parameters: { packages, rules },
+    parameters: { chosen, manifests },
     inputs: { modules, runtime: tools.runtime, ...tools.compiler.inputs },
     tools: ['npm', 'make', ...tools.compiler.tools],
     async build(context) {
-      const chosen: LockedPackage[] = [];
-      for (const one of packages) if (await isWanted(context.input('modules'), one, rules)) chosen.push(one);
+      const folder = join(context.work, 'app');
+      await cp(join(context.input('modules'), 'files'), folder, COPY);
+      // Optional ones may be missing.
+      const there = await Promise.all(chosen.map(({ path }) => exists(join(folder, path))));
+      const wanted = chosen.filter((_, at) => there[at]);
       await mkdir(join(context.dir, 'files'));
-      if (chosen.length === 0) return;
-      const app = join(context.work, 'app');
-      await cp(context.input('modules'), app, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
-      const before = await timesOf(app);
-      const names = chosen.map(({ name, version }) => `${name}@${version}`);
-      context.progress(`compiling ${names.join(', ')}`);
-      const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
-      await context.run('npm', ['rebuild', '--foreground-scripts', ...quiet, ...names], optionsOf(context, tools, app));
-      await collect(context, tools, app, before);
+      if (wanted.length === 0) return;
+      for (const [path, manifest] of Object.entries(manifests).filter(([path]) => !path.startsWith('..'))) {
+        await mkdir(join(folder, path), { recursive: true });
+        await writeFile(join(folder, path, 'package.json'), JSON.stringify(manifest));
+      }
+      const before = await timesOf(folder);
+      context.progress(`compiling ${wanted.map(({ name, version }) => `${name}@${version}`).join(', ')}`);
+      // By their places: a name and a version could be those of another package, too.
+      const places = wanted.map(({ path }) => `./${path}`);
+      await runNpm(context, ['rebuild', '--foreground-scripts', ...places], {
+        environment: 'clean',
+        ...optionsOf(context, tools, folder),
+      });
+      await collect(context, tools, folder, before);
     },
   };
 }
@@ -55,8 +72,8 @@ export function nativeAddon(
   modules: Step | undefined,
   tools: NativeTools,
 ): Step | undefined {
-  if (!app.files.includes('binding.gyp')) return undefined;
-  const files = app.files.filter((path) => !isHostBuild(app, path));
+  if (!app.packed.files.includes('binding.gyp')) return undefined;
+  const files = app.packed.files.filter((path) => !isHostBuild(app, path));
   return {
     name: 'app-addon',
     target,
@@ -65,30 +82,25 @@ export function nativeAddon(
     inputs: { ...(modules ? { modules } : {}), runtime: tools.runtime, ...tools.compiler.inputs },
     tools: ['npm', 'make', ...tools.compiler.tools],
     async build(context) {
-      const folder = join(context.work, 'app');
+      const root = join(context.work, 'app');
+      const member = app.project?.member ?? '';
+      const folder = join(root, member);
       for (const path of files) {
         await mkdir(join(folder, dirname(path)), { recursive: true });
         await cp(context.file(path), join(folder, path), { preserveTimestamps: true });
       }
-      if (modules) await symlink(join(context.input('modules'), 'node_modules'), join(folder, 'node_modules'));
-      const before = await timesOf(folder);
+      for (const place of modules ? new Set(['', member]) : []) {
+        const installed = join(context.input('modules'), 'files', place, 'node_modules');
+        if (await exists(installed)) await symlink(installed, join(root, place, 'node_modules'));
+      }
+      const before = await timesOf(root);
       context.progress(`compiling the addon of ${app.name}`);
       const script = app.manifest.scripts?.['install'] ?? 'node-gyp rebuild';
       // npm brings a node-gyp for whatever it runs.
       await context.run('npm', ['exec', '--loglevel=error', `--call=${script}`], optionsOf(context, tools, folder));
-      await collect(context, tools, folder, before);
+      await collect(context, tools, root, before);
     },
   };
-}
-
-/** What is compiled unless forbidden: what node-gyp compiles. Other install scripts must be allowed, as npm 11 wants it. */
-async function isWanted(
-  modules: string,
-  one: LockedPackage,
-  rules: Readonly<Record<string, boolean>>,
-): Promise<boolean> {
-  const isInstalled = await exists(join(modules, one.path));
-  return isInstalled && (ruleFor(rules, one) ?? (await exists(join(modules, one.path, 'binding.gyp'))));
 }
 
 function optionsOf(context: StepContext, { compiler }: NativeTools, cwd: string): Parameters<StepContext['run']>[2] {

@@ -1,132 +1,233 @@
 /**
- * What an application runs: `scripts.start`, else `main`, else `index.js`, else `server.js` (as npm does). There is no
- * shell on the target, so a start script is understood here: `NAME=value … node [options] FILE [arguments]`, or a
- * command that one of the dependencies installs.
+ * What an application runs: `nodeos.start`, else `scripts.start` with its `prestart`, else `main`, else `index.js`, else
+ * `server.js`. There is no shell and no npm on the target, so lines are understood here:
+ * `NAME=value … node [options] FILE [arguments]`, a command that a dependency installs, another script of package.json
+ * (`npm run NAME`), and several of them joined by `&&`.
+ * https://docs.npmjs.com/cli/using-npm/scripts
  */
 import { posix } from 'node:path';
 import { UsageError } from '@nodeos/build';
+import { insteadOfFile, isOption, takesNextWord } from './node-options.js';
+import { runnerOf } from './runners.js';
+import { argumentOf, commandsIn, needsShell, textOf, type Argument, type Word } from './words.js';
 
 export type StartCommand = {
   /** Where it comes from, for messages. */
   readonly from: string;
-  readonly args: readonly string[];
+  readonly args: readonly Argument[];
   readonly nodeArgs: readonly string[];
   readonly env: Readonly<Record<string, string>>;
 } & (
-  | { readonly kind: 'module'; /** relative to the application's folder */ readonly main: string }
+  | {
+      readonly kind: 'module';
+      /** Relative to the application's folder. */
+      readonly main: string;
+      /** It is the command itself, `./bin/www`: its first line must name Node.js. */
+      readonly executed?: true;
+    }
   | { readonly kind: 'bin'; /** a name in node_modules/.bin */ readonly bin: string }
 );
 
-/** Options of Node.js whose value may be the next word. */
-const WITH_VALUE = new Set([
-  '-r',
-  '--require',
-  '--import',
-  '--loader',
-  '--experimental-loader',
-  '-C',
-  '--conditions',
-  '--env-file',
-  '--env-file-if-exists',
-  '--input-type',
-  '--title',
-]);
+export interface Start {
+  /** What runs to its end before the application: `prestart`, and what `&&` comes after. */
+  readonly first: readonly StartCommand[];
+  readonly main: StartCommand;
+  /** Lines for the user: what is not run. */
+  readonly leftOut: readonly string[];
+}
 
-/** Options of Node.js that run code from the command line instead of a file. */
-const RUNS_CODE = /^(-e|-p|-pe|--eval|--print)(=|$)/;
+export interface StartManifest {
+  readonly main?: string;
+  readonly scripts?: Readonly<Record<string, string>>;
+  readonly nodeos?: { readonly start?: string };
+}
 
-/** @param packed whether a path is among the packed files */
+/**
+ * @param packed whether a path is among the packed files
+ * @param refusal why a command cannot run, if that is known
+ */
 export function startOf(
-  manifest: { readonly main?: string; readonly scripts?: Readonly<Record<string, string>> },
+  manifest: StartManifest,
   packed: (path: string) => boolean,
-): StartCommand {
-  const script = manifest.scripts?.['start'];
-  if (script !== undefined) return parseStart(script, packed, manifest.main);
+  refusal: (command: StartCommand) => UsageError | undefined = () => undefined,
+): Start {
+  const { scripts = {}, main, nodeos } = manifest;
+  const reader = new Reader(scripts, main, packed);
+  const own = nodeos?.start;
+  const hasScript = own !== undefined || scripts['start'] !== undefined;
+  const all = !hasScript
+    ? [withoutScript(main, packed)]
+    : own === undefined
+      ? reader.script('start', false, 'npm start')
+      : reader.line(own, 'nodeos.start');
+  const refused = all.map(refusal).find((error) => error !== undefined);
+  if (refused) throw refused;
+  const first = all.slice(0, -1);
+  const application = all.at(-1) as StartCommand;
+  if (own !== undefined || !hasScript) return { first, main: application, leftOut: reader.leftOut };
+  const before = optional(reader, 'prestart', refusal);
+  const after = scripts['poststart'] === undefined ? [] : [notRun('poststart', scripts['poststart'])];
+  const leftOut = [...before.leftOut, ...reader.leftOut, ...after];
+  return { first: [...before.commands, ...first], main: application, leftOut };
+}
+
+const notRun = (name: string, line: string): string => `scripts.${name} is not run: ${line}`;
+
+/** A script that may be left out, whole: what it does may have been done on this machine, as a compiler does it. */
+function optional(
+  reader: Reader,
+  name: string,
+  refusal: (command: StartCommand) => UsageError | undefined,
+): { commands: StartCommand[]; leftOut: string[] } {
+  const line = reader.scripts[name];
+  if (line === undefined) return { commands: [], leftOut: [] };
+  try {
+    const commands = reader.script(name, false, 'npm start');
+    const refused = commands.map(refusal).find((error) => error !== undefined);
+    if (refused) throw refused;
+    return { commands, leftOut: [] };
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    return { commands: [], leftOut: [`${notRun(name, line)} (${error.message})`] };
+  }
+}
+
+function withoutScript(main: string | undefined, packed: (path: string) => boolean): StartCommand {
   const plain = { args: [], nodeArgs: [], env: {}, kind: 'module' as const };
-  if (manifest.main !== undefined) return { ...plain, from: 'main', main: asFile(manifest.main, packed) };
-  const main = ['index.js', 'index.mjs', 'server.js'].find(packed);
-  if (main !== undefined) return { ...plain, from: 'the default', main };
+  if (main !== undefined) return { ...plain, from: 'main', main: asFile(main, packed) };
+  const found = ['index.js', 'index.mjs', 'server.js'].find(packed);
+  if (found !== undefined) return { ...plain, from: 'the default', main: found };
   throw new UsageError('package.json has neither scripts.start nor main, and there is no index.js or server.js', {
     hint: 'add "main": "FILE" to package.json',
   });
 }
 
-/** @param folder what `node .` runs: the `main` of package.json */
+/** A line for tests and messages: its last command. @param folder what `node .` runs: the `main` of package.json */
 export function parseStart(script: string, packed: (path: string) => boolean, folder = 'index.js'): StartCommand {
-  const words = splitWords(script);
-  const from = `scripts.start ("${script}")`;
+  return new Reader({}, folder, packed).line(script, 'scripts.start').at(-1) as StartCommand;
+}
+
+/** `./server.js`, `./bin/www`: a file that is itself the command. */
+const isPath = (command: string): boolean => command.includes('/');
+const BIN = /^(?:\.\/)?node_modules\/\.bin\/([^/]+)$/;
+const NODE = /^(?:.*\/)?node(js)?$/;
+
+class Reader {
+  /** The scripts that are being read: one must not run itself. */
+  readonly #within: string[] = [];
+  /** Lines for the user: what is not run. */
+  readonly leftOut: string[] = [];
+
+  constructor(
+    readonly scripts: Readonly<Record<string, string>>,
+    private readonly folder: string | undefined,
+    private readonly packed: (path: string) => boolean,
+  ) {}
+
+  /** The commands of a script. @param around after its `pre` script @param from what runs it */
+  script(name: string, around: boolean, from: string): StartCommand[] {
+    const line = this.scripts[name];
+    const chain = [...this.#within, name];
+    if (line === undefined) throw new UsageError(`${from} runs the script "${name}", and there is none`);
+    if (this.#within.includes(name)) throw new UsageError(`scripts run themselves: ${chain.join(' → ')}`);
+    this.#within.push(name);
+    const own = this.line(line, `scripts.${name}`);
+    this.#within.pop();
+    if (!around) return own;
+    // Nothing follows an application: what it would clean up is gone with the machine.
+    const after = `post${name}`;
+    if (this.scripts[after] !== undefined) this.leftOut.push(notRun(after, this.scripts[after]));
+    const before = `pre${name}`;
+    return [...(this.scripts[before] === undefined ? [] : this.script(before, false, from)), ...own];
+  }
+
+  line(line: string, source: string): StartCommand[] {
+    const from = `${source} ("${line}")`;
+    return commandsIn(line, source).flatMap((words) => this.#command(words, from, line, source));
+  }
+
+  #command(all: readonly Word[], from: string, line: string, source: string): StartCommand[] {
+    const { env, words } = withoutPrefix(all, () => needsShell(line, source));
+    const [head, ...rest] = words;
+    if (head === undefined) throw new UsageError(`${from} runs nothing`);
+    const command = textOf(head);
+    if (command === undefined) throw needsShell(line, source);
+    if (NODE.test(command)) return this.#node(rest, env, from, () => needsShell(line, source));
+    const runner = runnerOf(command, rest, this.scripts, from);
+    if (runner?.kind === 'script') return withMore(this.script(runner.name, true, from), env, runner.args);
+    if (runner?.kind === 'bin') return [{ kind: 'bin', from, bin: runner.name, args: runner.args, nodeArgs: [], env }];
+    const common = { from, args: rest.map(argumentOf), nodeArgs: [], env };
+    const installed = BIN.exec(command)?.[1];
+    if (installed === undefined && isPath(command))
+      return [{ ...common, kind: 'module', main: posix.normalize(command), executed: true }];
+    return [{ ...common, kind: 'bin', bin: installed ?? command }];
+  }
+
+  #node(words: Word[], env: StartCommand['env'], from: string, shell: () => UsageError): StartCommand[] {
+    const rest = [...words];
+    const nodeArgs: string[] = [];
+    const next = (): string | undefined => {
+      const word = rest.shift();
+      if (word === undefined) return undefined;
+      const text = textOf(word);
+      if (text === undefined) throw shell();
+      return text;
+    };
+    let main = next();
+    for (; main !== undefined && isOption(main) && main !== '--'; main = next()) {
+      const instead = insteadOfFile(main);
+      if (instead !== undefined) throw new UsageError(`${from} ${instead} (${main}), and names no file to run`);
+      const [option = '', value] = main.split(/=(.*)/s, 2);
+      if (option === '--run') return withMore(this.script(value ?? next() ?? '', false, from), env, argumentsOf(rest));
+      nodeArgs.push(main);
+      const ofOption = takesNextWord(main) ? next() : undefined;
+      if (ofOption !== undefined) nodeArgs.push(ofOption);
+    }
+    if (main === '--') main = next();
+    if (main === undefined || main === '-') throw new UsageError(`${from} names no file to run`);
+    const file = asFile(/^\.\/*$/.test(main) ? (this.folder ?? 'index.js') : main, this.packed);
+    return [{ kind: 'module', from, main: file, args: rest.map(argumentOf), nodeArgs, env }];
+  }
+}
+
+const argumentsOf = (words: readonly Word[]): Argument[] =>
+  words.filter((w, at) => at > 0 || textOf(w) !== '--').map(argumentOf);
+
+/** The variables hold for all of a script's commands; the arguments are for the last one. */
+function withMore(commands: StartCommand[], env: StartCommand['env'], args: readonly Argument[]): StartCommand[] {
+  return commands.map((command, at) => ({
+    ...command,
+    env: { ...env, ...command.env },
+    args: at === commands.length - 1 ? [...command.args, ...args] : command.args,
+  }));
+}
+
+/** What only sets variables, or hands over: it needs no program of its own. */
+const HANDS_OVER = new Set(['cross-env', 'env', 'exec']);
+
+function withoutPrefix(all: readonly Word[], shell: () => UsageError): { env: Record<string, string>; words: Word[] } {
+  const words = [...all];
   const variables: [name: string, value: string][] = [];
-  if (words[0] === 'cross-env') words.shift();
-  for (let pair = assignment(words[0]); pair; pair = assignment(words[0])) {
-    variables.push([pair.name, pair.value]);
+  for (let head = words[0]; head !== undefined; head = words[0]) {
+    const pair = assignment(head);
+    if (pair && pair.value === undefined) throw shell();
+    if (pair) variables.push([pair.name, pair.value ?? '']);
+    else if (!HANDS_OVER.has(textOf(head) ?? '')) break;
     words.shift();
   }
-  const env = Object.fromEntries(variables);
-  const command = words.shift();
-  if (command === undefined) throw new UsageError(`${from} runs nothing`);
-  if (command !== 'node') return { kind: 'bin', from, bin: command, args: words, nodeArgs: [], env };
-  const nodeArgs: string[] = [];
-  while (words[0]?.startsWith('-')) {
-    const option = words.shift() ?? '';
-    if (RUNS_CODE.test(option)) throw new UsageError(`${from} runs code (${option}), and names no file to run`);
-    nodeArgs.push(option);
-    if (WITH_VALUE.has(option)) nodeArgs.push(words.shift() ?? '');
-  }
-  const main = words.shift();
-  if (main === undefined) throw new UsageError(`${from} names no file to run`);
-  return {
-    kind: 'module',
-    from,
-    main: asFile(/^\.\/*$/.test(main) ? folder : main, packed),
-    args: words,
-    nodeArgs,
-    env,
-  };
+  return { env: Object.fromEntries(variables), words };
+}
+
+/** @returns value undefined if it is not known before the start. */
+function assignment(word: Word): { name: string; value: string | undefined } | undefined {
+  const first = word.pieces[0];
+  const name = typeof first === 'string' ? /^([A-Za-z_]\w*)=/.exec(first)?.[1] : undefined;
+  if (name === undefined || name.length + 1 > word.bare) return undefined;
+  return { name, value: textOf(word)?.slice(name.length + 1) };
 }
 
 /** `./lib`, `lib/`, `lib` → `lib/index.js` or `lib.js`, as require() would. */
 function asFile(name: string, packed: (path: string) => boolean): string {
   const path = posix.normalize(name).replace(/\/$/, '');
   return [path, `${path}.js`, `${path}.json`, posix.join(path, 'index.js')].find(packed) ?? path;
-}
-
-function assignment(word: string | undefined): { name: string; value: string } | undefined {
-  const match = /^([A-Za-z_]\w*)=(.*)$/s.exec(word ?? '');
-  return match ? { name: match[1] ?? '', value: match[2] ?? '' } : undefined;
-}
-
-/** Words with quotes, as a shell splits them. @throws UsageError for what only a shell can do. */
-export function splitWords(line: string): string[] {
-  const words: string[] = [];
-  const token = /(\s*)((?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])+)/gy;
-  const rest = line.trimEnd();
-  for (let at = 0; at < rest.length; at = token.lastIndex) {
-    token.lastIndex = at;
-    const match = token.exec(rest);
-    if (!match) throw new UsageError(`scripts.start has an unfinished quote: ${line}`);
-    if (words.length > 0 && match[1]?.includes('\n')) throw needsShell(line);
-    words.push(unquote(match[2] ?? '', line));
-  }
-  return words;
-}
-
-function unquote(word: string, line: string): string {
-  const bare = word.replace(/"(?:\\.|[^"\\])*"|'[^']*'|\\./g, '');
-  // Single quotes protect a dollar, but not within double quotes.
-  const expanded = word.replace(
-    /("(?:\\.|[^"\\])*")|'[^']*'|\\./g,
-    (_, double?: string) => double?.replace(/\\./g, '') ?? '',
-  );
-  if (/[$`]/.test(expanded) || /[|&;<>()*?]/.test(bare)) throw needsShell(line);
-  return word.replace(
-    /"((?:\\.|[^"\\])*)"|'([^']*)'|\\(.)/g,
-    (_, double?: string, single?: string, escaped?: string) =>
-      double !== undefined ? double.replace(/\\(["\\$`])/g, '$1') : (single ?? escaped ?? ''),
-  );
-}
-
-function needsShell(line: string): UsageError {
-  return new UsageError(`scripts.start needs a shell, and there is none on the target: ${line}`, {
-    hint: 'make it `node FILE`, and do the rest in FILE',
-  });
 }

@@ -43,10 +43,7 @@ const RUNTIME = step(
 );
 const INIT = step('init', made({ init: 'PID1', 'init.js': 'INIT', 'syscalls.node': 'ADDON' }));
 const APP = step('app', made({ 'nodeos.json': '{"name":"web"}', 'files/index.js': 'APP', 'files/lib/a.js': 'A' }));
-const MODULES = step(
-  'app-modules',
-  made({ 'node_modules/ms/index.js': 'MS', 'package.json': '{}', 'package-lock.json': '{}' }),
-);
+const MODULES = step('app-modules', made({ 'files/node_modules/ms/index.js': 'MS' }));
 
 /** Builds a step and what it needs, each once, in folders. */
 async function built(wanted: Step, where: string, done = new Map<Step, string>()): Promise<string> {
@@ -109,7 +106,7 @@ function unpackAll(image: Buffer, to: string): number {
 describe.skipIf(lacking.length > 0)(`the initramfs${lacking.map((what) => ` (not here: ${what})`).join('')}`, () => {
   it('holds the system, the application and its dependencies', async () => {
     const output = await built(
-      initramfs(target, { runtime: RUNTIME, init: INIT, app: APP, modules: MODULES }),
+      initramfs(target, { runtime: RUNTIME, init: INIT, app: APP, additions: [MODULES] }),
       join(root, 'full'),
     );
     const to = join(root, 'full/unpacked');
@@ -181,11 +178,11 @@ describe.skipIf(lacking.length > 0)(`the initramfs${lacking.map((what) => ` (not
   it('packs a part only again if that part changed', () => {
     const names = (parts: Parameters<typeof initramfs>[1]): (string | undefined)[] =>
       Object.keys(initramfs(target, parts).inputs ?? {});
-    expect(names({ runtime: RUNTIME, init: INIT, app: APP, modules: undefined })).toEqual(['init', 'app', 'runtime']);
-    expect(names({ runtime: RUNTIME, init: INIT, app: APP, modules: MODULES })).toEqual([
+    expect(names({ runtime: RUNTIME, init: INIT, app: APP })).toEqual(['init', 'app', 'runtime']);
+    expect(names({ runtime: RUNTIME, init: INIT, app: APP, additions: [MODULES] })).toEqual([
       'init',
       'app',
-      'modules',
+      'app-modules',
       'runtime',
     ]);
     for (const part of Object.values(initramfs(target, { runtime: RUNTIME, init: INIT, app: APP }).inputs ?? {})) {

@@ -22,6 +22,8 @@ export interface RunOptions {
   readonly log?: string;
   /** Gets each line of output. */
   readonly onLine?: (line: string) => void;
+  /** Of the output, how much an error shows; 20 lines by default. */
+  readonly lastLines?: number;
   /** What the program reads; nothing by default. */
   readonly input?: string;
 }
@@ -67,7 +69,7 @@ export async function run(command: string, args: readonly string[], options: Run
   log?.on('error', () => undefined); // a full disk is reported by the program that filled it
   log?.write(`$ ${printable(command, args)}\n`);
 
-  const tail = new LineTail(LAST_LINES, options.onLine);
+  const tail = new LineTail(options.lastLines ?? LAST_LINES, options.onLine);
   const stdout: Buffer[] = [];
   let stdoutBytes = 0;
   child.stdout.on('data', (chunk: Buffer) => {

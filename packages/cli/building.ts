@@ -5,11 +5,14 @@ import {
   jsonProgress,
   plainProgress,
   terminalProgress,
+  UsageError,
   type Built,
   type Progress,
   type Step,
 } from '@nodeos/build';
-import type { Io, Option, Parsed } from './command.js';
+import { makeLock } from '@nodeos/usersfs';
+import { say, type Io, type Option, type Parsed } from './command.js';
+import type { SystemOptions } from './system.js';
 
 export const BUILD_OPTIONS = {
   target: { type: 'string', short: 't', value: 'T', help: 'the machine to build for (default x86_64)' },
@@ -40,8 +43,23 @@ export const BUILD_OPTIONS = {
     value: 'official|musl',
     help: "whose Node.js runs on musl: the official build for glibc (default), or upstream's for musl",
   },
+  lock: {
+    type: 'boolean',
+    help: "make the application's package-lock.json if there is none: it fixes which versions are installed",
+  },
   json: { type: 'boolean', help: 'progress as JSON lines' },
 } as const satisfies Record<string, Option>;
+
+/** What `--lock` says, and where to say what of an application is left out. */
+export function applicationOptions(args: Parsed, io: Io): Pick<SystemOptions, 'makeLock' | 'say'> {
+  if (args.flag('lock') && args.flag('explain'))
+    throw new UsageError('--lock writes a file, and --explain does nothing: one of them, please');
+  const make = async (dir: string): Promise<void> => {
+    await makeLock(dir, io.signal);
+    say(io, `made package-lock.json of ${dir}: it fixes the versions that are installed; keep it with the source`);
+  };
+  return { say: (line) => say(io, line), ...(args.flag('lock') ? { makeLock: make } : {}) };
+}
 
 /** Progress goes to standard error, so that a command's own output can be piped; `--json` is the output. */
 export function progressFor(args: Parsed, io: Io): Progress {

@@ -20,7 +20,16 @@ import {
 } from '@nodeos/runtime';
 import { bareCompiler, crossCompiler, HOST_COMPILER, toolchainSteps, type Compiler } from '@nodeos/toolchain';
 import { say, type Io, type Parsed } from './command.js';
-import { appFiles, appModules, nativeAddon, nativeModules, readApplication } from '@nodeos/usersfs';
+import {
+  appFiles,
+  appModules,
+  nativeAddon,
+  nativeModules,
+  readApplication,
+  type Application,
+  type NativeTools,
+  type ReadOptions,
+} from '@nodeos/usersfs';
 
 export type Libc = RuntimeInfo['libc'];
 
@@ -99,6 +108,10 @@ export interface SystemOptions extends KernelOptions {
   readonly node?: NodeRelease;
   /** The folder of an application; without one the system is a REPL. */
   readonly app?: string;
+  /** Makes the lock file that an application lacks. */
+  readonly makeLock?: ReadOptions['makeLock'];
+  /** Is told what of the application is left out. */
+  readonly say?: (line: string) => void;
 }
 
 /** A layer: what a user can ask to be built. */
@@ -135,15 +148,11 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
   const node = options.node ?? pinnedNode(target);
   const { runtime, bare, compiler } = BASES[libc](target, node, options.allocator ?? 'musl');
   const initStep = init(target, runtime, bare);
-  const app = options.app === undefined ? undefined : await readApplication(options.app);
-  const modules = app && appModules(target, app, libc);
-  const appStep = app && appFiles(target, app, modules);
-  const tools = { runtime, compiler };
-  const natives = [
-    app && modules && nativeModules(target, app, modules, tools),
-    app && nativeAddon(target, app, modules, tools),
-  ].filter((step) => step !== undefined);
-  const parts = { init: initStep, ...(appStep ? { app: appStep, modules, natives } : {}) };
+  const app = options.app === undefined ? undefined : await readApplication(options.app, target, options);
+  for (const line of app?.notes ?? []) options.say?.(line);
+  const application = app && (await applicationSteps(target, app, libc, { runtime, compiler }));
+  const appStep = application?.app;
+  const parts = { init: initStep, ...application };
   return {
     kernel: { step: kernel(target, bare, options), files: ['kernel', 'vmlinux', 'config', 'System.map'] },
     runtime: { step: runtime, files: ['root/bin/node', 'runtime.json'] },
@@ -159,6 +168,22 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
     },
     root: { step: rootImage(target, { ...parts, runtime }), files: [ROOT] },
     'tls-handshake': { step: tlsHandshake(target, compiler), files: [HANDSHAKE] },
+  };
+}
+
+/** The steps that make /app. */
+async function applicationSteps(
+  target: Target,
+  app: Application,
+  libc: Libc,
+  tools: NativeTools,
+): Promise<{ app: Step; additions: Step[] }> {
+  const modules = await appModules(target, app, libc);
+  const [main] = modules;
+  const natives = [main && nativeModules(target, app, main, tools), nativeAddon(target, app, main, tools)];
+  return {
+    app: appFiles(target, app, main, libc),
+    additions: [...modules, ...natives.filter((step) => step !== undefined)],
   };
 }
 

@@ -17,6 +17,8 @@ declare module 'cpio-stream' {
 
   export interface Pack extends Readable {
     _encode: (header: Header) => Buffer;
+    /** What the end of an archive is filled to. */
+    padding: number;
     entry(header: Header, callback: (error?: Error | null) => void): Writable;
     entry(header: Header, content: Buffer, callback: (error?: Error | null) => void): Writable;
     finalize(): void;

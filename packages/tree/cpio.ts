@@ -2,8 +2,9 @@
  * Trees as cpio archives in the "newc" format, which Linux unpacks as an initramfs
  * (Documentation/driver-api/early-userspace/buffer-format.rst in the kernel's source).
  *
- * cpio-stream does the streaming and the padding. Its encoder is replaced, because it falls short of the format in
- * three ways: it counts a name in UTF-16 units instead of bytes, so that an archive breaks after the first name that
+ * cpio-stream does the streaming and the padding of entries. Its filling of the last block is switched off: it counts
+ * wrongly, and another archive behind an end that is no multiple of four is lost ("broken padding"). Its encoder is
+ * replaced, because it falls short of the format in three ways: it counts a name in UTF-16 units instead of bytes, so that an archive breaks after the first name that
  * is not ASCII; it puts the current time where the time is 0; and it writes numbers that do not fit as the largest
  * number that does, instead of failing.
  *
@@ -22,6 +23,7 @@ const MAX_NAME = 4096; // the kernel's PATH_MAX
 export async function writeCpio(tree: Tree | Iterable<Entry>, path: string): Promise<void> {
   const pack = cpio.pack({ format: 'newc' });
   pack._encode = encodeHeader;
+  pack.padding = 0;
   const writing = pipeline(pack, createWriteStream(path));
   const adding = addAll(pack, tree).catch((error: unknown) => {
     pack.destroy();

@@ -1,10 +1,11 @@
 /** Native code of applications: compiled for the target when the image is built, and loaded in the guest. */
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { application, ask, freePort, LONG, nodeos, ROOT, start } from '../support.js';
+import { application, ask, freePort, LONG, nodeos, ROOT, start, temporary } from '../support.js';
 
 /** An application whose addon starts a thread that needs 4 MB of stack. */
 const ADDON = {
@@ -68,6 +69,34 @@ describe('native code', { timeout: LONG }, () => {
     expect(stderr).toMatch(/app-addon: npm exec .*node-gyp rebuild.*: exit status/);
     expect(stderr).toMatch(/deep\.cc:1:2: error: #error "not finished"/);
     expect(stderr).toMatch(/\/logs\/app-addon-\S+/);
+  });
+
+  it('of a dependency is not even looked at, unless package.json allows it', async () => {
+    const marker = join(await temporary(), 'ran');
+    const from = await application({
+      'package.json': JSON.stringify({ name: 'sly', version: '1.0.0', scripts: { install: 'node-gyp rebuild' } }),
+      'binding.gyp': `{ "targets": [{ "target_name": "sly", "type": "none", "x": "<!(echo 1 > '${marker}')" }] }`,
+    });
+    const manifest = { dependencies: { sly: 'file:vendor/sly-1.0.0.tgz' } };
+    const app = await application({ 'main.js': '' }, manifest);
+    await mkdir(join(app, 'vendor'));
+    const npm = (cwd: string, ...args: string[]): Promise<unknown> => promisify(execFile)('npm', args, { cwd });
+    await npm(from, 'pack', `--pack-destination=${join(app, 'vendor')}`);
+    await npm(app, 'install', '--package-lock-only', '--ignore-scripts');
+    await rm(marker, { force: true }); // what npm itself has run
+    const first = await nodeos('build', 'initramfs-base', '--app', app);
+    expect(first.status, first.stderr).toBe(0);
+    expect(first.stderr).toContain('"allowScripts": {"file:vendor/sly-1.0.0.tgz": true}');
+    expect(existsSync(marker)).toBe(false);
+    const allowScripts = { 'file:vendor/sly-1.0.0.tgz': true };
+    await writeFile(
+      join(app, 'package.json'),
+      JSON.stringify({ name: 'app', main: 'main.js', ...manifest, allowScripts }),
+    );
+    const second = await nodeos('build', 'initramfs-base', '--app', app);
+    expect(second.status, second.stderr).toBe(0);
+    expect(second.stderr).not.toContain('allowScripts');
+    expect(existsSync(marker)).toBe(true);
   });
 
   it('of a dependency is left alone if package.json says so', async () => {

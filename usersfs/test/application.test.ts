@@ -1,12 +1,13 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { UsageError } from '@nodeos/build';
+import { DEFAULT_TARGET, targetOf, UsageError } from '@nodeos/build';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readApplication } from '../application.js';
+import { readApplication, type Application } from '../application.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-application-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
+const read = (dir: string): Promise<Application> => readApplication(dir, targetOf(DEFAULT_TARGET));
 let count = 0;
 
 function folder(files: Readonly<Record<string, string | object>>): string {
@@ -21,24 +22,24 @@ function folder(files: Readonly<Record<string, string | object>>): string {
 
 async function refused(files: Readonly<Record<string, string | object>>): Promise<UsageError> {
   const dir = folder(files);
-  const error: unknown = await readApplication(dir).then(
+  const error: unknown = await read(dir).then(
     () => new Error('it was taken'),
     (reason: unknown) => reason,
   );
   expect(error).toBeInstanceOf(UsageError);
-  expect((error as UsageError).message).toContain(dir);
   return error as UsageError;
 }
 
 describe('an application', () => {
   it('may be as small as this', async () => {
     const dir = folder({ 'package.json': '{}', 'index.js': '' });
-    expect(await readApplication(dir)).toMatchObject({
+    expect(await read(dir)).toMatchObject({
       dir,
       name: basename(dir),
-      files: ['index.js', 'package.json'],
-      lock: undefined,
-      start: { kind: 'module', main: 'index.js', from: 'the default' },
+      packed: { files: ['index.js', 'package.json'], links: {} },
+      project: undefined,
+      start: { main: { kind: 'module', main: 'index.js', from: 'the default' } },
+      notes: [],
     });
   });
 
@@ -56,21 +57,27 @@ describe('an application', () => {
       'notes.txt': 'x',
       'node_modules/dep/index.js': 'x',
     });
-    const app = await readApplication(dir);
-    expect(app.files).toEqual(['README.md', 'package.json', 'public/deep/index.html', 'src/a.js', 'src/main.js']);
-    expect(app).toMatchObject({ name: '@acme/web', lock: { lockfileVersion: 3 } });
+    const app = await read(dir);
+    expect(app.packed.files).toEqual([
+      'README.md',
+      'package.json',
+      'public/deep/index.html',
+      'src/a.js',
+      'src/main.js',
+    ]);
+    expect(app).toMatchObject({ name: '@acme/web', project: { lock: { lockfileVersion: 3 } } });
   });
 
   it('leaves out what .npmignore says, and else what .gitignore says', async () => {
     const files = { 'package.json': {}, 'index.js': '', 'test/a.js': '', 'build/out.js': '', '.gitignore': 'build\n' };
-    expect((await readApplication(folder(files))).files).toEqual(['index.js', 'package.json', 'test/a.js']);
+    expect((await read(folder(files))).packed.files).toEqual(['index.js', 'package.json', 'test/a.js']);
     const both = folder({ ...files, '.npmignore': 'test\n' });
-    expect((await readApplication(both)).files).toEqual(['build/out.js', 'index.js', 'package.json']);
+    expect((await read(both)).packed.files).toEqual(['build/out.js', 'index.js', 'package.json']);
   });
 
   it.each(['.env', '.npmrc', 'lib/.npmrc'])('keeps %s for itself, or not, as npm does', async (name) => {
-    const { files } = await readApplication(folder({ 'package.json': {}, 'index.js': '', [name]: 'secret' }));
-    expect(files.includes(name)).toBe(name === '.env');
+    const { packed } = await read(folder({ 'package.json': {}, 'index.js': '', [name]: 'secret' }));
+    expect(packed.files.includes(name)).toBe(name === '.env');
   });
 
   it('with dependencies and a lock is taken', async () => {
@@ -78,20 +85,20 @@ describe('an application', () => {
       'package.json': { dependencies: { ms: '2.1.3' }, bundleDependencies: ['ms'], scripts: { start: 'ms 60000' } },
       'package-lock.json': {},
     });
-    expect(await readApplication(dir)).toMatchObject({
-      lock: {},
-      start: { kind: 'bin', bin: 'ms', args: ['60000'] },
+    expect(await read(dir)).toMatchObject({
+      project: { lock: {} },
+      start: { main: { kind: 'bin', bin: 'ms', args: ['60000'] } },
     });
   });
 
   it('needs no lock for what only its developers need', async () => {
     const dir = folder({ 'package.json': { devDependencies: { eslint: '9' } }, 'index.js': '' });
-    expect(await readApplication(dir)).toMatchObject({ lock: undefined });
+    expect(await read(dir)).toMatchObject({ project: undefined });
   });
 
   it('may have settings', async () => {
     const nodeos = { user: 'root', restart: 'always', onexit: 'halt', env: { A: '1' } };
-    const { manifest } = await readApplication(folder({ 'package.json': { nodeos }, 'index.js': '' }));
+    const { manifest } = await read(folder({ 'package.json': { nodeos }, 'index.js': '' }));
     expect(manifest.nodeos).toEqual(nodeos);
   });
 });
@@ -102,9 +109,9 @@ describe('what is no application', () => {
       message: expect.stringContaining('is not an application: it has no package.json') as string,
       hint: 'name a folder with a package.json, or none for a REPL',
     });
-    await expect(readApplication(join(root, 'missing'))).rejects.toThrow(UsageError);
+    await expect(read(join(root, 'missing'))).rejects.toThrow(UsageError);
     const file = join(folder({ 'package.json': {} }), 'package.json');
-    await expect(readApplication(file)).rejects.toThrow('is not an application');
+    await expect(read(file)).rejects.toThrow('is not an application');
   });
 
   it.each(['', '{', '{"name": "x",}', 'module.exports = {}', '[]', '[{"name":"x"}]', 'null', '5', '"x"'])(
@@ -119,6 +126,7 @@ describe('what is no application', () => {
   it('because its dependencies are left open', async () => {
     const error = await refused({ 'package.json': { dependencies: { ms: '*' } }, 'index.js': '' });
     expect(error.message).toContain('no package-lock.json');
+    expect(error.message).toContain(root);
     expect(error.hint).toContain('npm install');
   });
 
@@ -135,7 +143,7 @@ describe('what is no application', () => {
   });
 
   it('because there is nothing to run', async () => {
-    await expect(readApplication(folder({ 'package.json': {}, 'main.js': '' }))).rejects.toThrow(
+    await expect(read(folder({ 'package.json': {}, 'main.js': '' }))).rejects.toThrow(
       /neither scripts\.start nor main/,
     );
   });
@@ -163,5 +171,156 @@ describe('what is no application', () => {
   ])('because %s is not what it should be', async (name, manifest) => {
     const error = await refused({ 'package.json': manifest, 'index.js': '' });
     expect(error.message).toMatch(new RegExp(`package\\.json: ${name.replaceAll('.', '\\.')} must be `));
+  });
+});
+
+describe('what is left out is named', () => {
+  const notesOf = async (dir: string): Promise<string> => (await read(dir)).notes.join('\n');
+
+  it('symbolic links that lead to nothing that is packed; others stay links', async () => {
+    const dir = folder({
+      'package.json': {},
+      'index.js': '',
+      'releases/5/a.js': '',
+      'secret/key': '',
+      '.gitignore': 'secret',
+    });
+    const links = {
+      current: 'releases/5',
+      'main.js': './index.js',
+      'releases/up.js': '../index.js',
+      second: 'current',
+      outside: '../other',
+      absolute: '/etc/passwd',
+      ignored: 'secret/key',
+      dangling: 'nothing',
+    };
+    for (const [path, to] of Object.entries(links)) symlinkSync(to, join(dir, path));
+    const { packed } = await read(dir);
+    expect(Object.keys(packed.links).sort()).toEqual(['current', 'main.js', 'releases/up.js', 'second']);
+    expect(await notesOf(dir)).toMatch(
+      /^symbolic links are left out: absolute → \/etc\/passwd .*dangling → nothing .*ignored → .*outside → /,
+    );
+  });
+
+  it('a link can be what is run', async () => {
+    const dir = folder({ 'package.json': { main: 'current/app.js' }, 'v1/app.js': '' });
+    symlinkSync('v1', join(dir, 'current'));
+    expect((await read(dir)).packed.links).toEqual({ current: 'v1' });
+  });
+
+  it('files that npm does not pack for their names', async () => {
+    const dir = folder({ 'package.json': {}, 'index.js': '', 'views/a*b.html': '' });
+    expect(await notesOf(dir)).toContain('views/a*b.html');
+  });
+
+  it('the variables of a file that is ignored', async () => {
+    const dir = folder({ 'package.json': {}, 'index.js': '', '.env': 'A=1', '.gitignore': '.env' });
+    expect(await notesOf(dir)).toBe('.env is left out by .gitignore; --env NAME=VALUE gives single variables');
+  });
+
+  it('the rest of the folder of main, where that is ignored', async () => {
+    const files = { 'package.json': { main: 'dist/main.js' }, 'dist/main.js': '', 'dist/other.js': '' };
+    expect(await notesOf(folder(files))).toBe('');
+    expect(await notesOf(folder({ ...files, '.gitignore': 'dist/**' }))).toContain(
+      'of dist only dist/main.js is packed',
+    );
+    const taken = { ...files, 'package.json': { main: 'dist/main.js', files: ['dist'] }, '.gitignore': 'dist/**' };
+    expect(await notesOf(folder(taken))).toBe('');
+  });
+
+  it('scripts that npm would run', async () => {
+    const scripts = {
+      start: 'node .',
+      prestart: 'npm run build',
+      build: 'tsc',
+      poststart: 'echo done',
+      postinstall: 'prisma generate',
+      prepare: 'husky',
+    };
+    const lines = (await notesOf(folder({ 'package.json': { scripts }, 'index.js': '' }))).split('\n');
+    expect(lines[0]).toMatch(
+      /^scripts\.prestart is not run: npm run build \(.*scripts\.build \("tsc"\) runs "tsc", which is neither/,
+    );
+    expect(lines.slice(1)).toEqual([
+      'scripts.poststart is not run: echo done',
+      'scripts that are not run: postinstall (prisma generate), prepare (husky)',
+    ]);
+  });
+});
+
+describe('a file', () => {
+  it('whose name is not UTF-8 is named', async () => {
+    const dir = folder({ 'package.json': {}, 'index.js': '', 'lib/a.js': '' });
+    writeFileSync(Buffer.concat([Buffer.from(`${dir}/lib/caf`), Buffer.from([0xe9]), Buffer.from('.txt')]), '');
+    await expect(read(dir)).rejects.toThrow(`${dir}: the name of lib/caf\\xe9.txt is not UTF-8`);
+    writeFileSync(join(dir, '.npmignore'), '*.txt\n');
+    expect((await read(dir)).packed.files).toContain('lib/a.js');
+  });
+
+  it.each(['--env-file=.env', '--env-file .env', '--env_file=./.env'])(
+    'that %s reads must be packed',
+    async (option) => {
+      const files = {
+        'package.json': { scripts: { start: `node ${option} index.js` } },
+        'index.js': '',
+        '.env': 'A=1',
+      };
+      expect((await read(folder(files))).start.main.nodeArgs).toEqual(option.split(' '));
+      const error = await refused({ ...files, '.gitignore': '.env' });
+      expect(error.message).toContain(
+        'names .env, which is not among the files that npm would pack: it is there, but .gitignore',
+      );
+      expect(error.hint).toContain('--env NAME=VALUE');
+    },
+  );
+
+  it('that is loaded before must be packed, a package need not', async () => {
+    const files = (start: string): Record<string, string | object> => ({
+      'package.json': { scripts: { start } },
+      'index.js': '',
+    });
+    expect((await refused(files('node -r ./tracing.js .'))).message).toContain('names tracing.js');
+    await read(folder(files('node -r dotenv/config --env-file-if-exists=.env .')));
+  });
+
+  it('of a folder that begins with @ can be run', async () => {
+    const { start } = await read(folder({ 'package.json': { main: '@web/main.js' }, '@web/main.js': '' }));
+    expect(start.main).toMatchObject({ main: '@web/main.js' });
+  });
+});
+
+describe('a command', () => {
+  const packages = {
+    '': {},
+    'node_modules/one': { version: '1.0.0', bin: { one: 'cli.js' } },
+    'node_modules/tool': { version: '1.0.0', bin: { tool: 'cli.js' }, dev: true },
+    'node_modules/one/node_modules/two': { version: '1.0.0', bin: { two: 'cli.js' } },
+  };
+  const files = (start: string): Record<string, string | object> => ({
+    'package.json': { scripts: { start }, dependencies: { one: '1' } },
+    'package-lock.json': { packages },
+    'index.js': '',
+  });
+
+  it('of a dependency is taken', async () => {
+    expect((await read(folder(files('one')))).start.main).toMatchObject({ kind: 'bin', bin: 'one' });
+  });
+
+  it.each([
+    ['of a development dependency', 'tool', '"tool" of tool, a development dependency, which is not installed'],
+    ['of what a dependency depends on', 'two', '"two", which is neither node nor a command of a dependency'],
+    ['of nothing', 'npm run serve', 'runs the script "serve", and there is none'],
+  ])('%s is refused', async (_, start, message) => {
+    expect((await refused(files(start))).message).toContain(message);
+  });
+
+  it('that cannot run here can have another one for this system', async () => {
+    const { 'package.json': manifest, ...others } = files('tool');
+    const dir = folder({
+      ...others,
+      'package.json': { ...(manifest as object), nodeos: { start: 'node --no-warnings .' } },
+    });
+    expect((await read(dir)).start.main).toMatchObject({ main: 'index.js', nodeArgs: ['--no-warnings'] });
   });
 });

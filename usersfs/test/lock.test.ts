@@ -1,6 +1,8 @@
 import { DEFAULT_TARGET, targetOf } from '@nodeos/build';
 import { describe, expect, it } from 'vitest';
-import { lockedPackages, ruleFor } from '../lock.js';
+import { ruleFor } from '../allow.js';
+import { lockedPackages, readLock } from '../lock.js';
+import { folder } from './support.js';
 
 const target = targetOf(DEFAULT_TARGET);
 
@@ -34,6 +36,37 @@ describe('the lock file', () => {
     [{ '@a/b@1.0.0 || 1.2.3': true }, true],
     [{ '@a/b@1.2.3': true, '@a/b': false }, false],
   ])('allowScripts %j: %s', (rules, allowed) => {
-    expect(ruleFor(rules, { name: '@a/b', version: '1.2.3' })).toBe(allowed);
+    expect(ruleFor(rules, { name: '@a/b', version: '1.2.3', resolved: undefined })).toBe(allowed);
+  });
+
+  it.each(['../node_modules/x', 'node_modules/../../x', 'node_modules/a/..', '/etc/node_modules/x'])(
+    'may not have anything at %s',
+    async (place) => {
+      const dir = folder({ 'package-lock.json': { packages: { '': {}, [place]: { link: true, resolved: 'x' } } } });
+      await expect(readLock(dir)).rejects.toThrow(`"${place}" is no place in node_modules`);
+    },
+  );
+});
+
+describe('a package that is not from a registry', () => {
+  const from = (resolved: string): { name: string; version: string; resolved: string } => {
+    return { name: 'sqlite', version: '1.0.0', resolved };
+  };
+  const COMMIT = 'git+ssh://git@host.invalid/x/y.git#0123456789abcdef0123456789abcdef01234567';
+
+  it.each([
+    ['https://registry.npmjs.org/sqlite/-/sqlite-1.0.0.tgz', 'sqlite@1.0.0', true],
+    ['https://evil.invalid/sqlite-1.0.0.tgz', 'sqlite@1.0.0', undefined],
+    ['https://evil.invalid/-/sqlite-1.0.0.tgz', 'sqlite', undefined],
+    ['https://evil.invalid/sqlite-1.0.0.tgz', 'https://evil.invalid/sqlite-1.0.0.tgz', true],
+    ['file:vendor/sqlite-1.0.0.tgz', 'sqlite@1.0.0', undefined],
+    ['file:vendor/sqlite-1.0.0.tgz', 'file:vendor/sqlite-1.0.0.tgz', true],
+    [COMMIT, 'sqlite', undefined],
+    [COMMIT, COMMIT, true],
+    [COMMIT, COMMIT.slice(0, -30), true],
+    [COMMIT, COMMIT.replace(/#.*/, ''), true],
+    [COMMIT, COMMIT.replace(/#.*/, '#0123'), undefined],
+  ])('%s is allowed by %s: %s', (resolved, key, allowed) => {
+    expect(ruleFor({ [key]: true }, from(resolved))).toBe(allowed);
   });
 });

@@ -1,7 +1,8 @@
 import { UsageError } from '@nodeos/build';
 import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
-import { parseStart, splitWords, startOf } from '../start-script.js';
+import { parseStart, startOf } from '../start-script.js';
+import { splitWords } from '../words.js';
 
 const FILES = ['index.js', 'server.js', 'app.mjs', 'lib/index.js', 'lib/main.js', 'src/cli.cjs', 'data.json', 'a b.js'];
 const packed = (path: string): boolean => FILES.includes(path);
@@ -57,12 +58,56 @@ describe('a start script', () => {
     ['next start -p 80', { bin: 'next', args: ['start', '-p', '80'] }],
     ['HOST=0.0.0.0 fastify start', { bin: 'fastify', args: ['start'], env: { HOST: '0.0.0.0' } }],
     ['node missing.js', { module: 'missing.js' }],
+    ...[
+      '--unhandled-rejections strict',
+      '--unhandled_rejections strict',
+      '--max-http-header-size 65536',
+      '--disable-warning DEP0040',
+      '--dns-result-order ipv4first',
+      '--title x',
+      '--max-old-space-size=64',
+      '--inspect',
+    ].map((options): [string, object] => [
+      `node ${options} server.js`,
+      { module: 'server.js', nodeArgs: options.split(' ') },
+    ]),
+    ['node -- server.js', { module: 'server.js' }],
+    ['nodejs server.js', { module: 'server.js' }],
+    ['/usr/bin/node server.js', { module: 'server.js' }],
+    ['env A=1 exec node server.js', { module: 'server.js', env: { A: '1' } }],
+    ['A=1 cross-env B=2 node server.js', { module: 'server.js', env: { A: '1', B: '2' } }],
+    ['node node_modules/x/y.js --z', { module: 'node_modules/x/y.js', args: ['--z'] }],
+    ['./bin/www', { module: 'bin/www' }],
+    ['node_modules/.bin/serve -l 80', { bin: 'serve', args: ['-l', '80'] }],
+    ['./node_modules/.bin/serve', { bin: 'serve' }],
+    ['npx serve build', { bin: 'serve', args: ['build'] }],
+    ['npx --no-install -- serve -s', { bin: 'serve', args: ['-s'] }],
+    ['npm exec serve -- -s', { bin: 'serve', args: ['-s'] }],
+    ['yarn serve -s', { bin: 'serve', args: ['-s'] }],
+    ['A=1 B="2 3" serve "a&&b"', { bin: 'serve', args: ['a&&b'], env: { A: '1', B: '2 3' } }],
+    ['"A=1" x', { bin: 'A=1', args: ['x'] }],
+    ['serve -l $PORT', { bin: 'serve', args: ['-l', [{ name: 'PORT', quoted: false }]] }],
+    [
+      'serve --port=${PORT:-80}',
+      { bin: 'serve', args: [['--port=', { name: 'PORT', fallback: '80', quoted: false }]] },
+    ],
+    [
+      'serve "tcp://$HOST:$PORT"',
+      { bin: 'serve', args: [['tcp://', { name: 'HOST', quoted: true }, ':', { name: 'PORT', quoted: true }]] },
+    ],
   ])('%s', (script, expected) => {
     expect(parse(script)).toEqual(expected);
   });
 
   it.each([
-    ...['npm run build && node server.js', 'node server.js &', 'node a.js; node b.js', 'node server.js | tee log'],
+    ...[
+      'node server.js && ',
+      '&& node server.js',
+      'node server.js || node app.mjs',
+      'node server.js &',
+      'node a.js; node b.js',
+      'node server.js | tee log',
+    ],
     ...[
       'node server.js > log',
       'node server.js 2>&1',
@@ -71,25 +116,23 @@ describe('a start script', () => {
       'node *.js',
       'node server?.js',
     ],
-    ...[
-      'node $MAIN',
-      'node server.js --port "$PORT"',
-      'node server.js `date`',
-      'node server.js "`date`"',
-      '$(which node) server.js',
-    ],
-    ...[
-      `node server.js "'$HOME'"`,
-      'PORT=$X node server.js',
-      'node server.js "\\\\$HOME"',
-      'node index.js\nnode server.js',
-    ],
+    ...['node $MAIN', 'node server.js `date`', 'node server.js "`date`"', '$(which node) server.js'],
+    ...['PORT=$X node server.js', 'node index.js\nnode server.js'],
   ])('%s needs a shell', (script) => {
     expect(() => parse(script)).toThrow(UsageError);
     expect(() => parse(script)).toThrow(/needs a shell, and there is none on the target: /);
   });
 
   it.each([
+    ['nodemon server.js', 'nodemon starts programs that the target has not'],
+    ['concurrently "node a" "node b"', 'concurrently starts programs'],
+    ['npm --prefix web start', 'runs npm, which is not on the target'],
+    ['npm ci', 'runs npm, which is not on the target'],
+    ['npx -p serve serve', 'runs npx, which is not on the target'],
+    ['npm run serve', 'runs the script "serve", and there is none'],
+    ['node --test', 'runs tests (--test)'],
+    ['node -i', 'starts a REPL (-i)'],
+    ['node -', 'names no file to run'],
     ['node "server.js', 'unfinished quote'],
     ["node 'server.js", 'unfinished quote'],
     ['node server.js \\', 'unfinished quote'],
@@ -163,7 +206,37 @@ describe('what is run', () => {
     ['then index.mjs', {}, ['server.js', 'index.mjs'], 'index.mjs'],
     ['then server.js', { scripts: {} }, ['server.js'], 'server.js'],
   ])('is %s', (_, manifest, files, main) => {
-    expect(startOf(manifest, (path) => files.includes(path))).toMatchObject({ kind: 'module', main });
+    expect(startOf(manifest, (path) => files.includes(path))).toMatchObject({ main: { kind: 'module', main } });
+  });
+
+  it('is the last of several commands, after the others', () => {
+    const scripts = {
+      prestart: 'node migrate',
+      start: 'A=1 node --run seed && npm run serve -- --fast && echo',
+      seed: 'node seed.js',
+      preserve: 'node check.js',
+      serve: 'cross-env B=2 node server.js --slow',
+      postserve: 'node clean.js',
+    };
+    const plan = startOf({ scripts: { ...scripts, start: scripts.start.replace(' && echo', '') } }, packed);
+    expect(plan.first.map((one) => ('main' in one ? one.main : one.bin))).toEqual(['migrate', 'seed.js', 'check.js']);
+    expect(plan.leftOut).toEqual(['scripts.postserve is not run: node clean.js']);
+    expect(plan.first[1]?.env).toEqual({ A: '1' });
+    expect(plan.main).toMatchObject({ main: 'server.js', args: ['--slow', '--fast'], env: { B: '2' } });
+  });
+
+  it('never itself again', () => {
+    const scripts = { start: 'npm run serve', serve: 'yarn start' };
+    expect(() => startOf({ scripts }, packed)).toThrow('scripts run themselves: start → serve → start');
+  });
+
+  it('is what this system is told, if it is', () => {
+    const scripts = { prestart: 'tsc', start: 'nest start', 'start:prod': 'node server.js' };
+    expect(startOf({ scripts, nodeos: { start: 'npm run start:prod' } }, packed)).toMatchObject({
+      first: [],
+      main: { main: 'server.js' },
+      leftOut: [],
+    });
   });
 
   it('is nothing without any of them', () => {

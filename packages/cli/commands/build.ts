@@ -12,7 +12,7 @@ import {
 } from '@nodeos/build';
 import { HANDSHAKE } from '@nodeos/init';
 import { readTlsFiles, writeTlsInitramfs, type TlsFiles } from '@nodeos/initramfs';
-import { buildSteps, BUILD_OPTIONS } from '../building.js';
+import { applicationOptions, buildSteps, BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
 import { checkSystem, runtimeOf, systemOf, type LayerName } from '../system.js';
 
@@ -35,6 +35,7 @@ export const buildCommand: Command = {
     ['nodeos build', 'everything that `nodeos start` needs'],
     ['nodeos build runtime --target aarch64 --out out', 'Node.js and its libraries for another machine'],
     ['nodeos build kernel --explain', 'why the kernel would be built again'],
+    ['nodeos build initramfs --app . --lock', 'an application without a lock file: it gets one'],
     [
       'nodeos build --app examples/hello --out out',
       'what boots elsewhere: kernel and initramfs; or kernel, initramfs-base and usr.erofs',
@@ -53,6 +54,7 @@ export const buildCommand: Command = {
       ...(await runtimeOf(target, args, io)),
       fragments: args.texts('fragment').map((dir) => resolve(dir)),
       ...(app === undefined ? {} : { app }),
+      ...applicationOptions(args, io),
     });
     const chosen = names.map((name) => {
       const layer = Object.hasOwn(layers, name) ? layers[name as LayerName] : undefined;

@@ -23,7 +23,7 @@ import {
   type MachineResult,
   type RunMachineOptions,
 } from '@nodeos/vm';
-import { BUILD_OPTIONS } from '../building.js';
+import { applicationOptions, BUILD_OPTIONS } from '../building.js';
 import { say, type Command, type Io, type Parsed } from '../command.js';
 import { sinkOf } from '../output.js';
 import { mediaFor, mediaOf, ROOTS, RUNTIMES, type MediaOptions } from '../images.js';
@@ -101,6 +101,7 @@ export const startCommand: Command = {
       ...(await runtimeOf(target, args, io)),
       fragments: args.texts('fragment').map((dir) => resolve(dir)),
       ...(app === undefined ? {} : { app }),
+      ...applicationOptions(args, io),
     });
     const media = await mediaFor(layers, settings, args, io);
     try {

@@ -4,9 +4,11 @@
  * Node.js, a terminal or other descriptors.
  */
 import { createRequire } from 'node:module';
+import { constants } from 'node:os';
 import type { BootContext } from './boot.js';
-import { portDevice, type AppConfig } from './config.js';
+import { portDevice, type AppConfig, type Program } from './config.js';
 import { confine } from './confine.js';
+import { argumentsOf, readAtStart, type Environment } from './environment.js';
 import type { Syscalls } from './syscalls.js';
 
 const NODE = '/bin/node';
@@ -18,34 +20,46 @@ const O_NOCTTY = 0o400;
 const TIOCSCTTY = 0x540e;
 const TIOCSWINSZ = 0x5414;
 
-/** Runs a module as the main module of this very process. */
-export type RunMain = (main: string, args: readonly string[], environment: Readonly<Record<string, string>>) => void;
+/** How programs are run: tests have another way. */
+export interface Run {
+  /** A module as the main module of this very process. */
+  main(main: string, args: readonly string[], environment: Environment): void;
+  /** A process of Node.js, until it ends. @returns its status; 128 + the signal's number if one ended it */
+  first(args: readonly string[], environment: Environment): number;
+  /** Ends this process. */
+  end(status: number): void;
+}
 
 /** What this machine is for: code handed over, an application, or a REPL. */
-export function become(context: BootContext, runMain: RunMain = runMainHere): void {
+export function become(context: BootContext, run: Run = HERE): void {
   const { config } = context;
   if (config.run.exec !== undefined) becomeCode(context, config.run.exec);
-  else if (config.app) becomeApp(context, config.app, runMain);
+  else if (config.app) becomeApp(context, config.app, run);
   else becomeRepl(context, true);
 }
 
-function becomeApp({ sys, config, report }: BootContext, app: AppConfig, runMain: RunMain): void {
+function becomeApp({ sys, config, report }: BootContext, app: AppConfig, run: Run): void {
   const home = app.user === 'root' ? '/root' : '/home/app';
-  const environment = {
-    ...ENVIRONMENT,
-    HOME: home,
-    USER: app.user,
-    NODE_ENV: 'production',
-    PORT: '80',
-    ...app.env,
-    ...config.run.env,
-  };
-  report.event('app', { main: app.main });
+  const given = { ...ENVIRONMENT, HOME: home, USER: app.user, NODE_ENV: 'production', PORT: '80' };
+  const environmentOf = ({ env }: Program): Environment => ({ ...given, ...env, ...config.run.env });
+  const environment = environmentOf(app);
+  const args = argumentsOf(app, environment);
+  const atStart = readAtStart(environment, { ...ENVIRONMENT, ...process.env });
+  const { first = [] } = app;
+  if (first.length > 0) report.event('first', { commands: first.length });
+  report.event('app', { main: app.main, ...(atStart.length > 0 ? { again: atStart } : {}) });
   report.close();
   sys.chdir(app.cwd);
   if (app.user !== 'root') confine(sys);
-  if (app.nodeArgs.length === 0) runMain(app.main, app.args, environment);
-  else sys.execute(NODE, [NODE, ...app.nodeArgs, app.main, ...app.args], environment);
+  for (const program of first) {
+    const own = environmentOf(program);
+    const status = run.first([...program.nodeArgs, program.main, ...argumentsOf(program, own)], own);
+    if (status === 0) continue;
+    sys.print(2, `nodeos: ${program.from} ended with status ${status}; the application is not started\n`);
+    return run.end(status);
+  }
+  if (app.nodeArgs.length === 0 && atStart.length === 0) run.main(app.main, args, environment);
+  else sys.execute(NODE, [NODE, ...app.nodeArgs, app.main, ...args], environment);
 }
 
 function becomeCode({ sys, config, report }: BootContext, code: string): void {
@@ -88,7 +102,7 @@ function greeting(sys: Syscalls): string {
   return `NodeOS: Node.js ${process.version} on Linux ${kernel}. Nothing else runs here.\nTo leave: .exit, or Ctrl-D twice on an empty line.\n`;
 }
 
-const runMainHere: RunMain = (main, args, environment) => {
+const runMainHere: Run['main'] = (main, args, environment) => {
   for (const name of Object.keys(process.env)) Reflect.deleteProperty(process.env, name);
   Object.assign(process.env, environment);
   process.argv.splice(1, process.argv.length - 1, main, ...args);
@@ -103,4 +117,16 @@ const runMainHere: RunMain = (main, args, environment) => {
   const { runMain } = require('node:module') as { runMain: (main: string) => void };
   // Later, so that what the application throws is its own: its stack is printed, and it ends.
   process.nextTick(runMain, main);
+};
+
+const HERE: Run = {
+  main: runMainHere,
+  first(args, environment) {
+    // Loaded when it is needed: it takes a while.
+    const { spawnSync } = createRequire('/')('node:child_process') as typeof import('node:child_process');
+    const { status, signal, error } = spawnSync(NODE, args, { env: environment, stdio: 'inherit' });
+    if (error) throw error;
+    return status ?? 128 + (signal === null ? 0 : constants.signals[signal]);
+  },
+  end: (status) => process.exit(status),
 };

@@ -4,16 +4,32 @@
  */
 import type { Syscalls } from './syscalls.js';
 
-/** `/etc/nodeos.json`: written by the users' layer. */
-export interface AppConfig {
-  readonly name: string;
+/** What Node.js runs. */
+export interface Program {
   /** Absolute path of the module to run. */
   readonly main: string;
-  readonly args: readonly string[];
+  /** An argument with variables in it is a list of pieces. */
+  readonly args: readonly (string | readonly (string | Variable)[])[];
   /** Options for Node.js itself; if there are any, Node.js is started once more. */
   readonly nodeArgs: readonly string[];
-  readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
+}
+
+/** `$NAME` in an argument. */
+export interface Variable {
+  readonly name: string;
+  /** Where it is not set, or empty. */
+  readonly fallback?: string;
+  /** Its value stays one word. */
+  readonly quoted: boolean;
+}
+
+/** `/etc/nodeos.json`: written by the users' layer. */
+export interface AppConfig extends Program {
+  readonly name: string;
+  /** What runs to its end before, one after the other. */
+  readonly first?: readonly (Program & { /** for messages */ readonly from: string })[];
+  readonly cwd: string;
   /** `app` (uid 1000), or `root`. */
   readonly user: 'app' | 'root';
   readonly restart: 'never' | 'on-failure' | 'always';

@@ -1,5 +1,5 @@
 /** What the init does, by the role that PID 1 starts it with. */
-import { become, becomeRepl, type RunMain } from './become.js';
+import { become, becomeRepl, type Run } from './become.js';
 import { boot, hostNameOf, type BootContext } from './boot.js';
 import { KEPT_SETTINGS, portDevice, readConfig, SETTINGS_PORT } from './config.js';
 import { LEASE, type Lease } from './lease.js';
@@ -7,22 +7,22 @@ import { bringUp, renew } from './network.js';
 import { Report } from './report.js';
 import type { Syscalls } from './syscalls.js';
 
-type Role = (context: BootContext, runMain?: RunMain) => void;
+type Role = (context: BootContext, run?: Run) => void;
 
 const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
   /** Brings the machine up, then becomes what it is for. */
   [
     'boot',
-    (context, runMain) => {
+    (context, run) => {
       boot(context);
       keepSettings(context);
       policies(context);
       context.report.tell('booted');
-      become(context, runMain);
+      become(context, run);
     },
   ],
   /** Once more, on a machine that is up. */
-  ['start', (context, runMain) => become(context, runMain)],
+  ['start', (context, run) => become(context, run)],
   /** A REPL on the console of a machine whose application has ended. */
   ['shell', (context) => becomeRepl(context, true)],
   /** Keeps the address. */
@@ -41,13 +41,13 @@ const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
 ]);
 
 /** @returns whether it went well; if not, the console says what went wrong. */
-export function play(name: string, sys: Syscalls, runMain?: RunMain): boolean {
+export function play(name: string, sys: Syscalls, run?: Run): boolean {
   const report = new Report(sys);
   try {
     const role = ROLES.get(name);
     if (!role) throw new Error('no such role');
     report.event('node', { role: name });
-    role({ sys, report, config: readConfig(sys) }, runMain);
+    role({ sys, report, config: readConfig(sys) }, run);
     return true;
   } catch (error) {
     report.say(`${name}: ${error instanceof Error ? error.message : String(error)}`);

@@ -26,9 +26,16 @@ const cmdline = (line: string): Record<string, string> => ({ '/proc/cmdline': `$
 /** Plays a role to its end, with what it ran in this process as the last line. */
 function played(role: string, sys: Recorder): { ok: boolean; environment: Readonly<Record<string, string>> } {
   let environment: Readonly<Record<string, string>> = {};
-  const ok = play(role, sys, (main, args, env) => {
-    environment = env;
-    sys.trace.push(`runMain ${main} ${JSON.stringify(args)}`);
+  const ok = play(role, sys, {
+    main(main, args, env) {
+      environment = env;
+      sys.trace.push(`runMain ${main} ${JSON.stringify(args)}`);
+    },
+    first(args, env) {
+      sys.trace.push(`first ${JSON.stringify(args)} ${env['STAGE'] ?? ''}`);
+      return Number(env['STATUS'] ?? 0);
+    },
+    end: (status) => void sys.trace.push(`end ${status}`),
   });
   return { ok, environment };
 }
@@ -211,6 +218,75 @@ describe('the boot to an application', () => {
     expect(sys.trace.slice(-CONFINED.length - 2, -1)).toEqual([
       ...CONFINED,
       'execute /bin/node ["/bin/node","--import","./a.mjs","/app/server.js","--verbose"]',
+    ]);
+  });
+
+  it.each(['NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS', 'NODE_PATH', 'UV_THREADPOOL_SIZE', 'OPENSSL_CONF'])(
+    'starts Node.js once more for %s, which it reads when it starts',
+    (name) => {
+      const sys = new Recorder({ ...files, ...app({ env: { [name]: 'x' } }) });
+      expect(executed(sys)).toMatchObject({ [name]: 'x', NODE_ENV: 'production' });
+      expect(sys.trace).toContain(`print 4 {"event":"app","main":"/app/server.js","again":["${name}"]}`);
+      expect(sys.trace.at(-2)).toBe('execute /bin/node ["/bin/node","/app/server.js","--verbose"]');
+    },
+  );
+
+  it('starts Node.js once more for such a variable of the command line, too', () => {
+    const sys = new Recorder({ ...files, ...run({ env: { NODE_DEBUG: 'http' } }) });
+    expect(executed(sys)).toMatchObject({ NODE_DEBUG: 'http' });
+  });
+
+  it.each([{ NODE_ENV: 'test' }, { LANG: 'C.UTF-8' }, { PORT: '1', TZ: 'UTC', FORCE_COLOR: '1', NODEMAILER: 'x' }])(
+    'runs the application in this process with %j',
+    (env) => {
+      const sys = new Recorder({ ...files, ...app({ env }) });
+      expect(played('boot', sys).environment).toMatchObject(env);
+      expect(sys.trace.at(-1)).toMatch(/^runMain/);
+    },
+  );
+
+  it('puts variables into arguments, as a shell does', () => {
+    const args = [
+      ['--port=', { name: 'PORT', quoted: false }],
+      [{ name: 'HOST', fallback: '0.0.0.0', quoted: false }],
+      [{ name: 'WORDS', quoted: false }, '!'],
+      [{ name: 'WORDS', quoted: true }, '!'],
+      [{ name: 'NOTHING', quoted: false }],
+      [{ name: 'NOTHING', quoted: true }],
+      ['x', { name: 'SPACED', quoted: false }, 'y'],
+    ];
+    const env = { PORT: '81', WORDS: 'two words', SPACED: ' a ' };
+    const sys = new Recorder({ ...files, ...app({ args, env }) });
+    played('boot', sys);
+    expect(sys.trace.at(-1)).toBe(
+      `runMain /app/server.js ${JSON.stringify(['--port=81', '0.0.0.0', 'two', 'words!', 'two words!', '', 'x', 'a', 'y'])}`,
+    );
+  });
+
+  it('runs what comes before the application, as the same user', () => {
+    const first = [
+      { from: 'scripts.prestart', main: '/app/a.js', args: ['x'], nodeArgs: ['--no-warnings'], env: { STAGE: '1' } },
+      { from: 'scripts.prestart', main: '/app/b.js', args: [], nodeArgs: [], env: { STAGE: '2' } },
+    ];
+    const sys = new Recorder({ ...files, ...app({ first }) });
+    played('boot', sys);
+    expect(sys.trace.slice(-4)).toEqual([
+      'setIdentity 1000 1000',
+      'first ["--no-warnings","/app/a.js","x"] 1',
+      'first ["/app/b.js"] 2',
+      'runMain /app/server.js ["--verbose"]',
+    ]);
+  });
+
+  it('does not run the application if what comes before it fails', () => {
+    const first = [
+      { from: 'scripts.prestart ("node a")', main: '/app/a.js', args: [], nodeArgs: [], env: { STATUS: '3' } },
+    ];
+    const sys = new Recorder({ ...files, ...app({ first }) });
+    played('boot', sys);
+    expect(sys.trace.slice(-2)).toEqual([
+      'print 2 nodeos: scripts.prestart ("node a") ended with status 3; the application is not started',
+      'end 3',
     ]);
   });
 

@@ -194,7 +194,7 @@ describe('a network that does not come up', () => {
       '/etc/nodeos.json': '{"name":"web","main":"/a.js","args":[],"nodeArgs":[],"env":{}}',
     });
     sys.wire = () => [];
-    play('boot', sys, () => undefined);
+    play('boot', sys, { main: () => undefined, first: () => 0, end: () => undefined });
     expect(sys.trace).toContain('print 2 nodeos: network: eth0: no DHCP server answered in 10 s');
     expect(sys.trace).toContain('print 3 renew 30');
   });

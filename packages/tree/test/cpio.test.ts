@@ -205,6 +205,13 @@ describe('writing an archive', () => {
     );
   });
 
+  it('ends where another archive can begin, whatever is in it', async () => {
+    for (const size of [0, 1, 100, 275, 389, 390, 391, 392, 393, 394, 395, 1021]) {
+      const archive = await archived([file('etc/nodeos.json', 'x'.repeat(size)), file('b', 'x')]);
+      expect([size, archive.length % 4]).toEqual([size, 0]);
+    }
+  });
+
   it.each([
     ['shorter', 10, ['123']],
     ['longer', 2, ['123', '456']],

@@ -1,0 +1,122 @@
+/** The file behind a start command, in what was installed and what is packed: what npm's search path would find. */
+import { existsSync } from 'node:fs';
+import { lstat, readdir, readFile, readlink } from 'node:fs/promises';
+import { join, posix } from 'node:path';
+import { NodeosError } from '@nodeos/build';
+import { commandFile, placesOf } from './lock.js';
+import { parseJson, type PackageJson } from './manifest.js';
+import type { StartCommand } from './start-script.js';
+
+/** The files of an image's /app while it is made. */
+export interface Files {
+  /** The folder that holds what was installed, as /app will; undefined if nothing was. */
+  readonly modules: string | undefined;
+  /** Where packed files are on this machine, by their place in /app. */
+  readonly packed: Readonly<Record<string, string>>;
+  /** The application's folder in /app: `''`, or that of a workspace. */
+  readonly member: string;
+}
+
+export interface Program {
+  /** In /app. */
+  readonly main: string;
+  /** What its first line says. */
+  readonly nodeArgs: readonly string[];
+}
+
+/** @throws NodeosError if there is no such file, or it is no program of Node.js. */
+export async function programOf(files: Files, command: StartCommand): Promise<Program> {
+  if (command.kind === 'bin') return installedCommand(files, command);
+  const main = posix.join(files.member, command.main);
+  const found = await locate(files, main);
+  if (found === undefined) {
+    const path = await withEnding(files, main);
+    if (path !== undefined) return { main: path, nodeArgs: [] };
+    throw new NodeosError(`${command.from} names ${command.main}, which is not there after the installation`);
+  }
+  if (command.executed !== true) return { main, nodeArgs: [] };
+  const nodeArgs = interpreted(await readFile(found.host, 'utf8'), main);
+  if (nodeArgs) return { main, nodeArgs };
+  throw new NodeosError(`${command.from} runs ${command.main}, which is no program of Node.js`, {
+    hint: 'its first line must be #!/usr/bin/env node',
+  });
+}
+
+/** `node node_modules/x/cli` for `cli.js`; what is packed has been looked through before. */
+async function withEnding(files: Files, main: string): Promise<string | undefined> {
+  for (const path of [`${main}.js`, `${main}.json`, posix.join(main, 'index.js')]) {
+    if (await locate(files, path)) return path;
+  }
+  return undefined;
+}
+
+async function installedCommand(files: Files, { bin, from }: StartCommand & { kind: 'bin' }): Promise<Program> {
+  for (const path of placesOf(`.bin/${bin}`, files.member)) {
+    const folder = path.slice(0, -`/.bin/${bin}`.length);
+    // Not every installer makes links in .bin: pnpm makes scripts for a shell.
+    for (const find of [() => locate(files, path), () => declared(files, folder, bin)]) {
+      const found = await find();
+      const nodeArgs = found && interpreted(await readFile(found.host, 'utf8'), found.path);
+      if (found && nodeArgs) return { main: found.path, nodeArgs };
+    }
+  }
+  throw new NodeosError(`${from} runs "${bin}", which is neither node nor a Node.js command of a dependency`, {
+    hint: 'there is no shell and no other program on the target: make it `node FILE`',
+  });
+}
+
+interface Found {
+  /** In /app, with no link on the way. */
+  readonly path: string;
+  readonly host: string;
+}
+
+/** A file or a folder by its path in /app: links lead from what was installed to what is packed. */
+async function locate({ modules, packed }: Files, path: string): Promise<Found | undefined> {
+  let current = '';
+  for (const part of path.split('/')) {
+    current = posix.join(current, part);
+    for (let hops = 0; modules !== undefined && hops < 40; hops++) {
+      const entry = await lstat(join(modules, current)).catch(() => undefined);
+      if (!entry?.isSymbolicLink()) break;
+      current = posix.join(posix.dirname(current), await readlink(join(modules, current)));
+    }
+    if (current.startsWith('..')) return undefined;
+  }
+  const own = packed[current];
+  if (own !== undefined) return { path: current, host: own };
+  const installed = modules === undefined ? undefined : join(modules, current);
+  return installed !== undefined && existsSync(installed) ? { path: current, host: installed } : undefined;
+}
+
+/** The command of a package in a folder of packages, as its package.json names it. */
+async function declared(files: Files, folder: string, bin: string): Promise<Found | undefined> {
+  const { modules } = files;
+  if (modules === undefined || !existsSync(join(modules, folder))) return undefined;
+  const list = async (path: string): Promise<string[]> =>
+    (await readdir(join(modules, path)).catch(() => [])).filter((name) => !name.startsWith('.')).sort();
+  for (const name of await list(folder)) {
+    const names = name.startsWith('@') ? (await list(posix.join(folder, name))).map((one) => `${name}/${one}`) : [name];
+    for (const one of names) {
+      const manifest = await locate(files, posix.join(folder, one, 'package.json'));
+      const { bin: bins } = manifest ? (parseJson(await readFile(manifest.host, 'utf8')) as PackageJson) : {};
+      const file = commandFile(one, bins, bin);
+      if (file !== undefined) return locate(files, posix.join(folder, one, file));
+    }
+  }
+  return undefined;
+}
+
+/**
+ * What the first line of a program gives Node.js: `#!/usr/bin/env -S node --no-warnings`.
+ * @returns undefined if it is for another program
+ */
+export function interpreted(text: string, path: string): string[] | undefined {
+  const line = /^\uFEFF?#!\s*([^\r\n]*)/.exec(text)?.[1];
+  if (line === undefined) return /\.[cm]?[jt]s$/.test(path) ? [] : undefined;
+  const words = line.trim().split(/\s+/);
+  if (words[0]?.endsWith('/env')) words.shift();
+  if (words[0] === '-S') words.shift();
+  const [program = '', ...args] = words;
+  return /^(.*\/)?node(js)?$/.test(program) ? args : undefined;
+}

@@ -1,0 +1,11 @@
+/** A lock file for a project that has none, made by npm in the project's folder. */
+import { run } from '@nodeos/build';
+import { runNpm } from './npm.js';
+
+/** @throws NodeosError with npm's words */
+export function makeLock(dir: string, signal: AbortSignal): Promise<void> {
+  const npm = {
+    run: (command: string, args: readonly string[], options: object) => run(command, args, { signal, ...options }),
+  };
+  return runNpm(npm, ['install', '--package-lock-only', '--ignore-scripts'], { cwd: dir });
+}

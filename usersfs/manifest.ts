@@ -1,0 +1,98 @@
+/**
+ * `package.json`: what is read of it, and whether that is what it should be.
+ * https://docs.npmjs.com/cli/configuring-npm/package-json
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { codeOf, UsageError } from '@nodeos/build';
+
+export interface PackageJson {
+  readonly name?: string;
+  readonly version?: string;
+  readonly main?: string;
+  readonly bin?: string | Readonly<Record<string, string>>;
+  readonly scripts?: Readonly<Record<string, string>>;
+  readonly config?: Readonly<Record<string, unknown>>;
+  readonly files?: readonly string[];
+  readonly dependencies?: Readonly<Record<string, string>>;
+  readonly devDependencies?: Readonly<Record<string, string>>;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
+  readonly peerDependencies?: Readonly<Record<string, string>>;
+  readonly workspaces?: unknown;
+  readonly overrides?: object;
+  readonly engines?: object;
+  /** Whose install scripts may run, by name or `NAME@VERSION`. */
+  readonly allowScripts?: Readonly<Record<string, boolean>>;
+  /** Settings of this system; see docs/usersfs.md. */
+  readonly nodeos?: {
+    /** Instead of scripts.start. */
+    readonly start?: string;
+    /** `copy`: node_modules of the folder, as it is. */
+    readonly modules?: 'install' | 'copy';
+    readonly user?: 'app' | 'root';
+    readonly restart?: 'never' | 'on-failure' | 'always';
+    readonly onexit?: 'reboot' | 'poweroff' | 'halt' | 'shell';
+    readonly env?: Readonly<Record<string, string>>;
+  };
+}
+
+const SETTINGS = {
+  modules: ['install', 'copy'],
+  user: ['app', 'root'],
+  restart: ['never', 'on-failure', 'always'],
+  onexit: ['reboot', 'poweroff', 'halt', 'shell'],
+} as const;
+
+/** Editors on Windows put a byte-order mark in front, which npm ignores. */
+export const parseJson = (text: string): unknown => JSON.parse(text.replace(/^\uFEFF/, ''));
+
+/** @throws UsageError if there is none, or it is not right. */
+export async function readManifest(dir: string): Promise<PackageJson> {
+  const path = join(dir, 'package.json');
+  try {
+    const manifest = parseJson(await readFile(path, 'utf8'));
+    if (manifest === null || typeof manifest !== 'object' || Array.isArray(manifest))
+      throw new SyntaxError('not an object');
+    checkTypes(dir, manifest);
+    checkSettings(dir, manifest);
+    return manifest;
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new UsageError(`${path} is not valid JSON: ${error.message}`);
+    if (codeOf(error) !== 'ENOENT' && codeOf(error) !== 'ENOTDIR') throw error;
+    throw new UsageError(`${dir} is not an application: it has no package.json`, {
+      hint: 'name a folder with a package.json, or none for a REPL',
+    });
+  }
+}
+
+/** What is read here, and by npm's own tools, which would fail without a word about package.json. */
+function checkTypes(dir: string, manifest: PackageJson): void {
+  const { scripts, nodeos } = manifest;
+  const check = (name: string, value: unknown, what: string, right: boolean): void => {
+    if (value !== undefined && !right) throw new UsageError(`${dir}/package.json: ${name} must be ${what}`);
+  };
+  const text = (name: string, value: unknown): void => check(name, value, 'a string', typeof value === 'string');
+  const object = (name: string, value: unknown): void =>
+    check(name, value, 'an object', typeof value === 'object' && value !== null && !Array.isArray(value));
+  text('name', manifest.name);
+  text('version', manifest.version);
+  text('main', manifest.main);
+  object('scripts', scripts);
+  for (const [name, line] of Object.entries(scripts ?? {})) text(`scripts.${name}`, line);
+  for (const name of ['dependencies', 'devDependencies', 'optionalDependencies', 'peerDependencies', 'config'] as const)
+    object(name, manifest[name]);
+  check('files', manifest.files, 'an array', Array.isArray(manifest.files));
+  object('allowScripts', manifest.allowScripts);
+  object('nodeos', nodeos);
+  text('nodeos.start', nodeos?.start);
+  object('nodeos.env', nodeos?.env);
+  for (const [name, value] of Object.entries(nodeos?.env ?? {})) text(`nodeos.env.${name}`, value);
+}
+
+function checkSettings(dir: string, manifest: PackageJson): void {
+  for (const [name, allowed] of Object.entries(SETTINGS)) {
+    const value = manifest.nodeos?.[name as keyof typeof SETTINGS];
+    if (value === undefined || (allowed as readonly string[]).includes(value)) continue;
+    throw new UsageError(`${dir}/package.json: nodeos.${name} is "${value}"; it can be ${allowed.join(', ')}`);
+  }
+}

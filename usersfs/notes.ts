@@ -1,0 +1,81 @@
+/** Lines for the user, before anything boots: what of an application is left out, or not done. */
+import { existsSync, lstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { basename, dirname, join, relative, resolve } from 'node:path';
+import type { Target } from '@nodeos/build';
+import { unreviewed, type Rules } from './allow.js';
+import type { Application } from './application.js';
+import { lockedPackages } from './lock.js';
+import { keptOutBy } from './packed.js';
+import { INSTALL_SCRIPTS } from './patches.js';
+import type { PackageJson } from './manifest.js';
+import type { Project } from './project.js';
+
+export function notes(app: Omit<Application, 'notes'>, target: Target): string[] {
+  const linked = app.project?.links ?? [];
+  return [
+    ...app.start.leftOut,
+    ...environmentFiles(app),
+    ...app.packed.leftOut,
+    ...linked.flatMap(({ path, packed }) => packed.leftOut.map((line) => `${path}: ${line}`)),
+    ...scriptsNotRun(app),
+    ...linksOfCopy(app),
+    ...(app.project ? dependenciesNotRun(app.project, target, app.project.allowScripts) : []),
+  ];
+}
+
+/** Variables of a file that a program looks for by itself. */
+function environmentFiles({ dir, manifest, packed }: Omit<Application, 'notes'>): string[] {
+  const names = ['.env', '.env.local', '.env.production'].filter(
+    (name) => existsSync(join(dir, name)) && !packed.files.includes(name),
+  );
+  return names.map(
+    (name) => `${name} is left out by ${keptOutBy(dir, manifest)}; --env NAME=VALUE gives single variables`,
+  );
+}
+
+const WITHOUT_SCRIPTS =
+  'does not name install scripts: none is run, and no native code compiled; package-lock.json of npm 7 and later does';
+
+function dependenciesNotRun(project: Project, target: Target, rules: Rules): string[] {
+  const own = unreviewed(lockedPackages(project.lock, target, project.member), rules);
+  const unknown = project.lock.packages ? [] : [`${project.lockFile} ${WITHOUT_SCRIPTS}`];
+  return [
+    ...own,
+    ...unknown,
+    ...project.links.flatMap((link) => (link.project ? dependenciesNotRun(link.project, target, rules) : [])),
+  ];
+}
+
+/** With `"modules": "copy"`: packages that are links to folders elsewhere, as `npm link` makes them. */
+function linksOfCopy({ dir, manifest }: Omit<Application, 'notes'>): string[] {
+  const modules = join(dir, 'node_modules');
+  if (manifest.nodeos?.modules !== 'copy' || !existsSync(modules)) return [];
+  const within = (path: string): string[] => readdirSync(path).map((name) => join(path, name));
+  const all = within(modules).flatMap((path) => (basename(path).startsWith('@') ? within(path) : [path]));
+  const out = all
+    .filter((path) => lstatSync(path).isSymbolicLink())
+    .filter((path) => relative(modules, resolve(dirname(path), readlinkSync(path))).startsWith('..'));
+  return out.length === 0
+    ? []
+    : [`links that lead out of node_modules are not followed: ${out.map((path) => relative(dir, path)).join(', ')}`];
+}
+
+/** What npm would run after an install, of the application itself and of what is linked. */
+function scriptsNotRun({ project, manifest, packed }: Omit<Application, 'notes'>): string[] {
+  const own = named('', { scripts: project?.scripts ?? manifest.scripts ?? {} }, packed.files.includes('binding.gyp'));
+  const ofMember = project && project.member !== '' ? named('', manifest, packed.files.includes('binding.gyp')) : [];
+  const ofLinks = (project?.links ?? []).flatMap(({ target, manifest, packed }) => [
+    ...named(`${target}: `, manifest, false),
+    ...(packed.files.includes('binding.gyp') ? [`${target}: what compiles binding.gyp`] : []),
+  ]);
+  const all = [...own, ...ofMember, ...ofLinks];
+  return all.length === 0 ? [] : [`scripts that are not run: ${all.join(', ')}`];
+}
+
+/** @param compiled `install` is run, to compile an addon */
+function named(where: string, { scripts = {} }: PackageJson, compiled: boolean): string[] {
+  return INSTALL_SCRIPTS.filter((name) => scripts[name] !== undefined && !(compiled && name === 'install'))
+    .map((name) => ({ name, line: scripts[name] ?? '' }))
+    .filter(({ line }) => !/^(npx )?patch-package( --[\w-]+( [\w./]+)?)*$/.test(line.trim()))
+    .map(({ name, line }) => `${where}${name} (${line})`);
+}

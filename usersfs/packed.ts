@@ -1,0 +1,148 @@
+/**
+ * Which files of a package go into the image: those that npm would pack, and the symbolic links among them that npm
+ * leaves out. https://docs.npmjs.com/cli/using-npm/developers#keeping-files-out-of-your-package
+ */
+import { existsSync } from 'node:fs';
+import { readdir, readlink } from 'node:fs/promises';
+import { join, posix, relative } from 'node:path';
+import packlist, { type PackageNode, type Visit } from 'npm-packlist';
+import { codeOf, UsageError } from '@nodeos/build';
+import type { PackageJson } from './manifest.js';
+
+export interface Packed {
+  /** Relative to the folder, sorted. */
+  readonly files: readonly string[];
+  /** Targets by path. */
+  readonly links: Readonly<Record<string, string>>;
+  /** Lines for the user: what stays out. */
+  readonly leftOut: readonly string[];
+}
+
+/** A node of npm's tree, and what the walk finds besides files. */
+interface Node extends PackageNode {
+  readonly links: string[];
+  readonly others: string[];
+}
+
+/** npm's walk, with what it passes over in silence. */
+class Walker extends packlist.Walker {
+  declare readonly tree: Node;
+
+  override onstat(visit: Visit, done: () => void): unknown {
+    const { st, entry, file } = visit;
+    const list = st.isSymbolicLink() ? this.tree.links : this.tree.others;
+    if (file && !st.isFile() && !st.isDirectory()) list.push(this.#place(entry));
+    return super.onstat(visit, done);
+  }
+
+  override stat(visit: Pick<Visit, 'entry' | 'file'>, done: () => void): unknown {
+    if (visit.entry.includes('*')) this.tree.others.push(this.#place(visit.entry));
+    return super.stat(visit, done);
+  }
+
+  override walker(entry: string, options: object, done: () => void): void {
+    new Walker(this.tree, this.walkerOpt(entry, options)).on('done', done).start();
+  }
+
+  #place(entry: string): string {
+    return relative(this.root, join(this.path, entry));
+  }
+}
+
+/**
+ * @param root of the workspace that the folder belongs to: its ignore files count, too
+ * @throws UsageError for a file that has no name in an image
+ */
+export async function packedFiles(dir: string, manifest: PackageJson, root = dir): Promise<Packed> {
+  const node = { path: dir, package: manifest, isProjectRoot: true, edgesOut: new Map(), links: [], others: [] };
+  const workspace = root === dir ? {} : { prefix: root, workspaces: [dir] };
+  const listed = await walk(node, workspace).catch(async (error: unknown) => {
+    const name = codeOf(error) === 'ENOENT' ? await unreadableName(dir) : undefined;
+    if (name === undefined) throw error;
+    throw new UsageError(`${dir}: the name of ${name} is not UTF-8`, {
+      hint: 'rename the file, or name it in .npmignore',
+    });
+  });
+  // A name that begins with @ comes as ./@name.
+  const files = listed.map((path) => posix.normalize(path)).filter((path) => posix.basename(path) !== '.npmrc');
+  const { links, broken } = await linksAmong(dir, node.links, files);
+  const leftOut = [
+    ...(await alone(dir, manifest, files)),
+    ...(broken.length === 0 ? [] : [`symbolic links are left out: ${broken.join(', ')}`]),
+    ...(node.others.length === 0
+      ? []
+      : [`npm packs no such files, they are left out: ${node.others.sort().join(', ')}`]),
+  ];
+  return { files: files.sort(), links, leftOut };
+}
+
+const MAX_LINKS = 40; // as Linux has it
+
+/** Whether there is a file at a path, also by way of links. */
+export const isPacked =
+  ({ files, links }: Pick<Packed, 'files' | 'links'>) =>
+  (path: string): boolean => {
+    let current = '';
+    for (const part of posix.normalize(path).split('/')) {
+      current = posix.join(current, part);
+      for (let hops = 0; Object.hasOwn(links, current) && hops < MAX_LINKS; hops++)
+        current = posix.join(posix.dirname(current), links[current] ?? '');
+    }
+    return files.includes(current);
+  };
+
+/** npm packs `main` even if the rest of its folder is ignored, as what a compiler makes often is. */
+async function alone(dir: string, manifest: PackageJson, files: readonly string[]): Promise<string[]> {
+  const main = posix.normalize(manifest.main ?? '.');
+  const folder = posix.dirname(main);
+  if (folder === '.' || !files.includes(main) || keptOutBy(dir, manifest) !== '.gitignore') return [];
+  const others = await readdir(join(dir, folder));
+  if (others.length === 1 || files.some((path) => path !== main && path.startsWith(`${folder}/`))) return [];
+  return [`of ${folder} only ${main} is packed, .gitignore leaves out the rest; "files": ["${folder}"] takes it in`];
+}
+
+const walk = (node: Node, options: object): Promise<string[]> =>
+  new Promise((resolve, reject) => {
+    new Walker(node, { ...options, isPackage: true }).on('done', resolve).on('error', reject).start();
+  });
+
+/** A link stays one if it leads to something that is packed. */
+async function linksAmong(
+  dir: string,
+  paths: readonly string[],
+  files: readonly string[],
+): Promise<{ links: Record<string, string>; broken: string[] }> {
+  const targets = await Promise.all(
+    [...paths].sort().map(async (path) => [path, await readlink(join(dir, path))] as const),
+  );
+  const there = (path: string): boolean =>
+    path === '.' || files.some((file) => file === path || file.startsWith(`${path}/`)) || paths.includes(path);
+  const leadsIn = ([path, target]: readonly [string, string]): boolean =>
+    !target.startsWith('/') && there(posix.join(posix.dirname(path), target).replace(/\/$/, ''));
+  return {
+    links: Object.fromEntries(targets.filter(leadsIn)),
+    broken: targets
+      .filter((one) => !leadsIn(one))
+      .map(([path, target]) => `${path} → ${target} (which is not among what is packed)`),
+  };
+}
+
+/** The first name below a folder that is not UTF-8, with its bytes escaped. */
+async function unreadableName(dir: string, below = ''): Promise<string | undefined> {
+  const names = await readdir(join(dir, below), { encoding: 'buffer', withFileTypes: true });
+  for (const entry of names) {
+    const name = entry.name.toString('utf8');
+    const escaped = entry.name.toString('latin1').replace(/[^ -~]/g, (c) => `\\x${c.charCodeAt(0).toString(16)}`);
+    if (!Buffer.from(name).equals(entry.name)) return posix.join(below, escaped);
+    if (!entry.isDirectory() || ['node_modules', '.git'].includes(name)) continue;
+    const found = await unreadableName(dir, posix.join(below, name));
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** What keeps a file out that is there: the first of these decides alone. */
+export function keptOutBy(dir: string, manifest: PackageJson): string {
+  if (manifest.files) return '`files` of package.json';
+  return existsSync(join(dir, '.npmignore')) ? '.npmignore' : '.gitignore';
+}

@@ -1,0 +1,82 @@
+/** Commands that run a script of package.json, or a command of a dependency: `npm run NAME`, `npx COMMAND`. */
+import { UsageError } from '@nodeos/build';
+import { argumentOf, textOf, type Argument, type Word } from './words.js';
+
+export interface Runner {
+  readonly kind: 'script' | 'bin';
+  readonly name: string;
+  readonly args: readonly Argument[];
+}
+
+type Scripts = Readonly<Record<string, string>>;
+type Meaning = Pick<Runner, 'kind' | 'name'> & { readonly args: readonly Word[] };
+
+const script = (name: string | undefined, args: readonly Word[]): Meaning | undefined =>
+  name === undefined ? undefined : { kind: 'script', name, args };
+const bin = (name: string | undefined, args: readonly Word[]): Meaning | undefined =>
+  name === undefined ? undefined : { kind: 'bin', name, args };
+
+/** What is said besides, and decides nothing. */
+const QUIET = new Set(['-s', '--silent', '-q', '--quiet', '--if-present']);
+const QUIET_EXEC = new Set([...QUIET, '-y', '--yes', '--no', '--no-install', '--']);
+
+function meaningOfNpm(words: readonly Word[]): Meaning | undefined {
+  const [first, ...rest] = without(words, QUIET);
+  const verb = textOf(first) ?? '';
+  if (['start', 'stop', 'test', 'restart'].includes(verb)) return script(verb, rest);
+  if (['exec', 'x'].includes(verb)) return meaningOfNpx(rest);
+  if (!['run', 'run-script'].includes(verb)) return undefined;
+  const [name, ...args] = without(rest, QUIET);
+  return script(textOf(name), args);
+}
+
+function meaningOfNpx(words: readonly Word[]): Meaning | undefined {
+  const [name, ...args] = without(words, QUIET_EXEC);
+  return bin(textOf(name), args);
+}
+
+/** Yarn and pnpm take a script's name as a verb, and a command's where there is no such script. */
+function meaningOfYarn(words: readonly Word[], scripts: Scripts): Meaning | undefined {
+  const [verb, ...rest] = without(words, QUIET);
+  const name = textOf(verb);
+  if (name === 'exec') return meaningOfNpx(rest);
+  if (name !== 'run') return named(name, rest, scripts);
+  const [other, ...args] = without(rest, QUIET);
+  return named(textOf(other), args, scripts);
+}
+
+const named = (name: string | undefined, args: readonly Word[], scripts: Scripts): Meaning | undefined =>
+  name !== undefined && Object.hasOwn(scripts, name) ? script(name, args) : bin(name, args);
+
+const RUNNERS: Readonly<Record<string, (words: readonly Word[], scripts: Scripts) => Meaning | undefined>> = {
+  npm: meaningOfNpm,
+  npx: meaningOfNpx,
+  yarn: meaningOfYarn,
+  pnpm: meaningOfYarn,
+};
+
+/** Programs that start others by name or through a shell. */
+const NEEDS_PROGRAMS = new Set([
+  ...['bun', 'deno', 'concurrently', 'npm-run-all', 'npm-run-all2', 'run-p', 'run-s', 'cross-env-shell', 'wireit'],
+  ...['nodemon', 'turbo', 'nx', 'lerna', 'forever', 'sh', 'bash', 'sudo', 'docker', 'docker-compose'],
+]);
+
+/** @returns undefined if the command is none of them. @throws UsageError if it is one, and cannot be understood */
+export function runnerOf(command: string, words: readonly Word[], scripts: Scripts, from: string): Runner | undefined {
+  if (NEEDS_PROGRAMS.has(command))
+    throw new UsageError(`${from}: ${command} starts programs that the target has not`, HINT);
+  if (!Object.hasOwn(RUNNERS, command)) return undefined;
+  const meaning = RUNNERS[command]?.(words, scripts);
+  if (!meaning || meaning.name.startsWith('-'))
+    throw new UsageError(`${from} runs ${command}, which is not on the target`, HINT);
+  const { kind, name, args } = meaning;
+  const own = textOf(args[0]) === '--' ? args.slice(1) : args;
+  return { kind, name, args: own.map(argumentOf) };
+}
+
+const HINT = { hint: 'name the file: `node FILE`; or give "nodeos": {"start": "node FILE"} for this system alone' };
+
+function without(words: readonly Word[], quiet: ReadonlySet<string>): readonly Word[] {
+  const at = words.findIndex((word) => !quiet.has(textOf(word) ?? ''));
+  return at < 0 ? [] : words.slice(at);
+}

@@ -1,0 +1,90 @@
+/** For tests that install applications with the real npm, and look at what would go into an image. */
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { build, Cache, DEFAULT_TARGET, targetOf, type Progress } from '@nodeos/build';
+import { afterAll } from 'vitest';
+import { appFiles, appModules, readApplication, type Application, type ReadOptions } from '../index.js';
+
+export const target = targetOf(DEFAULT_TARGET);
+export type Files = Readonly<Record<string, string | object>>;
+
+export const root = mkdtempSync(join(tmpdir(), 'nodeos-usersfs-'));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+let count = 0;
+
+/** A folder of these files; what is no text is written as JSON. */
+export function folder(files: Files, dir = join(root, `${count++}`)): string {
+  for (const [path, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(dir, path)), { recursive: true });
+    writeFileSync(join(dir, path), typeof content === 'string' ? content : JSON.stringify(content));
+  }
+  return dir;
+}
+
+export const read = (dir: string, options?: ReadOptions): Promise<Application> => readApplication(dir, target, options);
+
+export function command(cwd: string, program: string, ...args: string[]): string {
+  return execFileSync(program, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** Makes the lock file with npm. */
+export function locked(dir: string): string {
+  command(dir, 'npm', 'install', '--package-lock-only', '--ignore-scripts', '--no-audit', '--no-fund');
+  return dir;
+}
+
+const events: string[] = [];
+const progress: Progress = {
+  event(event) {
+    if (event.type === 'start') events.push(event.step.name);
+  },
+  close: () => Promise.resolve(),
+};
+
+export interface Installed {
+  readonly app: Application;
+  /** What is at /app on the target. */
+  readonly at: string;
+  /** What the init is told. */
+  readonly config: {
+    readonly main: string;
+    readonly args: readonly unknown[];
+    readonly nodeArgs: readonly string[];
+    readonly env: Readonly<Record<string, string>>;
+    readonly cwd: string;
+    readonly first: readonly { readonly main: string; readonly args: readonly unknown[]; readonly from: string }[];
+  };
+  /** The steps that were not in the cache. */
+  readonly ran: readonly string[];
+  /** Where the steps' outputs and logs are. */
+  readonly cache: Cache;
+}
+
+/** Installs and packs an application. @param cache another one for a build that finds nothing */
+export async function installed(dir: string, cache = new Cache(join(root, 'cache'))): Promise<Installed> {
+  const app = await read(dir);
+  const modules = await appModules(target, app, 'musl');
+  const own = appFiles(target, app, modules[0], 'musl');
+  events.length = 0;
+  const built = await build([own, ...modules], { cache, progress, jobs: 2 });
+  const ran = [...events];
+  const at = join(root, `image-${count++}`);
+  mkdirSync(at);
+  for (const { output } of built) {
+    cpSync(join(output, 'files'), at, { recursive: true, verbatimSymlinks: true });
+  }
+  const config = JSON.parse(readFileSync(join(built[0]?.output ?? '', 'nodeos.json'), 'utf8')) as Installed['config'];
+  return { app, at, config, ran, cache };
+}
+
+/** What the application would print on the target, as far as this machine's Node.js can tell. */
+export function ran({ at, config }: Installed): string {
+  const place = (path: string): string => path.replace(/^\/app/, at);
+  return execFileSync(process.execPath, [...config.nodeArgs, place(config.main), ...config.args.map(String)], {
+    cwd: place(config.cwd),
+    encoding: 'utf8',
+    env: { ...config.env },
+  });
+}

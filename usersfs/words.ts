@@ -1,0 +1,161 @@
+/**
+ * Lines of package.json's `scripts`, which npm hands to a shell. There is none on the target, so the part of its
+ * language that needs no other program is understood here: words, quotes, `&&`, and `$NAME` within an argument.
+ * https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html
+ */
+import { UsageError } from '@nodeos/build';
+
+/** `$NAME`, `${NAME}`, `${NAME:-fallback}`: known only on the target. */
+export interface Variable {
+  readonly name: string;
+  /** Where the variable is not set, or is empty. */
+  readonly fallback?: string;
+  /** Its value stays one word. */
+  readonly quoted: boolean;
+}
+
+export type Piece = string | Variable;
+/** A word that is known now, or one of pieces that are put together on the target. */
+export type Argument = string | readonly Piece[];
+
+export interface Word {
+  readonly pieces: readonly Piece[];
+  /** How many characters at the start are not quoted: `A=1` is an assignment, `"A=1"` is none. */
+  readonly bare: number;
+}
+
+/** Where lines are from, for messages. */
+const SOURCE = 'scripts.start';
+/** What stands for itself only within quotes. */
+const SHELL_ONLY = /[|&;<>()*?[`\n]/;
+const VARIABLE = /\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::-([^{}$`"'\\]*))?\})/y;
+/** What a backslash within double quotes takes its meaning from. */
+const ESCAPED_IN_QUOTES = '"\\$`';
+
+/** @returns the commands that `&&` joins, each as its words. @throws UsageError for what only a shell can do */
+export function commandsIn(line: string, source = SOURCE): Word[][] {
+  return new Splitter(line.trim(), source).commands();
+}
+
+/** The words of one command without variables. @throws UsageError for anything else */
+export function splitWords(line: string): string[] {
+  const [words = [], ...more] = commandsIn(line);
+  if (more.length > 0) throw needsShell(line, SOURCE);
+  return words.map((word) => textOf(word) ?? fail(needsShell(line, SOURCE)));
+}
+
+/** @returns undefined if there is none, or it has a variable in it. */
+export const textOf = (word: Word | undefined): string | undefined =>
+  word?.pieces.every((piece) => typeof piece === 'string') ? word.pieces.join('') : undefined;
+
+export const argumentOf = (word: Word): Argument => textOf(word) ?? word.pieces;
+
+/** @param source where the line is from: `scripts.start` */
+export function needsShell(line: string, source: string): UsageError {
+  return new UsageError(`${source} needs a shell, and there is none on the target: ${line}`, {
+    hint: 'make it `node FILE`, and do the rest in FILE; or give "nodeos": {"start": "node FILE"} for this system alone',
+  });
+}
+
+function fail(error: Error): never {
+  throw error;
+}
+
+class Splitter {
+  #at = 0;
+
+  constructor(
+    private readonly line: string,
+    private readonly source: string,
+  ) {}
+
+  commands(): Word[][] {
+    const all: Word[][] = [[]];
+    for (this.#skipSpace(); this.#at < this.line.length; this.#skipSpace()) {
+      if (!this.line.startsWith('&&', this.#at)) all.at(-1)?.push(this.#word());
+      else if (all.at(-1)?.length === 0) throw needsShell(this.line, this.source);
+      else {
+        this.#at += 2;
+        all.push([]);
+      }
+    }
+    if (all.length > 1 && all.at(-1)?.length === 0) throw needsShell(this.line, this.source);
+    return all;
+  }
+
+  #skipSpace(): void {
+    while (' \t'.includes(this.line[this.#at] ?? '.')) this.#at++;
+  }
+
+  #word(): Word {
+    const pieces: Piece[] = [];
+    let text = '';
+    let bare: number | undefined;
+    const add = (piece: Piece): void => {
+      if (typeof piece === 'string') text += piece;
+      else {
+        if (text !== '') pieces.push(text);
+        pieces.push(piece);
+        text = '';
+      }
+    };
+    for (let next = this.line[this.#at]; next !== undefined && !/\s/.test(next); next = this.line[this.#at]) {
+      if (next === "'" || next === '"' || next === '\\') bare ??= text.length;
+      if (next === "'") add(this.#singleQuoted());
+      else if (next === '"') this.#doubleQuoted(add);
+      else if (next === '\\') add(this.#escaped());
+      else if (next === '$') add(this.#variable(false));
+      else if (this.line.startsWith('&&', this.#at)) break;
+      else if (SHELL_ONLY.test(next)) throw needsShell(this.line, this.source);
+      else add(this.line[this.#at++] ?? '');
+    }
+    if (/\s/.test(this.line[this.#at] ?? ' ') && !' \t'.includes(this.line[this.#at] ?? ' '))
+      throw needsShell(this.line, this.source);
+    if (text !== '' || pieces.length === 0) pieces.push(text);
+    return { pieces, bare: bare ?? text.length };
+  }
+
+  #singleQuoted(): string {
+    const end = this.line.indexOf("'", this.#at + 1);
+    if (end < 0) throw this.#unfinished();
+    const text = this.line.slice(this.#at + 1, end);
+    this.#at = end + 1;
+    return text;
+  }
+
+  #doubleQuoted(add: (piece: Piece) => void): void {
+    this.#at++;
+    add('');
+    for (let next = this.line[this.#at]; next !== '"'; next = this.line[this.#at]) {
+      if (next === undefined) throw this.#unfinished();
+      if (next === '`') throw needsShell(this.line, this.source);
+      if (next === '$') add(this.#variable(true));
+      else if (next === '\\' && ESCAPED_IN_QUOTES.includes(this.line[this.#at + 1] ?? ' ')) add(this.#escaped());
+      else {
+        add(next);
+        this.#at++;
+      }
+    }
+    this.#at++;
+  }
+
+  #escaped(): string {
+    const text = this.line[this.#at + 1];
+    if (text === undefined) throw this.#unfinished();
+    this.#at += 2;
+    return text;
+  }
+
+  #variable(quoted: boolean): Variable {
+    VARIABLE.lastIndex = this.#at;
+    const match = VARIABLE.exec(this.line);
+    if (!match) throw needsShell(this.line, this.source);
+    this.#at = VARIABLE.lastIndex;
+    const [, plain, braced, fallback] = match;
+    return { name: plain ?? braced ?? '', quoted, ...(fallback === undefined ? {} : { fallback }) };
+  }
+
+  #unfinished(): UsageError {
+    return new UsageError(`${this.source} has an unfinished quote: ${this.line}`);
+  }
+}
