@@ -1,6 +1,17 @@
-import { execFileSync } from 'node:child_process';
-import { closeSync, ftruncateSync, openSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { execFileSync, spawn } from 'node:child_process';
+import {
+  closeSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { runDelay } from '../run-delay.js';
 import { file, loadSparse, pace, type BlockBackend, type Extent } from '../index.js';
 import { errorOf, noise, readAll, scratch } from './helpers.js';
 
@@ -181,7 +192,7 @@ describe('the pace', () => {
   /** A pace of requests that take the given milliseconds. @returns which of them were made at once */
   function run(times: readonly number[], length = 4096, options = {}): boolean[] {
     let clock = 1000;
-    const requests = pace({ now: () => clock, least: 2, most: 8, ...options });
+    const requests = pace({ now: () => clock, delay: () => 0, least: 2, most: 8, ...options });
     return times.map((time) => {
       const begun = requests.begin(length);
       clock += time;
@@ -209,6 +220,58 @@ describe('the pace', () => {
   it('forgives one slow request after as many quick ones as its penalty', () => {
     const made = run([5, ...often(2, 0), ...often(3, 0), 5, ...often(3, 0)]);
     expect(at(made)).toEqual([0, 3, 4, 5, 6, 9]);
+  });
+
+  it('does not blame the disk for the time without a processor', () => {
+    let [clock, waited] = [1000, 0];
+    const requests = pace({ now: () => clock, delay: () => waited });
+    const isAtOnce = (time: number, delay: number): boolean => {
+      const begun = requests.begin(4096);
+      clock += time;
+      waited += delay;
+      if (begun >= 0) requests.end(begun, 4096);
+      return begun >= 0;
+    };
+    // Of 5 ms, 4.5 were lost to others: on a busy machine every second request may be so.
+    for (let index = 0; index < 500; index++) expect([isAtOnce(5, 4.5), isAtOnce(0.01, 0)]).toEqual([true, true]);
+    // A wait for the disk is one, whatever was lost before or beside it.
+    clock += 50;
+    waited += 50;
+    expect([isAtOnce(5, 3), isAtOnce(0, 0)]).toEqual([true, false]);
+  });
+
+  /** Four programs for each processor that want all of it. */
+  function crowd(): void {
+    const count = 4 * availableParallelism();
+    const all = Array.from({ length: count }, () => spawn('sh', ['-c', 'while :; do :; done']));
+    onTestFinished(() => all.forEach((child) => child.kill('SIGKILL')));
+  }
+
+  it('knows how long this thread has waited for a processor', () => {
+    crowd();
+    const [begun, before, used] = [performance.now(), runDelay(), process.cpuUsage()];
+    while (performance.now() - begun < 500) readFileSync('/proc/uptime');
+    const [time, delay, cpu] = [performance.now() - begun, runDelay() - before, process.cpuUsage(used)];
+    expect(delay).toBeGreaterThan(20);
+    // What it had and what it waited for are all of the time: nothing here waits for a disk.
+    expect(delay).toBeLessThan(time + 20);
+    expect(delay + (cpu.user + cpu.system) / 1000).toBeGreaterThan(0.7 * time);
+  });
+
+  it('reads what is in the page cache at once, also on a busy machine', async () => {
+    const name = path('cached');
+    writeFileSync(name, noise(MIB, 1));
+    const device = await file(name);
+    crowd();
+    const into = new Uint8Array(4096);
+    let [count, pooled] = [0, 0];
+    for (const until = performance.now() + 1000; performance.now() < until; count++) {
+      const answer = device.read(into, (count % 256) * 4096);
+      if (answer instanceof Promise) pooled++;
+      await answer;
+    }
+    await device.close();
+    expect(pooled / count).toBeLessThan(0.001);
   });
 
   it('gives large requests more time, and the largest to the pool', () => {
