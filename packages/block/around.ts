@@ -1,5 +1,6 @@
 /** What most wrappers are: the backend that they wrap, with something around each request. */
 import type { BlockBackend, MaybePromise } from './backend.js';
+import { recipeOf, shareable } from './shared.js';
 
 export const OPERATIONS = ['read', 'write', 'flush', 'trim', 'zero', 'extents', 'prefetch', 'resize'] as const;
 export type Operation = (typeof OPERATIONS)[number];
@@ -62,11 +63,12 @@ export function passedOn(inner: BlockBackend): Omit<BlockBackend, 'size'> {
 
 /** `inner`, but for its end: for those who share a device, or have more than it to give up. */
 export function withClose(inner: BlockBackend, close: BlockBackend['close']): BlockBackend {
-  return {
+  const device: BlockBackend = {
     ...passedOn(inner),
     get size() {
       return inner.size;
     },
     close,
   };
+  return shareable(device, recipeOf(inner));
 }

@@ -3,11 +3,13 @@ import { close as closeFile, fdatasync, fstat, ftruncate, open as openFile, type
 import { readFile } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { withClose } from './around.js';
 import { checkRange, failure, type BlockBackend, type MaybePromise } from './backend.js';
 import { readAt, writeAt } from './descriptor.js';
 import { fileExtents } from './file-extents.js';
 import { after, inTurn } from './maybe.js';
 import { pace, type Pace, type PaceOptions } from './pace.js';
+import { shareable } from './shared.js';
 import { checkSize, pieces, ZEROS } from './sizes.js';
 import { loadSparse, type Sparse } from './sparse.js';
 
@@ -56,11 +58,23 @@ export async function file(path: string, options: FileOptions = {}): Promise<Blo
     if (create !== undefined) await fs.truncate(fd, create);
     const stat = await fs.stat(fd);
     const opened = { fd, path, size: await sizeOf(stat, path), plain: stat.isFile(), sparse };
-    return backendOf(opened, options);
+    const device = backendOf(opened, options);
+    // What was given to change its ways is of this thread.
+    if (options.sparse !== undefined || options.pace !== undefined) return device;
+    const from = (): SharedFile => ({ fd, path, size: opened.size, plain: opened.plain, readOnly });
+    return shareable(device, () => ({ module: import.meta.url, name: openSharedFile.name, from: from() }));
   } catch (error) {
     await fs.close(fd);
     throw error;
   }
+}
+
+type SharedFile = Omit<OpenFile, 'sparse'> & { readonly readOnly: boolean };
+
+/** What another thread of this process has open: descriptors are of all threads. */
+export async function openSharedFile({ readOnly, ...opened }: SharedFile): Promise<BlockBackend> {
+  const device = backendOf({ ...opened, sparse: await loadSparse() }, { readOnly });
+  return withClose(device, () => undefined);
 }
 
 /** A block device has no size of its own in its inode: sysfs says it. */

@@ -28,6 +28,7 @@ export * from './around.js';
 export * from './check.js';
 export * from './lock-file.js';
 export * from './read-only.js';
+export * from './shared.js';
 export * from './cache.js';
 export * from './read-ahead.js';
 export * from './retry.js';

@@ -1,5 +1,8 @@
 /** A sparse block device in memory. Everything is answered at once. */
+import { withClose } from './around.js';
 import { checkRange, joined, type BlockBackend, type Extent } from './backend.js';
+import { chunkSizeFor, Pages, type SharedPages } from './pages.js';
+import { shareable } from './shared.js';
 import { checkSize } from './sizes.js';
 
 export interface MemoryOptions {
@@ -10,6 +13,8 @@ export interface MemoryOptions {
 const DEFAULT_PAGE = 64 << 10;
 const SMALLEST_PAGE = 4096;
 const LARGEST_PAGE = 16 << 20;
+/** A larger device is of one thread. */
+const MOST_SHARED = 64 * 2 ** 30;
 
 /**
  * A device of zeros. A page takes memory from the first write to it until all of it is trimmed or zeroed.
@@ -20,23 +25,29 @@ export function memory(size: number, { pageSize = DEFAULT_PAGE }: MemoryOptions 
   checkSize(size);
   if (!(pageSize >= SMALLEST_PAGE && pageSize <= LARGEST_PAGE && Number.isInteger(Math.log2(pageSize))))
     throw new RangeError(`a page of ${pageSize} bytes: a power of two from 4 KiB to 16 MiB is needed`);
-  const pages = new Map<number, Uint8Array>();
-  const device = { size };
+  const pages = new Pages(pageSize, chunkSizeFor(size, pageSize));
+  const device = deviceOf(size, pages);
+  if (size > MOST_SHARED) return device;
+  const from = (): SharedMemory => ({ size: device.size, ...pages.share(device.size) });
+  return shareable(device, () => ({ module: import.meta.url, name: openSharedMemory.name, from: from() }));
+}
 
-  function written(index: number): Uint8Array {
-    const page = pages.get(index) ?? new Uint8Array(pageSize);
-    pages.set(index, page);
-    return page;
-  }
+type SharedMemory = SharedPages & { readonly size: number };
+
+/** What another thread has as well. */
+export const openSharedMemory = ({ size, ...shared }: SharedMemory): BlockBackend =>
+  withClose(deviceOf(size, Pages.of(shared)), () => undefined);
+
+function deviceOf(size: number, pages: Pages): BlockBackend {
+  const { pageSize } = pages;
+  const device = { size };
 
   function read(into: Uint8Array, offset: number): void {
     checkRange(device, offset, into.length);
     for (let done = 0; done < into.length;) {
       const at = (offset + done) % pageSize;
       const count = Math.min(pageSize - at, into.length - done);
-      const page = pages.get((offset + done - at) / pageSize);
-      if (page === undefined) into.fill(0, done, done + count);
-      else into.set(count === pageSize ? page : page.subarray(at, at + count), done);
+      if (!pages.read((offset + done - at) / pageSize, at, into, done, count)) into.fill(0, done, done + count);
       done += count;
     }
   }
@@ -46,33 +57,25 @@ export function memory(size: number, { pageSize = DEFAULT_PAGE }: MemoryOptions 
     for (let done = 0; done < bytes.length;) {
       const at = (offset + done) % pageSize;
       const count = Math.min(pageSize - at, bytes.length - done);
-      const whole = count === bytes.length;
-      written((offset + done - at) / pageSize).set(whole ? bytes : bytes.subarray(done, done + count), at);
+      pages.write((offset + done - at) / pageSize, at, bytes, done, count);
       done += count;
     }
   }
 
   /** Frees whole pages, and fills the rest unless there is nothing. */
   function clear(offset: number, length: number): void {
-    for (const index of present(offset, length)) {
+    for (const index of pages.present(offset, length)) {
       const start = Math.max(index * pageSize, offset);
       const end = Math.min((index + 1) * pageSize, offset + length);
-      if (end - start === pageSize || (start === index * pageSize && end === device.size)) pages.delete(index);
-      else pages.get(index)?.fill(0, start - index * pageSize, end - index * pageSize);
+      const isWhole = end - start === pageSize || (start === index * pageSize && end === device.size);
+      if (isWhole) pages.drop(index);
+      else pages.zero(index, start - index * pageSize, end - index * pageSize);
     }
-  }
-
-  /** The pages of a range that exist, in order: by whichever is less work, going through the range or the pages. */
-  function present(offset: number, length: number): number[] {
-    const [first, end] = [Math.floor(offset / pageSize), Math.ceil((offset + length) / pageSize)];
-    const isIn = (index: number): boolean => index >= first && index < end;
-    if (pages.size < end - first) return [...pages.keys()].filter(isIn).sort((a, b) => a - b);
-    return Array.from({ length: end - first }, (_, index) => first + index).filter((index) => pages.has(index));
   }
 
   function* states(offset: number, length: number): Generator<Extent> {
     let at = offset;
-    for (const index of present(offset, length)) {
+    for (const index of pages.present(offset, length)) {
       const start = Math.max(index * pageSize, offset);
       const end = Math.min((index + 1) * pageSize, offset + length);
       yield { offset: at, length: start - at, hole: true, zero: true };
@@ -97,7 +100,7 @@ export function memory(size: number, { pageSize = DEFAULT_PAGE }: MemoryOptions 
       checkRange(device, offset, length);
       clear(offset, length);
       if (mayTrim || length === 0) return;
-      for (let index = Math.floor(offset / pageSize); index * pageSize < offset + length; index++) written(index);
+      for (let index = Math.floor(offset / pageSize); index * pageSize < offset + length; index++) pages.add(index);
     },
     extents: (offset, length) => {
       checkRange(device, offset, length);

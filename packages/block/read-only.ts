@@ -1,10 +1,11 @@
 import { passedOn } from './around.js';
 import type { BlockBackend } from './backend.js';
+import { openShared, shareable, wrapping, type Recipe } from './shared.js';
 
 /** What can be read of `inner`: its methods that change something are absent. */
 export function readOnly(inner: BlockBackend): BlockBackend {
   const { blockSizes, version, read, extents, prefetch, close } = passedOn(inner);
-  return {
+  const device: BlockBackend = {
     get size() {
       return inner.size;
     },
@@ -15,4 +16,9 @@ export function readOnly(inner: BlockBackend): BlockBackend {
     ...(prefetch && { prefetch }),
     close,
   };
+  return shareable(device, wrapping(inner, import.meta.url, openReadOnly.name, {}));
 }
+
+/** What another thread has wrapped. */
+export const openReadOnly = async ({ inner }: { inner: Recipe }): Promise<BlockBackend> =>
+  readOnly(await openShared(inner));

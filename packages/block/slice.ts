@@ -1,6 +1,7 @@
 /** A part of a device as a device: a partition. */
 import { aligned } from './aligned.js';
 import { checkRange, type BlockBackend, type BlockSizes } from './backend.js';
+import { openShared, shareable, wrapping, type Recipe } from './shared.js';
 import { extentsAt } from './sizes.js';
 
 /** Bytes; a device must not prefer less. */
@@ -18,7 +19,7 @@ export function slice(inner: BlockBackend, start: number, size: number): BlockBa
     return start + offset;
   };
   const whole = aligned(inner);
-  return {
+  const device: BlockBackend = {
     size,
     ...(inner.blockSizes && { blockSizes: sizesFrom(start, inner.blockSizes) }),
     read: (into, offset) => whole.read(into, at(offset, into.length)),
@@ -30,7 +31,21 @@ export function slice(inner: BlockBackend, start: number, size: number): BlockBa
     ...(whole.prefetch && { prefetch: (offset, length) => whole.prefetch?.(at(offset, length), length) }),
     close: () => inner.close(),
   };
+  // Parts of blocks are read, changed and written back under a lock, which is of one thread.
+  const recipe = inner.blockSizes ? undefined : wrapping(inner, import.meta.url, openSlice.name, { start, size });
+  return shareable(device, recipe);
 }
+
+/** What another thread has wrapped. */
+export const openSlice = async ({
+  inner,
+  start,
+  size,
+}: {
+  inner: Recipe;
+  start: number;
+  size: number;
+}): Promise<BlockBackend> => slice(await openShared(inner), start, size);
 
 /** What suits both a device and its part from `start` on. */
 const sizesFrom = (start: number, { minimum, preferred, maximum }: BlockSizes): BlockSizes => ({
