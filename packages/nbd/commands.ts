@@ -2,6 +2,7 @@
 import {
   after,
   extentsOf,
+  inTurn,
   isPromise,
   joined,
   pieces,
@@ -11,7 +12,7 @@ import {
   type Extent,
   type MaybePromise,
 } from '@nodeos/block';
-import type { Agreement } from './handshake.js';
+import type { Terms } from './handshake.js';
 import { COMMAND, COMMAND_FLAG, Fields, FLAG, type ErrorName, type ReceivedRequest } from './protocol.js';
 import { NbdError } from './reply-errors.js';
 import type { Replies } from './replies.js';
@@ -22,11 +23,13 @@ export interface Task {
   readonly server: {
     readonly backend: BlockBackend;
     readonly replies: Replies;
-    readonly agreement: Agreement;
+    readonly agreement: Terms;
     /** Extents in one reply. */
     readonly mostExtents: number;
     /** The connection is lost: nobody gets the reply. */
     readonly gone: boolean;
+    /** Waits until no other thread uses the backend. */
+    alone(): MaybePromise<void>;
   };
 }
 
@@ -109,7 +112,11 @@ export const COMMANDS: Readonly<Record<number, Row>> = {
     needs: FLAG.SEND_RESIZE,
     writes: true,
     ranged: false,
-    run: (task) => then(task, resize(task)),
+    run: (task) =>
+      then(
+        task,
+        after(task.server.alone(), () => resize(task)),
+      ),
   },
 };
 
@@ -174,13 +181,11 @@ function readPieces(task: Task, extents: readonly Extent[]): MaybePromise<void> 
   const { request, server } = task;
   if (extents.length > MAX_PIECES || !extents.some(({ zero: isZero }) => isZero))
     return readWhole(task, request.offset, request.length, true);
-  return (async () => {
-    for (const [index, { offset, length, zero: isZero }] of extents.entries()) {
-      const last = index === extents.length - 1;
-      if (isZero) server.replies.sendHole(request, offset, length, last);
-      else await readWhole(task, offset, length, last);
-    }
-  })();
+  return inTurn(extents.entries(), ([index, { offset, length, zero: isZero }]) => {
+    const last = index === extents.length - 1;
+    if (!isZero) return readWhole(task, offset, length, last);
+    server.replies.sendHole(request, offset, length, last);
+  });
 }
 
 function zero({ request, server }: Task): MaybePromise<void> {

@@ -54,8 +54,12 @@ export interface Party {
 }
 
 /** What was agreed on. */
-export interface Agreement {
+export interface Agreement extends Terms {
   readonly opened: Opened;
+}
+
+/** How both will speak. */
+export interface Terms {
   readonly flags: number;
   readonly sizes: BlockSizes;
   readonly structured: boolean;

@@ -116,6 +116,20 @@ export class Inbox {
     if (!this.#delivering) this.#socket?.resume();
   }
 
+  /** Wants nothing more. @returns what has arrived of what was wanted, and all that came after it */
+  reclaim(): Buffer {
+    const begun = this.#target?.subarray(0, this.#filled) ?? NOTHING;
+    const bytes = Buffer.concat([begun, this.#rest]);
+    this.#target = undefined;
+    this.#rest = NOTHING;
+    return bytes;
+  }
+
+  /** What arrived elsewhere, before all that arrives here from now on. */
+  put(bytes: Buffer): void {
+    this.#rest = Buffer.concat([bytes, this.#rest]);
+  }
+
   /** No more call-backs, until `resume` and `next`. */
   pause(): void {
     this.#paused = true;
@@ -181,7 +195,7 @@ export class Inbox {
 }
 
 const owners = new WeakSet<Socket>();
-const hasOwnBuffers = (socket: Socket): boolean => owners.has(socket);
+export const hasOwnBuffers = (socket: Socket): boolean => owners.has(socket);
 /** Says that the socket was made with the inbox's `onread`. */
 export function fillsItself<S extends Socket>(socket: S): S {
   owners.add(socket);

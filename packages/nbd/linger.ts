@@ -1,6 +1,7 @@
 /** The end of a connection in good order, and what a peer has still to take before it. */
 import type { Duplex } from 'node:stream';
 import type { Inbox } from './inbox.js';
+import type { Line } from './transmission.js';
 
 /** Seconds between looks. */
 const LINGER = 5;
@@ -19,6 +20,19 @@ export function unsentOf(socket: Duplex): number {
   const { _handle: handle } = socket as { _handle?: Handle | null };
   return socket.writableLength + (handle?.writeQueueSize ?? 0) + (handle?._parent?.writeQueueSize ?? 0);
 }
+
+/** A socket as what replies go to. */
+export const lineOf = (socket: Duplex): Line => ({
+  write: (bytes, gone) => socket.write(bytes, gone),
+  cork: () => socket.cork(),
+  uncork: () => socket.uncork(),
+  get destroyed() {
+    return socket.destroyed;
+  },
+  on: (event, then) => socket.on(event, then),
+  destroy: () => socket.destroy(),
+  unsent: () => unsentOf(socket),
+});
 
 /**
  * What is still to be sent is sent, and the peer closes: bytes that would come after our side is closed would have the

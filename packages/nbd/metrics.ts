@@ -5,36 +5,80 @@ import { COMMAND } from './protocol.js';
 const BUCKETS = [0.0001, 0.001, 0.01, 0.1, 1, 10];
 
 export interface CommandCounts {
-  requests: number;
-  errors: number;
+  readonly requests: number;
+  readonly errors: number;
   /** That were read, written, trimmed …, as the requests said. */
-  bytes: number;
-  seconds: number;
+  readonly bytes: number;
+  readonly seconds: number;
   /** Of requests, by the first of the buckets that they fit in; the last is for the rest. */
-  readonly buckets: number[];
+  readonly buckets: readonly number[];
+}
+
+const KINDS = Object.values(COMMAND).length;
+/** Where a command's numbers are among the cells; its buckets follow. */
+const [REQUESTS, ERRORS, BYTES, SECONDS, FIRST_BUCKET] = [0, 1, 2, 3, 4] as const;
+const WIDTH = FIRST_BUCKET + BUCKETS.length + 1;
+
+/** What one thread counts. Others may look at it meanwhile: each number is whole, and soon true. */
+export class Counts {
+  constructor(readonly cells: Float64Array = new Float64Array(new SharedArrayBuffer(KINDS * WIDTH * 8))) {}
+
+  count(type: number, bytes: number, seconds: number, failed: boolean): void {
+    if (type >= KINDS) return;
+    const at = type * WIDTH;
+    let bucket = 0;
+    while (bucket < BUCKETS.length && seconds > (BUCKETS[bucket] ?? 0)) bucket++;
+    this.#add(at + REQUESTS, 1);
+    if (failed) this.#add(at + ERRORS, 1);
+    this.#add(at + BYTES, bytes);
+    this.#add(at + SECONDS, seconds);
+    this.#add(at + FIRST_BUCKET + bucket, 1);
+  }
+
+  /** What another thread has counted, which counts no more. */
+  include({ cells }: Counts): void {
+    cells.forEach((value, index) => this.#add(index, value));
+  }
+
+  #add(index: number, value: number): void {
+    this.cells[index] = (this.cells[index] ?? 0) + value;
+  }
 }
 
 export class Metrics {
-  readonly commands: readonly CommandCounts[] = Object.values(COMMAND).map(() => ({
-    requests: 0,
-    errors: 0,
-    bytes: 0,
-    seconds: 0,
-    buckets: Array.from({ length: BUCKETS.length + 1 }, () => 0),
-  }));
-  /** Accepted since the start; of these refused (by a limit, a shutdown, a handshake that failed); and open now. */
-  readonly connections = { accepted: 0, refused: 0, open: 0 };
+  readonly #own = new Counts();
+  readonly #others = new Set<Counts>();
+  /**
+   * Accepted since the start; of these refused (by a limit, a shutdown, a handshake that failed); open now; and how often
+   * one was given to a thread.
+   */
+  readonly connections = { accepted: 0, refused: 0, open: 0, moved: 0 };
+
+  /** By the command's number. */
+  get commands(): readonly CommandCounts[] {
+    const sum = new Counts();
+    for (const counts of [this.#own, ...this.#others]) sum.include(counts);
+    return Array.from({ length: KINDS }, (_, type) => {
+      const [requests = 0, errors = 0, bytes = 0, seconds = 0, ...buckets] = sum.cells.subarray(
+        type * WIDTH,
+        (type + 1) * WIDTH,
+      );
+      return { requests, errors, bytes, seconds, buckets };
+    });
+  }
 
   count(type: number, bytes: number, seconds: number, failed: boolean): void {
-    const counts = this.commands[type];
-    if (!counts) return;
-    counts.requests++;
-    if (failed) counts.errors++;
-    counts.bytes += bytes;
-    counts.seconds += seconds;
-    let bucket = 0;
-    while (bucket < BUCKETS.length && seconds > (BUCKETS[bucket] ?? 0)) bucket++;
-    counts.buckets[bucket] = (counts.buckets[bucket] ?? 0) + 1;
+    this.#own.count(type, bytes, seconds, failed);
+  }
+
+  /** What another thread counts, from now on. */
+  add(counts: Counts): void {
+    this.#others.add(counts);
+  }
+
+  /** It counts no more. */
+  settle(counts: Counts): void {
+    if (this.#others.delete(counts)) this.#own.include(counts);
   }
 
   /** The exposition format, version 0.0.4. */
@@ -44,12 +88,13 @@ export class Metrics {
       lines.push(`# HELP nbd_${name} ${help}`, `# TYPE nbd_${name} ${type}`);
       for (const [labels, value] of rows) lines.push(`nbd_${name}${labels} ${value}`);
     };
+    const { commands } = this;
     const each = (value: (counts: CommandCounts) => number): [string, number][] =>
       Object.entries(COMMAND).flatMap(([name, type]) => {
-        const counts = this.commands[type];
+        const counts = commands[type];
         return counts ? [[`{command="${name.toLowerCase()}"}`, value(counts)]] : [];
       });
-    const { accepted, refused, open } = this.connections;
+    const { accepted, refused, open, moved } = this.connections;
     family('connections_total', 'counter', 'Connections accepted.', [['', accepted]]);
     family(
       'connections_refused_total',
@@ -58,6 +103,7 @@ export class Metrics {
       [['', refused]],
     );
     family('connections', 'gauge', 'Connections open now.', [['', open]]);
+    family('connections_moved_total', 'counter', 'Times that a busy connection was given to a thread.', [['', moved]]);
     family(
       'requests_total',
       'counter',
@@ -76,21 +122,21 @@ export class Metrics {
       'Bytes of the ranges asked for.',
       each(({ bytes }) => bytes),
     );
-    family('request_seconds', 'histogram', 'From the request to its answer.', this.#histogram());
+    family('request_seconds', 'histogram', 'From the request to its answer.', histogram(commands));
     return lines.join('\n') + '\n';
   }
+}
 
-  #histogram(): [string, number][] {
-    return Object.entries(COMMAND).flatMap(([name, type]) => {
-      const counts = this.commands[type];
-      if (!counts) return [];
-      const command = `command="${name.toLowerCase()}"`;
-      let sum = 0;
-      const rows = counts.buckets.map((count, index): [string, number] => [
-        `_bucket{${command},le="${BUCKETS[index] ?? '+Inf'}"}`,
-        (sum += count),
-      ]);
-      return [...rows, [`_sum{${command}}`, counts.seconds], [`_count{${command}}`, sum]];
-    });
-  }
+function histogram(commands: readonly CommandCounts[]): [string, number][] {
+  return Object.entries(COMMAND).flatMap(([name, type]) => {
+    const counts = commands[type];
+    if (!counts) return [];
+    const command = `command="${name.toLowerCase()}"`;
+    let sum = 0;
+    const rows = counts.buckets.map((count, index): [string, number] => [
+      `_bucket{${command},le="${BUCKETS[index] ?? '+Inf'}"}`,
+      (sum += count),
+    ]);
+    return [...rows, [`_sum{${command}}`, counts.seconds], [`_count{${command}}`, sum]];
+  });
 }

@@ -2,7 +2,6 @@
  * What is sent, in few and large writes. A reply is put together in a slab, header and data side by side; replies that
  * are ready in the same turn of the event loop leave in one write.
  */
-import type { Duplex } from 'node:stream';
 import { HEADROOM, type Pool } from './pool.js';
 
 /** Bytes: the replies to a few dozen small requests. */
@@ -25,6 +24,14 @@ export interface Slot {
   readonly end: number;
 }
 
+/** Where the bytes go: a stream, for example. */
+export interface Outlet {
+  /** Calls back when they have left, or never will. */
+  write(bytes: Uint8Array, gone: () => void): unknown;
+  cork(): void;
+  uncork(): void;
+}
+
 export class Outbox {
   #slab: Slab | undefined;
   /** In the order of sending; slots side by side are joined to one. */
@@ -33,10 +40,12 @@ export class Outbox {
   #held = 0;
 
   constructor(
-    private readonly socket: Duplex,
+    private readonly outlet: Outlet,
     private readonly pool: Pool,
     /** Told when bytes have left. */
     private readonly onGone: () => void = () => undefined,
+    /** Calls when this turn's replies are there; `flush` is the other way to have them sent. */
+    private readonly soon: (write: () => void) => void = (write) => process.nextTick(write),
   ) {}
 
   /** Bytes that were sent, and are not yet taken by the socket. */
@@ -63,7 +72,12 @@ export class Outbox {
     } else this.#ready.push({ slab, start, end, slots: 1 });
     if (this.#scheduled) return;
     this.#scheduled = true;
-    process.nextTick(() => this.#write());
+    this.soon(this.#write);
+  }
+
+  /** Sends at once what is ready. */
+  flush(): void {
+    while (this.#ready.length > 0) this.#write();
   }
 
   /** Sends bytes where they lie; they must stay as they are until the peer has answered. */
@@ -85,21 +99,21 @@ export class Outbox {
     return slab;
   }
 
-  #write(): void {
+  readonly #write = (): void => {
     this.#scheduled = false;
     const ready = this.#ready;
     this.#ready = [];
-    if (ready.length > 1) this.socket.cork();
+    if (ready.length > 1) this.outlet.cork();
     for (const { slab, start, end, slots } of ready) {
       // The call-back comes in every case, also when the socket is gone.
-      this.socket.write(slab.bytes.subarray(start, end), () => {
+      this.outlet.write(slab.bytes.subarray(start, end), () => {
         this.#free(slab, slots);
         this.#held -= end - start;
         this.onGone();
       });
     }
-    if (ready.length > 1) this.socket.uncork();
-  }
+    if (ready.length > 1) this.outlet.uncork();
+  };
 
   #free(slab: Slab, slots: number): void {
     slab.slots -= slots;

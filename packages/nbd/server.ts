@@ -1,5 +1,8 @@
 /** The NBD server: listens, negotiates, and serves any number of exports to any number of clients. */
 import { createServer, type ListenOptions, type Server, type Socket } from 'node:net';
+import { canMove, LOOP, Moves } from './moves.js';
+import { recipeOf } from '@nodeos/block';
+import { BUSY, defaultThreads, Threads, type ThreadLog } from './threads.js';
 import { lstat, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -10,7 +13,7 @@ import { OpenExports, resolverOf, viewOf, type ExportResolver, type Exports, typ
 import { lost, shutDown } from './errors.js';
 import { negotiate, type Agreement, type Party } from './handshake.js';
 import { directly, Inbox } from './inbox.js';
-import { ended } from './linger.js';
+import { ended, lineOf } from './linger.js';
 import { Metrics } from './metrics.js';
 import { Pool } from './pool.js';
 import { DEFAULT_PORT, MAX_BLOCK } from './protocol.js';
@@ -48,6 +51,10 @@ export interface ServerOptions {
   readonly tls?: ServerTls;
   readonly limits?: Partial<ServerLimits>;
   readonly onEvent?: (event: ServerEvent) => void;
+  /** Busy connections that get a thread of their own, at most. Default: as many as there are processors; 0: none. */
+  readonly threads?: number;
+  /** Small requests in a row, at 100 a second or more, that make a connection a busy one. Default 256. */
+  readonly busy?: number;
 }
 
 const LIMITS: ServerLimits = {
@@ -78,6 +85,8 @@ interface Connection {
   tls: boolean;
   identity?: string;
   transmission?: Transmission;
+  /** It may be served by a thread. */
+  moves?: Moves;
   /** Nothing more is awaited from the client in the handshake. */
   readonly ending: AbortController;
   /** It is lost: nobody waits for what was begun for it. */
@@ -95,6 +104,7 @@ export class NbdServer {
   readonly #exports: ExportResolver;
   readonly #limits: ServerLimits;
   readonly #budget: Budget;
+  readonly #threads: Threads;
   #ending = false;
   #count = 0;
 
@@ -104,6 +114,7 @@ export class NbdServer {
     this.#limits = { ...LIMITS, ...options.limits };
     const { request, shared } = this.#limits;
     this.#budget = new Budget(shared);
+    this.#threads = new Threads(options.threads ?? defaultThreads(), options.busy ?? BUSY, this.metrics);
     if (!(Number.isInteger(request) && request >= LEAST_REQUEST && request <= MOST_REQUEST))
       throw new RangeError(`requests of ${request} bytes: from ${LEAST_REQUEST} to ${MOST_REQUEST} may be the most`);
     if (options.tls) checkServerTls(options.tls);
@@ -146,8 +157,9 @@ export class NbdServer {
     this.#ending = true;
     for (const server of this.#servers) server.close();
     const all = [...this.#connections];
-    for (const { ending, transmission } of all) {
+    for (const { ending, transmission, moves } of all) {
       ending.abort(shutDown());
+      void moves?.stay();
       void transmission?.end();
     }
     const cut = setTimeout(() => this.#connections.forEach((connection) => lose(connection, shutDown())), grace * 1000);
@@ -156,6 +168,7 @@ export class NbdServer {
     await Promise.race([Promise.all(all.map(({ over }) => over)), patience]);
     clearTimeout(cut);
     clearTimeout(giveUp);
+    void this.#threads.end();
     const error = failure('ETIMEDOUT', 'its export has not answered: it was left alone');
     for (const { id, address: peer } of all.filter((connection) => this.#connections.has(connection)))
       this.options.onEvent?.({ event: 'export', connection: id, peer, error });
@@ -239,21 +252,35 @@ export class NbdServer {
   }
 
   async #transmit(connection: Connection, party: Party, agreed: Agreement, log: Log): Promise<void> {
-    const { name } = agreed.opened;
+    const { name, backend, export: chosen } = agreed.opened;
     try {
       log('open', undefined, name);
-      connection.transmission = new Transmission(agreed, viewOf(agreed.opened, party.peer()), {
+      const { socket } = connection;
+      const recipe = chosen.view || connection.tls ? undefined : recipeOf(backend);
+      if (recipe && canMove(socket)) {
+        const told: ThreadLog = (event, error) => log(event, error, name);
+        connection.moves = new Moves({ socket, recipe, threads: this.#threads, log: told });
+      }
+      const transmission = new Transmission(agreed, viewOf(agreed.opened, party.peer()), {
         inbox: party.inbox,
-        socket: connection.socket,
+        line: lineOf(socket),
+        place: connection.moves ?? LOOP,
+        alone: () => this.#threads.alone(backend),
         pool: this.#pool,
         metrics: this.metrics,
         allowance: this.#limits.inFlight,
         budget: this.#budget,
         log: (event, error) => log(event, error, name),
       });
-      if (this.#ending) void connection.transmission.end();
-      await connection.transmission.done;
+      connection.transmission = transmission;
+      if (connection.moves) {
+        connection.moves.transmission = transmission;
+        this.#threads.enter(connection.moves);
+      }
+      if (this.#ending) void transmission.end();
+      await transmission.done;
     } finally {
+      if (connection.moves) this.#threads.leave(connection.moves);
       await agreed.opened.release().catch((error: unknown) => log('export', error, name));
       log('close', undefined, name);
     }
@@ -308,9 +335,12 @@ function losing({ gone, socket }: Connection): void {
   socket.once('close', () => gone.abort(lost('the connection is closed')));
 }
 
-function lose({ gone, socket }: Connection, reason: Error): void {
+function lose({ gone, socket, moves }: Connection, reason: Error): void {
   gone.abort(reason);
-  socket.destroy(reason);
+  // A descriptor that a thread reads from is not to be closed: its number may soon be another file's.
+  const here = moves?.stay();
+  if (here) void here.then(() => socket.destroy(reason));
+  else socket.destroy(reason);
 }
 
 async function drained(socket: Duplex): Promise<void> {

@@ -8,11 +8,10 @@
 import { isPromise, type BlockBackend, type MaybePromise } from '@nodeos/block';
 import { Lease, type Budget } from './budget.js';
 import { COMMANDS } from './commands.js';
-import type { Agreement } from './handshake.js';
+import type { Terms } from './handshake.js';
 import type { Inbox } from './inbox.js';
-import { unsentOf } from './linger.js';
 import type { Metrics } from './metrics.js';
-import { Outbox } from './outbox.js';
+import { Outbox, type Outlet } from './outbox.js';
 import type { Pool } from './pool.js';
 import {
   COMMAND,
@@ -27,7 +26,6 @@ import {
 } from './protocol.js';
 import { NbdError } from './reply-errors.js';
 import { Replies } from './replies.js';
-import type { Duplex } from 'node:stream';
 
 /** What a request costs beside its data, in bytes: nobody gets thousands of flushes for nothing. */
 const OVERHEAD = 1024;
@@ -40,14 +38,36 @@ const EXTENT = 16;
 /** Of the allowance, what the reply to one question for extents may have of it: the backend has its own list as well. */
 const SHARE = 4;
 
+/** Where the replies go, and what is the end of it. */
+export interface Line extends Outlet {
+  readonly destroyed: boolean;
+  on(event: 'close', then: () => void): unknown;
+  destroy(): unknown;
+  /** Bytes that were written and have not left. */
+  unsent(): number;
+}
+
+/** Where the requests are done: on the event loop, or in a thread of the connection's own. */
+export interface Place {
+  /** Whether the request is for this place; if not, it waits, and all that follow. Undefined: it is no request. */
+  takes(request: ReceivedRequest | undefined, cost: number): boolean;
+  /** A request has begun, and what it gave is its end, or a promise of it. */
+  begun(atOnce: boolean, cost: number): void;
+  /** Has `write` called when this turn's replies are there. */
+  soon(write: () => void): void;
+}
+
 export interface TransmissionOptions {
   readonly inbox: Inbox;
-  readonly socket: Duplex;
+  readonly line: Line;
+  readonly place: Place;
   readonly pool: Pool;
-  readonly metrics: Metrics;
+  readonly metrics: Pick<Metrics, 'count'>;
   /** Bytes of requests at work and replies not yet sent; one request may exceed it, alone. */
   readonly allowance: number;
   readonly budget: Budget;
+  /** Waits until the backend is in use in this place only, where it stays from then on. */
+  alone(): MaybePromise<void>;
   log(event: 'protocol' | 'request', error: unknown): void;
 }
 
@@ -65,17 +85,24 @@ export class Transmission {
   #receiving = false;
   #busy = 0;
   #waiting: { readonly cost: number; readonly go: () => void } | undefined;
+  /** The next that is wanted is a request's header, or would be. */
+  #isBetween = false;
+  /** A header that was not for here. */
+  #returned: Buffer | undefined;
+  /** Told when nothing is at work, and given what has arrived. */
+  #whenQuiet: ((bytes: Buffer | undefined) => void) | undefined;
+  #isAway = false;
   #ending = false;
   #leaving = false;
   #finish: () => void = () => undefined;
 
   constructor(
-    readonly agreement: Agreement,
+    readonly agreement: Terms,
     /** What the client sees of what was agreed on. */
     readonly backend: BlockBackend,
     private readonly options: TransmissionOptions,
   ) {
-    const { socket, pool, budget, allowance } = options;
+    const { line, place, pool, budget, allowance } = options;
     this.mostExtents = Math.min(MAX_EXTENTS, Math.max(1, Math.floor(allowance / SHARE / EXTENT)));
     this.#lease = new Lease(budget, {
       position: () => this.#position(),
@@ -84,10 +111,15 @@ export class Transmission {
         this.#break(new ProtocolError('a client that takes and sends nothing while others wait for memory')),
     });
     this.#header = Buffer.alloc(agreement.extended ? EXTENDED_REQUEST_SIZE : REQUEST_SIZE);
-    this.#outbox = new Outbox(socket, pool, () => this.#tryWaiting());
+    this.#outbox = new Outbox(
+      line,
+      pool,
+      () => this.#sent(),
+      (write) => place.soon(write),
+    );
     this.replies = new Replies(this.#outbox, agreement);
     this.done = new Promise((resolve) => (this.#finish = resolve));
-    socket.on('close', () => this.#leave());
+    line.on('close', () => this.#leave());
     this.#next();
     options.inbox.onEnd(() => this.#leave());
   }
@@ -98,14 +130,59 @@ export class Transmission {
   }
 
   get gone(): boolean {
-    return this.options.socket.destroyed;
+    return this.options.line.destroyed;
   }
 
   /** What comes from now on is answered with ESHUTDOWN. @returns when what is at work has been answered */
   async end(): Promise<void> {
     this.#ending = true;
-    if (this.#busy === 0) this.#leave();
+    if (this.#busy === 0 && !this.#isAway) this.#leave();
     await this.done;
+  }
+
+  alone(): MaybePromise<void> {
+    return this.options.alone();
+  }
+
+  /** Sends at once the replies that are there. */
+  flush(): void {
+    this.#outbox.flush();
+  }
+
+  /**
+   * Begins no more requests. Calls back once all that were begun are answered, with what has arrived after them; with
+   * nothing if the client has left. After that nobody reads or writes here, until `resume`.
+   */
+  suspend(then: (bytes: Buffer | undefined) => void): void {
+    if (this.#leaving) return then(undefined);
+    this.#whenQuiet = then;
+    if (this.#isBetween) this.options.inbox.pause();
+    this.#restIfQuiet();
+  }
+
+  /** Goes on with what has arrived, and what is still to be sent. */
+  resume(bytes: Buffer, unsent: readonly Buffer[]): void {
+    this.#isAway = false;
+    for (const part of unsent) this.#outbox.pass(part);
+    this.options.inbox.put(bytes);
+    this.options.inbox.resume();
+    if (this.#ending && this.#busy === 0) this.#leave();
+    else this.#next();
+  }
+
+  #sent(): void {
+    this.#tryWaiting();
+    this.#restIfQuiet();
+  }
+
+  #restIfQuiet(): void {
+    const then = this.#whenQuiet;
+    if (!then || !this.#isBetween || this.held > 0) return;
+    this.#whenQuiet = undefined;
+    this.#isAway = true;
+    const rest = this.options.inbox.reclaim();
+    then(this.#returned ? Buffer.concat([this.#returned, rest]) : rest);
+    this.#returned = undefined;
   }
 
   /** The connection is closed: nothing of it is in memory. */
@@ -114,15 +191,20 @@ export class Transmission {
   }
 
   #next(): void {
-    if (!this.#leaving) this.options.inbox.next(this.#header, this.#onHeader);
+    if (this.#leaving) return;
+    this.#isBetween = true;
+    if (this.#whenQuiet) this.options.inbox.pause();
+    else this.options.inbox.next(this.#header, this.#onHeader);
   }
 
   readonly #onHeader = (): void => {
     const { inbox } = this.options;
     const request = decodeRequest(this.#header, this.agreement.extended);
+    const payload = request ? payloadOf(request, this.agreement.extended) : 0;
+    if (!this.options.place.takes(request, request ? this.#costOf(request, payload) : 0)) return this.#putBack();
+    this.#isBetween = false;
     if (!request) return this.#break(new ProtocolError('a request without its magic number'));
     if (request.type === COMMAND.DISC) return this.#leave();
-    const payload = payloadOf(request, this.agreement.extended);
     if (payload > Math.max(MAX_SKIPPED, this.agreement.sizes.maximum))
       return this.#break(new ProtocolError(`a request with ${payload} bytes of data`));
     const problem = this.#problemOf(request, payload);
@@ -134,6 +216,11 @@ export class Transmission {
     inbox.pause();
     this.#waiting = { cost, go };
   };
+
+  #putBack(): void {
+    this.#returned = Buffer.from(this.#header);
+    this.options.inbox.pause();
+  }
 
   /** Bytes that a request takes while it is at work. */
   #costOf({ type, length }: ReceivedRequest, payload: number): number {
@@ -190,6 +277,7 @@ export class Transmission {
     } catch (error) {
       return done(error);
     }
+    this.options.place.begun(!isPromise(result), cost);
     if (isPromise(result)) result.then(() => done(), done);
     else done();
   }
@@ -201,7 +289,7 @@ export class Transmission {
       if (!(error instanceof NbdError)) this.options.log('request', error);
     }
     this.options.metrics.count(request.type, request.length, (performance.now() - started) / 1000, failed);
-    this.#tryWaiting();
+    this.#sent();
     if (this.#busy === 0 && (this.#leaving || this.#ending)) this.#leave();
   }
 
@@ -236,14 +324,14 @@ export class Transmission {
   }
 
   #position(): string | undefined {
-    const { socket, inbox } = this.options;
+    const { line, inbox } = this.options;
     if (this.#outbox.held === 0 && !this.#receiving) return undefined;
-    return `${unsentOf(socket)} to be taken, ${inbox.filled} arrived`;
+    return `${line.unsent()} to be taken, ${inbox.filled} arrived`;
   }
 
   #break(error: Error): void {
     this.options.log('protocol', error);
-    this.options.socket.destroy();
+    this.options.line.destroy();
     this.#leave();
   }
 
@@ -252,6 +340,8 @@ export class Transmission {
     this.#waiting = undefined;
     this.#lease.leaveLine();
     this.options.inbox.discard();
+    this.#whenQuiet?.(undefined);
+    this.#whenQuiet = undefined;
     if (this.#busy === 0) this.#finish();
   }
 }

@@ -10,10 +10,10 @@ import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { memory, type BlockBackend } from '@nodeos/block';
+import { memory, slice, type BlockBackend } from '@nodeos/block';
 import { describe, expect, it } from 'vitest';
 import { fuzz, judge, pair, random, type Player, type Random } from './fuzz.js';
-import { changed, kept, KIB, MIB, nbdsh, serve, type Served } from './support.js';
+import { changed, kept, KIB, MIB, nbdsh, NO_THREADS, serve, THREADS, type Served } from './support.js';
 import { extendedRequest, hex, request, text, u16, u32, u64 } from './wire.js';
 
 const MESSAGES = Number(process.env['NBD_FUZZ_MESSAGES'] ?? 10_000);
@@ -41,18 +41,20 @@ const fails = (): never => {
   throw Object.assign(new Error('broken'), { code: 'EIO' });
 };
 
-function served(): Promise<Served> {
+function served(threaded: boolean): Promise<Served> {
   // A device that may grow to any size would be one that takes any time to fill.
-  const backend = changed(memory(SIZE), { resize: fails });
+  const whole = memory(SIZE);
+  const backend = changed(whole, { resize: fails });
   const exports = {
-    '': { open: () => kept(backend) },
+    // A part cannot be resized either, and threads can open it.
+    '': { open: () => kept(threaded ? slice(whole, 0, SIZE) : backend) },
     slow: { open: () => kept(slow(backend, random(SEED))) },
-    fixed: { open: () => kept(backend), readOnly: true },
+    fixed: { open: () => kept(whole), readOnly: true },
     sectors: { open: () => changed(memory(SIZE), { blockSizes: { minimum: 512, preferred: 4096, maximum: MIB } }) },
     broken: { open: () => changed(memory(SIZE), { read: fails, write: async () => Promise.resolve().then(fails) }) },
     missing: { open: fails },
   };
-  return serve(exports, { limits: { inFlight: 256 * KIB } });
+  return serve(exports, { ...(threaded ? THREADS : NO_THREADS), limits: { inFlight: 256 * KIB } });
 }
 
 const NAMES = ['', '', 'slow', 'slow', 'fixed', 'sectors', 'broken', 'missing', 'none'];
@@ -115,8 +117,8 @@ function check(said: Buffer): void {
   }
 }
 
-/** A client's side of a connection: it reads at once, or only when it has said everything. */
-async function talk(socket: Duplex, writes: readonly Buffer[], dice: Random): Promise<void> {
+/** A client's side of a connection: it reads at once, or only when it has said everything, and pauses now and then. */
+async function talk(socket: Duplex, writes: readonly Buffer[], dice: Random, pause: Pause): Promise<void> {
   const said: Buffer[] = [];
   const closed = new Promise((resolve) => socket.once('close', resolve).on('error', () => undefined));
   const listen = (): void => void socket.on('data', (bytes: Buffer) => said.push(bytes));
@@ -124,7 +126,7 @@ async function talk(socket: Duplex, writes: readonly Buffer[], dice: Random): Pr
   if (!late) listen();
   for (const bytes of writes) {
     socket.write(bytes);
-    if (dice.percent(20)) await new Promise(setImmediate);
+    if (dice.percent(20)) await pause();
   }
   if (dice.percent(5)) socket.destroy();
   else socket.end();
@@ -133,14 +135,32 @@ async function talk(socket: Duplex, writes: readonly Buffer[], dice: Random): Pr
   check(Buffer.concat(said));
 }
 
-/** Half of the conversations go through a real socket, whose bytes the server reads in another way. */
-const against = ({ server, path, events }: Served): Player => ({
+type Pause = () => Promise<unknown>;
+
+/** How the server is played to. */
+interface Way {
+  readonly threaded: boolean;
+  /** Of 100 conversations, how many go through a real socket. */
+  readonly socketShare: number;
+  readonly pause: Pause;
+  /** Of the messages. */
+  readonly share: number;
+}
+
+const WAYS: Readonly<Record<string, Way>> = {
+  'the event loop': { threaded: false, socketShare: 50, pause: () => new Promise(setImmediate), share: 1 },
+  // So that a connection has time to be moved.
+  threads: { threaded: true, socketShare: 100, pause: () => sleep(2), share: 0.2 },
+};
+
+/** The others go through memory: a real socket's bytes are read in another way. */
+const against = ({ server, path, events }: Served, { socketShare, pause }: Way): Player => ({
   messages: conversation,
   async play(writes, dice) {
-    if (dice.percent(50)) await talk(connect({ path, allowHalfOpen: true }), writes, dice);
+    if (dice.percent(socketShare)) await talk(connect({ path, allowHalfOpen: true }), writes, dice, pause);
     else {
       const [mine, its] = pair();
-      await Promise.all([server.serve(its), talk(mine, writes, dice)]);
+      await Promise.all([server.serve(its), talk(mine, writes, dice, pause)]);
     }
     // What this one has begun is not to meet the next one.
     while (server.metrics.connections.open > 0) await new Promise(setImmediate);
@@ -157,14 +177,17 @@ function heldBytes(): number {
 }
 
 describe('spoilt conversations', () => {
-  it(
-    'do no harm',
-    async () => {
-      const target = await served();
+  it.each(Object.entries(WAYS))(
+    'do no harm to %s',
+    async (_, way) => {
+      const target = await served(way.threaded);
       const before = heldBytes();
-      const figures = await fuzz(against(target), SEED, MESSAGES);
-      if (process.env['NBD_FUZZ_MESSAGES']) console.log(figures);
-      expect(figures.messages).toBeGreaterThanOrEqual(MESSAGES);
+      const figures = await fuzz(against(target, way), SEED, MESSAGES * way.share);
+      const { moved } = target.server.metrics.connections;
+      if (process.env['NBD_FUZZ_MESSAGES']) console.log({ ...figures, moved });
+      expect(figures.messages).toBeGreaterThanOrEqual(MESSAGES * way.share);
+      if (way.threaded) expect(moved).toBeGreaterThan(figures.sessions / 20);
+      else expect(moved).toBe(0);
       expect(target.server.openExports).toEqual([]);
       if (process.env['NBD_FUZZ_MESSAGES']) console.log('held', heldBytes() - before);
       // The pool keeps up to 32 MiB. What is garbage is given back by a thread of V8's, in its time.

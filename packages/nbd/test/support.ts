@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BlockBackend } from '@nodeos/block';
+import { withClose, type BlockBackend } from '@nodeos/block';
 import { onTestFinished } from 'vitest';
 import type { Exports } from '../exports.js';
 import { NbdServer, type ServerEvent, type ServerOptions } from '../server.js';
@@ -42,11 +42,16 @@ export async function serve(
   return { server, path, events, uri: (name = '') => `nbd+unix:///${name}?socket=${path}` };
 }
 
+/** Every connection to what threads can open is given to one at its first request. */
+export const THREADS = { threads: 2, busy: 1 } as const;
+/** None is. */
+export const NO_THREADS = { threads: 0 } as const;
+
 /** The default export is this backend; the test keeps it, so it stays open. */
 export const only = (backend: BlockBackend): Exports => ({ '': { open: () => kept(backend) } });
 
 /** The same backend, which the server's close leaves open. */
-export const kept = (backend: BlockBackend): BlockBackend => changed(backend, { close: () => undefined });
+export const kept = (backend: BlockBackend): BlockBackend => withClose(backend, () => undefined);
 
 /** A backend with some methods of its own; `undefined` takes one away. */
 export function changed(

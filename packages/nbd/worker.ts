@@ -1,0 +1,58 @@
+/** A thread that serves one connection at a time, and gives it back. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { openShared, type Recipe } from '@nodeos/block';
+import { serveBlocking, type Return } from './blocking.js';
+import type { Terms } from './handshake.js';
+import { Counts } from './metrics.js';
+import { Pool } from './pool.js';
+
+/** What a thread is started with. */
+export interface ThreadData {
+  /** Not 0: the connection is wanted back. */
+  readonly recalled: Int32Array;
+  readonly cells: Float64Array;
+}
+
+/** A connection, for a while. */
+export interface Visit {
+  readonly fd: number;
+  readonly bytes: Uint8Array;
+  readonly terms: Terms;
+  readonly recipe: Recipe;
+}
+
+/** What a thread says. */
+export type Word =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'back'; readonly back: Return }
+  | {
+      readonly kind: 'log';
+      readonly event: 'protocol' | 'request' | 'export';
+      readonly code: string | undefined;
+      readonly message: string;
+    };
+
+/** Bytes that may lie unused in each thread. */
+const SPARE = 1 << 20;
+
+const { recalled, cells } = workerData as ThreadData;
+const counts = new Counts(cells);
+const pool = new Pool(SPARE);
+const say = (word: Word): void => parentPort?.postMessage(word);
+
+const told = (event: 'protocol' | 'request' | 'export', error: unknown): void => {
+  const { code, message } = error as NodeJS.ErrnoException;
+  say({ kind: 'log', event, code, message });
+};
+
+async function serve(visit: Visit): Promise<void> {
+  const backend = await openShared(visit.recipe).catch((error: unknown) => told('export', error));
+  const isRecalled = (): boolean => Atomics.load(recalled, 0) !== 0;
+  const back = backend
+    ? await serveBlocking({ ...visit, backend, counts, pool, isRecalled, log: told })
+    : { bytes: visit.bytes, unsent: [], served: 0, failed: true };
+  say({ kind: 'back', back });
+}
+
+parentPort?.on('message', (visit: Visit) => void serve(visit));
+say({ kind: 'ready' });
