@@ -46,6 +46,7 @@ export const serveCommand: Command = {
     description: { type: 'string', value: 'TEXT', help: 'for those who list the exports' },
     connections: { type: 'string', value: 'N', help: 'at once, at most (default 1024)' },
     'max-request': { type: 'string', value: 'SIZE', help: 'of one request, from 64K to 256M (default 32M)' },
+    threads: { type: 'string', value: 'N', help: 'for busy connections, at most (default: one a processor; 0: none)' },
     json: { ...JSON_OPTION, help: 'the log as JSON lines on standard output' },
   },
   examples: [
@@ -84,6 +85,7 @@ interface Settings {
   readonly metrics: string | undefined;
   readonly connections: number | undefined;
   readonly request: number | undefined;
+  readonly threads: number | undefined;
 }
 
 async function settingsOf(args: Parsed, io: Io): Promise<Settings> {
@@ -110,6 +112,7 @@ async function settingsOf(args: Parsed, io: Io): Promise<Settings> {
     metrics: args.text('metrics'),
     connections: args.number('connections', 1),
     request: requestOf(args.text('max-request')),
+    threads: args.number('threads', 0),
   };
 }
 

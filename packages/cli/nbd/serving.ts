@@ -21,6 +21,8 @@ export interface ServingOptions {
   readonly connections?: number | undefined;
   /** Bytes of one request. */
   readonly request?: number | undefined;
+  /** Of busy connections, at most. */
+  readonly threads?: number | undefined;
   /** `[HOST:]PORT` */
   readonly metrics?: string | undefined;
   readonly onEvent: (event: ServerEvent) => void;
@@ -39,11 +41,12 @@ export function serving<T>(options: ServingOptions, io: Io, work: (at: Listening
 }
 
 async function begin(options: ServingOptions, io: Io, closers: Closer[]): Promise<Listening> {
-  const { exports, tls, connections, request, onEvent } = options;
+  const { exports, tls, connections, request, threads, onEvent } = options;
   const server = new NbdServer({
     exports: exports.resolver,
     ...(tls && { tls }),
     limits: { ...(connections === undefined ? {} : { connections }), ...(request === undefined ? {} : { request }) },
+    ...(threads === undefined ? {} : { threads }),
     onEvent,
   });
   closers.push(() => shutDown(server, io));
