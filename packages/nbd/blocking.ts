@@ -109,7 +109,7 @@ export function serveBlocking(options: BlockingOptions): Promise<Return> {
   }
   isLooping = false;
   return new Promise((resolve) => {
-    transmission.suspend((bytes = Buffer.alloc(0)) => resolve({ bytes, unsent, served, failed: false }));
+    transmission.suspend((bytes = Buffer.alloc(0)) => resolve({ bytes, unsent, served, failed: false }), true);
   });
 }
 

@@ -6,7 +6,7 @@
  * connections share, before it starts; while there is none left, nothing more is read from the client.
  */
 import { isPromise, type BlockBackend, type MaybePromise } from '@nodeos/block';
-import { Lease, type Budget } from './budget.js';
+import { FLOOR, Lease, type Budget } from './budget.js';
 import { COMMANDS } from './commands.js';
 import type { Terms } from './handshake.js';
 import type { Inbox } from './inbox.js';
@@ -82,7 +82,8 @@ export class Transmission {
   readonly #lease: Lease;
   /** Bytes of the requests at work, and of those whose data is arriving; their replies are in the outbox. */
   #cost = 0;
-  #receiving = false;
+  /** What the data of a request goes to, while it is arriving. */
+  #receiving: { readonly buffer: Buffer; readonly cost: number } | undefined;
   #busy = 0;
   #waiting: { readonly cost: number; readonly go: () => void } | undefined;
   /** The next that is wanted is a request's header, or would be. */
@@ -152,10 +153,12 @@ export class Transmission {
   /**
    * Begins no more requests. Calls back once all that were begun are answered, with what has arrived after them; with
    * nothing if the client has left. After that nobody reads or writes here, until `resume`.
+   * @param isDeaf nothing more arrives meanwhile: a request whose data has not all come is among what has arrived
    */
-  suspend(then: (bytes: Buffer | undefined) => void): void {
+  suspend(then: (bytes: Buffer | undefined) => void, isDeaf = false): void {
     if (this.#leaving) return then(undefined);
     this.#whenQuiet = then;
+    if (isDeaf) this.#withdraw();
     if (this.#isBetween) this.options.inbox.pause();
     this.#restIfQuiet();
   }
@@ -168,6 +171,17 @@ export class Transmission {
     this.options.inbox.resume();
     if (this.#ending && this.#busy === 0) this.#leave();
     else this.#next();
+  }
+
+  /** The request whose data is arriving has not begun. */
+  #withdraw(): void {
+    if (!this.#receiving) return;
+    const { buffer, cost } = this.#receiving;
+    this.#returned = Buffer.concat([this.#header, this.options.inbox.reclaim()]);
+    this.options.pool.give(buffer);
+    this.#cost -= cost;
+    this.#receiving = undefined;
+    this.#isBetween = true;
   }
 
   #sent(): void {
@@ -210,8 +224,19 @@ export class Transmission {
     const problem = this.#problemOf(request, payload);
     // Refusals wait as well: who sends nonsense and reads no answers would fill the memory with them.
     const cost = problem ? OVERHEAD : this.#costOf(request, payload);
-    const go = (): void =>
-      problem ? inbox.skip(payload, () => this.#refuse(request, problem)) : this.#receive(request, payload, cost);
+    const go = (): void => {
+      if (!problem) this.#receive(payload, cost, (data) => this.#run(request, cost, data, payload));
+      else if (payload > FLOOR)
+        inbox.skip(payload, () => {
+          this.#refuse(request, problem);
+          this.#next();
+        });
+      else
+        this.#receive(payload, cost, (data) => {
+          this.#end(cost, data);
+          this.#refuse(request, problem);
+        });
+    };
     if (this.#admits(cost)) return go();
     inbox.pause();
     this.#waiting = { cost, go };
@@ -246,28 +271,32 @@ export class Transmission {
     this.#lease.shrink(this.held);
   }
 
-  #receive(request: ReceivedRequest, payload: number, cost: number): void {
+  #receive(payload: number, cost: number, then: (data?: Buffer) => void): void {
     const { inbox, pool } = this.options;
     this.#cost += cost;
     if (payload === 0) {
-      this.#run(request, cost);
+      then();
       return this.#next();
     }
     const buffer = pool.take(payload);
-    this.#receiving = true;
+    this.#receiving = { buffer, cost };
     inbox.next(buffer.subarray(0, payload), () => {
-      this.#receiving = false;
-      this.#run(request, cost, buffer, payload);
+      this.#receiving = undefined;
+      then(buffer);
       this.#next();
     });
+  }
+
+  #end(cost: number, data: Buffer | undefined): void {
+    this.#cost -= cost;
+    if (data) this.options.pool.give(data);
   }
 
   #run(request: ReceivedRequest, cost: number, buffer?: Buffer, payload = 0): void {
     const started = performance.now();
     const done = (error?: unknown): void => {
       this.#busy--;
-      this.#cost -= cost;
-      if (buffer) this.options.pool.give(buffer);
+      this.#end(cost, buffer);
       this.#finished(request, started, error);
     };
     this.#busy++;
@@ -296,7 +325,6 @@ export class Transmission {
   #refuse(request: ReceivedRequest, problem: NbdError): void {
     this.options.metrics.count(request.type, 0, 0, true);
     this.replies.error(request, problem);
-    this.#next();
   }
 
   /** Why the request cannot be done, whatever the backend. */

@@ -153,6 +153,30 @@ describe('a connection in a thread', () => {
     expect(served.events.filter(({ event }) => event === 'protocol')).toHaveLength(1);
   });
 
+  it('comes back in the middle of what a client says', async () => {
+    const served = await serve(only(memory(MIB)), THREADS);
+    for (const [type, flags, error] of [
+      [WRITE, 0, 0],
+      [WRITE, 256, EINVAL],
+    ] as const)
+      for (const cut of [10, 28, 29, 50_000]) {
+        const wire = await inThread(served);
+        const said = Buffer.concat([request({ type, flags, length: 100_000 }), Buffer.alloc(100_000, 'abc')]);
+        wire.send(said.subarray(0, cut));
+        await sleep(150);
+        wire.send(said.subarray(cut), request({ type: READ, length: 3 }));
+        expect(await wire.simple()).toBe(error);
+        expect([await wire.simple(), (await wire.read(3)).toString()]).toEqual([0, 'abc']);
+        wire.socket.destroy();
+      }
+    const wire = await inThread(served);
+    wire.send(request({ type: WRITE, length: 100_000 }), Buffer.alloc(50_000));
+    await sleep(20);
+    const started = performance.now();
+    await served.server.close(0.1);
+    expect(performance.now() - started).toBeLessThan(3000);
+  });
+
   it('that takes no replies holds nobody up, and gets all of them later', async () => {
     const served = await serve(only(memory(MIB)), { threads: 1, busy: 1 });
     const [deaf, other] = [await inThread(served), await chosen(served.path)];
