@@ -150,7 +150,7 @@ interface Way {
 const WAYS: Readonly<Record<string, Way>> = {
   'the event loop': { threaded: false, socketShare: 50, pause: () => new Promise(setImmediate), share: 1 },
   // So that a connection has time to be moved.
-  threads: { threaded: true, socketShare: 100, pause: () => sleep(2), share: 0.2 },
+  threads: { threaded: true, socketShare: 100, pause: () => sleep(2), share: 0.1 },
 };
 
 /** The others go through memory: a real socket's bytes are read in another way. */
