@@ -25,7 +25,7 @@ async function answersOn(libc: string): Promise<Record<string, unknown>> {
   return Object.fromEntries(
     Object.entries(JSON.parse(line) as object)
       .filter(([name]) => !NOT_EMULATED.includes(name))
-      .map(([name, answer]) => [name, String(JSON.stringify(answer)).replaceAll(top, 'TOP').replaceAll(root, 'ROOT')]),
+      .map(([name, answer]) => [name, JSON.stringify(answer).replaceAll(top, 'TOP').replaceAll(root, 'ROOT')]),
   );
 }
 

@@ -415,7 +415,7 @@ describe('parts of a lease', () => {
       '/etc/nodeos.json': '{"name":"web","main":"/a.js","args":[],"nodeArgs":[],"env":{}}',
     });
     sys.failures.set('ioctl 10 0x8922', -22);
-    play('boot', sys, () => undefined);
+    play('boot', sys, { main: () => undefined, first: () => 0, end: () => undefined });
     expect(sys.trace).toContain('print 2 nodeos: network: eth0: the MTU 1400 is left out: ioctl: EINVAL');
     expect(sys.trace).toContain('print 3 renew 40000');
   });
