@@ -270,8 +270,8 @@ describe('the boot to an application', () => {
     ];
     const sys = new Recorder({ ...files, ...app({ first }) });
     played('boot', sys);
-    expect(sys.trace.slice(-4)).toEqual([
-      'setIdentity 1000 1000',
+    expect(sys.trace.slice(-3 - CONFINED.length)).toEqual([
+      ...CONFINED,
       'first ["--no-warnings","/app/a.js","x"] 1',
       'first ["/app/b.js"] 2',
       'runMain /app/server.js ["--verbose"]',
