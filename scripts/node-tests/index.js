@@ -8,11 +8,6 @@ import { setUp } from '../../bin/lib/setup.js';
 import { differs, report, SIDES, summaryOf, verdictOf } from './report.js';
 import { binaryOf, endTests, runTest } from './run.js';
 
-/** The newest of Debian's that has the tests: 24.21.0. What newer ones changed fails with both binaries. */
-const MEMBER = 'nodejs_24.21.0+dfsg+~cs24.13.4.orig.tar.xz';
-const VERSION = '24.21.0+dfsg+~cs24.13.4-1';
-const SHA256 = 'e6e0d1a00dfc9e31ab2b074fd99979a48be17c18e8e3edc14306736069bb8f54';
-const SHA1 = '770210a6fe4f7626885ddc43cb7b16f59154629f';
 const TESTS = 'test/parallel';
 const PROGRESS_MS = 30_000;
 
@@ -24,7 +19,7 @@ where their outcomes differ. A test that differs is run again with each in turn.
   --node FILE      the binary to judge
   --against FILE   the binary that is believed
   --only GLOB      these tests, by name, as 'test-fs-*'; may be repeated
-  --source FOLDER  Node.js's source, which the tests write to; without it Debian's ${VERSION.split('+')[0]}, fetched and unpacked
+  --source FOLDER  Node.js's source, which the tests write to; without it that of Debian, fetched and unpacked
   --timeout N      seconds that a test may take (60)
   --again N        how often a test is run again whose outcomes differ (3)
   --results FILE   writes each outcome to it as a line of JSON, and does not run again what is in it
@@ -124,16 +119,14 @@ async function sourceFor(folder) {
     return resolve(folder);
   }
   setUp();
-  const { Cache, debianPlaces, fetchSource } = await import('@nodeos/build');
-  const place = { package: 'nodejs', version: VERSION, suite: 'forky', member: MEMBER };
-  const archive = await fetchSource(
-    new Cache(),
-    { name: 'node-tests', version: VERSION, places: debianPlaces(place, SHA256, SHA1) },
-    {
-      signal: new AbortController().signal,
-      progress: (line) => (/^(fetching|reading) /.test(line) ? tell(line) : undefined), // not every word of apt
-    },
-  );
+  const [{ Cache, fetchSource }, { NODE_TESTS }] = await Promise.all([
+    import('@nodeos/build'),
+    import('../../test/bench/dist/sources.js'),
+  ]);
+  const archive = await fetchSource(new Cache(), NODE_TESTS, {
+    signal: new AbortController().signal,
+    progress: (line) => (/^(fetching|reading) /.test(line) ? tell(line) : undefined), // not every word of apt
+  });
   const source = mkdtempSync(join(tmpdir(), 'node-tests-'));
   process.once('exit', () => rmSync(source, { recursive: true, force: true, maxRetries: 3 }));
   execFileSync('tar', ['-xf', archive, '-C', source, '--strip-components=1', '--no-same-owner']);
