@@ -152,7 +152,7 @@ describe('an application that is not root', () => {
       ports: { 79: 'EACCES', 80: 'done', 53: 'EACCES', 68: 'EACCES', 81: 'done' },
       processes: [],
       first: false,
-      settings: [1, 1, 2, 2, 0, 2, 2, 0, 1, 128, 1],
+      settings: [1, 1, 2, 2, 16, 2, 2, 0, 1, 128, 1],
       files: [524288, 524288],
       own: { environ: 'done', fds: 'done', maps: 'done' },
       outputs: ['done', 'done', 'done'],

@@ -27,8 +27,8 @@ const SYSCTLS: readonly (readonly [string, string])[] = [
   ['user/max_user_namespaces', '0'],
   // Addresses in the kernel, for nobody.
   ['kernel/kptr_restrict', '2'],
-  // No commands to the kernel by keys of a keyboard, or a break on a serial line.
-  ['kernel/sysrq', '0'],
+  // Of the commands to the kernel by keyboard or serial line only the one that syncs. (For none at all the boot waits 20 ms.)
+  ['kernel/sysrq', '16'],
   // Who traces a process must have started it.
   ['kernel/yama/ptrace_scope', '1'],
   // What would outlive the application: memory of System V is gone with its last user, messages and semaphores are few.

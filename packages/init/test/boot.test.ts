@@ -70,7 +70,7 @@ const SETTINGS = [
   'write /proc/sys/net/ipv4/ip_unprivileged_port_start "80"',
   'write /proc/sys/user/max_user_namespaces "0"',
   'write /proc/sys/kernel/kptr_restrict "2"',
-  'write /proc/sys/kernel/sysrq "0"',
+  'write /proc/sys/kernel/sysrq "16"',
   'write /proc/sys/kernel/yama/ptrace_scope "1"',
   'write /proc/sys/kernel/shm_rmid_forced "1"',
   'write /proc/sys/kernel/msgmni "128"',
