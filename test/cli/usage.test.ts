@@ -62,7 +62,7 @@ describe('wrong usage is status 2, with a cause and a remedy', () => {
     expect((await nodeos('start', unlocked)).stderr).toContain('dependencies but no package-lock.json');
     const nothing = await application({ 'main.js': '' }, { main: 'missing.js' });
     expect((await nodeos('start', nothing)).stderr).toContain('missing.js');
-    const shell = await application({ 'main.js': '' }, { scripts: { start: 'node a && node b' } });
+    const shell = await application({ 'main.js': '' }, { scripts: { start: 'node a | node b' } });
     expect((await nodeos('start', shell)).stderr).toContain('needs a shell');
     const command = await application({ 'main.js': '' }, { scripts: { start: 'python main.py' } });
     expect((await nodeos('build', 'initramfs', '--app', command)).stderr).toMatch(/python|not `node FILE`/);
