@@ -60,7 +60,7 @@ describe.runIf(process.platform === 'linux')('a kernel build in the middle of it
     }).ended;
     expect(status).toBe(1);
     expect(stderr).toContain('cannot fetch linux 6.12');
-    expect(stderr).toMatch(/Debian trixie, source package linux 6\.12\S+: /);
+    expect(stderr).toMatch(/Debian trixie, package linux-source-6\.12 6\.12\S+: /);
     expect(stderr).toMatch(/https:\/\/snapshot\.debian\.org\/file\/\w+: /);
   });
 });

@@ -321,7 +321,8 @@ describe('a thread', () => {
     expect(moved(served)).toBe(0);
     const busy = `${FAILS}
 for round in range(5000): h.pread(512, 0)`;
-    await nbdsh(served.uri(), busy);
+    // On a busy host a client may be slower than what counts as busy.
+    for (let attempt = 0; attempt < 20 && moved(served) === 0; attempt++) await nbdsh(served.uri(), busy);
     expect(moved(served)).toBeGreaterThan(0);
   });
 });
