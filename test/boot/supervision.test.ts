@@ -119,6 +119,13 @@ describe('PID 1', () => {
     expect(events.at(-1)).toMatchObject({ event: 'end', how });
   });
 
+  it('is heard in lines of its own, though the application has begun one', async () => {
+    const { events } = await boot({
+      'main.js': `process.stdout.write('half a line'); setTimeout(() => process.exit(0), 300);`,
+    });
+    expect(events.find(({ event }) => event === 'exit')).toMatchObject({ status: 0, signal: 0 });
+  });
+
   it('keeps a bounded log', async () => {
     const { stdout } = await boot({
       'main.js': `

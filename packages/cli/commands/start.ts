@@ -38,6 +38,7 @@ const OF_THE_USER = ['app', 'exec', 'repl'];
 const KILLED = [134, 137];
 /** Mebibytes. With less the kernel ends early, with some sizes without a word. */
 const SMALLEST = 48;
+const NEWLINE = 10;
 /** As timeout(1) has it. */
 const TIMED_OUT = 124;
 
@@ -191,7 +192,14 @@ async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
   const { exec, app } = machine;
   const terminal = exec === undefined && app === undefined;
   const { timeout, ...options } = machine;
-  const out = sinkOf(io.stdout, io.signal);
+  const sink = sinkOf(io.stdout, io.signal);
+  let isWithinLine = false;
+  const out = (chunk: Buffer): unknown => {
+    isWithinLine = chunk.at(-1) !== NEWLINE;
+    return sink(chunk);
+  };
+  // The guest's output comes in pieces: an event is a line all the same.
+  const tell = (event: GuestEvent): unknown => out(Buffer.from(`${isWithinLine ? '\n' : ''}${visibleJson(event)}\n`));
   const result = await runMachine({
     ...options,
     ...(timeout === undefined ? {} : { timeout }),
@@ -205,15 +213,17 @@ async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
     ports: exec === undefined ? {} : { 'nodeos.stdout': out, 'nodeos.stderr': sinkOf(io.stderr, io.signal) },
     // In the way of the code's own output; a failure shows its last lines.
     onConsole: (chunk) => (exec === undefined ? out(chunk) : undefined),
-    onEvent: (event) => onEvent(event, machine, args, io),
+    onEvent: (event) => {
+      if (args.flag('events')) tell(event);
+      onEvent(event, machine, io);
+    },
     signal: io.signal,
     kill: io.kill,
   });
   return statusOf(result, machine, io);
 }
 
-function onEvent(event: GuestEvent, { publish, app }: Machine, args: Parsed, io: Io): void {
-  if (args.flag('events')) io.stdout.write(visibleJson(event) + '\n');
+function onEvent(event: GuestEvent, { publish, app }: Machine, io: Io): void {
   if (event.event !== 'app' || app === undefined) return;
   const web = publish.find(({ guest, protocol }) => guest === 80 && protocol === 'tcp');
   if (web) say(io, `the guest's port 80 is http://${web.address}:${web.host} (Ctrl-C to power off)`);
