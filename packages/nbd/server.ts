@@ -2,7 +2,7 @@
 import { createServer, type ListenOptions, type Server, type Socket } from 'node:net';
 import { canMove, LOOP, Moves } from './moves.js';
 import { recipeOf } from '@nodeos/block';
-import { BUSY, defaultThreads, Threads, type ThreadLog } from './threads.js';
+import { BUSY, Threads, type ThreadLog } from './threads.js';
 import { lstat, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -51,7 +51,7 @@ export interface ServerOptions {
   readonly tls?: ServerTls;
   readonly limits?: Partial<ServerLimits>;
   readonly onEvent?: (event: ServerEvent) => void;
-  /** Busy connections that get a thread of their own, at most. Default: as many as there are processors; 0: none. */
+  /** Busy connections that get a thread of their own, at most. Default 0: none. */
   readonly threads?: number;
   /** Small requests in a row, at 100 a second or more, that make a connection a busy one. Default 256. */
   readonly busy?: number;
@@ -114,7 +114,7 @@ export class NbdServer {
     this.#limits = { ...LIMITS, ...options.limits };
     const { request, shared } = this.#limits;
     this.#budget = new Budget(shared);
-    this.#threads = new Threads(options.threads ?? defaultThreads(), options.busy ?? BUSY, this.metrics);
+    this.#threads = new Threads(options.threads ?? 0, options.busy ?? BUSY, this.metrics);
     if (!(Number.isInteger(request) && request >= LEAST_REQUEST && request <= MOST_REQUEST))
       throw new RangeError(`requests of ${request} bytes: from ${LEAST_REQUEST} to ${MOST_REQUEST} may be the most`);
     if (options.tls) checkServerTls(options.tls);

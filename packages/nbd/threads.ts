@@ -4,7 +4,6 @@
  * been idle for a while.
  */
 import { createRequire } from 'node:module';
-import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { recipeOf, type BlockBackend } from '@nodeos/block';
 import type { Return } from './blocking.js';
@@ -20,7 +19,6 @@ const KEPT = 10_000;
 
 export type ThreadLog = (event: 'protocol' | 'request' | 'export', error: unknown) => void;
 
-export const defaultThreads = (): number => availableParallelism();
 /** Requests. */
 export const BUSY = 256;
 

@@ -46,7 +46,7 @@ export const serveCommand: Command = {
     description: { type: 'string', value: 'TEXT', help: 'for those who list the exports' },
     connections: { type: 'string', value: 'N', help: 'at once, at most (default 1024)' },
     'max-request': { type: 'string', value: 'SIZE', help: 'of one request, from 64K to 256M (default 32M)' },
-    threads: { type: 'string', value: 'N', help: 'for busy connections, at most (default: one a processor; 0: none)' },
+    threads: { type: 'string', value: 'N', help: 'for busy connections, at most (default 0: none)' },
     json: { ...JSON_OPTION, help: 'the log as JSON lines on standard output' },
   },
   examples: [
