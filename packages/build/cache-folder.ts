@@ -29,7 +29,8 @@ const SIGNATURE = 'Signature: 8a477f597d28d172789f06886806bc55\n# The cache of n
 const TAG_TEXT = `${SIGNATURE} Backups can leave it out: https://bford.info/cachedir/\n`;
 
 /** Files beside those folders, with what an interrupted write of them leaves. */
-const FILE = /^(?:CACHEDIR\.TAG|accelerator\.json(?:\.\d+)?|\.(?:CACHEDIR\.TAG|accelerator\.json)\.[A-Za-z0-9]{6})$/;
+const FILE =
+  /^(?:CACHEDIR\.TAG|accelerator\.json(?:\.\d+)?|node-versions\.json|\.(?:CACHEDIR\.TAG|accelerator\.json|node-versions\.json)\.[A-Za-z0-9]{6})$/;
 
 export interface Own {
   readonly path: string;

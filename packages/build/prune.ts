@@ -108,7 +108,8 @@ export async function clean(cache: Cache, { all }: { readonly all: boolean }): P
     await removeEmpty(list.folders);
     left.push(...list.left);
   }
-  if (all) await rm(join(cache.root, 'accelerator.json'), { force: true });
+  const notes = all ? ['accelerator.json', 'node-versions.json'] : [];
+  for (const name of notes) await rm(join(cache.root, name), { force: true });
   return left;
 }
 

@@ -1,7 +1,7 @@
 /** A Node.js of another version than the pinned one: what the registry says of it is kept, so that it stays the same. */
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { Cache, NodeosError, run, UsageError, type Target } from '@nodeos/build';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Cache, NodeosError, replaceFile, run, UsageError, type Target } from '@nodeos/build';
 import { NODE_PACKAGES, npmRelease, pinnedNode, rowFor, type NodeRelease } from './sources.js';
 
 /** The first versions of their lines with `process.execve`, by which the init becomes the application. */
@@ -28,7 +28,9 @@ export async function releaseOf(target: Target, wanted: string, tell: (line: str
   checkAge(found.version);
   if (found.version === pinned.version) return pinned;
   if (kept === undefined) {
-    await writeKnown(file, { ...known, [`${name}@${found.version}`]: found.integrity });
+    const text = JSON.stringify({ ...known, [`${name}@${found.version}`]: found.integrity }, null, 2) + '\n';
+    await new Cache().ensure();
+    await replaceFile(file, (path) => writeFile(path, text));
     tell(`Node.js ${found.version} is not the pinned ${pinned.version}: its checksum is what the registry says now`);
   }
   return npmRelease(
@@ -85,11 +87,4 @@ async function readKnown(file: string): Promise<Record<string, string>> {
   } catch {
     return {}; // none yet, or cut short: the registry is asked again
   }
-}
-
-async function writeKnown(file: string, known: Readonly<Record<string, string>>): Promise<void> {
-  await mkdir(dirname(file), { recursive: true });
-  const part = `${file}.${process.pid}.part`;
-  await writeFile(part, JSON.stringify(known, null, 2) + '\n');
-  await rename(part, file);
 }
