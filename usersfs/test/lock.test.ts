@@ -55,7 +55,7 @@ describe('a package that is not from a registry', () => {
   const COMMIT = 'git+ssh://git@host.invalid/x/y.git#0123456789abcdef0123456789abcdef01234567';
 
   it.each([
-    ['https://registry.npmjs.org/sqlite/-/sqlite-1.0.0.tgz', 'sqlite@1.0.0', true],
+    ['https://registry.example.org/sqlite/-/sqlite-1.0.0.tgz', 'sqlite@1.0.0', true],
     ['https://evil.invalid/sqlite-1.0.0.tgz', 'sqlite@1.0.0', undefined],
     ['https://evil.invalid/-/sqlite-1.0.0.tgz', 'sqlite', undefined],
     ['https://evil.invalid/sqlite-1.0.0.tgz', 'https://evil.invalid/sqlite-1.0.0.tgz', true],
