@@ -169,7 +169,7 @@ it(`${KILLS} kills of the server, and ${CUT} s without a network`, { timeout: 30
   await until(() => said().includes('/data: connection lost; trying again'));
   await link.set(true);
   await until(() => /\/data: connected again after \d+ ms/.test(said()));
-  for (let tries = 0; tries < 90 && (await state()).rounds <= afterKills.rounds + 1; tries++) await sleep(1000);
+  for (let tries = 0; tries < 30 && (await state()).rounds <= afterKills.rounds + 1; tries++) await sleep(1000);
   const end = await state('stop');
   expect(end.failures).toEqual([]);
   expect(end.rounds).toBeGreaterThan(afterKills.rounds + 1);
