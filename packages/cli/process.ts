@@ -1,5 +1,6 @@
 /** The command line as a process: its signals, its terminal, and the end of whoever has started it. */
-import { writeSync } from 'node:fs';
+import { closeSync, writeSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import { InterruptedError, signalGroups } from '@nodeos/build';
 import { main } from './main.js';
 import { watchOutput } from './output.js';
@@ -22,6 +23,7 @@ export async function runProcess(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
   passOnSuspension();
   endWithParent(() => onSignal('SIGTERM'));
+  process.on('exit', leaveTerminalToPager);
   const { stdout, stderr, stdin, env } = process;
   const whenWritten = watchOutput({ stdout, stderr }, stop, kill.signal);
   const status = await main(process.argv.slice(2), {
@@ -65,4 +67,13 @@ function endWithParent(end: () => void): void {
     end();
   }, PARENT_MS);
   timer.unref();
+}
+
+/**
+ * At its end Node.js sets the terminal of its standard streams back to what it found. A pager that shows the output has
+ * set it up for itself by then, and would get keys only after Enter: streams that are closed are left alone.
+ */
+function leaveTerminalToPager(): void {
+  if (process.stdout.isTTY) return;
+  for (const fd of [0, 2]) if (isatty(fd)) closeSync(fd);
 }

@@ -163,6 +163,15 @@ describe('in a terminal', { timeout: LONG }, () => {
     await terminal.returned();
   });
 
+  it('a command that ends after its pager has begun leaves the terminal to the pager', async () => {
+    const terminal = await openTerminal();
+    await terminal.type(`clear; ${NODEOS} nbd serve memory:1M -- sleep 2 | (sleep 0.5; less)`);
+    await terminal.shows(/\(END\)\s*$/);
+    await sleep(4000); // the command has ended
+    await terminal.press('q');
+    await terminal.returned(10);
+  });
+
   it('a server ends at Ctrl-C, and stops at Ctrl-Z', async () => {
     const terminal = await openTerminal(100, 24);
     await terminal.type(`clear; ${NODEOS} nbd serve memory:1M --listen nbd://127.0.0.1:0`);
