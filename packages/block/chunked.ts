@@ -2,7 +2,7 @@
  * A device that is stored in chunks, each of which can only be unpacked whole. One at a time is, whoever asks, and those
  * that were used last are kept: so the memory is bounded, however many readers there are.
  */
-import { checkRange, type BlockBackend } from './backend.js';
+import { checkRange, failure, type BlockBackend } from './backend.js';
 
 /** Bytes all. */
 export interface Chunk {
@@ -14,21 +14,36 @@ export interface Chunk {
   readonly stored: number;
 }
 
+/** How the chunks of a format are read. */
+export interface ChunkFormat {
+  /** What a message calls a chunk: "xz: a block". */
+  readonly name: string;
+  /** In order, without gaps. */
+  readonly chunks: readonly Chunk[];
+  /** Gives the bytes of a chunk, just as many as it has. */
+  unpack(chunk: Chunk): Promise<Uint8Array>;
+  readonly close: BlockBackend['close'];
+}
+
 export interface ChunkedOptions {
+  /** Bytes of a chunk when it is unpacked, at most. Default 256 MiB. */
+  readonly largest?: number;
   /** Bytes of unpacked chunks that are kept, but the one that was used last in any case. Default 64 MiB. */
   readonly memory?: number;
 }
 
-/**
- * @param chunks in order, without gaps
- * @param unpack gives the bytes of a chunk, just as many as it has
- */
-export function chunked(
-  chunks: readonly Chunk[],
-  unpack: (chunk: Chunk) => Promise<Uint8Array>,
-  close: BlockBackend['close'],
-  { memory = 64 << 20 }: ChunkedOptions = {},
-): BlockBackend {
+const LARGEST = 256 << 20;
+
+/** @throws Error with the code EFBIG if a chunk is too large to be unpacked in memory */
+export function chunked(format: ChunkFormat, options: ChunkedOptions = {}): BlockBackend {
+  const { name, chunks } = format;
+  const { memory = 64 << 20, largest = LARGEST } = options;
+  const large = chunks.find(({ length }) => length > largest);
+  if (large)
+    throw failure(
+      'EFBIG',
+      `${name} of ${large.length} bytes, which would have to be in memory; ${largest} are the most`,
+    );
   const last = chunks.at(-1);
   const size = last === undefined ? 0 : last.offset + last.length;
   /** The one that was used last is last. */
@@ -43,7 +58,7 @@ export function chunked(
       kept.set(chunk, found);
       return found;
     }
-    const coming = line.then(() => unpack(chunk));
+    const coming = line.then(() => format.unpack(chunk));
     line = coming.catch(() => undefined);
     kept.set(chunk, coming);
     bytes += chunk.length;
@@ -74,7 +89,7 @@ export function chunked(
     },
     close: () => {
       kept.clear();
-      return close();
+      return format.close();
     },
   };
 }

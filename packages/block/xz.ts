@@ -4,14 +4,9 @@
  */
 import { crc32 } from 'node:zlib';
 import { failure, type BlockBackend } from './backend.js';
-import { chunked, type Chunk, type ChunkedOptions } from './chunked.js';
+import { chunked, type Chunk, type ChunkedOptions, type ChunkFormat } from './chunked.js';
 import { parsing, type Parsing } from './parsing.js';
 import { roundUp } from './sizes.js';
-
-export interface XzOptions extends ChunkedOptions {
-  /** Bytes of a block when it is unpacked, at most. Default 256 MiB. */
-  readonly largest?: number;
-}
 
 const MAGIC = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]);
 const FOOTER_MAGIC = 'YZ';
@@ -23,7 +18,6 @@ const MOST_INDEX = 16 << 20;
 const MOST_BLOCKS = 1 << 20;
 const MOST_STREAMS = 1 << 16;
 const MOST_PADDING = 1 << 20;
-const LARGEST = 256 << 20;
 
 /** A block, and what is needed to make a stream of it alone. */
 interface Block extends Chunk {
@@ -38,29 +32,23 @@ interface Block extends Chunk {
  * @throws Error with the code EINVAL if it is not xz's or damaged; EFBIG if a block is too large, as in a file that was
  * compressed as one; ENOTSUP without the package. `inner` stays open then
  */
-export async function xz(inner: BlockBackend, options: XzOptions = {}): Promise<BlockBackend> {
-  const { largest = LARGEST } = options;
+export async function xz(inner: BlockBackend, options: ChunkedOptions = {}): Promise<BlockBackend> {
   const from = parsing(inner, 'xz');
   const unpack = await unpacker();
   const blocks = await blocksOf(from);
-  const large = blocks.find(({ length }) => length > largest);
-  if (large)
-    throw failure(
-      'EFBIG',
-      `xz: a block of ${large.length} bytes, which would have to be in memory; ${largest} are the most`,
-    );
-  return chunked(
-    blocks,
-    async (chunk) => {
+  const format: ChunkFormat = {
+    name: 'xz: a block',
+    chunks: blocks,
+    unpack: async (chunk) => {
       const block = chunk as Block;
       const bytes = await from.bytes(block.at, block.stored, 'a block');
       return unpack(streamOf(block, bytes), block.length).catch((error: unknown) => {
         throw failure('EIO', `xz: the block at byte ${block.at} is damaged`, error);
       });
     },
-    () => inner.close(),
-    options,
-  );
+    close: () => inner.close(),
+  };
+  return chunked(format, options);
 }
 
 type Unpack = (stream: Uint8Array, length: number) => Promise<Uint8Array>;

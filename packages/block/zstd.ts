@@ -4,13 +4,8 @@
  * https://github.com/facebook/zstd/blob/dev/contrib/seekable_format/zstd_seekable_compression_format.md
  */
 import { failure, type BlockBackend } from './backend.js';
-import { chunked, type Chunk, type ChunkedOptions } from './chunked.js';
+import { chunked, type Chunk, type ChunkedOptions, type ChunkFormat } from './chunked.js';
 import { parsing, parsingBytes, uint64LE, type Parsing } from './parsing.js';
-
-export interface ZstdOptions extends ChunkedOptions {
-  /** Bytes of a frame when it is unpacked, at most. Default 256 MiB. */
-  readonly largest?: number;
-}
 
 const FRAME = 0xfd2fb528;
 /** Sixteen magic numbers of frames that hold something else. */
@@ -19,7 +14,6 @@ const SEEK_TABLE_FRAME = 0x184d2a5e;
 const SEEK_TABLE = 0x8f92eab1;
 const FOOTER = 9;
 const MOST_FRAMES = 1 << 20;
-const LARGEST = 256 << 20;
 /** Bytes of a frame's header, at most. */
 const MOST_HEADER = 18;
 
@@ -29,27 +23,21 @@ const MOST_HEADER = 18;
  * @throws Error with the code EINVAL if it is not zstd's or damaged; EFBIG if a frame is too large; ENOTSUP without the package,
  * or for frames that do not say how long they are. `inner` stays open then
  */
-export async function zstd(inner: BlockBackend, options: ZstdOptions = {}): Promise<BlockBackend> {
-  const { largest = LARGEST } = options;
+export async function zstd(inner: BlockBackend, options: ChunkedOptions = {}): Promise<BlockBackend> {
   const from = parsing(inner, 'zstd');
   const unpack = await zstdUnpacker();
   const chunks = (await bySeekTable(from)) ?? (await byWalking(from));
-  const large = chunks.find(({ length }) => length > largest);
-  if (large)
-    throw failure(
-      'EFBIG',
-      `zstd: a frame of ${large.length} bytes, which would have to be in memory; ${largest} are the most`,
-    );
-  return chunked(
+  const format: ChunkFormat = {
+    name: 'zstd: a frame',
     chunks,
-    async (chunk) => {
+    unpack: async (chunk) => {
       const bytes = unpack(await from.bytes(chunk.at, chunk.stored, 'a frame'), chunk.length);
       if (bytes.length === chunk.length) return bytes;
       throw failure('EIO', `zstd: the frame at byte ${chunk.at} is damaged`);
     },
-    () => inner.close(),
-    options,
-  );
+    close: () => inner.close(),
+  };
+  return chunked(format, options);
 }
 
 /** @returns what gives the bytes of a frame, or others than so many if it is damaged: its checksum is looked at */

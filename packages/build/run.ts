@@ -2,12 +2,12 @@
  * The one place that starts programs: argument arrays, a clean environment, output to a log and to a listener, ended
  * with its whole process group when the signal aborts. A failure carries the command, its status and its last lines.
  */
-import { createWriteStream, existsSync } from 'node:fs';
-import { finished } from 'node:stream/promises';
+import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { StringDecoder } from 'node:string_decoder';
 import { InterruptedError, NodeosError, storageAdvice } from './errors.js';
 import { remember } from './groups.js';
+import { ToolLog } from './tool-log.js';
 
 export interface RunOptions {
   readonly cwd?: string;
@@ -18,7 +18,7 @@ export interface RunOptions {
   /** `clean` (default): PATH, HOME and reproducible settings only. `host`: the caller's environment. */
   readonly environment?: 'clean' | 'host';
   readonly signal?: AbortSignal;
-  /** A file that the output is appended to. */
+  /** A file that the output is appended to, 64 MiB of it at most. */
   readonly log?: string;
   /** Gets each line of output. */
   readonly onLine?: (line: string) => void;
@@ -65,8 +65,7 @@ export async function run(command: string, args: readonly string[], options: Run
   });
   const forget = remember(child.pid);
   const stopKilling = killGroupOnAbort(child.pid, options.signal);
-  const log = options.log === undefined ? undefined : createWriteStream(options.log, { flags: 'a' });
-  log?.on('error', () => undefined); // a full disk is reported by the program that filled it
+  const log = options.log === undefined ? undefined : new ToolLog(options.log);
   log?.write(`$ ${printable(command, args)}\n`);
 
   const tail = new LineTail(options.lastLines ?? LAST_LINES, options.onLine);
@@ -80,7 +79,7 @@ export async function run(command: string, args: readonly string[], options: Run
   const cutters = [child.stdout, child.stderr].map((stream) => {
     const cutter = new LineTail(0, (line) => tail.push(`${line}\n`));
     stream.on('data', (chunk: Buffer) => {
-      log?.write(chunk);
+      log?.write(chunk, stream);
       cutter.push(chunk);
     });
     return cutter;
@@ -89,10 +88,7 @@ export async function run(command: string, args: readonly string[], options: Run
   forget();
   stopKilling();
   for (const cutter of cutters) cutter.end();
-  if (log && !log.errored) {
-    log.end();
-    await finished(log).catch(() => undefined);
-  }
+  await log?.close();
 
   options.signal?.throwIfAborted();
   if (result.failed) throw failure(command, args, result, tail.lines, options.log);

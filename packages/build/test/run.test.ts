@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -89,6 +89,13 @@ describe('run', () => {
     await expect(run('true', [], { cwd: '/nonexistent' })).rejects.toThrow(
       'true: its working folder /nonexistent does not exist',
     );
+  });
+
+  it('keeps no more than 64 MiB of what a tool writes without end', async () => {
+    const log = join(tempDir(), 'log');
+    await run('sh', ['-c', 'yes "$(printf %4000s | tr " " x)" | head -c 80000000'], { log });
+    expect(statSync(log).size).toBeLessThan((64 << 20) + 1000);
+    expect(readFileSync(log, 'latin1').slice(-100)).toContain('no more is kept');
   });
 
   it('works on if its log cannot be written', async () => {
