@@ -6,6 +6,7 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { entryPath, PATHS } from '@nodeos/contract';
 import { directory, file, writeCpio, type Entry } from '@nodeos/tree';
 
 /**
@@ -27,5 +28,5 @@ export async function appendEntries(initramfs: string, entries: readonly Entry[]
 /** The end of the names of a root's exports (docs/stream.md). */
 export const secretEntries = (secret: string): Entry[] => [
   directory('nbd', 0o700),
-  file('nbd/secret', `${secret}\n`, 0o400),
+  file(entryPath(PATHS.nbdSecret), `${secret}\n`, 0o400),
 ];

@@ -15,7 +15,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { Step, Target } from '@nodeos/build';
+import { APP_ID, APP_USER, entryPath, PATHS } from '@nodeos/contract';
+import type { Target } from '@nodeos/targets';
+import type { Step } from '@nodeos/engine';
 import {
   concat,
   characterDevice,
@@ -128,7 +130,7 @@ function compressed(step: Step): Step {
 
 const runtimeTree = (output: string): Tree => fromDirectory(join(output, 'root'), { prefix: 'usr' });
 
-const APP_OWNER = { uid: 1000, gid: 1000 };
+const APP_OWNER = { uid: APP_ID, gid: APP_ID };
 
 // The kernel opens it for PID 1 before devtmpfs is there.
 const CONSOLE = characterDevice('dev/console', 0o600, [5, 1]);
@@ -138,12 +140,15 @@ const SKELETON: readonly Entry[] = [
   ...['dev', 'proc', 'sys', 'etc', 'run', 'home', 'sbin', 'var', 'var/log'].map((path) => directory(path)),
   directory('root', 0o700),
   directory('tmp', 0o1777),
-  directory('home/app', 0o755, APP_OWNER),
+  directory(entryPath(PATHS.home), 0o755, APP_OWNER),
   directory('usr'),
   ...['bin', 'lib', 'lib64'].map((path) => symlink(path, `usr/${path}`)),
   CONSOLE,
-  file('etc/passwd', 'root:x:0:0:root:/root:/bin/node\napp:x:1000:1000:application:/home/app:/bin/node\n'),
-  file('etc/group', 'root:x:0:\ntty:x:5:\napp:x:1000:\n'),
+  file(
+    'etc/passwd',
+    `root:x:0:0:root:/root:${PATHS.node}\n${APP_USER}:x:${APP_ID}:${APP_ID}:application:${PATHS.home}:${PATHS.node}\n`,
+  ),
+  file('etc/group', `root:x:0:\ntty:x:5:\n${APP_USER}:x:${APP_ID}:\n`),
   file('etc/nsswitch.conf', 'passwd: files\ngroup: files\nhosts: files dns\n'),
   file('etc/os-release', 'ID=nodeos\nNAME=NodeOS\nPRETTY_NAME=NodeOS\n'),
   symlink('etc/mtab', '../proc/self/mounts'),
@@ -153,14 +158,14 @@ async function initTree(output: string): Promise<Tree> {
   const from = (name: string): Promise<Buffer> => readFile(join(output, name));
   const programs = [
     file('init', await from('init'), 0o755),
-    file('sbin/init', await from('init.js'), 0o755),
+    file(entryPath(PATHS.init), await from('init.js'), 0o755),
     file('sbin/syscalls.node', await from('syscalls.node'), 0o755),
   ];
   return concat(SKELETON, programs);
 }
 
 async function appTree(output: string): Promise<Tree> {
-  const settings = file('etc/nodeos.json', await readFile(join(output, 'nodeos.json')));
+  const settings = file(entryPath(PATHS.system), await readFile(join(output, 'nodeos.json')));
   return concat([directory('etc')], [settings], fromDirectory(join(output, 'files'), { prefix: 'app' }));
 }
 

@@ -1,6 +1,7 @@
 /** The root filesystem as an image, for machines whose root comes over the network from any server (docs/stream.md). */
 import { join } from 'node:path';
-import type { Step, Target } from '@nodeos/build';
+import type { Target } from '@nodeos/targets';
+import type { Step } from '@nodeos/engine';
 import { writeErofs } from '@nodeos/fs';
 import { rootTree, stepsOf, type InitramfsParts } from './build.js';
 

@@ -4,7 +4,8 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { codeOf, NodeosError, replaceFile } from '@nodeos/build';
+import { codeOf, NodeosError, replaceFile } from '@nodeos/base';
+import { entryPath, PATHS } from '@nodeos/contract';
 import { directory, file, type Entry } from '@nodeos/tree';
 import { appendEntries } from './append.js';
 
@@ -31,9 +32,9 @@ export async function readTlsFiles(folder: string): Promise<TlsFiles> {
 /** @param program the path of what begins a connection: from the step `tlsHandshake` of @nodeos/init */
 export async function tlsEntries(program: string, files: TlsFiles): Promise<Entry[]> {
   return [
-    directory('tls', 0o700),
-    file('tls/handshake', await readFile(program), 0o700),
-    ...Object.entries(files).map(([name, bytes]) => file(`tls/${name}`, Buffer.from(bytes), 0o600)),
+    directory(entryPath(PATHS.tls), 0o700),
+    file(entryPath(PATHS.tlsHandshake), await readFile(program), 0o700),
+    ...Object.entries(files).map(([name, bytes]) => file(entryPath(`${PATHS.tls}/${name}`), Buffer.from(bytes), 0o600)),
   ];
 }
 

@@ -5,9 +5,11 @@
  * entry, without decompressing anything), `config`, `System.map`.
  */
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { NodeosError, patchAll, unpack, type Step, type StepContext, type Target } from '@nodeos/build';
+import { NodeosError } from '@nodeos/base';
+import type { Board, Target } from '@nodeos/targets';
+import { patchAll, unpack, type Step, type StepContext } from '@nodeos/engine';
 import type { Compiler } from '@nodeos/toolchain';
 import { fragmentPaths, lostOptions, readFragments } from './config.js';
 import { LINUX } from './sources.js';
@@ -27,12 +29,14 @@ export interface KernelOptions {
   readonly fragments?: readonly string[];
 }
 
-export function kernel(target: Target, compiler: Compiler, options: KernelOptions = {}): Step {
+export function kernel(target: Target, board: Board, compiler: Compiler, options: KernelOptions = {}): Step {
+  const { kernelImage } = board;
   const extra = Object.fromEntries((options.fragments ?? []).map((path, index) => [`fragments ${index}`, path]));
   return {
     name: 'kernel',
     target,
     recipe: import.meta.url,
+    parameters: { kernelImage },
     sources: { linux: LINUX },
     files: { config: join(HERE, 'config'), patches: join(HERE, 'patches'), ...extra },
     inputs: compiler.inputs,
@@ -42,8 +46,8 @@ export function kernel(target: Target, compiler: Compiler, options: KernelOption
       await patchAll(context, source, context.file('patches'));
       await mkdir(join(context.work, 'build'));
       await configure(context, compiler, Object.keys(extra));
-      await make(context, compiler, ['vmlinux', context.target.kernelImage.replace(/.*\//, '')]);
-      await copyFile(join(context.work, 'build', target.kernelImage), join(context.dir, 'kernel'));
+      await make(context, compiler, ['vmlinux', basename(kernelImage)]);
+      await copyFile(join(context.work, 'build', kernelImage), join(context.dir, 'kernel'));
       await context.run(
         `${compiler.prefix}strip`,
         ['-o', join(context.dir, 'vmlinux'), 'build/vmlinux'],

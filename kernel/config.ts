@@ -1,7 +1,7 @@
 /** Configuration fragments: reading them, and checking that the kernel's own tools kept every option. */
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { NodeosError } from '@nodeos/build';
+import { NodeosError } from '@nodeos/base';
 
 export interface Fragment {
   readonly name: string;

@@ -1,5 +1,5 @@
 /** The pinned source of the kernel. `docs/kernel.md` says how to move the pin. */
-import { debianPlaces, type Source } from '@nodeos/build';
+import { debianPlaces, type Source } from '@nodeos/engine';
 
 /**
  * Linux 6.12 LTS with Debian's fixes, in the package that Debian makes for whoever compiles a kernel. (The source package

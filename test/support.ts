@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { Cache } from '@nodeos/build';
+import { Cache } from '@nodeos/engine';
 import { expect, onTestFinished } from 'vitest';
 
 export { freePort } from './bench/measure.js';

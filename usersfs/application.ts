@@ -1,7 +1,8 @@
 /** An application: a folder with a `package.json`. What of it goes into the image, and what runs. */
 import { existsSync } from 'node:fs';
 import { basename, join, posix, resolve } from 'node:path';
-import { UsageError, type Target } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
+import { type Target } from '@nodeos/targets';
 import { readManifest, type PackageJson } from './manifest.js';
 import { notes } from './notes.js';
 import { filesOf } from './node-options.js';

@@ -8,16 +8,15 @@
 import { existsSync } from 'node:fs';
 import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
-import type { Step, StepContext, Target } from '@nodeos/build';
+import { PATHS, SYSTEM_VERSION, type Program, type SystemConfig } from '@nodeos/contract';
+import type { Target } from '@nodeos/targets';
+import type { Step, StepContext } from '@nodeos/engine';
 import type { Application } from './application.js';
 import { programOf, type Files } from './commands.js';
 import { modulesSteps } from './install.js';
 import type { Libc } from './installers.js';
 import { placeOf } from './project.js';
 import type { StartCommand } from './start-script.js';
-
-/** Where the project is on the target: the application, or the workspace around it. */
-export const APP_DIR = '/app';
 
 /** @returns the steps that provide node_modules; none for an application without dependencies */
 export async function appModules(target: Target, app: Application, libc: Libc): Promise<Step[]> {
@@ -114,32 +113,33 @@ function linkedPlaces(
 export const isHostBuild = (app: Application, path: string): boolean =>
   app.packed.files.includes('binding.gyp') && path.startsWith('build/');
 
-/** What the init reads as /etc/nodeos.json; its type is `AppConfig` in packages/init/guest/config.ts. */
+/** What the init reads as /etc/nodeos.json. */
 async function initConfig(
   context: StepContext,
   app: Application,
   environment: Readonly<Record<string, string>>,
   { packed, hasModules }: Pick<Files, 'packed'> & { readonly hasModules: boolean },
-): Promise<object> {
+): Promise<SystemConfig> {
   const settings = app.manifest.nodeos ?? {};
   const member = app.project?.member ?? '';
   const files = { packed, member, modules: hasModules ? join(context.input('modules'), 'files') : undefined };
-  const commandOf = async (command: StartCommand): Promise<object> => {
+  const commandOf = async (command: StartCommand): Promise<Program> => {
     const { main, nodeArgs } = await programOf(files, command);
     return {
-      main: posix.join(APP_DIR, main),
+      main: posix.join(PATHS.app, main),
       args: command.args,
       nodeArgs: [...nodeArgs, ...command.nodeArgs],
       env: { ...environment, ...command.env, ...settings.env },
     };
   };
   return {
+    version: SYSTEM_VERSION,
     name: app.name,
     ...(await commandOf(app.start.main)),
     first: await Promise.all(
       app.start.first.map(async (command) => ({ ...(await commandOf(command)), from: command.from })),
     ),
-    cwd: posix.join(APP_DIR, member),
+    cwd: posix.join(PATHS.app, member),
     user: settings.user ?? 'app',
     restart: settings.restart ?? 'on-failure',
     ...(settings.onexit === undefined ? {} : { onexit: settings.onexit }),

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { lstat, readdir, readFile, readlink } from 'node:fs/promises';
 import { join, posix } from 'node:path';
-import { NodeosError } from '@nodeos/build';
+import { NodeosError } from '@nodeos/base';
 import { commandFile, placesOf } from './lock.js';
 import { parseJson, type PackageJson } from './manifest.js';
 import type { StartCommand } from './start-script.js';

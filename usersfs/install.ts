@@ -8,7 +8,8 @@
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
-import type { Step, StepContext, Target } from '@nodeos/build';
+import type { Target } from '@nodeos/targets';
+import type { Step, StepContext } from '@nodeos/engine';
 import { isFromGit, ruleFor, type Rules } from './allow.js';
 import type { Libc } from './installers.js';
 import { lockedPackages, type LockedPackage } from './lock.js';

@@ -6,7 +6,8 @@
 import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { StepContext, Target } from '@nodeos/build';
+import type { Target } from '@nodeos/targets';
+import type { StepContext } from '@nodeos/engine';
 import { runNpm } from './npm.js';
 
 /** Of the runtime, for packages with prebuilt binaries. */

@@ -4,7 +4,8 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
-import { codeOf, UsageError, type Target } from '@nodeos/build';
+import { codeOf, UsageError } from '@nodeos/base';
+import { type Target } from '@nodeos/targets';
 import { parseJson } from './manifest.js';
 
 export interface Lock {

@@ -1,5 +1,5 @@
 /** A lock file for a project that has none, made by npm in the project's folder. */
-import { run } from '@nodeos/build';
+import { run } from '@nodeos/engine';
 import { runNpm } from './npm.js';
 
 /** @throws NodeosError with npm's words */

@@ -4,7 +4,8 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { codeOf, UsageError } from '@nodeos/build';
+import { codeOf, UsageError } from '@nodeos/base';
+import { ENDS, RESTARTS, USERS, type SystemConfig } from '@nodeos/contract';
 
 export interface PackageJson {
   readonly name?: string;
@@ -29,18 +30,18 @@ export interface PackageJson {
     readonly start?: string;
     /** `copy`: node_modules of the folder, as it is. */
     readonly modules?: 'install' | 'copy';
-    readonly user?: 'app' | 'root';
-    readonly restart?: 'never' | 'on-failure' | 'always';
-    readonly onexit?: 'reboot' | 'poweroff' | 'halt' | 'shell';
+    readonly user?: SystemConfig['user'];
+    readonly restart?: SystemConfig['restart'];
+    readonly onexit?: SystemConfig['onexit'];
     readonly env?: Readonly<Record<string, string>>;
   };
 }
 
 const SETTINGS = {
   modules: ['install', 'copy'],
-  user: ['app', 'root'],
-  restart: ['never', 'on-failure', 'always'],
-  onexit: ['reboot', 'poweroff', 'halt', 'shell'],
+  user: USERS,
+  restart: RESTARTS,
+  onexit: ENDS,
 } as const;
 
 /** Editors on Windows put a byte-order mark in front, which npm ignores. */

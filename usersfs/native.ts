@@ -5,9 +5,11 @@
  *
  *     files/     what was made, in the places that it has in the application's folder
  */
-import { cp, lstat, mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
+import { cp, lstat, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Step, StepContext, Target } from '@nodeos/build';
+import { exists } from '@nodeos/base';
+import type { Target } from '@nodeos/targets';
+import type { Step, StepContext } from '@nodeos/engine';
 import type { Compiler } from '@nodeos/toolchain';
 import type { Application } from './application.js';
 import { isHostBuild } from './build.js';
@@ -151,5 +153,3 @@ async function collect(
     }
   }
 }
-
-const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined;

@@ -1,7 +1,7 @@
 /** Lines for the user, before anything boots: what of an application is left out, or not done. */
 import { existsSync, lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
-import type { Target } from '@nodeos/build';
+import type { Target } from '@nodeos/targets';
 import { unreviewed, type Rules } from './allow.js';
 import type { Application } from './application.js';
 import { lockedPackages } from './lock.js';

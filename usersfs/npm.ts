@@ -1,5 +1,6 @@
 /** npm as a tool of a step: with its user's settings, and with the cause in front when it fails. */
-import { NodeosError, type RunOptions, type StepContext } from '@nodeos/build';
+import { NodeosError } from '@nodeos/base';
+import { type RunOptions, type StepContext } from '@nodeos/engine';
 
 const QUIET = ['--no-audit', '--no-fund', '--loglevel=error'];
 /** npm's own usage comes after the cause, and is longer. */

@@ -6,7 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parse, stringify } from 'ini';
-import { codeOf } from '@nodeos/build';
+import { codeOf } from '@nodeos/base';
 
 export interface Npmrc {
   /** The settings that decide, as a file. */

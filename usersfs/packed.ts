@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readlink } from 'node:fs/promises';
 import { join, posix, relative } from 'node:path';
 import packlist, { type PackageNode, type Visit } from 'npm-packlist';
-import { codeOf, UsageError } from '@nodeos/build';
+import { codeOf, UsageError } from '@nodeos/base';
 import type { PackageJson } from './manifest.js';
 
 export interface Packed {

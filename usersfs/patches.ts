@@ -5,7 +5,8 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir } from 'node:fs/promises';
 import { join, posix } from 'node:path';
-import { UsageError, type StepContext } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
+import { type StepContext } from '@nodeos/engine';
 import { runNpm } from './npm.js';
 import type { Project } from './project.js';
 import { commandsIn, textOf } from './words.js';

@@ -5,7 +5,7 @@
  */
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, posix, relative, resolve } from 'node:path';
-import { UsageError } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
 import type { Rules } from './allow.js';
 import { foreignLock, NPM, type Installer } from './installers.js';
 import { linksIn, readLock, type Link, type Lock, type LockFile } from './lock.js';

@@ -1,5 +1,5 @@
 /** Commands that run a script of package.json, or a command of a dependency: `npm run NAME`, `npx COMMAND`. */
-import { UsageError } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
 import { argumentOf, textOf, type Argument, type Word } from './words.js';
 
 export interface Runner {

@@ -6,7 +6,7 @@
  * https://docs.npmjs.com/cli/using-npm/scripts
  */
 import { posix } from 'node:path';
-import { UsageError } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
 import { insteadOfFile, isOption, takesNextWord } from './node-options.js';
 import { runnerOf } from './runners.js';
 import { argumentOf, commandsIn, needsShell, textOf, type Argument, type Word } from './words.js';

@@ -3,16 +3,8 @@
  * language that needs no other program is understood here: words, quotes, `&&`, and `$NAME` within an argument.
  * https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html
  */
-import { UsageError } from '@nodeos/build';
-
-/** `$NAME`, `${NAME}`, `${NAME:-fallback}`: known only on the target. */
-export interface Variable {
-  readonly name: string;
-  /** Where the variable is not set, or is empty. */
-  readonly fallback?: string;
-  /** Its value stays one word. */
-  readonly quoted: boolean;
-}
+import { UsageError } from '@nodeos/base';
+import type { Variable } from '@nodeos/contract';
 
 export type Piece = string | Variable;
 /** A word that is known now, or one of pieces that are put together on the target. */

@@ -13,7 +13,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { targetOf, type Step, type StepContext } from '@nodeos/build';
+import { targetOf } from '@nodeos/targets';
+import { type Step, type StepContext } from '@nodeos/engine';
 import { afterAll, describe, expect, it } from 'vitest';
 import { initramfs } from '../build.js';
 

@@ -4,8 +4,6 @@ import { inParallel } from './parallel.js';
 import { about, cut, isZero, partsOf, unitOf, type Part } from './parts.js';
 import { pieces, roundUp, ZEROS } from './sizes.js';
 
-export * from './compare.js';
-
 export interface CopyOptions {
   /** Pieces under way at once, from 1; each has a buffer. Default 16. */
   readonly requests?: number;

@@ -1,11 +1,8 @@
 /** Writing what a device holds into a file: whole, or not at all. */
-import { randomBytes } from 'node:crypto';
-import { rename, unlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { replaceFile } from '@nodeos/base';
 import type { BlockBackend } from './backend.js';
 import { copy } from './copy.js';
 import { file } from './file.js';
-import { syncDirectory } from './sync-directory.js';
 
 export interface WriteImageOptions {
   /** Told after every piece: bytes that are done, holes among them, and all of them. */
@@ -17,17 +14,11 @@ export interface WriteImageOptions {
  * Writes all of `from` into a new file, in which zeros become holes, and renames it to `path` when it is durable.
  * @throws what `from` or the filesystem fails with, or the signal's reason; `path` is then as it was
  */
-export async function writeImage(from: BlockBackend, path: string, options: WriteImageOptions = {}): Promise<void> {
-  const partial = `${path}.${randomBytes(6).toString('hex')}.partial`;
-  const to = await file(partial, { create: from.size });
-  try {
+export function writeImage(from: BlockBackend, path: string, options: WriteImageOptions = {}): Promise<void> {
+  return replaceFile(path, async (made) => {
+    const to = await file(made, { create: from.size });
     await fill(to, from, options).finally(() => to.close());
-    await rename(partial, path);
-  } catch (error) {
-    await unlink(partial);
-    throw error;
-  }
-  await syncDirectory(dirname(path));
+  });
 }
 
 async function fill(to: BlockBackend, from: BlockBackend, options: WriteImageOptions): Promise<void> {

@@ -1,13 +1,11 @@
 /** A device that can be written, over one that cannot: what differs is in one sparse file (overlay-format.ts). */
-import { randomBytes } from 'node:crypto';
-import { access, realpath, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { realpath } from 'node:fs/promises';
+import { exists, replaceFile } from '@nodeos/base';
 import type { BlockBackend } from './backend.js';
 import { copyOnWrite, formatDelta } from './copy-on-write.js';
 import { file, type FileOptions } from './file.js';
 import { lockFile } from './lock-file.js';
 import { overlayLayout } from './overlay-format.js';
-import { syncDirectory } from './sync-directory.js';
 
 export interface OverlayOptions {
   /**
@@ -33,11 +31,7 @@ export async function overlay(base: BlockBackend, path: string, options: Overlay
   const target = await realpath(path).catch(() => path);
   const unlock = await lockFile(`${target}.lock`);
   try {
-    const exists = await access(target).then(
-      () => true,
-      () => false,
-    );
-    if (!exists) await create(target, base.size, blockSize, identity);
+    if (!(await exists(target))) await create(target, base.size, blockSize, identity);
     const delta = await file(target, pace === undefined ? {} : { pace });
     const device = await copyOnWrite(base, delta, { identity, name: target }).catch(async (error: unknown) => {
       await delta.close();
@@ -57,16 +51,10 @@ export async function overlay(base: BlockBackend, path: string, options: Overlay
 }
 
 /** Under another name until it is durable: a crash leaves an overlay or none. */
-async function create(path: string, baseSize: number, blockSize: number, identity: string): Promise<void> {
+function create(path: string, baseSize: number, blockSize: number, identity: string): Promise<void> {
   const layout = overlayLayout(baseSize, blockSize);
-  const partial = `${path}.${randomBytes(6).toString('hex')}.partial`;
-  const delta = await file(partial, { create: layout.size });
-  try {
+  return replaceFile(path, async (made) => {
+    const delta = await file(made, { create: layout.size });
     await formatDelta(delta, layout, identity).finally(() => delta.close());
-    await rename(partial, path);
-  } catch (error) {
-    await rm(partial, { force: true });
-    throw error;
-  }
-  await syncDirectory(dirname(path));
+  });
 }

@@ -1,15 +1,15 @@
 /** Building with the progress that fits the terminal; shared by the commands that build. */
 import { availableParallelism } from 'node:os';
+import { UsageError } from '@nodeos/base';
 import {
   build,
   jsonProgress,
   plainProgress,
   terminalProgress,
-  UsageError,
   type Built,
   type Progress,
   type Step,
-} from '@nodeos/build';
+} from '@nodeos/engine';
 import { makeLock } from '@nodeos/usersfs';
 import { say, type Io, type Option, type Parsed } from './command.js';
 import type { SystemOptions } from './system.js';

@@ -1,6 +1,6 @@
 /** A verb of the command line: callable in-process, with its own standard streams and signal. */
 import { parseArgs, type ParseArgsConfig } from 'node:util';
-import { UsageError, visible } from '@nodeos/build';
+import { UsageError, visible } from '@nodeos/base';
 
 export interface Io {
   readonly stdout: NodeJS.WritableStream & { isTTY?: boolean; columns?: number; rows?: number };

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { messageOf, UsageError } from '@nodeos/build';
+import { messageOf, UsageError } from '@nodeos/base';
 import { HANDSHAKE } from '@nodeos/init';
 import { USR } from '@nodeos/runtime';
 import { appendEntries, secretEntries, stepsOf, tlsEntries } from '@nodeos/initramfs';

@@ -1,5 +1,5 @@
 /** The `nodeos` command: finds the verb, runs it, and turns what it throws into a message and an exit status. */
-import { InterruptedError, NodeosError, UsageError } from '@nodeos/build';
+import { InterruptedError, NodeosError, UsageError } from '@nodeos/base';
 import { actionOf, helpOf, helpOfGroup, parse, type Command, type Group, type Io } from './command.js';
 import { buildCommand } from './commands/build.js';
 import { cacheCommand } from './commands/cache.js';

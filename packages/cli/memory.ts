@@ -1,6 +1,6 @@
 /** Whether a machine can hold what it boots from. Said before it is started: the kernel may end without a word. */
 import { stat } from 'node:fs/promises';
-import { UsageError } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
 import { unpackedSize } from '@nodeos/initramfs';
 import { mebibytesOf, memoryOf } from '@nodeos/vm';
 

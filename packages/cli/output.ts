@@ -1,6 +1,6 @@
 /** The standard streams of this process, which can fail: who reads them goes away, or their disk is full. */
 import { setImmediate as turn } from 'node:timers/promises';
-import { codeOf, messageOf, NodeosError } from '@nodeos/build';
+import { codeOf, messageOf, NodeosError } from '@nodeos/base';
 import { say } from './command.js';
 
 /** Nobody reads standard output any more: what is under way is given up, as after a signal, but without a word. */

@@ -1,7 +1,7 @@
 /** The command line as a process: its signals, its terminal, and the end of whoever has started it. */
 import { closeSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
-import { InterruptedError, signalGroups } from '@nodeos/build';
+import { InterruptedError, signalGroups } from '@nodeos/base';
 import { main } from './main.js';
 import { watchOutput } from './output.js';
 

@@ -3,8 +3,9 @@
  * read by the machine as it needs it. Nothing of it is written.
  */
 import { resolve } from 'node:path';
+import { word } from '@nodeos/contract';
 import { readOnly, regions, withClose } from '@nodeos/block';
-import type { Built } from '@nodeos/build';
+import type { Built } from '@nodeos/engine';
 import { erofs, type ErofsImage } from '@nodeos/fs';
 import { rootTree, type InitramfsParts } from '@nodeos/initramfs';
 import { NbdServer, type Export, type ServerEvent } from '@nodeos/nbd';
@@ -73,8 +74,8 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
     const readAhead = Math.min(image.metadata, READ_AHEAD);
     return {
       words: [
-        ...[ADDRESS, `root=${at}/${ROOT}`, 'rootfstype=erofs', `nodeos.readahead=${readAhead}`],
-        ...(exports.has(UPPER + secret) ? [`nodeos.upper=${at}/${UPPER}`] : []),
+        ...[ADDRESS, `root=${at}/${ROOT}`, 'rootfstype=erofs', word('readAhead', readAhead)],
+        ...(exports.has(UPPER + secret) ? [word('upper', `${at}/${UPPER}`)] : []),
       ],
       close: () => close(Promise.resolve()),
     };

@@ -1,5 +1,7 @@
 /** How the layers make a system: the one place that knows them all. */
-import { TARGETS, UsageError, type Step, type Target } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
+import { boardOf, boardsOf, TARGETS, type Board, type Target } from '@nodeos/targets';
+import { type Step } from '@nodeos/engine';
 import { HANDSHAKE, init, tlsHandshake } from '@nodeos/init';
 import { initramfs, ROOT, rootImage, streamInitramfs, type InitramfsParts } from '@nodeos/initramfs';
 import { kernel, LINUX, type KernelOptions } from '@nodeos/kernel';
@@ -100,6 +102,8 @@ export async function runtimeOf(
 }
 
 export interface SystemOptions extends KernelOptions {
+  /** What it boots on. Default: the target's first board. */
+  readonly board?: Board;
   /** The C library of the runtime. */
   readonly libc?: Libc;
   /** Of a runtime on musl. */
@@ -154,7 +158,10 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
   const appStep = application?.app;
   const parts = { init: initStep, ...application };
   return {
-    kernel: { step: kernel(target, bare, options), files: ['kernel', 'vmlinux', 'config', 'System.map'] },
+    kernel: {
+      step: kernel(target, options.board ?? boardOf(target), bare, options),
+      files: ['kernel', 'vmlinux', 'config', 'System.map'],
+    },
     runtime: { step: runtime, files: ['root/bin/node', 'runtime.json'] },
     usr: { step: runtimeImage(target, runtime), files: [USR] },
     init: { step: initStep, files: ['init', 'init.js', 'syscalls.node'] },
@@ -192,10 +199,10 @@ const WITHOUT_MACHINE: readonly string[] = ['runtime', 'usr'] satisfies LayerNam
 
 /** @throws UsageError if one of the layers needs a system, and there is none for the target */
 export function checkSystem(target: Target, layers: readonly string[]): void {
-  if (Object.keys(target.machines).length > 0) return;
+  if (boardsOf(target).length > 0) return;
   const [layer] = layers.filter((name) => !WITHOUT_MACHINE.includes(name));
   if (layer === undefined) return;
-  const names = TARGETS.filter(({ machines }) => Object.keys(machines).length > 0).map(({ name }) => name);
+  const names = TARGETS.filter((row) => boardsOf(row).length > 0).map(({ name }) => name);
   throw new UsageError(`${layer}: there is a toolchain for ${target.name}, but no system yet`, {
     hint: `systems can be built for ${names.join(', ')}, and ${WITHOUT_MACHINE.join(', ')} for ${target.name}`,
   });

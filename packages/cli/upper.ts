@@ -2,9 +2,10 @@
  * The filesystem that keeps a machine's changes (`--persist FILE`): an ordinary ext4 image, sparse, made when it is first
  * used. It can be looked at with the tools of any Linux: `e2fsck -fn FILE`, `mount -o loop,ro FILE /mnt`.
  */
-import { stat, truncate, writeFile } from 'node:fs/promises';
+import { truncate, writeFile } from 'node:fs/promises';
 import { file, lockFile, withClose, type BlockBackend } from '@nodeos/block';
-import { codeOf, messageOf, NodeosError, replaceFile, run } from '@nodeos/build';
+import { codeOf, exists, messageOf, NodeosError, replaceFile } from '@nodeos/base';
+import { run } from '@nodeos/engine';
 
 /** Bytes of a new one. It takes as much room on the disk as is in it. */
 const SIZE = 8 * 2 ** 30;
@@ -28,11 +29,7 @@ export async function openUpper(path: string): Promise<BlockBackend> {
     throw new NodeosError(`--persist ${path}: ${messageOf(error)}`, hint);
   });
   try {
-    const exists = await stat(path).then(
-      () => true,
-      () => false,
-    );
-    if (!exists) await make(path);
+    if (!(await exists(path))) await make(path);
     const backend = await file(path);
     return withClose(backend, async () => {
       await backend.close();

@@ -6,12 +6,19 @@
  *     init.js         the init, one file of CommonJS, which Node.js loads faster than a dozen modules
  *     syscalls.node   the init's addon, compiled against the runtime's own headers
  */
+import { writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Step, StepContext, Target } from '@nodeos/build';
+import { contractHeader } from '@nodeos/contract';
+import type { Target } from '@nodeos/targets';
+import type { Step, StepContext } from '@nodeos/engine';
 import type { Compiler } from '@nodeos/toolchain';
 
 const HERE = fileURLToPath(new URL('..', import.meta.url));
+
+/** Of it the bundle has what it uses. */
+const CONTRACT = createRequire(import.meta.url).resolve('@nodeos/contract');
 
 const COMMON = [
   '-O2',
@@ -40,6 +47,7 @@ export function init(target: Target, runtime: Step, compiler: Compiler): Step {
     inputs: { runtime, ...compiler.inputs },
     tools: compiler.tools,
     async build(context) {
+      await writeFile(join(context.work, 'contract.h'), contractHeader());
       const compile = compileWith(context, compiler);
       await compile('init', ['pid1.c', 'freestanding.c'], STATIC);
       await compile('nbd-attach', ['nbd-attach.c', 'freestanding.c'], STATIC);
@@ -55,7 +63,7 @@ type Compile = (name: string, sources: readonly string[], options: readonly stri
 const compileWith =
   (context: StepContext, compiler: Compiler): Compile =>
   async (name, sources, options) => {
-    const flags = [...COMMON, ...NO_LIBC, ...compiler.flags(context), ...options];
+    const flags = [...COMMON, ...NO_LIBC, ...compiler.flags(context), ...options, `-I${context.work}`];
     // In the folder of the sources and by their names, so that no path of this machine gets into the output.
     await context.run(`${compiler.prefix}gcc`, [...flags, '-o', join(context.dir, name), ...sources], {
       ...compiler.options(context),
@@ -70,6 +78,7 @@ async function bundle(context: StepContext): Promise<void> {
     // The names of the modules, in comments of the bundle, are relative to this folder.
     absWorkingDir: context.file('guest'),
     entryPoints: ['main.js'],
+    alias: { '@nodeos/contract': CONTRACT },
     outfile: join(context.dir, 'init.js'),
     bundle: true,
     platform: 'node',

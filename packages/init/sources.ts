@@ -1,5 +1,5 @@
 /** The pinned source of the program that begins TLS connections: `tls.ts`. */
-import { debianPlaces, type Source } from '@nodeos/build';
+import { debianPlaces, type Source } from '@nodeos/engine';
 
 /** The long-term support branch; 3.6.0 was the first with all of TLS 1.3 that is needed here. */
 export const MBEDTLS: Source = {

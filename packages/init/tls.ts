@@ -5,7 +5,8 @@
 import { copyFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { unpack, type Step, type Target } from '@nodeos/build';
+import { type Target } from '@nodeos/targets';
+import { unpack, type Step } from '@nodeos/engine';
 import type { Compiler } from '@nodeos/toolchain';
 import { MBEDTLS } from './sources.js';
 

@@ -3,7 +3,9 @@
  * is for applications whose threads allocate much; docs/runtime.md says what it gives and costs.
  */
 import { join } from 'node:path';
-import { unpack, type Step, type Target } from '@nodeos/build';
+import { entryPath, PATHS } from '@nodeos/contract';
+import { type Target } from '@nodeos/targets';
+import { unpack, type Step } from '@nodeos/engine';
 import type { Compiler } from '@nodeos/toolchain';
 import { MIMALLOC } from './sources.js';
 
@@ -12,7 +14,7 @@ export const ALLOCATORS = ['musl', 'mimalloc'] as const;
 export type Allocator = (typeof ALLOCATORS)[number];
 
 /** Below a runtime's `root/`: a library that PID 1 has loaded before all others. */
-export const PRELOAD = 'lib/preload.so';
+export const PRELOAD = entryPath(PATHS.preload);
 
 /** @returns a step with one file, `preload.so` */
 export function mimalloc(target: Target, compiler: Compiler): Step {

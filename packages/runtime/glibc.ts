@@ -1,7 +1,9 @@
 /** Node.js on glibc: the official build, with Debian's C library and C++ library. */
 import { chmod, copyFile, mkdir, readdir, realpath } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { NodeosError, type Step, type StepContext, type Target } from '@nodeos/build';
+import { NodeosError } from '@nodeos/base';
+import { type Target } from '@nodeos/targets';
+import { type Step, type StepContext } from '@nodeos/engine';
 import { readElf, type Elf } from './elf.js';
 import { unpackNode } from './node.js';
 import { writeInfo } from './runtime.js';

@@ -1,6 +1,7 @@
 /** The runtime as a filesystem image for /usr, which a machine maps from a disk instead of unpacking it into memory. */
 import { join } from 'node:path';
-import type { Step, Target } from '@nodeos/build';
+import type { Target } from '@nodeos/targets';
+import type { Step } from '@nodeos/engine';
 import { writeErofs } from '@nodeos/fs';
 import { fromDirectory } from '@nodeos/tree';
 

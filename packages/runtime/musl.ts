@@ -5,7 +5,9 @@
 import { chmod, cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { NodeosError, type Step, type StepContext, type Target } from '@nodeos/build';
+import { NodeosError } from '@nodeos/base';
+import { type Target } from '@nodeos/targets';
+import { type Step, type StepContext } from '@nodeos/engine';
 import type { Compiler } from '@nodeos/toolchain';
 import { PRELOAD } from './allocator.js';
 import { PT_INTERP, segmentsOf, type Elf } from './elf.js';

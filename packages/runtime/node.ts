@@ -1,7 +1,8 @@
 /** Node.js itself: a binary out of an archive, stripped, and the headers that come with it. */
 import { chmod, cp, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { NodeosError, type RunOptions, type StepContext } from '@nodeos/build';
+import { NodeosError } from '@nodeos/base';
+import { type RunOptions, type StepContext } from '@nodeos/engine';
 import { readElf, type Elf } from './elf.js';
 
 /**

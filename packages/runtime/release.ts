@@ -1,7 +1,9 @@
 /** A Node.js of another version than the pinned one: what the registry says of it is kept, so that it stays the same. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Cache, NodeosError, replaceFile, run, UsageError, type Target } from '@nodeos/build';
+import { NodeosError, replaceFile, UsageError } from '@nodeos/base';
+import { type Target } from '@nodeos/targets';
+import { Cache, run } from '@nodeos/engine';
 import { NODE_PACKAGES, npmRelease, pinnedNode, rowFor, type NodeRelease } from './sources.js';
 
 /** The first versions of their lines with `process.execve`, by which the init becomes the application. */

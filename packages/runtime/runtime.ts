@@ -11,7 +11,7 @@
  */
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { StepContext } from '@nodeos/build';
+import type { StepContext } from '@nodeos/engine';
 
 export interface RuntimeInfo {
   readonly libc: 'glibc' | 'musl';

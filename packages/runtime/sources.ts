@@ -1,5 +1,7 @@
 /** The pinned sources of the runtime. `docs/runtime.md` says how to move the pins. */
-import { debianPlaces, UsageError, type Source, type Target } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
+import { type Target } from '@nodeos/targets';
+import { debianPlaces, type Source } from '@nodeos/engine';
 
 /** A Node.js of one version: `bin/node` and `include/node/` in an archive. */
 export interface NodeRelease {

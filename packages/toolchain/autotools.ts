@@ -1,7 +1,7 @@
 /** Configuring, making and installing as GNU packages do it. https://www.gnu.org/prep/standards/html_node/Managing-Releases.html */
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { RunOptions, StepContext } from '@nodeos/build';
+import type { RunOptions, StepContext } from '@nodeos/engine';
 
 /**
  * Where the toolchain believes to be. It finds its parts relative to its own programs, so it works wherever it is;

@@ -1,5 +1,6 @@
 /** Assembler, linker and the tools for object files. https://sourceware.org/binutils/ */
-import { unpack, type Step, type Target } from '@nodeos/build';
+import { type Target } from '@nodeos/targets';
+import { unpack, type Step } from '@nodeos/engine';
 import { compilerFlags, Package, PREFIX } from './autotools.js';
 import { BINUTILS } from './sources.js';
 
@@ -9,7 +10,6 @@ export function binutils(target: Target): Step {
     name: 'toolchain-binutils',
     target,
     recipe: import.meta.url,
-    parameters: { cross: target.cross },
     sources: { binutils: BINUTILS },
     tools: ['gcc', 'ld', 'make'],
     async build(context) {

@@ -1,6 +1,7 @@
 /** A C compiler for the target, as the steps that compile something take it: the host's, or the toolchain's. */
 import { join } from 'node:path';
-import type { RunOptions, Step, StepContext, Target } from '@nodeos/build';
+import type { Target } from '@nodeos/targets';
+import type { RunOptions, Step, StepContext } from '@nodeos/engine';
 import { environmentOf } from './environment.js';
 import type { ToolchainSteps } from './toolchain.js';
 

@@ -1,6 +1,6 @@
 /** What makes other build systems use a toolchain: variables, and files for CMake and Meson. */
 import { join } from 'node:path';
-import type { Target } from '@nodeos/build';
+import type { Target } from '@nodeos/targets';
 
 const TOOLS: Readonly<Record<string, string>> = {
   CC: 'gcc',

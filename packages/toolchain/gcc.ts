@@ -7,7 +7,8 @@
  */
 import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { patch, unpack, type Step, type StepContext, type Target } from '@nodeos/build';
+import { type Target } from '@nodeos/targets';
+import { patch, unpack, type Step, type StepContext } from '@nodeos/engine';
 import { compilerFlags, merge, Package, PREFIX } from './autotools.js';
 import { GCC } from './sources.js';
 
@@ -20,7 +21,6 @@ export function gcc(target: Target, binutils: Step, headers: Step): Step {
     name: 'toolchain-gcc',
     target,
     recipe: import.meta.url,
-    parameters: { cross: target.cross },
     sources: { gcc: GCC },
     tools: ['gcc', 'ld', 'make'],
     inputs: { binutils, headers },

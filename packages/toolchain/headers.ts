@@ -1,6 +1,7 @@
 /** What programs for the target include before there is a C library: the kernel's headers and musl's. */
 import { join } from 'node:path';
-import { unpack, type Source, type Step, type Target } from '@nodeos/build';
+import { type Target } from '@nodeos/targets';
+import { unpack, type Source, type Step } from '@nodeos/engine';
 import { MUSL, MUSL_FIXES } from './sources.js';
 import { unpackMusl } from './musl-source.js';
 
@@ -10,7 +11,6 @@ export function headers(target: Target, linux: Source): Step {
     name: 'toolchain-headers',
     target,
     recipe: import.meta.url,
-    parameters: { cross: target.cross },
     sources: { linux, musl: MUSL, 'musl-fixes': MUSL_FIXES },
     tools: ['gcc', 'make'],
     async build(context) {

@@ -5,7 +5,8 @@
  */
 import { cp, lstat, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { RunOptions, Step, StepContext, Target } from '@nodeos/build';
+import type { Target } from '@nodeos/targets';
+import type { RunOptions, Step, StepContext } from '@nodeos/engine';
 import { compilerFlags, merge, Package, PREFIX } from './autotools.js';
 import { LEFTOVERS, unpackGcc } from './gcc.js';
 import { GCC } from './sources.js';
@@ -45,7 +46,6 @@ export function libraries(target: Target, compiler: Step, sysroot: Step): Step {
     name: 'toolchain-libraries',
     target,
     recipe: import.meta.url,
-    parameters: { cross: target.cross },
     sources: { gcc: GCC },
     tools: ['make'],
     inputs: { compiler, sysroot },

@@ -3,7 +3,7 @@
  * of a patch of ours, does not build the compiler again.
  */
 import { join } from 'node:path';
-import { patch, unpack, type StepContext } from '@nodeos/build';
+import { patch, unpack, type StepContext } from '@nodeos/engine';
 
 /** Which of the fixes that Debian carries are applied, in this order, and why. */
 const FIXES: readonly (readonly [file: string, why: string])[] = [

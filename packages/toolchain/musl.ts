@@ -1,7 +1,8 @@
 /** The C library. https://musl.libc.org */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { patchAll, type Step, type Target } from '@nodeos/build';
+import { type Target } from '@nodeos/targets';
+import { patchAll, type Step } from '@nodeos/engine';
 import { compilerFlags, merge } from './autotools.js';
 import { unpackMusl } from './musl-source.js';
 import { MUSL, MUSL_FIXES } from './sources.js';
@@ -20,7 +21,6 @@ export function musl(target: Target, compiler: Step, headers: Step): Step {
     name: 'toolchain-musl',
     target,
     recipe: import.meta.url,
-    parameters: { cross: target.cross },
     sources: { musl: MUSL, 'musl-fixes': MUSL_FIXES },
     files: { patches: PATCHES },
     inputs: { compiler, headers },

@@ -1,5 +1,5 @@
 /** The pinned sources of the toolchain. `docs/toolchain.md` says how to move the pins. */
-import { debianPlaces, type Source } from '@nodeos/build';
+import { debianPlaces, type Source } from '@nodeos/engine';
 
 /**
  * A Debian package that holds a source tarball, made for whoever builds a cross-compiler, else upstream's own release.

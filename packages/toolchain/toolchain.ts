@@ -12,7 +12,8 @@
  */
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Source, Step, Target } from '@nodeos/build';
+import type { Target } from '@nodeos/targets';
+import type { Source, Step } from '@nodeos/engine';
 import { merge } from './autotools.js';
 import { binutils } from './binutils.js';
 import { cmakeFile, mesonFile } from './environment.js';
@@ -44,7 +45,6 @@ function whole(target: Target, compiler: Step, headersStep: Step): Step {
     name: 'toolchain',
     target,
     recipe: import.meta.url,
-    parameters: { cross: target.cross },
     inputs: { compiler, sysroot, libraries: libraries(target, compiler, sysroot) },
     async build(context) {
       await merge([context.input('compiler'), context.input('libraries')], context.dir);

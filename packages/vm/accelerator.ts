@@ -6,7 +6,9 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
-import { messageOf, sha256, type Target } from '@nodeos/build';
+import { messageOf, sha256 } from '@nodeos/base';
+import { targetOf, type Board } from '@nodeos/targets';
+import { word } from '@nodeos/contract';
 import { runMachine } from './machine.js';
 import { remembered } from './notes.js';
 
@@ -17,8 +19,7 @@ export interface Accelerator {
 }
 
 export interface ProbeOptions {
-  readonly target: Target;
-  readonly machine: string;
+  readonly board: Board;
   readonly kernel: string;
   /** Any initramfs with our PID 1; it need not have a runtime: a guest that comes so far works. */
   readonly initramfs: string;
@@ -30,10 +31,10 @@ export interface ProbeOptions {
 const PROBE_SECONDS = 8;
 
 export async function chooseAccelerator(options: ProbeOptions): Promise<Accelerator> {
-  const native = options.target.nodeArch === process.arch;
+  const { nodeArch } = targetOf(options.board.target);
   const candidate = CANDIDATES[process.platform];
   if (!candidate) return { name: 'tcg', reason: `no accelerator is known for ${process.platform}` };
-  if (!native) return { name: 'tcg', reason: `the host is ${process.arch}, the guest ${options.target.nodeArch}` };
+  if (nodeArch !== process.arch) return { name: 'tcg', reason: `the host is ${process.arch}, the guest ${nodeArch}` };
   const unusable = await candidate.unusable();
   if (unusable !== undefined) return { name: 'tcg', reason: unusable };
   const failure = await remembered(options.notes, await idOf(options, candidate.name), () =>
@@ -62,7 +63,7 @@ async function probe(options: ProbeOptions, accelerator: string): Promise<string
       accelerator,
       memory: '256M',
       cpus: 1,
-      append: ['nodeos.network=off'],
+      append: [word('network', 'off')],
       publish: [],
       noNetwork: true,
       settings: { exec: '' },
@@ -76,15 +77,15 @@ async function probe(options: ProbeOptions, accelerator: string): Promise<string
 }
 
 /** What the answer depends on: which start of the host, and which QEMU. */
-const idOf = async ({ target, machine }: ProbeOptions, accelerator: string): Promise<string> =>
-  sha256([accelerator, machine, await bootId(), await qemuVersion(target)].join('\n'));
+const idOf = async ({ board }: ProbeOptions, accelerator: string): Promise<string> =>
+  sha256([accelerator, board.name, await bootId(), await qemuVersion(board)].join('\n'));
 
 const bootId = (): Promise<string> => readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '');
 
-function qemuVersion(target: Target): Promise<string> {
+function qemuVersion({ emulator }: Board): Promise<string> {
   return new Promise((resolve) => {
     let text = '';
-    const child = spawn(target.qemu, ['--version'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const child = spawn(emulator.program, ['--version'], { stdio: ['ignore', 'pipe', 'ignore'] });
     child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
     child.on('error', () => resolve(''));
     child.on('close', () => resolve(text));

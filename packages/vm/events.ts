@@ -2,15 +2,8 @@
 import { createServer, type Socket } from 'node:net';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
-import { LineTail } from '@nodeos/build';
-
-export interface GuestEvent {
-  /** Microseconds since the guest's kernel started. */
-  readonly us: number;
-  /** `pid1`, `node`, `step`, `app`, `exec`, `repl`, `start`, `exit`, `gave-up`, `stop`, `end`, `renewed`. */
-  readonly event: string;
-  readonly [detail: string]: unknown;
-}
+import { LineTail } from '@nodeos/base';
+import { isGuestEvent, type GuestEvent } from '@nodeos/contract';
 
 /** One port of a machine, on the host's side. */
 export interface Port {
@@ -59,7 +52,7 @@ export async function listenPort(path: string, onData: Sink, greeting = ''): Pro
 export function eventParser(onEvent: (event: GuestEvent) => void): Sink {
   const lines = new LineTail(0, (line) => {
     const value = parsed(line);
-    if (isEvent(value)) onEvent(value);
+    if (isGuestEvent(value)) onEvent(value);
   });
   return (chunk) => lines.push(chunk);
 }
@@ -70,9 +63,4 @@ function parsed(line: string): unknown {
   } catch {
     return undefined; // half a line of a machine that was killed
   }
-}
-
-function isEvent(value: unknown): value is GuestEvent {
-  const { us, event } = (value ?? {}) as Partial<GuestEvent>;
-  return typeof us === 'number' && typeof event === 'string';
 }

@@ -9,15 +9,16 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
-import { codeOf, LineTail, NodeosError, remember, withParentDeathSignal } from '@nodeos/build';
-import { eventParser, listenPort, pour, type GuestEvent, type Port, type Sink } from './events.js';
+import { codeOf, LineTail, NodeosError, remember, withParentDeathSignal } from '@nodeos/base';
+import { PORTS, type GuestEvent, type RunConfig } from '@nodeos/contract';
+import { eventParser, listenPort, pour, type Port, type Sink } from './events.js';
 import { checkFree } from './ports.js';
 import { qemuArguments, type Connections, type Image, type MachineOptions } from './qemu.js';
 import { troubleIn, type Trouble } from './trouble.js';
 
 export interface RunMachineOptions extends MachineOptions {
   /** Code for the guest to run, its environment and the like: `RunConfig` of the init. */
-  readonly settings?: Readonly<Record<string, unknown>>;
+  readonly settings?: RunConfig;
   /** The console on the caller's terminal. */
   readonly terminal?: boolean;
   readonly onConsole?: Sink;
@@ -45,8 +46,6 @@ export interface MachineResult {
   readonly why: 'ended' | 'timeout' | 'interrupted';
 }
 
-/** The port on which the guest reads its `RunConfig`. */
-const SETTINGS = 'nodeos.settings';
 const LAST_LINES = 25;
 /** Of the console's text, for signs of trouble. */
 const KEPT_TEXT = 64 << 10;
@@ -120,8 +119,8 @@ class RunningMachine {
 
   async #connect(): Promise<Connections> {
     const handlers: Record<string, Sink> = {
-      'nodeos.events': eventParser((event) => this.#onEvent(event)),
-      [SETTINGS]: () => undefined,
+      [PORTS.events]: eventParser((event) => this.#onEvent(event)),
+      [PORTS.settings]: () => undefined,
       ...this.options.ports,
     };
     const seed = randomBytes(32).toString('hex');
@@ -129,7 +128,7 @@ class RunningMachine {
     const ports: Record<string, string> = {};
     for (const [name, onData] of Object.entries(handlers)) {
       ports[name] = join(this.dir, name);
-      this.#ports.push(await listenPort(ports[name], onData, name === SETTINGS ? settings : ''));
+      this.#ports.push(await listenPort(ports[name], onData, name === PORTS.settings ? settings : ''));
     }
     return {
       ports,
@@ -138,9 +137,10 @@ class RunningMachine {
   }
 
   #start(args: readonly string[]): Promise<number> {
-    const { target, terminal } = this.options;
+    const { board, terminal } = this.options;
+    const qemu = board.emulator.program;
     // A group of its own: Ctrl-C is for us, who then ask the guest to power off.
-    const [program, ...prefix] = withParentDeathSignal(target.qemu);
+    const [program, ...prefix] = withParentDeathSignal(qemu);
     const child = spawn(program, [...prefix, ...args], {
       stdio: terminal ? ['inherit', 'inherit', 'pipe'] : ['ignore', 'pipe', 'pipe'],
       detached: !terminal,
@@ -162,12 +162,9 @@ class RunningMachine {
       child.once('error', (error) => {
         const missing = codeOf(error) === 'ENOENT';
         reject(
-          new NodeosError(
-            missing ? `${target.qemu} is not installed` : `cannot start ${target.qemu}: ${error.message}`,
-            {
-              hint: 'run bin/install-dependencies',
-            },
-          ),
+          new NodeosError(missing ? `${qemu} is not installed` : `cannot start ${qemu}: ${error.message}`, {
+            hint: 'run bin/install-dependencies',
+          }),
         );
       });
       child.once('close', (code, signal) => {
@@ -233,21 +230,21 @@ class RunningMachine {
 
   /** Of a machine that has ended before its time, and nothing on its console says why. */
   #silence(code: number): Trouble {
-    const { target, patience = DEFAULT_PATIENCE } = this.options;
+    const { board, patience = DEFAULT_PATIENCE } = this.options;
+    const qemu = board.emulator.program;
     if (this.#why === 'silent') return { cause: `the guest gave no sign of life for ${patience} s` };
     if (this.#signal === 'SIGSYS')
       return {
-        cause: `${target.qemu} did what its sandbox forbids, such as to start a program`,
+        cause: `${qemu} did what its sandbox forbids, such as to start a program`,
         hint: 'if it was asked to, let it: -- -sandbox on,spawn=allow …',
       };
     const how = this.#signal === null ? `exit status ${code}` : `ended by ${this.#signal}`;
-    return { cause: `the machine ended without a word (${target.qemu}: ${how})` };
+    return { cause: `the machine ended without a word (${qemu}: ${how})` };
   }
 }
 
 function lastStatus(events: readonly GuestEvent[]): number | undefined {
-  const last = events.findLast(({ event }) => event === 'exit');
+  const last = events.findLast((one) => one.event === 'exit');
   if (!last) return undefined;
-  const [status, signal] = [Number(last['status']), Number(last['signal'])];
-  return signal > 0 ? 128 + signal : status;
+  return last.signal > 0 ? 128 + last.signal : last.status;
 }

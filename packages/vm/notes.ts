@@ -1,7 +1,7 @@
 /** What was found out about this host by trying, in a file of the cache: a table from ids to answers. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { replaceFile } from '@nodeos/build';
+import { replaceFile } from '@nodeos/base';
 
 /**
  * @param id of the question, with everything that the answer depends on

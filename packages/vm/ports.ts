@@ -1,7 +1,7 @@
 /** Ports of the guest that the host publishes. */
 import { createServer, isIPv4 } from 'node:net';
 import { createSocket } from 'node:dgram';
-import { codeOf, NodeosError, UsageError } from '@nodeos/build';
+import { codeOf, NodeosError, UsageError } from '@nodeos/base';
 
 export interface Publish {
   readonly protocol: 'tcp' | 'udp';

@@ -1,12 +1,11 @@
 /** QEMU's command line for a machine: a pure function of the options. https://www.qemu.org/docs/master/system/ */
-import type { Machine, Target } from '@nodeos/build';
+import type { Board, Emulator } from '@nodeos/targets';
+import { word } from '@nodeos/contract';
 import type { Publish } from './ports.js';
 import { hasOwnSandbox, SANDBOX } from './sandbox.js';
 
 export interface MachineOptions {
-  readonly target: Target;
-  /** A name among the target's machines. */
-  readonly machine: string;
+  readonly board: Board;
   readonly accelerator: string;
   /** As QEMU takes it: `256M`, `1G`. */
   readonly memory: string;
@@ -42,22 +41,17 @@ export interface Connections {
   readonly terminalLog?: string;
 }
 
-export function machineOf(options: Pick<MachineOptions, 'target' | 'machine'>): Machine | undefined {
-  const { machines } = options.target;
-  return Object.hasOwn(machines, options.machine) ? machines[options.machine] : undefined;
-}
-
 /** How a read-only image is attached, and where the guest finds it. */
 const IMAGES: Readonly<
   Record<
-    Machine['image'],
+    Emulator['image'],
     { readonly source: string; readonly flags: string; arguments(image: Image, bus: string): string[] }
   >
 > = {
   // Memory of the host's page cache that the guest maps files from (DAX): nothing is read, nor copied.
   pmem: {
     source: '/dev/pmem0',
-    flags: 'mount.usrflags=dax',
+    flags: word('usrFlags', 'dax'),
     arguments: ({ path, size }, bus) => [
       '-object',
       `memory-backend-file,id=usr,mem-path=${escaped(path)},size=${size},share=on,readonly=on`,
@@ -79,36 +73,36 @@ const escaped = (value: string): string => value.replaceAll(',', ',,');
 
 /** The kernel's command line of a machine that powers off in the end. */
 export function commandLine(options: MachineOptions): string {
-  const { target, cpus, accelerator, usr, append = [] } = options;
-  const machine = knownMachine(options);
-  const image = IMAGES[machine.image];
+  const { board, cpus, accelerator, usr, append = [] } = options;
+  const { emulator } = board;
+  const image = IMAGES[emulator.image];
   return [
-    `console=${target.console}`,
+    `console=${board.console}`,
     // The root is memory that has a size, which statfs(2) says; most of it, since all of the system may be in there.
     ...['quiet', 'panic=-1', 'rootfstype=tmpfs', 'initramfs_options=size=90%'],
-    machine.append,
-    ...(accelerator === 'tcg' ? [machine.appendEmulated, cpus === 1 ? machine.appendEmulatedAlone : ''] : []),
-    ...(usr ? [`mount.usr=${image.source}`, image.flags] : []),
-    'nodeos.onexit=poweroff',
+    emulator.append,
+    ...(accelerator === 'tcg' ? [emulator.appendEmulated, cpus === 1 ? emulator.appendEmulatedAlone : ''] : []),
+    ...(usr ? [word('usr', image.source), image.flags] : []),
+    word('onExit', 'poweroff'),
     ...append,
   ]
-    .filter((word) => word !== '')
+    .filter((part) => part !== '')
     .join(' ');
 }
 
 /** @returns the arguments, without the program. */
 export function qemuArguments(options: MachineOptions, connections: Connections): string[] {
-  const machine = knownMachine(options);
-  const { bus } = machine;
+  const { emulator } = options.board;
+  const { bus } = emulator;
   return [
     ...['-name', 'nodeos', '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ...(options.sandbox && !hasOwnSandbox(options.extra ?? []) ? SANDBOX : []),
-    ...['-machine', machine.machine, '-accel', options.accelerator],
+    ...['-machine', emulator.machine, '-accel', options.accelerator],
     // Every feature that the accelerator has: Node.js runs much faster with them than on QEMU's default model.
     ...['-cpu', options.accelerator === 'tcg' ? 'max' : 'host'],
-    ...['-m', memoryArgument(options, machine), '-smp', String(options.cpus)],
+    ...['-m', memoryArgument(options), '-smp', String(options.cpus)],
     ...['-kernel', options.kernel, '-initrd', options.initramfs, '-append', commandLine(options)],
-    ...(options.usr ? IMAGES[machine.image].arguments(options.usr, bus) : []),
+    ...(options.usr ? IMAGES[emulator.image].arguments(options.usr, bus) : []),
     ...['-device', `virtio-rng-${bus}`],
     ...(options.noNetwork ? [] : network(options, bus)),
     ...['-device', `virtio-serial-${bus}`],
@@ -119,8 +113,8 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
 }
 
 /** An image that is memory needs addresses beyond those of the machine's own memory. */
-function memoryArgument({ memory, usr }: MachineOptions, { image }: Machine): string {
-  if (!usr || image !== 'pmem') return memory;
+function memoryArgument({ memory, usr, board }: MachineOptions): string {
+  if (!usr || board.emulator.image !== 'pmem') return memory;
   return `${memory},slots=1,maxmem=${mebibytesOf(memory) + Math.ceil(usr.size / (1 << 20))}M`;
 }
 
@@ -131,14 +125,8 @@ export const mebibytesOf = (memory: string): number => Number.parseInt(memory, 1
 export const memoryOf = (mebibytes: number): string =>
   mebibytes % 1024 === 0 ? `${mebibytes / 1024}G` : `${mebibytes}M`;
 
-function knownMachine(options: Pick<MachineOptions, 'target' | 'machine'>): Machine {
-  const machine = machineOf(options);
-  if (!machine) throw new Error(`${options.target.name} has no machine ${options.machine}`);
-  return machine;
-}
-
 /** User networking: the guest is 10.0.2.15, the host 10.0.2.2; no root is needed. */
-function network({ publish, restrict = false }: MachineOptions, bus: Machine['bus']): string[] {
+function network({ publish, restrict = false }: MachineOptions, bus: Emulator['bus']): string[] {
   const forwards = publish.map((p) => `,hostfwd=${p.protocol}:${p.address}:${p.host}-:${p.guest}`).join('');
   // No boot ROM: nothing is booted from the network.
   const rom = bus === 'pci' ? ',romfile=' : '';

@@ -5,7 +5,8 @@
 import { spawn } from 'node:child_process';
 import { stat } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
-import { sha256, type Target } from '@nodeos/build';
+import type { Board } from '@nodeos/targets';
+import { sha256 } from '@nodeos/base';
 import { remembered } from './notes.js';
 
 export const SANDBOX = ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'] as const;
@@ -15,7 +16,7 @@ export const hasOwnSandbox = (args: readonly string[]): boolean =>
   args.some((word) => word === '-sandbox' || word === '--sandbox');
 
 export interface SandboxOptions {
-  readonly target: Target;
+  readonly board: Board;
   /** Where answers are kept. */
   readonly notes: string;
 }
@@ -24,7 +25,8 @@ export interface SandboxOptions {
  * A QEMU can be built without it, and a kernel refuse it: it is tried once for each QEMU.
  * @returns why there is none; undefined if there is, or if there is no QEMU
  */
-export async function lackOfSandbox({ target: { qemu }, notes }: SandboxOptions): Promise<string | undefined> {
+export async function lackOfSandbox({ board, notes }: SandboxOptions): Promise<string | undefined> {
+  const qemu = board.emulator.program;
   const program = await identityOf(qemu);
   if (program === undefined) return undefined;
   const lack = await remembered(notes, sha256(`sandbox\n${program}`), async () => {

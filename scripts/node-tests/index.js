@@ -120,7 +120,7 @@ async function sourceFor(folder) {
   }
   setUp();
   const [{ Cache, fetchSource }, { NODE_TESTS }] = await Promise.all([
-    import('@nodeos/build'),
+    import('@nodeos/engine'),
     import('../../test/bench/dist/sources.js'),
   ]);
   const archive = await fetchSource(new Cache(), NODE_TESTS, {

@@ -1,9 +1,10 @@
 /** Runs the text of a sources file, written or about to be: what it says is what its code makes, not how it looks. */
 import { compileFunction } from 'node:vm';
-import * as engine from '@nodeos/build';
+import * as base from '@nodeos/base';
+import * as engine from '@nodeos/engine';
 import ts from 'typescript';
 
-const MODULES: Readonly<Record<string, unknown>> = { '@nodeos/build': engine };
+const MODULES: Readonly<Record<string, unknown>> = { '@nodeos/base': base, '@nodeos/engine': engine };
 
 /** @throws NodeosError if the text cannot be run. */
 export function exportsOf(text: string, file: string): Readonly<Record<string, unknown>> {
@@ -14,7 +15,7 @@ export function exportsOf(text: string, file: string): Readonly<Record<string, u
     reportDiagnostics: true,
   });
   const [wrong] = diagnostics.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, ' '));
-  if (wrong !== undefined) throw new engine.NodeosError(`cannot read the pins in ${file}: ${wrong}`);
+  if (wrong !== undefined) throw new base.NodeosError(`cannot read the pins in ${file}: ${wrong}`);
   const exported: Record<string, unknown> = {};
   const load = (name: string): unknown => {
     if (Object.hasOwn(MODULES, name)) return MODULES[name];
@@ -24,7 +25,7 @@ export function exportsOf(text: string, file: string): Readonly<Record<string, u
     const run = compileFunction(outputText, ['exports', 'require'], { filename: file }) as (...args: unknown[]) => void;
     run(exported, load);
   } catch (error) {
-    throw new engine.NodeosError(`cannot read the pins in ${file}: ${engine.messageOf(error)}`, { cause: error });
+    throw new base.NodeosError(`cannot read the pins in ${file}: ${base.messageOf(error)}`, { cause: error });
   }
   return exported;
 }

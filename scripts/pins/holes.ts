@@ -1,5 +1,6 @@
 /** Known holes of the npm packages that are installed for running, by `npm audit`, where the registry answers. */
-import { messageOf, run } from '@nodeos/build';
+import { messageOf } from '@nodeos/base';
+import { run } from '@nodeos/engine';
 
 export interface Hole {
   readonly package: string;

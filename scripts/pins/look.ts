@@ -1,5 +1,6 @@
 /** Looks at a pin: asks its place what is newest, when both versions were released, and what the newest one fixes. */
-import { checksumOf, messageOf, NodeosError, type Place } from '@nodeos/build';
+import { messageOf, NodeosError } from '@nodeos/base';
+import { checksumOf, type Place } from '@nodeos/engine';
 import type { Release } from './changelog.js';
 import type { Pin } from './pins.js';
 import { askedPlace, kindOf, packageOf, type Context, type Offer } from './places/index.js';

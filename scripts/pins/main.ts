@@ -2,7 +2,8 @@
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Cache, InterruptedError, NodeosError, UsageError } from '@nodeos/build';
+import { InterruptedError, NodeosError, UsageError } from '@nodeos/base';
+import { Cache } from '@nodeos/engine';
 import { check } from './check.js';
 import { update } from './update.js';
 

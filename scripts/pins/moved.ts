@@ -1,5 +1,6 @@
 /** A source at a newer version of its package: the same places, with the version and the checksums of now. */
-import { checksumOf, NodeosError, type Place, type Source, type UrlPlace } from '@nodeos/build';
+import { NodeosError } from '@nodeos/base';
+import { checksumOf, type Place, type Source, type UrlPlace } from '@nodeos/engine';
 import { upstreamOf } from './debian-version.js';
 import { packageOf, type AskedPlace } from './places/index.js';
 

@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { NodeosError, type Source } from '@nodeos/build';
+import { NodeosError } from '@nodeos/base';
+import { type Source } from '@nodeos/engine';
 import { exportsOf } from './evaluate.js';
 
 export interface Pin {

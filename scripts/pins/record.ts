@@ -3,9 +3,9 @@
  * change of those builds again what is made of them; and it is not the age of the version, because what nobody has
  * replaced yet is not out of date: such a warning could not be cured.
  */
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { codeOf, messageOf, NodeosError } from '@nodeos/build';
+import { codeOf, messageOf, NodeosError, replaceFile } from '@nodeos/base';
 import type { Pin } from './pins.js';
 import { askedPlace, packageOf } from './places/index.js';
 
@@ -58,18 +58,7 @@ export async function writeRecord(root: string, pins: readonly Pin[], entries: E
   const all = { ...(await readRecord(root)), ...entries };
   const kept = pins.map(({ id }) => id).filter((id) => all[id] !== undefined);
   const text = JSON.stringify(Object.fromEntries(kept.sort().map((id) => [id, all[id]])), null, 2) + '\n';
-  await replaceFile(join(root, RECORD), text);
-}
-
-/** Whoever is interrupted leaves the old file. */
-export async function replaceFile(path: string, text: string): Promise<void> {
-  const beside = `${path}.${process.pid}.tmp`;
-  try {
-    await writeFile(beside, text);
-    await rename(beside, path);
-  } finally {
-    await rm(beside, { force: true });
-  }
+  await replaceFile(join(root, RECORD), (made) => writeFile(made, text));
 }
 
 export const entryOf = (entries: Entries, pin: Pin): Entry | undefined => {

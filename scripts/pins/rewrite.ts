@@ -3,7 +3,8 @@
  * the new text makes exactly the sources that are wanted, and leaves all others as they were. So it does not matter how
  * the file is written, and a change that would do more or less is never made.
  */
-import { canonicalJson, checksumOf, NodeosError, type Source } from '@nodeos/build';
+import { NodeosError } from '@nodeos/base';
+import { canonicalJson, checksumOf, type Source } from '@nodeos/engine';
 import { format, resolveConfig } from 'prettier';
 import ts from 'typescript';
 import { replaceWords, type Moved } from './moved.js';

@@ -1,13 +1,14 @@
 /** pins update: moves pins to the newest version, with checksums of files that were fetched and verified. */
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checksumOf, fetchSource, hashFile, messageOf, NodeosError, run } from '@nodeos/build';
+import { messageOf, NodeosError, replaceFile } from '@nodeos/base';
+import { checksumOf, fetchSource, hashFile, run } from '@nodeos/engine';
 import { currentOf } from './check.js';
 import { look, type Look, type Report } from './look.js';
 import { moved } from './moved.js';
 import { chosen, readPins, type Pin } from './pins.js';
 import { askedPlace, type Context, type Offer } from './places/index.js';
-import { entriesFor, readRecord, replaceFile, writeRecord, type Current } from './record.js';
+import { entriesFor, readRecord, writeRecord, type Current } from './record.js';
 import { rewrite, type Move } from './rewrite.js';
 
 export interface UpdateOptions {
@@ -108,7 +109,7 @@ async function moveFamily(family: readonly Look[], options: UpdateOptions, conte
   const before = await readFile(path, 'utf8');
   const after = await rewrite(before, moves, path);
   context.signal.throwIfAborted();
-  if (!options.dryRun) await replaceFile(path, after);
+  if (!options.dryRun) await replaceFile(path, (made) => writeFile(made, after));
   return changes;
 }
 

@@ -4,7 +4,8 @@
  */
 import { writeSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
-import { build, Cache, plainProgress, targetOf, terminalProgress } from '@nodeos/build';
+import { targetOf } from '@nodeos/targets';
+import { build, Cache, plainProgress, terminalProgress } from '@nodeos/engine';
 
 const [, , kind, lines, length, cache] = process.argv;
 const TOOL = `

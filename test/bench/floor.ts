@@ -2,7 +2,9 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Step, Target } from '@nodeos/build';
+import { contractHeader } from '@nodeos/contract';
+import type { Target } from '@nodeos/targets';
+import type { Step } from '@nodeos/engine';
 import { characterDevice, directory, file, writeCpio } from '@nodeos/tree';
 
 const HERE = dirname(fileURLToPath(new URL('.', import.meta.url)));
@@ -28,8 +30,10 @@ export function floorInit(target: Target): Step {
         '-fno-stack-protector',
       ];
       const sources = [join(HERE, 'floor.c'), join(NATIVE, 'freestanding.c')];
+      await writeFile(join(context.work, 'contract.h'), contractHeader());
       await context.run('gcc', [
         ...options,
+        `-I${context.work}`,
         '-fno-tree-loop-distribute-patterns',
         '-o',
         join(context.dir, 'init'),

@@ -2,7 +2,8 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, plainProgress, targetOf, type Step } from '@nodeos/build';
+import { boardOf, targetOf } from '@nodeos/targets';
+import { build, plainProgress, type Step } from '@nodeos/engine';
 import { initramfs } from '@nodeos/initramfs';
 import { USR } from '@nodeos/runtime';
 import { imageAt, qemuArguments, runMachine, type Image, type MachineOptions } from '@nodeos/vm';
@@ -14,6 +15,8 @@ import { consoleOf, firstByte, freePort } from './measure.js';
 export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 export const APP = join(ROOT, 'examples/hello');
 export const target = targetOf('x86_64');
+export const board = boardOf(target);
+const qemu = board.emulator.program;
 const progress = plainProgress((text) => process.stderr.write(text));
 export const note = (text: string): void => void process.stderr.write(`bench: ${text}\n`);
 
@@ -77,8 +80,7 @@ export interface Context {
 
 export function machine(context: Context, initramfsPath: string, port?: number): MachineOptions {
   return {
-    target,
-    machine: 'q35',
+    board,
     accelerator: context.accelerator,
     memory: context.memory,
     cpus: 1,
@@ -130,14 +132,14 @@ export async function bootOurs(context: Context, options: Partial<MachineOptions
 /** Seconds from the spawn to the one line of the static init. */
 export async function bootFloor(context: Context): Promise<number> {
   const args = machineArguments({ ...machine(context, context.images.floor), usr: undefined });
-  const { spawned, seen } = await consoleOf(target.qemu, args, (text) => text.includes('nodeos: floor'), 60);
+  const { spawned, seen } = await consoleOf(qemu, args, (text) => text.includes('nodeos: floor'), 60);
   return (seen - spawned) / 1000;
 }
 
 /** Seconds that Node.js and the application take to the first byte, in a guest that runs nothing else: first and second start. */
 export async function nodeInGuest(context: Context): Promise<[first: number, second: number]> {
   const args = machineArguments(machine(context, context.images.floorNode));
-  const { text } = await consoleOf(target.qemu, args, (seen) => /nodeos: second \d+\r?\n/.test(seen), 60);
+  const { text } = await consoleOf(qemu, args, (seen) => /nodeos: second \d+\r?\n/.test(seen), 60);
   const micros = (name: string): number => Number(new RegExp(`nodeos: ${name} (\\d+)`).exec(text)?.[1]) / 1e6;
   return [micros('first'), micros('second')];
 }
@@ -163,7 +165,7 @@ export async function bootDistribution(
   let byte: number | undefined;
   void asked.then((time) => (byte = time));
   const spawned = performance.now();
-  const waiting = consoleOf(target.qemu, args, () => false, 180).catch(() => undefined);
+  const waiting = consoleOf(qemu, args, () => false, 180).catch(() => undefined);
   // The console says nothing about the first byte: the machine is ended when it has come.
   byte = await Promise.race([asked, waiting.then(() => undefined)]);
   stop.abort();

@@ -6,7 +6,7 @@ import { cp, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Cache } from '@nodeos/build';
+import { Cache } from '@nodeos/engine';
 import { chooseAccelerator, type MachineOptions } from '@nodeos/vm';
 import { systemOf } from 'nodeos';
 import { display } from './display.js';
@@ -15,6 +15,7 @@ import { libcs } from './libc.js';
 import {
   answering,
   APP,
+  board,
   bootDistribution,
   bootFloor,
   bootOurs,
@@ -167,8 +168,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   const ready = await images();
   const notes = join(new Cache().root, 'accelerator.json');
   const accelerator = await chooseAccelerator({
-    target,
-    machine: 'q35',
+    board,
     kernel: ready.kernel,
     initramfs: ready.system,
     notes,

@@ -1,5 +1,5 @@
 /** The pinned source of what binaries are compared by. */
-import { debianPlaces, type Source } from '@nodeos/build';
+import { debianPlaces, type Source } from '@nodeos/engine';
 
 /** Node.js's own tests: the newest of Debian's that has them. What newer ones changed fails with every binary. */
 export const NODE_TESTS: Source = {

@@ -3,7 +3,7 @@
  * hour. What is (the toolchain, the kernel) is built twice by npm run test:long.
  */
 import { join } from 'node:path';
-import { hashPath } from '@nodeos/build';
+import { hashPath } from '@nodeos/engine';
 import { expect, it } from 'vitest';
 import { cacheWith, LONG, ROOT, start, temporary } from '../support.js';
 

@@ -2,7 +2,7 @@ import { cp, mkdir, readFile, realpath, symlink } from 'node:fs/promises';
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { Cache, hashPath } from '@nodeos/build';
+import { Cache, hashPath } from '@nodeos/engine';
 import { describe, expect, it } from 'vitest';
 import { nodeos, ROOT, start, temporary } from '../support.js';
 

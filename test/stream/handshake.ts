@@ -2,7 +2,8 @@
 import { cp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, plainProgress, targetOf, unpack, DEFAULT_TARGET, type Step } from '@nodeos/build';
+import { targetOf, DEFAULT_TARGET } from '@nodeos/targets';
+import { build, plainProgress, unpack, type Step } from '@nodeos/engine';
 import { tlsHandshake } from '@nodeos/init';
 import { HOST_COMPILER } from '@nodeos/toolchain';
 

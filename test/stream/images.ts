@@ -1,6 +1,7 @@
 /** The images of a system whose root is on the network. */
 import { join } from 'node:path';
-import { build, plainProgress, targetOf, type Step } from '@nodeos/build';
+import { targetOf } from '@nodeos/targets';
+import { build, plainProgress, type Step } from '@nodeos/engine';
 import { writeErofs } from '@nodeos/fs';
 import { HANDSHAKE } from '@nodeos/init';
 import { readTlsFiles, rootTree, stepsOf, writeTlsInitramfs } from '@nodeos/initramfs';

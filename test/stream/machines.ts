@@ -4,11 +4,14 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Cache, targetOf } from '@nodeos/build';
-import { chooseAccelerator, runMachine, type GuestEvent, type Image, type MachineResult } from '@nodeos/vm';
+import type { GuestEvent } from '@nodeos/contract';
+import { boardOf, targetOf } from '@nodeos/targets';
+import { Cache } from '@nodeos/engine';
+import { chooseAccelerator, runMachine, type Image, type MachineResult } from '@nodeos/vm';
 import type { Streamed } from './images.js';
 
 const target = targetOf('x86_64');
+const board = boardOf(target);
 
 export interface Server {
   readonly child: ChildProcess;
@@ -82,8 +85,7 @@ export async function boot(system: Pick<Streamed, 'kernel' | 'initramfs'>, optio
   const { kernel, initramfs } = system;
   accelerator ??= (
     await chooseAccelerator({
-      target,
-      machine: 'q35',
+      board,
       kernel,
       initramfs,
       notes: join(new Cache().root, 'accelerator.json'),
@@ -94,8 +96,7 @@ export async function boot(system: Pick<Streamed, 'kernel' | 'initramfs'>, optio
   const booted = { events, console: '' };
   let over = false;
   const ended = runMachine({
-    target,
-    machine: 'q35',
+    board,
     accelerator,
     memory: options.memory ?? '256M',
     cpus: 1,

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { Cache } from '@nodeos/build';
+import { Cache } from '@nodeos/engine';
 import { describe, expect, it } from 'vitest';
 import { application, ask, freePort, nodeos, start, temporary } from '../support.js';
 

@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { Cache } from '@nodeos/build';
+import { Cache } from '@nodeos/engine';
 import { expect, it } from 'vitest';
 import { LONG, nodeos, ROOT, temporary } from '../support.js';
 

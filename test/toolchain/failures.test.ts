@@ -2,7 +2,9 @@
 import { spawnSync } from 'node:child_process';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { build, DEFAULT_TARGET, plainProgress, targetOf, type NodeosError } from '@nodeos/build';
+import { type NodeosError } from '@nodeos/base';
+import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
+import { build, plainProgress } from '@nodeos/engine';
 import { LINUX } from '@nodeos/kernel';
 import { toolchainSteps } from '@nodeos/toolchain';
 import { describe, expect, it } from 'vitest';

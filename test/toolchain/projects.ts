@@ -1,16 +1,8 @@
 /** Programs of others, cross-compiled with their own build systems: steps like any other, so that they are kept. */
 import { cp, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import {
-  build,
-  plainProgress,
-  targetOf,
-  unpack,
-  DEFAULT_TARGET,
-  type Source,
-  type Step,
-  type StepContext,
-} from '@nodeos/build';
+import { targetOf, DEFAULT_TARGET } from '@nodeos/targets';
+import { build, plainProgress, unpack, type Source, type Step, type StepContext } from '@nodeos/engine';
 import { LINUX } from '@nodeos/kernel';
 import { crossCompiler, toolchainSteps } from '@nodeos/toolchain';
 import { DOUBLE_CONVERSION, POSIX_TESTS, ZLIB } from './sources.js';

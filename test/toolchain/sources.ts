@@ -1,5 +1,5 @@
 /** The pinned sources of the projects that test the toolchain. */
-import { debianPlaces, type Source } from '@nodeos/build';
+import { debianPlaces, type Source } from '@nodeos/engine';
 
 function source(name: string, version: string, debian: string, file: string, sha256: string, sha1: string): Source {
   const member = { package: name, version: debian, suite: 'trixie', member: file };

@@ -4,7 +4,8 @@ import { cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { Cache, sha256 } from '@nodeos/build';
+import { sha256 } from '@nodeos/base';
+import { Cache } from '@nodeos/engine';
 import { describe, expect, it } from 'vitest';
 import { application, LONG, nodeos, temporary } from '../support.js';
 

@@ -1,7 +1,8 @@
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { DEFAULT_TARGET, targetOf, UsageError } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
+import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readApplication, type Application } from '../application.js';
 

@@ -2,7 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, lstatSync, mkdirSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Cache, hashPath, NodeosError, UsageError } from '@nodeos/build';
+import { NodeosError, UsageError } from '@nodeos/base';
+import { Cache, hashPath } from '@nodeos/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeLock } from '../index.js';
 import { command, folder, installed, locked, ran, read, root, target, type Files } from './support.js';

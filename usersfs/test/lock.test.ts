@@ -1,4 +1,4 @@
-import { DEFAULT_TARGET, targetOf } from '@nodeos/build';
+import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
 import { describe, expect, it } from 'vitest';
 import { ruleFor } from '../allow.js';
 import { lockedPackages, readLock } from '../lock.js';

@@ -1,4 +1,4 @@
-import { UsageError } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
 import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
 import { parseStart, startOf } from '../start-script.js';

@@ -3,7 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { build, Cache, DEFAULT_TARGET, targetOf, type Progress } from '@nodeos/build';
+import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
+import { build, Cache, type Progress } from '@nodeos/engine';
 import { afterAll } from 'vitest';
 import { appFiles, appModules, readApplication, type Application, type ReadOptions } from '../index.js';
 

@@ -1,15 +1,8 @@
 /** nodeos build: builds layers, and says why. */
 import { join, resolve } from 'node:path';
-import {
-  Cache,
-  DEFAULT_TARGET,
-  exportOutput,
-  planOf,
-  targetOf,
-  UsageError,
-  type Built,
-  type Step,
-} from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
+import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
+import { Cache, exportOutput, planOf, type Built, type Step } from '@nodeos/engine';
 import { HANDSHAKE } from '@nodeos/init';
 import { readTlsFiles, writeTlsInitramfs, type TlsFiles } from '@nodeos/initramfs';
 import { applicationOptions, buildSteps, BUILD_OPTIONS } from '../building.js';

@@ -1,15 +1,6 @@
 /** nodeos cache: what is in the cache, whether it is sound, and how to shrink it. */
-import {
-  Cache,
-  checkCacheFolder,
-  prune,
-  removeEntry,
-  usageOf,
-  UsageError,
-  visible,
-  visibleJson,
-  type Left,
-} from '@nodeos/build';
+import { UsageError, visible, visibleJson, readable } from '@nodeos/base';
+import { Cache, checkCacheFolder, prune, removeEntry, usageOf, type Left } from '@nodeos/engine';
 import { say, type Command, type Io, type Parsed } from '../command.js';
 
 export const cacheCommand: Command = {
@@ -100,4 +91,4 @@ export function sayLeft(io: Io, left: readonly Left[]): void {
   if (left.length > MAX_LEFT) say(io, `left alone: ${left.length - MAX_LEFT} more`);
 }
 
-const size = (bytes: number): string => `${(bytes / (1 << 20)).toFixed(1)} MiB`.padStart(11);
+const size = (bytes: number): string => readable(bytes).padStart(11);

@@ -1,5 +1,5 @@
 /** nodeos clean: removes what was built, and with --all what was fetched. */
-import { Cache, clean } from '@nodeos/build';
+import { Cache, clean } from '@nodeos/engine';
 import type { Command } from '../command.js';
 import { sayLeft } from './cache.js';
 

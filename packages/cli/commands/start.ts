@@ -1,25 +1,17 @@
 /** nodeos start: boots an application, a REPL or a piece of code in QEMU. */
 import { join, resolve } from 'node:path';
-import {
-  Cache,
-  DEFAULT_TARGET,
-  InterruptedError,
-  NodeosError,
-  targetOf,
-  UsageError,
-  visibleJson,
-  type Target,
-} from '@nodeos/build';
+import { InterruptedError, NodeosError, UsageError, visibleJson } from '@nodeos/base';
+import { PORTS, word, type EventName, type GuestEvent } from '@nodeos/contract';
+import { boardOf, DEFAULT_TARGET, targetOf, type Board, type Target } from '@nodeos/targets';
+import { Cache } from '@nodeos/engine';
 import {
   checkFree,
   chooseAccelerator,
   hasOwnSandbox,
   lackOfSandbox,
-  machineOf,
   mebibytesOf,
   parsePublish,
   runMachine,
-  type GuestEvent,
   type MachineResult,
   type RunMachineOptions,
 } from '@nodeos/vm';
@@ -33,7 +25,7 @@ import { checkSystem, runtimeOf, systemOf } from '../system.js';
 /** Failures of the application in a row before the machine ends: a developer wants to see the first error, not a loop. */
 const ATTEMPTS = 3;
 /** The events after which what runs is the user's. */
-const OF_THE_USER = ['app', 'exec', 'repl'];
+const OF_THE_USER: ReadonlySet<EventName> = new Set<EventName>(['app', 'exec', 'repl']);
 /** Aborted, as by V8 without memory, or killed, as by the kernel without memory: then the console says why. */
 const KILLED = [134, 137];
 /** Mebibytes. With less the kernel ends early, with some sizes without a word. */
@@ -97,8 +89,9 @@ export const startCommand: Command = {
   async run(args, io) {
     const settings = settingsOf(args);
     await checkFree(settings.publish);
-    const { target, app } = settings;
+    const { target, board, app } = settings;
     const layers = await systemOf(target, {
+      board,
       ...(await runtimeOf(target, args, io)),
       fragments: args.texts('fragment').map((dir) => resolve(dir)),
       ...(app === undefined ? {} : { app }),
@@ -110,10 +103,10 @@ export const startCommand: Command = {
       const paths = { kernel, initramfs, usr };
       await checkMemory(settings.memory, initramfs);
       const notes = join(new Cache().root, 'accelerator.json');
-      const accelerator = await chooseAccelerator({ target, machine: settings.machine, notes, ...paths });
+      const accelerator = await chooseAccelerator({ board, notes, ...paths });
       if (accelerator.reason !== undefined) say(io, `software emulation: ${accelerator.reason}`);
-      const lack = hasOwnSandbox(args.rest) ? undefined : await lackOfSandbox({ target, notes });
-      if (lack !== undefined) say(io, `${target.qemu} runs without a sandbox: ${lack}`);
+      const lack = hasOwnSandbox(args.rest) ? undefined : await lackOfSandbox({ board, notes });
+      if (lack !== undefined) say(io, `${board.emulator.program} runs without a sandbox: ${lack}`);
       io.signal.throwIfAborted();
       const append = [...words, ...settings.append];
       return await run(
@@ -136,7 +129,7 @@ function variableOf(text: string): [name: string, value: string] {
 interface Settings extends MediaOptions {
   readonly target: Target;
   readonly app: string | undefined;
-  readonly machine: string;
+  readonly board: Board;
   readonly memory: string;
   readonly cpus: number;
   readonly publish: ReturnType<typeof parsePublish>[];
@@ -154,12 +147,7 @@ function settingsOf(args: Parsed): Settings {
   if (more.length > 0) throw new UsageError(`nodeos start takes one application, not also ${more.join(' ')}`);
   const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
   checkSystem(target, ['kernel']);
-  const machine = args.text('machine') ?? Object.keys(target.machines)[0] ?? '';
-  if (!machineOf({ target, machine })) {
-    throw new UsageError(`${target.name} has no machine "${machine}"`, {
-      hint: `it has: ${Object.keys(target.machines).join(', ')}`,
-    });
-  }
+  const board = boardOf(target, args.text('machine'));
   const memory = args.text('memory') ?? '256M';
   if (!/^[1-9]\d*[MG]$/.test(memory)) throw new UsageError(`--memory ${memory}: expected a size such as 256M or 1G`);
   if (mebibytesOf(memory) < SMALLEST)
@@ -170,12 +158,12 @@ function settingsOf(args: Parsed): Settings {
   const timeout = args.number('timeout', 1);
   return {
     target,
+    board,
     app,
-    machine,
     memory,
     cpus: args.number('cpus', 1) ?? 1,
     publish: publish.length > 0 || !isApp || args.flag('no-network') ? publish : [parsePublish('8080:80')],
-    append: [`nodeos.attempts=${ATTEMPTS}`, args.text('append') ?? ''],
+    append: [word('attempts', ATTEMPTS), args.text('append') ?? ''],
     ...mediaOf(args),
     exec,
     env: Object.fromEntries(args.texts('env').map(variableOf)),
@@ -210,7 +198,7 @@ async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
       env: machine.env,
       ...(io.stdout.columns === undefined ? {} : { columns: io.stdout.columns, rows: io.stdout.rows }),
     },
-    ports: exec === undefined ? {} : { 'nodeos.stdout': out, 'nodeos.stderr': sinkOf(io.stderr, io.signal) },
+    ports: exec === undefined ? {} : { [PORTS.stdout]: out, [PORTS.stderr]: sinkOf(io.stderr, io.signal) },
     // In the way of the code's own output; a failure shows its last lines.
     onConsole: (chunk) => (exec === undefined ? out(chunk) : undefined),
     onEvent: (event) => {
@@ -237,13 +225,13 @@ function statusOf(result: MachineResult, { timeout, app, exec }: Machine, io: Io
   }
   const { status, lines, trouble } = result;
   const hint = trouble?.hint === undefined ? {} : { hint: trouble.hint };
-  if (status === undefined || !result.events.some(({ event }) => OF_THE_USER.includes(event))) {
+  if (status === undefined || !result.events.some(({ event }) => OF_THE_USER.has(event))) {
     throw new NodeosError(trouble?.cause ?? 'the guest ended before anything of the user ran', { lines, ...hint });
   }
   const killed = KILLED.includes(status);
   if (exec === undefined && app !== undefined && status !== 0) {
-    const gaveUp = result.events.find(({ event }) => event === 'gave-up');
-    const times = gaveUp ? `, ${String(gaveUp['failures'])} times in a row` : '';
+    const gaveUp = result.events.find((one) => one.event === 'gave-up');
+    const times = gaveUp ? `, ${gaveUp.failures} times in a row` : '';
     throw new NodeosError(`${app} ended with status ${status}${times}`, { lines, ...(killed ? hint : {}) });
   }
   if (killed && trouble) say(io, [trouble.cause, trouble.hint].filter(Boolean).join('; '));

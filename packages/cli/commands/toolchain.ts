@@ -1,6 +1,8 @@
 /** nodeos toolchain: the cross-toolchain, for the layers below and for whoever wants to compile for the target. */
 import { join } from 'node:path';
-import { DEFAULT_TARGET, printable, runAttached, targetOf, UsageError, type Target } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
+import { DEFAULT_TARGET, targetOf, type Target } from '@nodeos/targets';
+import { printable, runAttached } from '@nodeos/engine';
 import { environmentOf, toolchainSteps } from '@nodeos/toolchain';
 import { LINUX } from '@nodeos/kernel';
 import { buildSteps, BUILD_OPTIONS } from '../building.js';

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { isIP, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { messageOf, NodeosError, UsageError } from '@nodeos/build';
+import { messageOf, NodeosError, UsageError } from '@nodeos/base';
 import { parseUri } from '@nodeos/nbd';
 import { BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
 import { contentOf, type BlockBackend } from '@nodeos/block';
-import { messageOf, NodeosError, UsageError } from '@nodeos/build';
+import { messageOf, NodeosError, UsageError } from '@nodeos/base';
 import type { Io, Parsed } from '../command.js';
 import { meterFor } from './progress.js';
 

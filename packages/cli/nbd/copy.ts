@@ -1,8 +1,7 @@
 /** nodeos nbd copy: from any source to a file, a block device or an NBD export. */
 import { copy, difference, type BlockBackend, type Copied } from '@nodeos/block';
-import { messageOf, NodeosError, UsageError } from '@nodeos/build';
+import { messageOf, NodeosError, readable, UsageError } from '@nodeos/base';
 import { say, type Command, type Io, type Parsed } from '../command.js';
-import { readable } from './bytes.js';
 import { checkStandardOutput, copyOut, STANDARD_OUTPUT } from './copy-out.js';
 import { openDestination, type Destination } from './destination.js';
 import { hintFrom, type Hints } from './hints.js';

@@ -1,6 +1,6 @@
 /** What a disk is and can do, under the names that `nbdinfo --json` has for it. */
 import type { BlockBackend } from '@nodeos/block';
-import { messageOf, NodeosError, UsageError } from '@nodeos/build';
+import { messageOf, NodeosError, readable, UsageError } from '@nodeos/base';
 import {
   connectNbd,
   FLAG,
@@ -12,7 +12,6 @@ import {
   type ExportInfo,
   type NbdUri,
 } from '@nodeos/nbd';
-import { readable } from './bytes.js';
 import { hintFor, nameOf, openSource } from './sources.js';
 
 export interface Description {

@@ -1,5 +1,5 @@
 /** nodeos nbd detach: the end of a block device that nodeos nbd attach has made. */
-import { NodeosError } from '@nodeos/build';
+import { NodeosError } from '@nodeos/base';
 import { BUILD_OPTIONS } from '../building.js';
 import type { Command } from '../command.js';
 import { attachTool, checkDevice, checkDriver, isAttached } from './kernel-device.js';

@@ -1,4 +1,5 @@
 /** A picture of a disk: which of its blocks were read, and when first. An SVG file that stands alone. */
+import { readable } from '@nodeos/base';
 
 export interface Read {
   /** Milliseconds. */
@@ -115,7 +116,7 @@ function legend(y: number, last: number, blockSize: number): string[] {
     ...ticks,
     `<rect x="${right}" y="${y}" width="14" height="14" rx="2" fill="${UNTOUCHED}"/>`,
     text(right + 22, y + 12, 'never read'),
-    text(right, y + 34, `a square is ${bytes(blockSize)}; row by row, from the first to the last`),
+    text(right, y + 34, `a square is ${readable(blockSize)}; row by row, from the first to the last`),
     text(MARGIN + SCALE / 2, y + 54, 'when it was read first', 'text-anchor="middle" fill="#666" font-size="12"'),
   ];
 }
@@ -125,9 +126,9 @@ function totalsOf(reads: readonly Read[], size: number, written: number): string
   const all = reads.reduce((sum, { length }) => sum + length, 0);
   const share = size === 0 ? 0 : (once / size) * 100;
   return [
-    `${bytes(once)} of ${bytes(size)} were read: ${share.toFixed(1)} %`,
-    `${bytes(all)} in ${reads.length} requests`,
-    ...(written > 0 ? [`${bytes(written)} written`] : []),
+    `${readable(once)} of ${readable(size)} were read: ${share.toFixed(1)} %`,
+    `${readable(all)} in ${reads.length} requests`,
+    ...(written > 0 ? [`${readable(written)} written`] : []),
   ].join(' · ');
 }
 
@@ -139,12 +140,6 @@ function coveredBy(reads: readonly Read[]): number {
     end = Math.max(end, offset + length);
   }
   return sum;
-}
-
-function bytes(count: number): string {
-  const [unit, name] = count >= 1 << 30 ? [1 << 30, 'GiB'] : count >= 1 << 20 ? [1 << 20, 'MiB'] : [1024, 'KiB'];
-  const number = count / unit;
-  return `${Number.isInteger(number) ? number : number.toFixed(1)} ${name}`;
 }
 
 const milliseconds = (time: number): string => `${time > 0 && time < 10 ? time.toFixed(1) : Math.round(time)} ms`;

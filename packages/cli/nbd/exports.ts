@@ -1,6 +1,6 @@
 /** What a server of the command line offers: sources that stay open as long as it runs. */
 import { overlay, readOnly, temporaryOverlay, withClose, type BlockBackend, type MaybePromise } from '@nodeos/block';
-import { messageOf, NodeosError, UsageError } from '@nodeos/build';
+import { messageOf, NodeosError, UsageError } from '@nodeos/base';
 import type { Export, ExportResolver } from '@nodeos/nbd';
 import { closing, type Closer } from '../closing.js';
 import { canBeWritten, hintFor, nameOf, openSource, pathBelow } from './sources.js';

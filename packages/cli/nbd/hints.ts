@@ -1,5 +1,5 @@
 /** What the user can do about an error. */
-import { codeOf } from '@nodeos/build';
+import { codeOf } from '@nodeos/base';
 
 /** By the error's code. */
 export type Hints = Readonly<Record<string, string>>;

@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { open, readFile, stat } from 'node:fs/promises';
 import { deviceNumbers } from '@nodeos/block';
-import { codeOf, messageOf, NodeosError } from '@nodeos/build';
+import { codeOf, messageOf, NodeosError } from '@nodeos/base';
 
 /**
  * Keeps everybody else from mounting the device or using it in another way, which Linux does for who opens it exclusively.

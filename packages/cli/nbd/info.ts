@@ -1,5 +1,5 @@
 /** nodeos nbd info: what a disk is, and what a server can do with it; as nbdinfo shows it. */
-import { visible, visibleJson } from '@nodeos/build';
+import { visible, visibleJson } from '@nodeos/base';
 import { isNbdUri } from '@nodeos/nbd';
 import type { Command } from '../command.js';
 import { describeRemote, describeSource, negotiating, serverOf, type Description, type Server } from './describe.js';

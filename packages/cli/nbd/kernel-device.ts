@@ -1,16 +1,12 @@
 /** The NBD devices of this machine's kernel, and the small program that attaches exports to them. */
-import { access, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { NodeosError, run, targetOf, UsageError } from '@nodeos/build';
+import { exists, NodeosError, UsageError } from '@nodeos/base';
+import { hostTarget } from '@nodeos/targets';
+import { run } from '@nodeos/engine';
 import { buildSteps } from '../building.js';
 import type { Io, Parsed } from '../command.js';
 import { checkSystem, runtimeOf, systemOf } from '../system.js';
-
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
 
 /** @throws NodeosError if the kernel cannot do it; UsageError on other systems than Linux */
 export async function checkDriver(): Promise<void> {
@@ -41,8 +37,6 @@ export async function freeDevice(): Promise<string> {
   });
 }
 
-const TARGETS: Partial<Record<NodeJS.Architecture, string>> = { x64: 'x86_64', arm64: 'aarch64' };
-
 /** What the tool is told: words of its command line, and what it reads, which nobody else sees. */
 export type AttachTool = (words: readonly string[], input?: string) => Promise<void>;
 
@@ -56,7 +50,7 @@ export async function attachTool(args: Parsed, io: Io): Promise<AttachTool> {
 }
 
 async function builtTool(args: Parsed, io: Io): Promise<string> {
-  const target = targetOf(TARGETS[process.arch] ?? process.arch);
+  const target = hostTarget();
   checkSystem(target, ['init']);
   const { init } = await systemOf(target, await runtimeOf(target, args, io));
   const [built] = await buildSteps([init.step], args, io);

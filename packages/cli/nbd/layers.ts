@@ -3,7 +3,7 @@
  * from the left, each for what follows it.
  */
 import { partition, qcow2, tarMember, vmdk, xz, zstd, type BlockBackend } from '@nodeos/block';
-import { UsageError } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
 
 interface LayerKind {
   /** For the help and for messages. */

@@ -1,5 +1,5 @@
 /** nodeos nbd list: the exports of a server. */
-import { visible, visibleJson } from '@nodeos/build';
+import { visible, visibleJson } from '@nodeos/base';
 import type { Handshake } from '@nodeos/nbd';
 import type { Command } from '../command.js';
 import { describeExport, negotiating, serverOf, type Description, type Server } from './describe.js';

@@ -1,8 +1,7 @@
 /** What a server tells while it runs: lines for people, JSON lines for scripts. */
-import { messageOf, visibleJson } from '@nodeos/build';
+import { messageOf, readable, visibleJson } from '@nodeos/base';
 import type { ServerEvent } from '@nodeos/nbd';
 import { say, type Io, type Parsed } from '../command.js';
-import { readable } from './bytes.js';
 import type { Opened } from './exports.js';
 import { withExport } from './uris.js';
 

@@ -1,5 +1,5 @@
 /** nodeos nbd map: which parts of a disk are data, and which are holes; as `nbdinfo --map` shows them. */
-import { messageOf, NodeosError } from '@nodeos/build';
+import { messageOf, NodeosError } from '@nodeos/base';
 import { extentsOf, joined, pieces, type BlockBackend, type Extent } from '@nodeos/block';
 import type { Command } from '../command.js';
 import { JSON_OPTION, operandsOf } from './options.js';

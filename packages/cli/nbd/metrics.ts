@@ -1,7 +1,7 @@
 /** What a server counts, over HTTP: for Prometheus. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { messageOf, NodeosError, UsageError } from '@nodeos/build';
+import { messageOf, NodeosError, UsageError } from '@nodeos/base';
 
 export interface MetricsServer {
   readonly url: string;

@@ -1,5 +1,5 @@
 /** Options that several actions have. */
-import { UsageError } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
 import type { Option, Parsed } from '../command.js';
 
 export const JSON_OPTION = { type: 'boolean', help: 'JSON instead of text' } as const satisfies Option;

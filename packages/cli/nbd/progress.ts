@@ -1,6 +1,6 @@
 /** How far a copy is: one line that changes on a terminal, a line now and then elsewhere, JSON lines for scripts. */
 import type { Io, Parsed } from '../command.js';
-import { readable } from './bytes.js';
+import { readable } from '@nodeos/base';
 
 export interface Meter {
   /** Bytes. */

@@ -1,9 +1,9 @@
 /** nodeos nbd serve: makes files, URLs and other disks available over NBD. */
-import { messageOf, NodeosError, runAttached, UsageError } from '@nodeos/build';
+import { bytesOf, messageOf, NodeosError, UsageError } from '@nodeos/base';
+import { runAttached } from '@nodeos/engine';
 import { LEAST_REQUEST, MOST_REQUEST, type ListenAt } from '@nodeos/nbd';
 import type { Command, Io, Parsed } from '../command.js';
 import { ReaderGoneError } from '../output.js';
-import { bytesOf } from './bytes.js';
 import { EACH, openExports, wantedOf, type Opened } from './exports.js';
 import { logFor } from './log.js';
 import { JSON_OPTION } from './options.js';

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { messageOf, NodeosError } from '@nodeos/build';
+import { messageOf, NodeosError } from '@nodeos/base';
 import { NbdServer, type ListenAt, type ServerEvent, type ServerTls } from '@nodeos/nbd';
 import { closing, type Closer } from '../closing.js';
 import type { Io } from '../command.js';

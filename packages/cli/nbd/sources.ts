@@ -3,9 +3,8 @@ import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cache, file, http, memory, readAhead, retry, s3, type BlockBackend } from '@nodeos/block';
-import { messageOf, NodeosError, UsageError } from '@nodeos/build';
+import { bytesOf, messageOf, NodeosError, UsageError } from '@nodeos/base';
 import { connectNbd, RefusedError, type NbdBackend } from '@nodeos/nbd';
-import { bytesOf } from './bytes.js';
 import { hintFrom, type Hints } from './hints.js';
 import { canBeWrittenThrough, LAYER_FORMS, openLayers, parseLayers } from './layers.js';
 

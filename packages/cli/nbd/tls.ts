@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
-import { messageOf, NodeosError, UsageError } from '@nodeos/build';
+import { messageOf, NodeosError, UsageError } from '@nodeos/base';
 import { parsePskFile, type ServerTls } from '@nodeos/nbd';
 import type { Option, Parsed } from '../command.js';
 

@@ -7,7 +7,7 @@ import { open, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { trace, type BlockBackend } from '@nodeos/block';
-import { messageOf, NodeosError, UsageError } from '@nodeos/build';
+import { messageOf, NodeosError, UsageError } from '@nodeos/base';
 import type { Export } from '@nodeos/nbd';
 import { hintFor } from './sources.js';
 

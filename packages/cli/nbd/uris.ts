@@ -1,6 +1,6 @@
 /** NBD URIs: where a server listens, and the exports there. */
 import { join } from 'node:path';
-import { UsageError } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
 import { parseUri, type ListenAt } from '@nodeos/nbd';
 
 /** The server's URI with the name of an export in it, and more for the query. */

@@ -49,7 +49,7 @@ describe('diskMap', () => {
       expect(Math.log2(block) % 1).toBe(0);
     }
     expect([blockSizeOf(48 * MIB), blockSizeOf(48 * MIB + 1)]).toEqual([4096, 8192]);
-    expect(diskMap({ title: '', size: 0, reads: [] })).toContain('0 KiB of 0 KiB were read: 0.0 %');
+    expect(diskMap({ title: '', size: 0, reads: [] })).toContain('0 bytes of 0 bytes were read: 0.0 %');
   });
 
   it('has no characters that XML cannot have', () => {

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { UsageError } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
 import { file, writeCpio } from '@nodeos/tree';
 import { afterAll, describe, expect, it } from 'vitest';
 import { checkMemory, enoughMemory, leastMemory } from '../memory.js';

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { bytesOf, readable } from '../nbd/bytes.js';
+import { bytesOf, readable } from '@nodeos/base';
 import { openDestination } from '../nbd/destination.js';
 import { wantedOf } from '../nbd/exports.js';
 import { mountsOf } from '../nbd/in-use.js';

@@ -5,13 +5,13 @@
  */
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
+import { PATHS, PORTS, type Program, type SystemConfig } from '@nodeos/contract';
 import type { BootContext } from './boot.js';
-import { portDevice, type AppConfig, type Program } from './config.js';
+import { portDevice } from './config.js';
 import { confine } from './confine.js';
 import { argumentsOf, readAtStart, type Environment } from './environment.js';
 import type { Syscalls } from './syscalls.js';
 
-const NODE = '/bin/node';
 /** What PID 1 had loaded before all others, the children of the program shall have too. */
 const { LD_PRELOAD } = process.env;
 const ENVIRONMENT = { PATH: '/bin:/sbin', LANG: 'C.UTF-8', ...(LD_PRELOAD === undefined ? {} : { LD_PRELOAD }) };
@@ -38,14 +38,14 @@ export function become(context: BootContext, run: Run = HERE): void {
   else becomeRepl(context, true);
 }
 
-function becomeApp({ sys, config, report }: BootContext, app: AppConfig, run: Run): void {
-  const home = app.user === 'root' ? '/root' : '/home/app';
+function becomeApp({ sys, config, report }: BootContext, app: SystemConfig, run: Run): void {
+  const home = app.user === 'root' ? '/root' : PATHS.home;
   const given = { ...ENVIRONMENT, HOME: home, USER: app.user, NODE_ENV: 'production', PORT: '80' };
   const environmentOf = ({ env }: Program): Environment => ({ ...given, ...env, ...config.run.env });
   const environment = environmentOf(app);
   const args = argumentsOf(app, environment);
   const atStart = readAtStart(environment, { ...ENVIRONMENT, ...process.env });
-  const { first = [] } = app;
+  const { first } = app;
   if (first.length > 0) report.event('first', { commands: first.length });
   report.event('app', { main: app.main, ...(atStart.length > 0 ? { again: atStart } : {}) });
   report.close();
@@ -59,13 +59,13 @@ function becomeApp({ sys, config, report }: BootContext, app: AppConfig, run: Ru
     return run.end(status);
   }
   if (app.nodeArgs.length === 0 && atStart.length === 0) run.main(app.main, args, environment);
-  else sys.execute(NODE, [NODE, ...app.nodeArgs, app.main, ...args], environment);
+  else sys.execute(PATHS.node, [PATHS.node, ...app.nodeArgs, app.main, ...args], environment);
 }
 
 function becomeCode({ sys, config, report }: BootContext, code: string): void {
   for (const [port, fd] of [
-    ['nodeos.stdout', 1],
-    ['nodeos.stderr', 2],
+    [PORTS.stdout, 1],
+    [PORTS.stderr, 2],
   ] as const) {
     const device = portDevice(sys, port);
     if (device !== undefined) sys.duplicate(sys.open(device, O_RDWR), fd);
@@ -74,7 +74,7 @@ function becomeCode({ sys, config, report }: BootContext, code: string): void {
   report.close();
   sys.chdir(config.app?.cwd ?? '/');
   const environment = { ...ENVIRONMENT, HOME: '/root', PORT: '80', ...config.run.env };
-  sys.execute(NODE, [NODE, '--eval', code], environment);
+  sys.execute(PATHS.node, [PATHS.node, '--eval', code], environment);
 }
 
 /** The REPL of Node.js itself, on the console. */
@@ -94,7 +94,13 @@ export function becomeRepl({ sys, config, report }: BootContext, greet: boolean)
   report.event('repl');
   report.close();
   sys.chdir('/root');
-  sys.execute(NODE, [NODE], { ...ENVIRONMENT, HOME: '/root', TERM: 'linux', NODE_REPL_HISTORY: '', ...config.run.env });
+  sys.execute(PATHS.node, [PATHS.node], {
+    ...ENVIRONMENT,
+    HOME: '/root',
+    TERM: 'linux',
+    NODE_REPL_HISTORY: '',
+    ...config.run.env,
+  });
 }
 
 function greeting(sys: Syscalls): string {
@@ -124,7 +130,7 @@ const HERE: Run = {
   first(args, environment) {
     // Loaded when it is needed: it takes a while.
     const { spawnSync } = createRequire('/')('node:child_process') as typeof import('node:child_process');
-    const { status, signal, error } = spawnSync(NODE, args, { env: environment, stdio: 'inherit' });
+    const { status, signal, error } = spawnSync(PATHS.node, args, { env: environment, stdio: 'inherit' });
     if (error) throw error;
     return status ?? 128 + (signal === null ? 0 : constants.signals[signal]);
   },

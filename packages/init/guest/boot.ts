@@ -2,6 +2,7 @@
  * The boot as a table: each step has a name, which it reports when it fails, and works through `Syscalls` alone.
  * A step that fails does not end the boot: an appliance without a network, or with a dead clock, should still run.
  */
+import { WORDS } from '@nodeos/contract';
 import type { Config } from './config.js';
 import { everyOne, mountAll } from './mounts.js';
 import { bringUp } from './network.js';
@@ -104,7 +105,7 @@ export const STEPS: readonly BootStep[] = [
   {
     name: 'network',
     run({ sys, config, report }) {
-      if (config.cmdline.get('nodeos.network') === 'off') return;
+      if (config.cmdline.get(WORDS.network) === 'off') return;
       try {
         const say = (text: string): void => report.say(`network: ${text}`);
         const lease = bringUp(sys, config.cmdline, hostNameOf(config), say);
@@ -134,7 +135,7 @@ export function boot(context: BootContext, steps: readonly BootStep[] = STEPS): 
 
 /** `nodeos.hostname=`, else the application's name cut to what a host name may have, else `nodeos`. */
 export function hostNameOf(config: Config): string {
-  const wanted = config.cmdline.get('nodeos.hostname') ?? config.app?.name.replace(/^@[^/]*\//, '') ?? '';
+  const wanted = config.cmdline.get(WORDS.hostName) ?? config.app?.name.replace(/^@[^/]*\//, '') ?? '';
   const name = wanted
     .toLowerCase()
     .replace(/[^a-z0-9-]+/g, '-')

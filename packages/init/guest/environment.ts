@@ -1,5 +1,5 @@
 /** Variables of the application: those that a running Node.js has read already, and those within arguments. */
-import type { Program } from './config.js';
+import type { Program } from '@nodeos/contract';
 
 export type Environment = Readonly<Record<string, string>>;
 

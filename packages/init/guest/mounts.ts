@@ -2,6 +2,7 @@
  * The filesystems that are mounted before anything else. Those in memory are bounded: together they leave enough for the
  * application to start again, whichever of them it has filled.
  */
+import { APP_ID, PATHS } from '@nodeos/contract';
 import type { Syscalls } from './syscalls.js';
 
 const MS_NOSUID = 2;
@@ -31,10 +32,10 @@ const MOUNTS: readonly Mount[] = [
   { target: '/run', type: 'tmpfs', flags: MS_NOSUID | MS_NODEV, data: 'mode=755', share: 5 },
   { target: '/tmp', type: 'tmpfs', flags: MS_NOSUID | MS_NODEV, data: 'mode=1777', share: 20 },
   {
-    target: '/home/app',
+    target: PATHS.home,
     type: 'tmpfs',
     flags: MS_NOSUID | MS_NODEV,
-    data: 'mode=755,uid=1000,gid=1000',
+    data: `mode=755,uid=${APP_ID},gid=${APP_ID}`,
     share: 35,
     onlyInMemory: true,
   },

@@ -1,4 +1,5 @@
 /** How the init tells what it does: the console for people, the event port for tools, the control pipe for PID 1. */
+import type { EventName } from '@nodeos/contract';
 import type { Syscalls } from './syscalls.js';
 
 const CONSOLE = 2;
@@ -21,7 +22,7 @@ export class Report {
   }
 
   /** A JSON line for the host: what happened, and when (microseconds since boot). */
-  event(event: string, details: object = {}): void {
+  event(event: EventName, details: object = {}): void {
     if (!this.#hasEvents) return;
     try {
       this.sys.print(EVENTS, JSON.stringify({ us: this.sys.now(), event, ...details }) + '\n');

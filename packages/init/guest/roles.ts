@@ -1,7 +1,8 @@
 /** What the init does, by the role that PID 1 starts it with. */
+import { PORTS, WORDS } from '@nodeos/contract';
 import { become, becomeRepl, type Run } from './become.js';
 import { boot, hostNameOf, type BootContext } from './boot.js';
-import { KEPT_SETTINGS, portDevice, readConfig, SETTINGS_PORT } from './config.js';
+import { KEPT_SETTINGS, portDevice, readConfig } from './config.js';
 import { LEASE, type Lease } from './lease.js';
 import { bringUp, renew } from './network.js';
 import { Report } from './report.js';
@@ -58,7 +59,7 @@ export function play(name: string, sys: Syscalls, run?: Run): boolean {
 /** The host says its settings once, even if they are empty; a later start of the init finds them here, without the seed. */
 function keepSettings({ sys, config }: BootContext): void {
   const settings = Object.fromEntries(Object.entries(config.run).filter(([name]) => name !== 'seed'));
-  if (!sys.exists(KEPT_SETTINGS) && portDevice(sys, SETTINGS_PORT) !== undefined) {
+  if (!sys.exists(KEPT_SETTINGS) && portDevice(sys, PORTS.settings) !== undefined) {
     sys.write(KEPT_SETTINGS, JSON.stringify(settings));
   }
 }
@@ -67,8 +68,8 @@ function keepSettings({ sys, config }: BootContext): void {
 function policies({ config, report }: BootContext): void {
   const { app, cmdline, run } = config;
   const interactive = run.exec !== undefined || !app;
-  const onexit = cmdline.get('nodeos.onexit') ?? app?.onexit;
+  const onexit = cmdline.get(WORDS.onExit) ?? app?.onexit;
   if (onexit !== undefined) report.tell(`onexit ${onexit}`);
-  report.tell(`restart ${cmdline.get('nodeos.restart') ?? (interactive ? 'never' : app.restart)}`);
-  report.tell(`attempts ${cmdline.get('nodeos.attempts') ?? '0'}`);
+  report.tell(`restart ${cmdline.get(WORDS.restart) ?? (interactive ? 'never' : app.restart)}`);
+  report.tell(`attempts ${cmdline.get(WORDS.attempts) ?? '0'}`);
 }

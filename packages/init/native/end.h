@@ -42,13 +42,13 @@ static void put_away_in_time(void)
 /* Does not return. */
 static void end_machine(int how, unsigned long command)
 {
-    event("gone", 0, 0, 0, 0);
+    event(EVENT_GONE, 0, 0, 0, 0);
     if (root.count > 0)
         put_away_in_time();
     else
         put_away();
     console_finish();
-    event("end", "how", how, 0, 0);
+    event(EVENT_END, "how", how, 0, 0);
     sys4(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, command, 0);
     for (;;)
         sys0(__NR_pause);

@@ -8,6 +8,7 @@
 #include <linux/ioctl.h>
 #include <linux/mount.h>
 
+#include "contract.h"
 #include "io.h"
 
 /* Kernel ABI whose headers pull in a C library, or keep it to themselves: linux/input.h, fs.h. */
@@ -84,11 +85,11 @@ static struct { const char *source, *type, *options; } usr = {.type = "erofs"};
 static int read_usr_word(const char *word)
 {
     const char *value;
-    if ((value = after(word, "mount.usr=")))
+    if ((value = after(word, WORD_USR "=")))
         usr.source = value;
-    else if ((value = after(word, "mount.usrfstype=")))
+    else if ((value = after(word, WORD_USR_TYPE "=")))
         usr.type = value;
-    else if ((value = after(word, "mount.usrflags=")))
+    else if ((value = after(word, WORD_USR_FLAGS "=")))
         usr.options = value;
     else
         return 0;
@@ -160,7 +161,7 @@ static void try_port(const char *name)
     add(&path, "/sys/class/virtio-ports/");
     add(&path, name);
     add(&path, "/name");
-    if (read_file(path.bytes, title, sizeof title) && equal(title, "nodeos.events\n")) {
+    if (read_file(path.bytes, title, sizeof title) && equal(title, PORT_EVENTS "\n")) {
         path.length = 0;
         add(&path, "/dev/");
         add(&path, name);

@@ -75,11 +75,11 @@ static void read_word(char *word)
 {
     const char *value;
     /* How it ends, and after how many failures, counts even if the init never runs. */
-    if ((value = after(word, "nodeos.onexit=")) && find_end(value) >= 0)
+    if ((value = after(word, WORD_ON_EXIT "=")) && find_end(value) >= 0)
         state.on_exit = find_end(value);
-    else if ((value = after(word, "nodeos.attempts=")))
+    else if ((value = after(word, WORD_ATTEMPTS "=")))
         state.attempts = number(value);
-    else if (equal(word, "nodeos.poweroff=reset"))
+    else if (equal(word, WORD_POWER_OFF "=reset"))
         state.off_by_reset = 1;
     else if (!read_root_word(word))
         read_usr_word(word);
@@ -89,7 +89,7 @@ static void service_ended(int status);
 
 static void start_service(const char *role)
 {
-    event("start", 0, 0, 0, 0);
+    event(EVENT_START, 0, 0, 0, 0);
     state.restart_at = 0;
     state.started = now();
     state.service = spawn(role, 0);
@@ -114,7 +114,7 @@ static void begin_end(int how)
 {
     if (state.ending >= 0)
         return;
-    event("stop", "how", how, 0, 0);
+    event(EVENT_STOP, "how", how, 0, 0);
     state.ending = how;
     state.restart_at = state.renew_at = 0;
     state.kill_at = now() + GRACE;
@@ -159,7 +159,7 @@ static void give_up(void)
 {
     int how = state.on_exit;
     if (how != SHELL) {
-        SAY(ENDS[how].name, " (nodeos.onexit)");
+        SAY(ENDS[how].name, " (" WORD_ON_EXIT ")");
         begin_end(how);
         return;
     }
@@ -185,7 +185,7 @@ static void service_ended(int status)
     int steady = now() - state.started >= STEADY;
     state.service = 0;
     state.last_status = status;
-    event("exit", "status", status >> 8 & 0xff, "signal", status & 0x7f);
+    event(EVENT_EXIT, "status", status >> 8 & 0xff, "signal", status & 0x7f);
     if (state.ending >= 0)
         return;
     int again = state.restart == ALWAYS || (state.restart == ON_FAILURE && status != 0);
@@ -207,7 +207,7 @@ static void service_ended(int status)
     if (state.attempts > 0 && state.failures >= state.attempts) {
         add_number(&rest, state.failures);
         SAY("the application ended with ", line.bytes, ", ", rest.bytes, " times in a row: giving up");
-        event("gave-up", "failures", state.failures, 0, 0);
+        event(EVENT_GAVE_UP, "failures", state.failures, 0, 0);
         give_up();
         return;
     }
@@ -350,7 +350,7 @@ __attribute__((noreturn, used)) void pid1(void)
     close_rings();
     each_word(read_word);
     open_all();
-    event("pid1", 0, 0, 0, 0);
+    event(EVENT_PID1, 0, 0, 0, 0);
     sys4(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_CAD_OFF, 0);
     int complete = mount_root(ends_early);
     open_log();

@@ -4,7 +4,7 @@
  *     root=nbd[s]://HOST[:PORT]/EXPORT[?connections=N]   rootfstype=erofs   ro|rw
  *     nodeos.upper=tmpfs|nbd[s]://…   nodeos.nbd.wait=SECONDS   nodeos.nbd.timeout=SECONDS   nodeos.readahead=BYTES
  *
- * What the file SECRET in the initramfs has is the end of each export's name. The command line can be read by every
+ * What the file PATH_NBD_SECRET in the initramfs has is the end of each export's name. The command line can be read by every
  * program of the machine, and by every user of its host.
  *
  * With `ro` (the default) the root is an overlay: below what the server has, above a tmpfs or an ext4 on another
@@ -23,7 +23,6 @@
 #include "nbd-keeper.h"
 
 #define AT_REMOVEDIR 0x200
-#define SECRET "/nbd/secret"
 #define WAIT 30 /* seconds for the server to come */
 #define UPPER_SIZE "35%" /* of the memory: whoever fills the root must leave enough to start again */
 /* The keeper's end; nothing else sends it. Its children are no children to wait4 without __WCLONE: the machine has
@@ -53,13 +52,13 @@ static int read_root_word(const char *word)
             root.type = value;
     } else if (equal(word, "ro") || equal(word, "rw"))
         root.writable = word[1] == 'w';
-    else if ((value = after(word, "nodeos.upper=")))
+    else if ((value = after(word, WORD_UPPER "=")))
         root.upper = value;
-    else if ((value = after(word, "nodeos.nbd.wait=")))
+    else if ((value = after(word, WORD_NBD_WAIT "=")))
         root.wait = number(value);
-    else if ((value = after(word, "nodeos.nbd.timeout=")))
+    else if ((value = after(word, WORD_NBD_TIMEOUT "=")))
         root.timeout = number(value);
-    else if ((value = after(word, "nodeos.readahead=")))
+    else if ((value = after(word, WORD_READ_AHEAD "=")))
         root.readahead = number(value);
     else
         return 0;
@@ -121,7 +120,7 @@ static int attach_device(int index, const char *uri, int writable, int (*stop)(v
     struct nbd_device *d = &root.devices[index];
     struct text why = {0};
     char secret[MAX_EXPORT];
-    size_t secret_length = read_file(SECRET, secret, sizeof secret);
+    size_t secret_length = read_file(PATH_NBD_SECRET, secret, sizeof secret);
     d->index = index;
     d->timeout = root.timeout;
     d->constant = !writable;

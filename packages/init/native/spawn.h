@@ -8,8 +8,6 @@
 
 #include "group.h"
 
-#define PRELOAD "/lib/preload.so"
-
 /* As systemd has it. Node.js takes what it may have. */
 #define OPEN_FILES 1024
 #define MAX_OPEN_FILES 524288
@@ -56,16 +54,16 @@ static void run_init(const char *role)
     sys2(__NR_dup2, control[1], 3);
     if (events >= 0)
         sys2(__NR_dup2, events, 4);
-    const char *const arguments[] = {"/bin/node", "/sbin/init", role, 0};
+    const char *const arguments[] = {PATH_NODE, PATH_INIT, role, 0};
     const char *environment[] = {"PATH=/bin:/sbin", "HOME=/root", "TERM=linux", 0, 0};
     /* A runtime may bring a library that is to be loaded before all others, such as an allocator. */
-    if (sys3(__NR_faccessat, AT_FDCWD, "/usr" PRELOAD, 0) == 0)
-        environment[3] = "LD_PRELOAD=" PRELOAD;
+    if (sys3(__NR_faccessat, AT_FDCWD, "/usr" PATH_PRELOAD, 0) == 0)
+        environment[3] = "LD_PRELOAD=" PATH_PRELOAD;
     long error = sys3(__NR_execve, arguments[0], arguments, environment);
     struct text code = {0};
     add_number(&code, -error);
     say_with = write_to_output; /* which is the pipe now */
-    SAY("start /bin/node: error ", code.bytes, error == -2 ? " (it is not in this image)" : "");
+    SAY("start " PATH_NODE ": error ", code.bytes, error == -2 ? " (it is not in this image)" : "");
 }
 
 /* The service is in the application's group. A helper is not, and when memory is short it goes first: it is started

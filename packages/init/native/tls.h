@@ -11,11 +11,12 @@
 #include <asm/poll.h>
 #include <asm/signal.h>
 
+#include "contract.h"
 #include "io.h"
 #include "nbd-uri.h"
 
-#define TLS_FOLDER "/tls"
-#define TLS_PROGRAM TLS_FOLDER "/handshake"
+#define TLS_FOLDER PATH_TLS
+#define TLS_PROGRAM PATH_TLS_HANDSHAKE
 #define NOT_STARTED 127 /* as a shell has it */
 #define SHARED_KEYS "keys.psk" /* in the folder, if there is a user but no file */
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { play } from '../guest/roles.js';
 import { filter } from '../guest/seccomp.js';
-import { EVENT_PORT, Recorder, wiredMachine } from './recorder.js';
+import { EVENT_PORT, Recorder, system, wiredMachine } from './recorder.js';
 import { server } from './server.js';
 
 const CONSOLE = { '/sys/class/tty/console/active': 'tty0 ttyS0\n', '/proc/sys/kernel/osrelease': '6.12.1-nodeos\n' };
@@ -9,15 +9,10 @@ const APP = {
   name: '@scope/My App',
   main: '/app/server.js',
   args: ['--verbose'],
-  nodeArgs: [] as string[],
   cwd: '/app',
   env: { GREETING: 'hello', PORT: '8080' },
-  user: 'app',
-  restart: 'on-failure',
 };
-const app = (changes: object = {}): Record<string, string> => ({
-  '/etc/nodeos.json': JSON.stringify({ ...APP, ...changes }),
-});
+const app = (changes: object = {}): Record<string, string> => system({ ...APP, ...changes });
 const run = (settings: object): Record<string, string> => ({
   '/run/nodeos/settings.json': JSON.stringify(settings),
 });

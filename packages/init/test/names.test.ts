@@ -1,14 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
 import { hostNameOf } from '../guest/boot.js';
-import { parseCommandLine, type AppConfig } from '../guest/config.js';
+import type { SystemConfig } from '@nodeos/contract';
+import { parseCommandLine } from '../guest/config.js';
 
 describe('names', () => {
   const named = (name: string | undefined, line = ''): string =>
     hostNameOf({
       cmdline: parseCommandLine(line),
       run: {},
-      ...(name === undefined ? {} : { app: { name } as AppConfig }),
+      ...(name === undefined ? {} : { app: { name } as SystemConfig }),
     });
 
   it.each([

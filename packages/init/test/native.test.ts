@@ -1,7 +1,17 @@
 /** What the layer's step makes, with the tools of the host: PID 1, the addon and the bundled init. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -10,8 +20,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { build as esbuild } from 'esbuild';
+import { contractHeader } from '@nodeos/contract';
 import { memory } from '@nodeos/block';
-import type { Step, StepContext, Target } from '@nodeos/build';
+import type { Target } from '@nodeos/targets';
+import type { Step, StepContext } from '@nodeos/engine';
 import { NbdServer } from '@nodeos/nbd';
 import { HOST_COMPILER } from '@nodeos/toolchain';
 import { fuzz, type Player } from '../../nbd/test/fuzz.js';
@@ -44,6 +56,7 @@ async function make(name: string): Promise<string> {
   const files: Record<string, string> = { native: join(HERE, 'native'), guest };
   const context = {
     dir,
+    work: join(root, name),
     input: () => runtime,
     file: (file: string) => files[file],
     progress: () => undefined,
@@ -255,7 +268,8 @@ describe.skipIf(lacking.length > 0)(
         const program = join(root, 'hostile-bytes');
         const sanitizers = ['-fsanitize=address,undefined', '-fno-sanitize-recover', '-Wno-unused-function'];
         const sources = [join(HERE, 'test/hostile-bytes.c'), join(HERE, 'native/freestanding.c')];
-        execFileSync('gcc', ['-O1', '-g', ...sanitizers, '-o', program, ...sources]);
+        writeFileSync(join(root, 'contract.h'), contractHeader());
+        execFileSync('gcc', ['-O1', '-g', `-I${root}`, ...sanitizers, '-o', program, ...sources]);
         const said = execFileSync(program, ['1', '300000'], { encoding: 'utf8' });
         const [addresses, exports, secured, numbers] = said.split(' ').map(Number);
         // Most answers have addresses in them that can be read in spite of all, and many servers an export.

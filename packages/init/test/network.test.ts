@@ -3,7 +3,7 @@ import { LEASE, type Lease, type Say } from '../guest/lease.js';
 import { bringUp, renew } from '../guest/network.js';
 import { parseCommandLine } from '../guest/config.js';
 import { play } from '../guest/roles.js';
-import { MAC, Recorder, wiredMachine, type Wire } from './recorder.js';
+import { MAC, Recorder, system, wiredMachine, type Wire } from './recorder.js';
 import { ADDRESS, asked, message, nak, reply, server, SERVER, SETTINGS, uint32 } from './server.js';
 
 const quiet = (text: string): void => expect.unreachable(text);
@@ -191,7 +191,7 @@ describe('a network that does not come up', () => {
   it('is reported by the boot, which asks for another try', () => {
     const sys = machine({
       ...wiredMachine(),
-      '/etc/nodeos.json': '{"name":"web","main":"/a.js","args":[],"nodeArgs":[],"env":{}}',
+      ...system({ name: 'web' }),
     });
     sys.wire = () => [];
     play('boot', sys, { main: () => undefined, first: () => 0, end: () => undefined });
@@ -412,7 +412,7 @@ describe('parts of a lease', () => {
   it('that the console names, with the step', () => {
     const sys = machine({
       ...wiredMachine(),
-      '/etc/nodeos.json': '{"name":"web","main":"/a.js","args":[],"nodeArgs":[],"env":{}}',
+      ...system({ name: 'web' }),
     });
     sys.failures.set('ioctl 10 0x8922', -22);
     play('boot', sys, { main: () => undefined, first: () => 0, end: () => undefined });

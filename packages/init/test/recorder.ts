@@ -2,6 +2,7 @@
  * A machine made of a table of files, a clock that only moves when somebody waits, and a trace: every call that changes
  * the world is one line in it, in order.
  */
+import { PATHS, SYSTEM_VERSION } from '@nodeos/contract';
 import { constants } from 'node:os';
 import { SyscallError, type Syscalls } from '../guest/syscalls.js';
 
@@ -237,6 +238,15 @@ function routeName(bytes: Buffer): string {
   const via = attributes.get(5);
   return `${verb} ${to}/${bytes[17] ?? ''}${via ? ` via ${[...via].join('.')}` : ''} dev ${attributes.get(4)?.readInt32LE() ?? ''}`;
 }
+
+/** The file that says what the application is. */
+export const system = (changes: object = {}): Record<string, string> => ({
+  [PATHS.system]: JSON.stringify({
+    ...{ version: SYSTEM_VERSION, name: 'web', main: '/a.js', args: [], nodeArgs: [], env: {}, first: [], cwd: '/app' },
+    ...{ user: 'app', restart: 'on-failure' },
+    ...changes,
+  }),
+});
 
 /** The files of a machine with one wired interface. */
 export const wiredMachine = (name = 'eth0', carrier = '1'): Record<string, string> => ({

@@ -16,7 +16,8 @@ const INIT = `
   const files = {
     '/proc/cmdline': '',
     '/etc/nodeos.json': JSON.stringify({
-      name: 'app', main: process.argv[3], args: ['one', 'two'], nodeArgs: [], cwd: '/', env: { MODE: 'test' }, user: 'root',
+      version: 1, name: 'app', main: process.argv[3], args: ['one', 'two'], nodeArgs: [], first: [], cwd: '/',
+      env: { MODE: 'test' }, user: 'root', restart: 'never',
     }),
   };
   const sys = new Proxy({}, {

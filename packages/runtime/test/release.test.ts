@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { targetOf } from '@nodeos/build';
+import { targetOf } from '@nodeos/targets';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { releaseOf } from '../release.js';
 import { pinnedNode } from '../sources.js';

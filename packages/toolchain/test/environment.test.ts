@@ -1,4 +1,4 @@
-import { targetOf } from '@nodeos/build';
+import { targetOf } from '@nodeos/targets';
 import { describe, expect, it } from 'vitest';
 import { cmakeFile, environmentOf, mesonFile } from '../environment.js';
 

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
-import { eventParser, listenPort, type GuestEvent } from '../events.js';
+import type { GuestEvent } from '@nodeos/contract';
+import { eventParser, listenPort } from '../events.js';
 
 const parsed = (...chunks: (string | Buffer)[]): GuestEvent[] => {
   const events: GuestEvent[] = [];
@@ -40,11 +41,13 @@ describe('events', () => {
     ['no event', '{}\n{"us":1}\n{"us":1,"event":null}\n{"us":1,"event":{}}\n{"us":1,"event":7}\n'],
     ['no time', '{"event":"end"}\n{"us":"1","event":"end"}\n{"us":null,"event":"end"}\n'],
     ['empty lines', '\n\n\r\n   \n'],
-    ['no end', '{"us":1,"event":"end"}'],
+    ['no end', '{"us":1,"event":"end","how":1}'],
+    ['no detail that it should have', '{"us":1,"event":"end"}\n{"us":1,"event":"exit","status":"0","signal":0}\n'],
+    ['a name that is none', '{"us":1,"event":"constructor"}\n'],
     ['bytes that are no text', Buffer.from([0xff, 0xfe, 0, 10, 0xc3, 10])],
   ])('are not made of %s, and those after it come', (_, garbage) => {
     const after = typeof garbage === 'string' && !garbage.endsWith('\n') ? '\n' : '';
-    const before = after === '' ? [] : [{ us: 1, event: 'end' }];
+    const before = after === '' ? [] : [{ us: 1, event: 'end', how: 1 }];
     expect(parsed(garbage, after, STREAM)).toEqual([...before, ...LINES]);
   });
 

@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
-import { UsageError } from '@nodeos/build';
+import { UsageError } from '@nodeos/base';
 import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
 import { checkFree, parsePublish } from '../ports.js';

@@ -2,11 +2,12 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { targetOf } from '@nodeos/build';
+import { boardOf, targetOf, type Board } from '@nodeos/targets';
 import { expect, it, onTestFinished } from 'vitest';
 import { lackOfSandbox } from '../sandbox.js';
 
-const target = targetOf('x86_64');
+const board = boardOf(targetOf('x86_64'));
+const { program } = board.emulator;
 
 function folder(): string {
   const path = mkdtempSync(join(tmpdir(), 'nodeos-vm-'));
@@ -15,18 +16,18 @@ function folder(): string {
 }
 
 /** A program in a folder that is all of the search path. */
-function qemu(script: string): { target: typeof target; notes: string; calls: string } {
+function qemu(script: string): { board: Board; notes: string; calls: string } {
   const dir = folder();
   const calls = join(dir, 'calls');
-  writeFileSync(join(dir, target.qemu), `#!/bin/sh\necho "$*" >> ${calls}\n${script}\n`, { mode: 0o755 });
+  writeFileSync(join(dir, program), `#!/bin/sh\necho "$*" >> ${calls}\n${script}\n`, { mode: 0o755 });
   const { PATH } = process.env;
   process.env['PATH'] = dir;
   onTestFinished(() => void (process.env['PATH'] = PATH));
-  return { target, notes: join(dir, 'notes.json'), calls };
+  return { board, notes: join(dir, 'notes.json'), calls };
 }
 
 it('the one of this host does', async () => {
-  expect(await lackOfSandbox({ target, notes: join(folder(), 'notes.json') })).toBeUndefined();
+  expect(await lackOfSandbox({ board, notes: join(folder(), 'notes.json') })).toBeUndefined();
 });
 
 it('is tried once, and said with the reason', async () => {
@@ -40,7 +41,7 @@ it('is no question for one that does not run at all', async () => {
   const { calls, ...options } = qemu('exit 1');
   expect(await lackOfSandbox(options)).toBeUndefined();
   expect(existsSync(calls)).toBe(true);
-  rmSync(join(options.notes, '..', target.qemu));
+  rmSync(join(options.notes, '..', program));
   expect(await lackOfSandbox(options)).toBeUndefined();
 });
 
@@ -48,7 +49,7 @@ it('is tried again where the notes are damaged', async () => {
   const notes = join(folder(), 'notes.json');
   for (const text of ['{', 'null', '[]', '{"x":1}']) {
     writeFileSync(notes, text);
-    expect(await lackOfSandbox({ target, notes })).toBeUndefined();
+    expect(await lackOfSandbox({ board, notes })).toBeUndefined();
     expect(Object.values(JSON.parse(readFileSync(notes, 'utf8')) as object)).toEqual(['']);
   }
 });

@@ -1,5 +1,6 @@
 /** What a Debian suite offers, by its signed package lists. */
-import { NodeosError, privateApt, type Apt, type DebianPlace } from '@nodeos/build';
+import { NodeosError } from '@nodeos/base';
+import { privateApt, type Apt, type DebianPlace } from '@nodeos/engine';
 import { compareDebian } from '../debian-version.js';
 import { memo } from '../memo.js';
 import { changelogOf } from './debian-changelog.js';

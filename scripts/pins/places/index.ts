@@ -1,5 +1,5 @@
 /** The kinds of place that can be asked for the newest version: one row a kind. */
-import type { Cache, DebianPlace, NpmPlace, Place, Source } from '@nodeos/build';
+import type { Cache, DebianPlace, NpmPlace, Place, Source } from '@nodeos/engine';
 import type { Release } from '../changelog.js';
 import { debian } from './debian.js';
 import { npm } from './npm.js';

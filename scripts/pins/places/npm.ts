@@ -1,5 +1,6 @@
 /** What the npm registry offers, asked through npm: it knows the registry, the proxy and the credentials. */
-import { NodeosError, run, type NpmPlace } from '@nodeos/build';
+import { NodeosError } from '@nodeos/base';
+import { run, type NpmPlace } from '@nodeos/engine';
 import { dayOf } from '../changelog.js';
 import type { Context, PlaceKind } from './index.js';
 

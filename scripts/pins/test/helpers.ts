@@ -2,7 +2,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { InterruptedError } from '@nodeos/build';
+import { InterruptedError } from '@nodeos/base';
 import { onTestFinished } from 'vitest';
 import { main } from '../main.js';
 import { readPins } from '../pins.js';

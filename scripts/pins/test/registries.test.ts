@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Cache, fetchSource, hashFile, type UrlPlace } from '@nodeos/build';
+import { Cache, fetchSource, hashFile, type UrlPlace } from '@nodeos/engine';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Report } from '../look.js';
 import { readPins } from '../pins.js';
@@ -17,7 +17,7 @@ const SHA1 = 'b'.repeat(40);
 
 /** Old versions with checksums of nothing: two packages of one source, and both halves of another one. */
 const LAYER = `/** The comment stays. */
-import { debianPlaces, type Source } from '@nodeos/build';
+import { debianPlaces, type Source } from '@nodeos/engine';
 
 const library = (name: string, version: string, sha256: string, sha1: string): Source => ({
   name,
@@ -36,7 +36,7 @@ export const FIXES: Source = {
   places: debianPlaces({ ...MUSL, member: \`musl_\${MUSL.version}.debian.tar.xz\` }, '${SUM.replace('a', '3')}', '${SHA1.replace('b', '4')}'),
 };
 `;
-const NPM = `import type { Source } from '@nodeos/build';
+const NPM = `import type { Source } from '@nodeos/engine';
 
 export const PACKAGE: Source = {
   name: 'old',

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { checksumOf, type Source } from '@nodeos/build';
+import { checksumOf, type Source } from '@nodeos/engine';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { upstreamOf } from '../debian-version.js';
 import { moved } from '../moved.js';

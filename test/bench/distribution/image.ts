@@ -9,7 +9,8 @@
 import { chmod, chown, copyFile, cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { canonicalJson, codeOf, hashFile, hashPath, NodeosError, run, sha256, withLock } from '@nodeos/build';
+import { codeOf, NodeosError, sha256 } from '@nodeos/base';
+import { canonicalJson, hashFile, hashPath, run, withLock } from '@nodeos/engine';
 
 export interface DistributionImage {
   readonly kernel: string;

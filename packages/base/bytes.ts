@@ -1,0 +1,20 @@
+/** Numbers of bytes as people write and read them. */
+import { UsageError } from './errors.js';
+
+const UNITS = ['', 'K', 'M', 'G', 'T', 'P'];
+
+/** `512M`, `1G`, `1.5T`, `65536`. @throws UsageError naming what the text is of */
+export function bytesOf(text: string, what: string): number {
+  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)([KMGTP]?)(?:i?B)?$/i.exec(text) ?? [];
+  const bytes = Number(number) * 1024 ** UNITS.indexOf(unit.toUpperCase());
+  if (Number.isSafeInteger(bytes)) return bytes;
+  throw new UsageError(`${what} ${text}: expected a size such as 512M, 1G or 65536`);
+}
+
+/** `1.5 GiB`. */
+export function readable(bytes: number): string {
+  const power = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10)));
+  if (power === 0) return `${bytes} bytes`;
+  const number = bytes / 1024 ** power;
+  return `${number >= 100 || Number.isInteger(number) ? Math.round(number) : number.toFixed(1)} ${UNITS[power]}iB`;
+}

@@ -1,0 +1,11 @@
+/** What every package may use: errors, files that are replaced whole, numbers of bytes, foreign words made visible. */
+export * from './bytes.js';
+export * from './errors.js';
+export * from './exists.js';
+export * from './groups.js';
+export * from './line-tail.js';
+export * from './parent-death.js';
+export * from './replace-file.js';
+export * from './sha256.js';
+export * from './sync-directory.js';
+export * from './visible.js';

@@ -1,0 +1,105 @@
+/** `/etc/nodeos.json`, which the build writes and the init reads, and what `nodeos start` hands over. */
+
+/** Raised when an init of before could misread the file. */
+export const SYSTEM_VERSION = 1;
+
+/** What Node.js runs. */
+export interface Program {
+  /** Absolute path of the module to run. */
+  readonly main: string;
+  /** An argument with variables in it is a list of pieces. */
+  readonly args: readonly (string | readonly (string | Variable)[])[];
+  /** Options for Node.js itself; if there are any, Node.js is started once more. */
+  readonly nodeArgs: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** `$NAME` in an argument. */
+export interface Variable {
+  readonly name: string;
+  /** Where it is not set, or empty. */
+  readonly fallback?: string;
+  /** Its value stays one word. */
+  readonly quoted: boolean;
+}
+
+export const USERS = ['app', 'root'] as const;
+export const RESTARTS = ['never', 'on-failure', 'always'] as const;
+export const ENDS = ['reboot', 'poweroff', 'halt', 'shell'] as const;
+
+/** `/etc/nodeos.json`. */
+export interface SystemConfig extends Program {
+  readonly version: typeof SYSTEM_VERSION;
+  readonly name: string;
+  /** Programs that run to their end before, one after the other; `from` names them in messages. */
+  readonly first: readonly (Program & { readonly from: string })[];
+  readonly cwd: string;
+  readonly user: (typeof USERS)[number];
+  readonly restart: (typeof RESTARTS)[number];
+  readonly onexit?: (typeof ENDS)[number];
+}
+
+/** What `nodeos start` hands over on the port `PORTS.settings`. */
+export interface RunConfig {
+  /** Code to run instead of the application or the REPL. */
+  readonly exec?: string;
+  /** Hexadecimal; credited to the kernel's random number generator. */
+  readonly seed?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** The size of the user's terminal. */
+  readonly columns?: number;
+  readonly rows?: number;
+}
+
+type Check = (value: unknown) => boolean;
+
+const isText: Check = (value) => typeof value === 'string';
+const isPath: Check = (value) => typeof value === 'string' && value.startsWith('/');
+const isListOf =
+  (check: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.every(check);
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isOneOf =
+  (words: readonly string[]): Check =>
+  (value) =>
+    words.includes(value as string);
+const isEnvironment: Check = (value) => isRecord(value) && Object.values(value).every(isText);
+const isPiece: Check = (value) => isText(value) || (isRecord(value) && isText(value['name']));
+
+type Fields = Readonly<Record<string, readonly [what: string, check: Check]>>;
+
+const PROGRAM: Fields = {
+  main: ['an absolute path', isPath],
+  args: ['a list of arguments', isListOf((value) => isText(value) || isListOf(isPiece)(value))],
+  nodeArgs: ['a list of text', isListOf(isText)],
+  env: ['variables', isEnvironment],
+};
+
+const SYSTEM: Fields = {
+  ...PROGRAM,
+  name: ['text', isText],
+  first: ['a list of programs', isListOf((value) => isRecord(value) && wrongIn(value, PROGRAM) === undefined)],
+  cwd: ['an absolute path', isPath],
+  user: [USERS.join(' or '), isOneOf(USERS)],
+  restart: [RESTARTS.join(', '), isOneOf(RESTARTS)],
+  onexit: [ENDS.join(', '), (value) => value === undefined || isOneOf(ENDS)(value)],
+};
+
+/** @returns what is wrong with the first wrong field; undefined if all are right */
+function wrongIn(value: Readonly<Record<string, unknown>>, fields: Fields): string | undefined {
+  const wrong = Object.entries(fields).find(([name, [, check]]) => !check(value[name]));
+  return wrong && `${wrong[0]} is not ${wrong[1][0]}`;
+}
+
+/** @throws Error saying which field is wrong, or that the version is another one */
+export function checkSystemConfig(value: unknown): SystemConfig {
+  if (!isRecord(value)) throw new Error('it is no object');
+  const { version } = value;
+  if (version !== SYSTEM_VERSION)
+    throw new Error(`its version is ${JSON.stringify(version)}; this init knows ${SYSTEM_VERSION}`);
+  const wrong = wrongIn(value, SYSTEM);
+  if (wrong !== undefined) throw new Error(wrong);
+  return value as unknown as SystemConfig;
+}

@@ -1,0 +1,161 @@
+/**
+ * What of a folder is the cache's: asked before anything is removed there. No link is followed; a name that is none of
+ * ours, and what somebody else owns, stays and is told. The folder itself must be a cache: it has our tag
+ * (https://bford.info/cachedir/), or, where a cache is older than that, nothing but names of ours.
+ */
+import { lstat, mkdir, readdir, readFile, realpath, rmdir, stat, writeFile } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { codeOf, NodeosError, replaceFile } from '@nodeos/base';
+
+const NAME = /^[A-Za-z0-9-]+$/;
+
+/** The folders of a cache, and the names in them, one pattern for each level. */
+const LAYOUT = {
+  steps: [NAME, /^\w+$/, /^[0-9a-f]{64}$/],
+  tmp: [/^[A-Za-z0-9-]+-[0-9a-f]{32}-[A-Za-z0-9]{6}$/],
+  logs: [/^[A-Za-z0-9-]+-\w+-[0-9a-f]{12}\.log$/],
+  sources: [/^sha(?:256|512)-[0-9a-f]{64}(?:\.part)?$/],
+  apt: [/^[0-9a-f]{12}$/],
+  locks: [/^[A-Za-z0-9-]+-[0-9a-f]{32}$/],
+} as const;
+export type Part = keyof typeof LAYOUT;
+
+const TAG = 'CACHEDIR.TAG';
+/** What other programs look for, and what tells our caches from theirs. */
+const SIGNATURE = 'Signature: 8a477f597d28d172789f06886806bc55\n# The cache of nodeos.';
+const TAG_TEXT = `${SIGNATURE} Backups can leave it out: https://bford.info/cachedir/\n`;
+
+/** Files beside those folders, with what an interrupted write of them leaves. */
+const FILE =
+  /^(?:CACHEDIR\.TAG|accelerator\.json(?:\.\d+)?|node-versions\.json|\.(?:CACHEDIR\.TAG|accelerator\.json|node-versions\.json)\.[A-Za-z0-9]{6})$/;
+
+export interface Own {
+  readonly path: string;
+  /** Below the folder of its part: `NAME/TARGET/KEY` is three. */
+  readonly names: readonly string[];
+}
+
+/** What stays, whatever is removed. */
+export interface Left {
+  readonly path: string;
+  readonly why: string;
+}
+
+export interface OwnList {
+  readonly own: readonly Own[];
+  readonly left: readonly Left[];
+  /** The folders that these are in, each before what is in it. */
+  readonly folders: readonly string[];
+}
+
+export async function listOwn(root: string, part: Part): Promise<OwnList> {
+  const left: Left[] = [];
+  const folders: string[] = [];
+  const admitted = async (items: readonly Own[], isFolder: boolean): Promise<Own[]> => {
+    const checked = await Promise.all(items.map(async (item) => [item, await obstacle(item.path, isFolder)] as const));
+    for (const [{ path }, why] of checked) if (why !== undefined && why !== '') left.push({ path, why });
+    return checked.filter(([, why]) => why === undefined).map(([item]) => item);
+  };
+  let items: Own[] = [{ path: join(root, part), names: [] }];
+  for (const pattern of LAYOUT[part]) {
+    const parents = await admitted(items, true);
+    items = [];
+    for (const { path, names } of parents) {
+      folders.push(path);
+      for (const name of await namesIn(path)) {
+        const item = { path: join(path, name), names: [...names, name] };
+        if (pattern.test(name)) items.push(item);
+        else left.push({ path: item.path, why: 'it is not of the cache' });
+      }
+    }
+  }
+  return { own: await admitted(items, false), left, folders };
+}
+
+/** Why something must stay as it is; empty if it is not there; undefined if nothing speaks against it. */
+async function obstacle(path: string, isFolder: boolean): Promise<string | undefined> {
+  const info = await lstat(path).catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (info === undefined) return '';
+  if (info.isSymbolicLink()) return 'it is a symbolic link';
+  if (isFolder && !info.isDirectory()) return 'it is no folder';
+  return isOurs(info) ? undefined : `it belongs to user ${info.uid}`;
+}
+
+/** Also for root: in what somebody else owns, names can change between a look and a removal. */
+const isOurs = ({ uid }: Stats): boolean => uid === (process.geteuid?.() ?? uid);
+
+/** Removes those of the folders that are empty, the inner ones first. */
+export async function removeEmpty(folders: readonly string[]): Promise<void> {
+  for (const path of [...folders].reverse())
+    await rmdir(path).catch((error: unknown) => {
+      if (codeOf(error) !== 'ENOTEMPTY' && codeOf(error) !== 'ENOENT') throw error;
+    });
+}
+
+/** Makes the folder of a cache, and its tag if nothing else is in it. @throws NodeosError if it can be none */
+export async function makeCacheFolder(root: string): Promise<void> {
+  await mkdir(root, { recursive: true });
+  await refuseEverything(root);
+  if ((await hasTag(root)) || (await strangersIn(root)).length > 0) return;
+  // Where only the folders in it can be written, it does without: nothing else is in it.
+  await replaceFile(join(root, TAG), (path) => writeFile(path, TAG_TEXT)).catch(() => undefined);
+}
+
+/** Before anything is removed. @throws NodeosError if the folder is not known to be a cache of this user's */
+export async function checkCacheFolder(root: string): Promise<void> {
+  const info = await stat(root).catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (info === undefined) return;
+  await refuseEverything(root);
+  const strangers = (await hasTag(root)) ? [] : await strangersIn(root);
+  if (strangers.length > 0)
+    throw new NodeosError(`${root} is not known to be a cache: it has no ${TAG} of nodeos, but ${some(strangers)}`, {
+      hint: 'nothing is removed; if it is one, move what is not of the cache out of it, and try again',
+    });
+  if (!isOurs(info))
+    throw new NodeosError(`${root} belongs to user ${info.uid}, and this is user ${process.geteuid?.() ?? ''}`, {
+      hint: 'nothing is removed; run the command as the owner of the cache',
+    });
+}
+
+/** A mistake in a variable of the environment must not fill, or empty, the wrong folder. */
+async function refuseEverything(root: string): Promise<void> {
+  const [path, home] = [await realpath(root), await realpath(homedir()).catch(() => homedir())];
+  if (path !== '/' && path !== home) return;
+  throw new NodeosError(`${root} cannot be the cache: it is ${path === '/' ? 'the root folder' : 'the home folder'}`, {
+    hint: 'set NODEOS_CACHE to a folder for nothing else',
+  });
+}
+
+async function hasTag(root: string): Promise<boolean> {
+  const path = join(root, TAG);
+  const info = await lstat(path).catch(() => undefined);
+  if (!info?.isFile() || info.size > 4096) return false;
+  return (await readFile(path, 'utf8')).startsWith(SIGNATURE);
+}
+
+/** What is in the folder and is not ours, or is a tag of another program's. */
+async function strangersIn(root: string): Promise<string[]> {
+  const names = await namesIn(root);
+  const others = names.filter((name) => !Object.hasOwn(LAYOUT, name) && !FILE.test(name));
+  return names.includes(TAG) && !(await hasTag(root)) ? [TAG, ...others] : others;
+}
+
+const some = (names: readonly string[]): string =>
+  names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', ');
+
+async function namesIn(path: string): Promise<string[]> {
+  try {
+    return (await readdir(path)).sort();
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

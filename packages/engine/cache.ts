@@ -1,0 +1,244 @@
+/**
+ * The cache of outputs, on disk:
+ *
+ *     steps/NAME/TARGET/KEY/{manifest.json,output/}   finished outputs; a folder appears here by one rename
+ *     tmp/LOCK-XXXXXX/                                outputs in the making, named after the lock that guards each
+ *     sources/ALGORITHM-DIGEST                        fetched files
+ *     locks/ logs/ apt/
+ *
+ * cache-folder.ts knows which names in it are its own.
+ *
+ * An output is used only if its files still have the sizes, modes and times that the manifest recorded; a file whose
+ * time differs is hashed again. `verify` hashes everything.
+ */
+import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { listOwn, makeCacheFolder } from './cache-folder.js';
+import { firstDamage } from './damage.js';
+import { codeOf, messageOf, NodeosError } from '@nodeos/base';
+import { listTree, type FileRecord } from './hash.js';
+import type { Ingredients } from './key.js';
+import type { Step } from './step.js';
+import { storageAdvice } from './storage-advice.js';
+
+const MANIFEST_VERSION = 1;
+
+export interface Manifest {
+  readonly manifest: typeof MANIFEST_VERSION;
+  readonly name: string;
+  readonly target: string;
+  readonly key: string;
+  readonly ingredients: Ingredients;
+  readonly files: readonly FileRecord[];
+  /** Seconds that the build took. */
+  readonly seconds: number;
+}
+
+export interface Entry {
+  readonly name: string;
+  readonly target: string;
+  readonly key: string;
+  /** The entry's folder. */
+  readonly path: string;
+  /** The step's output folder. */
+  readonly output: string;
+}
+
+export type Lookup =
+  | { readonly state: 'present'; readonly entry: Entry; readonly manifest: Manifest }
+  | { readonly state: 'absent' }
+  | { readonly state: 'corrupt'; readonly entry: Entry; readonly reason: string };
+
+export class Cache {
+  /** An absolute path. */
+  readonly root: string;
+  #made: Promise<void> | undefined;
+
+  constructor(root: string = defaultRoot()) {
+    this.root = resolve(root); // tools run in other folders than this process
+  }
+
+  entry(step: Pick<Step, 'name' | 'target'>, key: string): Entry {
+    return this.#entry(step.name, step.target.name, key);
+  }
+
+  lockPath(name: string): string {
+    return join(this.root, 'locks', name);
+  }
+
+  logPath(step: Pick<Step, 'name' | 'target'>, key: string): string {
+    return join(this.root, 'logs', `${step.name}-${step.target.name}-${key.slice(0, 12)}.log`);
+  }
+
+  /** Makes a folder of the cache. @throws NodeosError with advice if it cannot be written. */
+  async ensure(...names: string[]): Promise<string> {
+    const path = join(this.root, ...names);
+    return this.#writing(path, async () => {
+      await (this.#made ??= makeCacheFolder(this.root));
+      await mkdir(path, { recursive: true });
+      return path;
+    });
+  }
+
+  /** Whether a finished, undamaged output with this key exists. Cheap: reads no content unless a time differs. */
+  async lookup(entry: Entry): Promise<Lookup> {
+    const manifest = await readManifest(entry);
+    if (manifest === undefined) return { state: 'absent' };
+    if (typeof manifest === 'string') return { state: 'corrupt', entry, reason: manifest };
+    const reason = await firstDamage(entry.output, manifest.files, 'changed');
+    return reason === undefined ? { state: 'present', entry, manifest } : { state: 'corrupt', entry, reason };
+  }
+
+  /** Notes that an output was used, for `prune`. A read-only cache has no such notes. */
+  async touch(entry: Entry): Promise<void> {
+    const now = new Date();
+    await utimes(join(entry.path, 'manifest.json'), now, now).catch(() => undefined);
+  }
+
+  /** A temporary folder for a step. The caller holds the step's lock, so whatever an earlier attempt left goes. */
+  async begin(entry: Entry): Promise<string> {
+    const tmp = await this.ensure('tmp');
+    const prefix = `${lockName(entry)}-`;
+    for (const { path, names } of (await listOwn(this.root, 'tmp')).own)
+      if (names[0]?.startsWith(prefix)) await remove(path);
+    return this.#writing(tmp, () => mkdtemp(join(tmp, prefix)));
+  }
+
+  /** Makes `dir/output` the output of the step, with its manifest, by one rename. */
+  async commit(
+    entry: Entry,
+    dir: string,
+    made: { readonly ingredients: Ingredients; readonly seconds: number },
+  ): Promise<Manifest> {
+    const manifest: Manifest = {
+      manifest: MANIFEST_VERSION,
+      name: entry.name,
+      target: entry.target,
+      key: entry.key,
+      ingredients: made.ingredients,
+      files: await listTree(join(dir, 'output')),
+      seconds: Math.round(made.seconds * 1000) / 1000,
+    };
+    await this.#writing(entry.path, async () => {
+      await writeFile(join(dir, 'manifest.json'), JSON.stringify(manifest, null, 1));
+      await mkdir(join(entry.path, '..'), { recursive: true });
+      await remove(entry.path); // a damaged one, or nothing
+      await rename(dir, entry.path);
+    });
+    return manifest;
+  }
+
+  /** Every finished output, whatever its state. */
+  async entries(): Promise<Entry[]> {
+    const { own } = await listOwn(this.root, 'steps');
+    return own.map(({ names: [name = '', target = '', key = ''] }) => this.#entry(name, target, key));
+  }
+
+  /** The output of this step that was used last: what `--explain` compares with. */
+  async latest(step: Pick<Step, 'name' | 'target'>): Promise<Manifest | undefined> {
+    const used: { entry: Entry; time: number }[] = [];
+    for (const key of await names(join(this.root, 'steps', step.name, step.target.name))) {
+      const entry = this.entry(step, key);
+      const info = await stat(join(entry.path, 'manifest.json')).catch(() => undefined);
+      if (info) used.push({ entry, time: info.mtimeMs });
+    }
+    for (const { entry } of used.sort((a, b) => b.time - a.time)) {
+      const manifest = await readManifest(entry);
+      if (typeof manifest === 'object') return manifest;
+    }
+    return undefined;
+  }
+
+  /** Hashes every file of an output. @returns what is wrong, or undefined. */
+  async verify(entry: Entry): Promise<string | undefined> {
+    const manifest = await readManifest(entry);
+    if (manifest === undefined) return 'it has no manifest';
+    return typeof manifest === 'string' ? manifest : firstDamage(entry.output, manifest.files, 'all');
+  }
+
+  #entry(name: string, target: string, key: string): Entry {
+    const path = join(this.root, 'steps', name, target, key);
+    return { name, target, key, path, output: join(path, 'output') };
+  }
+
+  async #writing<T>(path: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      const hint = storageAdvice(error);
+      if (hint === undefined) throw error;
+      throw new NodeosError(`cannot write to the cache at ${path}: ${codeOf(error) ?? ''}`, { hint, cause: error });
+    }
+  }
+}
+
+/** `$NODEOS_CACHE`, else `$XDG_CACHE_HOME/nodeos`, else `~/.cache/nodeos`. */
+export function defaultRoot(): string {
+  const { NODEOS_CACHE, XDG_CACHE_HOME } = process.env;
+  // Empty is unset (XDG Base Directory Specification): the cache must not land in the current folder.
+  return NODEOS_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'nodeos');
+}
+
+/** The lock of whoever makes an output. Its temporary folders have this name too, so that only its holder removes them. */
+export function lockName({ name, key }: Pick<Entry, 'name' | 'key'>): string {
+  return `${name}-${key.slice(0, 32)}`;
+}
+
+/** The lock of whoever fetches the file with this checksum. */
+export function sourceLockName(digest: string): string {
+  return `source-${digest.slice(0, 32)}`;
+}
+
+/** Removes a path and what is below it, read-only folders included. */
+export async function remove(path: string): Promise<void> {
+  const attempt = (): Promise<void> => rm(path, { recursive: true, force: true, maxRetries: 3 });
+  try {
+    await attempt();
+  } catch (error) {
+    if (codeOf(error) !== 'EACCES' && codeOf(error) !== 'EPERM') throw error;
+    await makeWritable(path);
+    await attempt();
+  }
+}
+
+/** What is in a folder can only be removed by who may write to it; root always may. */
+async function makeWritable(path: string): Promise<void> {
+  if (!(await lstat(path)).isDirectory()) return;
+  await chmod(path, 0o700);
+  for (const name of await readdir(path)) await makeWritable(join(path, name));
+}
+
+/** @returns the manifest; why it cannot be used; or undefined if there is no such entry. */
+async function readManifest(entry: Entry): Promise<Manifest | string | undefined> {
+  let text: string;
+  try {
+    text = await readFile(join(entry.path, 'manifest.json'), 'utf8');
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') return `its manifest cannot be read: ${messageOf(error)}`;
+    return (await stat(entry.path).catch(() => undefined)) ? 'its manifest is missing' : undefined;
+  }
+  try {
+    const manifest: unknown = JSON.parse(text);
+    if (!isManifest(manifest)) return 'its manifest is of another kind';
+    return manifest.key === entry.key ? manifest : 'its manifest is of another key';
+  } catch (error) {
+    return `its manifest is damaged: ${messageOf(error)}`;
+  }
+}
+
+function isManifest(value: unknown): value is Manifest {
+  const { manifest, ingredients, files } = (value ?? {}) as Partial<Record<keyof Manifest, unknown>>;
+  const isRecord = (item: unknown): boolean => typeof (item as Partial<FileRecord> | null)?.path === 'string';
+  const isTable = typeof ingredients === 'object' && ingredients !== null;
+  return manifest === MANIFEST_VERSION && isTable && Array.isArray(files) && files.every(isRecord);
+}
+
+async function names(path: string): Promise<string[]> {
+  try {
+    return (await readdir(path)).sort();
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return [];
+    throw error;
+  }
+}

@@ -1,0 +1,83 @@
+/** Compares an output folder with the records of its manifest. */
+import { lstat, readdir, readlink } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { join } from 'node:path';
+import { messageOf, sha256 } from '@nodeos/base';
+import { hashFile, type FileRecord } from './hash.js';
+
+/** Files that are looked at in one go: thousands of them, one after the other, would take a second. */
+const BATCH = 64;
+
+/**
+ * @param hash `changed`: reads only what has another time than recorded; `all`: reads everything.
+ * @returns what is wrong first, or undefined.
+ */
+export async function firstDamage(
+  output: string,
+  records: readonly FileRecord[],
+  hash: 'changed' | 'all',
+): Promise<string | undefined> {
+  const names = namesOf(records);
+  const root = await unknownName(output, '', names.get(''));
+  if (root !== undefined) return root;
+  for (let start = 0; start < records.length; start += BATCH) {
+    const batch = records.slice(start, start + BATCH);
+    const found = await Promise.all(batch.map((record) => damageOf(output, record, names.get(record.path), hash)));
+    const first = found.find((reason) => reason !== undefined);
+    if (first !== undefined) return first;
+  }
+  return undefined;
+}
+
+async function damageOf(
+  output: string,
+  record: FileRecord,
+  names: ReadonlySet<string> | undefined,
+  hash: 'changed' | 'all',
+): Promise<string | undefined> {
+  const path = join(output, record.path);
+  const now = await lstat(path).catch(() => undefined);
+  if (now === undefined) return `${record.path} is missing`;
+  if (typeOf(now) !== record.type) return `${record.path} is no longer a ${record.type}`;
+  if (record.type === 'file' && now.size !== record.size) {
+    return `${record.path} has ${now.size} bytes instead of ${record.size}`;
+  }
+  // The permissions of a symbolic link differ between systems and mean nothing.
+  if (record.type !== 'symlink' && (now.mode & 0o7777) !== record.mode) {
+    return `the permissions of ${record.path} have changed`;
+  }
+  // To read a symbolic link costs no more than to look at its time.
+  const same = record.type !== 'symlink' && Math.floor(now.mtimeMs) === record.mtime;
+  if (hash === 'changed' && same) return undefined;
+  if (record.type === 'directory') return unknownName(output, record.path, names);
+  try {
+    const content = record.type === 'file' ? await hashFile(path) : sha256(await readlink(path));
+    return content === record.sha256 ? undefined : `the content of ${record.path} has changed`;
+  } catch (error) {
+    return `${record.path} cannot be read: ${messageOf(error)}`;
+  }
+}
+
+async function unknownName(output: string, folder: string, known?: ReadonlySet<string>): Promise<string | undefined> {
+  try {
+    const name = (await readdir(join(output, folder))).find((candidate) => !known?.has(candidate));
+    return name === undefined ? undefined : `${join(folder, name)} was not there`;
+  } catch (error) {
+    return `the folder cannot be read: ${messageOf(error)}`;
+  }
+}
+
+/** The names in each folder, by the folder's path. */
+function namesOf(records: readonly FileRecord[]): Map<string, Set<string>> {
+  const names = new Map<string, Set<string>>();
+  for (const { path } of records) {
+    const slash = path.lastIndexOf('/');
+    const folder = path.slice(0, Math.max(0, slash));
+    const known = names.get(folder) ?? new Set();
+    names.set(folder, known.add(path.slice(slash + 1)));
+  }
+  return names;
+}
+
+const typeOf = (info: Stats): string =>
+  info.isDirectory() ? 'directory' : info.isSymbolicLink() ? 'symlink' : info.isFile() ? 'file' : 'special file';

@@ -1,0 +1,213 @@
+/**
+ * The engine: runs the steps of a plan, several at once where they do not depend on each other, each in a temporary
+ * folder that becomes its cache entry by one rename. A step that another process is building is waited for.
+ */
+import { setMaxListeners } from 'node:events';
+import { copyFile, mkdir, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { Cache, lockName, remove } from './cache.js';
+import { codeOf, InterruptedError, messageOf, NodeosError, replaceFile } from '@nodeos/base';
+import { fetchSource } from './fetch.js';
+import { withLock } from './lock.js';
+import { resolvePlan, type PlannedStep } from './plan.js';
+import type { Progress } from './progress.js';
+import { run } from './run.js';
+import type { Step, StepContext } from './step.js';
+import { storageAdvice } from './storage-advice.js';
+
+export interface BuildOptions {
+  readonly cache?: Cache;
+  readonly progress: Progress;
+  readonly signal?: AbortSignal;
+  /** Steps that run at once, and the jobs that each may use. */
+  readonly jobs: number;
+}
+
+export interface Built {
+  readonly step: Step;
+  readonly key: string;
+  /** The output folder, in the cache: read it, never write to it. */
+  readonly output: string;
+  readonly cached: boolean;
+}
+
+/**
+ * Builds what is wanted.
+ * @returns one result for each wanted step, in their order.
+ * @throws NodeosError if a step fails: the other steps are ended and nothing half-made stays.
+ */
+export async function build(wanted: readonly Step[], options: BuildOptions): Promise<Built[]> {
+  const cache = options.cache ?? new Cache();
+  const { steps: plan, wanted: chosen } = await resolvePlan(cache, wanted);
+  options.progress.event({ type: 'plan', steps: plan });
+  const failed = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, failed.signal]) : failed.signal;
+  setMaxListeners(0, signal); // each running tool listens
+  const slots = new Slots(Math.max(1, options.jobs));
+
+  const running = new Map<PlannedStep, Promise<void>>();
+  for (const item of plan) {
+    if (item.state === 'cached') {
+      running.set(item, cache.touch(item.entry));
+      continue;
+    }
+    // The plan has inputs first: they are running.
+    const inputs = Object.values(item.inputs).map((input) => running.get(input) ?? Promise.resolve());
+    const work = Promise.all(inputs).then(() => slots.use(() => new StepRun(cache, item, options, signal).make()));
+    running.set(
+      item,
+      work.catch((error: unknown) => {
+        failed.abort(error);
+        throw error;
+      }),
+    );
+  }
+  const results = await Promise.allSettled(running.values());
+  options.signal?.throwIfAborted();
+  // The first failure aborted the others: its reason is the one to show.
+  if (results.some((result) => result.status === 'rejected')) throw failed.signal.reason;
+
+  return chosen.map(({ step, planned: { key, entry, state } }) => {
+    return { step, key, output: entry.output, cached: state === 'cached' };
+  });
+}
+
+/** One step being made. */
+class StepRun {
+  readonly #log: string;
+
+  constructor(
+    private readonly cache: Cache,
+    private readonly item: PlannedStep,
+    private readonly options: BuildOptions,
+    private readonly signal: AbortSignal,
+  ) {
+    this.#log = cache.logPath(item.step, item.key);
+  }
+
+  async make(): Promise<void> {
+    const { step, entry } = this.item;
+    this.signal.throwIfAborted();
+    this.options.progress.event({ type: 'start', step, reasons: this.item.reasons });
+    const onWait = (): void => this.#say('waiting for another process that is building it');
+    const started = performance.now();
+    try {
+      await this.cache.ensure();
+      await withLock(this.cache.lockPath(lockName(entry)), { signal: this.signal, onWait }, async () => {
+        const found = await this.cache.lookup(entry);
+        if (found.state !== 'present') await this.#makeLocked();
+      });
+    } catch (error) {
+      // Once the signal is aborted, what fails is a consequence: the reason is told where it happened.
+      const event = this.signal.aborted
+        ? { type: 'stopped' as const }
+        : { type: 'failed' as const, message: messageOf(error) };
+      this.options.progress.event({ ...event, step });
+      throw this.#explained(error);
+    }
+    this.options.progress.event({ type: 'done', step, seconds: (performance.now() - started) / 1000 });
+  }
+
+  async #makeLocked(): Promise<void> {
+    const { step, entry, ingredients } = this.item;
+    const started = performance.now();
+    await this.cache.ensure('logs');
+    await rm(this.#log, { force: true });
+    const dir = await this.cache.begin(entry);
+    try {
+      await mkdir(join(dir, 'output'));
+      await mkdir(join(dir, 'work'));
+      await step.build(this.#context(dir));
+      this.signal.throwIfAborted();
+      await remove(join(dir, 'work'));
+      await this.cache.commit(entry, dir, { ingredients, seconds: (performance.now() - started) / 1000 });
+    } finally {
+      await remove(dir).catch(() => undefined); // gone already if it was committed
+    }
+  }
+
+  #context(dir: string): StepContext {
+    const { step, inputs } = this.item;
+    const { cache, signal } = this;
+    const progress = (message: string): void => this.#say(message);
+    const named = <T>(table: Readonly<Record<string, T>> | undefined, kind: string, name: string): T => {
+      const value = table?.[name];
+      if (value === undefined) throw new Error(`${step.name} has no ${kind} called ${name}`);
+      return value;
+    };
+    return {
+      dir: join(dir, 'output'),
+      work: join(dir, 'work'),
+      target: step.target,
+      jobs: this.options.jobs,
+      signal,
+      progress,
+      input: (name) => named(inputs, 'input', name).entry.output,
+      file: (name) => named(step.files, 'file', name),
+      fetch: (name) => fetchSource(cache, named(step.sources, 'source', name), { signal, progress }),
+      run: (command, args, options) =>
+        run(command, args, { cwd: join(dir, 'work'), signal, log: this.#log, onLine: progress, ...options }),
+    };
+  }
+
+  #say(line: string): void {
+    this.options.progress.event({ type: 'output', step: this.item.step, line });
+  }
+
+  /** Adds what every failure of a step has: the step's name, and advice for a full or read-only disk. */
+  #explained(error: unknown): unknown {
+    if (error instanceof InterruptedError || this.signal.aborted) return error;
+    const known = error instanceof NodeosError ? error : undefined;
+    const hint = known?.hint ?? storageAdvice(error);
+    // A bug in a recipe needs its stack; a storage error needs advice.
+    const bug = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    const text = known || codeOf(error) !== undefined ? messageOf(error) : bug;
+    return new NodeosError(`${this.item.step.name}: ${text}`, {
+      lines: known?.lines ?? [],
+      cause: error,
+      ...(known?.log === undefined ? {} : { log: known.log }),
+      ...(hint === undefined ? {} : { hint }),
+    });
+  }
+}
+
+/** Lets a number of tasks run at once. */
+class Slots {
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(private free: number) {}
+
+  async use<T>(task: () => Promise<T>): Promise<T> {
+    if (this.free > 0) this.free--;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      return await task();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.free++;
+    }
+  }
+}
+
+/**
+ * Copies an output's files to a folder that a user named, each by a rename.
+ * @returns the paths.
+ * @throws NodeosError if the folder cannot be written; no half-written file stays.
+ */
+export async function exportOutput(built: Built, files: readonly string[], dir: string): Promise<string[]> {
+  const paths: string[] = [];
+  for (const file of files) {
+    const path = join(dir, basename(file));
+    try {
+      await mkdir(dir, { recursive: true });
+      await replaceFile(path, (made) => copyFile(join(built.output, file), made));
+    } catch (error) {
+      throw new NodeosError(`cannot copy ${file} of ${built.step.name} to ${path}: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+    paths.push(path);
+  }
+  return paths;
+}

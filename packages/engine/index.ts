@@ -1,0 +1,16 @@
+/** The engine: the only code that caches outputs and starts tools. */
+export { checkCacheFolder, type Left } from './cache-folder.js';
+export * from './cache.js';
+export * from './engine.js';
+export * from './fetch.js';
+export * from './hash.js';
+export * from './lock.js';
+export { privateApt, type Apt, type Archive } from './places/debian.js';
+export * from './plan.js';
+export * from './progress.js';
+export * from './terminal-progress.js';
+export * from './prune.js';
+export * from './run.js';
+export * from './source.js';
+export * from './step.js';
+export * from './unpack.js';

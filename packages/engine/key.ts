@@ -1,0 +1,152 @@
+/**
+ * What goes into a step, as a flat list of named ingredients, and the key made of it. The list is kept in the
+ * manifest of the output, so that a later build can say which ingredient changed.
+ */
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { createRequire, isBuiltin } from 'node:module';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { init as lexerReady, parse } from 'es-module-lexer';
+import { codeOf, NodeosError, sha256 } from '@nodeos/base';
+import { canonicalJson, hashPath } from './hash.js';
+import { checksumOf, type Source } from './source.js';
+import type { Step } from './step.js';
+
+export type Ingredients = Readonly<Record<string, string>>;
+
+/** Raise it when the engine itself comes to make other outputs from the same recipe (environment, unpacking). */
+const ENGINE_VERSION = '1';
+
+/** @param inputKeys the keys of the step's inputs, by input name. */
+export async function ingredientsOf(step: Step, inputKeys: Readonly<Record<string, string>>): Promise<Ingredients> {
+  const list: [string, string][] = [
+    ['engine', ENGINE_VERSION],
+    ['name', step.name],
+    ['target', canonicalJson(step.target)],
+    ...Object.entries(await recipeOf(step.recipe)),
+    ...Object.entries(step.parameters ?? {}).map(([k, v]): [string, string] => [`parameter ${k}`, canonicalJson(v)]),
+    ...Object.entries(step.sources ?? {}).map(([k, v]): [string, string] => [`source ${k}`, sourceId(v)]),
+    ...Object.entries(inputKeys).map(([k, v]): [string, string] => [`input ${k}`, v]),
+  ];
+  for (const [name, path] of Object.entries(step.files ?? {})) list.push([`file ${name}`, await fileId(step, path)]);
+  for (const tool of step.tools ?? []) list.push([`tool ${tool}`, await toolVersion(tool)]);
+  return Object.fromEntries(list.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+export function keyOf(ingredients: Ingredients): string {
+  return sha256(canonicalJson(ingredients));
+}
+
+/** The ingredients that differ, as lines for a human. */
+export function difference(before: Ingredients, after: Ingredients): string[] {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
+  return names
+    .filter((name) => before[name] !== after[name])
+    .map((name) => {
+      if (before[name] === undefined) return `${name} is new`;
+      if (after[name] === undefined) return `${name} is gone`;
+      return `${name} changed from ${abridged(before[name])} to ${abridged(after[name])}`;
+    });
+}
+
+const abridged = (value: string): string =>
+  /^[0-9a-f]{64}$/.test(value) ? value.slice(0, 12) : value.length > 60 ? `${value.slice(0, 57)}…` : value;
+
+function sourceId(source: Source): string {
+  const sums = new Set(source.places.map((place) => checksumOf(place).digest)); // mirrors of one file are one source
+  return `${source.name} ${source.version} ${sha256([...sums].join(' '))}`;
+}
+
+async function fileId(step: Step, path: string): Promise<string> {
+  try {
+    return await hashPath(path);
+  } catch (error) {
+    throw new NodeosError(`${step.name}: cannot read its input ${path}: ${String(error)}`);
+  }
+}
+
+const toolVersions = new Map<string, Promise<string>>();
+
+/** The first line of `TOOL --version`. A missing tool is an ingredient too: whether it matters, the recipe finds out. */
+function toolVersion(tool: string): Promise<string> {
+  const known = toolVersions.get(tool);
+  if (known) return known;
+  const asked = promisify(execFile)(tool, ['--version'], { env: { ...process.env, LC_ALL: 'C' } }).then(
+    ({ stdout }) => stdout.split('\n')[0] ?? '',
+    (error: unknown) => {
+      if (codeOf(error) === 'ENOENT') return 'missing';
+      throw new NodeosError(`${tool} --version failed: ${String(error)}`);
+    },
+  );
+  toolVersions.set(tool, asked);
+  return asked;
+}
+
+/**
+ * The code of a recipe: its module and, by their static imports, the modules of this project below it, each by its
+ * content; libraries from npm by name and version. The engine is left out: it has a version of its own.
+ */
+export async function recipeOf(url: string): Promise<Record<string, string>> {
+  await lexerReady;
+  const found: Record<string, string> = {};
+  const visited = new Set<string>();
+  const visit = (path: string): void => {
+    if (visited.has(path)) return;
+    visited.add(path);
+    const home = packageOf(path);
+    if (home.name === '@nodeos/engine') return;
+    if (path.includes('/node_modules/')) {
+      found[`recipe ${home.name}`] = home.version;
+      return;
+    }
+    const code = readFileSync(path, 'utf8');
+    found[`recipe ${home.name}/${relative(home.dir, path)}`] = sha256(code);
+    for (const specifier of importsOf(path, code)) visit(resolve(specifier, path));
+  };
+  visit(fileURLToPath(url));
+  return found;
+}
+
+function importsOf(path: string, code: string): string[] {
+  if (!/\.m?js$/.test(path)) return []; // TypeScript source under a test runner: its content alone
+  return parse(code, path)[0]
+    .map((imported) => imported.n)
+    .filter((name): name is string => name !== undefined && !isBuiltin(name));
+}
+
+function resolve(specifier: string, from: string): string {
+  if (specifier.startsWith('.')) return join(dirname(from), specifier);
+  const require = createRequire(from);
+  try {
+    return require.resolve(specifier);
+  } catch (error) {
+    // A library for `import` only cannot be resolved from here: its package will do, since its version is what counts.
+    const name = specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
+    const manifests = (require.resolve.paths(name) ?? []).map((dir) => join(dir, name, 'package.json'));
+    const manifest = manifests.find((path) => existsSync(path));
+    const isLibrary = manifest !== undefined && realpathSync(manifest).includes('/node_modules/');
+    if (codeOf(error) !== 'ERR_PACKAGE_PATH_NOT_EXPORTED' || !isLibrary) throw error;
+    return manifest;
+  }
+}
+
+const packages = new Map<string, { name: string; version: string; dir: string }>();
+
+function packageOf(path: string): { name: string; version: string; dir: string } {
+  for (let dir = dirname(path); ; dir = dirname(dir)) {
+    const known = packages.get(dir);
+    if (known) return known;
+    const manifest = join(dir, 'package.json');
+    if (existsSync(manifest)) {
+      const { name, version } = JSON.parse(readFileSync(manifest, 'utf8')) as { name?: string; version?: string };
+      if (name !== undefined) {
+        const home = { name, version: version ?? '', dir };
+        packages.set(dir, home);
+        return home;
+      }
+    }
+    if (dir === dirname(dir)) throw new Error(`${path} belongs to no package`);
+  }
+}

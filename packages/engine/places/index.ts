@@ -1,0 +1,14 @@
+/** The kinds of place that a source can come from: one row a kind, in the order in which a place is recognised. */
+import type { Place } from '../source.js';
+import { debian } from './debian.js';
+import { npm } from './npm.js';
+import type { PlaceKind } from './place-kind.js';
+import { url } from './url.js';
+
+const KINDS: readonly PlaceKind[] = [url, debian, npm];
+
+export function kindOf(place: Place): PlaceKind {
+  const kind = KINDS.find((candidate) => candidate.matches(place));
+  if (kind) return kind;
+  throw new Error(`no kind of place: ${JSON.stringify(place)}`);
+}

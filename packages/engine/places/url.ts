@@ -1,0 +1,135 @@
+/**
+ * Files over HTTP(S). A download that broke off goes on where it stopped (RFC 9110, section 14: range requests).
+ * Proxies come from the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY).
+ */
+import { constants, createWriteStream } from 'node:fs';
+import { open, rm, stat } from 'node:fs/promises';
+import { Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Dispatcher, request as Request } from 'undici';
+import { codeOf, messageOf, NodeosError, readable } from '@nodeos/base';
+import type { UrlPlace } from '../source.js';
+import type { FetchContext, PlaceKind } from './place-kind.js';
+import { storageAdvice } from '../storage-advice.js';
+
+const ATTEMPTS = 3;
+const MAX_REDIRECTS = 5;
+const TIMEOUT_MS = 30_000;
+
+export const url: PlaceKind = {
+  matches: (place) => 'url' in place,
+  describe: (place) => (place as UrlPlace).url,
+  async download(place, path, context) {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await attemptDownload((place as UrlPlace).url, path, context);
+      } catch (error) {
+        context.signal.throwIfAborted();
+        if (attempt === ATTEMPTS || !isTransient(error)) throw error;
+        context.progress(`${messageOf(error)}; trying again`);
+        await sleep(500 * 2 ** attempt, undefined, { signal: context.signal });
+      }
+    }
+  },
+};
+
+/** A refusal (404, 403, unknown host) will not change by asking again; a broken connection may. */
+function isTransient(error: unknown): boolean {
+  if (error instanceof HttpStatusError) return error.status >= 500 || error.status === 429;
+  const code = codeOf(error) ?? codeOf((error as Error).cause);
+  if (error instanceof NodeosError || storageAdvice(error) !== undefined) return false;
+  return code !== 'ENOTFOUND' && code !== 'ECONNREFUSED' && code !== 'ERR_INVALID_URL';
+}
+
+class HttpStatusError extends NodeosError {
+  constructor(readonly status: number) {
+    super(`HTTP status ${status}`);
+  }
+}
+
+/** What was received cannot be a part of the file. */
+class UnusablePartError extends NodeosError {}
+
+async function attemptDownload(first: string, path: string, context: FetchContext): Promise<void> {
+  const have = (await stat(path).catch(() => undefined))?.size ?? 0;
+  const { EnvHttpProxyAgent } = await import('undici');
+  const dispatcher = new EnvHttpProxyAgent({
+    connectTimeout: TIMEOUT_MS,
+    headersTimeout: TIMEOUT_MS,
+    bodyTimeout: TIMEOUT_MS,
+  });
+  try {
+    await receive(await follow(first, have, dispatcher, context.signal), have, path, context);
+  } catch (error) {
+    if (!(error instanceof UnusablePartError)) throw error;
+    // Nothing to go on from. Perhaps what was there was of another file: once more from the start.
+    await rm(path, { force: true });
+    if (have === 0) throw error;
+    await attemptDownload(first, path, context);
+  } finally {
+    await dispatcher.destroy();
+  }
+}
+
+async function receive(response: Response, have: number, path: string, context: FetchContext): Promise<void> {
+  const { statusCode: status, headers, body } = response;
+  if (status === 416 && have > 0) {
+    await body.dump(); // nothing is left to send: the checksum decides
+    return;
+  }
+  if (status !== 200 && status !== 206) {
+    await body.dump();
+    throw new HttpStatusError(status);
+  }
+  const start = status === 206 ? have : 0;
+  const sent = /^bytes (\d+)-/.exec(String(headers['content-range']))?.[1];
+  if (start > 0 && sent !== undefined && Number(sent) !== start) {
+    await body.dump();
+    throw new UnusablePartError(`the server sent bytes from ${sent} instead of from ${start}`);
+  }
+  const length = Number(headers['content-length'] ?? Number.NaN);
+  const meter = bounded(start, start + length, context);
+  const file = createWriteStream(path, { fd: await open(path, start > 0 ? APPEND : TRUNCATE) });
+  // Who fails while it is still being opened would otherwise find it made after it was removed.
+  const closed = new Promise<void>((resolve) => file.once('close', resolve));
+  await pipeline(body, meter, file, { signal: context.signal }).finally(() => closed);
+}
+
+/** Never through a link. */
+const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW;
+const [APPEND, TRUNCATE] = [CREATE | constants.O_APPEND, CREATE | constants.O_TRUNC];
+
+type Response = Awaited<ReturnType<typeof Request>>;
+
+async function follow(first: string, have: number, dispatcher: Dispatcher, signal: AbortSignal): Promise<Response> {
+  const { request } = await import('undici');
+  let location = first;
+  for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
+    const headers: Record<string, string> = have > 0 ? { range: `bytes=${have}-` } : {};
+    const response = await request(location, { dispatcher, headers, signal });
+    const next = response.headers['location'];
+    if (response.statusCode < 300 || response.statusCode >= 400 || typeof next !== 'string') return response;
+    await response.body.dump();
+    location = new URL(next, location).href;
+    // A redirect must not lead to files or to another protocol.
+    if (!/^https?:/.test(location)) throw new NodeosError(`redirected to ${location}, which is not HTTP`);
+  }
+  throw new NodeosError(`more than ${MAX_REDIRECTS} redirects`);
+}
+
+function bounded(start: number, total: number, { maxBytes, progress }: FetchContext): Transform {
+  let bytes = start;
+  let told = 0;
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      bytes += chunk.length;
+      if (bytes > maxBytes) return done(new UnusablePartError(`longer than the ${maxBytes} bytes allowed for it`));
+      if (Date.now() - told > 500) {
+        told = Date.now();
+        progress(`${readable(bytes)}${Number.isFinite(total) ? ` of ${readable(total)}` : ''}`);
+      }
+      done(null, chunk);
+    },
+  });
+}

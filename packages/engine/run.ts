@@ -1,0 +1,209 @@
+/**
+ * The one place that starts programs: argument arrays, a clean environment, output to a log and to a listener, ended
+ * with its whole process group when the signal aborts. A failure carries the command, its status and its last lines.
+ */
+import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
+import { InterruptedError, LineTail, NodeosError, remember, withParentDeathSignal } from '@nodeos/base';
+import { ToolLog } from './tool-log.js';
+import { storageAdvice } from './storage-advice.js';
+
+export interface RunOptions {
+  readonly cwd?: string;
+  /** Folders with programs, in front of the search path. */
+  readonly path?: readonly string[];
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** `clean` (default): PATH, HOME and reproducible settings only. `host`: the caller's environment. */
+  readonly environment?: 'clean' | 'host';
+  readonly signal?: AbortSignal;
+  /** A file that the output is appended to, 64 MiB of it at most. */
+  readonly log?: string;
+  /** Gets each line of output. */
+  readonly onLine?: (line: string) => void;
+  /** Of the output, how much an error shows; 20 lines by default. */
+  readonly lastLines?: number;
+  /** What the program reads; nothing by default. */
+  readonly input?: string;
+}
+
+export interface RunResult {
+  /** Standard output, at most 16 MiB. */
+  readonly stdout: string;
+  readonly seconds: number;
+}
+
+const LAST_LINES = 20;
+const MAX_STDOUT = 16 << 20;
+const KILL_AFTER_MS = 3000;
+
+/** Settings that make tools give the same output everywhere. 315532800 is 1980-01-01, the first date that FAT knows. */
+export const SOURCE_DATE_EPOCH = 315532800;
+const REPRODUCIBLE = { LC_ALL: 'C', TZ: 'UTC', SOURCE_DATE_EPOCH: String(SOURCE_DATE_EPOCH) };
+
+/** When it is needed: a command that runs nothing, such as a server, does without its 17 MB. */
+const load = (): Promise<typeof import('execa')> => import('execa');
+
+/** @throws NodeosError if the program cannot be started, fails, or is ended by the signal. */
+export async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  const { execa } = await load();
+  const started = performance.now();
+  options.signal?.throwIfAborted();
+  if (options.cwd !== undefined && !existsSync(options.cwd)) {
+    throw new NodeosError(`${printable(command, args)}: its working folder ${options.cwd} does not exist`);
+  }
+  const [file, ...prefix] = withParentDeathSignal(command);
+  const child = execa(file, [...prefix, ...args], {
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    env: environmentOf(options),
+    extendEnv: false,
+    detached: true,
+    buffer: false,
+    reject: false,
+    ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
+  });
+  const forget = remember(child.pid);
+  const stopKilling = killGroupOnAbort(child.pid, options.signal);
+  const log = options.log === undefined ? undefined : new ToolLog(options.log);
+  log?.write(`$ ${printable(command, args)}\n`);
+
+  const tail = new LineTail(options.lastLines ?? LAST_LINES, options.onLine);
+  const stdout: Buffer[] = [];
+  let stdoutBytes = 0;
+  child.stdout.on('data', (chunk: Buffer) => {
+    if (stdoutBytes < MAX_STDOUT) stdout.push(chunk);
+    stdoutBytes += chunk.length;
+  });
+  // Each stream is cut into lines by itself: what one has begun must not be mixed with what the other says.
+  const cutters = [child.stdout, child.stderr].map((stream) => {
+    const cutter = new LineTail(0, (line) => tail.push(`${line}\n`));
+    stream.on('data', (chunk: Buffer) => {
+      log?.write(chunk, stream);
+      cutter.push(chunk);
+    });
+    return cutter;
+  });
+  const result = await child;
+  forget();
+  stopKilling();
+  for (const cutter of cutters) cutter.end();
+  await log?.close();
+
+  options.signal?.throwIfAborted();
+  if (result.failed) throw failure(command, args, result, tail.lines, options.log);
+  return { stdout: Buffer.concat(stdout).toString('utf8'), seconds: (performance.now() - started) / 1000 };
+}
+
+function environmentOf(options: RunOptions): Record<string, string> {
+  const host = process.env as Record<string, string>;
+  const PATH = [...(options.path ?? []), host['PATH'] ?? '/usr/bin:/bin'].join(':');
+  const base = options.environment === 'host' ? host : { HOME: host['HOME'] ?? '/', ...REPRODUCIBLE };
+  return { ...base, PATH, ...options.env };
+}
+
+function killGroupOnAbort(pid: number | undefined, signal: AbortSignal | undefined): () => void {
+  if (pid === undefined || signal === undefined) return () => undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const kill = (name: NodeJS.Signals): void => {
+    try {
+      process.kill(-pid, name);
+    } catch {
+      // the group has ended by itself
+    }
+  };
+  const onAbort = (): void => {
+    kill('SIGTERM');
+    timer = setTimeout(() => kill('SIGKILL'), KILL_AFTER_MS);
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  return () => {
+    signal.removeEventListener('abort', onAbort);
+    clearTimeout(timer);
+    if (signal.aborted) kill('SIGKILL');
+  };
+}
+
+interface Outcome {
+  readonly exitCode?: number | undefined;
+  readonly signal?: string | undefined;
+  readonly originalMessage?: string | undefined;
+  readonly code?: string | undefined;
+}
+
+function failure(
+  command: string,
+  args: readonly string[],
+  outcome: Outcome,
+  lines: readonly string[],
+  log: string | undefined,
+): NodeosError {
+  const refusal = lines.find((line) => line.startsWith('setpriv: failed to execute'));
+  // A folder on the PATH that may not be searched makes execvp(3) say "permission denied" of what is nowhere.
+  const nowhere = outcome.exitCode === 126 && !command.includes('/') && refusal?.endsWith('Permission denied');
+  const missing = outcome.code === 'ENOENT' || (outcome.exitCode === 127 && refusal !== undefined) || nowhere === true;
+  const hint = missing ? `${command} is not installed; run bin/install-dependencies` : storageAdvice(undefined, lines);
+  const how = missing
+    ? 'it was not found'
+    : outcome.signal !== undefined
+      ? `ended by ${outcome.signal}`
+      : outcome.exitCode !== undefined
+        ? `exit status ${outcome.exitCode}`
+        : (outcome.originalMessage ?? 'could not be started');
+  return new NodeosError(`${printable(command, args)}: ${how}`, {
+    lines,
+    ...(log === undefined ? {} : { log }),
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+/** The command as it can be pasted into a shell. */
+export function printable(command: string, args: readonly string[]): string {
+  const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+  return [command, ...args].map(quote).join(' ');
+}
+
+/** Who may end a program on the caller's own terminal. */
+export interface AttachedOptions {
+  /** Its reason is passed on to the program, unless it came from a terminal, which has told both. */
+  readonly signal: AbortSignal;
+  /** Ends it at once. */
+  readonly kill: AbortSignal;
+  readonly stdin: { readonly isTTY?: boolean };
+}
+
+/**
+ * Runs a program on the caller's own terminal, in the caller's environment with `env` added. Ctrl-C reaches it as it
+ * reaches us; without `options` it alone decides when it ends.
+ * @returns its exit status; 128 + the signal's number if one ended it
+ * @throws NodeosError if it cannot be started
+ */
+export async function runAttached(
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  options?: AttachedOptions,
+): Promise<number> {
+  const { execa } = await load();
+  options?.signal.throwIfAborted();
+  const child = execa(command, [...args], { env, stdio: 'inherit', reject: false });
+  const forget = options && passOn(options, (signal) => child.kill(signal));
+  const result = await child;
+  forget?.();
+  if (result.exitCode !== undefined) return result.exitCode;
+  if (result.signal !== undefined) return 128 + constants.signals[result.signal];
+  throw failure(command, args, result, [], undefined);
+}
+
+function passOn({ signal, kill, stdin }: AttachedOptions, send: (signal: NodeJS.Signals) => void): () => void {
+  const onAbort = (): void => {
+    const name = signal.reason instanceof InterruptedError ? signal.reason.signal : 'SIGTERM';
+    if (name !== 'SIGINT' || !stdin.isTTY) send(name);
+  };
+  const onKill = (): void => send('SIGKILL');
+  signal.addEventListener('abort', onAbort, { once: true });
+  kill.addEventListener('abort', onKill, { once: true });
+  return () => {
+    signal.removeEventListener('abort', onAbort);
+    kill.removeEventListener('abort', onKill);
+  };
+}

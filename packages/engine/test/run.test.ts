@@ -1,0 +1,175 @@
+import { getEventListeners } from 'node:events';
+import { readFileSync, statSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { LineTail } from '@nodeos/base';
+import { printable, run } from '../run.js';
+import { rejectionOf, tempDir } from './helpers.js';
+
+describe('run', () => {
+  it('gives a clean environment, and the host one only if asked', async () => {
+    process.env['NODEOS_TEST_SECRET'] = 'secret';
+    onTestFinished(() => void Reflect.deleteProperty(process.env, 'NODEOS_TEST_SECRET'));
+    const names = (text: string): string[] =>
+      text
+        .trim()
+        .split('\n')
+        .map((line) => line.split('=')[0] ?? '');
+    const clean = await run('env', [], { env: { MORE: 'more' } });
+    expect(names(clean.stdout).sort()).toEqual(['HOME', 'LC_ALL', 'MORE', 'PATH', 'SOURCE_DATE_EPOCH', 'TZ']);
+    const host = await run('env', [], { environment: 'host', env: { MORE: 'more' } });
+    expect(names(host.stdout)).toEqual(expect.arrayContaining(['NODEOS_TEST_SECRET', 'MORE']));
+  });
+
+  it('sends lines to the listener and everything to the log, which is appended to', async () => {
+    const log = join(tempDir(), 'log');
+    const lines: string[] = [];
+    const options = { log, onLine: (line: string) => void lines.push(line) };
+    const { stdout } = await run('sh', ['-c', 'echo one; echo; echo two >&2; printf 50%%\\\\r100%%'], options);
+    expect(stdout).toBe('one\n\n50%\r100%');
+    expect([...lines].sort()).toEqual(['100%', '50%', 'one', 'two']);
+    await run('echo', ['three'], options);
+    const text = readFileSync(log, 'utf8');
+    expect(text).toContain('two\n');
+    expect(text).toMatch(/\$ echo three\nthree\n$/);
+  });
+
+  it('gives input, and none by default', async () => {
+    expect((await run('cat', [])).stdout).toBe('');
+    expect((await run('cat', [], { input: 'given' })).stdout).toBe('given');
+    expect((await run('true', [], { input: 'x'.repeat(1 << 20) })).stdout).toBe('');
+  });
+
+  it('keeps little of a huge line, and at most 16 MiB or so of output', async () => {
+    const lines: string[] = [];
+    const script = 'head -c 40000000 /dev/zero | tr "\\0" x; echo end';
+    const { stdout } = await run('sh', ['-c', script], { onLine: (line) => void lines.push(line) });
+    expect(stdout.length).toBeLessThan((16 << 20) + (1 << 20));
+    expect(lines.map(({ length }) => length)).toEqual([4096]);
+    expect(lines[0]).toMatch(/xend$/);
+  });
+
+  it('loses nothing of what a program says last', async () => {
+    const { stdout } = await run('seq', ['1', '200000']);
+    expect(stdout.endsWith('\n199999\n200000\n')).toBe(true);
+  });
+
+  const failures: Record<string, [string, string[], RegExp, RegExp | undefined]> = {
+    'an exit status': ['sh', ['-c', 'exit 3'], /^sh -c 'exit 3': exit status 3$/, undefined],
+    'a signal': ['sh', ['-c', 'kill -9 $$'], /: ended by SIGKILL$/, undefined],
+    'a missing program': ['no-such-tool', [], /^no-such-tool: it was not found$/, /no-such-tool is not installed/],
+    'a missing program in a script': ['sh', ['-c', 'no-such-tool'], /exit status 127$/, undefined],
+    'a full disk': [
+      'sh',
+      ['-c', 'echo "cc: No space left on device"; exit 1'],
+      /exit status 1$/,
+      /no space left.*prune/,
+    ],
+  };
+  it.each(Object.entries(failures))('tells of %s', async (_name, [command, args, message, hint]) => {
+    const error = await rejectionOf(run(command, args));
+    expect(error.message).toMatch(message);
+    if (hint) expect(error.hint).toMatch(hint);
+    else expect(error.hint).toBeUndefined();
+  });
+
+  it('tells of a missing program even if a folder on the PATH is none or may not be searched', async () => {
+    const before = process.env['PATH'] ?? '';
+    onTestFinished(() => void (process.env['PATH'] = before));
+    const closed = join(tempDir(), 'closed');
+    await mkdir(closed, { mode: 0 });
+    process.env['PATH'] = `${closed}:/nonexistent:${before}`;
+    await expect(run('no-such-tool', [])).rejects.toThrow('no-such-tool: it was not found');
+    await run('true', []);
+  });
+
+  it('tells of a working folder that is not there', async () => {
+    await expect(run('true', [], { cwd: '/nonexistent' })).rejects.toThrow(
+      'true: its working folder /nonexistent does not exist',
+    );
+  });
+
+  it('keeps no more than 64 MiB of what a tool writes without end', async () => {
+    const log = join(tempDir(), 'log');
+    await run('sh', ['-c', 'yes "$(printf %4000s | tr " " x)" | head -c 80000000'], { log });
+    expect(statSync(log).size).toBeLessThan((64 << 20) + 1000);
+    expect(readFileSync(log, 'latin1').slice(-100)).toContain('no more is kept');
+  });
+
+  it('works on if its log cannot be written', async () => {
+    expect((await run('echo', ['ok'], { log: '/nonexistent/log' })).stdout).toBe('ok\n');
+  });
+
+  it('starts nothing once aborted, and leaves no listener', async () => {
+    const file = join(tempDir(), 'file');
+    await expect(run('touch', [file], { signal: AbortSignal.abort(new Error('stop')) })).rejects.toThrow('stop');
+    expect(() => readFileSync(file)).toThrow('ENOENT');
+    const { signal } = new AbortController();
+    await run('true', [], { signal });
+    await run('false', [], { signal }).catch(() => undefined);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+});
+
+describe('printable', () => {
+  it('gives a command that a shell reads back as it was', () => {
+    expect(printable('make', ['-j2', 'CC=gcc 14', '', "it's"])).toBe(`make -j2 'CC=gcc 14' '' 'it'\\''s'`);
+    const words = fc.array(fc.string({ unit: 'grapheme' }).filter((word) => !word.includes('\0')));
+    fc.assert(
+      fc.property(words, (args) => {
+        const read = execFileSync('sh', ['-c', printable('printf', ['%s\\0', ...args])], { encoding: 'utf8' });
+        expect(read.split('\0').slice(0, -1)).toEqual(args.length === 0 ? [''] : args);
+      }),
+      { numRuns: 30 },
+    );
+  });
+});
+
+describe('LineTail', () => {
+  const linesOf = (
+    chunks: readonly (Buffer | string)[],
+    limit = 1000,
+  ): { heard: string[]; kept: readonly string[] } => {
+    const heard: string[] = [];
+    const tail = new LineTail(limit, (line) => void heard.push(line));
+    for (const chunk of chunks) tail.push(chunk);
+    tail.end();
+    return { heard, kept: tail.lines };
+  };
+  const cut = (bytes: Buffer, places: readonly number[]): Buffer[] => {
+    const edges = [...new Set([0, ...places.map((place) => place % (bytes.length + 1)), bytes.length])];
+    edges.sort((a, b) => a - b);
+    return edges.slice(1).map((edge, index) => bytes.subarray(edges[index], edge));
+  };
+  const text = fc
+    .array(fc.oneof(fc.constantFrom('\n', '\r', '\r\n', ' ', 'é', '😀', 'x'.repeat(5000)), fc.string()))
+    .map((parts) => parts.join(''));
+
+  it('gives the same lines however the bytes arrive', () => {
+    fc.assert(
+      fc.property(text, fc.array(fc.nat()), (whole, places) => {
+        const bytes = Buffer.from(whole);
+        const lines = bytes
+          .toString()
+          .split(/\r\n|\r|\n/)
+          .map((line) => line.slice(-4096))
+          .filter((line) => line.trim() !== '');
+        expect(linesOf(cut(bytes, places)).heard).toEqual(lines);
+      }),
+    );
+  });
+
+  it('keeps the last lines only', () => {
+    expect(linesOf(['1\n2\n', '3', '\n4'], 2)).toEqual({ heard: ['1', '2', '3', '4'], kept: ['3', '4'] });
+  });
+});
+
+it('a program that is not executable is told as such', async () => {
+  const file = join(tempDir(), 'file');
+  await writeFile(file, 'text');
+  const error = await rejectionOf(run(file, []));
+  expect([error.message, ...error.lines].join(' ')).toMatch(/Permission denied|EACCES/i);
+});

@@ -1,0 +1,63 @@
+/** Unpacking of sources, whatever the place that they came from wraps them in, and their patches. */
+import { open, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { NodeosError } from '@nodeos/base';
+import type { StepContext } from './step.js';
+
+const AR_MAGIC = '!<arch>\n'; // a Debian package, deb(5)
+
+export interface Unpacked {
+  readonly source: string;
+  /** The Debian package that the tarball came in, unpacked. */
+  readonly wrapping?: string;
+}
+
+/**
+ * Unpacks a source tarball, or the one inside a Debian package.
+ * @param name of the source; also that of the folder, in the scratch folder
+ */
+export async function unpack(context: StepContext, name: string): Promise<Unpacked> {
+  const file = await context.fetch(name);
+  const source = join(context.work, name);
+  context.progress(`unpacking ${name}`);
+  await context.run('mkdir', [source]);
+  if (!(await isDebianPackage(file))) {
+    await untar(context, file, source);
+    return { source };
+  }
+  const wrapping = join(context.work, `${name}-package`);
+  await context.run('mkdir', [wrapping]);
+  await context.run('ar', ['x', file, 'data.tar.xz'], { cwd: wrapping });
+  await context.run('tar', ['-xf', 'data.tar.xz', '--no-same-owner'], { cwd: wrapping });
+  const names = await readdir(wrapping, { recursive: true });
+  const tarball = names.find((path) => /^usr\/src\/(?:[^/]+\/)?[^/]+\.tar\.\w+$/.test(path));
+  if (tarball === undefined) throw new NodeosError(`${file}: there is no source tarball in this Debian package`);
+  await untar(context, join(wrapping, tarball), source);
+  return { source, wrapping };
+}
+
+async function untar(context: StepContext, file: string, to: string): Promise<void> {
+  await context.run('tar', ['-xf', file, '-C', to, '--strip-components=1', '--no-same-owner']);
+}
+
+async function isDebianPackage(path: string): Promise<boolean> {
+  const file = await open(path);
+  try {
+    const start = Buffer.alloc(AR_MAGIC.length);
+    await file.read(start, 0, start.length, 0);
+    return start.toString('latin1') === AR_MAGIC;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Applies a patch. @throws NodeosError, with the tool's words, if it does not fit to the line. */
+export async function patch(context: StepContext, source: string, path: string, strip = 1): Promise<void> {
+  await context.run('patch', ['-d', source, `-p${strip}`, '--fuzz=0', '--forward', '-i', path]);
+}
+
+/** Applies the patches of a folder, `*.patch`, in the order of their names. */
+export async function patchAll(context: StepContext, source: string, folder: string): Promise<void> {
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.patch')).sort();
+  for (const name of names) await patch(context, source, join(folder, name));
+}
