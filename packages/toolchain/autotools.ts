@@ -9,8 +9,9 @@ import type { RunOptions, StepContext } from '@nodeos/engine';
  */
 export const PREFIX = '/toolchain';
 
-/** What everything is compiled with: no debug information, no paths of this machine. */
-export const compilerFlags = (context: StepContext): string => `-O2 -g0 -ffile-prefix-map=${context.work}=.`;
+/** What everything is compiled with: no debug information, no paths of this machine. @param level of optimization */
+export const compilerFlags = (context: StepContext, level = 2): string =>
+  `-O${level} -g0 -ffile-prefix-map=${context.work}=.`;
 
 /** Manuals are not built. */
 const NO_MANUALS = 'MAKEINFO=true';
