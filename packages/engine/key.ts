@@ -19,6 +19,9 @@ export type Ingredients = Readonly<Record<string, string>>;
 /** Raise it when the engine itself comes to make other outputs from the same recipe (environment, unpacking). */
 const ENGINE_VERSION = '1';
 
+/** Packages that are no part of a recipe. What a target is, is in the key as data. */
+const OWN: ReadonlySet<string> = new Set(['@nodeos/base', '@nodeos/targets', '@nodeos/engine']);
+
 /** @param inputKeys the keys of the step's inputs, by input name. */
 export async function ingredientsOf(step: Step, inputKeys: Readonly<Record<string, string>>): Promise<Ingredients> {
   const list: [string, string][] = [
@@ -86,7 +89,7 @@ function toolVersion(tool: string): Promise<string> {
 
 /**
  * The code of a recipe: its module and, by their static imports, the modules of this project below it, each by its
- * content; libraries from npm by name and version. The engine is left out: it has a version of its own.
+ * content; libraries from npm by name and version. The engine and what it stands on are left out (`ENGINE_VERSION`).
  */
 export async function recipeOf(url: string): Promise<Record<string, string>> {
   await lexerReady;
@@ -96,7 +99,7 @@ export async function recipeOf(url: string): Promise<Record<string, string>> {
     if (visited.has(path)) return;
     visited.add(path);
     const home = packageOf(path);
-    if (home.name === '@nodeos/engine') return;
+    if (OWN.has(home.name)) return;
     if (path.includes('/node_modules/')) {
       found[`recipe ${home.name}`] = home.version;
       return;
