@@ -1,6 +1,5 @@
 /** The initramfs layer. */
 export * from './append.js';
-export * from './build.js';
-export * from './root-image.js';
+export * from './initramfs.js';
 export * from './tls.js';
 export * from './unpacked.js';

@@ -1,4 +1,4 @@
 /** The kernel layer. */
-export * from './build.js';
+export * from './kernel.js';
 export * from './config.js';
 export * from './sources.js';

@@ -12,7 +12,7 @@ import type { Target } from '@nodeos/targets';
 import type { Step, StepContext } from '@nodeos/engine';
 import type { Compiler } from '@nodeos/toolchain';
 import type { Application } from './application.js';
-import { isHostBuild } from './build.js';
+import { isHostBuild } from './app-files.js';
 import { ruleFor } from './allow.js';
 import { lockedPackages } from './lock.js';
 import { runNpm } from './npm.js';

@@ -16,7 +16,10 @@ import { dirname, join } from 'node:path';
 import { targetOf } from '@nodeos/targets';
 import { type Step, type StepContext } from '@nodeos/engine';
 import { afterAll, describe, expect, it } from 'vitest';
-import { initramfs } from '../build.js';
+import { basePart, type Part } from '@nodeos/rootfs';
+import { runtimePart } from '@nodeos/runtime';
+import { filesPart, morePart } from '@nodeos/usersfs';
+import { initramfs } from '../initramfs.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-initramfs-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -45,6 +48,9 @@ const RUNTIME = step(
 const INIT = step('init', made({ init: 'PID1', 'init.js': 'INIT', 'syscalls.node': 'ADDON' }));
 const APP = step('app', made({ 'nodeos.json': '{"name":"web"}', 'files/index.js': 'APP', 'files/lib/a.js': 'A' }));
 const MODULES = step('app-modules', made({ 'files/node_modules/ms/index.js': 'MS' }));
+
+const [base, app, modules, runtime] = [basePart(INIT), filesPart(APP), morePart(MODULES), runtimePart(RUNTIME)];
+const imageOf = (...parts: Part[]): Step => initramfs(target, 'initramfs', parts).step;
 
 /** Builds a step and what it needs, each once, in folders. */
 async function built(wanted: Step, where: string, done = new Map<Step, string>()): Promise<string> {
@@ -106,10 +112,7 @@ function unpackAll(image: Buffer, to: string): number {
 
 describe.skipIf(lacking.length > 0)(`the initramfs${lacking.map((what) => ` (not here: ${what})`).join('')}`, () => {
   it('holds the system, the application and its dependencies', async () => {
-    const output = await built(
-      initramfs(target, { runtime: RUNTIME, init: INIT, app: APP, additions: [MODULES] }),
-      join(root, 'full'),
-    );
+    const output = await built(imageOf(base, app, modules, runtime), join(root, 'full'));
     const to = join(root, 'full/unpacked');
     expect(unpackAll(readFileSync(join(output, 'initramfs')), to)).toBe(4);
     const contents: Record<string, string> = {
@@ -131,14 +134,14 @@ describe.skipIf(lacking.length > 0)(`the initramfs${lacking.map((what) => ` (not
   });
 
   it('without an application has two parts', async () => {
-    const output = await built(initramfs(target, { runtime: RUNTIME, init: INIT }), join(root, 'bare'));
+    const output = await built(imageOf(base, runtime), join(root, 'bare'));
     const to = join(root, 'bare/unpacked');
     expect(unpackAll(readFileSync(join(output, 'initramfs')), to)).toBe(2);
     expect(existsSync(join(to, 'etc/nodeos.json'))).toBe(false);
   });
 
   it('without a runtime has a name of its own, and an empty /usr', async () => {
-    const output = await built(initramfs(target, { init: INIT, app: APP }), join(root, 'base'));
+    const output = await built(initramfs(target, 'initramfs-base', [base, app]).step, join(root, 'base'));
     const to = join(root, 'base/unpacked');
     expect(unpackAll(readFileSync(join(output, 'initramfs-base')), to)).toBe(2);
     expect(readdirSync(join(to, 'usr'))).toEqual([]);
@@ -146,7 +149,7 @@ describe.skipIf(lacking.length > 0)(`the initramfs${lacking.map((what) => ` (not
   });
 
   it('has a skeleton that PID 1 and Node.js can start in', async () => {
-    const { archive } = { archive: initramfs(target, { runtime: RUNTIME, init: INIT }).inputs?.['init'] as Step };
+    const { archive } = { archive: imageOf(base, runtime).inputs?.['init'] as Step };
     const lines = list(readFileSync(join(await built(archive, join(root, 'skeleton')), 'archive.cpio')));
     const JAN = 'Jan 1 1970';
     expect(lines).toEqual(
@@ -167,26 +170,15 @@ describe.skipIf(lacking.length > 0)(`the initramfs${lacking.map((what) => ` (not
 
   it('comes out the same in another folder', async () => {
     const bytes = async (where: string): Promise<Buffer> =>
-      readFileSync(
-        join(
-          await built(initramfs(target, { runtime: RUNTIME, init: INIT, app: APP }), join(root, where)),
-          'initramfs',
-        ),
-      );
+      readFileSync(join(await built(imageOf(base, app, runtime), join(root, where)), 'initramfs'));
     expect((await bytes('here')).equals(await bytes('there/and further'))).toBe(true);
   });
 
   it('packs a part only again if that part changed', () => {
-    const names = (parts: Parameters<typeof initramfs>[1]): (string | undefined)[] =>
-      Object.keys(initramfs(target, parts).inputs ?? {});
-    expect(names({ runtime: RUNTIME, init: INIT, app: APP })).toEqual(['init', 'app', 'runtime']);
-    expect(names({ runtime: RUNTIME, init: INIT, app: APP, additions: [MODULES] })).toEqual([
-      'init',
-      'app',
-      'app-modules',
-      'runtime',
-    ]);
-    for (const part of Object.values(initramfs(target, { runtime: RUNTIME, init: INIT, app: APP }).inputs ?? {})) {
+    const names = (...parts: Part[]): string[] => Object.keys(imageOf(...parts).inputs ?? {});
+    expect(names(base, app, runtime)).toEqual(['init', 'app', 'runtime']);
+    expect(names(runtime, base, app, modules)).toEqual(['init', 'app', 'app-modules', 'runtime']);
+    for (const part of Object.values(imageOf(base, app, runtime).inputs ?? {})) {
       expect(Object.keys(part.inputs ?? {})).toHaveLength(1);
     }
   });

@@ -6,7 +6,7 @@ import {
   jsonProgress,
   plainProgress,
   terminalProgress,
-  type Built,
+  type BuildResult,
   type Progress,
   type Step,
 } from '@nodeos/engine';
@@ -67,7 +67,7 @@ export function progressFor(args: Parsed, io: Io): Progress {
   return io.stderr.isTTY ? terminalProgress() : plainProgress((text) => io.stderr.write(text));
 }
 
-export async function buildSteps(steps: readonly Step[], args: Parsed, io: Io): Promise<Built[]> {
+export async function buildSteps(steps: readonly Step[], args: Parsed, io: Io): Promise<BuildResult> {
   const progress = progressFor(args, io);
   const jobs = args.number('jobs', 1) ?? availableParallelism();
   try {

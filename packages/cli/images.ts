@@ -4,14 +4,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { messageOf, UsageError } from '@nodeos/base';
-import { HANDSHAKE } from '@nodeos/init';
-import { USR } from '@nodeos/runtime';
-import { appendEntries, secretEntries, stepsOf, tlsEntries } from '@nodeos/initramfs';
+import { stepsOf } from '@nodeos/engine';
+import { appendEntries, secretEntries, tlsEntries } from '@nodeos/initramfs';
+import { rootTree } from '@nodeos/rootfs';
 import { imageAt, type RunMachineOptions } from '@nodeos/vm';
 import { buildSteps } from './building.js';
 import { say, type Io, type Parsed } from './command.js';
 import { GUEST, serveRoot } from './streamed-root.js';
-import type { Layers } from './system.js';
+import type { System } from './system.js';
 
 /** Where the guest finds Node.js. */
 export const RUNTIMES = ['disk', 'initramfs', 'root'] as const;
@@ -55,41 +55,47 @@ export function mediaOf(args: Parsed): MediaOptions {
   return { root, runtime, persist, trace };
 }
 
-export function mediaFor(layers: Layers, options: MediaOptions, args: Parsed, io: Io): Promise<Media> {
-  return options.root === 'initramfs' ? unpacked(layers, options, args, io) : streamed(layers, options, args, io);
-}
+/** Where a boot is from, by `--root`. */
+const SOURCES: Readonly<
+  Record<MediaOptions['root'], (system: System, options: MediaOptions, args: Parsed, io: Io) => Promise<Media>>
+> = { initramfs: unpacked, nbd: streamed, nbds: streamed };
+
+export const mediaFor = (system: System, options: MediaOptions, args: Parsed, io: Io): Promise<Media> =>
+  SOURCES[options.root](system, options, args, io);
 
 /** Everything but Node.js comes in the initramfs. */
-async function unpacked(layers: Layers, { runtime }: MediaOptions, args: Parsed, io: Io): Promise<Media> {
-  const base = runtime === 'disk' ? layers['initramfs-base'] : layers.initramfs;
-  const steps = [layers.kernel, base, ...(runtime === 'disk' ? [layers.usr] : [])].map(({ step }) => step);
-  const [kernel = '', initramfs = '', usr] = (await buildSteps(steps, args, io)).map(({ output }) => output);
+async function unpacked(system: System, { runtime }: MediaOptions, args: Parsed, io: Io): Promise<Media> {
+  const { vmlinux } = system.kernel;
+  const base = runtime === 'disk' ? system.initramfsBase : system.initramfs;
+  const images = runtime === 'disk' ? [system.usr] : [];
+  const built = await buildSteps(stepsOf(vmlinux, base, ...images), args, io);
+  const [usr] = images;
   return {
-    kernel: join(kernel, 'vmlinux'),
-    initramfs: join(initramfs, base.step.name),
-    usr: usr === undefined ? undefined : await imageAt(join(usr, USR)),
+    kernel: built.path(vmlinux),
+    initramfs: built.path(base),
+    usr: usr && (await imageAt(built.path(usr))),
     words: [],
     close: () => Promise.resolve(),
   };
 }
 
 /** The initramfs only reaches the root, which this process serves. */
-async function streamed(layers: Layers, options: MediaOptions, args: Parsed, io: Io): Promise<Media> {
+async function streamed(system: System, options: MediaOptions, args: Parsed, io: Io): Promise<Media> {
   const { runtime, persist, trace } = options;
-  const layer = layers['initramfs-stream'];
-  const { runtime: node, ...others } = layer.root;
-  const parts = runtime === 'root' ? layer.root : others;
-  const third = runtime === 'root' ? node : layers.usr.step;
-  const program = options.root === 'nbds' ? [layers['tls-handshake'].step] : [];
-  const built = await buildSteps([layers.kernel.step, layer.step, third, ...stepsOf(others), ...program], args, io);
-  const [kernel = '', initramfs = '', usr = ''] = built.map(({ output }) => output);
-  const image = runtime === 'root' ? undefined : await imageAt(join(usr, USR));
-  const handshake = program.length > 0 ? join(built.at(-1)?.output ?? '', HANDSHAKE) : undefined;
-  const admitted = await admit(join(initramfs, layer.step.name), handshake);
+  const { initramfsStream, handshake } = system;
+  const { vmlinux } = system.kernel;
+  const parts = runtime === 'root' ? [...system.parts, system.runtimePart] : system.parts;
+  const images = runtime === 'root' ? [] : [system.usr];
+  const programs = options.root === 'nbds' ? [handshake] : [];
+  const wanted = [vmlinux, initramfsStream, ...images, ...parts.map(({ artifact }) => artifact), ...programs];
+  const built = await buildSteps(stepsOf(...wanted), args, io);
+  const [usr] = images;
+  const image = usr && (await imageAt(built.path(usr)));
+  const [program] = programs;
+  const admitted = await admit(built.path(initramfsStream), program && built.path(program));
   try {
     const served = await serveRoot({
-      parts,
-      built,
+      tree: await rootTree(parts, ({ artifact }) => built.path(artifact)),
       persist,
       trace,
       secret: admitted.secret,
@@ -99,7 +105,7 @@ async function streamed(layers: Layers, options: MediaOptions, args: Parsed, io:
       },
     });
     return {
-      kernel: join(kernel, 'vmlinux'),
+      kernel: built.path(vmlinux),
       initramfs: admitted.initramfs,
       usr: image,
       words: served.words,

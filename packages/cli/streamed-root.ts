@@ -5,20 +5,17 @@
 import { resolve } from 'node:path';
 import { word } from '@nodeos/contract';
 import { readOnly, regions, withClose } from '@nodeos/block';
-import type { Built } from '@nodeos/engine';
 import { erofs, type ErofsImage } from '@nodeos/fs';
-import { rootTree, type InitramfsParts } from '@nodeos/initramfs';
 import { NbdServer, type Export, type ServerEvent } from '@nodeos/nbd';
+import type { Tree } from '@nodeos/tree';
 import { closing, type Closer } from './closing.js';
 import { closersOf } from './nbd/exports.js';
 import { openTrace } from './nbd/trace-file.js';
 import { openUpper } from './upper.js';
 
 export interface StreamedRootOptions {
-  /** The steps that the root is made of; without a runtime, /usr comes from elsewhere. */
-  readonly parts: InitramfsParts;
-  /** What they have made. */
-  readonly built: readonly Built[];
+  /** What is in the root. */
+  readonly tree: Tree;
   /** Changes are kept in this file; else in the machine's memory. */
   readonly persist?: string | undefined;
   /** Who reads what when: lines of JSON. */
@@ -55,9 +52,8 @@ const ADDRESS = 'ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off';
 
 /** @throws NodeosError if a file of the options cannot be used: another machine has it, nobody may write there, … */
 export async function serveRoot(options: StreamedRootOptions): Promise<StreamedRoot> {
-  const { parts, built, key, secret } = options;
-  const outputs = new Map(built.map(({ step, output }) => [step, output]));
-  const image = await erofs(await rootTree(parts, (step) => outputs.get(step) ?? ''), { tails: true });
+  const { tree, key, secret } = options;
+  const image = await erofs(tree, { tails: true });
   const closers: Closer[] = [];
   const close = <T>(work: Promise<T>): Promise<T> => closing(work, closers);
   try {

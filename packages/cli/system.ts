@@ -1,10 +1,10 @@
 /** How the layers make a system: the one place that knows them all. */
 import { UsageError } from '@nodeos/base';
-import { boardOf, boardsOf, TARGETS, type Board, type Target } from '@nodeos/targets';
-import { type Step } from '@nodeos/engine';
-import { HANDSHAKE, init, tlsHandshake } from '@nodeos/init';
-import { initramfs, ROOT, rootImage, streamInitramfs, type InitramfsParts } from '@nodeos/initramfs';
-import { kernel, LINUX, type KernelOptions } from '@nodeos/kernel';
+import { artifact, type Artifact, type Step } from '@nodeos/engine';
+import { init, tlsHandshake } from '@nodeos/init';
+import { initramfs, streamInitramfs, writeTlsInitramfs, type TlsFiles } from '@nodeos/initramfs';
+import { kernel, LINUX, type Kernel, type KernelOptions } from '@nodeos/kernel';
+import { basePart, rootImage, type Part } from '@nodeos/rootfs';
 import {
   ALLOCATORS,
   glibcRuntime,
@@ -14,24 +14,16 @@ import {
   pinnedNode,
   releaseOf,
   runtimeImage,
-  USR,
+  runtimePart,
   type Allocator,
   type NodeBuild,
   type NodeRelease,
   type RuntimeInfo,
 } from '@nodeos/runtime';
+import { boardOf, boardsOf, TARGETS, type Board, type Target } from '@nodeos/targets';
 import { bareCompiler, crossCompiler, HOST_COMPILER, toolchainSteps, type Compiler } from '@nodeos/toolchain';
+import { appParts, readApplication, type ReadOptions } from '@nodeos/usersfs';
 import { say, type Io, type Parsed } from './command.js';
-import {
-  appFiles,
-  appModules,
-  nativeAddon,
-  nativeModules,
-  readApplication,
-  type Application,
-  type NativeTools,
-  type ReadOptions,
-} from '@nodeos/usersfs';
 
 export type Libc = RuntimeInfo['libc'];
 
@@ -118,84 +110,108 @@ export interface SystemOptions extends KernelOptions {
   readonly say?: (line: string) => void;
 }
 
-/** A layer: what a user can ask to be built. */
+/** Secrets of one machine, put into a file that the user gets: they are no step, and never in the cache. */
+export interface Seal {
+  /** What else the file then has in it. */
+  readonly program: Artifact<'program'>;
+  /** @param to the file, which is replaced */
+  write(file: string, program: string, secrets: TlsFiles, to: string): Promise<void>;
+}
+
+/** What a user can ask to be built. */
 export interface Layer {
-  readonly step: Step;
-  /** The files of its output that a user may want, for `--out`. */
-  readonly files: readonly string[];
+  readonly name: string;
+  readonly summary: string;
+  /** Files of one step. With `--out` the user gets them. */
+  readonly artifacts: readonly [Artifact, ...Artifact[]];
+  readonly seal?: Seal;
 }
 
-/** What reaches a root on the network, and what that root is made of (`rootTree` of @nodeos/initramfs). */
-export interface StreamLayer extends Layer {
-  readonly root: InitramfsParts & { readonly runtime: Step };
-}
-
-export interface Layers {
-  readonly kernel: Layer;
-  readonly runtime: Layer;
-  readonly usr: Layer;
-  readonly init: Layer;
-  readonly app?: Layer;
-  readonly initramfs: Layer;
-  readonly 'initramfs-base': Layer;
-  readonly 'initramfs-stream': StreamLayer;
+/** A system that is described: nothing is built yet. */
+export interface System {
+  readonly kernel: Kernel;
+  readonly runtime: Step;
+  readonly init: Step;
+  /** The runtime, as an image for /usr. */
+  readonly usr: Artifact<'image'>;
+  /** All of the system. */
+  readonly initramfs: Artifact<'initramfs'>;
+  /** The same without the runtime. */
+  readonly initramfsBase: Artifact<'initramfs'>;
+  /** What only reaches a root on the network. */
+  readonly initramfsStream: Artifact<'initramfs'>;
   /** What that reaches, as an image for any server. */
-  readonly root: Layer;
+  readonly root: Artifact<'image'>;
   /** What that needs to reach it by TLS. */
-  readonly 'tls-handshake': Layer;
+  readonly handshake: Artifact<'program'>;
+  /** What the root is made of, but for the runtime. */
+  readonly parts: readonly Part[];
+  readonly runtimePart: Part;
+  readonly layers: readonly Layer[];
 }
-export type LayerName = keyof Layers;
 
 /** @throws UsageError if the application's folder is not one */
-export async function systemOf(target: Target, options: SystemOptions = {}): Promise<Layers> {
+export async function systemOf(target: Target, options: SystemOptions = {}): Promise<System> {
   const libc = options.libc ?? libcOf(undefined);
   const node = options.node ?? pinnedNode(target);
   const { runtime, bare, compiler } = BASES[libc](target, node, options.allocator ?? 'musl');
   const initStep = init(target, runtime, bare);
   const app = options.app === undefined ? undefined : await readApplication(options.app, target, options);
   for (const line of app?.notes ?? []) options.say?.(line);
-  const application = app && (await applicationSteps(target, app, libc, { runtime, compiler }));
-  const appStep = application?.app;
-  const parts = { init: initStep, ...application };
-  return {
-    kernel: {
-      step: kernel(target, options.board ?? boardOf(target), bare, options),
-      files: ['kernel', 'vmlinux', 'config', 'System.map'],
-    },
-    runtime: { step: runtime, files: ['root/bin/node', 'runtime.json'] },
-    usr: { step: runtimeImage(target, runtime), files: [USR] },
-    init: { step: initStep, files: ['init', 'init.js', 'syscalls.node'] },
-    ...(appStep ? { app: { step: appStep, files: ['nodeos.json'] } } : {}),
-    initramfs: { step: initramfs(target, { ...parts, runtime }), files: ['initramfs'] },
-    'initramfs-base': { step: initramfs(target, parts), files: ['initramfs-base'] },
-    'initramfs-stream': {
-      step: streamInitramfs(target, initStep),
-      files: ['initramfs-stream'],
-      root: { ...parts, runtime },
-    },
-    root: { step: rootImage(target, { ...parts, runtime }), files: [ROOT] },
-    'tls-handshake': { step: tlsHandshake(target, compiler), files: [HANDSHAKE] },
+  const application = app ? await appParts(target, app, libc, { runtime, compiler }) : [];
+  const parts = [basePart(initStep), ...application];
+  const whole = [...parts, runtimePart(runtime)];
+  const system: Omit<System, 'layers'> = {
+    kernel: kernel(target, options.board ?? boardOf(target), bare, options),
+    runtime,
+    init: initStep,
+    usr: runtimeImage(target, runtime),
+    initramfs: initramfs(target, 'initramfs', whole),
+    initramfsBase: initramfs(target, 'initramfs-base', parts),
+    initramfsStream: streamInitramfs(target, initStep),
+    root: rootImage(target, whole),
+    handshake: tlsHandshake(target, compiler),
+    parts,
+    runtimePart: runtimePart(runtime),
   };
+  return { ...system, layers: layersOf(system, application[0]) };
 }
 
-/** The steps that make /app. */
-async function applicationSteps(
-  target: Target,
-  app: Application,
-  libc: Libc,
-  tools: NativeTools,
-): Promise<{ app: Step; additions: Step[] }> {
-  const modules = await appModules(target, app, libc);
-  const [main] = modules;
-  const natives = [main && nativeModules(target, app, main, tools), nativeAddon(target, app, main, tools)];
-  return {
-    app: appFiles(target, app, main, libc),
-    additions: [...modules, ...natives.filter((step) => step !== undefined)],
-  };
+/** @param app the application's own files, if there is one */
+function layersOf(system: Omit<System, 'layers'>, app: Part | undefined): Layer[] {
+  const { kernel, runtime, init, handshake } = system;
+  const files = (step: Step, ...names: [string, ...string[]]): Layer['artifacts'] =>
+    names.map((name) => artifact(step, 'file', name)) as unknown as Layer['artifacts'];
+  const settings = app && files(app.artifact.step, 'nodeos.json');
+  return [
+    {
+      name: 'kernel',
+      summary: 'Linux',
+      artifacts: [kernel.image, kernel.vmlinux, kernel.config, kernel.symbols],
+    },
+    {
+      name: 'runtime',
+      summary: 'Node.js and its libraries',
+      artifacts: files(runtime, 'root/bin/node', 'runtime.json'),
+    },
+    { name: 'usr', summary: 'the runtime as an image for /usr', artifacts: [system.usr] },
+    { name: 'init', summary: 'PID 1 and the init', artifacts: files(init, 'init', 'init.js', 'syscalls.node') },
+    ...(settings ? [{ name: 'app', summary: "the application's files", artifacts: settings }] : []),
+    { name: 'initramfs', summary: 'all of the system', artifacts: [system.initramfs] },
+    { name: 'initramfs-base', summary: 'the system without the runtime', artifacts: [system.initramfsBase] },
+    {
+      name: 'initramfs-stream',
+      summary: 'what reaches a root on the network',
+      artifacts: [system.initramfsStream],
+      seal: { program: handshake, write: writeTlsInitramfs },
+    },
+    { name: 'root', summary: 'the root filesystem as an image', artifacts: [system.root] },
+    { name: 'tls-handshake', summary: 'what begins TLS for a root on the network', artifacts: [handshake] },
+  ];
 }
 
 /** What can be built for a target that has no machine yet. */
-const WITHOUT_MACHINE: readonly string[] = ['runtime', 'usr'] satisfies LayerName[];
+const WITHOUT_MACHINE: readonly string[] = ['runtime', 'usr'];
 
 /** @throws UsageError if one of the layers needs a system, and there is none for the target */
 export function checkSystem(target: Target, layers: readonly string[]): void {

@@ -7,6 +7,7 @@ import { copyFile, mkdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Cache, lockName, remove } from './cache.js';
 import { codeOf, InterruptedError, messageOf, NodeosError, replaceFile } from '@nodeos/base';
+import type { Artifact } from './artifact.js';
 import { fetchSource } from './fetch.js';
 import { withLock } from './lock.js';
 import { resolvePlan, type PlannedStep } from './plan.js';
@@ -31,12 +32,29 @@ export interface Built {
   readonly cached: boolean;
 }
 
+/** What a build has made, or found in the cache. */
+export class BuildResult {
+  /** @param steps one for each wanted step, in their order */
+  constructor(readonly steps: readonly Built[]) {}
+
+  /** The path of an artifact. @throws Error if its step was not wanted */
+  path({ step, file }: Artifact): string {
+    return join(this.outputOf(step), file);
+  }
+
+  /** The output folder of a step. @throws Error if it was not wanted */
+  outputOf(step: Step): string {
+    const built = this.steps.find((one) => one.step === step);
+    if (built) return built.output;
+    throw new Error(`${step.name} was not asked to be built`);
+  }
+}
+
 /**
  * Builds what is wanted.
- * @returns one result for each wanted step, in their order.
  * @throws NodeosError if a step fails: the other steps are ended and nothing half-made stays.
  */
-export async function build(wanted: readonly Step[], options: BuildOptions): Promise<Built[]> {
+export async function build(wanted: readonly Step[], options: BuildOptions): Promise<BuildResult> {
   const cache = options.cache ?? new Cache();
   const { steps: plan, wanted: chosen } = await resolvePlan(cache, wanted);
   options.progress.event({ type: 'plan', steps: plan });
@@ -67,9 +85,11 @@ export async function build(wanted: readonly Step[], options: BuildOptions): Pro
   // The first failure aborted the others: its reason is the one to show.
   if (results.some((result) => result.status === 'rejected')) throw failed.signal.reason;
 
-  return chosen.map(({ step, planned: { key, entry, state } }) => {
-    return { step, key, output: entry.output, cached: state === 'cached' };
-  });
+  return new BuildResult(
+    chosen.map(({ step, planned: { key, entry, state } }) => {
+      return { step, key, output: entry.output, cached: state === 'cached' };
+    }),
+  );
 }
 
 /** One step being made. */
@@ -191,23 +211,17 @@ class Slots {
 }
 
 /**
- * Copies an output's files to a folder that a user named, each by a rename.
- * @returns the paths.
- * @throws NodeosError if the folder cannot be written; no half-written file stays.
+ * Copies a file of an output to a folder that a user named, by a rename.
+ * @returns its path there
+ * @throws NodeosError if the folder cannot be written; no half-written file stays
  */
-export async function exportOutput(built: Built, files: readonly string[], dir: string): Promise<string[]> {
-  const paths: string[] = [];
-  for (const file of files) {
-    const path = join(dir, basename(file));
-    try {
-      await mkdir(dir, { recursive: true });
-      await replaceFile(path, (made) => copyFile(join(built.output, file), made));
-    } catch (error) {
-      throw new NodeosError(`cannot copy ${file} of ${built.step.name} to ${path}: ${messageOf(error)}`, {
-        cause: error,
-      });
-    }
-    paths.push(path);
+export async function exportFile(file: string, dir: string): Promise<string> {
+  const path = join(dir, basename(file));
+  try {
+    await mkdir(dir, { recursive: true });
+    await replaceFile(path, (made) => copyFile(file, made));
+    return path;
+  } catch (error) {
+    throw new NodeosError(`cannot copy ${file} to ${path}: ${messageOf(error)}`, { cause: error });
   }
-  return paths;
 }

@@ -1,4 +1,5 @@
 /** The engine: the only code that caches outputs and starts tools. */
+export * from './artifact.js';
 export { checkCacheFolder, type Left } from './cache-folder.js';
 export * from './cache.js';
 export * from './engine.js';

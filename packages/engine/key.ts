@@ -28,7 +28,7 @@ export async function ingredientsOf(step: Step, inputKeys: Readonly<Record<strin
     ['engine', ENGINE_VERSION],
     ['name', step.name],
     ['target', canonicalJson(step.target)],
-    ...Object.entries(await recipeOf(step.recipe)),
+    ...Object.entries(await recipeOf([step.recipe].flat())),
     ...Object.entries(step.parameters ?? {}).map(([k, v]): [string, string] => [`parameter ${k}`, canonicalJson(v)]),
     ...Object.entries(step.sources ?? {}).map(([k, v]): [string, string] => [`source ${k}`, sourceId(v)]),
     ...Object.entries(inputKeys).map(([k, v]): [string, string] => [`input ${k}`, v]),
@@ -88,10 +88,10 @@ function toolVersion(tool: string): Promise<string> {
 }
 
 /**
- * The code of a recipe: its module and, by their static imports, the modules of this project below it, each by its
+ * The code of a recipe: its modules and, by their static imports, the modules of this project below it, each by its
  * content; libraries from npm by name and version. The engine and what it stands on are left out (`ENGINE_VERSION`).
  */
-export async function recipeOf(url: string): Promise<Record<string, string>> {
+export async function recipeOf(urls: readonly string[]): Promise<Record<string, string>> {
   await lexerReady;
   const found: Record<string, string> = {};
   const visited = new Set<string>();
@@ -108,7 +108,7 @@ export async function recipeOf(url: string): Promise<Record<string, string>> {
     found[`recipe ${home.name}/${relative(home.dir, path)}`] = sha256(code);
     for (const specifier of importsOf(path, code)) visit(resolve(specifier, path));
   };
-  visit(fileURLToPath(url));
+  for (const url of urls) visit(fileURLToPath(url));
   return found;
 }
 

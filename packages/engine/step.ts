@@ -10,8 +10,8 @@ export interface Step {
   /** Unique among the steps of a build; letters, digits, `-`. */
   readonly name: string;
   readonly target: Target;
-  /** `import.meta.url` of the module that has `build`; it and what it imports are part of the key. */
-  readonly recipe: string;
+  /** `import.meta.url` of the modules that `build` is made of; they and what they import are part of the key. */
+  readonly recipe: string | readonly string[];
   /** Settings that the recipe reads: part of the key. */
   readonly parameters?: Readonly<Record<string, unknown>>;
   /** Pinned sources by name; fetched only when the recipe asks for one. */

@@ -6,21 +6,20 @@ import { copyFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Target } from '@nodeos/targets';
-import { unpack, type Step } from '@nodeos/engine';
+import { artifact, unpack, type Artifact, type Step } from '@nodeos/engine';
 import type { Compiler } from '@nodeos/toolchain';
 import { MBEDTLS } from './sources.js';
 
 const HERE = fileURLToPath(new URL('../tls', import.meta.url));
 
-/** The file's name in the step's output. */
-export const HANDSHAKE = 'handshake';
+const HANDSHAKE = 'handshake';
 
 // Each function in a section of its own, so that what nobody calls is left out.
 const FLAGS = ['-Os', '-Wall', '-Wextra', '-ffunction-sections', '-fdata-sections', '-fno-ident'];
 const LINK = ['-static', '-s', '-Wl,--gc-sections', '-Wl,--build-id=none'];
 
-export function tlsHandshake(target: Target, compiler: Compiler): Step {
-  return {
+export function tlsHandshake(target: Target, compiler: Compiler): Artifact<'program'> {
+  const step: Step = {
     name: 'tls-handshake',
     target,
     recipe: import.meta.url,
@@ -41,4 +40,5 @@ export function tlsHandshake(target: Target, compiler: Compiler): Step {
       await context.run(`${compiler.prefix}gcc`, args, { ...compiler.options(context), cwd: library });
     },
   };
+  return artifact(step, 'program', HANDSHAKE);
 }

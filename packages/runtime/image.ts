@@ -1,26 +1,26 @@
 /** The runtime as a filesystem image for /usr, which a machine maps from a disk instead of unpacking it into memory. */
 import { join } from 'node:path';
 import type { Target } from '@nodeos/targets';
-import type { Step } from '@nodeos/engine';
+import { artifact, type Artifact, type Step } from '@nodeos/engine';
 import { writeErofs } from '@nodeos/fs';
 import { fromDirectory } from '@nodeos/tree';
 
-/** The file's name in the step's output. */
-export const USR = 'usr.erofs';
+const FILE = 'usr.erofs';
 
 /** Memory devices are made of huge pages. */
 const ALIGN = 2 << 20;
 
 /** @param runtime a step with the output that `runtime.ts` describes */
-export function runtimeImage(target: Target, runtime: Step): Step {
-  return {
+export function runtimeImage(target: Target, runtime: Step): Artifact<'image'> {
+  const step: Step = {
     name: 'usr',
     target,
     recipe: import.meta.url,
     inputs: { runtime },
     async build(context) {
       const tree = fromDirectory(join(context.input('runtime'), 'root'));
-      await writeErofs(tree, join(context.dir, USR), { align: ALIGN });
+      await writeErofs(tree, join(context.dir, FILE), { align: ALIGN });
     },
   };
+  return artifact(step, 'image', FILE);
 }

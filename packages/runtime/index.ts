@@ -4,6 +4,7 @@ export * from './elf.js';
 export * from './glibc.js';
 export * from './image.js';
 export * from './musl.js';
+export * from './part.js';
 export * from './release.js';
 export * from './runtime.js';
 export * from './sources.js';

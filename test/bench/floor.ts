@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { contractHeader } from '@nodeos/contract';
 import type { Target } from '@nodeos/targets';
-import type { Step } from '@nodeos/engine';
+import { artifact, type Artifact, type Step } from '@nodeos/engine';
 import { characterDevice, directory, file, writeCpio } from '@nodeos/tree';
 
 const HERE = dirname(fileURLToPath(new URL('.', import.meta.url)));
@@ -45,8 +45,8 @@ export function floorInit(target: Target): Step {
 }
 
 /** An initramfs with nothing but that init. */
-export function floorInitramfs(target: Target): Step {
-  return {
+export function floorInitramfs(target: Target): Artifact<'initramfs'> {
+  const step: Step = {
     name: 'bench-floor-initramfs',
     target,
     recipe: import.meta.url,
@@ -61,4 +61,5 @@ export function floorInitramfs(target: Target): Step {
       await writeCpio(entries, join(context.dir, 'initramfs'));
     },
   };
+  return artifact(step, 'initramfs', 'initramfs');
 }

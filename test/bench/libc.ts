@@ -2,7 +2,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import autocannon from 'autocannon';
-import { USR } from '@nodeos/runtime';
 import { imageAt, runMachine, type MachineOptions } from '@nodeos/vm';
 import { systemOf, type Libc } from 'nodeos';
 import { answering, bootOurs, built, machine, note, ROOT, round, target, type Context, type Row } from './machines.js';
@@ -16,10 +15,9 @@ const LIBCS: readonly Libc[] = ['glibc', 'musl'];
 type System = Pick<MachineOptions, 'initramfs'> & Required<Pick<MachineOptions, 'usr'>>;
 
 async function systemOn(libc: Libc): Promise<System> {
-  const layers = await systemOf(target, { libc, app: join(ROOT, 'test/bench/app') });
-  const base = layers['initramfs-base'].step;
-  const [memory = '', usr = ''] = await built(base, layers.usr.step);
-  return { initramfs: join(memory, base.name), usr: await imageAt(join(usr, USR)) };
+  const { initramfsBase, usr } = await systemOf(target, { libc, app: join(ROOT, 'test/bench/app') });
+  const made = await built(initramfsBase, usr);
+  return { initramfs: made.path(initramfsBase), usr: await imageAt(made.path(usr)) };
 }
 
 interface Load {

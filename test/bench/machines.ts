@@ -3,9 +3,9 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { boardOf, targetOf } from '@nodeos/targets';
-import { build, plainProgress, type Step } from '@nodeos/engine';
+import { artifact, build, plainProgress, stepsOf, type Artifact, type BuildResult } from '@nodeos/engine';
 import { initramfs } from '@nodeos/initramfs';
-import { USR } from '@nodeos/runtime';
+import { basePart } from '@nodeos/rootfs';
 import { imageAt, qemuArguments, runMachine, type Image, type MachineOptions } from '@nodeos/vm';
 import { systemOf } from 'nodeos';
 import { distributionArguments } from './distribution/boot.js';
@@ -22,9 +22,8 @@ export const note = (text: string): void => void process.stderr.write(`bench: ${
 
 export type Row = Readonly<Record<string, string | number>>;
 
-export async function built(...steps: Step[]): Promise<string[]> {
-  return (await build(steps, { progress, jobs: availableParallelism() })).map(({ output }) => output);
-}
+export const built = (...wanted: Artifact[]): Promise<BuildResult> =>
+  build(stepsOf(...wanted), { progress, jobs: availableParallelism() });
 
 export interface Images {
   readonly kernel: string;
@@ -42,32 +41,24 @@ export interface Images {
 }
 
 export async function images(): Promise<Images> {
-  const layers = await systemOf(target, { app: APP });
-  const bare = initramfs(target, {
-    init: floorInit(target),
-    app: layers.app?.step ?? layers.init.step,
-  });
-  const [kernel = '', system = '', whole = '', usr = '', floor = '', floorNode = '', runtime = '', glibc = ''] =
-    await built(
-      layers.kernel.step,
-      layers['initramfs-base'].step,
-      layers.initramfs.step,
-      layers.usr.step,
-      floorInitramfs(target),
-      bare,
-      layers.runtime.step,
-      (await systemOf(target, { libc: 'glibc' })).runtime.step,
-    );
+  const system = await systemOf(target, { app: APP });
+  const { kernel, initramfsBase, initramfs: whole, usr } = system;
+  const [, ...application] = system.parts;
+  const floor = floorInitramfs(target);
+  const floorNode = initramfs(target, 'bench-floor-node', [basePart(floorInit(target)), ...application]);
+  const node = artifact(system.runtime, 'program', 'root/bin/node');
+  const glibcNode = artifact((await systemOf(target, { libc: 'glibc' })).runtime, 'program', 'root/bin/node');
+  const made = await built(kernel.vmlinux, initramfsBase, whole, usr, floor, floorNode, node, glibcNode);
   return {
-    kernel: join(kernel, 'vmlinux'),
-    bzImage: join(kernel, 'kernel'),
-    system: join(system, 'initramfs-base'),
-    whole: join(whole, 'initramfs'),
-    usr: await imageAt(join(usr, USR)),
-    floor: join(floor, 'initramfs'),
-    floorNode: join(floorNode, 'initramfs-base'),
-    node: join(runtime, 'root/bin/node'),
-    glibcNode: join(glibc, 'root/bin/node'),
+    kernel: made.path(kernel.vmlinux),
+    bzImage: made.path(kernel.image),
+    system: made.path(initramfsBase),
+    whole: made.path(whole),
+    usr: await imageAt(made.path(usr)),
+    floor: made.path(floor),
+    floorNode: made.path(floorNode),
+    node: made.path(node),
+    glibcNode: made.path(glibcNode),
   };
 }
 

@@ -126,8 +126,8 @@ async function rebuilds(context: Context): Promise<Row> {
     await cp(APP, dir, { recursive: true });
     const timed = async (): Promise<number> => {
       const started = performance.now();
-      const layers = await systemOf(target, { app: dir });
-      await built(layers.kernel.step, layers['initramfs-base'].step, layers.usr.step);
+      const { kernel, initramfsBase, usr } = await systemOf(target, { app: dir });
+      await built(kernel.vmlinux, initramfsBase, usr);
       return (performance.now() - started) / 1000;
     };
     await timed();
@@ -139,9 +139,9 @@ async function rebuilds(context: Context): Promise<Row> {
       await writeFile(join(dir, 'server.js'), `${await readFile(join(APP, 'server.js'), 'utf8')}// ${Date.now()}\n`);
       const image = await timed();
       changed.push(image);
-      const layers = await systemOf(target, { app: dir });
-      const [output = ''] = await built(layers['initramfs-base'].step);
-      const boot = await bootOurs(context, { initramfs: join(output, 'initramfs-base') });
+      const { initramfsBase } = await systemOf(target, { app: dir });
+      const made = await built(initramfsBase);
+      const boot = await bootOurs(context, { initramfs: made.path(initramfsBase) });
       answered.push(image + (boot?.byte ?? Number.NaN));
     }
     return {

@@ -30,7 +30,7 @@ const harness: Step = {
   name: 'test-handshake',
   target,
   recipe: import.meta.url,
-  sources: tlsHandshake(target, HOST_COMPILER).sources ?? {},
+  sources: tlsHandshake(target, HOST_COMPILER).step.sources ?? {},
   files: { tls: join(INIT, 'tls'), test: join(INIT, 'test/handshake'), random: join(INIT, 'test/random.h') },
   tools: HOST_COMPILER.tools,
   async build(context) {
@@ -57,6 +57,6 @@ const harness: Step = {
 
 /** @returns the path of the program */
 export async function handshakeHarness(): Promise<string> {
-  const [made] = await build([harness], { progress: plainProgress((text) => process.stderr.write(text)), jobs: 2 });
-  return join(made?.output ?? '', 'harness');
+  const made = await build([harness], { progress: plainProgress((text) => process.stderr.write(text)), jobs: 2 });
+  return join(made.outputOf(harness), 'harness');
 }

@@ -1,11 +1,10 @@
 /** The images of a system whose root is on the network. */
 import { join } from 'node:path';
 import { targetOf } from '@nodeos/targets';
-import { build, plainProgress, type Step } from '@nodeos/engine';
+import { artifact, build, plainProgress, stepsOf, type Artifact, type BuildResult } from '@nodeos/engine';
 import { writeErofs } from '@nodeos/fs';
-import { HANDSHAKE } from '@nodeos/init';
-import { readTlsFiles, rootTree, stepsOf, writeTlsInitramfs } from '@nodeos/initramfs';
-import { USR } from '@nodeos/runtime';
+import { readTlsFiles, writeTlsInitramfs } from '@nodeos/initramfs';
+import { rootTree, type Part } from '@nodeos/rootfs';
 import { imageAt, type Image } from '@nodeos/vm';
 import { systemOf } from 'nodeos';
 
@@ -21,34 +20,30 @@ export interface Streamed {
   readonly small: string;
 }
 
-async function built(...steps: Step[]): Promise<string[]> {
+function built(...wanted: Artifact[]): Promise<BuildResult> {
   const progress = plainProgress((text) => process.stderr.write(text));
-  return (await build(steps, { progress, jobs: 2 })).map(({ output }) => output);
+  return build(stepsOf(...wanted), { progress, jobs: 2 });
 }
 
 /** The program that attaches network block devices. */
 export async function attachProgram(): Promise<string> {
-  const { init } = await systemOf(target);
-  const [output = ''] = await built(init.step);
-  return join(output, 'nbd-attach');
+  const program = artifact((await systemOf(target)).init, 'program', 'nbd-attach');
+  return (await built(program)).path(program);
 }
 
 /** Builds a system, and writes its root as images into a folder. */
 export async function streamed(folderOfApp: string, folder: string): Promise<Streamed> {
-  const layers = await systemOf(target, { app: folderOfApp });
-  const layer = layers['initramfs-stream'];
-  const { runtime, ...others } = layer.root;
-  const steps = [layers.kernel.step, layer.step, layers.usr.step, runtime, ...stepsOf(others)];
-  const outputs = await built(...steps);
-  const [kernel = '', initramfs = '', usr = ''] = outputs;
-  const output = (step: Step): string => outputs[steps.indexOf(step)] ?? '';
+  const { kernel, initramfsStream, usr, parts, runtimePart } = await systemOf(target, { app: folderOfApp });
+  const whole = [...parts, runtimePart];
+  const result = await built(kernel.vmlinux, initramfsStream, usr, ...whole.map((part) => part.artifact));
+  const pathOf = (part: Part): string => result.path(part.artifact);
   const [image, small] = [join(folder, 'root.erofs'), join(folder, 'small.erofs')];
-  await writeErofs(await rootTree(layer.root, output), image);
-  await writeErofs(await rootTree(others, output), small);
+  await writeErofs(await rootTree(whole, pathOf), image);
+  await writeErofs(await rootTree(parts, pathOf), small);
   return {
-    kernel: join(kernel, 'vmlinux'),
-    initramfs: join(initramfs, layer.step.name),
-    usr: await imageAt(join(usr, USR)),
+    kernel: result.path(kernel.vmlinux),
+    initramfs: result.path(initramfsStream),
+    usr: await imageAt(result.path(usr)),
     image,
     small,
   };
@@ -56,9 +51,9 @@ export async function streamed(folderOfApp: string, folder: string): Promise<Str
 
 /** The same system, with what it needs for TLS in its initramfs. */
 export async function withTls<S extends Pick<Streamed, 'initramfs'>>(system: S, folder: string): Promise<S> {
-  const layers = await systemOf(target);
-  const [program = ''] = await built(layers['tls-handshake'].step);
+  const { handshake } = await systemOf(target);
   const initramfs = `${folder}.initramfs`;
-  await writeTlsInitramfs(system.initramfs, join(program, HANDSHAKE), await readTlsFiles(folder), initramfs);
+  const program = (await built(handshake)).path(handshake);
+  await writeTlsInitramfs(system.initramfs, program, await readTlsFiles(folder), initramfs);
   return { ...system, initramfs };
 }

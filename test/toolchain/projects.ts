@@ -85,5 +85,5 @@ export const posixTests = project(POSIX_TESTS, async (context, cwd) => {
 /** @returns the output folder of each */
 export async function outputsOf(...wanted: Step[]): Promise<string[]> {
   const progress = plainProgress((text) => process.stderr.write(text));
-  return (await build(wanted, { progress, jobs: 2 })).map(({ output }) => output);
+  return (await build(wanted, { progress, jobs: 2 })).steps.map(({ output }) => output);
 }

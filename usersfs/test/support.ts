@@ -69,7 +69,7 @@ export async function installed(dir: string, cache = new Cache(join(root, 'cache
   const modules = await appModules(target, app, 'musl');
   const own = appFiles(target, app, modules[0], 'musl');
   events.length = 0;
-  const built = await build([own, ...modules], { cache, progress, jobs: 2 });
+  const { steps: built } = await build([own, ...modules], { cache, progress, jobs: 2 });
   const ran = [...events];
   const at = join(root, `image-${count++}`);
   mkdirSync(at);

@@ -1,13 +1,12 @@
 /** nodeos build: builds layers, and says why. */
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { UsageError } from '@nodeos/base';
 import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
-import { Cache, exportOutput, planOf, type Built, type Step } from '@nodeos/engine';
-import { HANDSHAKE } from '@nodeos/init';
-import { readTlsFiles, writeTlsInitramfs, type TlsFiles } from '@nodeos/initramfs';
+import { Cache, exportFile, planOf, stepsOf, type BuildResult, type Built, type Step } from '@nodeos/engine';
+import { readTlsFiles, type TlsFiles } from '@nodeos/initramfs';
 import { applicationOptions, buildSteps, BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
-import { checkSystem, runtimeOf, systemOf, type LayerName } from '../system.js';
+import { checkSystem, runtimeOf, systemOf, type Layer, type System } from '../system.js';
 
 export const buildCommand: Command = {
   name: 'build',
@@ -43,53 +42,64 @@ export const buildCommand: Command = {
     const names = args.operands.length > 0 ? args.operands : ['kernel', 'initramfs', 'initramfs-base', 'usr'];
     checkSystem(target, names);
     const app = args.text('app');
-    const layers = await systemOf(target, {
+    const system = await systemOf(target, {
       ...(await runtimeOf(target, args, io)),
       fragments: args.texts('fragment').map((dir) => resolve(dir)),
       ...(app === undefined ? {} : { app }),
       ...applicationOptions(args, io),
     });
-    const chosen = names.map((name) => {
-      const layer = Object.hasOwn(layers, name) ? layers[name as LayerName] : undefined;
-      if (layer) return layer;
-      throw new UsageError(`unknown layer "${name}"`, { hint: `the layers are: ${Object.keys(layers).join(', ')}` });
-    });
-    const steps = chosen.map(({ step }) => step);
-    const tls = await tlsOf(args, names);
-    if (tls) steps.push(layers['tls-handshake'].step);
+    const layers = names.map((name) => layerOf(system, name));
+    const secrets = await secretsOf(args, layers);
+    const programs = secrets ? layers.flatMap(({ seal }) => seal?.program ?? []) : [];
+    const steps = stepsOf(...layers.map(({ artifacts }) => artifacts[0]), ...programs);
     if (args.flag('explain')) return explain(steps, args, io);
     const started = performance.now();
     const built = await buildSteps(steps, args, io);
     const out = args.text('out');
-    for (const [index, layer] of chosen.entries()) {
-      const result = built[index] as Built;
-      const paths = out === undefined ? [] : await exportOutput(result, layer.files, resolve(out));
-      if (tls && result.step.name === STREAM)
-        await writeTlsInitramfs(
-          join(result.output, STREAM),
-          join(built.at(-1)?.output ?? '', HANDSHAKE),
-          tls,
-          paths[0] ?? '',
-        );
-      report(result, paths, args, io);
+    for (const layer of layers) {
+      const paths = out === undefined ? [] : await exportLayer(layer, built, resolve(out), secrets);
+      const made = built.steps.find(({ step }) => step === layer.artifacts[0].step);
+      if (made) report(made, paths, args, io);
     }
-    if (!args.flag('json') && built.every(({ cached }) => cached)) {
+    if (!args.flag('json') && built.steps.every(({ cached }) => cached)) {
       io.stderr.write(`nothing to do (${((performance.now() - started) / 1000).toFixed(2)} s)\n`);
     }
     return 0;
   },
 };
 
-/** The layer that may need certificates, and the file in its output. */
-const STREAM = 'initramfs-stream';
+/** @throws UsageError naming the layers there are */
+function layerOf({ layers }: System, name: string): Layer {
+  const layer = layers.find((one) => one.name === name);
+  if (layer) return layer;
+  throw new UsageError(`unknown layer "${name}"`, {
+    hint: `the layers are: ${layers.map((one) => one.name).join(', ')}`,
+  });
+}
 
-/** @throws UsageError if there is nothing that they could go into */
-async function tlsOf(args: Parsed, names: readonly string[]): Promise<TlsFiles | undefined> {
+/** Copies the files of a layer, with the secrets in the one that takes them. @returns their paths */
+async function exportLayer(
+  { artifacts, seal }: Layer,
+  built: BuildResult,
+  dir: string,
+  secrets: TlsFiles | undefined,
+): Promise<string[]> {
+  const paths: string[] = [];
+  for (const one of artifacts) {
+    const path = await exportFile(built.path(one), dir);
+    if (seal && secrets) await seal.write(built.path(one), built.path(seal.program), secrets, path);
+    paths.push(path);
+  }
+  return paths;
+}
+
+/** What `--tls` names. @throws UsageError if there is nothing that it could go into */
+async function secretsOf(args: Parsed, layers: readonly Layer[]): Promise<TlsFiles | undefined> {
   const folder = args.text('tls');
   if (folder === undefined) return undefined;
-  if (args.text('out') === undefined || !names.includes(STREAM))
-    throw new UsageError(`--tls ${folder}: only for ${STREAM}, and with --out`, {
-      hint: `nodeos build kernel ${STREAM} root --app DIR --tls ${folder} --out DIR`,
+  if (args.text('out') === undefined || !layers.some(({ seal }) => seal))
+    throw new UsageError(`--tls ${folder}: only for initramfs-stream, and with --out`, {
+      hint: `nodeos build kernel initramfs-stream root --app DIR --tls ${folder} --out DIR`,
     });
   return readTlsFiles(resolve(folder));
 }

@@ -90,14 +90,14 @@ export const startCommand: Command = {
     const settings = settingsOf(args);
     await checkFree(settings.publish);
     const { target, board, app } = settings;
-    const layers = await systemOf(target, {
+    const system = await systemOf(target, {
       board,
       ...(await runtimeOf(target, args, io)),
       fragments: args.texts('fragment').map((dir) => resolve(dir)),
       ...(app === undefined ? {} : { app }),
       ...applicationOptions(args, io),
     });
-    const media = await mediaFor(layers, settings, args, io);
+    const media = await mediaFor(system, settings, args, io);
     try {
       const { words, kernel, initramfs, usr } = media;
       const paths = { kernel, initramfs, usr };

@@ -36,8 +36,9 @@ export const toolchainCommand: Command = {
       throw new UsageError('nodeos toolchain run: no command', { hint: 'nodeos toolchain run -- make' });
     }
     const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
-    const [built] = await buildSteps([toolchainSteps(target, LINUX).toolchain], args, io);
-    return action({ target, path: built?.output ?? '' }, args, io);
+    const { toolchain } = toolchainSteps(target, LINUX);
+    const built = await buildSteps([toolchain], args, io);
+    return action({ target, path: built.outputOf(toolchain) }, args, io);
   },
 };
 

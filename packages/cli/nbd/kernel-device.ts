@@ -53,6 +53,6 @@ async function builtTool(args: Parsed, io: Io): Promise<string> {
   const target = hostTarget();
   checkSystem(target, ['init']);
   const { init } = await systemOf(target, await runtimeOf(target, args, io));
-  const [built] = await buildSteps([init.step], args, io);
-  return join(built?.output ?? '', 'nbd-attach');
+  const built = await buildSteps([init], args, io);
+  return join(built.outputOf(init), 'nbd-attach');
 }

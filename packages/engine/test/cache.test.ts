@@ -23,7 +23,7 @@ const folder = (parameters: Record<string, unknown> = {}): Step =>
   );
 
 async function made(cache: Cache, step: Step): Promise<Entry> {
-  const [built] = await build([step], { cache, progress: silent, jobs: 1 });
+  const [built] = (await build([step], { cache, progress: silent, jobs: 1 })).steps;
   if (!built) throw new Error('not built');
   return cache.entry(step, built.key);
 }
@@ -115,7 +115,7 @@ describe('a damaged output', () => {
     expect((await planOf(cache, [step]))[0]?.reasons).toEqual([
       expect.stringMatching(new RegExp(`^its cache entry is damaged: .*${reason.source}`)),
     ]);
-    const [built] = await build([step], { cache, progress: silent, jobs: 1 });
+    const [built] = (await build([step], { cache, progress: silent, jobs: 1 })).steps;
     expect(built?.cached).toBe(false);
     expect(await readFile(join(entry.output, 'sub', 'file'), 'utf8')).toBe('content');
     expect(await cache.verify(entry)).toBeUndefined();

@@ -4,7 +4,7 @@ import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Cache, remove } from '../cache.js';
-import { build, exportOutput, type Built } from '../engine.js';
+import { build, exportFile, type Built } from '../engine.js';
 import { InterruptedError } from '@nodeos/base';
 import { planOf } from '../plan.js';
 import { silent } from '../progress.js';
@@ -35,14 +35,14 @@ describe('build', () => {
     const cache = new Cache(tempDir());
     const a = write('a', 'A');
     const b = reading('b', a);
-    const first = await build([b, a], { cache, progress: silent, jobs: 2 });
+    const { steps: first } = await build([b, a], { cache, progress: silent, jobs: 2 });
     expect(first.map(({ step, cached }) => [step.name, cached])).toEqual([
       ['b', false],
       ['a', false],
     ]);
     expect(first.map(textOf)).toEqual(['b of A', 'A']);
     const progress = recorder();
-    const second = await build([b, a], { cache, progress, jobs: 2 });
+    const { steps: second } = await build([b, a], { cache, progress, jobs: 2 });
     expect(second.map(({ cached, key }) => [cached, key])).toEqual(first.map(({ key }) => [true, key]));
     expect(progress.events.map(({ type }) => type)).toEqual(['plan']);
     expect(namesIn(join(cache.root, 'tmp'))).toEqual([]);
@@ -58,7 +58,9 @@ describe('build', () => {
         await until(() => existsSync(join(dir, other)), other);
       });
     const steps = [meeting('a', 'b'), meeting('b', 'a')];
-    expect(await build(steps, { cache: new Cache(join(dir, 'cache')), progress: silent, jobs: 2 })).toHaveLength(2);
+    expect(
+      (await build(steps, { cache: new Cache(join(dir, 'cache')), progress: silent, jobs: 2 })).steps,
+    ).toHaveLength(2);
   });
 
   it('runs no more steps at once than it may', async () => {
@@ -101,7 +103,7 @@ describe('build', () => {
     const b = reading('b', a);
     await build([b], { cache, progress: silent, jobs: 1 });
     await remove(join(cache.root, 'steps', 'a'));
-    const [again] = await build([b], { cache, progress: silent, jobs: 1 });
+    const [again] = (await build([b], { cache, progress: silent, jobs: 1 })).steps;
     expect(again?.cached).toBe(true);
     expect(finished(cache)).toEqual(['b']);
     expect((await planOf(cache, [b, a])).map(({ step, state }) => [step.name, state])).toEqual([
@@ -119,11 +121,11 @@ describe('build', () => {
         await writeFile(join(ctx.dir, 'out'), 'twin');
       });
     const [one, two] = [twin(), twin()];
-    const built = await build([one, two, reading('user', twin())], { cache, progress: silent, jobs: 4 });
+    const { steps: built } = await build([one, two, reading('user', twin())], { cache, progress: silent, jobs: 4 });
     expect(times).toBe(1);
     expect(built.map(textOf)).toEqual(['twin', 'twin', 'user of twin']);
     expect([built[0]?.step, built[1]?.step]).toEqual([one, two]);
-    expect((await build([two, one], { cache, progress: silent, jobs: 1 })).map(({ cached }) => cached)).toEqual([
+    expect((await build([two, one], { cache, progress: silent, jobs: 1 })).steps.map(({ cached }) => cached)).toEqual([
       true,
       true,
     ]);
@@ -174,7 +176,7 @@ describe('build', () => {
     );
     const progress = recorder();
     const cache = new Cache(join(dir, 'cache'));
-    const [built] = await build([step], { cache, progress, jobs: 3 });
+    const [built] = (await build([step], { cache, progress, jobs: 3 })).steps;
     expect(existsSync(work)).toBe(false);
     expect(pathsIn(built?.output ?? '')).toEqual(['link']);
     expect(namesIn(join(built?.output ?? '', '..'))).toEqual(['manifest.json', 'output']);
@@ -312,15 +314,15 @@ it('leaves no listeners, and warns of none, however many steps run at once', asy
   expect(warnings).toEqual([]);
 });
 
-describe('exportOutput', () => {
-  it('copies files by name, over what was there before, and touches nothing beside', async () => {
+describe('exportFile', () => {
+  it('copies a file by its name, over what was there before, and touches nothing beside', async () => {
     const dir = tempDir();
     const cache = new Cache(join(dir, 'cache'));
     const step = stepOf('deep', async (ctx) => {
       await mkdir(join(ctx.dir, 'sub'));
       await writeFile(join(ctx.dir, 'sub', 'image'), 'image', { mode: 0o444 });
     });
-    const [built] = await build([step], { cache, progress: silent, jobs: 1 });
+    const [built] = (await build([step], { cache, progress: silent, jobs: 1 })).steps;
     if (!built) throw new Error('not built');
     const out = join(dir, 'new', 'out');
     await mkdir(out, { recursive: true });
@@ -328,9 +330,10 @@ describe('exportOutput', () => {
     const other = join(out, 'other');
     await writeFile(other, 'of somebody else');
     await symlink(other, join(out, 'image.part'));
-    expect(await exportOutput(built, ['sub/image'], out)).toEqual([join(out, 'image')]);
+    expect(await exportFile(join(built.output, 'sub/image'), out)).toBe(join(out, 'image'));
     expect(readFileSync(join(out, 'image'), 'utf8')).toBe('image');
-    await expect(exportOutput(built, ['missing'], out)).rejects.toThrow('cannot copy missing of deep to');
+    const missing = join(built.output, 'missing');
+    await expect(exportFile(missing, out)).rejects.toThrow(`cannot copy ${missing} to ${join(out, 'missing')}`);
     expect(namesIn(out)).toEqual(['image', 'image.part', 'other']);
     expect(readFileSync(other, 'utf8')).toBe('of somebody else');
   });

@@ -133,16 +133,16 @@ describe('the key of a step', () => {
     const dir = tempDir();
     const url = await recipePackage(join(dir, 'one'));
     const moved = await recipePackage(join(dir, 'elsewhere', 'two'));
-    const code = await recipeOf(url);
+    const code = await recipeOf([url]);
     expect(Object.keys(code).sort()).toEqual(['recipe layer/build.js', 'recipe layer/lib/part.js', 'recipe library']);
     expect(code['recipe library']).toBe('2.0.0');
-    expect(await recipeOf(moved)).toEqual(code);
+    expect(await recipeOf([moved])).toEqual(code);
 
     await writeFile(join(dir, 'one', 'lib', 'part.js'), `export { build } from '../build.js'; // changed\n`);
-    const imported = await recipeOf(url);
+    const imported = await recipeOf([url]);
     expect(difference(code, imported)).toEqual([expect.stringMatching(/^recipe layer\/lib\/part.js changed from/)]);
     await writeFile(join(dir, 'one', 'build.js'), `import './lib/part.js';\n`);
-    const own = difference(imported, await recipeOf(url));
+    const own = difference(imported, await recipeOf([url]));
     expect(own).toEqual([expect.stringMatching(/^recipe layer\/build.js changed/), 'recipe library is gone']);
   });
 
@@ -157,9 +157,9 @@ describe('the key of a step', () => {
       JSON.stringify({ name: '@scope/modern', version: '3.0.0', exports }),
     );
     await writeFile(join(dir, 'build.js'), `import fs from 'fs';\nawait import('@scope/modern/part');\n`);
-    expect(await recipeOf(url)).toMatchObject({ 'recipe @scope/modern': '3.0.0' });
+    expect(await recipeOf([url])).toMatchObject({ 'recipe @scope/modern': '3.0.0' });
     await writeFile(join(dir, 'build.js'), `import 'unknown-library';\n`);
-    await expect(recipeOf(url)).rejects.toThrow('unknown-library');
+    await expect(recipeOf([url])).rejects.toThrow('unknown-library');
   });
 
   it('refuses parameters that it could not tell apart', async () => {

@@ -9,7 +9,7 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { NodeosError } from '@nodeos/base';
 import type { Board, Target } from '@nodeos/targets';
-import { patchAll, unpack, type Step, type StepContext } from '@nodeos/engine';
+import { artifact, patchAll, unpack, type Artifact, type Step, type StepContext } from '@nodeos/engine';
 import type { Compiler } from '@nodeos/toolchain';
 import { fragmentPaths, lostOptions, readFragments } from './config.js';
 import { LINUX } from './sources.js';
@@ -29,7 +29,27 @@ export interface KernelOptions {
   readonly fragments?: readonly string[];
 }
 
-export function kernel(target: Target, board: Board, compiler: Compiler, options: KernelOptions = {}): Step {
+/** The files of one step. */
+export interface Kernel {
+  /** What firmware boots. */
+  readonly image: Artifact<'kernel'>;
+  /** What QEMU boots. */
+  readonly vmlinux: Artifact<'kernel'>;
+  readonly config: Artifact<'file'>;
+  readonly symbols: Artifact<'file'>;
+}
+
+export function kernel(target: Target, board: Board, compiler: Compiler, options: KernelOptions = {}): Kernel {
+  const step = kernelStep(target, board, compiler, options);
+  return {
+    image: artifact(step, 'kernel', 'kernel'),
+    vmlinux: artifact(step, 'kernel', 'vmlinux'),
+    config: artifact(step, 'file', 'config'),
+    symbols: artifact(step, 'file', 'System.map'),
+  };
+}
+
+function kernelStep(target: Target, board: Board, compiler: Compiler, options: KernelOptions): Step {
   const { kernelImage } = board;
   const extra = Object.fromEntries((options.fragments ?? []).map((path, index) => [`fragments ${index}`, path]));
   return {

@@ -1,0 +1,44 @@
+/** An application as parts of a root: its files and settings, its dependencies, native code. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { entryPath, PATHS } from '@nodeos/contract';
+import { artifact, type Step } from '@nodeos/engine';
+import type { Part } from '@nodeos/rootfs';
+import type { Target } from '@nodeos/targets';
+import { concat, directory, file, fromDirectory, type Tree } from '@nodeos/tree';
+import { appFiles, appModules } from './app-files.js';
+import type { Application } from './application.js';
+import type { Libc } from './installers.js';
+import { nativeAddon, nativeModules, type NativeTools } from './native.js';
+
+const PREFIX = entryPath(PATHS.app);
+
+/** @returns the application's own files first */
+export async function appParts(target: Target, app: Application, libc: Libc, tools: NativeTools): Promise<Part[]> {
+  const modules = await appModules(target, app, libc);
+  const [main] = modules;
+  const native = [main && nativeModules(target, app, main, tools), nativeAddon(target, app, main, tools)];
+  const more = [...modules, ...native].filter((step) => step !== undefined);
+  return [filesPart(appFiles(target, app, main, libc)), ...more.map(morePart)];
+}
+
+/** The application's own files, and its settings. */
+export const filesPart = (step: Step): Part => partOf(step, appTree);
+
+/** More of the application's folder: dependencies, native code. */
+export const morePart = (step: Step): Part => partOf(step, moreTree);
+
+const partOf = (step: Step, tree: Part['tree']): Part => ({
+  name: step.name,
+  artifact: artifact(step, 'folder'),
+  recipe: import.meta.url,
+  tree,
+});
+
+async function appTree(output: string): Promise<Tree> {
+  const settings = file(entryPath(PATHS.system), await readFile(join(output, 'nodeos.json')));
+  return concat([directory('etc')], [settings], fromDirectory(join(output, 'files'), { prefix: PREFIX }));
+}
+
+const moreTree = (output: string): Tree =>
+  concat([directory(PREFIX)], fromDirectory(join(output, 'files'), { prefix: PREFIX }));
