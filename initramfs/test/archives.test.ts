@@ -18,7 +18,7 @@ import { type Step, type StepContext } from '@nodeos/engine';
 import { afterAll, describe, expect, it } from 'vitest';
 import { basePart, type Part } from '@nodeos/rootfs';
 import { runtimePart } from '@nodeos/runtime';
-import { filesPart, morePart } from '@nodeos/usersfs';
+import { filesPart, morePart } from '@nodeos/app';
 import { initramfs } from '../initramfs.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-initramfs-'));

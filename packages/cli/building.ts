@@ -10,7 +10,7 @@ import {
   type Progress,
   type Step,
 } from '@nodeos/engine';
-import { makeLock } from '@nodeos/usersfs';
+import { makeLock } from '@nodeos/app';
 import { say, type Io, type Option, type Parsed } from './command.js';
 import type { SystemOptions } from './system.js';
 

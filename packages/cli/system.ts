@@ -22,7 +22,7 @@ import {
 } from '@nodeos/runtime';
 import { boardOf, boardsOf, TARGETS, type Board, type Target } from '@nodeos/targets';
 import { bareCompiler, crossCompiler, HOST_COMPILER, toolchainSteps, type Compiler } from '@nodeos/toolchain';
-import { appParts, readApplication, type ReadOptions } from '@nodeos/usersfs';
+import { appParts, readApplication, type ReadOptions } from '@nodeos/app';
 import { say, type Io, type Parsed } from './command.js';
 
 export type Libc = RuntimeInfo['libc'];

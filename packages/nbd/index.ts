@@ -1,9 +1,9 @@
-export { connectNbd, type ClientEvent, type ClientOptions, type NbdBackend } from './client.js';
-export { Handshake, RefusedError, type ExportInfo, type MakeStream, type Wishes } from './client-handshake.js';
-export * from './exports.js';
-export * from './metrics.js';
-export { FLAG, namesOf, ProtocolError } from './protocol.js';
-export { NbdError } from './reply-errors.js';
-export * from './server.js';
-export type { ClientTls, PskKeys, ServerTls } from './tls.js';
-export { isNbdUri, parsePskFile, parseUri, tlsOf, type NbdUri } from './uri.js';
+export { connectNbd, type ClientEvent, type ClientOptions, type NbdBackend } from './client/client.js';
+export { Handshake, RefusedError, type ExportInfo, type MakeStream, type Wishes } from './client/client-handshake.js';
+export * from './server/exports.js';
+export * from './server/metrics.js';
+export { FLAG, namesOf, ProtocolError } from './wire/protocol.js';
+export { NbdError } from './wire/reply-errors.js';
+export * from './server/server.js';
+export type { ClientTls, PskKeys, ServerTls } from './wire/tls.js';
+export { isNbdUri, parsePskFile, parseUri, tlsOf, type NbdUri } from './wire/uri.js';

@@ -2,7 +2,7 @@
 import { symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { optionsWithValue } from '../../usersfs/node-options.js';
+import { optionsWithValue } from '../../packages/app/node-options.js';
 import { application, LONG, nodeos, valueOf } from '../support.js';
 
 /** Prints the options of Node.js whose value may be the next word. */

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { memory, type BlockBackend } from '@nodeos/block';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { Budget, FLOOR, Lease } from '../budget.js';
+import { Budget, FLOOR, Lease } from '../server/budget.js';
 import { changed, deferred, KIB, MIB, serve, until, type Served } from './support.js';
 import { chosen, request, Wire, works } from './wire.js';
 

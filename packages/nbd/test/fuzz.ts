@@ -5,7 +5,7 @@
  */
 import { Duplex } from 'node:stream';
 import { random as numbers } from '../../block/random.js';
-import { ERROR } from '../protocol.js';
+import { ERROR } from '../wire/protocol.js';
 
 export interface Random {
   /** From 0 to below. */

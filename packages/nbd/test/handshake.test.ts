@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { memory, type BlockBackend } from '@nodeos/block';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { freePort } from '../../block/test/helpers.js';
-import type { Export, Exports } from '../exports.js';
+import type { Export, Exports } from '../server/exports.js';
 import { connectNbd, Handshake, NbdServer, parseUri } from '../index.js';
 import {
   changed,

@@ -21,7 +21,7 @@ import {
   THREADS,
 } from './support.js';
 import { tempDir, type Served } from './support.js';
-import type { ServerOptions } from '../server.js';
+import type { ServerOptions } from '../server/server.js';
 
 beforeAll(() => needs('nbdinfo', 'nbdcopy', 'nbdsh', 'qemu-img', 'qemu-io', 'fio', 'nbd-client'));
 

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { memory, type BlockBackend } from '@nodeos/block';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { Peer } from '../exports.js';
-import { NbdServer } from '../server.js';
+import type { Peer } from '../server/exports.js';
+import { NbdServer } from '../server/server.js';
 import { changed, deferred, kept, KIB, MIB, needs, only, output, serve, tempDir, until } from './support.js';
 import { ACK, chosen, hex, refusal, request, text, u16, Wire, works } from './wire.js';
 

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { withClose, type BlockBackend } from '@nodeos/block';
 import { onTestFinished } from 'vitest';
-import type { Exports } from '../exports.js';
-import { NbdServer, type ServerEvent, type ServerOptions } from '../server.js';
+import type { Exports } from '../server/exports.js';
+import { NbdServer, type ServerEvent, type ServerOptions } from '../server/server.js';
 
 export const KIB = 1 << 10;
 export const MIB = 1 << 20;

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { isNbdUri, parsePskFile, parseUri, tlsOf } from '../uri.js';
+import { isNbdUri, parsePskFile, parseUri, tlsOf } from '../wire/uri.js';
 
 describe('a URI', () => {
   it.each([

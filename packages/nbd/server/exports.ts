@@ -1,6 +1,6 @@
 /** What a server offers: names, and what opens a backend when one is chosen. */
 import { failure, whyNoBackend, type BlockBackend, type MaybePromise } from '@nodeos/block';
-import { unlessAborted } from './abort.js';
+import { unlessAborted } from '../wire/abort.js';
 
 export interface Export {
   /** For people; at most 4096 bytes. */

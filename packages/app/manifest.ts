@@ -24,7 +24,7 @@ export interface PackageJson {
   readonly engines?: object;
   /** Whose install scripts may run, by name or `NAME@VERSION`. */
   readonly allowScripts?: Readonly<Record<string, boolean>>;
-  /** Settings of this system; see docs/usersfs.md. */
+  /** Settings of this system; see docs/app.md. */
   readonly nodeos?: {
     /** Instead of scripts.start. */
     readonly start?: string;

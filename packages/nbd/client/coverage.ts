@@ -1,5 +1,5 @@
 /** Which bytes of a read have come, so that none comes twice and none is missing. */
-import { ProtocolError } from './protocol.js';
+import { ProtocolError } from '../wire/protocol.js';
 
 /** No server has a reason to leave more gaps. */
 const MAX_PARTS = 1 << 14;

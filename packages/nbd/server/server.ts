@@ -7,17 +7,17 @@ import { lstat, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { failure } from '@nodeos/block';
-import { unlessAborted } from './abort.js';
+import { unlessAborted } from '../wire/abort.js';
 import { Budget } from './budget.js';
 import { OpenExports, resolverOf, viewOf, type ExportResolver, type Exports, type Peer } from './exports.js';
-import { lost, shutDown } from './errors.js';
+import { lost, shutDown } from '../wire/errors.js';
 import { negotiate, type Agreement, type Party } from './handshake.js';
-import { directly, Inbox } from './inbox.js';
+import { directly, Inbox } from '../wire/inbox.js';
 import { ended, lineOf } from './linger.js';
 import { Metrics } from './metrics.js';
-import { Pool } from './pool.js';
-import { DEFAULT_PORT, MAX_BLOCK } from './protocol.js';
-import { checkServerTls, serverTls, type ServerTls } from './tls.js';
+import { Pool } from '../wire/pool.js';
+import { DEFAULT_PORT, MAX_BLOCK } from '../wire/protocol.js';
+import { checkServerTls, serverTls, type ServerTls } from '../wire/tls.js';
 import { Transmission } from './transmission.js';
 
 /** A line of the log. */

@@ -15,9 +15,9 @@ import {
   type Wishes,
 } from './client-handshake.js';
 import { ChangedError, Links } from './client-links.js';
-import { COMMAND, COMMAND_FLAG, FLAG } from './protocol.js';
-import { parseUri, tlsOf, type NbdUri } from './uri.js';
-import type { ClientTls } from './tls.js';
+import { COMMAND, COMMAND_FLAG, FLAG } from '../wire/protocol.js';
+import { parseUri, tlsOf, type NbdUri } from '../wire/uri.js';
+import type { ClientTls } from '../wire/tls.js';
 
 export interface ClientOptions {
   /** More than one only if the server says that its connections see the same (CAN_MULTI_CONN). Default 4. */

@@ -4,7 +4,7 @@
  */
 import type { Extent } from '@nodeos/block';
 import type { Agreement } from './handshake.js';
-import type { Outbox, Slot } from './outbox.js';
+import type { Outbox, Slot } from '../wire/outbox.js';
 import {
   CHUNK,
   COMMAND,
@@ -19,8 +19,8 @@ import {
   encodeText,
   writeUInt64,
   type ReceivedRequest,
-} from './protocol.js';
-import { numberOf, wordsOf } from './reply-errors.js';
+} from '../wire/protocol.js';
+import { numberOf, wordsOf } from '../wire/reply-errors.js';
 
 /** Bytes of an error's message. */
 const MAX_WORDS = 1024;

@@ -8,10 +8,10 @@
 import { readSync, writeSync } from 'node:fs';
 import type { BlockBackend } from '@nodeos/block';
 import { Budget, FLOOR } from './budget.js';
-import { Inbox } from './inbox.js';
+import { Inbox } from '../wire/inbox.js';
 import type { Counts } from './metrics.js';
-import type { Pool } from './pool.js';
-import { COMMAND, COMMAND_FLAG, type ReceivedRequest } from './protocol.js';
+import type { Pool } from '../wire/pool.js';
+import { COMMAND, COMMAND_FLAG, type ReceivedRequest } from '../wire/protocol.js';
 import { Transmission, type Line, type Place } from './transmission.js';
 import type { Terms } from './handshake.js';
 

@@ -2,7 +2,16 @@
  * The server's side of the negotiation (fixed newstyle): the client sends options until it has chosen an export.
  * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md#fixed-newstyle-negotiation
  */
-import { BASE_ALLOCATION, Fields, FLAG, INFO, NO_ZEROES, OPTION, OPTION_SIZE, ProtocolError } from './protocol.js';
+import {
+  BASE_ALLOCATION,
+  Fields,
+  FLAG,
+  INFO,
+  NO_ZEROES,
+  OPTION,
+  OPTION_SIZE,
+  ProtocolError,
+} from '../wire/protocol.js';
 import {
   DEFAULT_SIZES,
   encodeOptionReply,
@@ -13,12 +22,12 @@ import {
   nameOf,
   NBDMAGIC,
   REPLY,
-} from './protocol.js';
-import { uint16, uint32, uint64 } from './protocol.js';
+} from '../wire/protocol.js';
+import { uint16, uint32, uint64 } from '../wire/protocol.js';
 import type { BlockBackend, BlockSizes, MaybePromise } from '@nodeos/block';
-import { unlessAborted } from './abort.js';
+import { unlessAborted } from '../wire/abort.js';
 import type { Export, ExportResolver, OpenExports, Opened, Peer } from './exports.js';
-import type { Inbox } from './inbox.js';
+import type { Inbox } from '../wire/inbox.js';
 
 /** Bytes of an option's data that are read to be answered; more is an attack. */
 const MAX_OPTION = 256 << 10;

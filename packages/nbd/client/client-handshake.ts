@@ -5,9 +5,9 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { failure, type BlockSizes, type MaybePromise } from '@nodeos/block';
-import { unlessAborted } from './abort.js';
-import { lost } from './errors.js';
-import { fillsItself, Inbox } from './inbox.js';
+import { unlessAborted } from '../wire/abort.js';
+import { lost } from '../wire/errors.js';
+import { fillsItself, Inbox } from '../wire/inbox.js';
 import {
   BASE_ALLOCATION,
   DEFAULT_SIZES,
@@ -30,10 +30,10 @@ import {
   REPLY,
   uint16,
   uint32,
-} from './protocol.js';
-import { printable } from './reply-errors.js';
-import { clientTls, type ClientTls } from './tls.js';
-import type { NbdUri } from './uri.js';
+} from '../wire/protocol.js';
+import { printable } from '../wire/reply-errors.js';
+import { clientTls, type ClientTls } from '../wire/tls.js';
+import type { NbdUri } from '../wire/uri.js';
 
 /** Bytes of one option reply. */
 const MAX_REPLY = 64 << 10;

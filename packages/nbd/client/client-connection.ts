@@ -5,10 +5,10 @@
 import type { Extent } from '@nodeos/block';
 import type { Negotiated } from './client-handshake.js';
 import { Coverage } from './coverage.js';
-import { lost } from './errors.js';
-import type { Inbox } from './inbox.js';
-import { Outbox } from './outbox.js';
-import { Pool } from './pool.js';
+import { lost } from '../wire/errors.js';
+import type { Inbox } from '../wire/inbox.js';
+import { Outbox } from '../wire/outbox.js';
+import { Pool } from '../wire/pool.js';
 import {
   CHUNK,
   CHUNK_ERROR_BIT,
@@ -32,9 +32,9 @@ import {
   STATE,
   STRUCTURED_REPLY_MAGIC,
   STRUCTURED_REPLY_SIZE,
-} from './protocol.js';
-import { NbdError, errorNameOf, printable } from './reply-errors.js';
-import { inWords } from './tls-errors.js';
+} from '../wire/protocol.js';
+import { NbdError, errorNameOf, printable } from '../wire/reply-errors.js';
+import { inWords } from '../wire/tls-errors.js';
 
 /** What is to be done; how often it is sent is not its matter. */
 export interface Job {

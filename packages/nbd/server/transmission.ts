@@ -9,10 +9,10 @@ import { isPromise, type BlockBackend, type MaybePromise } from '@nodeos/block';
 import { FLOOR, Lease, type Budget } from './budget.js';
 import { COMMANDS } from './commands.js';
 import type { Terms } from './handshake.js';
-import type { Inbox } from './inbox.js';
+import type { Inbox } from '../wire/inbox.js';
 import type { Metrics } from './metrics.js';
-import { Outbox, type Outlet } from './outbox.js';
-import type { Pool } from './pool.js';
+import { Outbox, type Outlet } from '../wire/outbox.js';
+import type { Pool } from '../wire/pool.js';
 import {
   COMMAND,
   COMMAND_FLAG,
@@ -23,8 +23,8 @@ import {
   ProtocolError,
   REQUEST_SIZE,
   type ReceivedRequest,
-} from './protocol.js';
-import { NbdError } from './reply-errors.js';
+} from '../wire/protocol.js';
+import { NbdError } from '../wire/reply-errors.js';
 import { Replies } from './replies.js';
 
 /** What a request costs beside its data, in bytes: nobody gets thousands of flushes for nothing. */

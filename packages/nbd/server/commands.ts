@@ -13,8 +13,8 @@ import {
   type MaybePromise,
 } from '@nodeos/block';
 import type { Terms } from './handshake.js';
-import { COMMAND, COMMAND_FLAG, Fields, FLAG, type ErrorName, type ReceivedRequest } from './protocol.js';
-import { NbdError } from './reply-errors.js';
+import { COMMAND, COMMAND_FLAG, Fields, FLAG, type ErrorName, type ReceivedRequest } from '../wire/protocol.js';
+import { NbdError } from '../wire/reply-errors.js';
 import type { Replies } from './replies.js';
 
 export interface Task {

@@ -4,7 +4,7 @@ import { openShared, type Recipe } from '@nodeos/block';
 import { serveBlocking, type Return } from './blocking.js';
 import type { Terms } from './handshake.js';
 import { Counts } from './metrics.js';
-import { Pool } from './pool.js';
+import { Pool } from '../wire/pool.js';
 
 /** What a thread is started with. */
 export interface ThreadData {

@@ -1,5 +1,5 @@
 /** What a server counts, and its text for Prometheus: https://prometheus.io/docs/instrumenting/exposition_formats/ */
-import { COMMAND } from './protocol.js';
+import { COMMAND } from '../wire/protocol.js';
 
 /** Upper ends of the latency histogram, in seconds. */
 const BUCKETS = [0.0001, 0.001, 0.01, 0.1, 1, 10];

@@ -1,6 +1,6 @@
 /** The end of a connection in good order, and what a peer has still to take before it. */
 import type { Duplex } from 'node:stream';
-import type { Inbox } from './inbox.js';
+import type { Inbox } from '../wire/inbox.js';
 import type { Line } from './transmission.js';
 
 /** Seconds between looks. */

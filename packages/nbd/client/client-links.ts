@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { failure } from '@nodeos/block';
 import { ClientConnection, type Job } from './client-connection.js';
 import { RefusedError, type Negotiated } from './client-handshake.js';
-import { lost } from './errors.js';
-import { ProtocolError } from './protocol.js';
+import { lost } from '../wire/errors.js';
+import { ProtocolError } from '../wire/protocol.js';
 
 export interface LinksOptions {
   /** Requests without an answer, on each connection. */

@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream';
 import type { Recipe } from '@nodeos/block';
 import type { Return } from './blocking.js';
 import { FLOOR } from './budget.js';
-import { hasOwnBuffers } from './inbox.js';
+import { hasOwnBuffers } from '../wire/inbox.js';
 import type { SetTimeouts } from './socket-timeouts.js';
 import type { Thread, ThreadLog, Threads } from './threads.js';
 import type { Place, Transmission } from './transmission.js';

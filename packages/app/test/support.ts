@@ -11,7 +11,7 @@ import { appFiles, appModules, readApplication, type Application, type ReadOptio
 export const target = targetOf(DEFAULT_TARGET);
 export type Files = Readonly<Record<string, string | object>>;
 
-export const root = mkdtempSync(join(tmpdir(), 'nodeos-usersfs-'));
+export const root = mkdtempSync(join(tmpdir(), 'nodeos-app-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 let count = 0;
 
