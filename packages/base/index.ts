@@ -1,5 +1,6 @@
 /** What every package may use: errors, files that are replaced whole, numbers of bytes, foreign words made visible. */
 export * from './bytes.js';
+export * from './closing.js';
 export * from './errors.js';
 export * from './exists.js';
 export * from './groups.js';

@@ -6,11 +6,11 @@ import { resolve } from 'node:path';
 import { word } from '@nodeos/contract';
 import { readOnly, regions, withClose } from '@nodeos/block';
 import { erofs, type ErofsImage } from '@nodeos/fs';
-import { NbdServer, type Export, type ServerEvent } from '@nodeos/nbd';
+import { formatUri, NbdServer, type Export, type ServerEvent } from '@nodeos/nbd';
 import type { Tree } from '@nodeos/tree';
-import { closing, type Closer } from './closing.js';
+import { type Closer, closing } from '@nodeos/base';
 import { closersOf } from './nbd/exports.js';
-import { openTrace } from './nbd/trace-file.js';
+import { openTrace } from '@nodeos/disk';
 import { openUpper } from './upper.js';
 
 export interface StreamedRootOptions {
@@ -66,7 +66,12 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
     });
     closers.push(() => server.close());
     const { port } = new URL(await server.listen({ port: 0 }));
-    const at = key ? `nbds://${GUEST}@${HOST}:${port}` : `nbd://${HOST}:${port}`;
+    const at = formatUri({
+      tls: key !== undefined,
+      ...(key && { username: GUEST }),
+      at: { host: HOST, port: Number(port) },
+      export: '',
+    });
     const readAhead = Math.min(image.metadata, READ_AHEAD);
     return {
       words: [

@@ -6,4 +6,4 @@ export { FLAG, namesOf, ProtocolError } from './wire/protocol.js';
 export { NbdError } from './wire/reply-errors.js';
 export * from './server/server.js';
 export type { ClientTls, PskKeys, ServerTls } from './wire/tls.js';
-export { isNbdUri, parsePskFile, parseUri, tlsOf, type NbdUri } from './wire/uri.js';
+export { formatUri, isNbdUri, parsePskFile, parseUri, tlsOf, type NbdUri } from './wire/uri.js';

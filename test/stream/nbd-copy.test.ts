@@ -6,7 +6,7 @@ import { chmod, chown, mkdir, open, readdir, readFile, readlink, stat, symlink, 
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { hintFor } from '../../packages/cli/nbd/sources.js';
+import { hintFor } from '@nodeos/disk';
 import { gptOf } from '../../packages/block/test/formats.js';
 import { freePort, ROOT, start, temporary } from '../support.js';
 import {

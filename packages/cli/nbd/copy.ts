@@ -3,11 +3,9 @@ import { copy, difference, type BlockBackend, type Copied } from '@nodeos/block'
 import { messageOf, NodeosError, readable, UsageError } from '@nodeos/base';
 import { say, type Command, type Io, type Parsed } from '../command.js';
 import { checkStandardOutput, copyOut, STANDARD_OUTPUT } from './copy-out.js';
-import { openDestination, type Destination } from './destination.js';
-import { hintFrom, type Hints } from './hints.js';
+import { type Destination, hintFrom, type Hints, openDestination, openSource } from '@nodeos/disk';
 import { CONNECTIONS, operandsOf, wholeOf } from './options.js';
 import { meterFor } from './progress.js';
-import { openSource } from './sources.js';
 import { unlessKilled } from './stop.js';
 
 /** Pieces of a MiB under way at once. */

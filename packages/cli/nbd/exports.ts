@@ -1,10 +1,8 @@
 /** What a server of the command line offers: sources that stay open as long as it runs. */
 import { overlay, readOnly, temporaryOverlay, withClose, type BlockBackend, type MaybePromise } from '@nodeos/block';
-import { messageOf, NodeosError, UsageError } from '@nodeos/base';
+import { type Closer, closing, messageOf, NodeosError, UsageError } from '@nodeos/base';
 import type { Export, ExportResolver } from '@nodeos/nbd';
-import { closing, type Closer } from '../closing.js';
-import { canBeWritten, hintFor, nameOf, openSource, pathBelow } from './sources.js';
-import { openTrace } from './trace-file.js';
+import { canBeWritten, hintFor, nameOf, openSource, openTrace, pathBelow } from '@nodeos/disk';
 
 export interface Wanted {
   readonly name: string;

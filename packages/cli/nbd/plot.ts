@@ -6,9 +6,8 @@ import { createInterface } from 'node:readline';
 import type { TraceRecord } from '@nodeos/block';
 import { bytesOf, messageOf, NodeosError, UsageError } from '@nodeos/base';
 import type { Command, Parsed } from '../command.js';
-import { diskMap, type Read } from './disk-map.js';
+import { diskMap, hintFor, type Read } from '@nodeos/disk';
 import { operandsOf } from './options.js';
-import { hintFor } from './sources.js';
 import { unlessStopped } from './stop.js';
 
 export const plotCommand: Command = {

@@ -2,12 +2,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { messageOf, NodeosError } from '@nodeos/base';
+import { type Closer, closing, messageOf, NodeosError } from '@nodeos/base';
 import { NbdServer, type ListenAt, type ServerEvent, type ServerTls } from '@nodeos/nbd';
-import { closing, type Closer } from '../closing.js';
 import type { Io } from '../command.js';
 import type { OpenedExports } from './exports.js';
-import { hintFrom, type Hints } from './hints.js';
+import { hintFrom, type Hints } from '@nodeos/disk';
 import { serveMetrics } from './metrics.js';
 import { unlessKilled } from './stop.js';
 import { socketIn } from './uris.js';

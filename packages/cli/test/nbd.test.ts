@@ -3,11 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { bytesOf, readable } from '@nodeos/base';
-import { openDestination } from '../nbd/destination.js';
+import { localPath, mountsOf, nameOf, openDestination, openSource } from '@nodeos/disk';
 import { wantedOf } from '../nbd/exports.js';
-import { mountsOf } from '../nbd/in-use.js';
 import { lineOf } from '../nbd/progress.js';
-import { localPath, nameOf, openSource } from '../nbd/sources.js';
 import { unlessKilled } from '../nbd/stop.js';
 import { activated, listenAt, withExport } from '../nbd/uris.js';
 

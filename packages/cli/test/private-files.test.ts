@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { openTrace } from '../nbd/trace-file.js';
+import { openTrace } from '@nodeos/disk';
 import { openUpper } from '../upper.js';
 
 async function folder(): Promise<string> {

@@ -8,7 +8,7 @@ import { mapCommand } from '../nbd/map.js';
 import { serveMetrics } from '../nbd/metrics.js';
 import { serveCommand } from '../nbd/serve.js';
 import { tlsOf, type Tls } from '../nbd/tls.js';
-import { openTrace } from '../nbd/trace-file.js';
+import { openTrace } from '@nodeos/disk';
 
 const folder = mkdtempSync(join(tmpdir(), 'nodeos-cli-serve-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -19,6 +19,7 @@ import { Pool } from '../wire/pool.js';
 import { DEFAULT_PORT, MAX_BLOCK } from '../wire/protocol.js';
 import { checkServerTls, serverTls, type ServerTls } from '../wire/tls.js';
 import { Transmission } from './transmission.js';
+import { formatUri } from '../wire/uri.js';
 
 /** A line of the log. */
 export interface ServerEvent {
@@ -353,11 +354,9 @@ const addressOf = ({ remoteAddress, remotePort }: Socket): string =>
 
 function uriOf(server: Server, tls: boolean): string {
   const address = server.address();
-  const scheme = tls ? 'nbds' : 'nbd';
-  if (address === null || typeof address === 'string')
-    return `${scheme}+unix:///?socket=${encodeURIComponent(address ?? '').replaceAll('%2F', '/')}`;
-  const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-  return `${scheme}://${host}:${address.port}`;
+  const isPath = address === null || typeof address === 'string';
+  const at = isPath ? { path: address ?? '' } : { host: address.address, port: address.port };
+  return formatUri({ tls, at, export: '' });
 }
 
 /** A socket in the filesystem that nobody listens at is left from a process that was killed. */

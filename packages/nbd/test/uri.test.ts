@@ -3,9 +3,24 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { isNbdUri, parsePskFile, parseUri, tlsOf } from '../wire/uri.js';
+import fc from 'fast-check';
+import { formatUri, isNbdUri, parsePskFile, parseUri, tlsOf, type NbdUri } from '../wire/uri.js';
 
 describe('a URI', () => {
+  it('is written as it is read', () => {
+    const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }).filter((one) => !one.includes('\0'));
+    const host = fc.constantFrom('example.com', '192.0.2.1', '2001:db8::1', 'fe80::1%eth0');
+    const at = fc.oneof(fc.record({ host, port: fc.nat(65535) }), fc.record({ path: text }));
+    const more = { username: text, certificates: text, pskFile: text, serverName: text, insecure: fc.constant(true) };
+    const uris = fc.record(
+      { tls: fc.boolean(), at, export: fc.oneof(fc.constant(''), text), ...more },
+      { requiredKeys: ['tls', 'at', 'export'] },
+    );
+    fc.assert(fc.property(uris, (uri) => expect(parseUri(formatUri(uri as NbdUri))).toEqual(uri)));
+    expect(formatUri({ tls: false, at: { host: '::1', port: 1 }, export: '' })).toBe('nbd://[::1]:1');
+    expect(formatUri({ tls: true, at: { path: '/a b' }, export: 'c/d' })).toBe('nbds+unix:///c/d?socket=/a%20b');
+  });
+
   it.each([
     ['nbd://example.com', { tls: false, at: { host: 'example.com', port: 10809 }, export: '' }],
     ['nbd://example.com/', { tls: false, at: { host: 'example.com', port: 10809 }, export: '' }],

@@ -70,6 +70,29 @@ export function parseUri(text: string): NbdUri {
   };
 }
 
+/** The text that `parseUri` makes the same of. The default export of a host has no slash at the end. */
+export function formatUri(uri: NbdUri): string {
+  const isUnix = 'path' in uri.at;
+  const scheme = `nbd${uri.tls ? 's' : ''}${isUnix ? '+unix' : ''}`;
+  const user = uri.username === undefined ? '' : `${encodeURIComponent(uri.username)}@`;
+  const authority = 'path' in uri.at ? '' : `${hostIn(uri.at.host)}:${uri.at.port}`;
+  const path = isUnix || uri.export !== '' ? `/${pathIn(uri.export)}` : '';
+  const parameters: Parameters = {
+    ...('path' in uri.at && { socket: uri.at.path }),
+    ...(uri.certificates !== undefined && { 'tls-certificates': uri.certificates }),
+    ...(uri.pskFile !== undefined && { 'tls-psk-file': uri.pskFile }),
+    ...(uri.serverName !== undefined && { 'tls-hostname': uri.serverName }),
+    ...(uri.insecure && { 'tls-verify-peer': 'false' }),
+  };
+  const query = Object.entries(parameters).map(([name, value]) => `${name}=${pathIn(value)}`);
+  return `${scheme}://${user}${authority}${path}${query.length === 0 ? '' : `?${query.join('&')}`}`;
+}
+
+const hostIn = (host: string): string => (isIPv6(host) ? `[${host.replaceAll('%', '%25')}]` : encodeURIComponent(host));
+
+/** Slashes stay: they belong to the name of an export or of a file. */
+const pathIn = (path: string): string => encodeURIComponent(path).replaceAll('%2F', '/');
+
 const VERIFY: ReadonlyMap<string, boolean> = new Map([
   ['true', true],
   ['1', true],

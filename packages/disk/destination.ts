@@ -7,7 +7,7 @@ import { file, type BlockBackend } from '@nodeos/block';
 import { codeOf, messageOf, NodeosError, syncDirectory } from '@nodeos/base';
 import type { NbdBackend } from '@nodeos/nbd';
 import { claim } from './in-use.js';
-import { hintFor, localPath, openSource, pathBelow, type OpenOptions } from './sources.js';
+import { hintFor, localPath, openSource, pathBelow, type OpenOptions } from './open.js';
 
 export interface Destination {
   readonly backend: BlockBackend;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseLayers, textOf, type Layer } from '../nbd/layers.js';
-import { canBeWritten, localPath, nameOf, pathBelow } from '../nbd/sources.js';
+import { parseLayers, textOf, type Layer } from '../layers.js';
+import { canBeWritten, localPath, nameOf, pathBelow } from '../open.js';
 
 describe('what stands in front of a source', () => {
   it.each([

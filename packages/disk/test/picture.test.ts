@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { blockSizeOf, diskMap, type DiskMapOptions } from '../nbd/disk-map.js';
+import { blockSizeOf, diskMap, type DiskMapOptions } from '../picture.js';
 
 const MIB = 1 << 20;
 const options: DiskMapOptions = {

@@ -9,7 +9,7 @@ import { finished } from 'node:stream/promises';
 import { trace, type BlockBackend } from '@nodeos/block';
 import { messageOf, NodeosError, UsageError } from '@nodeos/base';
 import type { Export } from '@nodeos/nbd';
-import { hintFor } from './sources.js';
+import { hintFor } from './open.js';
 
 export interface TraceFile {
   /** The view of an export whose users are on record. @param size of it, in bytes */
