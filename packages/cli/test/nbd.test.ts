@@ -2,9 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { bytesOf, readable } from '@nodeos/base';
+import { bytesOf, closing, readable } from '@nodeos/base';
+import { memory, type BlockBackend } from '@nodeos/block';
 import { localPath, mountsOf, nameOf, openDestination, openSource } from '@nodeos/disk';
-import { wantedOf } from '../nbd/exports.js';
+import { closersOf, wantedOf } from '../nbd/exports.js';
 import { lineOf } from '../nbd/progress.js';
 import { unlessKilled } from '../nbd/stop.js';
 import { activated, listenAt, withExport } from '../nbd/uris.js';
@@ -131,4 +132,17 @@ it('work is given up at the second Ctrl-C', async () => {
   stop.abort(new Error('interrupted'));
   kill.abort();
   await expect(given).rejects.toThrow('interrupted');
+});
+
+it('a device that cannot be flushed is closed, and named', async () => {
+  let isClosed = false;
+  const device: BlockBackend = {
+    ...memory(1),
+    size: 1,
+    flush: () => Promise.reject(new Error('EIO')),
+    close: () => void (isClosed = true),
+  };
+  const work = closing(Promise.resolve(), closersOf(device, '--persist x'));
+  await expect(work).rejects.toThrow('--persist x: what was written last may be lost: EIO');
+  expect(isClosed).toBe(true);
 });

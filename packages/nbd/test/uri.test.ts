@@ -16,7 +16,11 @@ describe('a URI', () => {
       { tls: fc.boolean(), at, export: fc.oneof(fc.constant(''), text), ...more },
       { requiredKeys: ['tls', 'at', 'export'] },
     );
-    fc.assert(fc.property(uris, (uri) => expect(parseUri(formatUri(uri as NbdUri))).toEqual(uri)));
+    fc.assert(
+      fc.property(uris, (uri) => {
+        expect(parseUri(formatUri(uri as NbdUri))).toEqual(uri);
+      }),
+    );
     expect(formatUri({ tls: false, at: { host: '::1', port: 1 }, export: '' })).toBe('nbd://[::1]:1');
     expect(formatUri({ tls: true, at: { path: '/a b' }, export: 'c/d' })).toBe('nbds+unix:///c/d?socket=/a%20b');
   });
