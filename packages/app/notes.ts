@@ -3,14 +3,23 @@ import { existsSync, lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { Target } from '@nodeos/targets';
 import { unreviewed, type Rules } from './allow.js';
-import type { Application } from './application.js';
 import { lockedPackages } from './lock.js';
-import { keptOutBy } from './packed.js';
+import { keptOutBy, type Packed } from './packed.js';
 import { INSTALL_SCRIPTS } from './patches.js';
 import type { PackageJson } from './manifest.js';
 import type { Project } from './project.js';
+import type { Start } from './start-script.js';
 
-export function notes(app: Omit<Application, 'notes'>, target: Target): string[] {
+/** What of an application is read for them. */
+interface Described {
+  readonly dir: string;
+  readonly manifest: PackageJson;
+  readonly start: Start;
+  readonly packed: Packed;
+  readonly project: Project | undefined;
+}
+
+export function notes(app: Described, target: Target): string[] {
   const linked = app.project?.links ?? [];
   return [
     ...app.start.leftOut,
@@ -24,7 +33,7 @@ export function notes(app: Omit<Application, 'notes'>, target: Target): string[]
 }
 
 /** Variables of a file that a program looks for by itself. */
-function environmentFiles({ dir, manifest, packed }: Omit<Application, 'notes'>): string[] {
+function environmentFiles({ dir, manifest, packed }: Described): string[] {
   const names = ['.env', '.env.local', '.env.production'].filter(
     (name) => existsSync(join(dir, name)) && !packed.files.includes(name),
   );
@@ -47,7 +56,7 @@ function dependenciesNotRun(project: Project, target: Target, rules: Rules): str
 }
 
 /** With `"modules": "copy"`: packages that are links to folders elsewhere, as `npm link` makes them. */
-function linksOfCopy({ dir, manifest }: Omit<Application, 'notes'>): string[] {
+function linksOfCopy({ dir, manifest }: Described): string[] {
   const modules = join(dir, 'node_modules');
   if (manifest.nodeos?.modules !== 'copy' || !existsSync(modules)) return [];
   const within = (path: string): string[] => readdirSync(path).map((name) => join(path, name));
@@ -61,7 +70,7 @@ function linksOfCopy({ dir, manifest }: Omit<Application, 'notes'>): string[] {
 }
 
 /** What npm would run after an install, of the application itself and of what is linked. */
-function scriptsNotRun({ project, manifest, packed }: Omit<Application, 'notes'>): string[] {
+function scriptsNotRun({ project, manifest, packed }: Described): string[] {
   const own = named('', { scripts: project?.scripts ?? manifest.scripts ?? {} }, packed.files.includes('binding.gyp'));
   const ofMember = project && project.member !== '' ? named('', manifest, packed.files.includes('binding.gyp')) : [];
   const ofLinks = (project?.links ?? []).flatMap(({ target, manifest, packed }) => [

@@ -4,7 +4,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { uint64LE, type Parsing } from './parsing.js';
-import type { Partition } from './partitions.js';
+import type { Partition } from './partition-entry.js';
 
 const SIGNATURE = 'EFI PART';
 const LEAST_HEADER = 92;

@@ -13,6 +13,7 @@ export * from './compare.js';
 export * from './copy.js';
 export * from './content.js';
 export * from './slice.js';
+export type { Partition } from './partition-entry.js';
 export * from './partitions.js';
 export * from './tar.js';
 export { type ChunkedOptions } from './chunked.js';

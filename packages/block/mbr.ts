@@ -3,7 +3,7 @@
  * https://uefi.org/specs/UEFI/2.10/05_GUID_Partition_Table_Format.html#legacy-master-boot-record-mbr
  */
 import type { Parsing } from './parsing.js';
-import type { Partition } from './partitions.js';
+import type { Partition } from './partition-entry.js';
 
 /** Of the first sector, and of each in the chain. */
 const SIZE = 512;

@@ -3,19 +3,8 @@ import { failure, type BlockBackend } from './backend.js';
 import { gptPartitions } from './gpt.js';
 import { mbrPartitions, readMbr } from './mbr.js';
 import { parsing } from './parsing.js';
+import type { Partition } from './partition-entry.js';
 import { slice } from './slice.js';
-
-export interface Partition {
-  /** As the kernel counts: primary ones of an MBR from 1 to 4, its logical ones from 5 on. */
-  readonly number: number;
-  /** Bytes from the start of the disk, as the table says it: it may be beyond the disk's end. */
-  readonly offset: number;
-  readonly length: number;
-  /** A GUID, or `0x83`. */
-  readonly type: string;
-  /** Of a GPT. */
-  readonly name?: string;
-}
 
 export interface PartitionsOptions {
   /** Bytes of a logical sector. Default: a GPT says it by its place; an MBR cannot, and is taken for one of 512. */

@@ -8,7 +8,6 @@ import { Worker } from 'node:worker_threads';
 import { recipeOf, type BlockBackend } from '@nodeos/block';
 import type { Return } from './blocking.js';
 import { Counts, type Metrics } from './metrics.js';
-import type { Moves } from './moves.js';
 import { loadSetTimeouts, type SetTimeouts } from './socket-timeouts.js';
 import type { ThreadData, Visit, Word } from './worker.js';
 
@@ -84,11 +83,19 @@ export class Thread {
   }
 }
 
+/** A connection that may be moved to a thread. */
+export interface Guest {
+  /** Opens its device elsewhere; the same function for all connections to a device. */
+  readonly recipe: object;
+  /** From now on it is served by the event loop. @returns when it is, unless that is now */
+  stay(): Promise<void> | undefined;
+}
+
 export class Threads {
   readonly #all = new Set<Thread>();
   /** With what ends them after a while. */
   readonly #free = new Map<Thread, NodeJS.Timeout>();
-  readonly #guests = new Set<Moves>();
+  readonly #guests = new Set<Guest>();
   /** The recipes of devices that are used here only. */
   readonly #alone = new WeakSet<object>();
   #setTimeouts: SetTimeouts | undefined;
@@ -105,12 +112,12 @@ export class Threads {
   ) {}
 
   /** A connection that may be moved. */
-  enter(guest: Moves): void {
+  enter(guest: Guest): void {
     this.#guests.add(guest);
     if (this.#alone.has(guest.recipe)) void guest.stay();
   }
 
-  leave(guest: Moves): void {
+  leave(guest: Guest): void {
     this.#guests.delete(guest);
   }
 

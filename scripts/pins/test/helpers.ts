@@ -29,7 +29,7 @@ export function repository(files: Readonly<Record<string, string>>): string {
 }
 
 /** The sources files of this repository, in another one. */
-export async function copyOfThePins(): Promise<string> {
+async function copyOfThePins(): Promise<string> {
   const files = [...new Set((await readPins(ROOT)).map(({ file }) => file)), 'package.json'];
   return repository(Object.fromEntries(files.map((file) => [file, readFileSync(join(ROOT, file), 'utf8')])));
 }

@@ -1,0 +1,50 @@
+/** Which package may import which: docs/architecture.md draws it. */
+const LIBRARIES = {
+  base: [],
+  contract: [],
+  tree: ['base'],
+  block: ['base'],
+  nbd: ['base', 'block'],
+  disk: ['base', 'block', 'nbd'],
+  fs: ['base', 'tree', 'block'],
+};
+const SYSTEM = {
+  targets: ['base'],
+  engine: ['base', 'targets'],
+  rootfs: ['contract', 'engine', 'fs', 'targets', 'tree'],
+  toolchain: ['base', 'engine', 'targets'],
+  runtime: ['base', 'contract', 'engine', 'fs', 'rootfs', 'targets', 'toolchain', 'tree'],
+  app: ['base', 'contract', 'engine', 'rootfs', 'targets', 'toolchain', 'tree'],
+  init: ['contract', 'engine', 'targets', 'toolchain'],
+  vm: ['base', 'contract', 'targets'],
+};
+const ARROWS = { ...LIBRARIES, ...SYSTEM };
+
+const rules = Object.entries(ARROWS).map(([name, allowed]) => ({
+  name: `${name}-imports`,
+  comment: `packages/${name} imports ${allowed.length === 0 ? 'no other package' : allowed.join(', ')}`,
+  severity: 'error',
+  from: { path: `^packages/${name}/` },
+  to: { path: '^(packages|kernel|initramfs)/', pathNot: [name, ...allowed].map((one) => `^packages/${one}/`) },
+}));
+
+export default {
+  forbidden: [
+    ...rules,
+    {
+      name: 'layers-do-not-import-the-command',
+      severity: 'error',
+      from: { path: '^(kernel|initramfs)/' },
+      to: { path: '^packages/cli/' },
+    },
+    { name: 'no-circles', severity: 'error', from: {}, to: { circular: true } },
+    { name: 'nothing-unresolved', severity: 'error', from: {}, to: { couldNotResolve: true } },
+  ],
+  options: {
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.base.json' },
+    doNotFollow: { path: ['node_modules', '/dist/'] },
+    exclude: { path: ['/test/', '\\.d\\.ts$', '^[^@]*/dist/.*\\.map$'] },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'default', 'types'] },
+  },
+};
