@@ -44,7 +44,7 @@ export default {
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.base.json' },
     doNotFollow: { path: ['node_modules', '/dist/'] },
-    exclude: { path: ['/test/', '\\.d\\.ts$', '^[^@]*/dist/.*\\.map$'] },
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'default', 'types'] },
+    exclude: { path: '/test/' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'default'] },
   },
 };

@@ -5,7 +5,6 @@ import { fileURLToPath } from 'node:url';
 import { InterruptedError } from '@nodeos/base';
 import { onTestFinished } from 'vitest';
 import { main } from '../main.js';
-import { readPins } from '../pins.js';
 
 export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
@@ -26,12 +25,6 @@ export function repository(files: Readonly<Record<string, string>>): string {
   for (const folder of ['packages', 'test', 'scripts/pins']) mkdirSync(join(root, folder), { recursive: true });
   cpSync(join(ROOT, '.prettierrc.json'), join(root, '.prettierrc.json'));
   return root;
-}
-
-/** The sources files of this repository, in another one. */
-async function copyOfThePins(): Promise<string> {
-  const files = [...new Set((await readPins(ROOT)).map(({ file }) => file)), 'package.json'];
-  return repository(Object.fromEntries(files.map((file) => [file, readFileSync(join(ROOT, file), 'utf8')])));
 }
 
 export const textOf = (root: string, file: string): string => readFileSync(join(root, file), 'utf8');
