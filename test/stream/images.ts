@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { targetOf } from '@nodeos/targets';
 import { build, plainProgress, type Step } from '@nodeos/engine';
 import { writeErofs } from '@nodeos/fs';
-import { HANDSHAKE } from '@nodeos/init';
+import { HANDSHAKE, NBD_ATTACH, nbdAttach } from '@nodeos/init';
 import { readTlsFiles, rootTree, stepsOf, writeTlsInitramfs } from '@nodeos/initramfs';
 import { USR } from '@nodeos/runtime';
+import { HOST_COMPILER } from '@nodeos/toolchain';
 import { imageAt, type Image } from '@nodeos/vm';
 import { systemOf } from 'nodeos';
 
@@ -28,9 +29,8 @@ async function built(...steps: Step[]): Promise<string[]> {
 
 /** The program that attaches network block devices. */
 export async function attachProgram(): Promise<string> {
-  const { init } = await systemOf(target);
-  const [output = ''] = await built(init.step);
-  return join(output, 'nbd-attach');
+  const [output = ''] = await built(nbdAttach(target, HOST_COMPILER));
+  return join(output, NBD_ATTACH);
 }
 
 /** Builds a system, and writes its root as images into a folder. */

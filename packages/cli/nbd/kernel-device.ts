@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { exists, NodeosError, UsageError } from '@nodeos/base';
 import { hostTarget } from '@nodeos/targets';
 import { run } from '@nodeos/engine';
+import { NBD_ATTACH, nbdAttach } from '@nodeos/init';
+import { HOST_COMPILER } from '@nodeos/toolchain';
 import { buildSteps } from '../building.js';
 import type { Io, Parsed } from '../command.js';
-import { checkSystem, runtimeOf, systemOf } from '../system.js';
+import { checkSystem } from '../system.js';
 
 /** @throws NodeosError if the kernel cannot do it; UsageError on other systems than Linux */
 export async function checkDriver(): Promise<void> {
@@ -51,8 +53,7 @@ export async function attachTool(args: Parsed, io: Io): Promise<AttachTool> {
 
 async function builtTool(args: Parsed, io: Io): Promise<string> {
   const target = hostTarget();
-  checkSystem(target, ['init']);
-  const { init } = await systemOf(target, await runtimeOf(target, args, io));
-  const [built] = await buildSteps([init.step], args, io);
-  return join(built?.output ?? '', 'nbd-attach');
+  checkSystem(target, [NBD_ATTACH]);
+  const [built] = await buildSteps([nbdAttach(target, HOST_COMPILER)], args, io);
+  return join(built?.output ?? '', NBD_ATTACH);
 }
