@@ -6,8 +6,10 @@
  *
  * -t: how long requests wait for a server that has gone; 0, the default, is for ever. -i: by ioctl, as before Linux
  * 4.12; then a connection that dies is the end of the device. That is also tried if the kernel has no netlink for it.
- * -s: the end of the export's name comes on standard input: who knows a name can use it, and command lines are public.
- * -T: what begins a TLS connection, if it is not /tls/handshake. -r: the name server; default: of /etc/resolv.conf.
+ * -s: the end of the export's name comes on standard input: a name is enough to use the export, and command lines are
+ * public.
+ * -T: the program that begins a TLS connection; default: /tls/handshake. -r: a name server; default: those of
+ * /etc/resolv.conf.
  */
 #include <linux/ioctl.h>
 #include <linux/nbd.h>
@@ -57,7 +59,8 @@ static int detach(const char *path)
     return complain(path, why.bytes);
 }
 
-/* The process in the background. Its words go to the kernel's log: its standard output would keep whoever reads that waiting. */
+/* Forks into the background. Lines go to the kernel's log from there: an open standard output would keep its reader
+ * waiting. Returns what fork does. */
 static long leave(void)
 {
     long pid = sys_fork();

@@ -26,8 +26,8 @@ int address_parse(const char *s, const char *end, union address *to);
 /* Returns whether two are the same, whatever their ports are. */
 int address_same(const union address *a, const union address *b);
 
-/* Returns whether a name reaches from s to end: letters, digits, hyphens and underscores between dots. Numbers alone are
- * no name, but a mistake in an address. */
+/* Returns whether a name reaches from s to end: letters, digits, hyphens and underscores between dots. Numbers alone
+ * are no name, but a mistake in an address. */
 int address_is_name(const char *s, const char *end);
 
 /* Returns the value of a hexadecimal digit, -1 if it is none. */

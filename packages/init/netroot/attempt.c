@@ -28,7 +28,7 @@ int attempt_hopeless(struct attempt *a, const char *what)
     return 0;
 }
 
-/* A server says so what is wrong with the client, even after it let the handshake pass. */
+/* A server may send one even after it has let the handshake pass: it does not like the client's certificate. */
 int attempt_alerted(struct attempt *a, int alert)
 {
     static const struct { int number; const char *words; } ALERTS[] = {
@@ -62,8 +62,8 @@ static long receive_some(struct attempt *a, void *to, size_t n, int *type)
     return got;
 }
 
-/* Every wait is a poll: the kernel ignores O_NONBLOCK in its own reads from a socket, and obeys timeouts. The deadline
- * counts for a server that never stops talking, too. */
+/* Every wait is a poll: a timeout of the socket would stay with it, and the kernel's NBD would obey it later. The
+ * deadline also ends a server that never stops talking. */
 int attempt_receive(struct attempt *a, void *to, size_t n)
 {
     unsigned char *bytes = to;

@@ -13,7 +13,7 @@
 static void tune(struct nbd_device *d, const char *setting, long value)
 {
     struct text number = {0};
-    long fd = sys4(__NR_openat, d->sysfs, setting, O_WRONLY | O_CLOEXEC, 0);
+    long fd = io_open_in(d->sysfs, setting, O_WRONLY);
     if (fd < 0)
         return;
     text_add_number(&number, value);
@@ -113,7 +113,7 @@ long device_connect(struct nbd_device *d, struct nbd_export *export, struct text
     return done ? fd : -1;
 }
 
-/* One attempt. Returns success; if there is none, why has the reason, and never says whether another one is in vain. */
+/* One attempt. Returns success; if there is none, why has the reason, and *never is whether another one is in vain. */
 static int attach_once(struct nbd_device *d, struct text *why, int *never)
 {
     struct nbd_export other;

@@ -40,7 +40,8 @@ int device_attach(struct nbd_device *d, long seconds, int (*stop)(void), struct 
  * error. */
 long device_detach(int index);
 
-/* Makes one connection, and looks at the start of an export that must stay the same. The rest is as in connect_export. */
+/* Makes one connection, and looks at the start of an export that must stay the same. The rest is as in
+ * connect_export. */
 long device_connect(struct nbd_device *d, struct nbd_export *export, struct text *why, int *never, long *attempt);
 
 /* Returns whether the device is attached, and not anew by somebody else. */

@@ -6,8 +6,8 @@
 
 #include "../lib/say.h"
 
-/* The signal of the keeper's end; nothing else sends it. So wait4 counts the keeper among the children only with __WCLONE:
- * the machine has ended its programs when only the keeper is left. */
+/* The signal of the keeper's end; nothing else sends it. So wait4 counts the keeper among the children only with
+ * __WCLONE: the machine has ended its programs when only the keeper is left. */
 #define KEEPER_ENDED SIGURG
 
 enum { ROOT, UPPER, DEVICES };
@@ -23,8 +23,8 @@ struct device_wish {
 /* Makes room for devices; the keeper says lines through `writer`. Returns success. */
 int devices_open(say_writer writer);
 
-/* Attaches /dev/nbd<index>, from 0 to DEVICES - 1, in this order, and starts the keeper. Returns success; if there is none,
- * why has the reason. */
+/* Attaches /dev/nbd<index>, from 0 to DEVICES - 1, in this order, and starts the keeper. Returns success; if there is
+ * none, why has the reason. */
 int devices_attach(int index, const struct device_wish *wish, struct text *why);
 
 /* Returns how many are attached. */

@@ -24,8 +24,8 @@ union message {
     unsigned char bytes[2048];
 };
 
-/* Opens a socket, and finds the family "nbd" and its group. Returns 0, or the negated error: -ENOENT if the kernel has no
- * NBD. Then the descriptor is -1. */
+/* Opens a socket, and finds the family "nbd" and its group. Returns 0, or the negated error: -ENOENT if the kernel
+ * has no NBD. Then the descriptor is -1. */
 long netlink_open(struct netlink *n);
 
 /* Begins a request. */
@@ -44,8 +44,8 @@ void netlink_nest(union message *m, size_t at);
 /* Sends a request. m becomes the answer, if there is one. Returns 0, or the kernel's negated error. */
 long netlink_ask(struct netlink *n, union message *m);
 
-/* Receives the kernel's next message, without waiting. Returns its size, or the negated error: -EAGAIN if there is none.
- * Messages of other senders, and such that are longer than they should be, are passed over. */
+/* Receives the kernel's next message, without waiting. Returns its size, or the negated error: -EAGAIN if there is
+ * none. Messages of other senders, and such that are longer than they should be, are passed over. */
 long netlink_next(struct netlink *n, union message *m);
 
 /* Returns the attribute of a type in a message, or 0. */

@@ -8,8 +8,8 @@
 #include "../lib/text.h"
 #include "nbd.h"
 
-/* Reads the export's first bytes from a connection, and sets export->start. Returns success; if there is none, why has the
- * reason, and never says whether another attempt is in vain. */
+/* Reads the export's first bytes from a connection, and sets export->start. Returns success; if there is none, why
+ * has the reason, and *never is whether another attempt is in vain. */
 int recognise_start(long fd, struct nbd_export *export, struct text *why, int *never);
 
 /* Returns whether two have the same size and start, and are both read-only or both not. */

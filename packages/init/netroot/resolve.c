@@ -42,7 +42,7 @@ static const char *after_word(const char *line, const char *word)
     return s;
 }
 
-/* Reads resolv.conf(5), or /proc/net/pnp, where the kernel tells in the same lines what ip= brought. */
+/* Reads resolv.conf(5), or /proc/net/pnp, which has the same lines: there the kernel tells what ip= brought. */
 static void read_servers(const char *path)
 {
     char file[2048];

@@ -76,7 +76,7 @@ static int mount_device(int index, const char *path, const char *type, long flag
 }
 
 /* Asks for the start of the root, where a filesystem has what it needs first, before it is needed: a few large requests
- * instead of hundreds of small ones, each of which somebody would wait for. Returns at once. */
+ * replace hundreds of small ones, each with a wait of its own. Returns at once. */
 static void read_ahead(long bytes)
 {
     long fd = io_open("/dev/nbd0", O_RDONLY);
@@ -86,8 +86,8 @@ static void read_ahead(long bytes)
         sys1(__NR_close, fd);
 }
 
-/* Without redirect_dir, a folder of the root is copied when it is renamed. A layer that is kept needs that: it would name
- * the folder to the root's next version, which may have another one there.
+/* With redirect_dir=on a folder of the root is renamed without a copy: the layer refers to it by its name. A layer that
+ * is kept must not do that: the root's next version may have another folder of that name.
  * https://docs.kernel.org/filesystems/overlayfs.html#changes-to-underlying-filesystems */
 #define LAYERS "lowerdir=/lower,upperdir=/upper/upper,workdir=/upper/work,redirect_dir="
 
@@ -120,8 +120,8 @@ static int mount_layers(const struct root_host *host)
     return no_root("overlay", why.bytes);
 }
 
-/* Makes /new the root. What the initramfs brought leaves memory, but for what TLS needs to connect again, and for PID 1's
- * own code, which runs. */
+/* Makes /new the root. What the initramfs brought leaves memory, but for what TLS needs to connect again, and for PID
+ * 1's own code, which runs. */
 static void switch_root(const struct root_host *host)
 {
     long old = io_open("/", O_RDONLY | O_DIRECTORY);

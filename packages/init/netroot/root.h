@@ -22,7 +22,8 @@ struct root_host {
     say_writer keeper;                       /* what writes the keeper's lines */
 };
 
-/* Takes note of a word of the kernel's command line, which must stay where it is. Returns whether it is about the root. */
+/* Takes note of a word of the kernel's command line, which must stay where it is. Returns whether it is about the
+ * root. */
 int root_read_word(const char *word);
 
 /* Mounts the root and moves into it, if it is on the network. Returns success, also if it is not. */

@@ -42,9 +42,9 @@ int uri_parse(struct nbd_uri *uri, const char *text, struct text *why);
  * none, appends the reason to why. */
 int uri_complete(struct nbd_uri *uri, const char *secret, size_t n, struct text *why);
 
-/* Looks up the host, if it has a name. From several addresses it takes `home`, where the last connection was, if the name
- * still has that; else the one that follows the address of the last attempt, or the first. Returns whether there is one. If
- * there is none, the address is home again, or stays as it was, and why has the reason. */
+/* Looks up the host, if it has a name. From several addresses it takes `home`, where the last connection was, if the
+ * name still has that; else the one that follows the address of the last attempt, or the first. Returns whether there
+ * is one. If there is none, the address is home again, or stays as it was, and why has the reason. */
 int uri_find_host(struct nbd_uri *uri, const union address *home, struct text *why);
 
 #endif

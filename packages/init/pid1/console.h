@@ -24,8 +24,8 @@ int console_is_behind(void);
 /* Waits until the console has sent everything, as long as it goes on. */
 void console_finish(void);
 
-/* Writes n bytes for a process beside PID 1, which has no loop that would write the rest: it waits a little, then goes on
- * without. */
+/* Writes n bytes for a process beside PID 1, which has no loop that would write the rest: it waits a little, then
+ * goes on without. */
 void console_write_beside(const char *bytes, size_t n);
 
 #endif

@@ -90,7 +90,7 @@ long group_fork(void)
 
 void group_end(void)
 {
-    long fd = sys4(__NR_openat, group.folder, "cgroup.kill", O_WRONLY | O_CLOEXEC, 0);
+    long fd = io_open_in(group.folder, "cgroup.kill", O_WRONLY);
     if (fd < 0)
         return;
     sys3(__NR_write, fd, "1", 1);

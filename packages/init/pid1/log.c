@@ -25,7 +25,7 @@ static void keep(const char *bytes, size_t n)
             sys1(__NR_close, log_fd);
             sys4(__NR_renameat, log_folder, LOG, log_folder, LOG ".1");
         }
-        log_fd = sys4(__NR_openat, log_folder, LOG, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+        log_fd = io_open_in(log_folder, LOG, O_WRONLY | O_CREAT | O_TRUNC);
         log_size = 0;
     }
     if (log_fd >= 0)

@@ -4,8 +4,8 @@
 
 #include <linux/mount.h>
 
-/* Mounts a filesystem, and waits for its device for some seconds: it may come a moment after PID 1, as memory devices do,
- * which the kernel looks for beside the boot. Returns success; else it says why. */
+/* Mounts a filesystem, and waits for its device for some seconds: it may come a moment after PID 1, as memory devices
+ * do, which the kernel looks for beside the boot. Returns success; else it says why. */
 int mounts_add(const char *source, const char *path, const char *type, long flags, const char *options);
 
 /* Mounts what must be there before any program can start: /proc, /sys and /dev. Other mounts are the init's. */

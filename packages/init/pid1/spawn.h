@@ -11,8 +11,8 @@ void spawn_open(void);
 long spawn_output(void);
 long spawn_control(void);
 
-/* Starts the init with a role: in the application's group, or as a helper, which is not, and which is the first to go when
- * memory is short: it is started again. Returns its process id, or 0 and says why. */
+/* Starts the init with a role. A helper is not in the application's group, and is the first to go when memory is
+ * short: it is started again. Returns the process id; 0 if there is none, and says why. */
 long spawn_init(const char *role, int is_helper);
 
 #endif

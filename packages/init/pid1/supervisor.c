@@ -236,7 +236,7 @@ void supervisor_on_time(void)
     }
     if (state.kill_at && time >= state.kill_at) {
         state.kill_at = time + SECOND;
-        /* A process that waits for a server can end once there is one. The keeper looks for it, and is left alone until then. */
+        /* What waits for a server can end once there is one: until then the keeper, which looks for it, must live. */
         if (!state.kills || !devices_seconds_lost())
             sys2(__NR_kill, -1, SIGKILL);
         supervisor_reap();

@@ -2,8 +2,8 @@
  * The supervisor: starts the init and what it becomes, the application, starts that again, and decides when the machine
  * ends.
  *
- * A boot starts Node.js once, and no second runtime stays in memory, since the init brings the machine up and then becomes
- * the application. To start the application again, and to renew what must be renewed, the init is started with another role:
+ * The init brings the machine up and then becomes the application: so a boot starts Node.js once, and no second runtime
+ * stays in memory. To start the application again, and to renew what must be renewed, the init gets another role:
  *
  *     /bin/node /sbin/init boot|start|renew|shell
  *

@@ -1,6 +1,6 @@
 /*
- * Plays spoilt answers of name servers, spoilt URIs, what a server of NBD says before and after STARTTLS, and spoilt netlink
- * messages to the code that reads them; what is in memory, in memory of exactly its size. To be compiled with
+ * Plays spoilt input to the code that reads it: answers of name servers, URIs, what an NBD server says before and after
+ * STARTTLS, and netlink messages. Input that is read from memory is in memory of exactly its size. To be compiled with
  * -fsanitize=address,undefined, which watch. Prints how many addresses were found, how many exports, how many of these
  * behind TLS, and how many numbers in netlink messages.
  *
@@ -110,7 +110,8 @@ static unsigned char *put_info(unsigned char *at)
 static size_t put_server(unsigned char *to, int tls)
 {
     static const unsigned ERRORS[] = {ERR_UNSUP, ERR_POLICY, ERR_TLS_REQD, ERR_UNKNOWN, ERR_SHUTDOWN, 77};
-    unsigned char words[300], *at = bytes_put(bytes_put(bytes_put(to, NBDMAGIC, 8), IHAVEOPT, 8), random_below(8) ? 3 : random_below(4), 2);
+    unsigned char words[300], *at = bytes_put(bytes_put(to, NBDMAGIC, 8), IHAVEOPT, 8);
+    at = bytes_put(at, random_below(8) ? 3 : random_below(4), 2);
     for (unsigned i = 0; i < sizeof words; i++)
         words[i] = random_below(256);
     if (tls)
