@@ -6,7 +6,10 @@
 #include <asm/signal.h>
 #include <linux/reboot.h>
 
-#include "../../packages/init/native/machine.h"
+#include "../../packages/init/lib/clock.h"
+#include "../../packages/init/lib/io.h"
+#include "../../packages/init/lib/say.h"
+#include "../../packages/init/pid1/mounts.h"
 
 /* netdevice(7), ip(7): the kernel's headers for them pull in a C library. */
 #define AF_INET 2
@@ -24,13 +27,7 @@ struct sockaddr_in {
     char rest[8];
 };
 
-#define MILLISECOND 1000000L
-
-static void sleep_ms(long ms)
-{
-    struct timespec t = {ms / 1000, ms % 1000 * MILLISECOND};
-    sys2(__NR_nanosleep, &t, 0);
-}
+#define MILLISECOND 1000L
 
 static void loopback_up(void)
 {
@@ -55,7 +52,7 @@ static int first_byte(void)
 static void time_node(const char *name)
 {
     struct text line = {0};
-    long start = now(), pid = sys0(__NR_fork);
+    long start = clock_now(), pid = sys_fork();
     if (pid == 0) {
         const char *const arguments[] = {"/bin/node", "/app/server.js", 0};
         const char *const environment[] = {"PORT=80", "PATH=/bin", "NODE_ENV=production", 0};
@@ -63,21 +60,24 @@ static void time_node(const char *name)
         sys1(__NR_exit_group, 127);
     }
     while (!first_byte())
-        sleep_ms(2);
-    add_number(&line, now() - start);
+        clock_rest(2 * MILLISECOND);
+    text_add_number(&line, clock_now() - start);
     SAY(name, line.bytes);
     sys2(__NR_kill, pid, SIGKILL);
     sys4(__NR_wait4, pid, 0, 0, 0);
 }
 
-__attribute__((noreturn, used)) void floor_main(void)
+START(floor_main);
+
+void floor_main(long *stack)
 {
+    (void)stack;
     SAY("floor");
     if (sys4(__NR_faccessat, AT_FDCWD, "/app", 0, 0) == 0) {
-        mount_all();
-        mount_one("/dev/pmem0", "/usr", "erofs", MS_RDONLY, "dax"); /* as the system does */
+        mounts_add_first();
+        mounts_add("/dev/pmem0", "/usr", "erofs", MS_RDONLY, "dax"); /* as the system does */
         loopback_up();
-        sleep_ms(500); /* a running guest: whatever the kernel does behind a boot is over */
+        clock_rest(500 * MILLISECOND); /* a running guest: whatever the kernel does behind a boot is over */
         time_node("first ");
         time_node("second ");
     }
@@ -86,5 +86,3 @@ __attribute__((noreturn, used)) void floor_main(void)
     for (;;)
         ;
 }
-
-__asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tcall floor_main\n");

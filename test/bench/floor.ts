@@ -8,7 +8,8 @@ import { artifact, type Artifact, type Step } from '@nodeos/engine';
 import { characterDevice, directory, file, writeCpio } from '@nodeos/tree';
 
 const HERE = dirname(fileURLToPath(new URL('.', import.meta.url)));
-const NATIVE = join(HERE, '../../packages/init/native');
+const INIT = join(HERE, '../../packages/init');
+const UNITS = ['lib/clock.c', 'lib/freestanding.c', 'lib/io.c', 'lib/say.c', 'lib/text.c', 'pid1/mounts.c'];
 
 /** A step with the output of `@nodeos/init`. */
 export function floorInit(target: Target): Step {
@@ -16,7 +17,7 @@ export function floorInit(target: Target): Step {
     name: 'bench-floor',
     target,
     recipe: import.meta.url,
-    files: { floor: join(HERE, 'floor.c'), native: NATIVE },
+    files: { floor: join(HERE, 'floor.c'), lib: join(INIT, 'lib'), pid1: join(INIT, 'pid1') },
     tools: ['gcc', 'ld'],
     async build(context) {
       const options = [
@@ -29,7 +30,7 @@ export function floorInit(target: Target): Step {
         '-s',
         '-fno-stack-protector',
       ];
-      const sources = [join(HERE, 'floor.c'), join(NATIVE, 'freestanding.c')];
+      const sources = [join(HERE, 'floor.c'), ...UNITS.map((unit) => join(INIT, unit))];
       await writeFile(join(context.work, 'contract.h'), contractHeader());
       await context.run('gcc', [
         ...options,

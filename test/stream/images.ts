@@ -1,10 +1,12 @@
 /** The images of a system whose root is on the network. */
 import { join } from 'node:path';
 import { targetOf } from '@nodeos/targets';
-import { artifact, build, plainProgress, stepsOf, type Artifact, type BuildResult } from '@nodeos/engine';
+import { build, plainProgress, stepsOf, type Artifact, type BuildResult } from '@nodeos/engine';
 import { writeErofs } from '@nodeos/fs';
+import { nbdAttach } from '@nodeos/init';
 import { readTlsFiles, writeTlsInitramfs } from '@nodeos/initramfs';
 import { rootTree, type Part } from '@nodeos/rootfs';
+import { HOST_COMPILER } from '@nodeos/toolchain';
 import { imageAt, type Image } from '@nodeos/vm';
 import { systemOf } from 'nodeos';
 
@@ -27,7 +29,7 @@ function built(...wanted: Artifact[]): Promise<BuildResult> {
 
 /** The program that attaches network block devices. */
 export async function attachProgram(): Promise<string> {
-  const program = artifact((await systemOf(target)).init, 'program', 'nbd-attach');
+  const program = nbdAttach(target, HOST_COMPILER);
   return (await built(program)).path(program);
 }
 

@@ -5,7 +5,6 @@ import { isIP, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, NodeosError, UsageError } from '@nodeos/base';
 import { parseUri } from '@nodeos/nbd';
-import { BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
 import { openExports } from './exports.js';
 import { attachTool, checkDevice, checkDriver, freeDevice, isAttached, type AttachTool } from './kernel-device.js';
@@ -29,7 +28,6 @@ export const attachCommand: Command = {
     connections: { type: 'string', value: 'N', help: 'to the server (default 1, at most 8)' },
     timeout: { type: 'string', value: 'S', help: 'requests fail after S seconds without a server (default 0: never)' },
     'read-only': { type: 'boolean', short: 'r', help: 'of what is no nbd:// URI: refuse writes' },
-    libc: BUILD_OPTIONS.libc,
     json: { type: 'boolean', help: 'messages as JSON lines' },
   },
   examples: [

@@ -1,6 +1,5 @@
 /** nodeos nbd detach: the end of a block device that nodeos nbd attach has made. */
 import { NodeosError } from '@nodeos/base';
-import { BUILD_OPTIONS } from '../building.js';
 import type { Command } from '../command.js';
 import { attachTool, checkDevice, checkDriver, isAttached } from './kernel-device.js';
 import { operandsOf } from './options.js';
@@ -9,7 +8,7 @@ export const detachCommand: Command = {
   name: 'nbd detach',
   summary: 'Ends what nodeos nbd attach has begun (Linux; needs root).',
   operands: '/dev/nbdN',
-  options: { libc: BUILD_OPTIONS.libc, json: { type: 'boolean', help: 'messages as JSON lines' } },
+  options: { json: { type: 'boolean', help: 'messages as JSON lines' } },
   examples: [['nodeos nbd detach /dev/nbd0', 'unmount it before']],
   async run(args, io) {
     const [device = ''] = operandsOf('nbd detach', args, '/dev/nbdN');

@@ -1,12 +1,13 @@
 /** The NBD devices of this machine's kernel, and the small program that attaches exports to them. */
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { exists, NodeosError, UsageError } from '@nodeos/base';
 import { hostTarget } from '@nodeos/targets';
 import { run } from '@nodeos/engine';
+import { nbdAttach } from '@nodeos/init';
+import { HOST_COMPILER } from '@nodeos/toolchain';
 import { buildSteps } from '../building.js';
 import type { Io, Parsed } from '../command.js';
-import { checkSystem, runtimeOf, systemOf } from '../system.js';
+import { checkSystem } from '../system.js';
 
 /** @throws NodeosError if the kernel cannot do it; UsageError on other systems than Linux */
 export async function checkDriver(): Promise<void> {
@@ -51,8 +52,8 @@ export async function attachTool(args: Parsed, io: Io): Promise<AttachTool> {
 
 async function builtTool(args: Parsed, io: Io): Promise<string> {
   const target = hostTarget();
-  checkSystem(target, ['init']);
-  const { init } = await systemOf(target, await runtimeOf(target, args, io));
-  const built = await buildSteps([init], args, io);
-  return join(built.outputOf(init), 'nbd-attach');
+  const program = nbdAttach(target, HOST_COMPILER);
+  checkSystem(target, [program.step.name]);
+  const built = await buildSteps([program.step], args, io);
+  return built.path(program);
 }

@@ -1,6 +1,6 @@
 /**
  * What a program that is not root gives up for good, and all that it starts. Bounded by the machine: memory and processes
- * (native/group.h), files (mounts.ts); settings for all are in boot.ts.
+ * (pid1/group.c), files (mounts.ts); settings for all are in boot.ts.
  */
 import { APP_ID } from '@nodeos/contract';
 import { filter } from './seccomp.js';

@@ -1,4 +1,4 @@
-/** `/sbin/init`: PID 1 starts it with a role. See native/pid1.c for what the two say to each other. */
+/** `/sbin/init`: PID 1 starts it with a role. See pid1/supervisor.h for what the two say to each other. */
 import { play } from './roles.js';
 import { LinuxSyscalls } from './syscalls.js';
 

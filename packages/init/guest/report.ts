@@ -31,7 +31,7 @@ export class Report {
     }
   }
 
-  /** A wish to PID 1; see native/pid1.c. */
+  /** A wish to PID 1; see pid1/supervisor.h. */
   tell(line: string): void {
     this.sys.print(CONTROL, line + '\n');
   }

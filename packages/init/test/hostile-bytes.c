@@ -1,19 +1,29 @@
 /*
- * Plays spoilt answers of name servers, spoilt URIs, what a server of NBD says before and after STARTTLS, and spoilt netlink
- * messages to the code that reads them; what is in memory, in memory of exactly its size. To be compiled with
+ * Plays spoilt input to the code that reads it: answers of name servers, URIs, what an NBD server says before and after
+ * STARTTLS, and netlink messages. Input that is read from memory is in memory of exactly its size. To be compiled with
  * -fsanitize=address,undefined, which watch. Prints how many addresses were found, how many exports, how many of these
  * behind TLS, and how many numbers in netlink messages.
  *
  *     hostile-bytes SEED COUNT
  */
-#include "../native/tls.h"
+#include "../lib/bytes.h"
+#include "../lib/io.h"
+#include "../lib/socket.h"
+#include "../netroot/dns.h"
+#include "../netroot/handshake.h"
+#include "../netroot/keeper.c"
+#include "../netroot/netlink.c"
+#include "../netroot/tls.h"
 #include "random.h"
 
-/* The handshake of TLS has a test of its own: it has been, or ends with some status. */
+/* In place of tls.c: the handshake of TLS has a test of its own, and ends with some status here. */
 static int tls_status;
-#define tls_begin(tls, fd, deadline, why) ((void)(tls), tls_status)
-#include "../native/nbd.h"
-#include "../native/nbd-keeper.h"
+
+int tls_begin(const struct nbd_tls *t, long fd, long deadline, struct text *why)
+{
+    (void)t, (void)fd, (void)deadline, (void)why;
+    return tls_status;
+}
 
 /* Of the C library, whose headers do not go with sys.h. */
 extern void *malloc(size_t n);
@@ -34,9 +44,9 @@ static size_t put_record(unsigned char *to, int type)
                 *at++ = 'a';
         *at++ = 0;
     }
-    at = put(put(put(at, random_below(3) ? type : 5, 2), DNS_IN, 2), 9, 4);
+    at = bytes_put(bytes_put(bytes_put(at, random_below(3) ? type : 5, 2), DNS_IN, 2), 9, 4);
     unsigned length = random_below(4) ? (type == DNS_A ? 4 : 16) : LENGTHS[random_below(4)];
-    at = put(at, length, 2);
+    at = bytes_put(at, length, 2);
     for (; length > 0; length--)
         *at++ = random_below(256);
     return at - to;
@@ -46,20 +56,20 @@ static int play_answer(void)
 {
     union address found[MAX_ADDRESSES];
     struct question q;
-    unsigned char bytes[2 * MAX_MESSAGE];
-    make_question(&q, "disks", random_below(2) ? "example.org" : "", random_below(2) ? DNS_A : DNS_AAAA);
+    unsigned char bytes[2 * DNS_MESSAGE];
+    dns_question(&q, "disks", random_below(2) ? "example.org" : "", random_below(2) ? DNS_A : DNS_AAAA);
     size_t n = q.length;
     memcpy(bytes, q.bytes, n);
     bytes[2] |= 0x80;
-    for (unsigned records = bytes[7] = random_below(12); records > 0 && n < MAX_MESSAGE; records--)
+    for (unsigned records = bytes[7] = random_below(12); records > 0 && n < DNS_MESSAGE; records--)
         n += put_record(bytes + n, q.type);
     for (unsigned spoilt = random_below(4); spoilt > 0; spoilt--)
         bytes[random_below(n)] = random_below(256);
     n = random_below(3) ? n : random_below(n + 1);
-    n = n < MAX_MESSAGE ? n : MAX_MESSAGE;
+    n = n < DNS_MESSAGE ? n : DNS_MESSAGE;
     unsigned char *exactly = malloc(n);
     memcpy(exactly, bytes, n);
-    int count = addresses_in(exactly, n, &q, found);
+    int count = dns_addresses(exactly, n, &q, found);
     free(exactly);
     return count > 0 ? count : 0;
 }
@@ -74,15 +84,15 @@ static void play_uri(void)
     for (size_t i = 0; i < n; i++)
         exactly[i] = i < sizeof START - 1 ? START[i] : LETTERS[random_below(sizeof LETTERS - 1)];
     exactly[n] = 0;
-    parse_uri(&uri, exactly, &why);
+    uri_parse(&uri, exactly, &why);
     free(exactly);
 }
 
 /* A reply to an option, mostly to the right one; its length may be wrong. */
 static unsigned char *put_reply(unsigned char *at, unsigned option, unsigned type, const void *data, unsigned length)
 {
-    at = put(put(at, REPLY_MAGIC, 8), random_below(40) ? option : random_below(9), 4);
-    at = put(put(at, type, 4), random_below(20) ? length : random_below(2 * MAX_REPLY), 4);
+    at = bytes_put(bytes_put(at, REPLY_MAGIC, 8), random_below(40) ? option : random_below(9), 4);
+    at = bytes_put(bytes_put(at, type, 4), random_below(20) ? length : random_below(2 * MAX_REPLY), 4);
     memcpy(at, data, length);
     return at + length;
 }
@@ -93,14 +103,15 @@ static unsigned char *put_info(unsigned char *at)
     unsigned length = random_below(5) ? 12 + 2 * random_below(2) : random_below(sizeof data);
     for (unsigned i = 0; i < sizeof data; i++)
         data[i] = random_below(256);
-    put(data, length == 14 ? INFO_BLOCK_SIZE : INFO_EXPORT, 2);
+    bytes_put(data, length == 14 ? INFO_BLOCK_SIZE : INFO_EXPORT, 2);
     return put_reply(at, OPT_GO, REP_INFO, data, length);
 }
 
 static size_t put_server(unsigned char *to, int tls)
 {
     static const unsigned ERRORS[] = {ERR_UNSUP, ERR_POLICY, ERR_TLS_REQD, ERR_UNKNOWN, ERR_SHUTDOWN, 77};
-    unsigned char words[300], *at = put(put(put(to, NBDMAGIC, 8), IHAVEOPT, 8), random_below(8) ? 3 : random_below(4), 2);
+    unsigned char words[300], *at = bytes_put(bytes_put(to, NBDMAGIC, 8), IHAVEOPT, 8);
+    at = bytes_put(at, random_below(8) ? 3 : random_below(4), 2);
     for (unsigned i = 0; i < sizeof words; i++)
         words[i] = random_below(256);
     if (tls)
@@ -122,7 +133,7 @@ static int play_server(int tls)
     struct nbd_uri uri;
     struct text why = {0};
     int fds[2];
-    parse_uri(&uri, tls ? "nbds://disks/x" : "nbd://disks/x", &why);
+    uri_parse(&uri, tls ? "nbds://disks/x" : "nbd://disks/x", &why);
     size_t n = put_server(bytes, tls);
     for (unsigned spoilt = random_below(3); spoilt > 0; spoilt--)
         bytes[random_below(n)] ^= 1 << random_below(8);
@@ -132,8 +143,8 @@ static int play_server(int tls)
         return 0;
     sys3(__NR_write, fds[1], bytes, n);
     sys2(__NR_shutdown, fds[1], 1);
-    struct attempt attempt = {fds[0], now() + ATTEMPT, &why, 0};
-    int done = shake_hands(&attempt, &uri, &export);
+    struct attempt attempt = {fds[0], clock_now() + ATTEMPT_TIME, &why, 0};
+    int done = handshake_run(&attempt, &uri, &export);
     sys1(__NR_close, fds[0]);
     sys1(__NR_close, fds[1]);
     return done;
@@ -190,7 +201,7 @@ static long play_netlink(const int *pair)
     for (int i = 0; i < 3; i++)
         sys6(__NR_sendto, pair[0], SYS_L(bytes), size, 0, 0, 0);
     long found = 0;
-    if (next_message(&n, &m) > 0) {
+    if (netlink_next(&n, &m) > 0) {
         if (m.head.nlmsg_len > size)
             printf("longer than it is\n");
         read_family(&n, &m);
@@ -201,7 +212,7 @@ static long play_netlink(const int *pair)
     n.family = 5;
     devices[0] = (struct nbd_device){.index = random_below(2), .connections = 2};
     hear_kernel(&n, devices, 2);
-    while (next_message(&n, &m) >= 0)
+    while (netlink_next(&n, &m) >= 0)
         ;
     return found + devices[0].missing;
 }
@@ -211,8 +222,8 @@ int main(int words, char **word)
     long found = 0, exports = 0, secured = 0, numbers = 0;
     int pair[2];
     sys4(__NR_socketpair, UNIX, DATAGRAMS, 0, pair);
-    random_state = words > 1 ? number(word[1]) : 1;
-    for (long count = words > 2 ? number(word[2]) : 1; count > 0; count--) {
+    random_state = words > 1 ? text_number(word[1]) : 1;
+    for (long count = words > 2 ? text_number(word[2]) : 1; count > 0; count--) {
         found += play_answer();
         play_uri();
         if (count % 4 == 0) /* they take longer */

@@ -1,4 +1,4 @@
-/** What the layer's step makes, with the tools of the host: PID 1, the addon and the bundled init. */
+/** What the steps make, with the tools of the host: PID 1, the addon, the bundled init, and the program that attaches. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -27,7 +27,9 @@ import type { Step, StepContext } from '@nodeos/engine';
 import { NbdServer } from '@nodeos/nbd';
 import { HOST_COMPILER } from '@nodeos/toolchain';
 import { fuzz, type Player } from '../../nbd/test/fuzz.js';
+import { nbdAttach } from '../attach.js';
 import { init } from '../build.js';
+import { ATTACH } from '../programs.js';
 import { nameServer, type NameServer } from './name-server.js';
 import { LinuxSyscalls, SyscallError } from '../guest/syscalls.js';
 
@@ -44,7 +46,7 @@ const lacking = [
 const root = mkdtempSync(join(tmpdir(), 'nodeos-native-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-/** Runs the step's recipe in a folder of its own. */
+/** Runs the recipes of both steps in a folder of its own. */
 async function make(name: string): Promise<string> {
   const [dir, runtime, guest] = ['output', 'runtime', 'guest'].map((part) => join(root, name, part));
   if (dir === undefined || runtime === undefined || guest === undefined) throw new Error('unreachable');
@@ -53,7 +55,9 @@ async function make(name: string): Promise<string> {
   execFileSync('ln', ['-s', include ?? '', join(runtime, 'include/node')]);
   const sources = readdirSync(join(HERE, 'guest')).map((file) => join(HERE, 'guest', file));
   await esbuild({ entryPoints: sources, outdir: guest, format: 'esm' });
-  const files: Record<string, string> = { native: join(HERE, 'native'), guest };
+  const folders = ['lib', 'netroot', 'pid1', 'attach', 'addon'];
+  const files: Record<string, string> = { guest };
+  for (const folder of folders) files[folder] = join(HERE, folder);
   const context = {
     dir,
     work: join(root, name),
@@ -65,7 +69,8 @@ async function make(name: string): Promise<string> {
       return Promise.resolve();
     },
   };
-  await init({} as Target, {} as Step, HOST_COMPILER).build(context as unknown as StepContext);
+  for (const step of [init({} as Target, {} as Step, HOST_COMPILER), nbdAttach({} as Target, HOST_COMPILER).step])
+    await step.build(context as unknown as StepContext);
   return dir;
 }
 
@@ -267,7 +272,8 @@ describe.skipIf(lacking.length > 0)(
       it('something, whatever a name server, a server (before and after TLS) or netlink says, or a URI has in it', () => {
         const program = join(root, 'hostile-bytes');
         const sanitizers = ['-fsanitize=address,undefined', '-fno-sanitize-recover', '-Wno-unused-function'];
-        const sources = [join(HERE, 'test/hostile-bytes.c'), join(HERE, 'native/freestanding.c')];
+        const units = ATTACH.units.filter((unit) => !/\/(tls|netlink|keeper|nbd-attach)\.c$/.test(unit));
+        const sources = ['test/hostile-bytes.c', ...units].map((unit) => join(HERE, unit));
         writeFileSync(join(root, 'contract.h'), contractHeader());
         execFileSync('gcc', ['-O1', '-g', `-I${root}`, ...sanitizers, '-o', program, ...sources]);
         const said = execFileSync(program, ['1', '300000'], { encoding: 'utf8' });

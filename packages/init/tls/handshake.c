@@ -169,8 +169,8 @@ static int is_address(const char *name)
     return name && (inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1);
 }
 
-/* Called for each certificate of the server's chain, its own last; of which the address is compared here, because a name
- * that Mbed TLS compares by itself is told to the server too, and that must not be an address (RFC 6066, section 3). */
+/* Called for each certificate of the server's chain, its own last. An address is compared here: a name that Mbed TLS
+ * compares by itself is told to the server too, and that must not be an address (RFC 6066, section 3). */
 static int compare_address(void *none, mbedtls_x509_crt *one, int depth, uint32_t *flags)
 {
     uint32_t found = 0;
@@ -188,7 +188,7 @@ static void use_certificates(mbedtls_ctr_drbg_context *random)
     static mbedtls_pk_context key;
     const char *path;
     int error;
-    /* Above zero: so many of them cannot be read, as those with SHA-1. Whom they would have trusted is not trusted. */
+    /* Above zero: so many cannot be read, as those with SHA-1 are. A server that needs one of them is not trusted. */
     if ((path = in_folder("ca-cert.pem")) && (error = mbedtls_x509_crt_parse_file(&authorities, path)) < 0)
         complain_code(NEVER, path, error);
     if (!path && !options.any)
