@@ -2,17 +2,17 @@
 const LIBRARIES = {
   base: [],
   contract: [],
-  tree: ['base'],
+  tree: [],
   block: ['base'],
-  nbd: ['base', 'block'],
+  nbd: ['block'],
   disk: ['base', 'block', 'nbd'],
-  fs: ['base', 'tree', 'block'],
+  fs: ['block', 'tree'],
 };
 const SYSTEM = {
   targets: ['base'],
   engine: ['base', 'targets'],
   rootfs: ['contract', 'engine', 'fs', 'targets', 'tree'],
-  toolchain: ['base', 'engine', 'targets'],
+  toolchain: ['engine', 'targets'],
   runtime: ['base', 'contract', 'engine', 'fs', 'rootfs', 'targets', 'toolchain', 'tree'],
   app: ['base', 'contract', 'engine', 'rootfs', 'targets', 'toolchain', 'tree'],
   init: ['contract', 'engine', 'targets', 'toolchain'],
