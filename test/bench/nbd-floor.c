@@ -8,6 +8,7 @@
  * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md: fixed newstyle, GO, simple replies.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,6 +132,7 @@ int main(int count, char **words)
     pthread_t thread;
     if (count != 3)
         return 2;
+    signal(SIGPIPE, SIG_IGN); /* a client that leaves ends its thread alone */
     disk = calloc(1, disk_size = strtoull(words[2], 0, 10));
     strncpy(address.sun_path, words[1], sizeof address.sun_path - 1);
     int listener = socket(AF_UNIX, SOCK_STREAM, 0);
