@@ -15,9 +15,6 @@ import { ADDON, compileProgram, nativeFiles, PID1 } from './programs.js';
 
 const GUEST = fileURLToPath(new URL('guest', import.meta.url));
 
-/** Of it the bundle has what it uses. */
-const CONTRACT = createRequire(import.meta.url).resolve('@nodeos/contract');
-
 /** @param runtime a step with the output that `@nodeos/runtime` describes */
 export function init(target: Target, runtime: Step, compiler: Compiler): Step {
   return {
@@ -43,7 +40,8 @@ async function bundle(context: StepContext): Promise<void> {
     // The names of the modules, in comments of the bundle, are relative to this folder.
     absWorkingDir: context.file('guest'),
     entryPoints: ['main.js'],
-    alias: { '@nodeos/contract': CONTRACT },
+    // The bundle has what it uses of it.
+    alias: { '@nodeos/contract': createRequire(import.meta.url).resolve('@nodeos/contract') },
     outfile: join(context.dir, 'init.js'),
     bundle: true,
     platform: 'node',
