@@ -50,6 +50,19 @@ export const BUILD_OPTIONS = {
   json: { type: 'boolean', help: 'progress as JSON lines' },
 } as const satisfies Record<string, Option>;
 
+/** How a command builds. */
+export interface Building {
+  /** Steps, and compilers, at once. */
+  readonly jobs: number;
+  /** Progress as JSON lines on standard output. */
+  readonly json: boolean;
+}
+
+export const buildingOf = (args: Parsed): Building => ({
+  jobs: args.number('jobs', 1) ?? availableParallelism(),
+  json: args.flag('json'),
+});
+
 /** What `--lock` says, and where to say what of an application is left out. */
 export function applicationOptions(args: Parsed, io: Io): Pick<SystemOptions, 'makeLock' | 'say'> {
   if (args.flag('lock') && args.flag('explain'))
@@ -62,14 +75,14 @@ export function applicationOptions(args: Parsed, io: Io): Pick<SystemOptions, 'm
 }
 
 /** Progress goes to standard error, so that a command's own output can be piped; `--json` is the output. */
-export function progressFor(args: Parsed, io: Io): Progress {
-  if (args.flag('json')) return jsonProgress((text) => io.stdout.write(text));
+export function progressFor({ json }: Building, io: Io): Progress {
+  if (json) return jsonProgress((text) => io.stdout.write(text));
   return io.stderr.isTTY ? terminalProgress() : plainProgress((text) => io.stderr.write(text));
 }
 
-export async function buildSteps(steps: readonly Step[], args: Parsed, io: Io): Promise<BuildResult> {
-  const progress = progressFor(args, io);
-  const jobs = args.number('jobs', 1) ?? availableParallelism();
+export async function buildSteps(steps: readonly Step[], building: Building, io: Io): Promise<BuildResult> {
+  const progress = progressFor(building, io);
+  const { jobs } = building;
   try {
     return await build(steps, { progress, jobs, signal: io.signal });
   } finally {

@@ -8,7 +8,7 @@ import { stepsOf } from '@nodeos/engine';
 import { appendEntries, secretEntries, tlsEntries } from '@nodeos/initramfs';
 import { rootTree } from '@nodeos/rootfs';
 import { imageAt, type RunMachineOptions } from '@nodeos/vm';
-import { buildSteps } from './building.js';
+import { buildSteps, type Building } from './building.js';
 import { say, type Io, type Parsed } from './command.js';
 import { GUEST, serveRoot } from './streamed-root.js';
 import type { System } from './system.js';
@@ -57,18 +57,18 @@ export function mediaOf(args: Parsed): MediaOptions {
 
 /** Where a boot is from, by `--root`. */
 const SOURCES: Readonly<
-  Record<MediaOptions['root'], (system: System, options: MediaOptions, args: Parsed, io: Io) => Promise<Media>>
+  Record<MediaOptions['root'], (system: System, options: MediaOptions, building: Building, io: Io) => Promise<Media>>
 > = { initramfs: unpacked, nbd: streamed, nbds: streamed };
 
-export const mediaFor = (system: System, options: MediaOptions, args: Parsed, io: Io): Promise<Media> =>
-  SOURCES[options.root](system, options, args, io);
+export const mediaFor = (system: System, options: MediaOptions, building: Building, io: Io): Promise<Media> =>
+  SOURCES[options.root](system, options, building, io);
 
 /** Everything but Node.js comes in the initramfs. */
-async function unpacked(system: System, { runtime }: MediaOptions, args: Parsed, io: Io): Promise<Media> {
+async function unpacked(system: System, { runtime }: MediaOptions, building: Building, io: Io): Promise<Media> {
   const { vmlinux } = system.kernel;
   const base = runtime === 'disk' ? system.initramfsBase : system.initramfs;
   const images = runtime === 'disk' ? [system.usr] : [];
-  const built = await buildSteps(stepsOf(vmlinux, base, ...images), args, io);
+  const built = await buildSteps(stepsOf(vmlinux, base, ...images), building, io);
   const [usr] = images;
   return {
     kernel: built.path(vmlinux),
@@ -80,7 +80,7 @@ async function unpacked(system: System, { runtime }: MediaOptions, args: Parsed,
 }
 
 /** The initramfs only reaches the root, which this process serves. */
-async function streamed(system: System, options: MediaOptions, args: Parsed, io: Io): Promise<Media> {
+async function streamed(system: System, options: MediaOptions, building: Building, io: Io): Promise<Media> {
   const { runtime, persist, trace } = options;
   const { initramfsStream, handshake } = system;
   const { vmlinux } = system.kernel;
@@ -88,7 +88,7 @@ async function streamed(system: System, options: MediaOptions, args: Parsed, io:
   const images = runtime === 'root' ? [] : [system.usr];
   const programs = options.root === 'nbds' ? [handshake] : [];
   const wanted = [vmlinux, initramfsStream, ...images, ...parts.map(({ artifact }) => artifact), ...programs];
-  const built = await buildSteps(stepsOf(...wanted), args, io);
+  const built = await buildSteps(stepsOf(...wanted), building, io);
   const [usr] = images;
   const image = usr && (await imageAt(built.path(usr)));
   const [program] = programs;

@@ -4,7 +4,7 @@ import { UsageError } from '@nodeos/base';
 import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
 import { Cache, exportFile, planOf, stepsOf, type BuildResult, type Built, type Step } from '@nodeos/engine';
 import { readTlsFiles, type TlsFiles } from '@nodeos/initramfs';
-import { applicationOptions, buildSteps, BUILD_OPTIONS } from '../building.js';
+import { applicationOptions, buildingOf, buildSteps, BUILD_OPTIONS, type Building } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
 import { checkSystem, runtimeOf, systemOf, type Layer, type System } from '../system.js';
 
@@ -52,16 +52,17 @@ export const buildCommand: Command = {
     const secrets = await secretsOf(args, layers);
     const programs = secrets ? layers.flatMap(({ seal }) => seal?.program ?? []) : [];
     const steps = stepsOf(...layers.map(({ artifacts }) => artifacts[0]), ...programs);
-    if (args.flag('explain')) return explain(steps, args, io);
+    const building = buildingOf(args);
+    if (args.flag('explain')) return explain(steps, building, io);
     const started = performance.now();
-    const built = await buildSteps(steps, args, io);
+    const built = await buildSteps(steps, building, io);
     const out = args.text('out');
     for (const layer of layers) {
       const paths = out === undefined ? [] : await exportLayer(layer, built, resolve(out), secrets);
       const made = built.steps.find(({ step }) => step === layer.artifacts[0].step);
-      if (made) report(made, paths, args, io);
+      if (made) report(made, paths, building, io);
     }
-    if (!args.flag('json') && built.steps.every(({ cached }) => cached)) {
+    if (!building.json && built.steps.every(({ cached }) => cached)) {
       io.stderr.write(`nothing to do (${((performance.now() - started) / 1000).toFixed(2)} s)\n`);
     }
     return 0;
@@ -104,17 +105,17 @@ async function secretsOf(args: Parsed, layers: readonly Layer[]): Promise<TlsFil
   return readTlsFiles(resolve(folder));
 }
 
-async function explain(steps: readonly Step[], args: Parsed, io: Io): Promise<number> {
+async function explain(steps: readonly Step[], { json }: Building, io: Io): Promise<number> {
   for (const { step, key, state, reasons } of await planOf(new Cache(), steps)) {
     const entry = { step: step.name, target: step.target.name, key, state, reasons };
     const why = state === 'cached' ? 'in the cache' : `to be built\n${reasons.map((r) => `  - ${r}`).join('\n')}`;
-    io.stdout.write((args.flag('json') ? JSON.stringify(entry) : `${step.name}: ${why}`) + '\n');
+    io.stdout.write((json ? JSON.stringify(entry) : `${step.name}: ${why}`) + '\n');
   }
   return 0;
 }
 
-function report({ step, key, cached, output }: Built, files: readonly string[], args: Parsed, io: Io): void {
+function report({ step, key, cached, output }: Built, files: readonly string[], { json }: Building, io: Io): void {
   const result = { event: 'result', step: step.name, key, cached, output, files };
   const text = [`${step.name}: ${output}`, ...files.map((path) => `  ${path}`)].join('\n');
-  io.stdout.write((args.flag('json') ? JSON.stringify(result) : text) + '\n');
+  io.stdout.write((json ? JSON.stringify(result) : text) + '\n');
 }

@@ -15,7 +15,7 @@ import {
   type MachineResult,
   type RunMachineOptions,
 } from '@nodeos/vm';
-import { applicationOptions, BUILD_OPTIONS } from '../building.js';
+import { applicationOptions, buildingOf, BUILD_OPTIONS, type Building } from '../building.js';
 import { say, type Command, type Io, type Parsed } from '../command.js';
 import { sinkOf } from '../output.js';
 import { mediaFor, mediaOf, ROOTS, RUNTIMES, type MediaOptions } from '../images.js';
@@ -97,7 +97,7 @@ export const startCommand: Command = {
       ...(app === undefined ? {} : { app }),
       ...applicationOptions(args, io),
     });
-    const media = await mediaFor(system, settings, args, io);
+    const media = await mediaFor(system, settings, settings, io);
     try {
       const { words, kernel, initramfs, usr } = media;
       const paths = { kernel, initramfs, usr };
@@ -105,13 +105,12 @@ export const startCommand: Command = {
       const notes = join(new Cache().root, 'accelerator.json');
       const accelerator = await chooseAccelerator({ board, notes, ...paths });
       if (accelerator.reason !== undefined) say(io, `software emulation: ${accelerator.reason}`);
-      const lack = hasOwnSandbox(args.rest) ? undefined : await lackOfSandbox({ board, notes });
+      const lack = hasOwnSandbox(settings.extra) ? undefined : await lackOfSandbox({ board, notes });
       if (lack !== undefined) say(io, `${board.emulator.program} runs without a sandbox: ${lack}`);
       io.signal.throwIfAborted();
       const append = [...words, ...settings.append];
       return await run(
         { ...settings, ...paths, append, accelerator: accelerator.name, sandbox: lack === undefined },
-        args,
         io,
       );
     } finally {
@@ -126,7 +125,7 @@ function variableOf(text: string): [name: string, value: string] {
   return [name, value];
 }
 
-interface Settings extends MediaOptions {
+interface Settings extends MediaOptions, Building {
   readonly target: Target;
   readonly app: string | undefined;
   readonly board: Board;
@@ -140,6 +139,9 @@ interface Settings extends MediaOptions {
   readonly patience: number;
   readonly noNetwork: boolean;
   readonly restrict: boolean;
+  readonly events: boolean;
+  /** Arguments for QEMU. */
+  readonly extra: readonly string[];
 }
 
 function settingsOf(args: Parsed): Settings {
@@ -171,12 +173,15 @@ function settingsOf(args: Parsed): Settings {
     patience: args.number('boot-timeout', 1) ?? 60,
     noNetwork: args.flag('no-network'),
     restrict: args.flag('restrict'),
+    events: args.flag('events'),
+    extra: args.rest,
+    ...buildingOf(args),
   };
 }
 
 type Machine = Settings & Pick<RunMachineOptions, 'kernel' | 'initramfs' | 'usr' | 'accelerator' | 'sandbox'>;
 
-async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
+async function run(machine: Machine, io: Io): Promise<number> {
   const { exec, app } = machine;
   const terminal = exec === undefined && app === undefined;
   const { timeout, ...options } = machine;
@@ -192,7 +197,6 @@ async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
     ...options,
     ...(timeout === undefined ? {} : { timeout }),
     terminal,
-    extra: args.rest,
     settings: {
       ...(exec === undefined ? {} : { exec }),
       env: machine.env,
@@ -202,7 +206,7 @@ async function run(machine: Machine, args: Parsed, io: Io): Promise<number> {
     // In the way of the code's own output; a failure shows its last lines.
     onConsole: (chunk) => (exec === undefined ? out(chunk) : undefined),
     onEvent: (event) => {
-      if (args.flag('events')) tell(event);
+      if (machine.events) tell(event);
       onEvent(event, machine, io);
     },
     signal: io.signal,

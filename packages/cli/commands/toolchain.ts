@@ -5,7 +5,7 @@ import { DEFAULT_TARGET, targetOf, type Target } from '@nodeos/targets';
 import { printable, runAttached } from '@nodeos/engine';
 import { environmentOf, toolchainSteps } from '@nodeos/toolchain';
 import { LINUX } from '@nodeos/kernel';
-import { buildSteps, BUILD_OPTIONS } from '../building.js';
+import { buildingOf, buildSteps, BUILD_OPTIONS } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
 
 export const toolchainCommand: Command = {
@@ -37,7 +37,7 @@ export const toolchainCommand: Command = {
     }
     const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
     const { toolchain } = toolchainSteps(target, LINUX);
-    const built = await buildSteps([toolchain], args, io);
+    const built = await buildSteps([toolchain], buildingOf(args), io);
     return action({ target, path: built.outputOf(toolchain) }, args, io);
   },
 };

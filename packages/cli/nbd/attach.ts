@@ -5,6 +5,7 @@ import { isIP, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, NodeosError, UsageError } from '@nodeos/base';
 import { parseUri } from '@nodeos/nbd';
+import { buildingOf } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
 import { openExports } from './exports.js';
 import { attachTool, checkDevice, checkDriver, freeDevice, isAttached, type AttachTool } from './kernel-device.js';
@@ -40,7 +41,7 @@ export const attachCommand: Command = {
     const path = device ?? (await freeDevice());
     if (await isAttached(path))
       throw new NodeosError(`${path} is in use`, { hint: `nodeos nbd detach ${path}, or take another one` });
-    const tool = await attachTool(args, io);
+    const tool = await attachTool(buildingOf(args), io);
     const attach: Attach = (uri, secret) =>
       tool([...words, ...(secret === undefined ? [] : ['-s']), uri, path], secret);
     if (!remote) return attachServed({ source, path, connections, tool, attach }, args, io);

@@ -1,5 +1,6 @@
 /** nodeos nbd detach: the end of a block device that nodeos nbd attach has made. */
 import { NodeosError } from '@nodeos/base';
+import { buildingOf } from '../building.js';
 import type { Command } from '../command.js';
 import { attachTool, checkDevice, checkDriver, isAttached } from './kernel-device.js';
 import { operandsOf } from './options.js';
@@ -15,7 +16,7 @@ export const detachCommand: Command = {
     const path = checkDevice(device);
     await checkDriver();
     if (!(await isAttached(path))) throw new NodeosError(`nothing is attached to ${path}`);
-    const detach = await attachTool(args, io);
+    const detach = await attachTool(buildingOf(args), io);
     await detach(['-d', path]);
     return 0;
   },

@@ -5,8 +5,8 @@ import { hostTarget } from '@nodeos/targets';
 import { run } from '@nodeos/engine';
 import { nbdAttach } from '@nodeos/init';
 import { HOST_COMPILER } from '@nodeos/toolchain';
-import { buildSteps } from '../building.js';
-import type { Io, Parsed } from '../command.js';
+import { buildSteps, type Building } from '../building.js';
+import type { Io } from '../command.js';
 import { checkSystem } from '../system.js';
 
 /** @throws NodeosError if the kernel cannot do it; UsageError on other systems than Linux */
@@ -42,18 +42,18 @@ export async function freeDevice(): Promise<string> {
 export type AttachTool = (words: readonly string[], input?: string) => Promise<void>;
 
 /** Attaches and detaches. `$NODEOS_NBD_ATTACH` names one that is there already; else it is built, once. */
-export async function attachTool(args: Parsed, io: Io): Promise<AttachTool> {
-  const path = io.env['NODEOS_NBD_ATTACH'] ?? (await builtTool(args, io));
+export async function attachTool(building: Building, io: Io): Promise<AttachTool> {
+  const path = io.env['NODEOS_NBD_ATTACH'] ?? (await builtTool(building, io));
   return async (words, input) => {
     // Without a signal: what is attached is to be detached after Ctrl-C too.
     await run(path, words, input === undefined ? {} : { input });
   };
 }
 
-async function builtTool(args: Parsed, io: Io): Promise<string> {
+async function builtTool(building: Building, io: Io): Promise<string> {
   const target = hostTarget();
   const program = nbdAttach(target, HOST_COMPILER);
   checkSystem(target, [program.step.name]);
-  const built = await buildSteps([program.step], args, io);
+  const built = await buildSteps([program.step], building, io);
   return built.path(program);
 }
