@@ -27,7 +27,7 @@ export interface Destination {
  * @param size of a new file, in bytes
  * @throws UsageError, NodeosError if it is certain that it cannot be written
  */
-export async function openDestination(text: string, size: number, options: OpenOptions): Promise<Destination> {
+export async function openDestination(text: string, size: number, options: OpenOptions = {}): Promise<Destination> {
   const path = localPath(text);
   if (path === undefined) return inPlace(text, options);
   const { target, kind } = await lookAt(path).catch((error: unknown) => cannotCreate(path, error));

@@ -34,11 +34,11 @@ const stateOf = ({ hole, zero }: Extent): State => {
  * @param text how messages call the disk
  * @throws NodeosError if the device cannot say
  */
-export async function statesOf(source: BlockBackend, text: string, signal: AbortSignal): Promise<StateRun[]> {
+export async function statesOf(source: BlockBackend, text: string, signal?: AbortSignal): Promise<StateRun[]> {
   const extents: Extent[] = [];
   for (const [at, length] of pieces(0, source.size, SPAN)) {
     for (const extent of await ask(source, at, length, text)) extents.push(extent);
-    signal.throwIfAborted();
+    signal?.throwIfAborted();
   }
   return joined(extents).map((extent) => ({ offset: extent.offset, length: extent.length, ...stateOf(extent) }));
 }
