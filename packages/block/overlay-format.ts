@@ -23,11 +23,11 @@ export interface OverlayLayout {
   readonly blockSize: number;
   /** Bytes of the base. */
   readonly baseSize: number;
-  /** How many blocks there are. */
+  /** Number of blocks. */
   readonly blocks: number;
-  /** Bytes of the bitmap, without what fills its last 4096. */
+  /** Bytes of the bitmap, without the padding of its last 4096 bytes. */
   readonly bitmapSize: number;
-  /** Where the data starts, in bytes. */
+  /** Offset of the data in bytes. */
   readonly data: number;
   /** Bytes of the file. */
   readonly size: number;
@@ -42,7 +42,7 @@ const SMALLEST_BLOCK = 4096;
 const LARGEST_BLOCK = 1 << 20;
 const LARGEST_BITMAP = 256 << 20;
 
-/** @throws RangeError for a size that the format does not have */
+/** @throws RangeError if the block size is invalid, or if the bitmap would be larger than 256 MiB */
 export function overlayLayout(baseSize: number, blockSize: number): OverlayLayout {
   if (!(blockSize >= SMALLEST_BLOCK && blockSize <= LARGEST_BLOCK && Number.isInteger(Math.log2(blockSize))))
     throw new RangeError(`blocks of ${blockSize} bytes: a power of two from 4 KiB to 1 MiB is needed`);
@@ -68,9 +68,9 @@ export function encodeHeader({ blockSize, baseSize, data }: OverlayLayout, ident
 }
 
 /**
- * One that was made without an identity belongs to any base of its size.
+ * Decodes and checks a header. An overlay made without an identity belongs to any base of its size.
  * @param name the file, for messages
- * @throws Error with the code EINVAL if it is no header, a damaged one, or one of an overlay over another base
+ * @throws Error with the code EINVAL if it is not a header, is damaged, or belongs to an overlay over another base
  */
 export function decodeHeader(header: Buffer, name: string, baseSize: number, identity: string): OverlayLayout {
   const bad = (why: string): Error => failure('EINVAL', `${name}: ${why}`);
@@ -88,7 +88,7 @@ export function decodeHeader(header: Buffer, name: string, baseSize: number, ide
   return layout;
 }
 
-/** @throws Error with the code EINVAL if blocks are marked that do not exist */
+/** @throws Error with the code EINVAL if bits of nonexistent blocks are set */
 export function checkBitmap(bytes: Uint8Array, { blocks }: OverlayLayout, name: string): void {
   const unused = blocks % 8;
   if (unused !== 0 && (bytes.at(-1) ?? 0) >>> unused !== 0)
