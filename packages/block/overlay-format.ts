@@ -1,18 +1,18 @@
 /**
- * The file of an overlay, which holds what differs from its base. Numbers are little-endian.
+ * The format of an overlay file, which holds all differences from its base. Numbers are little-endian.
  *
  *     0          the header, in 4096 bytes
- *     4096       a bitmap, 1 bit a block: whether the block is here; up to a multiple of 4096 bytes
- *     data       the blocks, each at its place: block i at data + i × the size of a block
+ *     4096       a bitmap, 1 bit per block: whether the block is in this file; padded to a multiple of 4096 bytes
+ *     data       the blocks: block i at data + i × the size of a block
  *
  *     0    8   "NODEOS\0\1", with the version of the format at the end
  *     8    4   the size of a block in bytes
  *     16   8   the size of the base in bytes
  *     24   8   the offset of the data in bytes
- *     32   32  the identity of the base: SHA-256 of the text that the caller gives
- *     64   32  SHA-256 of the 64 bytes before
+ *     32   32  the identity of the base: SHA-256 of a text from the caller
+ *     64   32  SHA-256 of the first 64 bytes
  *
- * The file's size is that of the data's offset and the base together.
+ * The size of the file is the offset of the data plus the size of the base.
  */
 import { createHash } from 'node:crypto';
 import { failure } from './backend.js';
