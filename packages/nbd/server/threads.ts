@@ -32,7 +32,7 @@ export class Thread {
   readonly #recalled = new Int32Array(new SharedArrayBuffer(4));
   #stay: Stay | undefined;
 
-  /** @throws Error if the thread cannot be started, for example if the package is not installed */
+  /** @throws Error if the thread cannot be started, for example if the package is not installed under its name */
   constructor({ onReady, onEnd }: { onReady: () => void; onEnd: () => void }) {
     const workerData: ThreadData = { recalled: this.#recalled, cells: this.counts.cells };
     // The package name resolves to the compiled module, whatever this module was loaded from.
