@@ -1,4 +1,4 @@
-/** Any range of a device that has a minimum and a maximum of what it takes: of an NBD server's, for example. */
+/** Serves any range of a device that has a minimum and a maximum request size, such as some NBD exports. */
 import { checkRange, joined, type BlockBackend, type Extent, type MaybePromise } from './backend.js';
 import { changeBlocks, inwards, outwards, writing, zeroing, type Change, type Edges } from './blocks.js';
 import { after, inTurn } from './maybe.js';
@@ -6,8 +6,8 @@ import { rangeLock } from './range-lock.js';
 import { pieces } from './sizes.js';
 
 /**
- * `inner`, asked for whole blocks of its minimum size only, and for no more at once than its maximum; itself if it has
- * no such bounds. The last block ends where the device does. It cannot be resized.
+ * `inner`, asked only for whole blocks of its minimum size, and for no more than its maximum at once. Returns `inner`
+ * itself if it has no such limits. The last block ends where the device does. The result cannot be resized.
  */
 export function aligned(inner: BlockBackend): BlockBackend {
   const { size, blockSizes } = inner;
@@ -34,7 +34,7 @@ export function aligned(inner: BlockBackend): BlockBackend {
     return inTurn(pieces(from, to - from, most), ([at, length]) => readPiece(into, offset, at, length));
   }
 
-  /** A piece of whole blocks, of which only what lies in the reader's range is wanted. */
+  /** Reads a piece of whole blocks and keeps only what lies in the requested range. */
   function readPiece(into: Uint8Array, offset: number, at: number, length: number): MaybePromise<void> {
     const [start, end] = [at - offset, at + length - offset];
     if (start >= 0 && end <= into.length) return inner.read(into.subarray(start, end), at);
@@ -44,7 +44,7 @@ export function aligned(inner: BlockBackend): BlockBackend {
     );
   }
 
-  /** Nobody else changes the blocks meanwhile: what is written back of them must be what is there. */
+  /** The lock keeps others from changing these blocks between the read and the write back. */
   function change(change: Change): MaybePromise<void> {
     const { offset, length } = change;
     checkRange(inner, offset, length);
@@ -97,7 +97,7 @@ export function aligned(inner: BlockBackend): BlockBackend {
   };
 }
 
-/** What of them lies in a range. */
+/** The parts of the extents that lie within the range. */
 const clipped = (extents: readonly Extent[], offset: number, end: number): readonly Extent[] =>
   joined(
     extents.map((extent) => {

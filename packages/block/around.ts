@@ -1,4 +1,4 @@
-/** What most wrappers are: the backend that they wrap, with something around each request. */
+/** The base of most wrappers: a backend with a function around each of its requests. */
 import type { BlockBackend, MaybePromise } from './backend.js';
 import { recipeOf, shareable } from './shared.js';
 
@@ -6,8 +6,8 @@ export const OPERATIONS = ['read', 'write', 'flush', 'trim', 'zero', 'extents', 
 export type Operation = (typeof OPERATIONS)[number];
 
 /**
- * Stands around one request: calls `work` once, later, again or never.
- * @param length bytes; of `resize`, the new size. `flush` has 0 and 0
+ * Wraps one request. It may call `work` once, later, more than once or not at all.
+ * @param length bytes; for `resize`, the new size. `flush` passes 0 for both `offset` and `length`
  */
 export type Around = <T>(
   operation: Operation,
@@ -16,7 +16,7 @@ export type Around = <T>(
   work: () => MaybePromise<T>,
 ) => MaybePromise<T>;
 
-/** `inner`, each request of it through `around`; what it cannot do is absent. `close` closes it. */
+/** `inner` with `around` called for each request. Methods that `inner` lacks stay absent. `close` closes `inner`. */
 export function around(inner: BlockBackend, around: Around): BlockBackend {
   return {
     ...passedOn(inner),
@@ -44,7 +44,7 @@ export function around(inner: BlockBackend, around: Around): BlockBackend {
   };
 }
 
-/** Every method of `inner` as it is, but for `size`, which a wrapper's literal must get anew each time. */
+/** All members of `inner` except `size`: a wrapper must define `size` as a getter, because it can change. */
 export function passedOn(inner: BlockBackend): Omit<BlockBackend, 'size'> {
   return {
     blockSizes: inner.blockSizes,
@@ -61,7 +61,7 @@ export function passedOn(inner: BlockBackend): Omit<BlockBackend, 'size'> {
   };
 }
 
-/** `inner`, but for its end: for those who share a device, or have more than it to give up. */
+/** `inner` with another `close`: for a device that is shared, or that has more than itself to close. */
 export function withClose(inner: BlockBackend, close: BlockBackend['close']): BlockBackend {
   const device: BlockBackend = {
     ...passedOn(inner),

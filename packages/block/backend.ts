@@ -1,9 +1,12 @@
 /**
- * Bytes as a block device: the one interface between what stores bytes (files, memory, HTTP, NBD, …) and what reads
- * them (filesystems, the NBD server, copies). Behaviour is added by wrapping a backend in another one.
+ * Bytes as a block device: the one interface between code that stores bytes (files, memory, HTTP, NBD, …) and code that
+ * reads them (filesystems, the NBD server, copies). A wrapper around a backend adds behaviour.
  */
 
-/** What a backend that answers at once gives back without a promise; a caller awaits it, or looks before it does. */
+/**
+ * A backend returns a plain value if it can answer at once. The caller awaits it, or checks for a promise before it
+ * does.
+ */
 export type MaybePromise<T> = T | Promise<T>;
 
 /** A run of bytes with one state. */
@@ -12,58 +15,58 @@ export interface Extent {
   readonly offset: number;
   /** Bytes, at least 1. */
   readonly length: number;
-  /** Nothing is stored here: reads need no work, writes may need room. */
+  /** Nothing is allocated here. Reads need no work, and writes may fail for lack of space. */
   readonly hole: boolean;
   /** Reads give zeros. */
   readonly zero: boolean;
 }
 
 export interface ZeroOptions {
-  /** The zeros may be a hole afterwards; otherwise their room is kept. Default true. */
+  /** Allows the zeros to become a hole; otherwise their space stays allocated. Default true. */
   readonly mayTrim?: boolean;
-  /** Fail with the code ENOTSUP, at once, unless it is faster than writing zeros. Default false. */
+  /** Fail at once with the code ENOTSUP unless this is faster than writing zeros. Default false. */
   readonly fast?: boolean;
 }
 
-/** Bytes; what a device works best with. */
+/** Sizes in bytes that suit a device. */
 export interface BlockSizes {
-  /** A power of two up to 64 KiB: offsets and lengths are multiples of it. */
+  /** A power of two up to 64 KiB. Offsets and lengths of requests are multiples of it. */
   readonly minimum: number;
   readonly preferred: number;
   readonly maximum: number;
 }
 
 /**
- * Offsets and lengths are safe integers, in bytes; the range lies within `size`, and outside it a method throws a
- * `RangeError`. A method that is absent is not supported: without `write` the device is read-only. Failures carry a
- * `code` as Node.js has them (`EIO`, `ENOSPC`, …).
+ * Offsets and lengths are safe integers, in bytes. A range must lie within `size`; otherwise the method throws a
+ * `RangeError`. An absent method is not supported: a device without `write` is read-only. Errors carry a `code` as in
+ * Node.js (`EIO`, `ENOSPC`, …).
  *
- * Methods may be called concurrently; ranges that overlap then have the bytes of either. After `write` is done the
- * bytes can be read by everybody; after a `flush` that began later they survive a crash. The buffers belong to the
- * backend until a method is done, and to the caller afterwards.
+ * Methods may be called concurrently. Where concurrent ranges overlap, the bytes of either may remain. Once `write` is
+ * done, every reader sees the bytes; once a `flush` that began later is done, they survive a crash. A buffer belongs to
+ * the backend until the method is done, and to the caller afterwards.
  */
 export interface BlockBackend {
-  /** Bytes. Changes by `resize` only. */
+  /** Bytes. Only `resize` changes it. */
   readonly size: number;
   readonly blockSizes?: BlockSizes | undefined;
-  /** Of what is read, where somebody else may change it: another one has another text. An ETag, for example. */
+  /** Identifies the contents if somebody else may change them, such as an ETag. Other contents have another version. */
   readonly version?: string | undefined;
-  /** Fills the whole buffer, or throws. */
+  /** Fills the whole buffer or throws. */
   read(into: Uint8Array, offset: number): MaybePromise<void>;
   write?(bytes: Uint8Array, offset: number): MaybePromise<void>;
-  /** Makes everything durable whose `write`, `trim` or `zero` was done before this began. */
+  /** Makes durable every `write`, `trim` and `zero` that was done before this call began. */
   flush?(): MaybePromise<void>;
-  /** Gives up what is stored; what is read there afterwards is not defined. A hint: it may do nothing. */
+  /** Discards stored data. The contents of the range are undefined afterwards. A hint: it may do nothing. */
   trim?(offset: number, length: number): MaybePromise<void>;
   /** Afterwards the range reads as zeros. */
   zero?(offset: number, length: number, options?: ZeroOptions): MaybePromise<void>;
-  /** The states of the whole range, in order, without gaps; two neighbours differ. */
+  /** The extents of the whole range, in order and without gaps. Neighbours differ in state. */
   extents?(offset: number, length: number): MaybePromise<readonly Extent[]>;
   /** A hint that the range will be read soon. */
   prefetch?(offset: number, length: number): MaybePromise<void>;
   /** New bytes at the end read as zeros. */
   resize?(size: number): MaybePromise<void>;
-  /** Gives everything up; nothing else is called afterwards. Does not flush. */
+  /** Releases all resources; no method may be called afterwards. Does not flush. */
   close(): MaybePromise<void>;
 }
 
@@ -78,7 +81,7 @@ export function failure(code: string, message: string, cause?: unknown): Error &
   return Object.assign(new Error(message, cause === undefined ? {} : { cause }), { code });
 }
 
-/** Joins neighbours of one state, drops empty ones. */
+/** Merges neighbouring extents of the same state and drops empty ones. */
 export function joined(extents: Iterable<Extent>): Extent[] {
   const all: Extent[] = [];
   for (const extent of extents) {

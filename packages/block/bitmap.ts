@@ -1,17 +1,17 @@
-/** A bit for each block, which only ever goes from 0 to 1, and which pages of them have changed. */
+/** One bit per block, which only ever changes from 0 to 1. It also records which of its pages have changed. */
 
 export interface Bitmap {
-  /** As in the file: bit `i % 8` of byte `i / 8`. */
+  /** In the layout of the file: block `i` is bit `i % 8` of byte `i / 8`. */
   readonly bytes: Uint8Array;
   has(index: number): boolean;
-  /** Whether all of the range is set; `end` is not in it. */
+  /** Whether every bit of the range is set; `end` is exclusive. */
   hasAll(first: number, end: number): boolean;
   set(first: number, end: number): void;
   /** The end of the run of equal bits that starts at `first`; at most `end`. */
   runEnd(first: number, end: number): number;
-  /** Copies of the pages that changed since they were last taken: pairs of their offset in bytes and their bytes. */
+  /** Copies of the pages that changed since the last call. Keys are offsets in bytes, values are the bytes. */
   takeChanged(): ReadonlyMap<number, Uint8Array>;
-  /** They could not be stored: they have changed still. */
+  /** Marks the pages as changed again, because they could not be stored. */
   giveBack(pages: ReadonlyMap<number, Uint8Array>): void;
 }
 

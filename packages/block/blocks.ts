@@ -1,33 +1,33 @@
-/** Changing any range of what is changed by whole blocks. */
+/** Changes to arbitrary ranges of a device that can only be changed in whole blocks. */
 import type { MaybePromise } from './backend.js';
 import { after, inTurn } from './maybe.js';
 
 export interface Blocks {
-  /** Bytes of a block. The last one ends where the device does. */
+  /** Bytes of a block. The last block ends where the device does. */
   readonly blockSize: number;
   /** Bytes of the device. */
   readonly size: number;
 }
 
-/** What becomes of a range. */
+/** How to change a range. */
 export interface Change {
   /** Bytes. */
   readonly offset: number;
   readonly length: number;
-  /** Changes the part of a block that is in the range; `start` is the block's first byte. */
+  /** Changes the part of a block that lies in the range; `start` is the offset of the block's first byte. */
   readonly edge: (block: Uint8Array, start: number) => void;
   /** Changes a part of the range. */
   readonly middle: (from: number, to: number) => MaybePromise<void> | undefined;
 }
 
-/** Where the blocks at the ends come from and go to, and which of them can be changed in parts. */
+/** How the blocks at both ends are read and written, and which of them may be changed in part. */
 export interface Edges {
   readonly canBeCut: (block: number) => boolean;
   readonly read: (block: Uint8Array, start: number) => MaybePromise<void>;
   readonly write: (block: Uint8Array, start: number) => MaybePromise<void> | undefined;
 }
 
-/** @param write takes a part of the bytes, and where it belongs */
+/** @param write writes a part of the bytes at the given offset */
 export const writing = (
   bytes: Uint8Array,
   offset: number,
@@ -54,7 +54,10 @@ export const zeroing = (
   middle: (from, to) => zero(from, to - from),
 });
 
-/** A block of which only a part is in the range is read, changed and written whole; the others change by `middle`. */
+/**
+ * Blocks that lie only partly in the range are read, changed and written whole. All other blocks are changed by
+ * `middle`.
+ */
 export function changeBlocks(
   { offset, length, edge, middle }: Change,
   { blockSize, size }: Blocks,
@@ -78,13 +81,13 @@ export function changeBlocks(
   );
 }
 
-/** The smallest range of whole blocks that has all of the range. */
+/** The smallest range of whole blocks that contains the range. */
 export const outwards = (offset: number, length: number, { blockSize, size }: Blocks): [from: number, to: number] => [
   offset - (offset % blockSize),
   Math.min(size, Math.ceil((offset + length) / blockSize) * blockSize),
 ];
 
-/** The largest range of whole blocks within the range; `to` is less than `from` if there is none. */
+/** The largest range of whole blocks within the range. If there is none, `to` is not greater than `from`. */
 export const inwards = (offset: number, length: number, { blockSize, size }: Blocks): [from: number, to: number] => {
   const end = offset + length;
   return [Math.ceil(offset / blockSize) * blockSize, end === size ? end : end - (end % blockSize)];

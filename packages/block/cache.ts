@@ -1,19 +1,19 @@
 /**
- * Blocks of a device in memory, the least recently used ones given up first. Writes go through to the device.
+ * Keeps blocks of a device in memory and evicts the least recently used ones. Writes go through to the device.
  *
- * A block that is kept is never older than the device: one that is still being fetched when a write to it ends is given
- * to those who asked for it until then, who may see either, and is not kept.
+ * A cached block is never older than the device. If a write to a block ends while the block is being fetched, the
+ * requests that already wait for the fetch may see either version, and the block is not cached.
  */
 import { passedOn } from './around.js';
 import { checkRange, type BlockBackend, type MaybePromise } from './backend.js';
 import { isPromise, observed, rescued } from './maybe.js';
 
 export interface CacheOptions {
-  /** Bytes that are kept at most. Default 64 MiB. */
+  /** Bytes to keep at most. Default 64 MiB. */
   readonly bytes?: number;
-  /** Bytes that are fetched together: a power of two from 512. Default 64 KiB. */
+  /** Bytes of a block: a power of two, at least 512. Default 64 KiB. */
   readonly blockSize?: number;
-  /** Bytes that are being fetched ahead at most; `prefetch` does nothing beyond. Default 16 MiB. */
+  /** Largest amount of prefetching under way, in bytes. `prefetch` ignores what exceeds it. Default 16 MiB. */
   readonly ahead?: number;
 }
 
@@ -28,20 +28,20 @@ interface Run {
 const ALL: Run = { first: 0, count: Infinity };
 
 /**
- * `inner`, with a memory. Neighbouring blocks that are missing are fetched by one request, and a block that is being
- * fetched already by none.
- * @throws RangeError for a block size that is none, and for less room than a block
+ * `inner` with a cache. Neighbouring missing blocks are fetched by one request. A block that is already being fetched
+ * is not requested again.
+ * @throws RangeError for an invalid block size, or if `bytes` is less than one block
  */
 export function cache(inner: BlockBackend, options: CacheOptions = {}): BlockBackend {
   const { bytes: room = 64 << 20, blockSize = 64 << 10, ahead = 16 << 20 } = options;
   if (!(blockSize >= 512 && Number.isInteger(Math.log2(blockSize)) && room >= blockSize))
     throw new RangeError(`a cache of ${room} bytes in blocks of ${blockSize}: a power of two from 512 is needed`);
-  /** The one that was used last is last. */
+  /** In order of use, the most recent last. */
   const kept = new Map<number, Block>();
   const fetching = new Map<number, Promise<Block>>();
   let aheadNow = 0;
   let changing = 0;
-  /** More than one change at a time was under way since there was none. */
+  /** Changes have overlapped in time since the last moment without any change under way. */
   let isCrowded = false;
 
   const runOf = (offset: number, length: number): Run => {
@@ -65,11 +65,11 @@ export function cache(inner: BlockBackend, options: CacheOptions = {}): BlockBac
     }
   }
 
-  /** Fetches blocks by one request, and gives each to `use`. */
+  /** Fetches blocks by one request and passes each to `use`. */
   function fetch({ first, count }: Run, use: (block: Block, index: number) => void): MaybePromise<void> {
     const start = first * blockSize;
     const bytes = new Uint8Array(Math.min(count * blockSize, inner.size - start));
-    // A copy each, so that one block that is kept does not keep the memory of all.
+    // One copy per block: a shared buffer would stay in memory as long as any of its blocks.
     const blockAt = (index: number): Block =>
       count === 1 ? bytes : bytes.slice((index - first) * blockSize, (index - first + 1) * blockSize);
     const answer = inner.read(bytes, start);
@@ -96,7 +96,7 @@ export function cache(inner: BlockBackend, options: CacheOptions = {}): BlockBac
 
   function fetched(index: number, block: Promise<Block>, use: (block: Block, index: number) => void): Promise<void> {
     fetching.set(index, block);
-    /** Unless a write came in between. */
+    /** Whether no write came in between. */
     const isCurrent = (): boolean => fetching.get(index) === block && fetching.delete(index);
     return block.then(
       (bytes) => {
@@ -110,12 +110,12 @@ export function cache(inner: BlockBackend, options: CacheOptions = {}): BlockBac
     );
   }
 
-  /** Gives every block of a run to `use`, wherever it is. */
+  /** Passes every block of a run to `use`, from the cache or from the device. */
   function obtain(run: Run, use: (block: Block, index: number) => void): MaybePromise<void> {
     const waiting: Promise<unknown>[] = [];
     const failed: unknown[] = [];
     const wait = (answer: MaybePromise<void>): void => {
-      // All are waited for, even when one fails: until then they write into the reader's buffer.
+      // Wait for all requests even if one fails: until then they write into the reader's buffer.
       if (isPromise(answer)) waiting.push(answer.catch((error: unknown) => failed.push(error)));
     };
     const end = run.first + run.count;
@@ -142,11 +142,11 @@ export function cache(inner: BlockBackend, options: CacheOptions = {}): BlockBac
     });
   }
 
-  /** A write, and what is remembered of its range afterwards. */
+  /** Runs a write, then updates or forgets the cached blocks of its range. */
   function change(run: Run, work: () => MaybePromise<void>, update: () => void): MaybePromise<void> {
     if (++changing > 1) isCrowded = true;
     return observed(work, (error) => {
-      // Of two at the same time nobody knows which the device has made last.
+      // If two changes overlap in time, the order in which the device applied them is unknown.
       if (error === undefined && !isCrowded) update();
       else forget(kept, run);
       forget(fetching, run);
@@ -223,7 +223,7 @@ export function cache(inner: BlockBackend, options: CacheOptions = {}): BlockBac
   };
 }
 
-/** What is there afterwards may differ: nothing from before is kept or handed on. */
+/** The contents may have changed: drop the blocks, and pass no older ones on. */
 function forget(blocks: Map<number, unknown>, { first, count }: Run): void {
   const end = first + count;
   if (count <= blocks.size) for (let index = first; index < end; index++) blocks.delete(index);

@@ -1,11 +1,11 @@
-/** What is wrong with an object that is meant to be a backend, in words: it may come from plain JavaScript. */
+/** Explains why an object is not a backend. Objects from plain JavaScript have not been type-checked. */
 import { OPERATIONS } from './around.js';
 import type { BlockBackend, BlockSizes } from './backend.js';
 
-/** There in every backend; the others may be absent. */
+/** Every backend has these methods; all others are optional. */
 const NEEDED = ['read', 'close'] as const;
 
-/** @returns what is wrong, naming the member; nothing if it can be a backend */
+/** @returns the reason, which names the member; undefined if the object can be a backend */
 export function whyNoBackend(object: unknown): string | undefined {
   if (typeof object !== 'object' || object === null) return `it is ${kindOf(object)}, and not an object`;
   const backend = object as Partial<BlockBackend> & Record<string, unknown>;
@@ -19,7 +19,7 @@ export function whyNoBackend(object: unknown): string | undefined {
   return blockSizes === undefined ? undefined : whyNoSizes(blockSizes);
 }
 
-/** The protocol wants a minimum that is a power of two, up to 64 KiB. */
+/** The NBD protocol requires a minimum that is a power of two, up to 64 KiB. */
 function whyNoSizes(sizes: BlockSizes | null): string | undefined {
   const { minimum = NaN, preferred = NaN, maximum = NaN }: Partial<BlockSizes> = sizes ?? {};
   const isWhole = [minimum, preferred, maximum].every((size) => Number.isSafeInteger(size));
@@ -30,7 +30,7 @@ function whyNoSizes(sizes: BlockSizes | null): string | undefined {
 
 const MOST_WORDS = 40;
 
-/** A value for a message: `a function`, `10n`, `NaN`, `"text"`. */
+/** Formats a value for a message: `a function`, `10n`, `NaN`, `"text"`. */
 function kindOf(value: unknown): string {
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'bigint') return `${value}n`;

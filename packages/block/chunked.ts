@@ -1,40 +1,40 @@
 /**
- * A device that is stored in chunks, each of which can only be unpacked whole. One at a time is, whoever asks, and those
- * that were used last are kept: so the memory is bounded, however many readers there are.
+ * A device stored in chunks that can only be unpacked whole. All readers together unpack one chunk at a time, and the
+ * most recently used chunks are kept. This bounds the memory, however many readers there are.
  */
 import { checkRange, failure, type BlockBackend } from './backend.js';
 
-/** Bytes all. */
+/** All values are in bytes. */
 export interface Chunk {
-  /** On the device. */
+  /** The offset on the device. */
   readonly offset: number;
   readonly length: number;
-  /** Where it is stored. */
+  /** The offset of the stored chunk. */
   readonly at: number;
   readonly stored: number;
 }
 
-/** How the chunks of a format are read. */
+/** How to read the chunks of a format. */
 export interface ChunkFormat {
-  /** What a message calls a chunk: "xz: a block". */
+  /** The name of a chunk in messages, such as "xz: a block". */
   readonly name: string;
   /** In order, without gaps. */
   readonly chunks: readonly Chunk[];
-  /** Gives the bytes of a chunk, just as many as it has. */
+  /** Returns the bytes of a chunk: exactly as many as its length. */
   unpack(chunk: Chunk): Promise<Uint8Array>;
   readonly close: BlockBackend['close'];
 }
 
 export interface ChunkedOptions {
-  /** Bytes of a chunk when it is unpacked, at most. Default 256 MiB. */
+  /** The largest unpacked chunk in bytes. Default 256 MiB. */
   readonly largest?: number;
-  /** Bytes of unpacked chunks that are kept, but the one that was used last in any case. Default 64 MiB. */
+  /** Bytes of unpacked chunks to keep. The most recently used chunk is always kept. Default 64 MiB. */
   readonly memory?: number;
 }
 
 const LARGEST = 256 << 20;
 
-/** @throws Error with the code EFBIG if a chunk is too large to be unpacked in memory */
+/** @throws Error with the code EFBIG if a chunk is larger than `largest` */
 export function chunked(format: ChunkFormat, options: ChunkedOptions = {}): BlockBackend {
   const { name, chunks } = format;
   const { memory = 64 << 20, largest = LARGEST } = options;
@@ -46,7 +46,7 @@ export function chunked(format: ChunkFormat, options: ChunkedOptions = {}): Bloc
     );
   const last = chunks.at(-1);
   const size = last === undefined ? 0 : last.offset + last.length;
-  /** The one that was used last is last. */
+  /** In order of use, the most recent last. */
   const kept = new Map<Chunk, Promise<Uint8Array>>();
   let bytes = 0;
   let line: Promise<unknown> = Promise.resolve();
@@ -62,7 +62,7 @@ export function chunked(format: ChunkFormat, options: ChunkedOptions = {}): Bloc
     line = coming.catch(() => undefined);
     kept.set(chunk, coming);
     bytes += chunk.length;
-    coming.catch(() => forget(chunk)); // another try may succeed
+    coming.catch(() => forget(chunk)); // a later attempt may succeed
     for (const oldest of kept.keys()) {
       if (bytes <= memory || oldest === chunk) break;
       forget(oldest);
@@ -94,7 +94,7 @@ export function chunked(format: ChunkFormat, options: ChunkedOptions = {}): Bloc
   };
 }
 
-/** The index of the chunk that has the byte, by bisection. */
+/** The index of the chunk that contains the byte, by bisection. */
 function chunkAt(chunks: readonly Chunk[], offset: number): number {
   let [low, high] = [0, chunks.length];
   while (low < high) {

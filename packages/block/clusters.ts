@@ -1,15 +1,18 @@
-/** A disk in clusters, which are wherever the tables of an image say: what its formats have in common. */
+/** A disk in clusters, which the tables of an image locate: the common part of these formats. */
 import { aligned } from './aligned.js';
 import { checkRange, joined, type BlockBackend, type Extent } from './backend.js';
 import type { Parsing } from './parsing.js';
 import { extentsAt } from './sizes.js';
 
-/** Where a cluster is. */
+/** Where a cluster is stored. */
 export type Place<Key> =
   | { readonly kind: 'zero' }
-  /** In the backing, if there is one. @property span of so many clusters from this one on, where that is known */
+  /**
+   * In the backing device, if there is one. @property span the number of clusters from this one on that are alike, if
+   * known
+   */
   | { readonly kind: 'nothing'; readonly span?: number }
-  /** At a byte of the image. */
+  /** At this byte of the image. */
   | { readonly kind: 'data'; readonly at: number }
   | { readonly kind: 'packed'; readonly key: Key };
 
@@ -18,20 +21,20 @@ export interface Clusters<Key> {
   readonly size: number;
   readonly clusterSize: number;
   readonly placeOf: (cluster: number) => Promise<Place<Key>>;
-  /** The bytes of a cluster that is packed. */
+  /** Unpacks a compressed cluster. */
   readonly unpacked: (key: Key) => Promise<Uint8Array>;
   readonly bad: Parsing['bad'];
   readonly backing?: BlockBackend;
 }
 
-/** A run of bytes of one kind, within a cluster or over several. */
+/** A run of bytes of one kind, within a cluster or across several. */
 interface Run<Key> {
   readonly place: Place<Key>;
   readonly from: number;
   readonly to: number;
 }
 
-/** The disk, read-only. `close` closes the image, and the backing. */
+/** The disk, read-only. `close` closes the image and the backing device. */
 export function clustered<Key>(image: BlockBackend, clusters: Clusters<Key>): BlockBackend {
   const { size, clusterSize, placeOf, unpacked, bad, backing } = clusters;
   const whole = aligned(image);
@@ -63,12 +66,12 @@ export function clustered<Key>(image: BlockBackend, clusters: Clusters<Key>): Bl
   async function readRun(into: Uint8Array, { place, from }: Run<Key>): Promise<void> {
     if (place.kind === 'zero') into.fill(0);
     else if (place.kind === 'nothing') await readUpTo(below, into, from);
-    // The last cluster of a file may be cut off.
+    // A file may end within its last cluster.
     else if (place.kind === 'data') await readUpTo(whole, into, place.at);
     else into.set((await unpackedOnce(place.key)).subarray(from % clusterSize, (from % clusterSize) + into.length));
   }
 
-  /** Of a cluster that is read in pieces. */
+  /** The cluster unpacked last, because a cluster may be read in pieces. */
   let recent: { readonly key: Key; readonly bytes: Uint8Array } | undefined;
 
   async function unpackedOnce(key: Key): Promise<Uint8Array> {
@@ -98,13 +101,13 @@ export function clustered<Key>(image: BlockBackend, clusters: Clusters<Key>): Bl
   };
 }
 
-/** Whether a cluster goes on where a run ends, so that both are one request. */
+/** Whether a cluster continues a run, so that one request reads both. */
 function follows<Key>({ place: last, from, to }: Run<Key>, place: Place<Key>): boolean {
   if (last.kind === 'data') return place.kind === 'data' && place.at - last.at === to - from;
   return last.kind === place.kind && place.kind !== 'packed';
 }
 
-/** What is beyond the end of the device is zeros. */
+/** Bytes beyond the end of the device read as zeros. */
 async function readUpTo(device: BlockBackend | undefined, into: Uint8Array, at: number): Promise<void> {
   const there = Math.max(0, Math.min(into.length, (device?.size ?? 0) - at));
   if (there > 0) await device?.read(into.subarray(0, there), at);
@@ -124,10 +127,10 @@ async function statesBelow(below: BlockBackend | undefined, from: number, to: nu
   return [...there, stateOf({ kind: 'nothing' }, end, to)];
 }
 
-/** Bytes of tables that are kept. */
+/** Bytes of tables to keep. */
 const KEPT = 16 << 20;
 
-/** The table at a byte of the image; those that were used last are kept. */
+/** Returns the table at a byte of the image. The most recently used tables are kept. */
 export function tablesOf(from: Parsing, length: number): (at: number) => Promise<Buffer> {
   const most = Math.max(1, Math.floor(KEPT / length));
   const kept = new Map<number, Promise<Buffer>>();
@@ -135,7 +138,7 @@ export function tablesOf(from: Parsing, length: number): (at: number) => Promise
     const table = kept.get(at) ?? from.bytes(at, length, 'a table');
     kept.delete(at);
     kept.set(at, table);
-    table.catch(() => kept.delete(at)); // another try may succeed
+    table.catch(() => kept.delete(at)); // a later attempt may succeed
     for (const oldest of kept.keys()) {
       if (kept.size <= most) break;
       kept.delete(oldest);

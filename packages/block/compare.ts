@@ -1,4 +1,4 @@
-/** Whether a device holds what another one does. */
+/** Compares the contents of two devices. */
 import type { BlockBackend } from './backend.js';
 import type { CopyOptions } from './copy.js';
 import { inParallel } from './parallel.js';
@@ -8,8 +8,8 @@ import { extentsOf, roundUp } from './sizes.js';
 const PIECE = 1 << 20;
 
 /**
- * Compares all of `source` with the beginning of `target`. What both say is zero is not read.
- * @returns where the first difference is, in bytes; undefined if there is none
+ * Compares all of `source` with the beginning of `target`. Ranges that both devices report as zero are not read.
+ * @returns the offset of the first difference in bytes; undefined if there is none
  */
 export async function difference(
   source: BlockBackend,
@@ -39,13 +39,13 @@ export async function difference(
   async function* all(): AsyncGenerator<Part> {
     for await (const part of partsOf(source, unitOf(source, target))) {
       for await (const doubtful of part.zero ? notZero(part) : [part]) {
-        if (first !== undefined) return; // what is under way is all that may come before it
+        if (first !== undefined) return; // only requests under way can still find an earlier difference
         yield* cut(doubtful, PIECE);
       }
     }
   }
 
-  /** What the target does not know to be zero. */
+  /** The extents that the target does not report as zero. */
   async function* notZero({ offset, length }: Part): AsyncGenerator<Part> {
     for (const extent of await extentsOf(target, offset, length)) {
       if (extent.zero) passed(extent.length);
@@ -57,7 +57,7 @@ export async function difference(
   return first;
 }
 
-/** @returns the length of what is expected if there is none */
+/** @returns the length of `expected` if there is no difference */
 function firstDifference(expected: Buffer, actual: Buffer): number {
   if (expected.equals(actual.subarray(0, expected.length))) return expected.length;
   return expected.findIndex((byte, index) => byte !== actual[index]);

@@ -1,19 +1,19 @@
-/** What a device holds as a stream of bytes: for pipes, hashes and what else cannot seek. */
+/** The contents of a device as a stream of bytes: for pipes, hashes and other consumers that cannot seek. */
 import type { BlockBackend } from './backend.js';
 import { about, cut, partsOf, unitOf, type Part } from './parts.js';
 import { ZEROS } from './sizes.js';
 
 export interface ContentOptions {
-  /** Pieces that are read ahead, from 1; each has a buffer. Default 4. */
+  /** Pieces to read ahead, at least 1. Each needs a buffer. Default 4. */
   readonly requests?: number;
 }
 
 const PIECE = ZEROS.length;
 
 /**
- * All bytes in order, in pieces of at most a MiB; who takes none makes it wait. What is a hole is not read. The pieces must
- * not be changed: zeros share one.
- * @throws what the device fails with
+ * All bytes in order, in pieces of at most 1 MiB. A slow consumer slows the reading. Holes are not read. The caller
+ * must not change the pieces, because all zeros share one buffer.
+ * @throws the device's errors
  */
 export async function* contentOf(
   device: BlockBackend,
@@ -24,13 +24,13 @@ export async function* contentOf(
     for await (const part of partsOf(device, unitOf(device, device)))
       for (const piece of cut(part, PIECE)) {
         const bytes = bytesOf(device, piece);
-        bytes.catch(() => undefined); // told when it is its turn
+        bytes.catch(() => undefined); // reported when its turn comes
         ahead.push(bytes);
         if (ahead.length >= requests) yield await (ahead.shift() as Promise<Uint8Array>);
       }
     for (let next = ahead.shift(); next; next = ahead.shift()) yield await next;
   } finally {
-    await Promise.allSettled(ahead); // nothing is under way when it ends
+    await Promise.allSettled(ahead); // no request may outlive the stream
   }
 }
 

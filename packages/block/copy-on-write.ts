@@ -1,10 +1,11 @@
 /**
- * A device that can be written, over one that cannot: what is written goes to a third one, the delta (overlay-format.ts).
+ * A writable device over a read-only base. Writes go to a third device, the delta (overlay-format.ts).
  *
- * Why a crash does no harm: the bits of the bitmap only go from 0 to 1, and a bit is stored only after the data of its block
- * is durable. So at any moment a block whose bit is stored is whole in the delta, and one whose bit is not is read from
- * the base, whatever is in its place. A flush first makes the data durable, then stores the bits of the
- * blocks that were written before it began, then makes those durable; a torn write of bits is some of these bits.
+ * Why a crash does no harm: bits of the bitmap only change from 0 to 1, and a bit is stored only after the data of its
+ * block is durable. So at any moment a block whose bit is stored is complete in the delta. A block whose bit is not
+ * stored is read from the base, whatever the delta holds in its place. A flush first makes the data durable, then
+ * stores the bits of the blocks that were written before it began, then makes those bits durable. A torn write of the
+ * bitmap stores some of these bits.
  */
 import { aligned } from './aligned.js';
 import {
@@ -25,25 +26,30 @@ import { extentsAt } from './sizes.js';
 
 export interface CopyOnWriteOptions {
   /**
-   * Which base the delta belongs to, such as a digest or the base's `version`: a delta of another one is refused. Default:
-   * none, which only suits a delta that was made without one. Of that only the size is compared, whatever is given here.
+   * Identifies the base, such as a digest or the base's `version`. A delta of another base is refused. Default: none,
+   * which only fits a delta made without an identity. For such a delta only the size of the base is compared, whatever
+   * is given here.
    */
   readonly identity?: string | undefined;
-  /** The delta, for messages. */
+  /** The name of the delta in messages. */
   readonly name?: string;
 }
 
 const MAXIMUM = 32 << 20;
 
-/** Makes an empty overlay of a delta that has the size of the layout and holds nothing but zeros; durable when done. */
+/**
+ * Makes an empty overlay on a delta that has the size of the layout and holds only zeros. The overlay is durable when
+ * the promise resolves.
+ */
 export async function formatDelta(delta: BlockBackend, layout: OverlayLayout, identity = ''): Promise<void> {
   await aligned(delta).write?.(encodeHeader(layout, identity), 0);
   await delta.flush?.();
 }
 
 /**
- * `base`, with what was written to it in `delta`. It cannot be resized. `close` closes both. `base` must not change.
- * @throws Error with the code EINVAL if the delta is none, a damaged one, or one of another base; EROFS if it is read-only
+ * `base` with the writes stored in `delta`. It cannot be resized. `close` closes both. `base` must not change.
+ * @throws Error with the code EINVAL if the delta is not an overlay, is damaged, or belongs to another base; EROFS if
+ * the delta is read-only
  */
 export async function copyOnWrite(
   base: BlockBackend,
@@ -73,7 +79,7 @@ function backendOf(base: BlockBackend, delta: BlockBackend, layout: OverlayLayou
     write: (block, start) => delta.write?.(block, data + start),
   };
 
-  /** A range in runs that are wholly in the delta, or wholly not. */
+  /** Splits a range into runs that are either entirely in the delta or entirely not. */
   function* runs(offset: number, length: number): Generator<{ isHere: boolean; from: number; to: number }> {
     const end = offset + length;
     const last = Math.ceil(end / blockSize);
@@ -94,8 +100,9 @@ function backendOf(base: BlockBackend, delta: BlockBackend, layout: OverlayLayou
   }
 
   /**
-   * Changes a range. A block of which only a part changes, and which is not here, comes from the base, is changed and
-   * then written whole. Nobody else changes a block meanwhile that is not here; those that are here need no such care.
+   * Changes a range. A block that changes only in part and is not in the delta is read from the base, changed, and
+   * written whole. The lock keeps others from changing blocks that are not in the delta; blocks in the delta need no
+   * lock.
    */
   function change(change: Change): MaybePromise<void> {
     const { offset, length } = change;
@@ -112,7 +119,7 @@ function backendOf(base: BlockBackend, delta: BlockBackend, layout: OverlayLayou
   const zero = (offset: number, length: number, options?: ZeroOptions): MaybePromise<void> =>
     change(zeroing(offset, length, (from, count) => delta.zero?.(data + from, count, options)));
 
-  /** Blocks in the delta become zeros; the others stay as they are in the base. */
+  /** Blocks in the delta become zeros. All other blocks keep the contents of the base. */
   function trim(offset: number, length: number): MaybePromise<void> {
     checkRange({ size }, offset, length);
     const [first, end] = inwards(offset, length, blocks);
@@ -153,7 +160,7 @@ function backendOf(base: BlockBackend, delta: BlockBackend, layout: OverlayLayou
   };
 }
 
-/** The bits are taken before the data is made durable: those of later writes must not be stored yet. */
+/** The bits are taken before the data is made durable: bits of later writes must not be stored yet. */
 async function persist(delta: BlockBackend, here: Bitmap): Promise<void> {
   const changed = here.takeChanged();
   try {
@@ -167,7 +174,10 @@ async function persist(delta: BlockBackend, here: Bitmap): Promise<void> {
   }
 }
 
-/** Who calls while `work` runs waits for it and then shares the next run with all who wait: the next one began later. */
+/**
+ * Callers that arrive while `work` runs share the next run. They cannot share the current one, because it began before
+ * their call.
+ */
 function oneAtATime(work: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | undefined;
   let next: Promise<void> | undefined;

@@ -1,43 +1,45 @@
-/** Copying a device into another: what is a hole is not read, and what is zero becomes a hole. */
+/** Copies one device to another. Holes are not read, and zeros become holes. */
 import { failure, type BlockBackend } from './backend.js';
 import { inParallel } from './parallel.js';
 import { about, cut, isZero, partsOf, unitOf, type Part } from './parts.js';
 import { pieces, roundUp, ZEROS } from './sizes.js';
 
 export interface CopyOptions {
-  /** Pieces under way at once, from 1; each has a buffer. Default 16. */
+  /** Pieces under way at once, at least 1. Each needs a buffer. Default 16. */
   readonly requests?: number;
-  /** Bytes of a piece at most; rounded up to a multiple of 64 KiB. Default 1 MiB. */
+  /** Largest piece in bytes; rounded up to a multiple of 64 KiB. Default 1 MiB. */
   readonly pieceSize?: number;
-  /** Zeros become holes where the target has such. Otherwise the target has room for all of it. Default true. */
+  /**
+   * Zeros become holes if the target supports holes. Otherwise the target allocates space for everything. Default true.
+   */
   readonly sparse?: boolean;
-  /** The target reads as zeros: those of the source are passed over. Default false. */
+  /** The target already reads as zeros, so zeros of the source are skipped. Default false. */
   readonly targetIsZero?: boolean;
-  /** Told after each piece: bytes of the source that are done, and all of them. */
+  /** Called after each piece with the bytes of the source that are done, and the size of the source. */
   readonly progress?: (done: number, size: number) => void;
   readonly signal?: AbortSignal;
 }
 
-/** Bytes. */
+/** All values are in bytes. */
 export interface Copied {
-  /** From the source; the others are known to be zero. */
+  /** Bytes read from the source. All others are known to be zero. */
   readonly read: number;
   readonly written: number;
-  /** Made zero without being sent, or passed over because they are. */
+  /** Bytes made zero without sending data, or skipped because they already are zero. */
   readonly zeros: number;
 }
 
 const PIECE = 1 << 20;
-/** Zeros of this length are found within data. */
+/** Zeros are found within data in blocks of this size, in bytes. */
 const BLOCK = 64 << 10;
-/** Bytes of zeros in one request. */
+/** Largest request to zero a range, in bytes. */
 const ZERO_PIECE = 128 << 20;
 
 /**
- * Copies all of `source` to the beginning of `target`, of which the rest stays as it is. Does not flush.
- * @throws RangeError for `requests` that are no whole number from 1; Error with the code ENOSPC if the target is smaller,
- * EROFS if it cannot be written; what either fails with; the signal's reason. Nothing is under way then, and the target
- * has some of the pieces
+ * Copies all of `source` to the beginning of `target`. The rest of `target` stays unchanged. Does not flush.
+ * @throws RangeError if `requests` is not a whole number of at least 1; Error with the code ENOSPC if the target is
+ * smaller, EROFS if the target is read-only; the errors of both devices; the signal's reason. By then no request is
+ * under way, and the target has some of the pieces
  */
 export async function copy(source: BlockBackend, target: BlockBackend, options: CopyOptions = {}): Promise<Copied> {
   const { requests = 16, sparse = true, targetIsZero = false, progress, signal } = options;
@@ -78,7 +80,7 @@ function check(source: BlockBackend, target: BlockBackend): void {
     throw failure('ENOSPC', `the source has ${source.size} bytes, the target has only ${target.size}`);
 }
 
-/** Data in runs of blocks that are all zero, and of others. */
+/** Splits data into runs of zero blocks and runs of other blocks. */
 function runs(bytes: Buffer, offset: number): Part[] {
   const all: Part[] = [];
   for (const [at, length] of pieces(0, bytes.length, BLOCK)) {
@@ -108,7 +110,9 @@ function writer(
     counts.written += bytes.length;
   }
 
-  /** The end of a source that ends within a block of the target: what follows stays as it is. */
+  /**
+   * Completes the last block if the source ends within a block of the target. Bytes after the source stay unchanged.
+   */
   async function filledUp(bytes: Uint8Array, offset: number): Promise<Uint8Array> {
     const whole = new Uint8Array(roundUp(bytes.length, minimum));
     await about('reading', 'the target', offset, whole.length, () => target.read(whole, offset));

@@ -1,12 +1,12 @@
-/** A device that takes its time, for tests and demonstrations. */
+/** A slow device, for tests and demonstrations. */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { around, type Operation } from './around.js';
 import type { BlockBackend } from './backend.js';
 
-/** What a request waits for before it is made, in milliseconds; 0: a turn of the event loop. */
+/** Milliseconds to wait before a request. 0 waits for one turn of the event loop. */
 export type Delay = (operation: Operation, offset: number, length: number) => number;
 
-/** `inner`, each request of it made after a time. */
+/** `inner` with a delay before each request. */
 export function delay(inner: BlockBackend, wait: number | Delay): BlockBackend {
   const waiting = typeof wait === 'number' ? () => wait : wait;
   return around(inner, async (operation, offset, length, work) => {

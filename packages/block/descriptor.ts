@@ -1,4 +1,7 @@
-/** Reads and writes at a place of an open file, all of them or an error; at once where the pace says so. */
+/**
+ * Reads and writes at an offset of an open file, completely or with an error. They are synchronous if the pace allows
+ * it.
+ */
 import { read as readPart, readSync, write as writePart, writeSync } from 'node:fs';
 import { failure, type MaybePromise } from './backend.js';
 import type { Pace } from './pace.js';
@@ -6,7 +9,7 @@ import type { Pace } from './pace.js';
 /**
  * Fills `into`.
  * @param name the file, for messages
- * @throws Error with the code EIO if the file ends before that; what `read` fails with
+ * @throws Error with the code EIO if the file ends too early; the errors of `read`
  */
 export function readAt(fd: number, into: Uint8Array, position: number, pace: Pace, name: string): MaybePromise<void> {
   const begun = pace.begin(into.length);
@@ -19,16 +22,16 @@ export function readAt(fd: number, into: Uint8Array, position: number, pace: Pac
   pace.end(begun, into.length);
 }
 
-/** Writes all of `bytes`. @throws what `write` fails with */
+/** Writes all of `bytes`. @throws the errors of `write` */
 export function writeAt(fd: number, bytes: Uint8Array, position: number, pace: Pace): MaybePromise<void> {
   const begun = pace.begin(bytes.length);
   if (begun < 0) return writePooled(fd, bytes, position);
-  // A disk that is nearly full takes a part, and refuses the rest.
+  // A disk that is nearly full accepts a part and refuses the rest.
   for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done, bytes.length - done, position + done);
   pace.end(begun, bytes.length);
 }
 
-// By callbacks, because they cost less than a FileHandle's promises.
+// Callbacks cost less than the promises of a FileHandle.
 const readPooled = (fd: number, into: Uint8Array, position: number, name: string): Promise<void> =>
   new Promise((resolve, reject) => {
     const step = (done: number): void =>

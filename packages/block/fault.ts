@@ -1,31 +1,34 @@
-/** A device that fails as it is told, for tests. */
+/** A device that fails on request, for tests. */
 import { around, type Operation } from './around.js';
 import { failure, type BlockBackend } from './backend.js';
 import { random } from './random.js';
 
-/** Requests that fail: those that fit all that is given. */
+/** Selects requests that fail: those that match every given property. */
 export interface Fault {
-  /** Default: any. */
+  /** Default: all operations. */
   readonly operations?: readonly Operation[];
-  /** Requests that touch these bytes; those without a range (`flush`, `resize`) do not. */
+  /** Matches requests that touch these bytes. Requests without a range (`flush`, `resize`) never match. */
   readonly range?: { readonly offset: number; readonly length: number };
-  /** Of the requests that fit so far, only this one, counted from 1. */
+  /** Matches only the nth request among those that match `operations` and `range`, counted from 1. */
   readonly nth?: number;
-  /** Of the requests that fit so far, this part by chance, from 0 to 1. */
+  /** Matches a random share, from 0 to 1, of the requests that match `operations` and `range`. */
   readonly fraction?: number;
   /** Default EIO. */
   readonly code?: string;
-  /** Whether another try may succeed. Default false. */
+  /** Whether another attempt may succeed. Default false. */
   readonly transient?: boolean;
 }
 
 const RANGELESS: ReadonlySet<Operation> = new Set(['flush', 'resize']);
 
-/** `inner`, but requests that fit a fault fail without reaching it. The same requests in the same order fail alike. */
+/**
+ * `inner`, except that requests that match a fault fail without reaching it. The same requests in the same order fail
+ * the same way.
+ */
 export function fault(inner: BlockBackend, faults: readonly Fault[], seed = 0): BlockBackend {
   const checks = faults.map((one, index) => ({ one, hits: matcher(one, seed + index) }));
   return around(inner, (operation, offset, length, work) => {
-    const hit = checks.filter(({ hits }) => hits(operation, offset, length))[0]?.one; // every one counts every request
+    const hit = checks.filter(({ hits }) => hits(operation, offset, length))[0]?.one; // each counts every request
     if (hit === undefined) return work();
     const message = `${operation} of ${length} bytes at ${offset}: fails as it was told to`;
     throw Object.assign(failure(hit.code ?? 'EIO', message), { transient: hit.transient ?? false });

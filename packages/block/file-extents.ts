@@ -1,18 +1,18 @@
-/** Where a file has holes. */
+/** Finds the holes of a file. */
 import { fstatSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { joined, type Extent, type MaybePromise } from './backend.js';
 import { dataExtents } from './sizes.js';
 import type { Sparse } from './sparse.js';
 
-/** `st_blocks` counts in these, whatever the filesystem's blocks are. */
+/** The unit of `st_blocks` in bytes, whatever the block size of the filesystem. */
 const SECTOR = 512;
-/** How many extents are looked for before others have their turn. */
+/** Extents to find before the event loop gets a turn. */
 const TURN = 1024;
 
 /**
- * The extents of a range of an open file; that all of it is data if holes cannot be found. So is what lies beyond the
- * file's end.
+ * The extents of a range of an open file. If holes cannot be found, the whole range is data. Bytes beyond the end of
+ * the file are data too.
  */
 export function fileExtents(
   fd: number,
@@ -29,7 +29,8 @@ export function fileExtents(
 
 function* scan(fd: number, sparse: Sparse, offset: number, end: number): Generator<Extent> {
   for (let at = offset; at < end;) {
-    // A file that was cut off has neither data nor holes beyond its end: a read there fails, so it counts as data.
+    // A file that was truncated has neither data nor holes beyond its end. A read there fails, so the range counts as
+    // data.
     const data = Math.min(sparse.nextData(fd, at) ?? Math.max(at, fstatSync(fd).size), end);
     yield { offset: at, length: data - at, hole: true, zero: true };
     const hole = data < end ? Math.min(sparse.nextHole(fd, data) ?? end, end) : end;
@@ -38,7 +39,7 @@ function* scan(fd: number, sparse: Sparse, offset: number, end: number): Generat
   }
 }
 
-/** @returns whether that were all */
+/** @returns whether the iterator is exhausted */
 function take(states: Iterator<Extent>, found: Extent[]): boolean {
   for (let count = 0; count < TURN; count++) {
     const next = states.next();

@@ -1,4 +1,4 @@
-/** A file, or a block device of the system, as a block device. */
+/** A file or a block device of the system, as a block device. */
 import { close as closeFile, fdatasync, fstat, ftruncate, open as openFile, type Stats } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -15,11 +15,11 @@ import { loadSparse, type Sparse } from './sparse.js';
 
 export interface FileOptions {
   readonly readOnly?: boolean;
-  /** Makes a new file of this many bytes, all of them a hole; fails with EEXIST if there is one of the name. */
+  /** Makes a new file of this many bytes, all of it a hole. Fails with EEXIST if the file exists. */
   readonly create?: number;
-  /** When requests are made at once. */
+  /** When requests are synchronous. */
   readonly pace?: PaceOptions;
-  /** The calls for holes; `false`: none are used. Default: those that `loadSparse` finds. */
+  /** The system calls for holes; `false` uses none. Default: what `loadSparse` finds. */
   readonly sparse?: Sparse | false;
 }
 
@@ -27,13 +27,13 @@ interface OpenFile {
   readonly fd: number;
   readonly path: string;
   size: number;
-  /** An ordinary file, not a device. */
+  /** A regular file, not a block device. */
   readonly plain: boolean;
   readonly sparse: Sparse | undefined;
 }
 
 const SECTOR = 512;
-/** Bytes that are punched in one call: if all of them are in the page cache, it takes a few milliseconds. */
+/** Bytes to punch in one call. If all of them are in the page cache, a call takes a few milliseconds. */
 const PUNCH = 64 << 20;
 
 const fs = {
@@ -45,9 +45,9 @@ const fs = {
 };
 
 /**
- * Opens a file. What the page cache can answer is answered at once (see pace.ts). Where holes are not supported, `trim`
- * is absent or does nothing, `zero` writes zeros, and everything is data.
- * @throws Error with a `code`: what `open` fails with; EINVAL for what is neither a file nor a block device
+ * Opens a file. Requests that the page cache can answer are synchronous (see pace.ts). Without support for holes,
+ * `trim` is absent or does nothing, `zero` writes zeros, and everything is data.
+ * @throws Error with a `code`: the errors of `open`; EINVAL if the path is neither a file nor a block device
  */
 export async function file(path: string, options: FileOptions = {}): Promise<BlockBackend> {
   const { readOnly = false, create } = options;
@@ -59,7 +59,7 @@ export async function file(path: string, options: FileOptions = {}): Promise<Blo
     const stat = await fs.stat(fd);
     const opened = { fd, path, size: await sizeOf(stat, path), plain: stat.isFile(), sparse };
     const device = backendOf(opened, options);
-    // What was given to change its ways is of this thread.
+    // Custom options apply to this thread only, so such a device has no recipe.
     if (options.sparse !== undefined || options.pace !== undefined) return device;
     const from = (): SharedFile => ({ fd, path, size: opened.size, plain: opened.plain, readOnly });
     return shareable(device, () => ({ module: import.meta.url, name: openSharedFile.name, from: from() }));
@@ -71,13 +71,13 @@ export async function file(path: string, options: FileOptions = {}): Promise<Blo
 
 type SharedFile = Omit<OpenFile, 'sparse'> & { readonly readOnly: boolean };
 
-/** What another thread of this process has open: descriptors are of all threads. */
+/** Opens a file that another thread of this process has open: descriptors belong to the process, not to the thread. */
 export async function openSharedFile({ readOnly, ...opened }: SharedFile): Promise<BlockBackend> {
   const device = backendOf({ ...opened, sparse: await loadSparse() }, { readOnly });
   return withClose(device, () => undefined);
 }
 
-/** A block device has no size of its own in its inode: sysfs says it. */
+/** The inode of a block device does not hold its size, so sysfs is read. */
 async function sizeOf(stat: Stats, path: string): Promise<number> {
   if (stat.isFile()) return stat.size;
   if (!stat.isBlockDevice()) throw failure('EINVAL', `${path}: neither a file nor a block device`);
@@ -85,8 +85,8 @@ async function sizeOf(stat: Stats, path: string): Promise<number> {
 }
 
 /**
- * `8:1`, as the kernel's files have it, of `st_rdev`: 12 bits of the major number from bit 8 on, 8 bits of the minor
- * number at the bottom and the others from bit 20 on (gnu_dev_major in the C library).
+ * Converts `st_rdev` to the form of the kernel's files, such as `8:1`. The major number has 12 bits from bit 8 on. The
+ * minor number has its low 8 bits at the bottom and the rest from bit 20 on (gnu_dev_major in the C library).
  */
 export const deviceNumbers = (rdev: number): string =>
   `${(rdev >>> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >>> 12) & 0xfff00)}`;
@@ -125,7 +125,7 @@ function changesOf(opened: OpenFile, writes: Pace): Changes {
       return writeAt(fd, bytes, offset, writes);
     },
     flush: async () => {
-      // After an fdatasync that failed the kernel takes the pages for clean: the next one would say that all is well.
+      // After a failed fdatasync the kernel treats the pages as clean, so the next fdatasync would report success.
       if (lost !== undefined) throw failure('EIO', `${path}: a flush failed before, so writes may be lost`, lost);
       await fs.sync(fd).catch((error: unknown) => {
         lost = error;
@@ -154,7 +154,9 @@ function changesOf(opened: OpenFile, writes: Pace): Changes {
   };
 }
 
-/** Calls for the whole range, with a turn of the event loop between the pieces. @returns false if there is no such call */
+/**
+ * Calls for the whole range, with a turn of the event loop between pieces. @returns false if the call is not supported
+ */
 function allocated(
   call: Sparse['punch'] | undefined,
   fd: number,

@@ -1,6 +1,6 @@
 /**
- * The GUID partition table: a header in the second sector and in the last one, each with its list of entries.
- * https://uefi.org/specs/UEFI/2.10/05_GUID_Partition_Table_Format.html
+ * The GUID partition table: one header in the second sector and one in the last sector, each with its own list of
+ * entries. https://uefi.org/specs/UEFI/2.10/05_GUID_Partition_Table_Format.html
  */
 import { crc32 } from 'node:zlib';
 import { uint64LE, type Parsing } from './parsing.js';
@@ -8,16 +8,16 @@ import type { Partition } from './partition-entry.js';
 
 const SIGNATURE = 'EFI PART';
 const LEAST_HEADER = 92;
-/** Bytes; the usual list has 16 KiB. */
+/** Largest list of entries in bytes. A usual list has 16 KiB. */
 const MOST_ENTRIES = 1 << 20;
-/** Of the entry, for its name. */
+/** Where the name is within an entry, in bytes. */
 const NAME = { at: 56, length: 72 };
 const UNUSED = '00000000-0000-0000-0000-000000000000';
 
-/** Logical sectors of disks; the header is in the second one. */
+/** Logical sector sizes of disks in bytes. The header is in the second sector. */
 export const SECTOR_SIZES = [512, 4096] as const;
 
-/** @returns undefined if there is no header, neither in front nor at the end. @throws Error (EINVAL) for two damaged ones */
+/** @returns undefined if neither place has a header. @throws Error with the code EINVAL if no header is intact */
 export async function gptPartitions(
   from: Parsing,
   sizes: readonly number[] = SECTOR_SIZES,
@@ -29,13 +29,13 @@ export async function gptPartitions(
         const found = await readTable(from, at, sectorSize);
         if (found) return found;
       } catch (error) {
-        problem ??= error as Error; // the other one may be whole
+        problem ??= error as Error; // the other header may be intact
       }
   if (problem !== undefined) throw problem;
   return undefined;
 }
 
-/** @returns undefined if there is no header. @throws Error with the code EINVAL for a damaged one */
+/** @returns undefined if there is no header. @throws Error with the code EINVAL if the header is damaged */
 async function readTable(from: Parsing, at: number, sectorSize: number): Promise<Partition[] | undefined> {
   if (at < sectorSize || at + sectorSize > from.size) return undefined;
   const header = await from.bytes(at, sectorSize, 'the header');
@@ -68,7 +68,7 @@ function partitionOf(entry: Buffer, number: number, sectorSize: number): Partiti
   };
 }
 
-/** The first three fields are little-endian. */
+/** The first three fields of a GUID are little-endian. */
 function guid(bytes: Buffer): string {
   const hex = (start: number, end: number, reversed: boolean): string =>
     Buffer.from(reversed ? bytes.subarray(start, end).toReversed() : bytes.subarray(start, end)).toString('hex');

@@ -3,13 +3,14 @@ import type { BlockBackend } from './backend.js';
 import { nothing, ranged, type RangeAnswer, type RangedOptions, type RangeRequest, type Version } from './ranged.js';
 
 export interface HttpOptions extends RangedOptions {
-  /** Sent with every request; those that name credentials are not sent to another origin after a redirect. */
+  /** Sent with every request. Headers that carry credentials are not sent to another origin after a redirect. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
 /**
- * Opens a file by one request for its first byte; `version` is its ETag or else its Last-Modified. Each `read` is one request; put `cache` around it for small ones, and
- * `retry` for a network that fails now and then. `Last-Modified`, which is used where there is no ETag, knows seconds only.
+ * Opens a file by one request for its first byte. `version` is the ETag, or else Last-Modified, which has a resolution
+ * of one second. Each `read` is one request: wrap the device in `cache` for small reads, and in `retry` for an
+ * unreliable network.
  * @throws RemoteError, `transient` or not; see `ranged`
  */
 export function http(url: string | URL, { headers = {}, ...options }: HttpOptions = {}): Promise<BlockBackend> {
@@ -34,7 +35,7 @@ async function get(
   };
 }
 
-/** A weak ETag never matches in `If-Match` (RFC 9110, 13.1.1); the answer's is compared in any case. */
+/** A weak ETag never matches in `If-Match` (RFC 9110, 13.1.1). The version in the answer is compared in every case. */
 function conditions({ etag, lastModified }: Version): Record<string, string> {
   if (etag !== undefined && !etag.startsWith('W/')) return { 'if-match': etag };
   return lastModified === undefined ? {} : { 'if-unmodified-since': lastModified };

@@ -1,18 +1,18 @@
-/** Writing what a device holds into a file: whole, or not at all. */
+/** Writes the contents of a device to a file: completely, or not at all. */
 import { replaceFile } from '@nodeos/base';
 import type { BlockBackend } from './backend.js';
 import { copy } from './copy.js';
 import { file } from './file.js';
 
 export interface WriteImageOptions {
-  /** Told after every piece: bytes that are done, holes among them, and all of them. */
+  /** Called after every piece with the bytes that are done, including holes, and the size of the device. */
   readonly progress?: (done: number, size: number) => void;
   readonly signal?: AbortSignal;
 }
 
 /**
- * Writes all of `from` into a new file, in which zeros become holes, and renames it to `path` when it is durable.
- * @throws what `from` or the filesystem fails with, or the signal's reason; `path` is then as it was
+ * Writes all of `from` to a new file, in which zeros become holes. Renames it to `path` once it is durable.
+ * @throws the errors of `from` or of the filesystem, or the signal's reason; `path` is unchanged in that case
  */
 export function writeImage(from: BlockBackend, path: string, options: WriteImageOptions = {}): Promise<void> {
   return replaceFile(path, async (made) => {

@@ -1,4 +1,4 @@
-/** Bytes as block devices: where they are, and wrappers around them. */
+/** Bytes as block devices: backends, and wrappers around them. */
 export * from './backend.js';
 export * from './memory.js';
 export * from './file.js';

@@ -1,6 +1,7 @@
 /**
- * A lock between the processes of a machine: a file that says who has it. Unlike one that is kept fresh by touching it, it
- * is free at once when its owner was killed, and is not lost by an owner that was stopped for a while.
+ * A lock between the processes of a machine: a file that names its owner. Locks that are kept fresh by touching a file
+ * have two drawbacks that this one avoids: it is free at once if its owner was killed, and an owner that was stopped
+ * for a while keeps it.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
@@ -11,29 +12,30 @@ import { failure } from './backend.js';
 
 interface Owner {
   readonly pid: number;
-  /** When it started, in clock ticks since the machine did: another process may get its number later. */
+  /** When the process started, in clock ticks since boot: another process may get the same number later. */
   readonly started: string;
   readonly host: string;
-  /** Which start of the machine, and which of its process namespaces, the number is of. */
+  /** The boot and the process namespace that the process number belongs to. */
   readonly boot: string;
   readonly namespace: string;
 }
 
 const TRIES = 100;
-/** Milliseconds between two tries, while somebody else takes over what a dead owner has left. */
+/** Milliseconds between two tries while another process takes over the lock of a dead owner. */
 const PAUSE = 10;
 
 /**
- * Takes the lock, from a dead owner too.
- * @returns what gives it back
- * @throws Error with the code EBUSY if another one has it, or one of which this process cannot see whether it lives
+ * Takes the lock, even from an owner that is dead.
+ * @returns a function that releases the lock
+ * @throws Error with the code EBUSY if another process has the lock, or if this process cannot see whether the owner
+ * lives
  */
 export async function lockFile(path: string): Promise<() => Promise<void>> {
   const mine = `${path}.${randomBytes(6).toString('hex')}`;
   await writeFile(mine, JSON.stringify(thisProcess()), { flag: 'wx' });
   try {
     for (let tries = 0; tries < TRIES; tries++) {
-      // The whole file appears at once, and only if there is none.
+      // `link` makes the complete file appear at once, and fails if the name exists.
       if (await link(mine, path).then(() => true, unless('EEXIST', false))) return () => unlink(path);
       const content = await readFile(path, 'utf8').catch(unless('ENOENT', undefined));
       if (content === undefined) continue;
@@ -49,9 +51,10 @@ export async function lockFile(path: string): Promise<() => Promise<void>> {
 }
 
 /**
- * Puts `mine` in the place of a dead owner's lock. Of all that find it dead only one may: who has a lock of its own, named
- * after what is to be replaced. Nobody else changes that, so what is read under this lock is so until the end.
- * @returns false if another one was faster
+ * Replaces a dead owner's lock with `mine`. Of several processes that find the owner dead, only one may do so: the one
+ * that takes a second lock, named after the content to be replaced. Nobody else replaces that content, so it cannot
+ * change between the check and the rename.
+ * @returns false if another process was faster
  */
 async function takeOver(path: string, dead: string, mine: string): Promise<boolean> {
   const name = createHash('sha256').update(dead).digest('hex').slice(0, 12);
@@ -66,7 +69,9 @@ async function takeOver(path: string, dead: string, mine: string): Promise<boole
   }
 }
 
-/** Why the lock is in use; undefined if its owner is dead. What cannot be found out counts as alive. */
+/**
+ * Why the lock is in use; undefined if its owner is dead. An owner counts as alive if its state cannot be determined.
+ */
 function inUse(content: string): string | undefined {
   const owner = parsed(content);
   const here = thisProcess();
@@ -105,7 +110,7 @@ const thisProcess = (): Owner => ({
   namespace: attempt(() => readlinkSync('/proc/self/ns/pid')),
 });
 
-/** Field 22 of /proc/PID/stat, behind a name that may hold anything; empty if it cannot be read. */
+/** Field 22 of /proc/PID/stat, behind a name that may contain anything; empty if the file cannot be read. */
 function startOf(pid: number): string {
   const stat = attempt(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';

@@ -1,16 +1,19 @@
-/** Answers that may come at once: an answer that is there stays synchronous, so that a fast backend stays fast. */
+/**
+ * Helpers for values that may be promises. An answer that is not a promise stays synchronous, so a fast backend stays
+ * fast.
+ */
 import type { MaybePromise } from './backend.js';
 
-/** Any thenable is one: a backend's promises may be of another kind, of which only `then` is known. */
+/** Accepts any thenable: only `then` can be assumed of the promises of other backends. */
 export const isPromise = <T>(value: MaybePromise<T>): value is Promise<T> =>
   typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
 
-/** `next` with the answer: at once if it is there. */
+/** Calls `next` with the answer, synchronously unless the answer is a promise. */
 export function after<T, U>(answer: MaybePromise<T>, next: (value: T) => MaybePromise<U>): MaybePromise<U> {
   return isPromise(answer) ? Promise.resolve(answer).then(next) : next(answer);
 }
 
-/** What `work` answers; if it throws or rejects, what `failed` makes of it. */
+/** The result of `work`, or the result of `failed` if `work` throws or rejects. */
 export function rescued<T>(work: () => MaybePromise<T>, failed: (error: unknown) => MaybePromise<T>): MaybePromise<T> {
   try {
     const answer = work();
@@ -20,7 +23,7 @@ export function rescued<T>(work: () => MaybePromise<T>, failed: (error: unknown)
   }
 }
 
-/** Calls `done` after `work`, whether it fails (then with the error) or not, and passes on what `work` gives. */
+/** Calls `done` after `work`, with the error if `work` fails. Passes on the result or the error of `work`. */
 export function observed<T>(work: () => MaybePromise<T>, done: (error?: unknown) => void): MaybePromise<T> {
   let answer: MaybePromise<T>;
   try {
@@ -41,7 +44,7 @@ export function observed<T>(work: () => MaybePromise<T>, done: (error?: unknown)
   return answer;
 }
 
-/** One step after the other; a promise only if a step gives one. */
+/** Runs one step after the other. Returns a promise only if a step does. */
 export function inTurn<T>(items: Iterable<T>, step: (item: T) => MaybePromise<void>): MaybePromise<void> {
   const iterator = items[Symbol.iterator]();
   for (let item = iterator.next(); item.done !== true; item = iterator.next()) {

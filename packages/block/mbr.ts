@@ -1,35 +1,35 @@
 /**
- * The partition table of a PC: four entries in the first sector, one of which may hold a chain of logical partitions.
+ * The partition table of a PC: four entries in the first sector. One of them may hold a chain of logical partitions.
  * https://uefi.org/specs/UEFI/2.10/05_GUID_Partition_Table_Format.html#legacy-master-boot-record-mbr
  */
 import type { Parsing } from './parsing.js';
 import type { Partition } from './partition-entry.js';
 
-/** Of the first sector, and of each in the chain. */
+/** Bytes of the first sector, and of each link of the chain, that hold a table. */
 const SIZE = 512;
 const ENTRIES = 446;
 const ENTRY = 16;
-/** A chain that is longer goes round, or is an attack. */
+/** A longer chain is a loop or an attack. */
 const MOST_LOGICAL = 128;
-/** They hold the chain of logical partitions. */
+/** Types of partitions that hold the chain of logical partitions. */
 const EXTENDED: ReadonlySet<number> = new Set([0x05, 0x0f, 0x85]);
-/** A GPT protects the disk by it from who does not know it. */
+/** Protects a GPT disk from tools that only know the MBR. */
 const PROTECTIVE = 0xee;
 
 interface Entry {
   readonly type: number;
-  /** Sectors; from where depends on who has the entry. */
+  /** In sectors. The base depends on which table holds the entry. */
   readonly first: number;
   readonly count: number;
 }
 
 export interface Mbr {
   readonly entries: readonly Entry[];
-  /** The partitions are in a GPT; a hybrid table repeats some of them here. */
+  /** The partitions are in a GPT. A hybrid table repeats some of them here. */
   readonly isProtective: boolean;
 }
 
-/** @returns undefined if the sector is no such table */
+/** @returns undefined if the sector holds no such table */
 export async function readMbr(from: Parsing, at = 0): Promise<Mbr | undefined> {
   if (at + SIZE > from.size) return undefined;
   const sector = await from.bytes(at, SIZE, 'the partition table');
@@ -47,7 +47,7 @@ export async function readMbr(from: Parsing, at = 0): Promise<Mbr | undefined> {
 
 const isUsed = ({ type, count }: Entry): boolean => type !== 0 && count > 0;
 
-/** Primary ones are 1 to 4 by their place, logical ones count from 5 on. */
+/** Primary partitions are numbered 1 to 4 by position, logical ones from 5 on. */
 export async function mbrPartitions(from: Parsing, { entries }: Mbr, sectorSize: number): Promise<Partition[]> {
   const found: Partition[] = [];
   const add = (number: number, { type, first, count }: Entry, base: number): void =>

@@ -1,4 +1,4 @@
-/** A sparse block device in memory. Everything is answered at once. */
+/** A sparse block device in memory. Every method is synchronous. */
 import { withClose } from './around.js';
 import { checkRange, joined, type BlockBackend, type Extent } from './backend.js';
 import { chunkSizeFor, Pages, type SharedPages } from './pages.js';
@@ -6,20 +6,20 @@ import { shareable } from './shared.js';
 import { checkSize } from './sizes.js';
 
 export interface MemoryOptions {
-  /** Bytes that are given room together: a power of two from 4 KiB to 16 MiB. Default 64 KiB. */
+  /** The unit of allocation in bytes: a power of two from 4 KiB to 16 MiB. Default 64 KiB. */
   readonly pageSize?: number;
 }
 
 const DEFAULT_PAGE = 64 << 10;
 const SMALLEST_PAGE = 4096;
 const LARGEST_PAGE = 16 << 20;
-/** A larger device is of one thread. */
+/** Bytes. A larger device cannot be shared between threads. */
 const MOST_SHARED = 64 * 2 ** 30;
 
 /**
  * A device of zeros. A page takes memory from the first write to it until all of it is trimmed or zeroed.
  * @param size bytes
- * @throws RangeError for a size or a page size that is none
+ * @throws RangeError if `size` is not a safe integer of at least 0, or for an invalid page size
  */
 export function memory(size: number, { pageSize = DEFAULT_PAGE }: MemoryOptions = {}): BlockBackend {
   checkSize(size);
@@ -34,7 +34,7 @@ export function memory(size: number, { pageSize = DEFAULT_PAGE }: MemoryOptions 
 
 type SharedMemory = SharedPages & { readonly size: number };
 
-/** What another thread has as well. */
+/** Opens the memory of a device that another thread has open. */
 export const openSharedMemory = ({ size, ...shared }: SharedMemory): BlockBackend =>
   withClose(deviceOf(size, Pages.of(shared)), () => undefined);
 
@@ -62,7 +62,7 @@ function deviceOf(size: number, pages: Pages): BlockBackend {
     }
   }
 
-  /** Frees whole pages, and fills the rest unless there is nothing. */
+  /** Frees whole pages, and fills parts of existing pages with zeros. */
   function clear(offset: number, length: number): void {
     for (const index of pages.present(offset, length)) {
       const start = Math.max(index * pageSize, offset);

@@ -1,4 +1,4 @@
-/** Files that are opened when they are first read, and of which only so many are open. */
+/** Files that are opened on first read. Only a limited number stays open. */
 import { closeSync, fstatSync, open, openSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { failure, type MaybePromise } from './backend.js';
@@ -8,19 +8,19 @@ import { pace as newPace, type PaceOptions } from './pace.js';
 
 const openLater = promisify(open);
 
-/** A file as it was when somebody decided what is in it. */
+/** A file in the state in which it was described. */
 export interface ExpectedFile {
   readonly file: string;
-  /** Bytes. Default: what it has when it is first opened. */
+  /** Bytes. Default: the size when the file is first opened. */
   readonly size?: number;
-  /** Milliseconds since 1970, `mtimeMs` of `stat`. Default: what it is when it is first opened. */
+  /** Milliseconds since 1970, as `mtimeMs` of `stat`. Default: the value when the file is first opened. */
   readonly mtime?: number;
 }
 
 export interface OpenFiles {
   /**
    * Fills `into` from `position` on.
-   * @throws Error with the code EIO if the file is not the one that was expected; what `open` and `read` fail with
+   * @throws Error with the code EIO if the file is not the expected one; the errors of `open` and `read`
    */
   read(expected: ExpectedFile, into: Uint8Array, position: number): MaybePromise<void>;
   close(): void;
@@ -28,19 +28,19 @@ export interface OpenFiles {
 
 interface Open {
   readonly fd: number;
-  /** Requests under way: it is not closed before they are done. */
+  /** Requests under way. The file is not closed before they are done. */
   users: number;
   unwanted: boolean;
 }
 
-/** @param most how many files are kept open; requests under way may have more */
+/** @param most files to keep open; requests under way may need more */
 export function openFiles(most: number, options?: PaceOptions): OpenFiles {
   const pace = newPace(options);
-  /** The one that was used last is last. */
+  /** In order of use, the most recent last. */
   const open = new Map<string, Open>();
   const seen = new Map<string, { size: number; mtime: number }>();
 
-  /** The file with one user more, so that it stays open. */
+  /** Returns the file with one more user, so that it stays open. */
   function opened(expected: ExpectedFile): MaybePromise<Open> {
     const { file } = expected;
     const known = open.get(file);
@@ -65,7 +65,7 @@ export function openFiles(most: number, options?: PaceOptions): OpenFiles {
       throw error;
     }
     const entry = { fd, users: 1, unwanted: false };
-    drop(expected.file); // another request may have opened it meanwhile
+    drop(expected.file); // another request may have opened it in the meantime
     open.set(expected.file, entry);
     for (const oldest of open.keys()) {
       if (open.size <= most) break;

@@ -1,18 +1,18 @@
 /**
- * The file of an overlay, which holds what differs from its base. Numbers are little-endian.
+ * The format of an overlay file, which holds all differences from its base. Numbers are little-endian.
  *
  *     0          the header, in 4096 bytes
- *     4096       a bitmap, 1 bit a block: whether the block is here; up to a multiple of 4096 bytes
- *     data       the blocks, each at its place: block i at data + i × the size of a block
+ *     4096       a bitmap, 1 bit per block: whether the block is in this file; padded to a multiple of 4096 bytes
+ *     data       the blocks: block i at data + i × the size of a block
  *
  *     0    8   "NODEOS\0\1", with the version of the format at the end
  *     8    4   the size of a block in bytes
  *     16   8   the size of the base in bytes
  *     24   8   the offset of the data in bytes
- *     32   32  the identity of the base: SHA-256 of the text that the caller gives
- *     64   32  SHA-256 of the 64 bytes before
+ *     32   32  the identity of the base: SHA-256 of a text from the caller
+ *     64   32  SHA-256 of the first 64 bytes
  *
- * The file's size is that of the data's offset and the base together.
+ * The size of the file is the offset of the data plus the size of the base.
  */
 import { createHash } from 'node:crypto';
 import { failure } from './backend.js';
@@ -23,11 +23,11 @@ export interface OverlayLayout {
   readonly blockSize: number;
   /** Bytes of the base. */
   readonly baseSize: number;
-  /** How many blocks there are. */
+  /** Number of blocks. */
   readonly blocks: number;
-  /** Bytes of the bitmap, without what fills its last 4096. */
+  /** Bytes of the bitmap, without the padding of its last 4096 bytes. */
   readonly bitmapSize: number;
-  /** Where the data starts, in bytes. */
+  /** Offset of the data in bytes. */
   readonly data: number;
   /** Bytes of the file. */
   readonly size: number;
@@ -42,7 +42,7 @@ const SMALLEST_BLOCK = 4096;
 const LARGEST_BLOCK = 1 << 20;
 const LARGEST_BITMAP = 256 << 20;
 
-/** @throws RangeError for a size that the format does not have */
+/** @throws RangeError if the block size is invalid, or if the bitmap would be larger than 256 MiB */
 export function overlayLayout(baseSize: number, blockSize: number): OverlayLayout {
   if (!(blockSize >= SMALLEST_BLOCK && blockSize <= LARGEST_BLOCK && Number.isInteger(Math.log2(blockSize))))
     throw new RangeError(`blocks of ${blockSize} bytes: a power of two from 4 KiB to 1 MiB is needed`);
@@ -68,9 +68,9 @@ export function encodeHeader({ blockSize, baseSize, data }: OverlayLayout, ident
 }
 
 /**
- * One that was made without an identity belongs to any base of its size.
+ * Decodes and checks a header. An overlay made without an identity belongs to any base of its size.
  * @param name the file, for messages
- * @throws Error with the code EINVAL if it is no header, a damaged one, or one of an overlay over another base
+ * @throws Error with the code EINVAL if it is not a header, is damaged, or belongs to an overlay over another base
  */
 export function decodeHeader(header: Buffer, name: string, baseSize: number, identity: string): OverlayLayout {
   const bad = (why: string): Error => failure('EINVAL', `${name}: ${why}`);
@@ -88,7 +88,7 @@ export function decodeHeader(header: Buffer, name: string, baseSize: number, ide
   return layout;
 }
 
-/** @throws Error with the code EINVAL if blocks are marked that do not exist */
+/** @throws Error with the code EINVAL if bits of nonexistent blocks are set */
 export function checkBitmap(bytes: Uint8Array, { blocks }: OverlayLayout, name: string): void {
   const unused = blocks % 8;
   if (unused !== 0 && (bytes.at(-1) ?? 0) >>> unused !== 0)

@@ -1,4 +1,4 @@
-/** A device that can be written, over one that cannot: what differs is in one sparse file (overlay-format.ts). */
+/** A writable device over a read-only base. All differences are in one sparse file (overlay-format.ts). */
 import { realpath } from 'node:fs/promises';
 import { exists, replaceFile } from '@nodeos/base';
 import type { BlockBackend } from './backend.js';
@@ -9,22 +9,25 @@ import { overlayLayout } from './overlay-format.js';
 
 export interface OverlayOptions {
   /**
-   * Bytes that are here or in the base together: a power of two from 4 KiB to 1 MiB. A write of a part of a block reads
-   * the others from the base. Default 4096, the unit of most filesystems. Counts when the file is made.
+   * Bytes of a block, the unit that is either in the overlay or in the base: a power of two from 4 KiB to 1 MiB.
+   * Writing a part of a block reads the rest from the base. Default 4096, the block size of most filesystems. Only used
+   * when the file is made.
    */
   readonly blockSize?: number;
   /**
-   * Which base it belongs to, such as a digest or the base's `version`: the file of another one is refused. Default:
-   * none, which only suits a file that was made without one. Of that only the size is compared, whatever is given here.
+   * Identifies the base, such as a digest or the base's `version`. A file of another base is refused. Default: none,
+   * which only fits a file made without an identity. For such a file only the size of the base is compared, whatever is
+   * given here.
    */
   readonly identity?: string | undefined;
   readonly pace?: FileOptions['pace'];
 }
 
 /**
- * Opens the overlay in the file, or makes one. `close` closes the base too, and gives back the lock on the file, which
- * is a file of the same name and `.lock`. What was not flushed is lost by it.
- * @throws Error with the code EINVAL if the file is no overlay of this base, or damaged; EBUSY if another process has it
+ * Opens the overlay in the file, or makes it. `close` also closes the base, and releases the lock: a file next to the
+ * overlay with `.lock` added to its name. `close` loses writes that were not flushed.
+ * @throws Error with the code EINVAL if the file is not an overlay of this base or is damaged; EBUSY if another process
+ * has it
  */
 export async function overlay(base: BlockBackend, path: string, options: OverlayOptions = {}): Promise<BlockBackend> {
   const { blockSize = 4096, identity = '', pace } = options;
@@ -50,7 +53,7 @@ export async function overlay(base: BlockBackend, path: string, options: Overlay
   }
 }
 
-/** Under another name until it is durable: a crash leaves an overlay or none. */
+/** Uses another name until the file is durable: a crash leaves a complete overlay or none. */
 function create(path: string, baseSize: number, blockSize: number, identity: string): Promise<void> {
   const layout = overlayLayout(baseSize, blockSize);
   return replaceFile(path, async (made) => {

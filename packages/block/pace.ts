@@ -1,47 +1,52 @@
 /**
- * Whether a request to a file is made at once, on this thread, or through the thread pool.
+ * Decides whether a request to a file is made at once, on this thread, or through the thread pool.
  *
- * A `pread` that finds its bytes in the page cache takes one or two microseconds; the way through the thread pool and back
- * takes several more, and tens of them on a busy machine. One that does not find them waits for the disk, and the whole
- * process with it. Node.js cannot ask the kernel which it will be (preadv2 with RWF_NOWAIT), so the clock says afterwards: after a
- * request that was slow, the next ones go through the thread pool, and then one is made at once again, to see.
+ * A `pread` of cached bytes takes one or two microseconds. The way through the thread pool and back takes several more,
+ * and tens of them on a busy machine. A `pread` of bytes that are not cached waits for the disk and stops the whole
+ * process. Node.js cannot ask the kernel in advance (preadv2 with RWF_NOWAIT), so the clock tells afterwards. After a
+ * slow request the next ones go through the thread pool. Then one is made at once again as a test.
  *
- * On a busy machine a thread that has lost its processor comes back milliseconds later, and whatever it was doing then
- * looks slow. So the time in which it waited for a processor is taken off; the kernel counts it (run-delay.ts).
+ * On a busy machine a thread may lose its processor for milliseconds, and whatever it was doing then looks slow. So the
+ * time spent waiting for a processor is subtracted; the kernel counts it (run-delay.ts).
  *
- * How many do is doubled by each request that was slow, and becomes one less by each that was quick. So where one
- * in a hundred waits for the disk, the pace settles at about a hundred through the pool after each slow one; where every second
- * does, it grows to the most there is. A file that has come into the cache has all of its requests made at once soon.
+ * Each slow request doubles the number of requests that use the pool, and each quick one decreases it by one. If one
+ * request in a hundred waits for the disk, the pace settles at about a hundred pool requests after each slow one. If
+ * every second request waits, the number grows to its maximum. Once a file is in the cache, all of its requests soon
+ * are made at once.
  */
 
 import { runDelay } from './run-delay.js';
 
 export interface Pace {
-  /** Begins a request of `length` bytes. @returns what `end` wants, or a negative number: use the thread pool */
+  /**
+   * Begins a request of `length` bytes. @returns a value to pass to `end`, or a negative number: use the thread pool
+   */
   begin(length: number): number;
-  /** Ends a request that was made at once. */
+  /** Ends a request that was made at once, without the pool. */
   end(begun: number, length: number): void;
 }
 
 export interface PaceOptions {
-  /** Bytes: longer requests always use the thread pool, whose price is little beside theirs. Default 256 KiB. */
+  /** Bytes. Longer requests always use the thread pool, whose cost hardly matters for them. Default 256 KiB. */
   readonly largest?: number;
-  /** Milliseconds from which a request of no bytes was slow. Default 1. */
+  /** Milliseconds from which a request of 0 bytes counts as slow. Default 1. */
   readonly slow?: number;
-  /** Milliseconds on top of that for each MiB. Default 1. */
+  /** Milliseconds to add to `slow` per MiB of the request. Default 1. */
   readonly perMiB?: number;
-  /** How many requests go through the pool after the first slow one. Default 8. */
+  /** Requests that go through the pool after the first slow one. Default 8. */
   readonly least?: number;
-  /** How many do at most. Default 1024. */
+  /** Largest number of requests that go through the pool after a slow one. Default 1024. */
   readonly most?: number;
   /** Milliseconds; only differences count. */
   readonly now?: () => number;
-  /** Milliseconds in which this thread has waited for a processor; only differences count. Default: as the kernel says. */
+  /**
+   * Milliseconds that this thread has waited for a processor; only differences count. Default: the kernel's counter.
+   */
   readonly delay?: () => number;
 }
 
 const MIB = 1 << 20;
-/** Milliseconds for which a look at the delay is good. */
+/** Milliseconds for which one reading of the delay stays valid. */
 const FRESH = 1;
 
 export function pace({

@@ -1,14 +1,14 @@
 /**
- * The pages of a device in memory. They lie in chunks that threads can share; whether a page is there is a byte beside
- * it. Until they are shared, a chunk exists while one of its pages does; afterwards all of them do, since nobody can
- * give a new one to a thread that is busy.
+ * The pages of a memory device. They lie in chunks that threads can share. A mark byte per page says whether the page
+ * is present. Before sharing, a chunk exists only while one of its pages does. Afterwards all chunks exist, because a
+ * busy thread cannot receive new ones.
  *
- * Threads need no lock. Requests that overlap may come out as either, and of others each has its own bytes. A page that
- * is dropped loses its mark before its bytes, and one that is written gets its mark after them: so a page without a mark
- * is zeros once nobody is at work on it.
+ * Threads need no lock. Overlapping requests may end with the bytes of either, and all other requests touch their own
+ * bytes. A dropped page loses its mark before its bytes are cleared, and a written page gets its mark after its bytes.
+ * So a page without a mark holds zeros once no request is working on it.
  */
 
-/** Bytes of a chunk at most, and how many a device has if they are smaller. */
+/** `LARGEST`: bytes of a chunk at most. `USUAL`: the most chunks of a device, unless they would exceed `LARGEST`. */
 const LARGEST = 16 << 20;
 const USUAL = 256;
 
@@ -17,14 +17,14 @@ export const chunkSizeFor = (size: number, pageSize: number): number =>
 
 interface Chunk {
   readonly bytes: Buffer;
-  /** A byte a page: 1 if it is there. */
+  /** One byte per page: 1 if the page is present. */
   readonly marks: Uint8Array;
 }
 
 export interface SharedPages {
   readonly pageSize: number;
   readonly chunkSize: number;
-  /** The bytes, and the marks after them. */
+  /** The bytes, followed by the marks. */
   readonly memory: readonly SharedArrayBuffer[];
 }
 
@@ -41,7 +41,7 @@ export class Pages {
     this.#count = chunkSize / pageSize;
   }
 
-  /** What another thread has shared. */
+  /** Opens the pages that another thread has shared. */
   static of({ pageSize, chunkSize, memory }: SharedPages): Pages {
     const pages = new Pages(pageSize, chunkSize);
     for (const [index, buffer] of memory.entries()) pages.#chunks.set(index, pages.#chunkOf(buffer));
@@ -49,7 +49,7 @@ export class Pages {
     return pages;
   }
 
-  /** All chunks of so many bytes, for another thread. */
+  /** All chunks of a device of `size` bytes, for another thread. */
   share(size: number): SharedPages {
     this.#isShared = true;
     const count = Math.ceil(size / this.chunkSize);
@@ -57,7 +57,7 @@ export class Pages {
     return { pageSize: this.pageSize, chunkSize: this.chunkSize, memory };
   }
 
-  /** @returns whether the page is there */
+  /** @returns whether the page is present */
   read(index: number, at: number, into: Uint8Array, to: number, length: number): boolean {
     const chunk = this.#chunks.get(this.#chunkIndex(index));
     const inside = index % this.#count;
@@ -74,18 +74,18 @@ export class Pages {
     chunk.marks[inside] = 1;
   }
 
-  /** The page is there, whatever is in it. */
+  /** Marks the page as present without changing its bytes. */
   add(index: number): void {
     this.#made(this.#chunkIndex(index)).marks[index % this.#count] = 1;
   }
 
-  /** Zeros in a page that is there. */
+  /** Writes zeros to a page if its chunk exists. */
   zero(index: number, start: number, end: number): void {
     const from = (index % this.#count) * this.pageSize;
     this.#chunks.get(this.#chunkIndex(index))?.bytes.fill(0, from + start, from + end);
   }
 
-  /** The page is not there any more. */
+  /** Removes the page. */
   drop(index: number): void {
     const chunk = this.#chunks.get(this.#chunkIndex(index));
     if (!chunk) return;
@@ -94,7 +94,7 @@ export class Pages {
     else this.zero(index, 0, this.pageSize);
   }
 
-  /** The pages of a range of bytes that are there, in order. */
+  /** The indexes of the present pages in a range of bytes, in order. */
   *present(offset: number, length: number): Generator<number> {
     const [first, end] = [Math.floor(offset / this.pageSize), Math.ceil((offset + length) / this.pageSize)];
     for (const [from, { marks }] of this.#chunksOf(first, end))
@@ -106,7 +106,7 @@ export class Pages {
     this.#chunks.clear();
   }
 
-  /** With the first page of each: by whichever is less work, going through the range or through the chunks. */
+  /** The chunks of a range of pages, each with its first page. Walks the range or the chunks, whichever is shorter. */
   #chunksOf(first: number, end: number): [from: number, chunk: Chunk][] {
     const [from, to] = [this.#chunkIndex(first), Math.ceil(end / this.#count)];
     const indexes =
@@ -137,7 +137,7 @@ export class Pages {
   }
 }
 
-/** A Buffer's own copying needs no view of the part. */
+/** `Buffer.copy` copies a part without making a view of it. */
 function copy(from: Uint8Array, start: number, to: Buffer, at: number, length: number): void {
   if (Buffer.isBuffer(from)) from.copy(to, at, start, start + length);
   else to.set(length === from.length ? from : from.subarray(start, start + length), at);

@@ -1,14 +1,14 @@
-/** Several pieces of one piece of work under way at once. */
+/** Runs several pieces of one task at once. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** Milliseconds that answers which come at once may keep the process from everything else. */
+/** Milliseconds after which synchronous answers must let the event loop run. */
 const TURN = 20;
 
 /**
- * Does `work` for each item, `workers` of them at once; each worker has a number from 0. After the first failure, and
- * when the signal aborts, nothing more is begun.
- * @throws RangeError unless `workers` is a whole number from 1; what failed first, or the signal's reason, when nothing is
- * under way any more
+ * Runs `work` for each item, `workers` of them at once. Workers are numbered from 0. After the first failure, or once
+ * the signal aborts, no new item is started.
+ * @throws RangeError unless `workers` is a whole number of at least 1; the error of the first worker that failed, or
+ * the signal's reason, once no work is under way
  */
 export async function inParallel<T>(
   items: AsyncGenerator<T>,

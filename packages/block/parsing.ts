@@ -1,17 +1,17 @@
-/** Reading a format from a device that nobody vouches for: every offset in it may be anything. */
+/** Reads formats from an untrusted device, in which any offset may be wrong. */
 import { aligned } from './aligned.js';
 import { failure, type BlockBackend } from './backend.js';
 
 export interface Parsing {
   /** Bytes of the device. */
   readonly size: number;
-  /** @throws Error with the code EINVAL, naming what is looked for, if it is not within the device */
+  /** @throws Error with the code EINVAL, which names `what`, if the range is not within the device */
   bytes(offset: number, length: number, what: string): Promise<Buffer>;
-  /** An error of the device's content, with the code EINVAL. */
+  /** Makes an error about the contents of the device, with the code EINVAL. */
   readonly bad: (why: string) => Error;
 }
 
-/** @param format what the device is taken for, for messages: `qcow2` */
+/** @param format the format for messages, such as `qcow2` */
 export function parsing(device: BlockBackend, format: string): Parsing {
   const inner = aligned(device);
   const bad = (why: string): Error => failure('EINVAL', `${format}: ${why}`);
@@ -28,7 +28,7 @@ export function parsing(device: BlockBackend, format: string): Parsing {
   };
 }
 
-/** The same of bytes in memory. */
+/** The same for bytes in memory. */
 export function parsingBytes(bytes: Buffer, format: string): Parsing {
   const device = {
     size: bytes.length,
@@ -37,7 +37,7 @@ export function parsingBytes(bytes: Buffer, format: string): Parsing {
   return parsing({ ...device, close: () => undefined }, format);
 }
 
-/** 64 bits; what is more than any device has becomes Infinity, which is within none. */
+/** A 64-bit number. A value above the largest safe integer becomes Infinity, which lies within no device. */
 export function uint64LE(bytes: Buffer, at: number): number {
   return exact(bytes.readBigUInt64LE(at));
 }

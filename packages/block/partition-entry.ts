@@ -1,12 +1,12 @@
-/** What every partition table says of a partition. */
+/** The part of an entry that every partition table has. */
 export interface Partition {
-  /** As the kernel counts: primary ones of an MBR from 1 to 4, its logical ones from 5 on. */
+  /** The kernel's number: from 1 in a GPT; 1 to 4 for primary partitions of an MBR, from 5 for logical ones. */
   readonly number: number;
-  /** Bytes from the start of the disk, as the table says it: it may be beyond the disk's end. */
+  /** Bytes from the start of the disk, as in the table. It may be beyond the end of the disk. */
   readonly offset: number;
   readonly length: number;
-  /** A GUID, or `0x83`. */
+  /** A GUID in a GPT, or a number such as `0x83` in an MBR. */
   readonly type: string;
-  /** Of a GPT. */
+  /** Only in a GPT. */
   readonly name?: string;
 }

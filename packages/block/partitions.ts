@@ -1,4 +1,4 @@
-/** The partitions of a disk, and one of them as a device. */
+/** Lists the partitions of a disk, and opens one of them as a device. */
 import { failure, type BlockBackend } from './backend.js';
 import { gptPartitions } from './gpt.js';
 import { mbrPartitions, readMbr } from './mbr.js';
@@ -7,13 +7,15 @@ import type { Partition } from './partition-entry.js';
 import { slice } from './slice.js';
 
 export interface PartitionsOptions {
-  /** Bytes of a logical sector. Default: a GPT says it by its place; an MBR cannot, and is taken for one of 512. */
+  /**
+   * Bytes of a logical sector. Default: the position of a GPT tells it. An MBR does not record it, and 512 is assumed.
+   */
   readonly sectorSize?: number;
 }
 
 /**
- * Of a GPT, or else of an MBR. An extended partition is not among them, those in it are.
- * @throws Error with the code EINVAL if there is no table, or a damaged one
+ * The partitions in the GPT, or else in the MBR. An extended partition is left out; the partitions in it are listed.
+ * @throws Error with the code EINVAL if there is no table, or if it is damaged
  */
 export async function partitions(disk: BlockBackend, options: PartitionsOptions = {}): Promise<Partition[]> {
   const { sectorSize } = options;
@@ -28,9 +30,9 @@ export async function partitions(disk: BlockBackend, options: PartitionsOptions 
 }
 
 /**
- * One partition. `close` closes the disk.
- * @throws Error with the code ENOENT, saying which ones there are, if there is none of the number; EINVAL if it lies beyond
- * the disk, or there is no table. The disk stays open then
+ * Opens one partition. `close` closes the disk.
+ * @throws Error with the code ENOENT, which lists the partitions, if none has this number; EINVAL if the partition lies
+ * beyond the disk, or if there is no intact table. The disk stays open in these cases
  */
 export async function partition(
   disk: BlockBackend,
@@ -46,7 +48,7 @@ export async function partition(
   return slice(disk, offset, length);
 }
 
-/** Of a hostile table there are thousands. */
+/** Partitions to list in a message: a hostile table has thousands. */
 const MOST_NAMED = 32;
 
 function listOf(all: readonly Partition[]): string {

@@ -1,24 +1,24 @@
-/** A device as a row of parts that are zero and parts that are to be read. */
+/** Splits a device into parts that are zero and parts that must be read. */
 import { failure, type BlockBackend } from './backend.js';
 import { extentsOf, pieces, roundUp, ZEROS } from './sizes.js';
 
-/** A run of the source. */
+/** A range of the source. */
 export interface Part {
   readonly offset: number;
   readonly length: number;
   readonly zero: boolean;
 }
 
-/** Smaller holes than this are read like data: requests for them cost more. */
+/** Holes smaller than this, in bytes, are read like data, because separate requests cost more. */
 const GRAIN = 4096;
-/** How much of a device is asked for its extents at once. */
+/** Bytes to query for extents at once. */
 const SPAN = 1 << 30;
 
-/** What begins and ends at multiples of it suits both. */
+/** A unit of alignment in bytes that suits both devices. */
 export const unitOf = (a: BlockBackend, b: BlockBackend): number =>
   Math.max(GRAIN, a.blockSizes?.minimum ?? 1, b.blockSizes?.minimum ?? 1);
 
-/** All of a device in order; parts of zeros begin and end at multiples of `unit`, the others fill what is between. */
+/** All of a device in order. Parts of zeros begin and end at multiples of `unit`; other parts fill the gaps. */
 export async function* partsOf(device: BlockBackend, unit: number): AsyncGenerator<Part> {
   for (const [start, length] of pieces(0, device.size, SPAN)) {
     let at = start;
@@ -33,7 +33,7 @@ export async function* partsOf(device: BlockBackend, unit: number): AsyncGenerat
   }
 }
 
-/** The part in pieces that fit into one request. */
+/** Splits a part into pieces that fit into one request. */
 export function* cut({ offset, length, zero }: Part, most: number): Generator<Part> {
   for (const [at, count] of pieces(offset, length, most)) yield { offset: at, length: count, zero };
 }
@@ -43,7 +43,7 @@ export const isZero = (bytes: Uint8Array): boolean =>
     ([at, length]) => Buffer.compare(bytes.subarray(at, at + length), ZEROS.subarray(0, length)) === 0,
   );
 
-/** An error says which side it is of, and where; its code stays. */
+/** Runs `work`; an error names the device and the range, and keeps its code. */
 export async function about<T>(
   doing: string,
   what: string,

@@ -1,9 +1,9 @@
 /**
- * A disk in QEMU's own format, read-only: its clusters are wherever two levels of tables say.
+ * A disk in QEMU's own format, read-only. Two levels of tables locate its clusters.
  * https://gitlab.com/qemu-project/qemu/-/blob/master/docs/interop/qcow2.txt
  *
- * The tables may say anything: what lies outside the file is an error. A backing file is a name in the image, which may
- * be that of any file: it is never opened here.
+ * The tables are untrusted: offsets outside the file are errors. The image may name any file as its backing file, so
+ * that name is never opened here.
  */
 import { inflateRawSync } from 'node:zlib';
 import { failure, type BlockBackend } from './backend.js';
@@ -12,7 +12,7 @@ import { parsing, uint64BE, type Parsing } from './parsing.js';
 import { frameEnd, zstdUnpacker } from './zstd.js';
 
 export interface Qcow2Options {
-  /** What is read where the image has nothing, of an image that has a backing file. `close` closes it too. */
+  /** For an image with a backing file: the device to read where the image has no data. `close` closes it too. */
   readonly backing?: BlockBackend;
 }
 
@@ -25,7 +25,7 @@ const WORDS: readonly (readonly [bit: bigint, words: string])[] = [
   [FEATURE.dataFile, 'its data is in another file'],
   [FEATURE.extendedL2, 'it has subclusters'],
 ];
-/** Bytes, as in QEMU. */
+/** Largest first table in bytes, as in QEMU. */
 const MOST_L1 = 32 << 20;
 const OFFSET = 0x00ff_ffff_ffff_fe00n;
 const COMPRESSED = 1n << 62n;
@@ -38,14 +38,15 @@ interface Header {
   readonly l1: { readonly offset: number; readonly entries: number };
   readonly backing: string | undefined;
   readonly compression: 'deflate' | 'zstd';
-  /** Version 3: the lowest bit of an entry means zeros. */
+  /** Version 3 only: the lowest bit of an entry means zeros. */
   readonly hasZeros: boolean;
 }
 
 /**
- * `close` closes `inner`.
- * @throws Error with the code EINVAL if it is no qcow2 image, a damaged one, or one with a backing file and no `backing`;
- * ENOTSUP for what is not read here: encryption, data in another file, subclusters. `inner` stays open then
+ * Opens a qcow2 image. `close` closes `inner`.
+ * @throws Error with the code EINVAL if it is not a qcow2 image, is damaged, or has a backing file but no `backing` is
+ * given; ENOTSUP for unsupported features: encryption, data in another file, subclusters. `inner` stays open in these
+ * cases
  */
 export async function qcow2(inner: BlockBackend, { backing }: Qcow2Options = {}): Promise<BlockBackend> {
   const from = parsing(inner, 'qcow2');
@@ -76,7 +77,7 @@ export async function qcow2(inner: BlockBackend, { backing }: Qcow2Options = {})
 
   async function unpacked(entry: bigint): Promise<Uint8Array> {
     const { at, length } = compressedAt(entry, clusterBits);
-    // The length is in sectors: of the last cluster in a file, more than there is.
+    // The length is in whole sectors, so the last cluster may extend beyond the end of the file.
     const bytes = await from.bytes(at, Math.min(length, Math.max(0, from.size - at)), 'a compressed cluster');
     const cluster = await unpack(bytes, clusterSize);
     if (cluster.length !== clusterSize) throw failure('EIO', `qcow2: the compressed cluster at byte ${at} is damaged`);
@@ -126,7 +127,7 @@ async function backingOf(head: Buffer, from: Parsing): Promise<string | undefine
   return (await from.bytes(at, length, 'the name of its backing file')).toString();
 }
 
-/** The offset is in the lowest bits, how many sectors follow the first one above it. */
+/** The lowest bits hold the offset. The bits above it hold the number of sectors after the first one. */
 function compressedAt(entry: bigint, clusterBits: number): { at: number; length: number } {
   const bits = BigInt(62 - (clusterBits - 8));
   const at = Number(entry & ((1n << bits) - 1n));
@@ -134,7 +135,9 @@ function compressedAt(entry: bigint, clusterBits: number): { at: number; length:
   return { at, length: sectors * SECTOR - (at % SECTOR) };
 }
 
-/** @returns what unpacks a cluster, or gives nothing if it is damaged; other bytes may follow its frame */
+/**
+ * @returns a function that unpacks a cluster, or returns 0 bytes if it is damaged; bytes after the frame are ignored
+ */
 async function unzstd(): Promise<(bytes: Buffer, length: number) => Promise<Uint8Array>> {
   const unpack = await zstdUnpacker();
   return (bytes, length) =>
@@ -144,10 +147,10 @@ async function unzstd(): Promise<(bytes: Buffer, length: number) => Promise<Uint
     );
 }
 
-/** @returns nothing if it is damaged */
+/** @returns 0 bytes if the data is damaged */
 function inflated(bytes: Uint8Array, length: number): Uint8Array {
   try {
-    // Sectors end later than the data does: what follows is not of it.
+    // The sectors end later than the data: bytes after it do not belong to it.
     return inflateRawSync(bytes, { maxOutputLength: length });
   } catch {
     return new Uint8Array(0);

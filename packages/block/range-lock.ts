@@ -1,14 +1,14 @@
-/** Locks on ranges: who comes later waits for all who came before and overlap. */
+/** Locks on ranges. A request waits for all earlier requests that overlap it. */
 import { observed } from './maybe.js';
 import type { MaybePromise } from './backend.js';
 
-/** Runs `work` when no range that overlaps is being worked on: at once if there is none now. `end` is not in the range. */
+/** Runs `work` once no earlier overlapping range is locked, synchronously if there is none. `end` is exclusive. */
 export type RangeLock = <T>(first: number, end: number, work: () => MaybePromise<T>) => MaybePromise<T>;
 
 interface Held {
   readonly first: number;
   readonly end: number;
-  /** Set by the first who waits for it. */
+  /** Set by the first request that waits for this one. */
   released?: Promise<void>;
   release?: () => void;
 }

@@ -1,12 +1,11 @@
 /**
- * An object on a server that answers range requests, as a read-only device. The object is the one that was there when
- * the device was opened: every answer must carry the same ETag (or time of last change) and size, so that what is read
- * is never a mix of two versions.
+ * An object on a server that answers range requests, as a read-only device. The version is fixed when the device is
+ * opened: every answer must carry the same ETag (or time of last change) and size, so a read never mixes two versions.
  */
 import { setMaxListeners } from 'node:events';
 import { checkRange, failure, type BlockBackend } from './backend.js';
 
-/** What says which version of an object an answer is of. */
+/** Identifies the version of an object that an answer belongs to. */
 export interface Version {
   readonly etag?: string | undefined;
   readonly lastModified?: string | undefined;
@@ -22,9 +21,9 @@ export interface RangeAnswer extends Version {
 export interface RangeRequest {
   /** `bytes=0-4095` */
   readonly range: string;
-  /** The version that is wanted: the server is asked to refuse if it has another. */
+  /** The expected version: the server is asked to refuse the request if it has another one. */
   readonly version: Version;
-  /** Ends the request, and its body wherever it is. */
+  /** Aborts the request, including its body. */
   readonly signal: AbortSignal;
 }
 
@@ -33,10 +32,10 @@ export interface RangedOptions {
   readonly timeout?: number;
 }
 
-/** An error of a request; another try may succeed if it is transient. */
+/** An error of a request. If it is transient, another attempt may succeed. */
 export type RemoteError = Error & { code: string; transient: boolean };
 
-/** Makes one request. Rejects only if there is no answer. */
+/** Makes one request. Rejects only if no answer arrives. */
 export type GetRange = (request: RangeRequest) => Promise<RangeAnswer>;
 
 interface ObjectVersion extends Version {
@@ -45,7 +44,7 @@ interface ObjectVersion extends Version {
 
 const TIMEOUT = 30_000;
 const PARTIAL = 206;
-/** What a status means; all others are EIO. */
+/** Error codes of HTTP statuses; all others are EIO. */
 const CODES: Readonly<Record<number, readonly [code: string, meaning: string]>> = {
   200: ['ENOTSUP', 'the server does not support range requests'],
   401: ['EACCES', 'not allowed'],
@@ -61,14 +60,16 @@ export const remoteFailure = (code: string, transient: boolean, message: string,
   Object.assign(failure(code, message, cause), { transient });
 
 /**
- * Asks for the first byte, which says whether the server supports ranges, how long the object is and which version.
+ * Opens an object by a request for its first byte. The answer tells whether the server supports ranges, the size of the
+ * object and its version.
  * @param name the object, for messages
- * @throws RemoteError ENOTSUP from a server without range requests or without versions; ENOENT, EACCES, EIO, ETIMEDOUT …
+ * @throws RemoteError with the code ENOTSUP if the server has no range requests or no versions; ENOENT, EACCES, EIO,
+ * ETIMEDOUT …
  */
 export async function ranged(name: string, get: GetRange, options: RangedOptions = {}): Promise<BlockBackend> {
   const { timeout = TIMEOUT } = options;
   const closed = new AbortController();
-  setMaxListeners(0, closed.signal); // one for each request under way
+  setMaxListeners(0, closed.signal); // one listener for each request under way
 
   async function request(first: number, into: Uint8Array, wanted: ObjectVersion | undefined): Promise<ObjectVersion> {
     const range = `bytes=${first}-${first + into.length - 1}`;
@@ -103,7 +104,7 @@ export async function ranged(name: string, get: GetRange, options: RangedOptions
   };
 }
 
-/** The body of an answer that has none. */
+/** An empty body, for an answer without one. */
 // eslint-disable-next-line @typescript-eslint/require-await -- there is nothing to wait for
 export async function* nothing(): AsyncGenerator<Uint8Array> {
   yield* [];
@@ -141,7 +142,10 @@ function checked(
 const asText = ({ etag, lastModified, size }: ObjectVersion): string =>
   `${etag ?? lastModified ?? 'no ETag'} of ${size} bytes`;
 
-/** The object's size in `Content-Range: bytes 0-0/1234`. @throws RemoteError if it is not the range asked for */
+/**
+ * The size of the object, from `Content-Range: bytes 0-0/1234`. @throws RemoteError if the range is not the requested
+ * one
+ */
 function sizeIn(contentRange: string | undefined, first: number, length: number, what: string): number {
   const [, from, to, total] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(contentRange ?? '') ?? [];
   const size = Number(total);
@@ -166,7 +170,7 @@ async function fill(
   if (done < into.length) throw remoteFailure('EIO', true, `${what}: the body ended after ${done} bytes`);
 }
 
-/** What is no answer of the server is trouble on the way to it, and may pass. */
+/** An error that is not an answer of the server comes from the network, so it counts as transient. */
 function described(error: unknown, what: string): unknown {
   if (error instanceof Error && 'transient' in error) return error;
   const causes = [error, (error as Error).cause].filter((one) => one instanceof Error) as (Error & {
@@ -177,7 +181,7 @@ function described(error: unknown, what: string): unknown {
   return remoteFailure(code?.startsWith('E') === true ? code : 'EIO', true, `${what}: ${reason}`, error);
 }
 
-/** A signal for when nothing happened for a time. */
+/** A signal that aborts if nothing happens for `timeout` milliseconds. */
 function deadline(timeout: number, closed: AbortSignal): { signal: AbortSignal; again: () => void; end: () => void } {
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(), timeout);
@@ -189,7 +193,7 @@ function deadline(timeout: number, closed: AbortSignal): { signal: AbortSignal; 
     end: () => {
       clearTimeout(timer);
       closed.removeEventListener('abort', stop);
-      stop(); // what is left of a body is not wanted
+      stop(); // the rest of the body is not needed
     },
   };
 }

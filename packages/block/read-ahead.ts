@@ -1,31 +1,34 @@
-/** Fetching what will be read next, where somebody reads one range after the other. */
+/** Prefetches the next bytes for sequential readers. */
 import { passedOn } from './around.js';
 import type { BlockBackend } from './backend.js';
 import { rescued } from './maybe.js';
 
 export interface ReadAheadOptions {
-  /** Bytes that are fetched ahead at first; doubled each time. Default 128 KiB. */
+  /** The first amount to prefetch in bytes; each later one is twice as large. Default 128 KiB. */
   readonly first?: number;
-  /** Bytes that are fetched ahead at most. Default 4 MiB. */
+  /** The largest amount to prefetch in bytes. Default 4 MiB. */
   readonly most?: number;
-  /** How many readers are told apart. Default 8. */
+  /** Sequential readers to track. Default 8. */
   readonly streams?: number;
 }
 
-/** Somebody who reads on and on. */
+/** A sequential reader. */
 interface Stream {
   /** Where the next read is expected. */
   next: number;
-  /** The end of what was asked for ahead. */
+  /** The end of the prefetched range. */
   ahead: number;
   window: number;
 }
 
-/** `inner`, whose `prefetch` is called ahead of sequential reads: put it around `cache`. As it is if it has none. */
+/**
+ * `inner` with calls of `prefetch` ahead of sequential reads: wrap a `cache` in it. Returns `inner` itself if it has no
+ * `prefetch`.
+ */
 export function readAhead(inner: BlockBackend, options: ReadAheadOptions = {}): BlockBackend {
   const { first = 128 << 10, most = 4 << 20, streams = 8 } = options;
   if (inner.prefetch === undefined) return inner;
-  /** The one that read last is last. */
+  /** In order of use, the most recent last. */
   const known: Stream[] = [];
 
   function follow(offset: number, length: number): void {
@@ -38,13 +41,13 @@ export function readAhead(inner: BlockBackend, options: ReadAheadOptions = {}): 
     if (index >= 0) fetch(stream);
   }
 
-  /** Half a window is left when the next one is asked for, so that it comes in time. */
+  /** The next window is requested while half a window is left, so that it arrives in time. */
   function fetch(stream: Stream): void {
     stream.ahead = Math.max(stream.ahead, stream.next);
     if (stream.ahead - stream.next > stream.window / 2) return;
     const length = Math.min(stream.window, inner.size - stream.ahead);
     if (length <= 0) return;
-    // A hint: whoever reads it sees the error.
+    // A prefetch is a hint: the read itself reports the error.
     void rescued(
       () => inner.prefetch?.(stream.ahead, length),
       () => undefined,

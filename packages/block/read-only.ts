@@ -2,7 +2,7 @@ import { passedOn } from './around.js';
 import type { BlockBackend } from './backend.js';
 import { openShared, shareable, wrapping, type Recipe } from './shared.js';
 
-/** What can be read of `inner`: its methods that change something are absent. */
+/** `inner` without the methods that change it. */
 export function readOnly(inner: BlockBackend): BlockBackend {
   const { blockSizes, version, read, extents, prefetch, close } = passedOn(inner);
   const device: BlockBackend = {
@@ -19,6 +19,6 @@ export function readOnly(inner: BlockBackend): BlockBackend {
   return shareable(device, wrapping(inner, import.meta.url, openReadOnly.name, {}));
 }
 
-/** What another thread has wrapped. */
+/** Opens a read-only device of another thread. */
 export const openReadOnly = async ({ inner }: { inner: Recipe }): Promise<BlockBackend> =>
   readOnly(await openShared(inner));

@@ -1,6 +1,6 @@
 /**
- * A disk described by a list of what is where: bytes, files, other devices, nothing. It is served from the list without ever
- * having been written, or written from it (image.ts).
+ * A disk described by a list of regions: bytes, files, other devices, zeros. It can be served without ever being
+ * written, or written to a file (image.ts).
  */
 import { stat } from 'node:fs/promises';
 import { aligned } from './aligned.js';
@@ -10,10 +10,10 @@ import { openFiles, type ExpectedFile, type OpenFiles } from './open-files.js';
 import type { PaceOptions } from './pace.js';
 import { checkSize, extentsAt } from './sizes.js';
 
-/** Bytes; a part of a file; a part of another device; nothing. */
+/** Bytes; a part of a file; a part of another device; zeros. */
 export type RegionSource = Uint8Array | FileSource | BackendSource | 'zeros';
 
-/** A file must stay as it is: it is an error if its size or its time of last change is another when it is opened again. */
+/** The file must not change: it is an error if its size or its time of last change differs when it is opened again. */
 export interface FileSource extends ExpectedFile {
   /** Where the region starts in the file, in bytes. Default 0. */
   readonly offset?: number;
@@ -21,12 +21,12 @@ export interface FileSource extends ExpectedFile {
 
 export interface BackendSource {
   readonly backend: BlockBackend;
-  /** Where the region starts in it, in bytes. Default 0. */
+  /** Where the region starts in the device, in bytes. Default 0. */
   readonly offset?: number;
 }
 
 export interface Region {
-  /** Bytes from the start of the disk. Default: the end of the region before it in the list. */
+  /** Bytes from the start of the disk. Default: the end of the previous region in the list. */
   readonly offset?: number;
   /** Bytes. */
   readonly length: number;
@@ -36,17 +36,17 @@ export interface Region {
 export interface RegionsOptions {
   /** Bytes. Default: the end of the last region. */
   readonly size?: number;
-  /** How many files are kept open. Default 64. */
+  /** Files to keep open. Default 64. */
   readonly openFiles?: number;
-  /** When files are read at once. */
+  /** When reads of files are synchronous. */
   readonly pace?: PaceOptions;
 }
 
-/** A region in its place, with what its source does. */
+/** A region at its place on the disk, with the methods of its source. */
 interface Placed {
   readonly offset: number;
   readonly end: number;
-  /** `at` counts from the region's start. */
+  /** `at` is relative to the start of the region. */
   read(into: Uint8Array, at: number): MaybePromise<void>;
   extents(at: number, length: number): MaybePromise<readonly Extent[]>;
 }
@@ -54,8 +54,8 @@ interface Placed {
 const MOST_FILES = 64;
 
 /**
- * The disk, read-only. What no region covers is zeros. `close` closes the devices among the sources.
- * @throws RangeError for regions that overlap, or that are longer than their source
+ * The disk, read-only. Gaps between regions read as zeros. `close` closes the devices among the sources.
+ * @throws RangeError if regions overlap, if a region is longer than its source, or if `size` is less than their end
  */
 export function regions(list: Iterable<Region>, options: RegionsOptions = {}): BlockBackend {
   const files = openFiles(options.openFiles ?? MOST_FILES, options.pace);
@@ -92,7 +92,7 @@ export function regions(list: Iterable<Region>, options: RegionsOptions = {}): B
   };
 }
 
-/** A region of a whole file, as it is now. @throws what `stat` fails with */
+/** A region for a whole file in its present state. @throws the errors of `stat` */
 export async function fileRegion(file: string, offset?: number): Promise<Region> {
   const { size, mtimeMs } = await stat(file);
   return { ...(offset !== undefined && { offset }), length: size, source: { file, size, mtime: mtimeMs } };
@@ -118,7 +118,7 @@ function place(list: Iterable<Region>, files: OpenFiles, backends: Set<BlockBack
 
 type Reader = Pick<Placed, 'read' | 'extents'>;
 
-/** What a region does, by the kind of its source. */
+/** The methods of a region, depending on its source. */
 function reader(
   source: RegionSource,
   start: number,
@@ -159,7 +159,7 @@ interface Part {
   readonly to: number;
 }
 
-/** What a range is made of, in order. */
+/** The regions and gaps of a range, in order. */
 function* parts(placed: readonly Placed[], offset: number, length: number): Generator<Part> {
   const end = offset + length;
   for (let at = offset, index = firstAfter(placed, offset); at < end; index++) {
@@ -174,7 +174,7 @@ function* parts(placed: readonly Placed[], offset: number, length: number): Gene
   }
 }
 
-/** The first region that ends behind `offset`, by bisection. */
+/** The index of the first region that ends after `offset`, by bisection. */
 function firstAfter(placed: readonly Placed[], offset: number): number {
   let [low, high] = [0, placed.length];
   while (low < high) {

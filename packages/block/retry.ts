@@ -1,4 +1,4 @@
-/** A device that is asked again when it fails for a passing reason. */
+/** A device that repeats requests after transient errors. */
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { around } from './around.js';
@@ -6,34 +6,36 @@ import type { BlockBackend } from './backend.js';
 import { rescued } from './maybe.js';
 
 export interface RetryOptions {
-  /** How often a request is made at most. Default 6. */
+  /** Attempts per request at most, the first one included. Default 6. */
   readonly attempts?: number;
   /** Milliseconds before the second attempt; doubled for each later one. Default 100. */
   readonly delay?: number;
-  /** Milliseconds between two attempts at most. Default 5000. */
+  /** Longest time between two attempts in milliseconds. Default 5000. */
   readonly longestDelay?: number;
-  /** Milliseconds after which no other attempt begins. Default 60000. */
+  /** Milliseconds after which no further attempt begins. Default 60000. */
   readonly total?: number;
-  /** Ends the waiting: the request fails with what it failed with last. */
+  /** Stops waiting: the request fails with its last error. */
   readonly signal?: AbortSignal;
   /** Whether another attempt may succeed. Default: errors with `transient: true`. */
   readonly transient?: (error: unknown) => boolean;
-  /** From 0 to 1: which part of the delay is by chance, so that many clients do not come back together. Default 0.5. */
+  /**
+   * The random share of the delay, from 0 to 1, so that many clients do not come back at the same time. Default 0.5.
+   */
   readonly jitter?: number;
 }
 
 const isTransient = (error: unknown): boolean => (error as { transient?: unknown } | undefined)?.transient === true;
 
 /**
- * `inner`, whose requests are made again after errors that pass. All but `flush`: after one that failed, what was
- * written before may be lost, and another one that succeeds would hide it.
+ * `inner`, whose requests are repeated after transient errors. `flush` is never repeated: after a failed flush, earlier
+ * writes may be lost, and a second flush that succeeds would hide that.
  */
 export function retry(inner: BlockBackend, options: RetryOptions = {}): BlockBackend {
   const { attempts = 6, delay = 100, longestDelay = 5000, total = 60_000, jitter = 0.5 } = options;
   const { transient = isTransient } = options;
   const closed = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, closed.signal]) : closed.signal;
-  setMaxListeners(0, signal); // one for each request that waits
+  setMaxListeners(0, signal); // one listener for each waiting request
   const device = around(inner, (operation, _offset, _length, work) => {
     if (operation === 'flush') return work();
     return rescued(work, async (failed) => {

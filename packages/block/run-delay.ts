@@ -1,22 +1,22 @@
 /**
- * How long this thread has waited for a processor: what the clock counts, and nobody else is to blame for. The second
- * number of /proc/thread-self/schedstat, in nanoseconds; a look takes 2 µs.
+ * The time that this thread has waited for a processor: the clock counts it, but no request caused it. It is the second
+ * number of /proc/thread-self/schedstat, in nanoseconds. Reading it takes 2 µs.
  * https://docs.kernel.org/scheduler/sched-stats.html#proc-pid-schedstat
  */
 import { openSync, readSync } from 'node:fs';
 
 const MILLISECOND = 1e6;
-/** Bytes: more than three numbers of 64 bits. */
+/** Bytes: more than three 64-bit numbers need. */
 const ROOM = 80;
 
 let look: (() => number) | undefined;
 
-/** @returns milliseconds; 0 where the kernel does not tell */
+/** @returns milliseconds; 0 if the kernel does not report them */
 export function runDelay(): number {
   return (look ??= opened())();
 }
 
-/** The file is of the thread that opens it, and is open as long as that lives. */
+/** The file belongs to the thread that opens it, and stays open for the life of that thread. */
 function opened(): () => number {
   const text = Buffer.alloc(ROOM);
   try {

@@ -1,4 +1,4 @@
-/** An object in S3, or in a store that speaks its protocol, as a read-only device. */
+/** An object in S3, or in a compatible store, as a read-only device. */
 import { addAbortSignal, type Readable } from 'node:stream';
 import type { GetObjectCommandOutput, S3Client } from '@aws-sdk/client-s3';
 import { failure, type BlockBackend } from './backend.js';
@@ -7,16 +7,17 @@ import { nothing, ranged, type RangeAnswer, type RangedOptions, type RangeReques
 export interface S3Options extends RangedOptions {
   readonly bucket: string;
   readonly key: string;
-  /** Default: one from the environment, as AWS's tools have it: AWS_REGION, AWS_ENDPOINT_URL, AWS_PROFILE … */
+  /** Default: a client from the environment, as for AWS's tools: AWS_REGION, AWS_ENDPOINT_URL, AWS_PROFILE … */
   readonly client?: S3Client;
 }
 
 type Sdk = typeof import('@aws-sdk/client-s3');
 
 /**
- * Opens an object, by its name (`s3://bucket/key`) or by what it is. `@aws-sdk/client-s3` must be installed beside this
- * package. Each `read` is one request, without retries: that is what `retry` is for.
- * @throws RemoteError, `transient` or not; see `ranged`. TypeError for a name that is none
+ * Opens an object by its URL (`s3://bucket/key`) or by bucket and key. `@aws-sdk/client-s3` must be installed beside
+ * this package. Each `read` is one request without retries: wrap the device in `retry` for those.
+ * @throws RemoteError, `transient` or not; see `ranged`. TypeError if the URL is not of the form `s3://bucket/key`.
+ * Error with the code ENOTSUP if `@aws-sdk/client-s3` is not installed
  */
 export async function s3(object: string | URL | S3Options): Promise<BlockBackend> {
   const { bucket, key, client, ...options } = typeof object === 'object' && 'bucket' in object ? object : named(object);
@@ -44,12 +45,12 @@ const loadSdk = (): Promise<Sdk> =>
     throw failure('ENOTSUP', 'S3 needs a package that is not here: npm install @aws-sdk/client-s3', error);
   });
 
-/** Stores of one's own have no DNS name for each bucket. */
+/** Custom endpoints have no DNS name per bucket. */
 const defaultClient = ({ S3Client }: Sdk): S3Client =>
   new S3Client({
     maxAttempts: 1,
     forcePathStyle: process.env['AWS_ENDPOINT_URL'] !== undefined || process.env['AWS_ENDPOINT_URL_S3'] !== undefined,
-    responseChecksumValidation: 'WHEN_REQUIRED', // there are none of ranges
+    responseChecksumValidation: 'WHEN_REQUIRED', // ranges have no checksums
   });
 
 async function get(
@@ -84,5 +85,5 @@ const answered = (output: GetObjectCommandOutput, signal: AbortSignal): RangeAns
 
 /** The SDK's own signal ends with the headers. */
 function ended(body: Readable, signal: AbortSignal): Readable {
-  return addAbortSignal(signal, body).on('error', () => undefined); // whoever reads it sees the error
+  return addAbortSignal(signal, body).on('error', () => undefined); // the reader sees the error
 }

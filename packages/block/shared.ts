@@ -1,44 +1,44 @@
 /**
- * Devices that several threads have open at the same time. A device that can be is registered with a recipe: what another
- * thread needs to open it as well. What both do is as if one had done it: what one has written the other reads, and a
- * flush by the one who registered it covers both.
+ * Devices that several threads have open at the same time. A device that supports this is registered with a recipe: the
+ * data that another thread needs to open it as well. Threads see each other's writes, and a flush by the thread that
+ * registered the device covers the writes of all.
  *
- * Recipes are kept beside the devices and are no property of them: a wrapper or a copy that adds something of its own
- * has none unless it asks for one, so that nothing is passed by.
+ * Recipes are kept beside the devices and are not properties of them. So a wrapper or a copy that adds something has no
+ * recipe unless it asks for one, and no thread can bypass what it adds.
  */
 import type { BlockBackend, MaybePromise } from './backend.js';
 
 /** Can be sent to another thread. */
 export interface Recipe {
-  /** The URL of a module, */
+  /** The URL of the module that opens the device. */
   readonly module: string;
-  /** of which this function opens the device */
+  /** The exported function of that module. */
   readonly name: string;
-  /** with this. */
+  /** The argument of that function. */
   readonly from: unknown;
 }
 
 const recipes = new WeakMap<BlockBackend, () => Recipe>();
 
 /**
- * Says how other threads open the device. It stays open here as long as it is open there, and is neither flushed nor
- * resized there.
+ * Registers how other threads open the device. The device must stay open on this thread as long as it is open on
+ * others, and others neither flush nor resize it.
  */
 export function shareable<B extends BlockBackend>(device: B, recipe: (() => Recipe) | undefined): B {
   if (recipe) recipes.set(device, recipe);
   return device;
 }
 
-/** @returns undefined if the device is for one thread only */
+/** @returns undefined if only one thread can use the device */
 export const recipeOf = (device: BlockBackend): (() => Recipe) | undefined => recipes.get(device);
 
-/** The recipe of a wrapper: opens what it wraps, and wraps it there. */
+/** The recipe of a wrapper: it opens the inner device and wraps it again in the other thread. */
 export function wrapping(inner: BlockBackend, module: string, name: string, args: object): (() => Recipe) | undefined {
   const recipe = recipeOf(inner);
   return recipe && (() => ({ module, name, from: { ...args, inner: recipe() } }));
 }
 
-/** Opens what another thread has open. Its `close` leaves the device open for the others. */
+/** Opens a device that another thread has open. Its `close` leaves the device open for the others. */
 export async function openShared({ module, name, from }: Recipe): Promise<BlockBackend> {
   const { [name]: open } = (await import(module)) as Record<string, (from: unknown) => MaybePromise<BlockBackend>>;
   if (!open) throw new Error(`${module} has no ${name}`);

@@ -1,15 +1,15 @@
-/** A part of a device as a device: a partition. */
+/** A part of a device as a device, such as a partition. */
 import { aligned } from './aligned.js';
 import { checkRange, type BlockBackend, type BlockSizes } from './backend.js';
 import { openShared, shareable, wrapping, type Recipe } from './shared.js';
 import { extentsAt } from './sizes.js';
 
-/** Bytes; a device must not prefer less. */
+/** Bytes. A device must not prefer less. */
 const SMALLEST_PREFERRED = 512;
 
 /**
- * The bytes of `inner` from `offset` on. It cannot be resized. `close` closes `inner`. Any range can be read and written,
- * whatever the block sizes of `inner`; they are passed on where the offset is a multiple of them.
+ * The `size` bytes of `inner` from `start` on. It cannot be resized. `close` closes `inner`. Any range can be read and
+ * written, whatever the block sizes of `inner`; block sizes are passed on if `start` is a multiple of them.
  * @throws RangeError unless the range lies within `inner`
  */
 export function slice(inner: BlockBackend, start: number, size: number): BlockBackend {
@@ -31,12 +31,12 @@ export function slice(inner: BlockBackend, start: number, size: number): BlockBa
     ...(whole.prefetch && { prefetch: (offset, length) => whole.prefetch?.(at(offset, length), length) }),
     close: () => inner.close(),
   };
-  // Parts of blocks are read, changed and written back under a lock, which is of one thread.
+  // Partial blocks are read, changed and written back under a lock, which works within one thread only.
   const recipe = inner.blockSizes ? undefined : wrapping(inner, import.meta.url, openSlice.name, { start, size });
   return shareable(device, recipe);
 }
 
-/** What another thread has wrapped. */
+/** Opens a slice of another thread. */
 export const openSlice = async ({
   inner,
   start,
@@ -47,7 +47,7 @@ export const openSlice = async ({
   size: number;
 }): Promise<BlockBackend> => slice(await openShared(inner), start, size);
 
-/** What suits both a device and its part from `start` on. */
+/** Block sizes that suit both a device and its part from `start` on. */
 const sizesFrom = (start: number, { minimum, preferred, maximum }: BlockSizes): BlockSizes => ({
   minimum: start % minimum === 0 ? minimum : 1,
   preferred: start % preferred === 0 ? preferred : Math.max(minimum, SMALLEST_PREFERRED),

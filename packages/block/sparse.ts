@@ -1,21 +1,23 @@
 /**
- * Holes in files, which Node.js has no calls for: lseek with SEEK_DATA and SEEK_HOLE, and fallocate. They are made
- * through koffi, an optional dependency that comes with its own binaries for glibc and musl; one call takes 0.2 µs and more.
- * Where it is not installed, files work without holes.
+ * Holes in files: lseek with SEEK_DATA and SEEK_HOLE, and fallocate, which Node.js does not offer. They are called
+ * through koffi, an optional dependency that brings its own binaries for glibc and musl. One call takes at least 0.2
+ * µs. Without koffi, files work without holes.
  */
 import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { failure } from './backend.js';
 
-/** Offsets and lengths in bytes. The calls are made at once. They throw an Error with a `code`. */
+/** Offsets and lengths are in bytes. The calls are synchronous and throw an Error with a `code`. */
 export interface Sparse {
-  /** The first byte of data at `offset` or after it; undefined if only a hole follows. */
+  /** The first byte of data at or after `offset`; undefined if only a hole follows. */
   readonly nextData: (fd: number, offset: number) => number | undefined;
-  /** The first byte of a hole at `offset` or after it; the file's end counts as one. */
+  /** The first byte of a hole at or after `offset`. The end of the file counts as a hole. */
   readonly nextHole: (fd: number, offset: number) => number | undefined;
-  /** Makes a hole. @returns false if this file cannot have one there */
+  /** Makes a hole. @returns false if this file cannot have a hole there */
   readonly punch: (fd: number, offset: number, length: number) => boolean;
-  /** Makes zeros that have their room. @returns false if this file cannot do that faster than by writing them */
+  /**
+   * Makes zeros and keeps their space allocated. @returns false if this file cannot do that faster than by writing them
+   */
   readonly zeroRange: (fd: number, offset: number, length: number) => boolean;
 }
 
@@ -24,14 +26,14 @@ const SEEK_HOLE = 4;
 const KEEP_SIZE = 1;
 const PUNCH_HOLE = 2;
 const ZERO_RANGE = 16;
-/** Where `off_t` has 64 bits in calls of any C library. */
+/** Architectures on which `off_t` has 64 bits in every C library. */
 const WIDE = new Set(['x64', 'arm64', 'riscv64', 'loong64', 'ppc64', 's390x']);
 const { ENXIO, EINVAL, EOPNOTSUPP, ENOSYS, ENODEV } = constants.errno;
 const CANNOT = new Set([EINVAL, EOPNOTSUPP, ENOSYS, ENODEV]);
 
 let loaded: Promise<Sparse | undefined> | undefined;
 
-/** The calls, loaded once; undefined where there are none. */
+/** The calls, loaded once; undefined if they are not available. */
 export function loadSparse(): Promise<Sparse | undefined> {
   return (loaded ??= load().catch(() => undefined));
 }

@@ -1,29 +1,29 @@
-/** Counting what a device is asked. */
+/** Counts the requests to a device. */
 import { around, OPERATIONS, type Operation } from './around.js';
 import type { BlockBackend } from './backend.js';
 import { observed } from './maybe.js';
 
-/** Of one kind of request, since the wrapper was made. */
+/** Counts for one operation, since the wrapper was made. */
 export interface OperationStats {
-  /** Requests that are done, failed ones among them. */
+  /** Requests that are done, including failed ones. */
   readonly count: number;
   readonly errors: number;
-  /** Of all ranges together, in bytes; of `resize` and `flush`, 0. */
+  /** Bytes of all ranges together. 0 for `resize` and `flush`. */
   readonly bytes: number;
   /** Microseconds of all requests together. */
   readonly microseconds: number;
-  /** How many took less than 1, 2, 4, 8 … microseconds, and not less than half of that. */
+  /** Requests per bucket: less than 1, 2, 4, 8 … microseconds, and at least half of that. */
   readonly histogram: readonly number[];
 }
 
 export type Snapshot = Readonly<Record<Operation, OperationStats>>;
 
 export interface Counted extends BlockBackend {
-  /** The counts of this moment. */
+  /** The current counts. */
   snapshot(): Snapshot;
 }
 
-/** Up to 2^31 microseconds, more than half an hour. */
+/** The last bucket begins at 2^30 microseconds, about 18 minutes. */
 const BUCKETS = 32;
 
 interface Counters {
@@ -34,7 +34,7 @@ interface Counters {
   histogram: number[];
 }
 
-/** `inner`, and how often, how much, how long. @param now milliseconds; only differences count */
+/** `inner` with counts of requests, bytes and times. @param now milliseconds; only differences count */
 export function stats(inner: BlockBackend, now = (): number => performance.now()): Counted {
   const all = Object.fromEntries(OPERATIONS.map((operation) => [operation, zeros()])) as Record<Operation, Counters>;
   const device = around(inner, (operation, _offset, length, work) => {

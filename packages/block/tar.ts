@@ -1,5 +1,5 @@
 /**
- * A file within a tar archive as a device, without unpacking it: an OVA is such an archive.
+ * A file within a tar archive as a device, without unpacking. An OVA is such an archive.
  * https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_20_92_13_06 (ustar, pax)
  * https://www.gnu.org/software/tar/manual/html_node/Standard.html (GNU)
  */
@@ -10,7 +10,7 @@ import { roundUp } from './sizes.js';
 import { slice } from './slice.js';
 
 export interface TarMember {
-  /** Without `./` in front. */
+  /** Without a leading `./`. */
   readonly name: string;
   /** Bytes from the start of the archive. */
   readonly offset: number;
@@ -18,21 +18,21 @@ export interface TarMember {
 }
 
 const BLOCK = 512;
-/** Bytes of a long name, or of the attributes of one member. */
+/** Largest long name, or attributes of one member, in bytes. */
 const MOST_EXTRA = 1 << 20;
 const MOST_MEMBERS = 1 << 17;
 
-/** What has a name and no bytes that could be a disk is passed over. */
+/** Types of regular files. Other members have no contents that could be a disk, and are skipped. */
 const FILES: ReadonlySet<string> = new Set(['0', '\0', '7']);
 
-/** What headers before a member say of it, in place of its own. */
+/** Values from extra headers, which replace those of the following member. */
 interface Extra {
   readonly path?: string;
   readonly size?: number;
   readonly isSparse?: boolean;
 }
 
-/** What becomes of a header that is about the next member, by its type. */
+/** Readers of extra headers, by type. */
 const EXTRAS: Readonly<Record<string, (bytes: Buffer, bad: Parsing['bad']) => Extra>> = {
   L: (bytes) => ({ path: textOf(bytes) }),
   K: () => ({}),
@@ -40,8 +40,8 @@ const EXTRAS: Readonly<Record<string, (bytes: Buffer, bad: Parsing['bad']) => Ex
 };
 
 /**
- * The files in the archive, in their order; a name may be there more than once.
- * @throws Error with the code EINVAL if it is no tar archive, or a damaged one; ENOTSUP for a sparse file of GNU tar
+ * The files in the archive, in order. A name may occur more than once.
+ * @throws Error with the code EINVAL if it is not a tar archive or is damaged; ENOTSUP for a sparse file of GNU tar
  */
 export async function tarMembers(archive: BlockBackend): Promise<TarMember[]> {
   const from = parsing(archive, 'tar');
@@ -69,9 +69,10 @@ export async function tarMembers(archive: BlockBackend): Promise<TarMember[]> {
 }
 
 /**
- * One file, read-only. Of several of the name the last one counts, as when they are unpacked. `close` closes the archive.
- * @throws Error with the code ENOENT, saying which ones there are, if there is none of the name; as `tarMembers`. The
- * archive stays open then
+ * One file, read-only. If a name occurs more than once, the last file counts, as when unpacking. `close` closes the
+ * archive.
+ * @throws Error with the code ENOENT, which lists the files, if there is no such name; the errors of `tarMembers`. The
+ * archive stays open in these cases
  */
 export async function tarMember(archive: BlockBackend, name: string): Promise<BlockBackend> {
   const all = await tarMembers(archive);
@@ -93,18 +94,18 @@ const plain = (name: string): string => name.replace(/^(\.\/+)+/, '');
 
 function decoded(header: Buffer, at: number, { bad }: Parsing): { name: string; size: number; type: string } {
   const sum = numberOf(header.subarray(148, 156));
-  // The field itself counts as spaces.
+  // The checksum counts its own field as spaces.
   const own = header.reduce((all, byte, index) => all + (index >= 148 && index < 156 ? 0x20 : byte), 0);
   if (sum !== own) throw bad(at === 0 ? 'this is no tar archive' : `no header at byte ${at}`);
   const size = numberOf(header.subarray(124, 136));
   if (!Number.isSafeInteger(size)) throw bad(`a member of a size that is none, at byte ${at}`);
-  // GNU's own form, which has a space there, uses the prefix for times.
+  // GNU's own format has a space there, and uses the prefix field for times.
   const prefix = header.toString('latin1', 257, 263) === 'ustar\0' ? textOf(header.subarray(345, 500)) : '';
   const name = textOf(header.subarray(0, 100));
   return { name: prefix === '' ? name : `${prefix}/${name}`, size, type: String.fromCharCode(header[156] ?? 0) };
 }
 
-/** Octal digits, or GNU's binary form, which the first bit tells. @returns NaN for what is neither */
+/** Octal digits, or GNU's binary form, marked by the first bit. @returns NaN if it is neither */
 function numberOf(field: Buffer): number {
   if (((field[0] ?? 0) & 0x80) === 0) {
     const digits = textOf(field).trim();
@@ -114,13 +115,13 @@ function numberOf(field: Buffer): number {
   return Number.isSafeInteger(value) ? value : NaN;
 }
 
-/** Up to the first NUL. */
+/** The text up to the first NUL. */
 function textOf(bytes: Buffer): string {
   const end = bytes.indexOf(0);
   return bytes.toString('utf8', 0, end < 0 ? bytes.length : end);
 }
 
-/** Lines of `LENGTH KEY=VALUE\n`, with the length of the whole line in decimal digits. */
+/** Lines of the form `LENGTH KEY=VALUE\n`. LENGTH is the length of the whole line in decimal digits. */
 function paxOf(bytes: Buffer, bad: Parsing['bad']): Extra {
   const extra: { path?: string; size?: number; isSparse?: boolean } = {};
   for (let at = 0; at < bytes.length && bytes[at] !== 0;) {

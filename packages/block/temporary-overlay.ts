@@ -1,4 +1,4 @@
-/** A device that can be written, over one that cannot, and whose changes end with it. */
+/** A writable device over a read-only base. Its changes are temporary. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,16 +9,20 @@ import { file } from './file.js';
 import { overlayLayout } from './overlay-format.js';
 
 export interface TemporaryOverlayOptions {
-  /** Where the changes are, which may grow to the size of the base. Default: the system's folder for such files. */
+  /**
+   * The folder for the changes, which may grow to the size of the base. Default: the system's folder for temporary
+   * files.
+   */
   readonly folder?: string;
-  /** Bytes, as of an overlay. Default 4096. */
+  /** Bytes of a block, as for `overlay`. Default 4096. */
   readonly blockSize?: number;
 }
 
 /**
- * The changes are in a file without a name: it goes with this process, however that ends. `close` leaves the base open;
- * several may share it. `flush` does nothing: there is nothing that could survive.
- * @throws what cannot be made there fails with
+ * Stores the changes in a file without a name. The file disappears with this process, however the process ends. `close`
+ * leaves the base open, because several overlays may share it. `flush` does nothing, because nothing could survive a
+ * crash.
+ * @throws the errors of making the file in `folder`
  */
 export async function temporaryOverlay(
   base: BlockBackend,
@@ -40,7 +44,7 @@ export async function temporaryOverlay(
   }
 }
 
-/** In a folder that nobody else can enter, until it has lost its name. */
+/** The file is in a folder that no other user can enter, until its name is removed. */
 async function nameless(folder: string, size: number): Promise<BlockBackend> {
   const own = await mkdtemp(join(folder, 'nodeos-overlay-'));
   try {

@@ -1,34 +1,37 @@
-/** Who reads and writes what, and when: one record a request. */
+/** Records who reads and writes what, and when: one record per request. */
 import type { Writable } from 'node:stream';
 import { around, type Operation } from './around.js';
 import type { BlockBackend } from './backend.js';
 import { observed } from './maybe.js';
 
 export interface TraceRecord {
-  /** When it began: milliseconds since the wrapper was made. */
+  /** Start of the request, in milliseconds since the wrapper was made or since `since`. */
   readonly t: number;
   readonly op: Operation;
   /** Bytes. */
   readonly offset: number;
-  /** Bytes; of `resize`, the new size. */
+  /** Bytes; for `resize`, the new size. */
   readonly length: number;
-  /** Milliseconds. */
+  /** Duration in milliseconds. */
   readonly took: number;
-  /** The code or the message of its failure. */
+  /** The code of the error, or its message. */
   readonly error?: string;
-  /** Of what is read. */
+  /** The name of the export. */
   readonly export?: string;
-  /** Who reads. */
+  /** The client that made the request. */
   readonly client?: string;
 }
 
 export interface TraceOptions {
-  /** Put into every record. */
+  /** Added to every record. */
   readonly export?: string | undefined;
   readonly client?: string | undefined;
-  /** What counts as 0, by `now`. Default: when the wrapper is made. */
+  /** The time that counts as 0, as `now` returns it. Default: when the wrapper is made. */
   readonly since?: number;
-  /** Bytes that wait in a stream at most: further records are left out, and counted in a line `{"dropped": n}`. Default 1 MiB. */
+  /**
+   * Bytes that may wait in a stream. Beyond that, records are dropped and counted in a line `{"dropped": n}`. Default 1
+   * MiB.
+   */
   readonly buffered?: number;
   /** Milliseconds; only differences count. */
   readonly now?: () => number;
@@ -36,7 +39,7 @@ export interface TraceOptions {
 
 const BUFFERED = 1 << 20;
 
-/** `inner`, with a record of each request when it is done, given to a function or written to a stream as a line of JSON. */
+/** `inner` with a record of each request once it is done. Records go to a function, or to a stream as lines of JSON. */
 export function trace(
   inner: BlockBackend,
   to: Writable | ((record: TraceRecord) => void),
@@ -62,7 +65,7 @@ export function trace(
   return Object.assign(device, { close: () => observed(() => inner.close(), end) }); // keeps the getter of `size`
 }
 
-/** To microseconds. */
+/** Rounds to microseconds. */
 const rounded = (milliseconds: number): number => Math.round(milliseconds * 1000) / 1000;
 
 function nameOf(error: unknown): string {
@@ -72,7 +75,7 @@ function nameOf(error: unknown): string {
 
 interface Lines {
   readonly record: (record: TraceRecord) => void;
-  /** What was left out after the last record is counted too. */
+  /** Reports the records that were dropped after the last written one. */
   readonly end: () => void;
 }
 

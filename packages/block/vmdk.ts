@@ -1,8 +1,9 @@
 /**
- * A disk in VMware's format, read-only, as long as it is one file: a sparse one, or one for streaming, as in an OVA.
+ * A disk in VMware's format, read-only, if it is a single file: a sparse image, or a stream-optimized one as in an OVA.
  * VMware: Virtual Disk Format 5.0; https://github.com/qemu/qemu/blob/master/block/vmdk.c reads it too.
  *
- * An image may be a text that names the files of the data, or a layer over another one: no such name is followed here.
+ * An image may be a text that names the files of the data, or a layer over another image. No such name is followed
+ * here.
  */
 import { inflateSync } from 'node:zlib';
 import { failure, type BlockBackend } from './backend.js';
@@ -12,16 +13,16 @@ import { parsing, uint64LE, type Parsing } from './parsing.js';
 const MAGIC = 'KDMV';
 const SECTOR = 512;
 const HEADER = 512;
-/** Of the header, for what an image for streaming knows at its end only. */
+/** The directory offset in a header whose image has the real value only in its footer. */
 const AT_END = Infinity;
-/** The footer is the last but one sector. */
+/** Bytes: the footer is the last sector but one. */
 const FOOTER = 2 * SECTOR;
 const FLAG = { zeroGrains: 1 << 2, compressed: 1 << 16 };
 const DEFLATE = 1;
-/** Bytes. */
+/** Limits in bytes. */
 const MOST_DIRECTORY = 32 << 20;
 const MOST_DESCRIPTOR = 1 << 20;
-/** Sectors: grains of 64 KiB are the usual ones. */
+/** Sectors. Most images have grains of 64 KiB. */
 const MOST_GRAIN = 2048;
 
 interface Header {
@@ -30,16 +31,16 @@ interface Header {
   readonly size: number;
   readonly grainSize: number;
   readonly descriptor: { readonly at: number; readonly length: number };
-  /** Entries of a table. */
+  /** Entries per table. */
   readonly perTable: number;
   readonly directory: number;
   readonly algorithm: number;
 }
 
 /**
- * `close` closes `inner`.
- * @throws Error with the code EINVAL if it is no such image, or a damaged one; ENOTSUP if it is a part of several, or a
- * layer over another one. `inner` stays open then
+ * Opens a VMDK image. `close` closes `inner`.
+ * @throws Error with the code EINVAL if it is not such an image or is damaged; ENOTSUP if it is one of several files,
+ * or a layer over another image. `inner` stays open in these cases
  */
 export async function vmdk(inner: BlockBackend): Promise<BlockBackend> {
   const from = parsing(inner, 'vmdk');
@@ -61,7 +62,7 @@ export async function vmdk(inner: BlockBackend): Promise<BlockBackend> {
     return isCompressed ? { kind: 'packed', key: sector * SECTOR } : { kind: 'data', at: sector * SECTOR };
   }
 
-  /** Its first sector and its length stand before it. */
+  /** A compressed grain is preceded by its first sector and its length. */
   async function unpacked(at: number): Promise<Uint8Array> {
     const length = (await from.bytes(at, 12, 'a compressed grain')).readUInt32LE(8);
     if (length > 2 * grainSize + SECTOR) throw from.bad(`a compressed grain of ${length} bytes`);
@@ -107,7 +108,7 @@ function headerOf(bytes: Buffer, { bad }: Parsing): Header {
 
 const PART = 'vmdk: it is one of several files of a disk';
 
-/** A text in the image: of what kind it is, and what it lies over. */
+/** Checks the text in the image, which tells its type and its parent. */
 async function checkDescriptor({ descriptor }: Header, from: Parsing): Promise<void> {
   if (descriptor.at === 0 || !(descriptor.length <= MOST_DESCRIPTOR)) throw failure('ENOTSUP', PART);
   const text = (await from.bytes(descriptor.at, descriptor.length, 'the description')).toString('latin1');

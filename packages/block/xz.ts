@@ -1,5 +1,5 @@
 /**
- * A disk that xz has compressed in blocks (`xz --block-size=16MiB`), of which each is unpacked by itself.
+ * A disk that xz compressed in blocks (`xz --block-size=16MiB`). Each block is unpacked separately.
  * https://tukaani.org/xz/xz-file-format.txt
  */
 import { crc32 } from 'node:zlib';
@@ -10,27 +10,29 @@ import { roundUp } from './sizes.js';
 
 const MAGIC = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]);
 const FOOTER_MAGIC = 'YZ';
-/** The kinds of checksums that the package looks at: none, CRC-32, CRC-64. */
+/** The checksum types that the package verifies: none, CRC-32, CRC-64. */
 const CHECKS: ReadonlySet<number> = new Set([0, 1, 4]);
-/** Of a stream's header, and of its footer. */
+/** Bytes of a stream header, and of a stream footer. */
 const ENDS = 12;
 const MOST_INDEX = 16 << 20;
 const MOST_BLOCKS = 1 << 20;
 const MOST_STREAMS = 1 << 16;
 const MOST_PADDING = 1 << 20;
 
-/** A block, and what is needed to make a stream of it alone. */
+/** A block, with the data needed to make a stream of it alone. */
 interface Block extends Chunk {
-  /** Bytes without those that fill up to a multiple of 4. */
+  /** Bytes without the padding to a multiple of 4. */
   readonly unpadded: number;
-  /** The two bytes that say which checksum there is. */
+  /** The two bytes that name the type of the checksum. */
   readonly flags: Buffer;
 }
 
 /**
- * Read-only. The index at the end says where the blocks are. `close` closes `inner`. Needs the package `xz-decompress`.
- * @throws Error with the code EINVAL if it is not xz's or damaged; EFBIG if a block is too large, as in a file that was
- * compressed as one; ENOTSUP without the package. `inner` stays open then
+ * Opens a file that xz compressed, read-only. The index at its end locates the blocks. `close` closes `inner`. Needs
+ * the package `xz-decompress`.
+ * @throws Error with the code EINVAL if it is not an xz file or is damaged; EFBIG if a block is too large, as in a file
+ * compressed as a single block; ENOTSUP without the package, or for other types of checksums. `inner` stays open in
+ * these cases
  */
 export async function xz(inner: BlockBackend, options: ChunkedOptions = {}): Promise<BlockBackend> {
   const from = parsing(inner, 'xz');
@@ -54,14 +56,14 @@ export async function xz(inner: BlockBackend, options: ChunkedOptions = {}): Pro
 type Unpack = (stream: Uint8Array, length: number) => Promise<Uint8Array>;
 
 async function unpacker(): Promise<Unpack> {
-  // A CommonJS module, of which Node.js does not see the names.
+  // A CommonJS module, whose named exports Node.js does not detect.
   const { default: module } = await import('xz-decompress').catch((error: unknown) => {
     throw failure('ENOTSUP', 'xz needs a package that is not here: npm install xz-decompress', error);
   });
   return async (stream, length) => {
     const into = new Uint8Array(length);
     let done = 0;
-    // More than the index says is an error of `set`.
+    // `set` throws if there are more bytes than the index says.
     for await (const bytes of new module.XzReadableStream(new Blob([new Uint8Array(stream)]).stream())) {
       into.set(bytes, done);
       done += bytes.length;
@@ -71,7 +73,7 @@ async function unpacker(): Promise<Unpack> {
   };
 }
 
-/** From the last stream to the first; what is behind a stream may be filled with zeros. */
+/** Reads streams from the last to the first. Zeros may follow a stream as padding. */
 async function blocksOf(from: Parsing): Promise<Block[]> {
   const streams: Block[][] = [];
   let count = 0;
@@ -126,7 +128,7 @@ async function streamBefore(from: Parsing, end: number): Promise<{ start: number
   return { start, blocks: blocks.filter((block) => block.length > 0) };
 }
 
-/** How long the blocks are: a zero, their number, and two numbers for each. */
+/** The sizes of the blocks: a zero byte, the number of blocks, and two numbers per block. */
 function recordsOf(index: Buffer, { bad }: Parsing): { unpadded: number; length: number }[] {
   const end = index.length - 4;
   if (end < 4 || index[0] !== 0 || crc32(index.subarray(0, end)) !== index.readUInt32LE(end))
@@ -150,7 +152,7 @@ function recordsOf(index: Buffer, { bad }: Parsing): { unpadded: number; length:
   return Array.from({ length: count }, () => ({ unpadded: next(), length: next() }));
 }
 
-/** The block as the only one of a stream: a header, the block, an index of one record, a footer. */
+/** A stream with this block only: a header, the block, an index of one record, a footer. */
 function streamOf({ flags, unpadded, length }: Block, bytes: Buffer): Buffer {
   const record = Buffer.from([0, 1, ...digitsOf(unpadded), ...digitsOf(length)]);
   const index = withSum(Buffer.concat([record, Buffer.alloc(roundUp(record.length, 4) - record.length)]));
@@ -167,7 +169,7 @@ function sumOf(bytes: Buffer): Buffer {
 }
 const withSum = (bytes: Buffer): Buffer => Buffer.concat([bytes, sumOf(bytes)]);
 
-/** Seven bits a byte, the lowest first. */
+/** Seven bits per byte, the lowest first. */
 function digitsOf(value: number): number[] {
   return value < 128 ? [value] : [(value % 128) | 0x80, ...digitsOf(Math.floor(value / 128))];
 }

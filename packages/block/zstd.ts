@@ -1,5 +1,5 @@
 /**
- * A disk that zstd has compressed in frames, of which each is unpacked by itself.
+ * A disk that zstd compressed in frames. Each frame is unpacked separately.
  * https://github.com/facebook/zstd/blob/dev/doc/zstd_compression_format.md
  * https://github.com/facebook/zstd/blob/dev/contrib/seekable_format/zstd_seekable_compression_format.md
  */
@@ -8,20 +8,21 @@ import { chunked, type Chunk, type ChunkedOptions, type ChunkFormat } from './ch
 import { parsing, parsingBytes, uint64LE, type Parsing } from './parsing.js';
 
 const FRAME = 0xfd2fb528;
-/** Sixteen magic numbers of frames that hold something else. */
+/** One of the sixteen magic numbers of skippable frames, which hold other data. */
 const isSkippable = (magic: number): boolean => (magic & 0xfffffff0) >>> 0 === 0x184d2a50;
 const SEEK_TABLE_FRAME = 0x184d2a5e;
 const SEEK_TABLE = 0x8f92eab1;
 const FOOTER = 9;
 const MOST_FRAMES = 1 << 20;
-/** Bytes of a frame's header, at most. */
+/** Largest frame header in bytes. */
 const MOST_HEADER = 18;
 
 /**
- * Read-only. Where there is a seek table, it says where the frames are; otherwise the headers of all blocks are looked at
- * once. `close` closes `inner`. Needs the package `zstddec`.
- * @throws Error with the code EINVAL if it is not zstd's or damaged; EFBIG if a frame is too large; ENOTSUP without the package,
- * or for frames that do not say how long they are. `inner` stays open then
+ * Opens a file that zstd compressed, read-only. A seek table locates the frames if there is one. Otherwise the headers
+ * of all blocks are read once. `close` closes `inner`. Needs the package `zstddec`.
+ * @throws Error with the code EINVAL if it is not a zstd file or is damaged; EFBIG if a frame is too large; ENOTSUP
+ * without the package, for frames that do not state their length, or that need a dictionary. `inner` stays open in
+ * these cases
  */
 export async function zstd(inner: BlockBackend, options: ChunkedOptions = {}): Promise<BlockBackend> {
   const from = parsing(inner, 'zstd');
@@ -40,7 +41,7 @@ export async function zstd(inner: BlockBackend, options: ChunkedOptions = {}): P
   return chunked(format, options);
 }
 
-/** @returns what gives the bytes of a frame, or others than so many if it is damaged: its checksum is looked at */
+/** @returns a function that unpacks a frame and verifies its checksum; a damaged frame gives another number of bytes */
 export async function zstdUnpacker(): Promise<(frame: Uint8Array, length: number) => Uint8Array> {
   const { ZSTDDecoder } = await import('zstddec').catch((error: unknown) => {
     throw failure('ENOTSUP', 'zstd needs a package that is not here: npm install zstddec', error);
@@ -50,7 +51,7 @@ export async function zstdUnpacker(): Promise<(frame: Uint8Array, length: number
   return (frame, length) => decoder.decode(frame, length);
 }
 
-/** @returns undefined if there is none */
+/** @returns undefined if there is no seek table */
 async function bySeekTable(from: Parsing): Promise<Chunk[] | undefined> {
   if (from.size < FOOTER + 8) return undefined;
   const footer = await from.bytes(from.size - FOOTER, FOOTER, 'the seek table');
@@ -103,7 +104,7 @@ async function byWalking(from: Parsing): Promise<Chunk[]> {
   return chunks;
 }
 
-/** Where the frame at the start of some bytes ends. @throws Error with the code EINVAL if there is none */
+/** The end of the frame at the start of `bytes`. @throws Error with the code EINVAL if there is no frame */
 export async function frameEnd(bytes: Buffer): Promise<number> {
   const from = parsingBytes(bytes, 'zstd');
   if (bytes.length < 8 || bytes.readUInt32LE(0) !== FRAME) throw from.bad('no frame');
@@ -113,12 +114,12 @@ export async function frameEnd(bytes: Buffer): Promise<number> {
 
 interface FrameHeader {
   readonly headerLength: number;
-  /** Of the unpacked frame; undefined: it does not say. */
+  /** Bytes of the unpacked frame; undefined if the header does not state them. */
   readonly length: number | undefined;
   readonly hasChecksum: boolean;
 }
 
-/** Of the length there are 0 to 8 bytes. */
+/** Decodes a frame header. Its length field has 0 to 8 bytes. */
 function frameOf(head: Buffer, at: number, { bad }: Parsing): FrameHeader {
   const flags = head[4] ?? 0;
   const isSingle = (flags & 0x20) !== 0;
@@ -133,7 +134,9 @@ function frameOf(head: Buffer, at: number, { bad }: Parsing): FrameHeader {
   return { headerLength: field + width, length, hasChecksum };
 }
 
-/** Each has three bytes in front: whether it is the last one, its kind, and how long it is. */
+/**
+ * Finds the end of the frame. Each block starts with three bytes: whether it is the last one, its type and its length.
+ */
 async function endOfBlocks(from: Parsing, start: number, hasChecksum: boolean): Promise<number> {
   for (let at = start; ;) {
     const header = (await from.bytes(at, 3, 'a block')).readUIntLE(0, 3);

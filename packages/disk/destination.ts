@@ -1,4 +1,4 @@
-/** Where a copy goes: a new file that has its name only when it is whole, or a device that is there already. */
+/** The destination of a copy: a new file that gets its name once it is complete, or an existing device. */
 import { randomBytes } from 'node:crypto';
 import { rmSync, type Stats } from 'node:fs';
 import { chmod, chown, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises';
@@ -11,21 +11,22 @@ import { hintFor, localPath, openSource, pathBelow, type OpenOptions } from './o
 
 export interface Destination {
   readonly backend: BlockBackend;
-  /** It is new: all of it is a hole. */
+  /** Whether the destination is new, so that all of it is a hole. */
   readonly isZero: boolean;
-  /** On a disk of this machine: what is not flushed may be lost when it is unplugged. */
+  /** Whether the destination is on a disk of this machine: unflushed data may be lost if that is unplugged. */
   readonly isLocal: boolean;
-  /** Of a server: the connection was lost, and what was written before that may be too. */
+  /** For an NBD server: whether the connection was lost, so that earlier writes may be lost too. */
   readonly mayBeLost: boolean;
-  /** All is copied: it gets its name. @throws NodeosError */
+  /** Completes the copy: a new file gets its name. @throws NodeosError */
   finish(): Promise<void>;
-  /** To be called at the end in any case. What is not finished is removed, if it is new. */
+  /** Must always be called at the end. Removes a new file that is not finished. */
   close(): Promise<void>;
 }
 
 /**
+ * Opens the destination of a copy.
  * @param size of a new file, in bytes
- * @throws UsageError, NodeosError if it is certain that it cannot be written
+ * @throws UsageError, NodeosError if the destination certainly cannot be written
  */
 export async function openDestination(text: string, size: number, options: OpenOptions = {}): Promise<Destination> {
   const path = localPath(text);
@@ -51,7 +52,7 @@ const existing = (backend: BlockBackend & Partial<Pick<NbdBackend, 'mayBeLost'>>
   close: async () => backend.close(),
 });
 
-/** What is there already: an export, memory, a partition of a file or of a block device. */
+/** Opens an existing destination: an export, memory, a partition of a file or of a block device. */
 async function inPlace(text: string, options: OpenOptions): Promise<Destination> {
   const write = { ...options, write: true };
   const below = pathBelow(text);
@@ -61,7 +62,7 @@ async function inPlace(text: string, options: OpenOptions): Promise<Destination>
   return below === undefined ? opened : { ...opened, isLocal: true };
 }
 
-/** @param path of the block device which the source is, or is a part of */
+/** @param path the block device that is the source, or contains it */
 async function device(path: string, source: string, options: OpenOptions): Promise<Destination> {
   const release = await claim(path);
   try {
@@ -73,16 +74,16 @@ async function device(path: string, source: string, options: OpenOptions): Promi
   }
 }
 
-/** What is to be written, which need not be there. */
+/** The destination after following symbolic links, and its status; it need not exist. */
 async function lookAt(path: string): Promise<{ target: string; kind: Stats | undefined }> {
   const target = await followed(path);
   return { target, kind: await stat(target).catch(unless('ENOENT')) };
 }
 
-/** As many as Linux follows. */
+/** The same limit as in Linux. */
 const MAX_LINKS = 40;
 
-/** Where links lead, one after the other: the last one's target need not be there, which realpath(3) wants. */
+/** Follows symbolic links one by one. Unlike with realpath(3), the target of the last one need not exist. */
 async function followed(path: string, links = 0): Promise<string> {
   if (path.endsWith('/')) throw new Error('it names a folder');
   const folder = await realpath(dirname(path));
@@ -102,7 +103,7 @@ const unless =
   };
 
 async function newFile(path: string, size: number): Promise<Destination> {
-  // A part of the name, of which all may be as long as names can be: 50 characters have 200 bytes at most.
+  // Only a part of the name, because a full name may have the maximum length. 50 characters have at most 200 bytes.
   const name = Array.from(basename(path)).slice(0, 50).join('');
   const partial = join(dirname(path), `.${name}.${randomBytes(6).toString('hex')}.partial`);
   const backend = await create(partial, size);
@@ -123,14 +124,14 @@ async function newFile(path: string, size: number): Promise<Destination> {
       }
     },
     async close() {
-      // First and at once, so that nothing is left if it cannot be closed, or nobody waits for that.
+      // Remove the file first and synchronously, so that nothing is left if closing fails or is not awaited.
       if (!isNamed) rmSync(partial, { force: true });
       await backend.close();
     },
   };
 }
 
-/** A file of one hole, which nobody else can open until it has its name. */
+/** Makes a file that is one hole. Nobody else can open it until it has its name. */
 async function create(path: string, size: number): Promise<BlockBackend> {
   const handle = await open(path, 'wx', 0o600);
   try {
@@ -144,15 +145,15 @@ async function create(path: string, size: number): Promise<BlockBackend> {
   }
 }
 
-/** Lets those use `partial` who may use what it replaces; if that is nothing, it is like any new file. */
+/** Gives `partial` the permissions of the file that it replaces. If there is none, it gets those of any new file. */
 async function permit(partial: string, path: string): Promise<void> {
   const before = await stat(path).catch(unless('ENOENT'));
   const mode = before ? await ownedLike(partial, before) : 0o666 & ~umask();
-  // Some filesystems have no permissions; where they cannot be given, it stays as private as it is.
+  // Some filesystems have no permissions. If they cannot be set, the file stays private.
   await chmod(partial, mode).catch(() => undefined);
 }
 
-/** @returns the mode; a group that cannot be given to the file takes what the old one was allowed with it */
+/** @returns the mode to set. If the group cannot be given to the file, the mode has no permissions for the group */
 async function ownedLike(partial: string, { uid, gid, mode }: Stats): Promise<number> {
   const give = (owner: number): Promise<boolean> =>
     chown(partial, owner, gid).then(
@@ -163,7 +164,10 @@ async function ownedLike(partial: string, { uid, gid, mode }: Stats): Promise<nu
   return mode & (given ? 0o777 : 0o707);
 }
 
-/** It can only be asked for by setting it: for a moment to what is safe for what another thread creates then. */
+/**
+ * Reads the umask, which is only possible by setting it. The temporary value is safe for files that another thread
+ * makes at that moment.
+ */
 function umask(): number {
   const mask = process.umask(0o077);
   process.umask(mask);

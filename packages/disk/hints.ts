@@ -1,10 +1,10 @@
-/** What the user can do about an error. */
+/** Hints for the user about an error. */
 import { codeOf } from '@nodeos/base';
 
-/** By the error's code. */
+/** Hints by the code of an error. */
 export type Hints = Readonly<Record<string, string>>;
 
-/** @returns nothing if the table does not have the error's code; for the details of a NodeosError */
+/** @returns the details for a NodeosError, without `hint` if the table does not have the error's code */
 export function hintFrom(table: Hints, error: unknown): { hint?: string } {
   const hint = table[codeOf(error) ?? ''];
   return hint === undefined ? {} : { hint };

@@ -1,16 +1,16 @@
-/** Whether somebody else uses a block device of this machine: then it must not be written. */
+/** Detects whether a block device of this machine is in use and must not be written. */
 import { constants } from 'node:fs';
 import { open, readFile, stat } from 'node:fs/promises';
 import { deviceNumbers } from '@nodeos/block';
 import { codeOf, messageOf, NodeosError } from '@nodeos/base';
 
 /**
- * Keeps everybody else from mounting the device or using it in another way, which Linux does for who opens it exclusively.
- * @returns what gives it back
- * @throws NodeosError saying who uses it
+ * Opens the device exclusively, which keeps others from mounting it or using it in another way.
+ * @returns a function that releases the device
+ * @throws NodeosError that says who uses it
  */
 export async function claim(path: string): Promise<() => Promise<void>> {
-  // Of a block device, O_EXCL without O_CREAT means: only if no filesystem, swap or other driver has it.
+  // For a block device, O_EXCL without O_CREAT means: only if no filesystem, swap or other driver has it.
   const handle = await open(path, constants.O_RDONLY | constants.O_EXCL).catch(async (error: unknown) => {
     if (codeOf(error) !== 'EBUSY') throw new NodeosError(`cannot open ${path}: ${messageOf(error)}`, { cause: error });
     throw new NodeosError(`${path} is in use${await usersOf(path)}: it is not overwritten`, {
@@ -27,13 +27,16 @@ async function usersOf(path: string): Promise<string> {
   return places.length === 0 ? '' : ` (mounted at ${places.join(', ')})`;
 }
 
-/** Where a device is mounted; not where its partitions are. Lines are `36 35 8:1 / /mnt rw,noatime … - ext4 /dev/sda1 rw`. */
+/**
+ * Where a device is mounted, not including its partitions. Lines are of the form `36 35 8:1 / /mnt rw,noatime … - ext4
+ * /dev/sda1 rw`.
+ */
 export function mountsOf(mountinfo: string, rdev: number): string[] {
   const wanted = deviceNumbers(rdev);
   const fields = mountinfo.split('\n').map((line) => line.split(' '));
   return fields.filter(([, , device]) => device === wanted).map(([, , , , place = '']) => unescaped(place));
 }
 
-/** Spaces and their like are written in octal there. */
+/** Spaces and similar characters are written in octal. */
 const unescaped = (text: string): string =>
   text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));

@@ -1,4 +1,4 @@
-/** Disks by name: opened, created, described. */
+/** Disks by name: opening, creating and describing them. */
 export { openDestination, type Destination } from './destination.js';
 export { hintFrom, type Hints } from './hints.js';
 export { claim, mountsOf } from './in-use.js';

@@ -1,22 +1,25 @@
 /**
- * What may stand in front of a SOURCE, for what lies within it: `partition:2:disk.img`, `qcow2:https://…`. They are read
- * from the left, each for what follows it.
+ * Prefixes of a SOURCE that open something inside it: `partition:2:disk.img`, `qcow2:https://…`. They are read from the
+ * left; each applies to the rest.
  */
 import { partition, qcow2, tarMember, vmdk, xz, zstd, type BlockBackend } from '@nodeos/block';
 import { UsageError } from '@nodeos/base';
 
 interface LayerKind {
-  /** For the help and for messages. */
+  /** The syntax, for the help and for messages. */
   readonly form: string;
-  /** What can be written below it can be written through it. */
+  /** Whether the layer passes writes to the source below it. */
   readonly writable: boolean;
-  /** Why the argument is none; absent: it takes none. */
+  /** Returns the problem with the argument, if there is one. If absent, the layer takes no argument. */
   readonly whyNot?: (argument: string) => string | undefined;
-  /** Closes `inner` with it. @throws what says why it cannot be opened; `inner` is open still */
+  /**
+   * Opens the layer; closing it closes `inner`. @throws an error that says why it cannot be opened; `inner` stays open
+   * then
+   */
   open(inner: BlockBackend, argument: string): Promise<BlockBackend>;
 }
 
-/** A number, and bytes of a logical sector. */
+/** A partition number, and optionally the bytes of a logical sector. */
 const PARTITION = /^([1-9]\d{0,4})(?:\/(512|4096))?$/;
 
 const KINDS = {
@@ -43,13 +46,13 @@ const KINDS = {
 
 export interface Layer {
   readonly kind: keyof typeof KINDS;
-  /** Empty for those that take none. */
+  /** Empty for layers without an argument. */
   readonly argument: string;
 }
 
 export interface Layered {
   readonly layers: readonly Layer[];
-  /** What is at the bottom. */
+  /** The source at the bottom. */
   readonly source: string;
 }
 
@@ -57,7 +60,7 @@ export const LAYER_FORMS: readonly string[] = Object.values(KINDS).map(({ form }
 
 const kindOf = ({ kind }: Layer): LayerKind => KINDS[kind];
 
-/** @throws UsageError for an argument that is missing or wrong, and for layers of nothing */
+/** @throws UsageError if an argument is missing or wrong, or if the source is missing */
 export function parseLayers(text: string): Layered {
   const [, name = '', rest = ''] = /^([a-z0-9]+):(.*)$/s.exec(text) ?? [];
   if (!Object.hasOwn(KINDS, name)) return { layers: [], source: text };
@@ -72,14 +75,14 @@ export function parseLayers(text: string): Layered {
   return { layers: [{ kind, argument }, ...layers], source };
 }
 
-/** What `parseLayers` makes the same of. */
+/** The text from which `parseLayers` makes the same layers. */
 export const textOf = ({ layers, source }: Layered): string =>
   layers.reduceRight((inner, { kind, argument }) => {
     const { whyNot }: LayerKind = KINDS[kind];
     return `${kind}:${whyNot ? `${encoded(argument)}:` : ''}${inner}`;
   }, source);
 
-/** As in a URI, so that a name may have a colon in it: `%3A`. */
+/** Encoded as in a URI, so that a name may contain a colon: `%3A`. */
 const encoded = (argument: string): string => argument.replace(/[%:]/g, (one) => (one === ':' ? '%3A' : '%25'));
 
 function decoded(argument: string, text: string): string {
@@ -93,7 +96,10 @@ function decoded(argument: string, text: string): string {
 export const canBeWrittenThrough = (layers: readonly Layer[]): boolean =>
   layers.every((layer) => kindOf(layer).writable);
 
-/** Opens them one upon the other. @throws what the first one that cannot be opened says; all is closed then */
+/**
+ * Opens the layers from the bottom up. @throws the error of the first layer that cannot be opened; everything is closed
+ * then
+ */
 export async function openLayers(layers: readonly Layer[], bottom: BlockBackend): Promise<BlockBackend> {
   let device = bottom;
   for (const layer of layers.toReversed())

@@ -1,4 +1,4 @@
-/** What the command line calls a SOURCE: the one place that knows which words open what. */
+/** Opens a SOURCE of the command line. Only this module knows which words open what. */
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,21 +9,24 @@ import { hintFrom, type Hints } from './hints.js';
 import { canBeWrittenThrough, LAYER_FORMS, openLayers, parseLayers } from './layers.js';
 
 export interface OpenOptions {
-  /** It will be written. Otherwise it is opened for reading, where that makes a difference. */
+  /**
+   * Whether the source will be written. If not, it is opened for reading only, if that makes a difference. Default
+   * false.
+   */
   readonly write?: boolean;
-  /** It will be read in small pieces, and again: what is far away is kept in memory for a while. */
+  /** Whether small pieces will be read repeatedly: remote sources are cached in memory. Default false. */
   readonly cached?: boolean;
-  /** Connections to an NBD server. */
+  /** Most connections to an NBD server. */
   readonly connections?: number;
-  /** Requests under way on each of them. */
+  /** Most requests under way on each connection. */
   readonly requests?: number;
-  /** Of an NBD server: a flush fails if the server may have lost what was written before it. */
+  /** For an NBD server: a flush fails if the server may have lost earlier writes. Default false. */
   readonly strictFlush?: boolean;
   readonly signal?: AbortSignal;
 }
 
 interface Scheme {
-  /** For the help and for messages. */
+  /** The syntax, for the help and for messages. */
   readonly form: string;
   readonly writable: boolean;
   open(text: string, options: OpenOptions): Promise<BlockBackend> | BlockBackend;
@@ -56,13 +59,13 @@ const plain: Scheme = {
   async open(text, { write = false }) {
     const path = pathOf(text);
     const kind = await stat(path);
-    // Before it is opened: a pipe would wait for somebody at its other end.
+    // Check before opening: opening a pipe would wait for its other end.
     if (!kind.isFile() && !kind.isBlockDevice()) throw new Error('it is neither a file nor a block device');
     return file(path, { readOnly: !write });
   },
 };
 
-/** By what stands before the first colon, in small letters. */
+/** Schemes by the text before the first colon, in lower case. */
 const SCHEMES: Readonly<Record<string, Scheme>> = {
   file: plain,
   http: remote('http://… or https://…', http),
@@ -79,7 +82,7 @@ const SCHEMES: Readonly<Record<string, Scheme>> = {
   },
 };
 
-/** @throws UsageError for a scheme that nobody knows; a name with a colon in it is a file unless it looks like a URL */
+/** @throws UsageError for an unknown scheme. A name with a colon is a file unless it looks like a URL */
 function schemeOf(text: string): Scheme {
   if (text === '') throw new UsageError('an empty name is no source', { hint: `a source is ${FORMS}` });
   const [, given = '', slashes] = /^([a-z][a-z0-9+.-]*):(\/\/)?/i.exec(text) ?? [];
@@ -92,18 +95,18 @@ function schemeOf(text: string): Scheme {
 
 const FORMS = [...new Set(Object.values(SCHEMES).map(({ form }) => form)), ...LAYER_FORMS].join(', ');
 
-/** Whether a source of this kind can ever be written. @throws UsageError as `openSource` */
+/** Whether a source of this kind can be written at all. @throws UsageError as `openSource` */
 export function canBeWritten(text: string): boolean {
   const { layers, source } = parseLayers(text);
   return canBeWrittenThrough(layers) && schemeOf(source).writable;
 }
 
-/** The path of what is a file or a device of this machine; undefined for everything else, such as a partition of one. */
+/** The path of a file or block device of this machine; undefined for any other source, including a partition of one. */
 export function localPath(text: string): string | undefined {
   return parseLayers(text).layers.length === 0 ? pathBelow(text) : undefined;
 }
 
-/** The path of the file or the device of this machine in which the source is, if it is in one. */
+/** The path of the file or block device of this machine that contains the source, if there is one. */
 export function pathBelow(text: string): string | undefined {
   const { source } = parseLayers(text);
   return schemeOf(source) === plain ? pathOf(source) : undefined;
@@ -115,8 +118,9 @@ function pathOf(text: string): string {
 }
 
 /**
- * @throws UsageError if the text names nothing that can be opened, or is to be written and never can; NodeosError that says
- * why it cannot be opened now
+ * Opens a source.
+ * @throws UsageError if the text is not a valid source, or is a kind of source that can never be written although
+ * `write` is set; NodeosError that says why the source cannot be opened now
  */
 export async function openSource(text: string, options: OpenOptions = {}): Promise<BlockBackend> {
   const { layers, source } = parseLayers(text);
@@ -126,7 +130,7 @@ export async function openSource(text: string, options: OpenOptions = {}): Promi
       hint: 'what can be: files, block devices, NBD exports, and partitions of them',
     });
   try {
-    // Formats are read in small pieces.
+    // Formats read small pieces.
     const bottom = await scheme.open(source, layers.length > 0 ? { ...options, cached: true } : options);
     return layers.length === 0 ? bottom : withLoss(await openLayers(layers, bottom), bottom);
   } catch (error) {
@@ -141,7 +145,7 @@ export async function openSource(text: string, options: OpenOptions = {}): Promi
   }
 }
 
-/** What is written to a part of an NBD export may be lost as what is written to the export. */
+/** Writes to a part of an NBD export may be lost in the same way as writes to the export. */
 const withLoss = (device: BlockBackend, bottom: BlockBackend & Partial<Pick<NbdBackend, 'mayBeLost'>>): BlockBackend =>
   Object.defineProperty(device, 'mayBeLost', { get: () => bottom.mayBeLost });
 
@@ -153,15 +157,15 @@ const HINTS: Hints = {
   ENOTFOUND: 'this host name is not known here',
 };
 
-/** Of a server's socket, and not of a file that its URI names. */
+/** For the socket of a server; files that its URI names have the normal hints. */
 const SOCKET_HINTS: Hints = { ...HINTS, ENOENT: 'no server has made this socket' };
 
 const READ_ONLY = 'to be read, nodeos nbd serve and attach take it with --read-only';
 
-/** Of what was to be opened for writing. */
+/** For a source that is opened for writing. */
 const WRITE_HINTS: Hints = { ...HINTS, EACCES: READ_ONLY, EROFS: READ_ONLY };
 
-/** What the user can do about it. */
+/** A hint for the user about an error while opening `text`. */
 export function hintFor(error: unknown, text: string, { write = false }: OpenOptions = {}): { hint?: string } {
   if (error instanceof RefusedError) return refusalHint(error, text);
   const isSocket = (error as NodeJS.ErrnoException).syscall === 'connect';
@@ -173,7 +177,7 @@ function refusalHint({ wantsTls, isOfList }: RefusedError, text: string): { hint
   return isOfList ? {} : { hint: `nodeos nbd list ${text} says what the server has` };
 }
 
-/** How an export of the source is called: by the last part of its name. */
+/** The default name of an export of the source: the last part of its name. */
 export function nameOf(text: string): string {
   const { layers, source } = parseLayers(text);
   const member = layers.find(({ kind }) => kind === 'tar');

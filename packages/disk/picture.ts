@@ -1,4 +1,4 @@
-/** A picture of a disk: which of its blocks were read, and when first. An SVG file that stands alone. */
+/** Draws a disk as a standalone SVG file: which of its blocks were read, and when first. */
 import { readable } from '@nodeos/base';
 
 export interface Read {
@@ -14,26 +14,29 @@ export interface DiskMapOptions {
   /** Bytes of the disk. */
   readonly size: number;
   readonly reads: readonly Read[];
-  /** Bytes written, of which only the sum is told. */
+  /** Bytes written. The picture only shows their sum. Default 0. */
   readonly written?: number;
 }
 
 const COLUMNS = 128;
 const MAX_ROWS = 96;
 const SMALLEST_BLOCK = 4096;
-/** Pixels from one square to the next, and of a square. */
+/** `STEP`: pixels from one square to the next. `SQUARE`: pixels of a square. */
 const STEP = 8;
 const SQUARE = 7;
 const MARGIN = 32;
 const WIDTH = COLUMNS * STEP - (STEP - SQUARE);
 const TOP = 96;
 const UNTOUCHED = '#ececec';
-/** Different colours in the picture. */
+/** Number of different colours in the picture. */
 const SHADES = 64;
-/** From the first to the last: viridis, whose lightness tells the time too to those who do not see its hues. */
+/**
+ * Colours from the first to the last read: viridis, whose lightness also shows the time to people who do not see its
+ * hues.
+ */
 const STOPS = ['#440154', '#482878', '#3e4a89', '#31688e', '#26838f', '#1f9d8a', '#6cce5a', '#b6de2b', '#fee825'];
 
-/** The same reads give the same text. */
+/** Returns the SVG. The same reads give the same text. */
 export function diskMap({ title, size, reads, written = 0 }: DiskMapOptions): string {
   const blockSize = blockSizeOf(size);
   const first = firstReads(reads, size, blockSize);
@@ -53,14 +56,14 @@ export function diskMap({ title, size, reads, written = 0 }: DiskMapOptions): st
   ].join('\n');
 }
 
-/** The smallest power of two with which the picture is not too high. */
+/** The smallest power of two, in bytes, that keeps the picture within its maximum height. */
 export function blockSizeOf(size: number): number {
   let blockSize = SMALLEST_BLOCK;
   while (size > blockSize * COLUMNS * MAX_ROWS) blockSize *= 2;
   return blockSize;
 }
 
-/** When each block was first read; undefined if it never was. */
+/** The time of the first read of each block; undefined if it was never read. */
 function firstReads(reads: readonly Read[], size: number, blockSize: number): (number | undefined)[] {
   const first: (number | undefined)[] = Array.from({ length: Math.ceil(size / blockSize) }, () => undefined);
   for (const { t, offset, length } of reads) {
@@ -71,7 +74,7 @@ function firstReads(reads: readonly Read[], size: number, blockSize: number): (n
   return first;
 }
 
-/** One path for all squares of a colour: a thousandth of what a rectangle each would take. */
+/** One path per colour: a thousandth of the size of one rectangle per square. */
 function squares(first: readonly (number | undefined)[], last: number): string[] {
   const paths = new Map<string, string[]>();
   first.forEach((time, index) => {
@@ -149,7 +152,7 @@ const text = (x: number, y: number, words: string, more = ''): string =>
 
 const escaped = (words: string): string =>
   words
-    // XML has no way to write these.
+    // XML cannot represent these characters.
     .replace(/[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu, '\uFFFD')
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')

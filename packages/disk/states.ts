@@ -1,13 +1,13 @@
-/** Which parts of a disk are data, and which are holes; as `nbdinfo --map` tells them. */
+/** Lists which parts of a disk are data and which are holes, like `nbdinfo --map`. */
 import { messageOf, NodeosError } from '@nodeos/base';
 import { extentsOf, joined, pieces, type BlockBackend, type Extent } from '@nodeos/block';
 
-/** Bytes that are asked about at once. */
+/** Bytes to query for extents at once. */
 const SPAN = 1 << 30;
 
-/** What a part of a disk is. */
+/** The state of a part of a disk. */
 export interface State {
-  /** As NBD's base:allocation has it: 1 for a hole, 2 for zeros. */
+  /** As in NBD's base:allocation: 1 for a hole, 2 for zeros, 3 for both, 0 for data. */
   readonly type: number;
   readonly description: string;
 }
@@ -30,9 +30,9 @@ const stateOf = ({ hole, zero }: Extent): State => {
 };
 
 /**
- * Which parts are data, and which are holes or zeros, from the beginning to the end.
- * @param text how messages call the disk
- * @throws NodeosError if the device cannot say
+ * Lists the parts that are data, holes or zeros, from the beginning to the end.
+ * @param text the name of the disk in messages
+ * @throws NodeosError if the device fails to report its extents; the signal's reason
  */
 export async function statesOf(source: BlockBackend, text: string, signal?: AbortSignal): Promise<StateRun[]> {
   const extents: Extent[] = [];
@@ -51,7 +51,7 @@ async function ask(source: BlockBackend, at: number, length: number, text: strin
   }
 }
 
-/** How much there is of each state. @param size of the disk, in bytes */
+/** Totals for each state. @param size of the disk, in bytes */
 export function totalsOf(runs: readonly StateRun[], size: number): StateTotal[] {
   const sums = NAMES.map((description, type) => {
     const sum = runs.filter((run) => run.type === type).reduce((sum, { length }) => sum + length, 0);

@@ -1,6 +1,6 @@
 /**
- * The file that `--trace` names: lines of JSON, one a request, and one for each export before them. A new one is only for
- * its owner: it tells what a machine does.
+ * The file of `--trace`: one line of JSON per request, after one line per export. A new file is readable by its owner
+ * only, because it shows what a machine does.
  */
 import { createWriteStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
@@ -12,14 +12,15 @@ import type { Export } from '@nodeos/nbd';
 import { hintFor } from './open.js';
 
 export interface TraceFile {
-  /** The view of an export whose users are on record. @param size of it, in bytes */
+  /** The view that records the users of an export. @param size of the export, in bytes */
   view(name: string, size: number): NonNullable<Export['view']>;
   close(): Promise<void>;
 }
 
 /**
- * @param others files that are used at the same time: the trace must be none of them
- * @throws NodeosError if the file cannot be written
+ * Opens a trace file.
+ * @param others files in use at the same time, none of which the trace may overwrite
+ * @throws UsageError if the trace is one of `others`; NodeosError if the file cannot be written
  */
 export async function openTrace(path: string, others: readonly string[]): Promise<TraceFile> {
   const identity = await identityOf(path);
@@ -38,11 +39,11 @@ export async function openTrace(path: string, others: readonly string[]): Promis
       return (backend: BlockBackend, { connection, address }) =>
         trace(backend, stream, { export: name, client: `${connection} ${address}`, since });
     },
-    close: () => finished(stream.end()).catch(() => undefined), // a full disk: the rest of it is missing
+    close: () => finished(stream.end()).catch(() => undefined), // on a full disk, the rest is lost
   };
 }
 
-/** The same of all names of a file; of one that is not there yet, its path. */
+/** An identity that all names of a file share. If the file does not exist yet, its path. */
 async function identityOf(path: string): Promise<string> {
   const found = await stat(path, { bigint: true }).catch(() => undefined);
   return found ? `${found.dev}:${found.ino}` : resolve(path);

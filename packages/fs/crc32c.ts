@@ -1,6 +1,6 @@
 /**
- * CRC-32C (Castagnoli), as filesystems keep it: the register starts with ones and is not inverted in the end.
- * Zlib and Node.js have only the CRC-32 of other polynomial. RFC 3720, appendix B.4.
+ * CRC-32C (Castagnoli) in the form that filesystems use: the register starts with ones and is not inverted at the end.
+ * Zlib and Node.js only have the CRC-32 with another polynomial. RFC 3720, appendix B.4.
  */
 const POLYNOMIAL = 0x82f63b78; // reflected
 

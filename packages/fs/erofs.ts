@@ -1,19 +1,19 @@
 /**
- * Trees as EROFS images, the read-only filesystem that Linux maps straight from a disk, described as regions: contents
- * are not copied, and an image can be served without being written.
+ * Describes trees as EROFS images, the read-only filesystem that Linux maps straight from a disk. The description is a
+ * list of regions: contents are not copied, and an image can be served without being written.
  * https://erofs.docs.kernel.org/en/latest/core_ondisk.html
  *
  *     block 0      superblock (from byte 1024 on), inodes (64 bytes each, in the order of their paths)
  *     …            folders: blocks of entries, sorted by name
  *     …            contents, each from the start of a block; of large files, from the start of a huge page
  *
- * A file that starts at a multiple of 2 MiB can be mapped with huge pages where the image is memory (DAX); the bytes
- * between are holes in the image.
+ * If the image is memory (DAX), a file that starts at a multiple of 2 MiB can be mapped with huge pages. The bytes
+ * between files are holes in the image.
  *
- * With `tails`, what does not fill a block (small files, the ends of others, folders, links) lies behind its inode: less
- * room, and all of it at the start of the image, where a few large reads fetch it.
+ * With `tails`, content that does not fill a block (small files, the ends of others, folders, links) is stored behind
+ * its inode. This saves space, and puts all of it at the start of the image, where a few large reads fetch it.
  *
- * Leaves out: reading images, compression, extended attributes, hard links.
+ * Not supported: reading images, compression, extended attributes, hard links.
  */
 import { createHash } from 'node:crypto';
 import { pieces, regions, writeImage, type BlockBackend, type Region } from '@nodeos/block';
@@ -23,13 +23,13 @@ import { crc32c } from './crc32c.js';
 const BLOCK_BITS = 12;
 const BLOCK = 1 << BLOCK_BITS;
 const HUGE_PAGE = 2 << 20;
-/** Bytes from the image's start: the first KiB is left to boot loaders. */
+/** Offset in the image in bytes. The first KiB is left to boot loaders. */
 const SUPERBLOCK = 1024;
 const INODE_TABLE = SUPERBLOCK + 128;
-/** Bytes from the superblock's start. */
+/** Offsets in the superblock in bytes. */
 const CHECKSUM = 4;
 const UUID = 48;
-/** Bytes that are read at a time. */
+/** Bytes to read at once. */
 const PIECE = 1 << 20;
 const INODE_SIZE = 64;
 const NID_UNIT = 32;
@@ -37,11 +37,11 @@ const DIRENT_SIZE = 12;
 const MAX_NAME = 255;
 const MAGIC = 0xe0f5e1e2;
 const HAS_CHECKSUM = 1;
-/** `i_format` of an inode of 64 bytes (version 1) whose content is blocks (layout 0), or blocks and a tail (layout 2). */
+/** `i_format` of an inode of 64 bytes (version 1): content in blocks (layout 0), or in blocks and a tail (layout 2). */
 const EXTENDED_PLAIN = 1;
 const EXTENDED_INLINE = 5;
 
-/** An entry's type in its folder. */
+/** The type of an entry in its folder. */
 const DIRENT_TYPES: Readonly<Record<Entry['type'], number>> = {
   file: 1,
   directory: 2,
@@ -53,43 +53,44 @@ const DIRENT_TYPES: Readonly<Record<Entry['type'], number>> = {
 
 interface Inode {
   entry: Entry;
-  /** By name. */
+  /** Entries by name. */
   readonly children: Map<string, Inode>;
-  /** In the order of the inode table. */
+  /** The position in the inode table. */
   number: number;
-  /** Undefined for a file of the host. */
+  /** Undefined for a file of this machine. */
   content?: Buffer;
-  /** Bytes at the end of the content that lie behind the inode. */
+  /** Bytes at the end of the content that are stored behind the inode. */
   tail: number;
-  /** Where the inode is, in bytes. */
+  /** Offset of the inode in bytes. */
   at: number;
-  /** Of the first block. */
+  /** Number of the first block. */
   block: number;
 }
 
 export interface ErofsOptions {
-  /** The image's size becomes a multiple of this many bytes. Default: one block. */
+  /** The size of the image is rounded up to a multiple of this, in bytes. Default: one block (4096). */
   readonly align?: number;
-  /** Put what does not fill a block behind its inode; such files cannot be mapped with DAX. Default false. */
+  /** Store content that does not fill a block behind its inode. Such files cannot be mapped with DAX. Default false. */
   readonly tails?: boolean;
 }
 
-/** An image that is not written: what is where. */
+/** The description of an image that need not be written. */
 export interface ErofsImage {
   readonly regions: readonly Region[];
   /** Bytes. */
   readonly size: number;
-  /** Bytes at the start that hold the inodes, and the tails. */
+  /** Bytes at the start of the image that hold the inodes and the tails. */
   readonly metadata: number;
-  /** Sets the UUID, 16 bytes, which are zeros until then. To be called before the image is read. */
+  /** Sets the UUID, 16 bytes, which are zeros by default. Must be called before the image is read. */
   identify(uuid: Uint8Array): void;
 }
 
 /**
- * Describes an image. The same tree gives the same bytes, in whatever order it comes. An entry that comes again replaces
- * the earlier one; folders that are missing are made. The content of files of this machine stays where it is; that of
- * others is held in memory.
- * @throws RangeError for a name or a number that the format cannot hold, and for a file whose content is not of its size
+ * Describes an image. The same tree gives the same bytes, in any order of its entries. A repeated entry replaces the
+ * earlier one, and missing folders are made. The content of files of this machine stays where it is; all other content
+ * is held in memory.
+ * @throws RangeError for a name or a number that the format cannot hold, for a file whose content does not have its
+ * stated size, and for an entry below something that is not a folder
  */
 export async function erofs(tree: Tree | Iterable<Entry>, options: ErofsOptions = {}): Promise<ErofsImage> {
   const root = await treeOf(tree);
@@ -97,7 +98,7 @@ export async function erofs(tree: Tree | Iterable<Entry>, options: ErofsOptions 
   await Promise.all(inodes.map(readContent));
   describe(root, root);
   const metadata = place(inodes, options.tails ?? false);
-  describe(root, root); // folders hold the places of what is in them
+  describe(root, root); // folders contain the offsets of their entries
   const end = layOut(inodes, metadata);
   const bytes = head(inodes, metadata, end);
   const contents = inodes.filter((inode) => inBlocks(inode) > 0).map(blocksRegion);
@@ -113,9 +114,10 @@ export async function erofs(tree: Tree | Iterable<Entry>, options: ErofsOptions 
 }
 
 /**
- * Writes an image, whole or not at all. Its UUID is made of its content: images that differ have different ones.
- * @returns its size in bytes
- * @throws what `erofs` throws
+ * Writes an image, completely or not at all. Its UUID is derived from its content, so different images have different
+ * UUIDs.
+ * @returns the size of the image in bytes
+ * @throws the errors of `erofs` and of writing the file
  */
 export async function writeErofs(
   tree: Tree | Iterable<Entry>,
@@ -175,7 +177,7 @@ function checkName(name: string, entry: Entry): void {
     throw new RangeError(`${JSON.stringify(entry.path)}: EROFS has no room for the name ${JSON.stringify(name)}`);
 }
 
-/** Every inode, a folder before what is in it. */
+/** All inodes, each folder before its contents. */
 function numbered(inode: Inode, all: Inode[] = []): Inode[] {
   inode.number = all.length;
   all.push(inode);
@@ -186,7 +188,7 @@ function numbered(inode: Inode, all: Inode[] = []): Inode[] {
 const sorted = (children: ReadonlyMap<string, Inode>): [string, Inode][] =>
   [...children].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
 
-/** Gives folders and links their content. */
+/** Sets the content of folders and links. */
 function describe(inode: Inode, parent: Inode): void {
   const { type, link } = inode.entry;
   if (type === 'symlink') inode.content = Buffer.from(link ?? '');
@@ -194,7 +196,7 @@ function describe(inode: Inode, parent: Inode): void {
   for (const child of inode.children.values()) describe(child, inode);
 }
 
-/** Gives every inode its place, with its tail if there is room for both in one block. @returns the end, in bytes */
+/** Sets the offset of every inode, with its tail if both fit in one block. @returns the end in bytes */
 function place(inodes: readonly Inode[], tails: boolean): number {
   let end = INODE_TABLE;
   for (const inode of inodes) {
@@ -202,7 +204,8 @@ function place(inodes: readonly Inode[], tails: boolean): number {
     inode.tail = tails && INODE_SIZE + tail <= BLOCK ? tail : 0;
     const length = INODE_SIZE + inode.tail;
     if (inode.tail > 0 && (end % BLOCK) + length > BLOCK) end = roundUp(end, BLOCK);
-    // The checksum is of the first block's bytes; those of the host's files are not read here.
+    // The checksum covers the first block, and tails of this machine's files are not read here, so they must be outside
+    // it.
     if (inode.tail > 0 && inode.entry.host) end = Math.max(end, BLOCK);
     inode.at = end;
     end = roundUp(end + length, NID_UNIT);
@@ -210,7 +213,10 @@ function place(inodes: readonly Inode[], tails: boolean): number {
   return roundUp(end, BLOCK);
 }
 
-/** Gives every content its blocks: folders and links, then files, large ones last. @returns the end, in bytes */
+/**
+ * Assigns blocks to every content: first folders and links, then files, with large files last. @returns the end in
+ * bytes
+ */
 function layOut(inodes: readonly Inode[], metadata: number): number {
   let end = metadata;
   const rank = ({ entry }: Inode): number => (entry.type !== 'file' ? 0 : entry.size < HUGE_PAGE ? 1 : 2);
@@ -225,10 +231,10 @@ function layOut(inodes: readonly Inode[], metadata: number): number {
 
 const sizeOf = ({ content, entry }: Inode): number => content?.length ?? (entry.type === 'file' ? entry.size : 0);
 
-/** Bytes of the content that are not its tail. */
+/** Bytes of the content without its tail. */
 const inBlocks = (inode: Inode): number => sizeOf(inode) - inode.tail;
 
-/** Blocks of entries with their names behind them, in the order of the names' bytes, `.` and `..` among them. */
+/** Blocks of entries, followed by their names, in the byte order of the names. `.` and `..` are included. */
 function encodeFolder(inode: Inode, parent: Inode): Buffer {
   const entries = sorted(new Map([...inode.children, ['.', inode], ['..', parent]]));
   const blocks: Buffer[] = [];
@@ -238,7 +244,7 @@ function encodeFolder(inode: Inode, parent: Inode): Buffer {
       if (used > BLOCK) break;
     }
     const block = encodeEntries(entries.slice(from, to));
-    // All but the last block are whole: zeros end the last name.
+    // All blocks but the last are padded: zeros end the last name.
     blocks.push(to < entries.length ? Buffer.concat([block, Buffer.alloc(BLOCK - block.length)]) : block);
   }
   return Buffer.concat(blocks);
@@ -258,10 +264,10 @@ function encodeEntries(entries: readonly [string, Inode][]): Buffer {
   return Buffer.concat([table, ...names]);
 }
 
-/** An inode's place in the table, in units of 32 bytes from the image's start. */
+/** The number of an inode: its offset in the image in units of 32 bytes. */
 const nidOf = ({ at }: Inode): number => at / NID_UNIT;
 
-/** The start of the image, up to the end of the inodes; the tails of the host's files are left out. */
+/** The start of the image up to the end of the inodes, without the tails of this machine's files. */
 function head(inodes: readonly Inode[], metadata: number, end: number): Buffer {
   const bytes = Buffer.alloc(metadata);
   for (const inode of inodes) {
@@ -279,7 +285,7 @@ function head(inodes: readonly Inode[], metadata: number, end: number): Buffer {
   return bytes;
 }
 
-/** Gives the superblock its checksum: of the rest of its block, with zeros where it stands. */
+/** Sets the checksum of the superblock, over the rest of its block with zeros in the checksum field. */
 function seal(bytes: Buffer): void {
   bytes.writeUInt32LE(0, SUPERBLOCK + CHECKSUM);
   bytes.writeUInt32LE(crc32c(bytes.subarray(SUPERBLOCK, BLOCK)), SUPERBLOCK + CHECKSUM);
@@ -293,7 +299,7 @@ function encodeInode(inode: Inode): Buffer {
   bytes.writeUInt16LE(inode.tail > 0 ? EXTENDED_INLINE : EXTENDED_PLAIN, 0);
   bytes.writeUInt16LE(modeOf(entry), 4);
   bytes.writeBigUInt64LE(BigInt(sizeOf(inode)), 8);
-  // In the kernel's encoding of devices (new_encode_dev in include/linux/kdev_t.h).
+  // In the kernel's encoding of device numbers (new_encode_dev in include/linux/kdev_t.h).
   bytes.writeUInt32LE(entry.rdev ? ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0 : block, 16);
   bytes.writeUInt32LE(number + 1, 20);
   bytes.writeUInt32LE(entry.uid, 24);
@@ -303,7 +309,10 @@ function encodeInode(inode: Inode): Buffer {
   return bytes;
 }
 
-/** The content of a file that is not one of the host. @throws RangeError if it is not as long as it says */
+/**
+ * Reads the content of a file that is not a file of this machine. @throws RangeError if its length differs from its
+ * size
+ */
 async function readContent(inode: Inode): Promise<void> {
   const { entry } = inode;
   if (entry.type !== 'file' || entry.host || entry.size === 0) return;
@@ -318,7 +327,7 @@ async function readContent(inode: Inode): Promise<void> {
   inode.content = Buffer.concat(parts);
 }
 
-/** The start of the image as regions: the tails of the host's files, and what is between them. */
+/** The start of the image as regions: the tails of this machine's files, and the bytes between them. */
 function headRegions(inodes: readonly Inode[], bytes: Buffer): Region[] {
   const all: Region[] = [];
   let done = 0;

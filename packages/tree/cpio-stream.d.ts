@@ -17,7 +17,7 @@ declare module 'cpio-stream' {
 
   export interface Pack extends Readable {
     _encode: (header: Header) => Buffer;
-    /** What the end of an archive is filled to. */
+    /** The end of an archive is padded to a multiple of this many bytes. */
     padding: number;
     entry(header: Header, callback: (error?: Error | null) => void): Writable;
     entry(header: Header, content: Buffer, callback: (error?: Error | null) => void): Writable;

@@ -1,14 +1,14 @@
 /**
- * Trees as cpio archives in the "newc" format, which Linux unpacks as an initramfs
+ * Writes trees as cpio archives in the "newc" format, which Linux unpacks as an initramfs
  * (Documentation/driver-api/early-userspace/buffer-format.rst in the kernel's source).
  *
- * cpio-stream does the streaming and the padding of entries. Its filling of the last block is switched off: it counts
- * wrongly, and another archive behind an end that is no multiple of four is lost ("broken padding"). Its encoder is
- * replaced, because it falls short of the format in three ways: it counts a name in UTF-16 units instead of bytes, so that an archive breaks after the first name that
- * is not ASCII; it puts the current time where the time is 0; and it writes numbers that do not fit as the largest
- * number that does, instead of failing.
+ * cpio-stream does the streaming and the padding of entries. Its padding of the last block is switched off, because it
+ * miscounts: if an archive does not end at a multiple of four, the next archive is lost ("broken padding"). Its encoder
+ * is replaced, because it differs from the format in three ways: it counts a name in UTF-16 units instead of bytes,
+ * which breaks an archive after the first name that is not ASCII; it writes the current time instead of 0; and it
+ * writes numbers that do not fit as the largest number, instead of failing.
  *
- * Leaves out: reading archives, hard links.
+ * Not supported: reading archives, hard links.
  */
 import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
@@ -19,7 +19,7 @@ import { modeOf, type Entry, type Tree } from './entry.js';
 const HEADER_SIZE = 110;
 const MAX_NAME = 4096; // the kernel's PATH_MAX
 
-/** Writes an archive. @throws RangeError for a name or a size that the format cannot hold. */
+/** Writes an archive. @throws RangeError for a name or a number that the format cannot hold */
 export async function writeCpio(tree: Tree | Iterable<Entry>, path: string): Promise<void> {
   const pack = cpio.pack({ format: 'newc' });
   pack._encode = encodeHeader;
@@ -61,7 +61,7 @@ function addEntry(pack: Pack, entry: Entry): Promise<void> {
   });
 }
 
-/** The archive would only say that the content ended too early, so why is said before. */
+/** Keeps the original error: cpio-stream would only report that the content ended too early. */
 async function* contentOf(entry: Entry, fail: (error: Error) => void): AsyncIterable<Uint8Array> {
   try {
     yield* entry.open?.() ?? [];
@@ -71,7 +71,10 @@ async function* contentOf(entry: Entry, fail: (error: Error) => void): AsyncIter
   }
 }
 
-/** A newc header: magic, thirteen numbers of eight hexadecimal digits, the name; padded to four bytes. */
+/**
+ * A newc header: the magic number, thirteen numbers of eight hexadecimal digits, and the name; padded to a multiple of
+ * four bytes.
+ */
 export function encodeHeader(header: Header): Buffer {
   const name = Buffer.from(`${header.name}\0`);
   if (name.length > MAX_NAME) throw new RangeError(`${header.name}: the name is longer than ${MAX_NAME} bytes`);
@@ -84,12 +87,12 @@ export function encodeHeader(header: Header): Buffer {
     header.nlink ?? 1,
     mtime,
     header.size ?? 0,
-    0, // the device that the file was on: the same everywhere
+    0, // the device that the file was on: always 0
     0,
     header.rdevmajor ?? 0,
     header.rdevminor ?? 0,
     name.length,
-    0, // checksum: only the "crc" format has one
+    0, // checksum: only used by the "crc" format
   ];
   const text = '070701' + numbers.map((number) => hex(header.name, number)).join('');
   const padding = (4 - ((HEADER_SIZE + name.length) % 4)) % 4;

@@ -1,17 +1,21 @@
-/** A folder of the host as a tree: sorted, with fixed owners and times, so that equal contents make equal archives. */
+/**
+ * A folder of this machine as a tree: sorted, with fixed owners and times, so that equal contents make equal archives.
+ */
 import { createReadStream } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Entry, Tree } from './entry.js';
 
 export interface DirectoryOptions {
-  /** Where the folder's contents go; itself an entry unless it is the root. */
+  /**
+   * Path of the folder's contents in the tree. It becomes an entry too, unless it is empty (the root). Default: empty.
+   */
   readonly prefix?: string;
-  /** Which paths to take, relative to the folder. */
+  /** Selects paths, relative to the folder. Default: all. */
   readonly filter?: (path: string) => boolean;
 }
 
-/** @throws Error for sockets, devices and pipes, which mean nothing in an image. */
+/** @throws Error for sockets, devices and pipes, which are meaningless in an image */
 export async function* fromDirectory(root: string, options: DirectoryOptions = {}): Tree {
   const { prefix = '', filter = () => true } = options;
   const place = (path: string): string => [prefix, path].filter((part) => part !== '').join('/');
@@ -28,7 +32,7 @@ export async function* fromDirectory(root: string, options: DirectoryOptions = {
   yield* visit('');
 }
 
-/** Modes depend on the umask of whoever made the file: only "may be executed" is kept. */
+/** Modes depend on the umask of whoever made a file, so only the executable bit is kept. */
 async function entryOf(full: string, path: string): Promise<Entry> {
   const stat = await lstat(full);
   const common = { path, uid: 0, gid: 0, mtime: 0 };

@@ -1,7 +1,7 @@
-/** Files as a stream of entries: what every archive and filesystem format is written from and read into. */
+/** Files as a stream of entries: the common form for all archive and filesystem formats. */
 
 export interface Entry {
-  /** Relative to the root, `/` between parts, no leading `/`, no `.` or `..` parts. */
+  /** Relative to the root, with `/` between parts, without a leading `/`, and without `.` or `..` parts. */
   readonly path: string;
   readonly type: 'file' | 'directory' | 'symlink' | 'character-device' | 'block-device' | 'fifo';
   /** Permission bits, set-id and sticky bits. */
@@ -10,22 +10,25 @@ export interface Entry {
   readonly gid: number;
   /** Seconds since 1970. */
   readonly mtime: number;
-  /** Bytes; 0 for what is not a file. */
+  /** Bytes; 0 for anything but a file. */
   readonly size: number;
   /** The target of a symbolic link. */
   readonly link?: string;
-  /** Of a device: major and minor number. */
+  /** The major and minor number of a device. */
   readonly rdev?: readonly [major: number, minor: number];
-  /** The content, from the start. */
+  /** The content from the start. */
   open?(): AsyncIterable<Uint8Array>;
-  /** Where the content lies, whole, as it was when the entry was made; who can read a part of it need not `open`. */
+  /**
+   * The file that holds the whole content, in its state when the entry was made. A consumer that can read parts of
+   * files need not call `open`.
+   */
   readonly host?: HostFile;
 }
 
 /** A file of this machine. */
 export interface HostFile {
   readonly file: string;
-  /** `mtimeMs` of stat: a file with another one has another content. */
+  /** `mtimeMs` of stat. A file with another value has changed. */
   readonly mtime: number;
 }
 
@@ -89,7 +92,7 @@ export function file(path: string, content: string | Uint8Array, mode = 0o644): 
   };
 }
 
-/** One tree after the other. */
+/** Concatenates trees. */
 export async function* concat(...trees: readonly (Tree | Iterable<Entry>)[]): Tree {
   for (const tree of trees) yield* tree;
 }

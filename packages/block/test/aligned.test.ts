@@ -1,4 +1,4 @@
-/** What is asked of a device that takes whole blocks only; that the bytes are right is in contract.test.ts. */
+/** The requests that reach a device that only takes whole blocks. contract.test.ts checks that the bytes are right. */
 import { describe, expect, it } from 'vitest';
 import type { BlockBackend } from '../backend.js';
 import {
@@ -17,7 +17,7 @@ import { bounded, noise } from './helpers.js';
 const SIZE = 1 << 20;
 const [MINIMUM, MAXIMUM] = [512, 64 << 10];
 
-/** Noise in blocks, and the requests that reach it. */
+/** A device of noise that only takes whole blocks, and the requests that reach it. */
 function blocks(): { device: BlockBackend; asked: unknown[][] } {
   const device = memory(SIZE);
   void device.write?.(noise(SIZE, 1), 0);
@@ -42,8 +42,8 @@ const WRAPPERS: [name: string, wrap: (base: BlockBackend) => Promise<BlockBacken
   ['a slice', (base) => slice(base, 0, SIZE)],
 ];
 
-describe.each(WRAPPERS)('%s over a device of blocks', (_name, wrap) => {
-  it('reads any range, by whole blocks', async () => {
+describe.each(WRAPPERS)('%s over a device that only takes whole blocks', (_name, wrap) => {
+  it('reads any range by whole blocks', async () => {
     const { device: base, asked } = blocks();
     const device = await wrap(base);
     const into = new Uint8Array(10);
@@ -52,7 +52,7 @@ describe.each(WRAPPERS)('%s over a device of blocks', (_name, wrap) => {
     expect(asked).toEqual([['read', 0, 1024]]);
   });
 
-  it('reads whole blocks into the buffer itself', async () => {
+  it("reads whole blocks directly into the caller's buffer", async () => {
     const { device: base } = blocks();
     const buffers: Uint8Array[] = [];
     const read: BlockBackend['read'] = (into, offset) => (buffers.push(into), base.read(into, offset));
@@ -63,7 +63,7 @@ describe.each(WRAPPERS)('%s over a device of blocks', (_name, wrap) => {
     expect(buffers[0]?.buffer).toBe(into.buffer);
   });
 
-  it('reads no more than the maximum at once', async () => {
+  it('reads no more than the maximum in one request', async () => {
     const { device: base, asked } = blocks();
     const device = await wrap(base);
     const into = new Uint8Array(2 * MAXIMUM);
@@ -77,8 +77,8 @@ describe.each(WRAPPERS)('%s over a device of blocks', (_name, wrap) => {
   });
 });
 
-describe('a slice of a device of blocks', () => {
-  it('changes parts of blocks, and leaves their neighbours as they are', async () => {
+describe('a slice of a device that only takes whole blocks', () => {
+  it('changes parts of blocks and leaves their neighbours unchanged', async () => {
     const { device: base, asked } = blocks();
     const device = slice(base, 1024, 10_000);
     await device.write?.(new Uint8Array(600).fill(7), 500);
@@ -102,7 +102,7 @@ describe('a slice of a device of blocks', () => {
     [8192, { minimum: 512, preferred: 4096, maximum: MAXIMUM }],
     [1024, { minimum: 512, preferred: 512, maximum: MAXIMUM }],
     [1000, { minimum: 1, preferred: 512, maximum: MAXIMUM }],
-  ])('that starts at %i says what suits it', (start, expected) => {
+  ])('reports suitable block sizes if it starts at byte %i', (start, expected) => {
     const base = { ...memory(SIZE), size: SIZE, blockSizes: { minimum: 512, preferred: 4096, maximum: MAXIMUM } };
     expect(slice(base, start, 10_000).blockSizes).toEqual(expected);
   });

@@ -1,4 +1,4 @@
-/** Disks that xz and zstd have compressed, made by their tools, judged by nbdkit; and files that lie. */
+/** Disks compressed by the tools xz and zstd, judged by nbdkit, and corrupt files. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
@@ -12,7 +12,7 @@ const content = Buffer.concat([noise(100_000, 1), Buffer.alloc(300_000), noise(1
 const raw = path('raw');
 writeFileSync(raw, content);
 
-/** The device, and how many bytes of it were asked for. */
+/** The device, and the number of bytes requested from it. */
 function counted(inner: BlockBackend): { device: BlockBackend; bytes: () => number } {
   let bytes = 0;
   const counting = around(inner, (_operation, _offset, length, work) => ((bytes += length), work()));
@@ -20,7 +20,7 @@ function counted(inner: BlockBackend): { device: BlockBackend; bytes: () => numb
 }
 
 describe('xz', () => {
-  it('is what nbdkit reads of it', async () => {
+  it('gives the bytes that nbdkit reads from the file', async () => {
     const name = path('xz');
     writeFileSync(name, xzOf(raw, 65536));
     const to = path('judged');
@@ -29,16 +29,16 @@ describe('xz', () => {
     expect(Buffer.from(await readAll(await xz(device(readFileSync(name))))).equals(content)).toBe(true);
   });
 
-  it.each([['none'], ['crc32'], ['crc64']])('with the checksum %s', async (check) => {
+  it.each([['none'], ['crc32'], ['crc64']])('reads a file with the checksum %s', async (check) => {
     const opened = await xz(device(xzOf(raw, 65536, `--check=${check}`)));
     expect(Buffer.from(await readAll(opened)).equals(content)).toBe(true);
   });
 
-  it('with another checksum says so', async () => {
+  it('refuses a file with an unsupported checksum', async () => {
     await expect(xz(device(xzOf(raw, 65536, '--check=sha256')))).rejects.toMatchObject({ code: 'ENOTSUP' });
   });
 
-  it('of several streams, with padding, on a device of whole blocks', async () => {
+  it('reads several streams with padding from a device that only takes whole blocks', async () => {
     const parts = [content.subarray(0, 70_000), content.subarray(70_000)].map((part) => {
       const name = path('part');
       writeFileSync(name, part);
@@ -49,7 +49,7 @@ describe('xz', () => {
     expect(Buffer.from(await readAll(await xz(bounded(device(whole), 512, 65536)))).equals(content)).toBe(true);
   });
 
-  it('reads only the blocks that are wanted, once for many readers, and keeps no more than it may', async () => {
+  it('reads only the needed blocks, once for many readers, and keeps no more than its limit', async () => {
     const bytes = xzOf(raw, 50_000);
     const { device: inner, bytes: count } = counted(device(bytes));
     const opened = await xz(inner, { memory: 60_000 });
@@ -70,12 +70,12 @@ describe('xz', () => {
     expect(count() - before).toBeGreaterThan(2 * one);
   });
 
-  it('of one large block is refused', async () => {
+  it('refuses a file of one large block', async () => {
     const error = await errorOf(() => xz(device(xzOf(raw, 1 << 30)), { largest: 400_000 }));
     expect(error).toMatchObject({ code: 'EFBIG', message: expect.stringContaining('a block of 500001 bytes') });
   });
 
-  it('that was damaged is an error, and not other bytes', async () => {
+  it('reports damage as an error instead of returning wrong bytes', async () => {
     const bytes = xzOf(raw, 65536);
     bytes.fill(0xff, 5000, 5010);
     const opened = await xz(device(bytes));
@@ -83,18 +83,18 @@ describe('xz', () => {
     await opened.read(new Uint8Array(100), 70_000);
   });
 
-  it.each([0, 11, 100, 4096])('is not what has %i other bytes', async (size) => {
+  it.each([0, 11, 100, 4096])('refuses %i bytes that are not xz', async (size) => {
     await expect(xz(device(noise(size, 1)))).rejects.toMatchObject({ code: 'EINVAL' });
   });
 
-  it('survives what is done to it', async () => {
+  it('opens or refuses every corrupted file in bounded time and memory', async () => {
     const bytes = xzOf(raw, 100_000);
     await survives(bytes, xz, { near: [0, 12, bytes.length - 128, bytes.length - 12], runs: 100 });
   });
 });
 
 describe('zstd', () => {
-  it.each([[true], [false]])('reads only the frames that are wanted; with a seek table: %s', async (table) => {
+  it.each([[true], [false]])('reads only the needed frames (seek table: %s)', async (table) => {
     const { device: inner, bytes: count } = counted(device(zstdOf(content, 50_000, path, table)));
     const opened = await zstd(inner);
     expect(opened.size).toBe(content.length);
@@ -104,13 +104,13 @@ describe('zstd', () => {
     expect(Buffer.from(await readAll(opened)).equals(content)).toBe(true);
   });
 
-  it('with a seek table is a file that zstd unpacks', () => {
+  it('can be unpacked by the zstd tool if it has a seek table', () => {
     const name = path('seekable.zst');
     writeFileSync(name, zstdOf(content, 50_000, path));
     expect(execFileSync('zstd', ['-dcq', name]).equals(content)).toBe(true);
   });
 
-  it('with checksums in the seek table', async () => {
+  it('reads a seek table with checksums', async () => {
     const plain = zstdOf(content, 300_000, path, false);
     const first = zstdOf(content.subarray(0, 300_000), 300_000, path, false).length;
     const entries = u32(first, 300_000, 0x11111111, plain.length - first, 200_001, 0x22222222);
@@ -119,7 +119,7 @@ describe('zstd', () => {
     expect(Buffer.from(await readAll(await zstd(device(bytes)))).equals(content)).toBe(true);
   });
 
-  it('as pzstd makes it, in frames without a seek table', async () => {
+  it('reads or refuses the frames of pzstd, which have no seek table', async () => {
     const large = path('large');
     writeFileSync(large, Buffer.concat(Array.from({ length: 20 }, () => content)));
     tool('pzstd', '-q', '-1', '-p', '4', large, '-o', `${large}.zst`);
@@ -130,16 +130,16 @@ describe('zstd', () => {
     else expect(Buffer.from(await readAll(opened)).equals(readFileSync(large))).toBe(true);
   });
 
-  it('that came through a pipe does not say how long it is', async () => {
+  it('refuses a frame from a pipe, which does not state its length', async () => {
     const piped = execFileSync('sh', ['-c', `zstd -cq < ${raw}`]);
     await expect(zstd(device(piped))).rejects.toMatchObject({ code: 'ENOTSUP' });
   });
 
-  it('of one large frame is refused', async () => {
+  it('refuses a file of one large frame', async () => {
     await expect(zstd(device(zstdOf(content, 1 << 30, path)), { largest: 400_000 })).rejects.toMatchObject({ code: 'EFBIG' }); // prettier-ignore
   });
 
-  it('that was damaged is an error, and not other bytes', async () => {
+  it('reports damage as an error instead of returning wrong bytes', async () => {
     const bytes = zstdOf(content, 50_000, path);
     bytes.fill(0xff, 5000, 5010);
     const opened = await zstd(device(bytes));
@@ -147,11 +147,11 @@ describe('zstd', () => {
     await opened.read(new Uint8Array(100), 70_000);
   });
 
-  it.each([1, 8, 4096])('is not what has %i other bytes', async (size) => {
+  it.each([1, 8, 4096])('refuses %i bytes that are not zstd', async (size) => {
     await expect(zstd(device(noise(size, 1)))).rejects.toMatchObject({ code: 'EINVAL' });
   });
 
-  it('survives what is done to it', async () => {
+  it('opens or refuses every corrupted file in bounded time and memory', async () => {
     for (const table of [true, false]) {
       const bytes = zstdOf(content, 100_000, path, table);
       await survives(bytes, zstd, { near: [0, bytes.length - 60, bytes.length - 9], runs: 100 });

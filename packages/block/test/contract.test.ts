@@ -31,7 +31,7 @@ async function virtual(content: Uint8Array): Promise<BlockBackend> {
   return slice(await vmdk(fileDevice(name)), 0, content.length);
 }
 
-/** The bytes between others, from `start` on. */
+/** A device with other bytes around the content, which begins at `start`. */
 function surrounded(content: Uint8Array, start: number): BlockBackend {
   const around = new Uint8Array(start + content.length + 5000).fill(0xee);
   around.set(content, start);
@@ -44,7 +44,7 @@ function written(content: Uint8Array): string {
   return name;
 }
 
-/** Every kind of source, in parts whose ends are nowhere near each other. */
+/** Regions of every kind of source, whose ends are far from any alignment. */
 function described(content: Uint8Array): BlockBackend {
   const name = written(content);
   const part = Math.ceil(content.length / 7) || 1;
@@ -85,7 +85,7 @@ afterAll(() => {
   server.close();
 });
 
-/** The content as a file, filled up to whole sectors, as some formats have them only. */
+/** The content as a file, padded to whole sectors, because some formats only store those. */
 function sectors(content: Uint8Array): string {
   const whole = new Uint8Array(Math.ceil(content.length / 512) * 512);
   whole.set(content);
@@ -208,7 +208,7 @@ const subjects: Subject[] = [
   },
 ];
 
-/** What is wrapped takes whole blocks only; what is around it any range. */
+/** The inner device only takes whole blocks; the wrapper around it takes any range. */
 const boundedSubjects = (minimum: number, maximum: number): Subject[] => {
   const limited = (inner: BlockBackend): BlockBackend => bounded(inner, minimum, maximum);
   const hinted = [...CHANGES, 'extents', 'prefetch'] as const;

@@ -1,4 +1,4 @@
-/** What every backend and every wrapper must do: random requests, compared with an array of bytes. */
+/** The contract of every backend and every wrapper: random requests, compared with an array of bytes. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { BlockBackend, Extent } from '../backend.js';
@@ -6,9 +6,9 @@ import { errorOf, noise, readAll } from './helpers.js';
 
 export interface Subject {
   readonly name: string;
-  /** A new device that holds the bytes. */
+  /** Makes a new device with this content. */
   readonly make: (content: Uint8Array) => Promise<BlockBackend> | BlockBackend;
-  /** Methods that must be there, beside `read` and `close`; no others may be. */
+  /** The methods that must exist besides `read` and `close`. No others may exist. */
   readonly methods: readonly (keyof BlockBackend)[];
   readonly runs?: number;
 }
@@ -35,7 +35,7 @@ interface Concurrent extends Place {
   readonly seed: number;
 }
 
-// Ends of blocks and pages are where the mistakes are.
+// Mistakes are most likely at the ends of blocks and pages.
 const number = fc.oneof(
   fc.nat(MOST),
   fc.nat(80).map((count) => count * 512),
@@ -59,14 +59,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 /** Runs the suite on one subject, inside a `describe`. */
 export function behavesAsBlockBackend({ name, make, methods, runs = 60 }: Subject): void {
-  it(`${name}: has the methods that it should`, async () => {
+  it(`${name}: has exactly the expected methods`, async () => {
     const device = await make(noise(5000, 1));
     expect(device.size).toBe(5000);
     expect(OPTIONAL.filter((method) => Object.hasOwn(device, method)).sort()).toEqual([...methods].sort());
     await device.close();
   });
 
-  it(`${name}: refuses what is outside`, async () => {
+  it(`${name}: refuses ranges outside the device`, async () => {
     const device = await make(noise(5000, 1));
     const bytes = new Uint8Array(2);
     for (const offset of [-1, 4999, 5000, 0.5, NaN, Infinity, Number.MAX_SAFE_INTEGER]) {
@@ -81,7 +81,7 @@ export function behavesAsBlockBackend({ name, make, methods, runs = 60 }: Subjec
     await device.close();
   });
 
-  it(`${name}: holds what was written`, async () => {
+  it(`${name}: returns what was written`, async () => {
     await fc.assert(
       fc.asyncProperty(fc.nat(MOST), fc.nat(), fc.array(step, { maxLength: 25 }), async (size, seed, steps) => {
         const content = noise(size, seed);
@@ -129,7 +129,7 @@ async function carryOut(device: BlockBackend, model: Model, step: Step): Promise
     await zero(device, step, offset, length, now);
   } else if (step.op === 'trim') {
     await device.trim?.(offset, length);
-    if (device.trim) now.set(await read(device, offset, length)); // anything, but the same from now on
+    if (device.trim) now.set(await read(device, offset, length)); // anything, but stable from now on
   } else if (step.op === 'extents') {
     await checkExtents(device, model, offset, length);
   } else {
@@ -175,7 +175,7 @@ async function checkExtents(device: BlockBackend, { bytes }: Model, offset: numb
       expect(bytes.subarray(extent.offset, extent.offset + extent.length).every((byte) => byte === 0)).toBe(true);
 }
 
-/** The extents, which must be those of the range: in order, without gaps, two neighbours differing. */
+/** Checks that the extents cover the range in order and without gaps, and that neighbours differ. */
 function ordered(extents: readonly Extent[], offset: number, length: number): readonly Extent[] {
   let at = offset;
   for (const [index, extent] of extents.entries()) {
@@ -189,21 +189,21 @@ function ordered(extents: readonly Extent[], offset: number, length: number): re
   return extents;
 }
 
-/** Bytes that somebody saw. */
+/** Bytes that a request read. */
 interface Seen {
   readonly offset: number;
   readonly bytes: Uint8Array;
 }
 
-/** What a request makes of a range. */
+/** The effect of a request on a range. */
 interface Effect {
   readonly offset: number;
   readonly length: number;
-  /** Undefined: anything. */
+  /** Undefined: the bytes may be anything. */
   readonly bytes: Uint8Array | undefined;
 }
 
-/** One of several requests: what it makes of its range, if anything, and what is seen by it. */
+/** One of several concurrent requests: its effect on its range, if any, and the bytes that it reads. */
 interface Request {
   readonly effect?: (length: number, seed: number) => Uint8Array | undefined;
   readonly ask: (device: BlockBackend, offset: number, length: number, seed: number) => Promise<Seen[]>;
@@ -237,8 +237,8 @@ const REQUESTS: Readonly<Record<Concurrent['op'], Request>> = {
 };
 
 /**
- * Requests that overlap: each byte is one that some order of them gives, which for what is done is that of any of those
- * that change it, and for what is seen meanwhile also the one from before.
+ * Runs overlapping requests and checks that every byte is explained by some order of them. A byte of the final state
+ * comes from any of the requests that change it. A byte that was read meanwhile may also be the one from before.
  */
 async function together(device: BlockBackend, model: Model, steps: readonly Concurrent[]): Promise<void> {
   const before = model.bytes.slice();
@@ -254,7 +254,10 @@ async function together(device: BlockBackend, model: Model, steps: readonly Conc
   expect(illegal(model.bytes, 0, before, effects, true)).toBe(-1);
 }
 
-/** The first byte that comes neither from an effect nor, unless those are done and cover it, from before; or -1. */
+/**
+ * The first byte that has no explanation, or -1. It must come from an effect, or from `before` unless the effects are
+ * done and cover it.
+ */
 function illegal(
   bytes: Uint8Array,
   start: number,

@@ -1,4 +1,4 @@
-/** What copyOnWrite asks of the devices below; that the bytes are right is in contract.test.ts. */
+/** The requests that copyOnWrite makes to the devices below it. contract.test.ts checks that the bytes are right. */
 import { describe, expect, it } from 'vitest';
 import type { BlockBackend, ZeroOptions } from '../backend.js';
 import { copyOnWrite, fault, formatDelta, memory, overlayLayout, readOnly, type Fault } from '../index.js';
@@ -14,7 +14,7 @@ async function formatted(): Promise<BlockBackend> {
   return delta;
 }
 
-/** Every method as it is; `close` does nothing. */
+/** The device with a `close` that does nothing. */
 const kept = (device: BlockBackend): BlockBackend => ({ ...device, size: device.size, close: () => undefined });
 
 describe('copyOnWrite', () => {
@@ -22,7 +22,7 @@ describe('copyOnWrite', () => {
     ['of the data', { operations: ['flush'], nth: 1 }],
     ['of the bitmap', { operations: ['flush'], nth: 2 }],
     ['whose write of the bitmap', { operations: ['write'], range: { offset: 4096, length: 4096 }, nth: 1 }],
-  ])('stores with the next flush what a flush %s that failed did not', async (_what, failing) => {
+  ])('stores with the next flush the bits of a flush %s that failed', async (_what, failing) => {
     const delta = await formatted();
     const device = await copyOnWrite(readOnly(memory(SIZE)), fault(delta, [failing]));
     await device.write?.(noise(BLOCK, 1), BLOCK);
@@ -32,7 +32,7 @@ describe('copyOnWrite', () => {
     expect((await readAll(again)).subarray(BLOCK, 2 * BLOCK)).toEqual(noise(BLOCK, 1));
   });
 
-  it('passes the options of zero on', async () => {
+  it('passes on the options of zero', async () => {
     const delta = await formatted();
     const seen: (ZeroOptions | undefined)[] = [];
     const device = await copyOnWrite(readOnly(memory(SIZE)), {
@@ -46,7 +46,7 @@ describe('copyOnWrite', () => {
     expect(seen).toEqual([options, options]);
   });
 
-  it('has fetched ahead what comes from the base', async () => {
+  it('prefetches only what comes from the base', async () => {
     const hints: [number, number][] = [];
     const prefetch = (offset: number, length: number): void => void hints.push([offset, length]);
     const device = await copyOnWrite({ ...memory(SIZE), size: SIZE, prefetch }, await formatted());

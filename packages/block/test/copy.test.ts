@@ -13,13 +13,13 @@ import { jumbled, noise } from './helpers.js';
 const KIB = 1 << 10;
 const MIB = 1 << 20;
 
-/** What a device is filled with, at places and of lengths that suit nothing. */
+/** Contents of a device, at offsets and lengths without any alignment. */
 const fills = (size: number): fc.Arbitrary<{ offset: number; length: number; seed: number }[]> =>
   fc.array(
     fc.record({
       offset: fc.integer({ min: 0, max: size }),
       length: fc.oneof(fc.integer({ min: 0, max: 9000 }), fc.integer({ min: 0, max: 300 * KIB })),
-      seed: fc.integer({ min: 0, max: 99 }), // 0: zeros that are stored
+      seed: fc.integer({ min: 0, max: 99 }), // 0: stored zeros
     }),
     { maxLength: 8 },
   );
@@ -43,7 +43,7 @@ function bytesOf(device: BlockBackend, length = device.size): Buffer {
   return bytes;
 }
 
-/** A device that refuses what is not made of its blocks, as an NBD server does. */
+/** A device that refuses requests that are not whole blocks, like an NBD server. */
 function inBlocks(inner: BlockBackend, minimum: number): BlockBackend {
   const strict = around(inner, (operation: Operation, offset, length, work) => {
     if (offset % minimum !== 0 || length % minimum !== 0) throw new Error(`${operation} ${length} at ${offset}`);
@@ -52,7 +52,7 @@ function inBlocks(inner: BlockBackend, minimum: number): BlockBackend {
   return Object.assign(strict, { blockSizes: { minimum, preferred: 4096, maximum: 32 * MIB } });
 }
 
-/** The device, which cannot do some things. */
+/** The device without some of its methods. */
 function without(inner: BlockBackend, ...names: (keyof BlockBackend)[]): BlockBackend {
   const device = { ...passedOn(inner), size: inner.size };
   for (const name of names) Reflect.deleteProperty(device, name);
@@ -60,7 +60,7 @@ function without(inner: BlockBackend, ...names: (keyof BlockBackend)[]): BlockBa
 }
 
 describe('copy', () => {
-  it('gives the target the bytes of the source, and leaves the rest of it as it was', async () => {
+  it('copies the bytes of the source and leaves the rest of the target unchanged', async () => {
     const options = fc.record({
       requests: fc.integer({ min: 1, max: 20 }),
       pieceSize: fc.constantFrom(1, 64 * KIB, MIB),
@@ -84,7 +84,7 @@ describe('copy', () => {
     await fc.assert(property, { numRuns: 60 });
   });
 
-  it('suits devices that take blocks only, whatever the size and the holes of the source', async () => {
+  it('works with devices that only take whole blocks, whatever the size and the holes of the source', async () => {
     const blocks = fc.constantFrom(512, 4096, 64 * KIB);
     const property = fc.asyncProperty(devices, blocks, blocks, async (from, ours, theirs) => {
       const whole = from.size - (from.size % ours);
@@ -123,20 +123,20 @@ describe('copy', () => {
     ]);
   });
 
-  it('without `sparse` all of the target has room', async () => {
+  it('allocates all of the target without `sparse`', async () => {
     const target = memory(10 * MIB);
     await copy(mixed(), target, { sparse: false, targetIsZero: true });
     expect((await extents(target)).some(({ hole }) => hole)).toBe(false);
   });
 
-  it('writes zeros to a target that knows no zeros', async () => {
+  it('writes zeros to a target without zero()', async () => {
     const inner = filled(10 * MIB, [{ offset: 0, length: 300 * KIB, seed: 9 }]);
     const source = mixed();
     await copy(source, without(inner, 'zero', 'trim'));
     expect(bytesOf(inner).equals(bytesOf(source))).toBe(true);
   });
 
-  /** The most of anything that was under way at once, in a device whose requests take a while. */
+  /** The most requests under way at once, in a device whose requests take a while. */
   async function mostAtOnce(work: (slow: BlockBackend) => Promise<unknown>): Promise<number> {
     const source = filled(2 * MIB, [{ offset: 0, length: 2 * MIB, seed: 4 }]);
     let [underWay, most] = [0, 0];
@@ -153,12 +153,12 @@ describe('copy', () => {
     return most;
   }
 
-  it.each([1, 5, 16])('has %i requests under way at once if that many are wanted', async (requests) => {
+  it.each([1, 5, 16])('keeps %i requests under way at once', async (requests) => {
     const options = { pieceSize: 64 * KIB, ...(requests === 16 ? {} : { requests }) };
     expect(await mostAtOnce((slow) => copy(slow, memory(2 * MIB), options))).toBe(requests);
   });
 
-  it.each([0, 1.5, NaN])('of %d requests at once would copy nothing: it is refused', async (requests) => {
+  it.each([0, 1.5, NaN])('refuses %d requests at once, because they would copy nothing', async (requests) => {
     await expect(copy(memory(5), memory(5), { requests })).rejects.toThrow(RangeError);
   });
 
@@ -182,7 +182,7 @@ describe('copy', () => {
     ],
     ["source's extents", (inner) => [fault(inner, [{ operations: ['extents'] }]), memory(inner.size)], /^extents of/],
   ];
-  it.each(stops)('ends with an error of the %s when nothing is under way any more', async (_, pair, message) => {
+  it.each(stops)('reports an error of the %s once no request is under way', async (_, pair, message) => {
     const inner = filled(2 * MIB, [{ offset: 0, length: MIB, seed: 4 }]);
     const [source, target] = pair(inner);
     let underWay = 0;
@@ -199,7 +199,7 @@ describe('copy', () => {
     expect(underWay).toBe(0);
   });
 
-  it('ends with the reason of its signal, before, in the middle, and with devices that answer at once', async () => {
+  it('ends with the reason of its signal, before and during the copy, and with synchronous devices', async () => {
     const source = filled(2 * MIB, [{ offset: 0, length: MIB, seed: 4 }]);
     await expect(copy(source, memory(2 * MIB), { signal: AbortSignal.abort('early') })).rejects.toBe('early');
     const stop = new AbortController();
@@ -211,7 +211,7 @@ describe('copy', () => {
     const options = { pieceSize: 64 * KIB, requests: 2, signal: stop.signal, progress };
     await expect(copy(source, memory(2 * MIB), options)).rejects.toBe('enough');
     expect(last).toBeLessThan(512 * KIB);
-    // A timer has its turn while nothing is waited for.
+    // A timer must get its turn although nothing is awaited.
     const slow = without(memory(2 ** 35), 'extents');
     await expect(copy(slow, memory(2 ** 35), { signal: AbortSignal.timeout(50) })).rejects.toThrow(/timeout/);
   });
@@ -228,13 +228,13 @@ describe('difference', () => {
     await fc.assert(property, { numRuns: 40 });
   });
 
-  it('of a target that is shorter is at its end; what both say is zero is not read', async () => {
+  it('is at the end of a target that is shorter, and reads nothing that both sides report as zero', async () => {
     expect(await difference(memory(10), memory(9))).toBe(9);
     const unreadable = (): BlockBackend => fault(memory(MIB), [{ operations: ['read'] }]);
     expect(await difference(unreadable(), unreadable())).toBeUndefined();
   });
 
-  it('throws what a device fails with', async () => {
+  it('throws the errors of the device', async () => {
     const broken = fault(filled(MIB, [{ offset: 0, length: MIB, seed: 1 }]), [{ operations: ['read'] }]);
     await expect(difference(broken, memory(MIB))).rejects.toThrow(/^reading \d+ bytes at \d+ of the source/);
   });

@@ -1,4 +1,4 @@
-/** What a flush asks of the kernel. */
+/** The calls to the kernel that a flush makes. */
 import { readlinkSync, type NoParamCallback } from 'node:fs';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { file } from '../index.js';
@@ -11,7 +11,7 @@ vi.mock('node:fs', async (original) => ({
 }));
 
 const path = scratch();
-/** The files that were asked for. */
+/** The files that were synced. */
 const synced: string[] = [];
 let answer: NodeJS.ErrnoException | null = null;
 
@@ -25,7 +25,7 @@ beforeEach(() => {
 });
 
 describe('a flush of a file', () => {
-  it('is done when the kernel says that the data is durable', async () => {
+  it('is done once the kernel reports that the data is durable', async () => {
     const [name, end] = [path('flushed'), { isDone: false }];
     const device = await file(name, { create: 4096 });
     kernel.fdatasync = (fd, done) => {
@@ -43,7 +43,7 @@ describe('a flush of a file', () => {
     await device.close();
   });
 
-  it('that failed stays failed', async () => {
+  it('keeps failing after it has failed once', async () => {
     const device = await file(path('failed'), { create: 4096 });
     answer = Object.assign(new Error('no room'), { code: 'ENOSPC' });
     expect(await errorOf(() => device.flush?.())).toBe(answer);

@@ -19,7 +19,7 @@ const path = scratch();
 const MIB = 1 << 20;
 const sparse = await loadSparse();
 
-/** By another program: the ends of each run of data. */
+/** The ends of each run of data, found by another program. */
 function dataRuns(name: string): number[][] {
   const program = `
 import os, sys, json
@@ -67,7 +67,7 @@ describe.skipIf(sparse === undefined)('holes in files', () => {
     await device.close();
   });
 
-  it('are not made by zeros that keep their room', async () => {
+  it('are not made by zeros that keep their space allocated', async () => {
     const name = withHoles();
     const device = await file(name);
     const before = statSync(name).blocks;
@@ -82,7 +82,7 @@ describe.skipIf(sparse === undefined)('holes in files', () => {
   it.each<[what: string, change: (device: BlockBackend) => unknown]>([
     ['trim', (device) => device.trim?.(0, 200 * MIB)],
     ['zero', (device) => device.zero?.(0, 200 * MIB)],
-  ])('are made by a %s of more than is punched in one call', async (_what, change) => {
+  ])('are made by a %s larger than one punching call', async (_what, change) => {
     const name = path('long');
     const fd = openSync(name, 'w');
     ftruncateSync(fd, 201 * MIB);
@@ -94,7 +94,7 @@ describe.skipIf(sparse === undefined)('holes in files', () => {
     await device.close();
   });
 
-  it.each([61, 20, 0])('end where the file was cut off (at %i MiB): what is behind cannot be read', async (cut) => {
+  it.each([61, 20, 0])('end where the file was truncated (at %i MiB), and reads beyond that fail', async (cut) => {
     const name = path('cut');
     const fd = openSync(name, 'w');
     ftruncateSync(fd, 60 * MIB);
@@ -109,7 +109,7 @@ describe.skipIf(sparse === undefined)('holes in files', () => {
     await device.close();
   });
 
-  it('are many', async () => {
+  it('can be many', async () => {
     const name = path('many');
     const fd = openSync(name, 'w');
     for (let index = 0; index < 5000; index++) writeSync(fd, noise(4096, index), 0, 4096, index * 8192);
@@ -123,14 +123,14 @@ describe.skipIf(sparse === undefined)('holes in files', () => {
 });
 
 describe('a file', () => {
-  it('without holes has one extent, and fast zeros are refused', async () => {
+  it('has one extent and refuses fast zeros if it has no holes', async () => {
     const device = await file(withHoles(), { sparse: false });
     expect(await device.extents?.(5, 100)).toEqual([{ offset: 5, length: 100, hole: false, zero: false }]);
     expect((await errorOf(() => device.zero?.(0, 10, { fast: true }))).code).toBe('ENOTSUP');
     await device.close();
   });
 
-  it('writes zeros where the filesystem cannot make holes', async () => {
+  it('writes zeros if the filesystem cannot make holes', async () => {
     const never = { nextData: () => 0, nextHole: () => undefined, punch: () => false, zeroRange: () => false };
     const name = path('plain');
     writeFileSync(name, noise(MIB, 1));
@@ -143,7 +143,7 @@ describe('a file', () => {
     await device.close();
   });
 
-  it.each([true, false])('makes long zeros that keep their room, if there is such a call: %s', async (isThere) => {
+  it.each([true, false])('makes long zeros that keep their space allocated (call available: %s)', async (isThere) => {
     const name = path('plain');
     const calls: [number, number][] = [];
     const zeroRange = (_fd: number, offset: number, length: number): boolean => {
@@ -166,7 +166,7 @@ describe('a file', () => {
     await device.close();
   });
 
-  it('is made new, or not at all', async () => {
+  it('creates a new file or fails', async () => {
     const name = path('new');
     const device = await file(name, { create: 5 * MIB });
     expect([device.size, statSync(name).size, statSync(name).blocks]).toEqual([5 * MIB, 5 * MIB, 0]);
@@ -176,7 +176,7 @@ describe('a file', () => {
     expect((await errorOf(() => file('/dev/null'))).code).toBe('EINVAL');
   });
 
-  it.each([256 << 10, -1])('that was cut off is an error (at once up to %i bytes)', async (largest) => {
+  it.each([256 << 10, -1])('reports a truncated file as an error (synchronous up to %i bytes)', async (largest) => {
     const name = path('short');
     writeFileSync(name, noise(10_000, 1));
     const device = await file(name, { pace: { largest } });
@@ -189,7 +189,7 @@ describe('a file', () => {
 });
 
 describe('the pace', () => {
-  /** A pace of requests that take the given milliseconds. @returns which of them were made at once */
+  /** Simulates requests that take the given milliseconds. @returns which of them were made at once */
   function run(times: readonly number[], length = 4096, options = {}): boolean[] {
     let clock = 1000;
     const requests = pace({ now: () => clock, delay: () => 0, least: 2, most: 8, ...options });
@@ -212,7 +212,7 @@ describe('the pace', () => {
     expect(at(run(often(40, 5)))).toEqual([0, 3, 8, 17, 26, 35]);
   });
 
-  it('comes back when they are quick', () => {
+  it('returns to requests at once when they are quick', () => {
     const made = run([...often(10, 5), ...often(30, 0.1)]);
     expect(at(made)).toEqual([0, 3, 8, ...Array.from({ length: 23 }, (_, index) => 17 + index)]);
   });
@@ -222,7 +222,7 @@ describe('the pace', () => {
     expect(at(made)).toEqual([0, 3, 4, 5, 6, 9]);
   });
 
-  it('does not blame the disk for the time without a processor', () => {
+  it('does not blame the disk for time without a processor', () => {
     let [clock, waited] = [1000, 0];
     const requests = pace({ now: () => clock, delay: () => waited });
     const isAtOnce = (time: number, delay: number): boolean => {
@@ -232,15 +232,15 @@ describe('the pace', () => {
       if (begun >= 0) requests.end(begun, 4096);
       return begun >= 0;
     };
-    // Of 5 ms, 4.5 were lost to others: on a busy machine every second request may be so.
+    // Of 5 ms, 4.5 were spent waiting for a processor. On a busy machine this can happen on every second request.
     for (let index = 0; index < 500; index++) expect([isAtOnce(5, 4.5), isAtOnce(0.01, 0)]).toEqual([true, true]);
-    // A wait for the disk is one, whatever was lost before or beside it.
+    // Waiting for the disk counts, however much time was lost to others before or meanwhile.
     clock += 50;
     waited += 50;
     expect([isAtOnce(5, 3), isAtOnce(0, 0)]).toEqual([true, false]);
   });
 
-  /** Four programs for each processor that want all of it. */
+  /** Starts four busy programs per processor. */
   function crowd(): void {
     const count = 4 * availableParallelism();
     const all = Array.from({ length: count }, () => spawn('sh', ['-c', 'while :; do :; done']));
@@ -253,12 +253,12 @@ describe('the pace', () => {
     while (performance.now() - begun < 500) readFileSync('/proc/uptime');
     const [time, delay, cpu] = [performance.now() - begun, runDelay() - before, process.cpuUsage(used)];
     expect(delay).toBeGreaterThan(20);
-    // What it had and what it waited for are all of the time: nothing here waits for a disk.
+    // The time running and the time waiting for a processor add up to all of it: nothing here waits for a disk.
     expect(delay).toBeLessThan(time + 20);
     expect(delay + (cpu.user + cpu.system) / 1000).toBeGreaterThan(0.7 * time);
   });
 
-  it('reads what is in the page cache at once, also on a busy machine', async () => {
+  it('reads cached bytes at once, even on a busy machine', async () => {
     const name = path('cached');
     writeFileSync(name, noise(MIB, 1));
     const device = await file(name);
@@ -274,7 +274,7 @@ describe('the pace', () => {
     expect(pooled / count).toBeLessThan(0.001);
   });
 
-  it('gives large requests more time, and the largest to the pool', () => {
+  it('gives large requests more time, and sends the largest to the pool', () => {
     expect(run(often(3, 1.2), 256 << 10).every(Boolean)).toBe(true);
     expect(at(run(often(3, 1.3), 256 << 10))).toEqual([0]);
     expect(run(often(3, 0), (256 << 10) + 1).some(Boolean)).toBe(false);

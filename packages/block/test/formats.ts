@@ -1,4 +1,4 @@
-/** Images in formats, made by the tools that everybody makes them with, and what becomes of spoilt ones. */
+/** Images made by the usual tools of each format, and checks with corrupted images. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
@@ -12,7 +12,7 @@ import { errorOf } from './helpers.js';
 export const tool = (name: string, ...args: string[]): string =>
   execFileSync(name, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 64 << 20 });
 
-/** Bytes as a device. */
+/** A device with these bytes. */
 export function device(bytes: Uint8Array): BlockBackend {
   const made = memory(bytes.length, { pageSize: 4096 });
   void made.write?.(bytes, 0);
@@ -21,12 +21,12 @@ export function device(bytes: Uint8Array): BlockBackend {
 
 export const fileDevice = (path: string): BlockBackend => device(readFileSync(path));
 
-/** @param blockSize bytes, in each of several blocks */
+/** @param blockSize bytes of each block; there may be several */
 export function xzOf(path: string, blockSize: number, ...options: string[]): Buffer {
   return execFileSync('xz', ['--stdout', `--block-size=${blockSize}`, '-0', ...options, path], { maxBuffer: 64 << 20 });
 }
 
-/** Frames of so many bytes, each made by zstd, and the seek table behind them as its specification says. */
+/** Frames of `frameSize` bytes, each made by zstd, with the seek table of the specification behind them. */
 export function zstdOf(content: Uint8Array, frameSize: number, path: (name: string) => string, table = true): Buffer {
   const names: string[] = [];
   for (let at = 0; at < content.length || at === 0; at += frameSize) {
@@ -55,7 +55,7 @@ export function qcow2Of(raw: string, path: string, ...options: string[]): Buffer
   return readFileSync(path);
 }
 
-/** Of files in one folder. */
+/** An archive of files in one folder. */
 export function tarOf(paths: readonly string[], ...options: string[]): Buffer {
   const names = paths.map((path) => basename(path));
   return execFileSync('tar', ['--create', ...options, '-C', dirname(paths[0] ?? ''), ...names], {
@@ -70,7 +70,7 @@ interface Part {
   readonly count: number;
 }
 
-/** A first sector with these entries. */
+/** The first sector of an MBR disk with these entries. */
 export function mbrOf(parts: readonly Part[]): Buffer {
   const sector = Buffer.alloc(512);
   for (const [index, { type, first, count }] of parts.entries()) {
@@ -81,7 +81,7 @@ export function mbrOf(parts: readonly Part[]): Buffer {
   return sector;
 }
 
-/** A disk with one GPT partition that holds the content, in sectors of some size. The backup is at the end. */
+/** A disk with one GPT partition that holds the content. The backup table is at the end. */
 export function gptOf(content: Uint8Array, sectorSize: number, name = 'root'): Buffer {
   const sectors = Math.ceil(content.length / sectorSize);
   const listSectors = Math.ceil((128 * 128) / sectorSize);
@@ -114,8 +114,8 @@ export function gptOf(content: Uint8Array, sectorSize: number, name = 'root'): B
 }
 
 /**
- * Spoils an image in many ways: whatever it says then, it is opened and read, or refused with a code, in a bounded time
- * and with a bounded amount of memory.
+ * Corrupts an image in many ways. Each result must open and be readable, or be refused with a code, in bounded time and
+ * memory.
  */
 export async function survives(
   image: Buffer,

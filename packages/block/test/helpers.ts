@@ -1,4 +1,4 @@
-/** What the tests of this package share. */
+/** Helpers for the tests of this package. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -10,7 +10,7 @@ import { around, passedOn } from '../around.js';
 import { failure, type BlockBackend } from '../backend.js';
 import { random } from '../random.js';
 
-/** A folder that lives as long as the test file; gives new paths in it. */
+/** A folder that is removed after the test file. The function returns new paths in it. */
 export function scratch(): (name: string) => string {
   const root = mkdtempSync(join(tmpdir(), 'nodeos-block-'));
   afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -18,7 +18,7 @@ export function scratch(): (name: string) => string {
   return (name) => join(root, `${count++}-${name}`);
 }
 
-/** `inner`, whose requests are made and answered after some turns of the event loop, in any order. */
+/** `inner` with delays before and after each request, so requests run and answer in any order. */
 export function jumbled(inner: BlockBackend, seed: number): BlockBackend {
   const chance = random(seed);
   const wait = async (): Promise<void> => {
@@ -32,7 +32,9 @@ export function jumbled(inner: BlockBackend, seed: number): BlockBackend {
   });
 }
 
-/** `inner`, which refuses what does not keep to a minimum and a maximum, as an NBD server does; hints are obeyed too. */
+/**
+ * `inner` with a minimum and a maximum request size, like an NBD server: other requests fail. Hints must obey them too.
+ */
 export function bounded(inner: BlockBackend, minimum: number, maximum: number): BlockBackend {
   const device = around({ ...passedOn(inner), size: inner.size, prefetch: () => undefined }, (operation, ...rest) => {
     const [offset, length, work] = rest;
@@ -45,7 +47,7 @@ export function bounded(inner: BlockBackend, minimum: number, maximum: number): 
   return Object.assign(device, { blockSizes: { minimum, preferred: minimum, maximum } });
 }
 
-/** An HTTP server on loopback. @returns its URL and what ends it */
+/** Starts an HTTP server on loopback. @returns its URL and a function that stops it */
 export async function serve(listener: RequestListener): Promise<{ url: string; close: () => void }> {
   const server = createServer(listener).listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
@@ -59,14 +61,14 @@ export async function serve(listener: RequestListener): Promise<{ url: string; c
   };
 }
 
-/** A port that was free a moment ago, for servers of others. */
+/** A port that was free a moment ago, for servers that are other programs. */
 export async function freePort(): Promise<number> {
   const { url, close } = await serve(() => undefined);
   close();
   return Number(new URL(url).port);
 }
 
-/** Serves the bytes by ranges, as RFC 9110 says. */
+/** Serves the bytes by range requests, as in RFC 9110. */
 export const ranges =
   (content: Uint8Array, etag = '"one"'): RequestListener =>
   (request, response) => {
@@ -85,7 +87,7 @@ const NOISE = 1 << 20;
 const next = random(1);
 const noises = Uint8Array.from({ length: 2 * NOISE }, () => 1 + Math.floor(next() * 255));
 
-/** Bytes that look like no others, without zeros, the same for the same seed. @param length up to 1 MiB */
+/** Distinctive bytes without zeros, the same for the same seed. @param length up to 1 MiB */
 export function noise(length: number, seed: number): Uint8Array {
   const from = (seed * 7919) % NOISE;
   return noises.slice(from, from + length);

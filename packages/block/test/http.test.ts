@@ -10,7 +10,7 @@ async function served<T>(listener: RequestListener, work: (url: string) => Promi
   return work(url).finally(close);
 }
 
-/** The first request is answered as it should be, the others by `then`. */
+/** Answers the first request correctly, and all others by `then`. */
 function later(then: RequestListener): RequestListener {
   let count = 0;
   return (request, response) => (count++ === 0 ? ranges(content)(request, response) : then(request, response));
@@ -31,7 +31,7 @@ describe('http', () => {
     });
   });
 
-  it('follows redirects, and sends headers', async () => {
+  it('follows redirects and sends headers', async () => {
     const seen: (string | undefined)[] = [];
     const listener: RequestListener = (request, response) => {
       seen.push(request.headers['x-token'] as string | undefined);
@@ -60,7 +60,7 @@ describe('http', () => {
     });
   });
 
-  it('goes by Last-Modified where there is no strong ETag', async () => {
+  it('uses Last-Modified if there is no strong ETag', async () => {
     let changed = 'Tue, 01 Jan 2030 00:00:00 GMT';
     const asked: (string | undefined)[] = [];
     const listener: RequestListener = (request, response) => {
@@ -100,7 +100,7 @@ describe('http', () => {
       /encoded \(gzip\)/,
       false,
     ],
-  ])('is not opened where the server %s', async (_what, listener, code, message, transient) => {
+  ])('is not opened if the server %s', async (_what, listener, code, message, transient) => {
     await served(listener, async (url) => {
       const error = await errorOf(() => http(url));
       expect(error.code).toMatch(new RegExp(`^(${code})$`));
@@ -171,7 +171,7 @@ describe('http', () => {
     });
   });
 
-  it('gives up on a server that says nothing, and when it is closed', async () => {
+  it('gives up on a silent server, and when it is closed', async () => {
     await served(
       later(() => undefined),
       async (url) => {
@@ -191,7 +191,7 @@ describe('http', () => {
     );
   });
 
-  it('comes through with retry', async () => {
+  it('succeeds with retry', async () => {
     let count = 0;
     const listener: RequestListener = (request, response) => {
       if (count++ % 3 === 0) ranges(content)(request, response);

@@ -1,4 +1,4 @@
-/** Many processes want one lock, and each of them is killed at any moment. */
+/** Many processes compete for one lock, and each is killed at a random moment. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,7 +9,7 @@ import { scratch } from './helpers.js';
 const path = scratch();
 const HOLDER = fileURLToPath(new URL('lock-holder.js', import.meta.url));
 
-/** @returns how often it had the lock until it was killed, some time after the first */
+/** @returns how often the process had the lock before it was killed, some time after the first time */
 async function held(...words: string[]): Promise<number> {
   const holder = spawn(process.execPath, [HOLDER, ...words], { stdio: ['ignore', 'pipe', 'inherit'] });
   const exit = once(holder, 'close');
@@ -22,7 +22,7 @@ async function held(...words: string[]): Promise<number> {
   return takes;
 }
 
-it('is had by one at a time, however often its owner dies', async () => {
+it('is held by one process at a time, however often its owner dies', async () => {
   const words = [path('lock'), path('owner')];
   await Promise.all(
     Array.from({ length: 8 }, async () => {

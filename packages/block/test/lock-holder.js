@@ -1,4 +1,4 @@
-// Takes a lock again and again, until it is killed, and says each time that it has it. Ends if it is not alone.
+// Takes a lock repeatedly until it is killed, and reports each time. Ends if another process has the lock too.
 import { readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lockFile } from '../dist/index.js';

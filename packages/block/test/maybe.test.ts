@@ -4,7 +4,7 @@ import { after, inTurn, isPromise, observed, rescued, cache, regions, retry, sta
 import type { BlockBackend } from '../backend.js';
 import { errorOf } from './helpers.js';
 
-/** A promise of another kind: it has `then`, and nothing else. */
+/** A promise of another kind, which only has `then`. */
 function thenable<T>(work: () => T): Promise<T> {
   const promise = nextTurn().then(work);
   return { then: promise.then.bind(promise) } as unknown as Promise<T>;
@@ -15,8 +15,8 @@ const failing = (): Promise<number> =>
     throw new Error('failed');
   });
 
-describe('an answer that has `then`', () => {
-  it('is waited for', async () => {
+describe('a thenable', () => {
+  it('is awaited', async () => {
     expect(isPromise(thenable(() => 1))).toBe(true);
     expect([undefined, null, 5, [], {}].some((value) => isPromise<unknown>(value))).toBe(false);
     expect(
@@ -40,7 +40,7 @@ describe('an answer that has `then`', () => {
     expect(steps).toEqual([1, 2, 3]);
   });
 
-  it('is waited for by the wrappers', async () => {
+  it('is awaited by the wrappers', async () => {
     const read: BlockBackend['read'] = (into) => thenable(() => void into.fill(7));
     const inner = { size: 8192, read, close: () => undefined };
     const device = stats(retry(cache(regions([{ length: 8192, source: { backend: inner } }]))));

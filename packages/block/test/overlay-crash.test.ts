@@ -1,4 +1,4 @@
-/** Overlays survive a kill at any moment, and the loss of power between any two writes. */
+/** Overlays survive a kill at any moment, and a loss of power between any two writes. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -15,7 +15,9 @@ import { SECTOR, SECTORS, writeOf } from './overlay-writes.js';
 const path = scratch();
 const WRITER = fileURLToPath(new URL('overlay-writer.js', import.meta.url));
 
-/** Runs the writer until it has flushed so often. @returns the last write that it said is flushed; undefined if none */
+/**
+ * Kills the writer after a number of flushes. @returns the last write reported as flushed; undefined if there was none
+ */
 async function killed(to: string, start: number, blockSize: number, flushes: number): Promise<number | undefined> {
   const writer = spawn(process.execPath, [WRITER, to, String(start), String(blockSize)], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -25,14 +27,14 @@ async function killed(to: string, start: number, blockSize: number, flushes: num
   let flushed: number | undefined;
   for await (const line of createInterface(writer.stdout)) {
     if (line !== 'ready') flushed = Number(line);
-    if (said++ === flushes) writer.kill('SIGKILL'); // what it says until it is dead counts as well
+    if (said++ === flushes) writer.kill('SIGKILL'); // reports before its death count as well
   }
   expect(await exit).toEqual([null, 'SIGKILL']);
   return flushed;
 }
 
 describe('an overlay whose process is killed', () => {
-  it.each([4096, 16384])('has what was flushed, in blocks of %i bytes', async (blockSize) => {
+  it.each([4096, 16384])('has everything that was flushed, in blocks of %i bytes', async (blockSize) => {
     const to = path('delta');
     let before = new Uint32Array(SECTORS);
     for (let round = 1; round <= 16; round++) {
@@ -66,11 +68,11 @@ describe('an overlay whose process is killed', () => {
 const PAGE = 4096;
 
 interface Unreliable extends BlockBackend {
-  /** What may be on the disk if the power goes now: of each page, the bytes of the last flush or any later ones. */
+  /** A possible state of the disk after a loss of power: each page as of the last flush, or any later version. */
   crashed(chance: () => number): Uint8Array;
 }
 
-/** A disk with a volatile cache. @param step called between any two things that happen */
+/** A disk with a volatile cache. @param step called between any two steps */
 function unreliable(size: number, step: () => void): Unreliable {
   const durable = new Uint8Array(size);
   const current = new Uint8Array(size);
@@ -105,7 +107,7 @@ function unreliable(size: number, step: () => void): Unreliable {
         if (done) pageOf(durable, page).set(done);
         if (left.length > 0) later.set(page, left);
         else later.delete(page);
-        step(); // some pages of a flush are there before others
+        step(); // a flush stores its pages one by one
       }
     },
     crashed: (chance) => {
@@ -128,7 +130,7 @@ const operation = fc.record({
 });
 
 describe('an overlay whose machine loses power', () => {
-  it('has what was flushed, and of the rest each page old or new', { timeout: 120_000 }, async () => {
+  it('has everything that was flushed, and every other page either old or new', { timeout: 120_000 }, async () => {
     let crashes = 0;
     await fc.assert(
       fc.asyncProperty(
@@ -142,7 +144,7 @@ describe('an overlay whose machine loses power', () => {
           void store.write?.(content, 0);
           const layout = overlayLayout(base.size, blockSize);
           const chance = random(seed);
-          /** Of each page, what it was from the last flush on. */
+          /** The versions of each page since the last flush. */
           const states = Array.from({ length: 16 }, (_, page) => [content.slice(page * PAGE, (page + 1) * PAGE)]);
           const images: { image: Uint8Array; legal: Uint8Array[][] }[] = [];
           let isReady = false;

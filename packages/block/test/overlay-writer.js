@@ -1,4 +1,4 @@
-// Writes to an overlay until it is killed; a line says which write was the last one before a flush that is done.
+// Writes to an overlay until it is killed. After each flush, a line reports the last write before it.
 import { writeSync } from 'node:fs';
 import { memory, overlay, readOnly } from '../dist/index.js';
 import { SECTOR, SECTORS, writeOf } from './overlay-writes.js';

@@ -1,8 +1,8 @@
-// The writes of the crash test, the same for the one who makes them and the one who checks them.
+// The writes of the crash test, shared by the process that makes them and the test that checks them.
 export const SECTOR = 512;
 export const SECTORS = 512;
 
-/** Where write number `n` goes, in sectors. Every number in these sectors is `n`. */
+/** The sectors of write number `n`. Every number in them is `n`. */
 export function writeOf(n) {
   const mixed = Math.imul(n ^ (n >>> 13), 0x9e3779b1) >>> 0;
   const first = mixed % SECTORS;

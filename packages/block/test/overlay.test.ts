@@ -18,7 +18,7 @@ function base(size = SIZE): BlockBackend {
 }
 
 describe('an overlay', () => {
-  it('keeps what was flushed, and the base as it was', async () => {
+  it('keeps what was flushed, and leaves the base unchanged', async () => {
     const to = path('delta');
     const below = base();
     const device = await overlay(below, to, { identity: 'one' });
@@ -36,7 +36,7 @@ describe('an overlay', () => {
     await again.close();
   });
 
-  it('takes room for what was written only', async () => {
+  it('takes space only for what was written', async () => {
     const to = path('delta');
     const device = await overlay(memory(10 * 2 ** 30), to);
     await device.write?.(noise(4096, 1), 5 * 2 ** 30);
@@ -46,7 +46,7 @@ describe('an overlay', () => {
     expect(Number(execFileSync('du', ['--block-size=1', to]).toString().split('\t')[0])).toBeLessThan(100_000);
   });
 
-  it('does not let the base show through after a trim of zeros', async () => {
+  it('does not expose the base after a trim of zeros', async () => {
     const device = await overlay(base(), path('delta'));
     await device.zero?.(8192, 8192);
     await device.trim?.(0, SIZE);
@@ -55,7 +55,7 @@ describe('an overlay', () => {
     await device.close();
   });
 
-  it('says which blocks are its own', async () => {
+  it('reports its own blocks as extents', async () => {
     const device = await overlay(memory(65_536), path('delta'));
     await device.write?.(noise(4096, 1), 8192);
     expect(await device.extents?.(0, 65_536)).toEqual([
@@ -106,14 +106,14 @@ describe('an overlay', () => {
     await (await overlay(base(), to, { identity: 'one' })).close();
   });
 
-  it('that was made without an identity belongs to any base of its size', async () => {
+  it('belongs to any base of its size if it was made without an identity', async () => {
     const to = path('delta');
     await (await overlay(base(), to)).close();
     await (await overlay(base(), to, { identity: 'one' })).close();
     await (await overlay(base(), to)).close();
   });
 
-  it('refuses a file on a server that has changed meanwhile', async () => {
+  it('refuses a file on a server that has changed in the meantime', async () => {
     const [to, content] = [path('delta'), noise(SIZE, 1)];
     let etag = '"one"';
     const server = await serve((request, response) => ranges(content, etag)(request, response));
@@ -136,7 +136,7 @@ describe('an overlay', () => {
     server.close();
   });
 
-  it('is opened by one at a time', async () => {
+  it('is opened by one process at a time', async () => {
     const to = path('delta');
     const device = await overlay(base(), to);
     const error = await errorOf(() => overlay(base(), to));
@@ -146,7 +146,7 @@ describe('an overlay', () => {
     await (await overlay(base(), to)).close();
   });
 
-  it('takes over the lock of a dead process, and no other', async () => {
+  it('takes over the lock of a dead process only', async () => {
     const to = path('delta');
     const device = await overlay(base(), to);
     const lock = JSON.parse(readFileSync(`${to}.lock`, 'utf8')) as Record<string, unknown>;
@@ -158,11 +158,11 @@ describe('an overlay', () => {
     copyFileSync(`${to}.lock`, `${to}.kept`);
     expect((await errorOf(() => overlay(base(), to))).code).toBe('EBUSY');
 
-    // The same number, but another process.
+    // The same process number, but another process.
     writeFileSync(`${to}.lock`, JSON.stringify({ ...owner, started: '1' }));
     await (await overlay(base(), to)).close();
 
-    // Others that died while they took it over: of the one who has it in hand, and of the one before.
+    // Locks of others that died while they took it over: the current take-over, and an earlier one.
     const dead = { ...owner, started: '2' };
     const left = (path: string, content: string): string => {
       writeFileSync(path, content);

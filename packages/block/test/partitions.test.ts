@@ -1,4 +1,4 @@
-/** Partitions, judged by nbdkit, which makes tables and reads them; and tables that lie. */
+/** Partitions, judged by nbdkit, which makes and reads tables, and corrupt tables. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
@@ -8,7 +8,7 @@ import { bounded, errorOf, noise, readAll, scratch } from './helpers.js';
 
 const path = scratch();
 
-/** A disk of these files as nbdkit lays them out, and what it reads of a partition of it. */
+/** A disk of these files as nbdkit lays them out. */
 function disk(type: 'mbr' | 'gpt', ...contents: Uint8Array[]): string {
   const name = path(type);
   const files = contents.map((content) => {
@@ -28,12 +28,12 @@ function judged(name: string, number: number): Buffer {
 
 describe.each([
   ['gpt', [1, 2, 3, 4, 5, 6]],
-  // The fourth is extended: what is in it counts from 5 on.
+  // The fourth entry is extended; the partitions in it are numbered from 5.
   ['mbr', [1, 2, 3, 5, 6, 7]],
-] as const)('of a disk that nbdkit has made: %s', (type, numbers) => {
+] as const)('partitions of a disk that nbdkit made: %s', (type, numbers) => {
   const contents = numbers.map((number) => noise(512 * (1 + number), number));
 
-  it('are those that nbdkit reads', async () => {
+  it('equal those that nbdkit reads', async () => {
     const name = disk(type, ...contents);
     const all = await partitions(fileDevice(name));
     expect(all.map(({ number }) => number)).toEqual(numbers);
@@ -45,22 +45,22 @@ describe.each([
     }
   });
 
-  it('one that is not there: the error has those that are', async () => {
+  it('are listed by the error for a number that does not exist', async () => {
     const error = await errorOf(() => partition(fileDevice(disk(type, ...contents)), 99));
     expect(error).toMatchObject({ code: 'ENOENT', message: expect.stringMatching(/^there is no partition 99: there are 1 \(1024 bytes.*\), 2 /) }); // prettier-ignore
   });
 
-  it('survive what is done to them', async () => {
+  it('are read or refused however the table is corrupted', async () => {
     const image = readFileSync(disk(type, ...contents));
     await survives(image, (inner) => partition(inner, numbers[5]), { near: [440, 512, 1024, image.length - 512] });
   });
 });
 
-describe('of a GPT', () => {
+describe('partitions of a GPT', () => {
   const content = noise(8192, 1);
 
   it.each([512, 4096])(
-    'with sectors of %i bytes, in front, at the end, and on a device of whole blocks',
+    'are found with sectors of %i bytes, by either header, and on a device that only takes whole blocks',
     async (size) => {
       const whole = gptOf(content, size, 'Wurzel');
       expect(await partitions(device(whole))).toMatchObject([{ number: 1, length: 8192, name: 'Wurzel' }]);
@@ -75,22 +75,22 @@ describe('of a GPT', () => {
     },
   );
 
-  it('counts, also if an MBR repeats some of it', async () => {
+  it('come from the GPT even if an MBR repeats some of them', async () => {
     const hybrid = gptOf(content, 512);
     const both = [{ type: 0xee, first: 1, count: 33 }, { type: 0x83, first: 40, count: 4 }]; // prettier-ignore
     mbrOf(both).copy(hybrid);
     expect(await partitions(device(hybrid))).toMatchObject([{ number: 1, length: 8192 }]);
   });
 
-  it('whose checksum is wrong is none', async () => {
+  it('are refused if the checksum is wrong', async () => {
     const spoilt = gptOf(content, 512);
-    for (const at of [1024 + 40, spoilt.length - 33 * 512 + 40]) spoilt[at] = 0xff; // where the partition ends, in both lists
+    for (const at of [1024 + 40, spoilt.length - 33 * 512 + 40]) spoilt[at] = 0xff; // the last sector, in both lists
     await expect(partitions(device(spoilt))).rejects.toThrow(/checksum of the list/);
   });
 });
 
-describe('of an MBR', () => {
-  it('with sectors of 4096 bytes, if it is told', async () => {
+describe('partitions of an MBR', () => {
+  it('are found with sectors of 4096 bytes if that is given', async () => {
     const image = Buffer.alloc(16384);
     mbrOf([{ type: 0x83, first: 2, count: 1 }]).copy(image);
     image.fill(7, 8192, 12288);
@@ -99,14 +99,14 @@ describe('of an MBR', () => {
     );
   });
 
-  it('beyond the disk is refused, and the others are not', async () => {
+  it('are refused if they are beyond the disk, without affecting others', async () => {
     const image = Buffer.alloc(4096);
     mbrOf([{ type: 0x83, first: 1, count: 2 }, { type: 0x83, first: 3, count: 0xffffffff }]).copy(image); // prettier-ignore
     expect((await partition(device(image), 1)).size).toBe(1024);
     await expect(partition(device(image), 2)).rejects.toMatchObject({ code: 'EINVAL', message: expect.stringContaining('not within the disk') }); // prettier-ignore
   });
 
-  it('whose logical ones go round ends', async () => {
+  it('are refused if the logical ones form a loop', async () => {
     const image = Buffer.alloc(64 * 512);
     mbrOf([{ type: 5, first: 2, count: 60 }]).copy(image);
     mbrOf([{ type: 0x83, first: 1, count: 1 }, { type: 5, first: 4, count: 1 }]).copy(image, 2 * 512); // prettier-ignore
@@ -116,7 +116,7 @@ describe('of an MBR', () => {
     await expect(partitions(device(image))).rejects.toThrow(/leaves the extended one/);
   });
 
-  it.each([0, 100, 512, 4096])('is not on a disk of %i zeros', async (size) => {
+  it.each([0, 100, 512, 4096])('are not found on a disk of %i zeros', async (size) => {
     await expect(partitions(device(new Uint8Array(size)))).rejects.toMatchObject({ code: 'EINVAL', message: 'the disk has no partition table' }); // prettier-ignore
   });
 });

@@ -1,4 +1,4 @@
-/** Images of QEMU, made and judged by qemu-img; and images that lie. */
+/** Images of QEMU, made and judged by qemu-img, and corrupt images. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { qcow2, writeImage } from '../index.js';
@@ -25,8 +25,8 @@ const KINDS: [string, string[]][] = [
   ['with room for everything', ['-o', 'preallocation=metadata']],
 ];
 
-describe.each(KINDS)('an image %s', (_kind, options) => {
-  it('is what qemu-img reads of it', async () => {
+describe.each(KINDS)('a qcow2 image %s', (_kind, options) => {
+  it('gives the bytes that qemu-img reads from it', async () => {
     const image = path('image');
     const opened = await qcow2(device(qcow2Of(raw, image, ...options)));
     expect(opened.size).toBe(content.length);
@@ -41,12 +41,12 @@ describe.each(KINDS)('an image %s', (_kind, options) => {
       zero: boolean;
     }[];
     const zeros = (all: readonly { zero: boolean; length: number }[]): number => all.reduce((sum, { zero, length }) => sum + (zero ? length : 0), 0); // prettier-ignore
-    // With room for everything, QEMU looks for holes in the file itself.
+    // In a preallocated image, QEMU looks for holes in the file itself.
     if (!options.includes('preallocation=metadata')) expect(zeros(extents)).toBe(zeros(map));
   });
 });
 
-it('reads any range, on a device of whole blocks', async () => {
+it('reads any range from a device that only takes whole blocks', async () => {
   const bytes = qcow2Of(raw, path('image'), '-c', '-o', 'cluster_size=8k');
   const opened = await qcow2(bounded(device(Buffer.concat([bytes, Buffer.alloc(-bytes.length & 4095)])), 4096, 65536));
   for (const [at, length] of [
@@ -63,7 +63,7 @@ it('reads any range, on a device of whole blocks', async () => {
   }
 });
 
-it('of clusters that were zeroed, and written out of order, by QEMU', async () => {
+it('reads clusters that QEMU zeroed or wrote out of order', async () => {
   const image = path('image');
   tool('qemu-img', 'create', '-q', '-f', 'qcow2', image, '8M');
   const commands = ['write -P 1 5M 1M', 'write -P 2 0 1M', 'write -z 512k 1M', 'write -P 3 7M 64k', 'write -z 7M 64k'];
@@ -82,12 +82,12 @@ describe('a backing file', () => {
     return image;
   };
 
-  it('is never opened: its name may be that of any file', async () => {
+  it('is never opened by its name, which may be that of any file', async () => {
     const error = await errorOf(() => qcow2(fileDevice(layered())));
     expect(error).toMatchObject({ code: 'EINVAL', message: expect.stringContaining(JSON.stringify(raw)) });
   });
 
-  it('can be given', async () => {
+  it('can be given as a device', async () => {
     const image = layered();
     const to = path('raw');
     tool('qemu-img', 'convert', '-O', 'raw', image, to);
@@ -98,7 +98,7 @@ describe('a backing file', () => {
   });
 });
 
-describe('what is not read here says so:', () => {
+describe('qcow2 refuses', () => {
   it.each([
     ['one with its data in another file', ['-o', 'data_file=DATA'], /another file/],
     ['one with subclusters', ['-o', 'extended_l2=on'], /subclusters/],
@@ -122,22 +122,22 @@ describe('what is not read here says so:', () => {
 
   it('an encrypted image', async () => {
     const bytes = qcow2Of(raw, path('image'));
-    bytes.writeUInt32BE(2, 32); // LUKS, whose making takes seconds
+    bytes.writeUInt32BE(2, 32); // LUKS, which takes seconds to make
     await expect(qcow2(device(bytes))).rejects.toMatchObject({ code: 'ENOTSUP', message: 'qcow2: it is encrypted' });
   });
 
-  it('one that is marked as damaged', async () => {
+  it('an image that is marked as damaged', async () => {
     const bytes = qcow2Of(raw, path('image'));
     bytes[79] = (bytes[79] ?? 0) | 2;
     await expect(qcow2(device(bytes))).rejects.toMatchObject({ code: 'ENOTSUP', message: /marked as damaged/ });
   });
 
-  it.each([0, 71, 4096])('%i other bytes', async (size) => {
+  it.each([0, 71, 4096])('%i bytes that are not qcow2', async (size) => {
     await expect(qcow2(device(noise(size, 1)))).rejects.toMatchObject({ code: 'EINVAL' });
   });
 });
 
-it('an image whose tables point at nothing, or at each other, is an error', async () => {
+it('reports an error if the tables of an image point outside it, or at each other', async () => {
   const bytes = qcow2Of(raw, path('image'));
   const l1 = Number(bytes.readBigUInt64BE(40));
   for (const at of [1n << 50n, 12345n << 9n, BigInt(bytes.length)]) {
@@ -148,7 +148,7 @@ it('an image whose tables point at nothing, or at each other, is an error', asyn
   }
 });
 
-it('a damaged compressed cluster is an error, and not other bytes', async () => {
+it('reports a damaged compressed cluster as an error instead of returning wrong bytes', async () => {
   const text = path('text');
   writeFileSync(text, 'that can be compressed '.repeat(10_000).padEnd(262144));
   for (const type of ['zlib', 'zstd']) {
@@ -161,7 +161,7 @@ it('a damaged compressed cluster is an error, and not other bytes', async () => 
   }
 });
 
-it('images survive what is done to them', async () => {
+it('opens or refuses every corrupted image', async () => {
   for (const options of [[], ['-c'], ['-c', '-o', 'compression_type=zstd']]) {
     const bytes = qcow2Of(raw, path('image'), '-o', 'cluster_size=4k', ...options);
     const l1 = Number(bytes.readBigUInt64BE(40));

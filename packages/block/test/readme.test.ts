@@ -1,4 +1,4 @@
-/** The examples of the README run as they are. */
+/** Runs the examples of the README unchanged. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -15,9 +15,9 @@ const OUTPUTS = [
   /number: 1,\n.*type: '0fc63daf-8483-4772-8e79-3d69d8477de4'.*\nhello\n$/s,
 ];
 
-it('every example has its test', () => expect(examples).toHaveLength(OUTPUTS.length));
+it('has an expected output for every example', () => expect(examples).toHaveLength(OUTPUTS.length));
 
-it.each(OUTPUTS.map((output, index) => [index, output] as const))('example %i works', async (index, output) => {
+it.each(OUTPUTS.map((output, index) => [index, output] as const))('runs example %i', async (index, output) => {
   const folder = path('example');
   mkdirSync(folder);
   writeFileSync(join(folder, 'part.img'), 'hello'.padEnd(1024));

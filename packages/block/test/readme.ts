@@ -1,4 +1,4 @@
-/** The examples of a README, run as they are: each in a folder of its own, in which the packages are installed. */
+/** Runs the examples of a README unchanged, each in its own folder in which the packages are installed. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { onTestFinished } from 'vitest';
 
 const MODULES = fileURLToPath(new URL('../../../node_modules', import.meta.url));
 
-/** The blocks of a language, in their order. One behind `<!-- not run -->` is not for running. */
+/** The code blocks of a language, in order. A block behind `<!-- not run -->` is skipped. */
 export function blocksOf(readme: URL, language: string): string[] {
   const text = readFileSync(readme, 'utf8');
   const blocks = [...text.matchAll(/(<!-- not run -->\s*)?^```(\w+)\n(.*?)^```/gms)];
@@ -16,13 +16,15 @@ export function blocksOf(readme: URL, language: string): string[] {
 
 export interface Example {
   readonly folder: string;
-  /** What it has said on standard output when that matches. @throws Error with what it said, if it ends before */
+  /**
+   * Resolves with the standard output once it matches. @throws Error with the output, if the example ends before that
+   */
   saw(pattern: RegExp): Promise<string>;
-  /** What it said, when it has ended well. @throws Error with what it said on standard error */
+  /** The standard output, once the example has succeeded. @throws Error with the standard error if it fails */
   readonly ended: Promise<string>;
 }
 
-/** Starts an example; it is killed when the test ends. @param folder that is there, with what the example needs */
+/** Starts an example, which is killed when the test ends. @param folder where it runs; may already have files for it */
 export function begun(code: string, folder: string): Example {
   mkdirSync(folder, { recursive: true });
   symlinkSync(MODULES, join(folder, 'node_modules'));

@@ -23,7 +23,7 @@ const openNow = (name: string): number =>
   }).length;
 
 describe('regions', () => {
-  it('follow one another, or are where they say', async () => {
+  it('follow one another, or lie at their offsets', async () => {
     const disk = regions(
       [
         { offset: 100, length: 5, source: Buffer.from('hello, world') },
@@ -68,12 +68,12 @@ describe('regions', () => {
     ['longer than their device', [{ length: 10, source: { backend: memory(9) } }], undefined, /outside a device of 9/],
     ['of no length', [{ length: NaN, source: 'zeros' }], undefined, /NaN bytes/],
     ['before the start', [{ offset: -1, length: 1, source: 'zeros' }], undefined, /-1 bytes/],
-  ])('%s are refused', (_what, list, size, message) => {
+  ])('are refused: %s', (_what, list, size, message) => {
     expect(() => regions(list, size === undefined ? {} : { size })).toThrow(message);
     expect(() => regions(list, size === undefined ? {} : { size })).toThrow(RangeError);
   });
 
-  it('of many files keep few open', async () => {
+  it('of many files keep few of them open', async () => {
     const files = Array.from({ length: 300 }, (_, index) => fileOf(noise(100, index)));
     const folder = dirname(files[0] ?? '');
     const disk = regions(await Promise.all(files.map((name) => fileRegion(name))), { openFiles: 10 });
@@ -85,7 +85,7 @@ describe('regions', () => {
     expect(openNow(folder)).toBe(0);
   });
 
-  it('of many files, read at the same time through the pool, close none that is being read', async () => {
+  it('of many files, read concurrently through the pool, close no file that is being read', async () => {
     const files = Array.from({ length: 60 }, (_, index) => fileOf(noise(5000, index)));
     const disk = regions(await Promise.all(files.map((name) => fileRegion(name))), {
       openFiles: 2,
@@ -106,7 +106,7 @@ describe('regions', () => {
     ['shorter', (name) => truncateSync(name, 99)],
     ['longer', (name) => truncateSync(name, 101)],
     ['newer', (name) => utimesSync(name, 1, 1)],
-  ])('whose file became %s are an error that names it', async (_what, change) => {
+  ])('report an error that names the file if it became %s', async (_what, change) => {
     const name = fileOf(noise(100, 1));
     const disk = regions([await fileRegion(name)]);
     change(name);
@@ -117,8 +117,8 @@ describe('regions', () => {
   });
 });
 
-describe('writing an image', () => {
-  it('is sparse, and says how far it is', async () => {
+describe('writeImage', () => {
+  it('writes a sparse file and reports its progress', async () => {
     const disk = regions([
       { length: 100, source: noise(100, 1) },
       { offset: 3 * 2 ** 30, length: 3 << 20, source: { backend: jumbled(memory(3 << 20), 1) } },
@@ -136,7 +136,7 @@ describe('writing an image', () => {
     await disk.close();
   });
 
-  it('that is given up leaves what was there', async () => {
+  it('leaves the existing file unchanged if it is aborted', async () => {
     const to = path('image');
     writeFileSync(to, 'before');
     const stop = new AbortController();

@@ -1,4 +1,6 @@
-/** Judged by a server of S3 that is not ours: moto, in Python (`python3 -m pip install 'moto[server]'`), where it is. */
+/**
+ * Judged by an independent S3 server: moto, in Python (`python3 -m pip install 'moto[server]'`), if it is installed.
+ */
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -12,7 +14,7 @@ import { errorOf, freePort, noise, readAll } from './helpers.js';
 const missing = spawnSync('python3', ['-c', 'import moto.server']).status !== 0;
 const Bucket = 'bucket';
 
-describe.skipIf(missing)(`s3, of moto${missing ? ' (not here)' : ''}`, () => {
+describe.skipIf(missing)(`s3 with moto${missing ? ' (not here)' : ''}`, () => {
   let client: S3Client;
   let end: () => Promise<void>;
   beforeAll(async () => {
@@ -52,14 +54,14 @@ describe.skipIf(missing)(`s3, of moto${missing ? ' (not here)' : ''}`, () => {
 
   behavesAsBlockBackend({ name: 's3', make: async (content) => open(await put(content)), methods: [], runs: 10 });
 
-  it('reads what was put there', async () => {
+  it('reads an object', async () => {
     const content = randomBytes(9 << 20);
     const device = await open(await put(content));
     expect(Buffer.compare(await readAll(device), content)).toBe(0);
     await device.close();
   });
 
-  it('does not mix an object with what replaces it', async () => {
+  it('does not mix an object with its replacement', async () => {
     const key = await put(noise(1000, 1));
     const device = await open(key);
     await device.read(new Uint8Array(10), 0);
@@ -70,7 +72,7 @@ describe.skipIf(missing)(`s3, of moto${missing ? ' (not here)' : ''}`, () => {
     await device.close();
   });
 
-  it('says what is not there', async () => {
+  it('reports a missing object or bucket as ENOENT', async () => {
     expect(await errorOf(() => open('nothing'))).toMatchObject({ code: 'ENOENT' });
     expect(await errorOf(() => s3({ bucket: 'another', key: 'x', client }))).toMatchObject({ code: 'ENOENT' });
   });

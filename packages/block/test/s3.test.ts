@@ -1,4 +1,4 @@
-/** Judged by Amazon's client: what it asks of a store on loopback, and what it makes of the answers. */
+/** Judged by Amazon's client: the requests that it makes to a store on loopback, and how it handles the answers. */
 import type { RequestListener } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { retry, s3 } from '../index.js';
@@ -34,7 +34,7 @@ const open = (): ReturnType<typeof s3> => {
 };
 
 describe('s3', () => {
-  it('reads ranges of one version, signed', async () => {
+  it('reads ranges of one version with signed requests', async () => {
     const device = await open();
     expect(device.version).toBe('"one"');
     expect(Buffer.compare(await readAll(device), content)).toBe(0);
@@ -75,7 +75,7 @@ describe('s3', () => {
     await device.close();
   });
 
-  it('comes through with retry', async () => {
+  it('succeeds with retry', async () => {
     const device = retry(await open(), { delay: 1 });
     let count = 0;
     listener = (request, response) => {
@@ -101,7 +101,7 @@ describe('s3', () => {
     await device.close();
   });
 
-  it('opens an empty object, and refuses names that are none', async () => {
+  it('opens an empty object and refuses invalid names', async () => {
     listener = ranges(new Uint8Array(0));
     expect((await s3({ bucket: 'bucket', key: 'a/disk image' })).size).toBe(0);
     for (const name of ['s3://bucket', 's3://bucket/', 'http://bucket/key', 'bucket/key'])

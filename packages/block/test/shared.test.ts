@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it, onTestFinished } from 'vitest';
-// The compiled package, which is what a thread loads: whoever registers a device must be of the same one.
+// The compiled package, because threads load that one, and recipes are kept per copy of the module.
 import {
   cache,
   file,
@@ -21,7 +21,7 @@ const path = scratch();
 const MIB = 1 << 20;
 const SIZE = 4 * MIB;
 
-/** A thread that has the device too, and does one thing after the other. */
+/** A thread that opens the device too, and runs one request after the other. */
 function threadWith(device: BlockBackend): (method: string, ...args: unknown[]) => Promise<unknown> {
   const url = import.meta.resolve('@nodeos/block');
   const program = `
@@ -71,7 +71,7 @@ describe.each(Object.entries(KINDS))('%s', (_, make) => {
     expect(extents).toEqual(await device.extents?.(0, device.size));
     await device.read(into.subarray(0, 100), 300_000);
     expect(into.subarray(0, 100).every((byte) => byte === 0)).toBe(true);
-    // Its end there is not the end here.
+    // Closing it there does not close it here.
     await there('close');
     await device.read(into, 300_000);
     await device.close();
@@ -79,7 +79,7 @@ describe.each(Object.entries(KINDS))('%s', (_, make) => {
 });
 
 describe('a recipe', () => {
-  it('is passed on by what adds nothing, and by nothing else', async () => {
+  it('is passed on only by wrappers that add nothing', async () => {
     const device = memory(SIZE);
     for (const same of [device, withClose(device, () => undefined), readOnly(device), slice(device, 0, MIB)])
       expect(recipeOf(same)).toBeDefined();
@@ -95,21 +95,21 @@ describe('a recipe', () => {
     await file.close();
   });
 
-  it('of what cannot be written opens nothing that can', async () => {
+  it('of a read-only device opens a read-only device', async () => {
     const recipe = recipeOf(readOnly(memory(SIZE)))?.();
     const there = recipe && (await openShared(recipe));
     expect(there?.size).toBe(SIZE);
     for (const method of ['write', 'flush', 'trim', 'zero', 'resize']) expect(there).not.toHaveProperty(method);
   });
 
-  it('is opened by its module, or not at all', async () => {
+  it('is opened by its module or not at all', async () => {
     const module = import.meta.resolve('@nodeos/block');
     await expect(openShared({ module, name: 'nothing', from: {} })).rejects.toThrow(/has no nothing/);
   });
 });
 
 describe('memory that was shared', () => {
-  it('forgets what is trimmed all the same', async () => {
+  it('still forgets what is trimmed', async () => {
     const device = memory(SIZE);
     recipeOf(device)?.();
     await device.write?.(noise(SIZE, 1), 0);

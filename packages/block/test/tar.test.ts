@@ -1,4 +1,4 @@
-/** Members of tar archives, made by GNU tar, judged by nbdkit; and archives that lie. */
+/** Members of tar archives, made by GNU tar and judged by nbdkit, and corrupt archives. */
 import { execFileSync } from 'node:child_process';
 import { linkSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,12 +27,12 @@ function archive(...options: string[]): Buffer {
   return readFileSync(name);
 }
 
-describe.each(['ustar', 'gnu', 'pax'])('of an archive of the form %s', (form) => {
-  // A name of ustar has 100 bytes behind its last slash at most.
+describe.each(['ustar', 'gnu', 'pax'])('members of an archive of the format %s', (form) => {
+  // A ustar name has at most 100 bytes after its last slash.
   const names = Object.keys(files).filter((name) => form !== 'ustar' || name !== LONG);
   const made = (): Buffer => archive(`--format=${form}`, ...(form === 'ustar' ? [`--exclude=${LONG}`] : []));
 
-  it('are those that were put in', async () => {
+  it('equal the files that were added', async () => {
     const bytes = made();
     expect((await tarMembers(device(bytes))).map(({ name }) => name).sort()).toEqual([...names].sort());
     for (const name of names) expect(await readAll(await tarMember(device(bytes), name))).toEqual(files[name]);
@@ -47,20 +47,20 @@ describe.each(['ustar', 'gnu', 'pax'])('of an archive of the form %s', (form) =>
     expect(readFileSync(to).equals(files['disk.img'] ?? Buffer.alloc(0))).toBe(true);
   });
 
-  it('survive what is done to them', async () => {
+  it('are read or refused however the archive is corrupted', async () => {
     const bytes = made();
     const at = (await tarMembers(device(bytes))).map(({ offset }) => offset - 512);
     await survives(bytes, (inner) => tarMember(inner, 'disk.img'), { near: [0, ...at] });
   });
 });
 
-it('one that is not there: the error has those that are', async () => {
+it('lists the existing members in the error for a missing one', async () => {
   const error = await errorOf(() => tarMember(device(archive()), 'disk.vmdk'));
   expect(error).toMatchObject({ code: 'ENOENT', message: expect.stringContaining('there is no "disk.vmdk" in the archive: it has "') }); // prettier-ignore
   expect(error.message).toContain('"disk.img"');
 });
 
-it('of several of a name the last one counts', async () => {
+it('uses the last of several members with the same name', async () => {
   const name = path('tar');
   const own = path('own');
   mkdirSync(own);
@@ -71,7 +71,7 @@ it('of several of a name the last one counts', async () => {
   expect(await readAll(await tarMember(device(readFileSync(name)), 'disk'))).toEqual(noise(600, 2));
 });
 
-it.each(['gnu', 'pax'])('a sparse file of %s is refused, and not read as it is stored', async (form) => {
+it.each(['gnu', 'pax'])('refuses a sparse file of the format %s instead of returning its stored form', async (form) => {
   const own = path('own');
   mkdirSync(own);
   writeFileSync(join(own, 'sparse'), 'x');
@@ -81,7 +81,7 @@ it.each(['gnu', 'pax'])('a sparse file of %s is refused, and not read as it is s
   await expect(tarMember(device(readFileSync(name)), 'sparse')).rejects.toMatchObject({ code: 'ENOTSUP' });
 });
 
-it('a second name of a file has no bytes of its own', async () => {
+it('does not list a hard link, which has no bytes of its own', async () => {
   const own = path('own');
   mkdirSync(own);
   writeFileSync(join(own, 'a'), 'x');
@@ -91,7 +91,7 @@ it('a second name of a file has no bytes of its own', async () => {
   expect((await tarMembers(device(readFileSync(name)))).map((member) => member.name)).toEqual(['a']);
 });
 
-it('of 8 GiB and more, whose size is binary', async () => {
+it('reads the binary size of a member of 8 GiB or more', async () => {
   const header = archive('--format=gnu', '--exclude=*').subarray(0, 512);
   const bytes = Buffer.from(header);
   bytes.fill(0, 124, 136);
@@ -111,6 +111,6 @@ it('of 8 GiB and more, whose size is binary', async () => {
   await expect(tarMember(device(bytes), './')).rejects.toThrow('the archive ends within');
 });
 
-it('what is no archive says so', async () => {
+it('refuses bytes that are not a tar archive', async () => {
   await expect(tarMembers(device(noise(2048, 1)))).rejects.toMatchObject({ code: 'EINVAL', message: 'tar: this is no tar archive' }); // prettier-ignore
 });

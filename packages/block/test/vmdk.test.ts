@@ -1,4 +1,4 @@
-/** Images of VMware, made and judged by qemu-img; and images that lie. */
+/** Images of VMware, made and judged by qemu-img, and corrupt images. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { vmdk, writeImage } from '../index.js';
@@ -20,8 +20,8 @@ function vmdkOf(kind: string, ...options: string[]): [name: string, bytes: Buffe
   return [name, readFileSync(name)];
 }
 
-describe.each(['monolithicSparse', 'streamOptimized'])('an image of the kind %s', (kind) => {
-  it('is what qemu-img reads of it', async () => {
+describe.each(['monolithicSparse', 'streamOptimized'])('a VMDK image of the type %s', (kind) => {
+  it('gives the bytes that qemu-img reads from it', async () => {
     const [name, bytes] = vmdkOf(kind);
     const opened = await vmdk(device(bytes));
     expect(
@@ -36,7 +36,7 @@ describe.each(['monolithicSparse', 'streamOptimized'])('an image of the kind %s'
     expect(zeros.reduce((sum, { length }) => sum + length, 0)).toBeGreaterThan(3 * MIB);
   });
 
-  it('is read in any range, from a device of whole blocks', async () => {
+  it('is read in any range from a device that only takes whole blocks', async () => {
     const [, bytes] = vmdkOf(kind);
     const opened = await vmdk(bounded(device(Buffer.concat([bytes, Buffer.alloc(-bytes.length & 511)])), 512, 65536));
     for (const [at, length] of [
@@ -52,14 +52,14 @@ describe.each(['monolithicSparse', 'streamOptimized'])('an image of the kind %s'
     }
   });
 
-  it('survives what is done to it', async () => {
+  it('opens or is refused however it is corrupted', async () => {
     const [, bytes] = vmdkOf(kind);
     await survives(bytes, vmdk, { near: [0, 512, bytes.length - 1024], runs: 100 });
   });
 });
 
-describe('is refused, and no name in it is followed:', () => {
-  it.each(['monolithicFlat', 'twoGbMaxExtentSparse'])('a description of the kind %s', async (kind) => {
+describe('vmdk follows no name in the image, and refuses', () => {
+  it.each(['monolithicFlat', 'twoGbMaxExtentSparse'])('a descriptor of the type %s', async (kind) => {
     const [, bytes] = vmdkOf(kind);
     await expect(vmdk(device(bytes))).rejects.toMatchObject({ code: 'EINVAL', message: /no VMDK image, or one that names other files/ }); // prettier-ignore
   });
@@ -80,12 +80,12 @@ describe('is refused, and no name in it is followed:', () => {
     });
   });
 
-  it.each([0, 511, 4096])('%i other bytes', async (size) => {
+  it.each([0, 511, 4096])('%i bytes that are not VMDK', async (size) => {
     await expect(vmdk(device(noise(size, 1)))).rejects.toMatchObject({ code: 'EINVAL' });
   });
 });
 
-it('a damaged grain is an error, and not other bytes', async () => {
+it('reports a damaged grain as an error instead of returning wrong bytes', async () => {
   const [, bytes] = vmdkOf('streamOptimized');
   const opened = await vmdk(device(bytes.fill(0xff, 70_000, 200_000)));
   expect(await errorOf(() => opened.read(new Uint8Array(200_000), 0))).toMatchObject({ code: expect.stringMatching(/^(EIO|EINVAL)$/) }); // prettier-ignore

@@ -30,7 +30,7 @@ const read = async (device: BlockBackend, offset: number, length: number): Promi
 };
 
 describe('synchronous answers', () => {
-  it('stay so through all wrappers but delay', async () => {
+  it('stay synchronous through all wrappers except delay', async () => {
     const layout = overlayLayout(SIZE, 4096);
     const delta = memory(layout.size);
     await formatDelta(delta, layout);
@@ -70,7 +70,7 @@ describe('a flush', () => {
     ['fault', (inner) => fault(inner, [])],
     ['copyOnWrite', copied],
     ['copyOnWrite in blocks', (inner) => copied({ ...inner, size: inner.size, blockSizes: limits })],
-  ])('reaches what is below %s, and fails with it', async (_name, wrap) => {
+  ])('passes through %s, and so does its failure', async (_name, wrap) => {
     let [flushes, isBroken] = [0, false];
     const store = memory(overlayLayout(SIZE, 4096).size);
     const device = await wrap({
@@ -91,7 +91,7 @@ describe('a flush', () => {
 });
 
 describe('cache', () => {
-  it('fetches what many want once', async () => {
+  it('fetches a block once for many readers', async () => {
     const { device: inner, reads } = watched(jumbled(filled(), 1));
     const device = cache(inner, { blockSize: 4096 });
     const all = await Promise.all(Array.from({ length: 20 }, () => read(device, 5000, 100)));
@@ -99,7 +99,7 @@ describe('cache', () => {
     expect(reads).toEqual([[4096, 4096]]);
   });
 
-  it('fetches neighbours by one request, and what it has by none', async () => {
+  it('fetches neighbours by one request, and does not fetch cached blocks again', async () => {
     const { device: inner, reads } = watched(jumbled(filled(), 1));
     const device = cache(inner, { blockSize: 4096 });
     await read(device, 3 * 4096, 4096);
@@ -111,14 +111,14 @@ describe('cache', () => {
     ]);
   });
 
-  it('gives up the block that was used least recently', async () => {
+  it('evicts the least recently used block', async () => {
     const { device: inner, reads } = watched(filled());
     const device = cache(inner, { blockSize: 4096, bytes: 3 * 4096 });
     for (const block of [0, 1, 2, 0, 3, 0, 2, 1]) await read(device, block * 4096, 10);
     expect(reads.map(([offset]) => offset / 4096)).toEqual([0, 1, 2, 3, 1]);
   });
 
-  it('keeps no more than it may', async () => {
+  it('keeps no more than its limit', async () => {
     const { device: inner, reads } = watched(filled());
     const device = cache(inner, { blockSize: 4096, bytes: 10 * 4096 });
     await read(device, 0, SIZE);
@@ -137,7 +137,7 @@ describe('cache', () => {
     expect(reads).toHaveLength(2);
   });
 
-  it('prefetches within its bound', async () => {
+  it('prefetches within its limit', async () => {
     const { device: inner, reads } = watched(jumbled(filled(), 1));
     const device = cache(inner, { blockSize: 4096, ahead: 4 * 4096 });
     await Promise.all([device.prefetch?.(0, SIZE), device.prefetch?.(SIZE / 2, SIZE / 2)]);
@@ -146,7 +146,7 @@ describe('cache', () => {
     expect(reads).toHaveLength(2);
   });
 
-  it('refuses sizes that are none', () => {
+  it('refuses invalid sizes', () => {
     for (const options of [{ blockSize: 1000 }, { blockSize: 256 }, { bytes: 4096, blockSize: 8192 }])
       expect(() => cache(memory(1), options)).toThrow(RangeError);
   });
@@ -171,7 +171,7 @@ describe('readAhead', () => {
     expect((hints.at(-1) ?? [0, 0]).reduce((a, b) => a + b)).toBe(SIZE);
   });
 
-  it('tells readers apart, and leaves random reads alone', async () => {
+  it('tracks several readers, and ignores random reads', async () => {
     const { device, hints } = watchedHints();
     for (const at of [5, 1, 9, 3, 7]) await read(device, at * 65_536, 4096);
     expect(hints).toEqual([]);
@@ -206,7 +206,7 @@ describe('fault', () => {
     expect(count).toBeLessThan(90);
   });
 
-  it('fails the nth request, a range, an operation, with its code', async () => {
+  it('fails by the nth request, a range or an operation, with the given code', async () => {
     const device = fault(memory(SIZE), [
       { range: { offset: 100, length: 10 }, operations: ['read'], code: 'ENXIO' },
       { operations: ['write'], nth: 2, code: 'ENOSPC', transient: true },
@@ -230,18 +230,18 @@ describe('retry', () => {
       Array.from({ length: times }, (_, index) => ({ nth: index + 1, transient })),
     );
 
-  it('tries so often, and no more', async () => {
+  it('makes no more than the given attempts', async () => {
     await read(retry(failing(2), { attempts: 3, delay: 0 }), 0, 1);
     expect((await errorOf(() => read(retry(failing(3), { attempts: 3, delay: 0 }), 0, 1))).code).toBe('EIO');
   });
 
-  it('does not try again what cannot pass, nor a flush', async () => {
+  it('repeats neither permanent errors nor a flush', async () => {
     const all = [retry(failing(1, false), { delay: 0 }), retry(failing(1), { delay: 0, transient: () => false })];
     for (const device of all) expect((await errorOf(() => read(device, 0, 1))).code).toBe('EIO');
     expect((await errorOf(() => retry(failing(1), { delay: 0 }).flush?.())).code).toBe('EIO');
   });
 
-  it('stops in time, when it is told to, and when it is closed', async () => {
+  it('stops in time, on its signal, and when it is closed', async () => {
     const [stop, error] = [new AbortController(), { code: 'EIO' }];
     expect(await errorOf(() => read(retry(failing(1), { delay: 60_000, total: 1000 }), 0, 1))).toMatchObject(error);
     const waiting = errorOf(() => read(retry(failing(1), { delay: 60_000, total: 1e9, signal: stop.signal }), 0, 1));
@@ -254,14 +254,14 @@ describe('retry', () => {
   });
 });
 
-/** What the stream has now. */
+/** The lines in the stream now. */
 function linesOf(stream: PassThrough): Record<string, number>[] {
   const text = (stream.read() as Buffer | null)?.toString().trim() ?? '';
   return text === '' ? [] : text.split('\n').map((line) => JSON.parse(line) as Record<string, number>);
 }
 
 describe('trace', () => {
-  it('says who did what when, and how it ended', async () => {
+  it('records who did what when, and how it ended', async () => {
     let clock = 5;
     const records: TraceRecord[] = [];
     const inner = fault(memory(SIZE), [{ operations: ['write'], code: 'ENOSPC' }]);
@@ -276,7 +276,7 @@ describe('trace', () => {
     ]);
   });
 
-  it('writes lines, and counts those that a slow stream has no room for', async () => {
+  it('writes lines, and counts those that it drops because the stream is slow', async () => {
     const stream = new PassThrough({ highWaterMark: 10 });
     const device = trace(memory(SIZE), stream, { buffered: 100 });
     for (let index = 0; index < 100; index++) await read(device, index, 1);
@@ -288,7 +288,7 @@ describe('trace', () => {
     expect(rest.some(({ dropped = 0 }) => dropped > 80)).toBe(true);
   });
 
-  it('counts those after the last line when it is closed, unless the stream has ended before', async () => {
+  it('reports dropped lines on close, unless the stream has already ended', async () => {
     for (const isEnded of [false, true]) {
       const stream = new PassThrough({ highWaterMark: 10 });
       const device = trace(memory(SIZE), stream, { buffered: 100 });

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { parseLayers, textOf, type Layer } from '../layers.js';
 import { canBeWritten, localPath, nameOf, pathBelow } from '../open.js';
 
-describe('what stands in front of a source', () => {
+describe('prefixes of a source', () => {
   it.each([
     ['disk.img', [], 'disk.img'],
     ['https://host/a:b', [], 'https://host/a:b'],
@@ -13,11 +13,11 @@ describe('what stands in front of a source', () => {
     ['partition:1:qcow2:xz:file:///x', [['partition', '1'], ['qcow2', ''], ['xz', '']], 'file:///x'], // prettier-ignore
     ['./qcow2:x', [], './qcow2:x'],
     ['file:qcow2:x', [], 'file:qcow2:x'],
-  ])('%s', (text, layers, source) => {
+  ])('are parsed: %s', (text, layers, source) => {
     expect(parseLayers(text)).toEqual({ layers: layers.map(([kind, argument]) => ({ kind, argument })), source });
   });
 
-  it('is written as it is read', () => {
+  it('are parsed to what they were formatted from', () => {
     const layer: fc.Arbitrary<Layer> = fc.oneof(
       fc.record({ kind: fc.constant('tar' as const), argument: fc.string({ minLength: 1, unit: 'grapheme' }) }),
       fc.record({ kind: fc.constant('partition' as const), argument: fc.integer({ min: 1, max: 99999 }).map(String) }),
@@ -39,9 +39,9 @@ describe('what stands in front of a source', () => {
     ['tar::x', 'expected the name of a file in it'],
     ['tar:100%:x', '%25 is the % itself'],
     ['qcow2:partition:x:y', 'partition:x:y: expected a number'],
-  ])('%s is refused', (text, words) => expect(() => parseLayers(text)).toThrow(words));
+  ])('are refused: %s', (text, words) => expect(() => parseLayers(text)).toThrow(words));
 
-  it('says what is a path, a name, and what can be written', () => {
+  it('determine the path, the name, and whether it can be written', () => {
     expect(localPath('partition:1:disk.img')).toBe(undefined);
     expect(pathBelow('partition:1:qcow2:file:///x/y')).toBe('/x/y');
     expect(pathBelow('xz:https://x/y')).toBe(undefined);

@@ -32,11 +32,11 @@ async function image(entries: Iterable<Entry> | Tree, align?: number, tails = fa
   return path;
 }
 
-/** What fsck.erofs unpacks: each path with its type and mode, and its content or target. */
+/** The files that fsck.erofs extracts: each path with its type and mode, and its content or target. */
 function unpacked(path: string): Record<string, string> {
   const to = `${path}.d`;
   execFileSync('fsck.erofs', [`--extract=${to}`, '--overwrite', '--preserve-perms', path], { stdio: 'pipe' });
-  const found = Object.create(null) as Record<string, string>; // where __proto__ is a name like any other
+  const found = Object.create(null) as Record<string, string>; // makes __proto__ an ordinary name
   for (const name of readdirSync(to, { recursive: true, encoding: 'utf8' })) {
     const stat = lstatSync(join(to, name));
     const mode = (stat.mode & 0o7777).toString(8);
@@ -52,7 +52,7 @@ const inode = (path: string, name: string): string =>
   execFileSync('dump.erofs', [`--path=/${name}`, path], { env: { ...process.env, TZ: 'UTC' } }).toString();
 
 describe('crc32c', () => {
-  it('is that of RFC 3720, but for the last inversion', () => {
+  it('is the CRC of RFC 3720 without the final inversion', () => {
     const vectors: [Uint8Array, number][] = [
       [new Uint8Array(32), 0x8a9136aa],
       [new Uint8Array(32).fill(0xff), 0x62a8ab43],
@@ -83,7 +83,7 @@ describe.skipIf(lacking.length > 0)(`an EROFS image${lacking.map((what) => ` (no
     });
   });
 
-  it('has a UUID of its content', async () => {
+  it('has a UUID derived from its content', async () => {
     const uuid = async (...entries: Entry[]): Promise<string | undefined> =>
       /UUID:\s+([\da-f-]{36})/.exec(execFileSync('dump.erofs', ['-s', await image(entries)]).toString())?.[1];
     const all = await Promise.all(['one', 'one', 'two'].map((content) => uuid(file('of the same size', content))));
@@ -94,7 +94,7 @@ describe.skipIf(lacking.length > 0)(`an EROFS image${lacking.map((what) => ` (no
     expect(await uuid(file('large', `${large}1`))).not.toBe(await uuid(file('large', `${large}2`)));
   });
 
-  it('of nothing is an empty folder', async () => {
+  it('of an empty tree is an empty folder', async () => {
     expect(unpacked(await image([]))).toEqual({});
   });
 
@@ -111,13 +111,13 @@ describe.skipIf(lacking.length > 0)(`an EROFS image${lacking.map((what) => ` (no
     const told = inode(path, 'owned');
     expect(told).toMatch(/Uid: 100000\s+Gid: 70000\s+Access: 0711/);
     expect(told).toContain('2023-11-14');
-    // rdev, in the inode's 16th byte: minor 300 = 0x12c has its high bits above the major number
+    // rdev, at byte 16 of the inode: the high bits of the minor number 300 = 0x12c are above the major number
     const bytes = readFileSync(path);
     const nid = Number(/NID: (\d+)/.exec(inode(path, 'console'))?.[1]);
     expect(bytes.readUInt32LE(nid * 32 + 16)).toBe((5 << 8) | 0x2c | (0x100 << 12));
   });
 
-  it('starts large files at huge pages, and ends where it was asked to', async () => {
+  it('starts large files at huge pages, and rounds its size up', async () => {
     const large = file('large', Buffer.alloc(HUGE_PAGE + 1, 7));
     const bytes = readFileSync(await image([file('a', 'a'), large, file('z', 'z')], HUGE_PAGE));
     expect(bytes.length).toBe(3 * HUGE_PAGE);
@@ -126,13 +126,13 @@ describe.skipIf(lacking.length > 0)(`an EROFS image${lacking.map((what) => ` (no
     ]);
   });
 
-  it('is the same in whatever order the entries come', async () => {
+  it('is the same for any order of the entries', async () => {
     const entries = [directory('a'), file('a/b', 'b'), file('c', 'c'), symlink('d', 'c')];
     const one = readFileSync(await image(entries));
     expect(readFileSync(await image([...entries].reverse())).equals(one)).toBe(true);
   });
 
-  it('makes folders that are missing, and takes the last of two entries', async () => {
+  it('adds missing folders, and uses the last of two entries', async () => {
     expect(unpacked(await image([file('a/b/c', '1'), file('a/b/c', '2'), directory('a', 0o700)]))).toEqual({
       a: '700/',
       'a/b': '755/',
@@ -140,7 +140,7 @@ describe.skipIf(lacking.length > 0)(`an EROFS image${lacking.map((what) => ` (no
     });
   });
 
-  it('has small files, and the ends of others, behind their inodes', async () => {
+  it('stores small files, and the ends of others, behind their inodes', async () => {
     const folder = join(root, 'host');
     const sizes = [0, 1, 31, 4031, 4032, 4033, 4095, 4096, 4097, 8192 + 4032, 12_000, 100_000];
     mkdirSync(folder);
@@ -160,7 +160,7 @@ describe.skipIf(lacking.length > 0)(`an EROFS image${lacking.map((what) => ` (no
     expect(inode(tails, 'host/file-4033')).toMatch(/Layout: 0/);
   });
 
-  it('carries what it should, whatever that is', { timeout: 120_000 }, async () => {
+  it('returns any content unchanged', { timeout: 120_000 }, async () => {
     const name = fc
       .string({ unit: 'grapheme', minLength: 1, maxLength: 40 })
       .map((text) => text.replace(/[/\0]/g, '_'));
@@ -175,7 +175,7 @@ describe.skipIf(lacking.length > 0)(`an EROFS image${lacking.map((what) => ` (no
         fc.dictionary(path.filter(usable), content, { maxKeys: 30 }),
         fc.boolean(),
         async (files, tails) => {
-          // A path that is a folder of another's cannot be a file.
+          // A path that is a folder of another one cannot be a file.
           const paths = Object.keys(files).filter(
             (one) => !Object.keys(files).some((two) => two.startsWith(`${one}/`)),
           );
@@ -198,7 +198,7 @@ describe.skipIf(lacking.length > 0)(`an EROFS image${lacking.map((what) => ` (no
 });
 
 describe('an EROFS image', () => {
-  it.each([false, true])('has the files of this machine where they are (tails: %s)', async (tails) => {
+  it.each([false, true])('leaves files of this machine where they are (tails: %s)', async (tails) => {
     const folder = join(root, `apart-${String(tails)}`);
     mkdirSync(folder);
     const sizes = { small: 100, long: 2 * BLOCK + 10, whole: 2 * BLOCK };
@@ -217,7 +217,7 @@ describe('an EROFS image', () => {
     };
     expect(found.sort()).toEqual([...parts('long'), ...parts('small'), ...parts('whole')].sort());
     const held = regions.reduce((sum, { source }) => sum + (source instanceof Uint8Array ? source.length : 0), 0);
-    expect(held).toBeLessThanOrEqual(2 * BLOCK); // the inodes, and the folder
+    expect(held).toBeLessThanOrEqual(2 * BLOCK); // the inodes and the folder
   });
 
   it.each([
@@ -225,18 +225,18 @@ describe('an EROFS image', () => {
     ['a//b', 'no room for the name ""'],
     ['x'.repeat(256), 'no room for the name'],
     ['a\0', 'no room for the name'],
-  ])('has no %j', async (path, message) => {
+  ])('refuses the path %j', async (path, message) => {
     await expect(image([file(path, '')])).rejects.toThrow(message);
   });
 
-  it('has nothing below a file', async () => {
+  it('refuses an entry below a file', async () => {
     await expect(image([file('a', ''), file('a/b', '')])).rejects.toThrow('a/b: a is no folder');
     await expect(image([file('a/b', ''), file('a', '')])).rejects.toThrow(
       'a: was a folder with something in it before',
     );
   });
 
-  it('is refused when a file has another size than it said', async () => {
+  it('is refused if the size of a file differs from its content', async () => {
     await expect(image([{ ...file('a', 'abc'), size: 2 }])).rejects.toThrow('a: 3 bytes instead of 2');
     await expect(image([{ ...file('a', 'abc'), size: 4 }])).rejects.toThrow('a: 3 bytes instead of 4');
   });

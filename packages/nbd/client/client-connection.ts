@@ -1,5 +1,5 @@
 /**
- * The client's side of the transmission: requests out, replies in, in whatever order the server is done.
+ * The client's side of the transmission phase: requests out, replies in, in the order in which the server is done.
  * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md#transmission
  */
 import type { Extent } from '@nodeos/block';
@@ -36,17 +36,17 @@ import {
 import { NbdError, errorNameOf, printable } from '../wire/reply-errors.js';
 import { inWords } from '../wire/tls-errors.js';
 
-/** What is to be done; how often it is sent is not its matter. */
+/** A piece of work for the server. It may be sent more than once. */
 export interface Job {
   readonly type: number;
   readonly flags: number;
   readonly offset: number;
   readonly length: number;
-  /** Of a write. */
+  /** The data of a write. */
   readonly payload?: Uint8Array | undefined;
-  /** Where a read's bytes go. */
+  /** The buffer of a read. */
   readonly into?: Buffer | undefined;
-  /** Of a block status: filled by the replies. */
+  /** The extents of a block status request, filled by the replies. */
   readonly extents: Extent[];
   resolve(): void;
   reject(error: Error): void;
@@ -55,20 +55,20 @@ export interface Job {
 /** A job that waits for its reply. */
 interface Pending {
   readonly job: Job;
-  /** Of a read or a block status: all of it has come. */
+  /** For a read or a block status request: whether everything has arrived. */
   whole: boolean;
-  /** Of a read that comes in parts. */
+  /** The parts that have arrived, if a read arrives in parts. */
   parts?: Coverage;
-  /** Chunks that have come. */
+  /** Number of chunks that have arrived. */
   chunks: number;
   error: NbdError | undefined;
 }
 
-/** Payloads up to this size are copied behind their header; larger ones are sent from where they lie. */
+/** Bytes. Payloads up to this size are copied behind their header; larger ones are sent without a copy. */
 const COPIED = 32 << 10;
-/** Bytes of an error chunk, or of one that is unknown. */
+/** Largest error chunk, or chunk of an unknown type, in bytes. */
 const MAX_WORDS = MAX_STRING + 64;
-/** Of one reply. */
+/** Most chunks in one reply. */
 const MAX_CHUNKS = 1 << 16;
 
 const pool = new Pool();
@@ -81,7 +81,7 @@ export class ClientConnection {
   #cookie = 0;
   #dead = false;
 
-  /** @param onDead told once, with the jobs that have no answer */
+  /** @param onDead called once, with the unanswered jobs */
   constructor(
     readonly negotiated: Negotiated,
     private readonly onDead: (error: Error, unanswered: Job[]) => void,
@@ -97,7 +97,7 @@ export class ClientConnection {
     socket.on('close', () => this.#die(lost('the connection was lost')));
   }
 
-  /** Reads what the server says; it may have said something already, that ends the connection. */
+  /** Starts reading replies. Bytes that have already arrived may end the connection. */
   start(): void {
     this.#next();
   }
@@ -123,7 +123,7 @@ export class ClientConnection {
     if (payload && !copied) this.#outbox.pass(Buffer.from(payload.buffer, payload.byteOffset, payload.length));
   }
 
-  /** Tells the server that nothing more comes. Jobs at work must be done before. */
+  /** Tells the server that no more requests follow. All jobs must be done before. */
   leave(): void {
     if (this.#dead) return;
     const { extended, socket } = this.negotiated;
@@ -148,7 +148,7 @@ export class ClientConnection {
     this.onDead(error, unanswered);
   }
 
-  /** What breaks the protocol ends the connection. */
+  /** A protocol error ends the connection. */
   #step(work: () => void): void {
     try {
       work();
@@ -159,7 +159,7 @@ export class ClientConnection {
 
   #next(): void {
     if (this.#dead) return;
-    // Simple and structured replies may come in turns: the shorter header first.
+    // Simple and structured replies may alternate, so the shorter header is read first.
     const first = this.negotiated.extended ? EXTENDED_REPLY_SIZE : SIMPLE_REPLY_SIZE;
     this.#inbox.next(this.#header.subarray(0, first), () => this.#step(this.#onHeader));
   }
@@ -215,7 +215,7 @@ export class ClientConnection {
     );
   }
 
-  /** The bytes go straight to where the reader wants them. */
+  /** Reads the data straight into the reader's buffer. */
   #onData(pending: Pending, length: number, then: () => void): void {
     const at = Buffer.allocUnsafe(8);
     this.#inbox.next(at, () =>
@@ -224,7 +224,7 @@ export class ClientConnection {
   }
 
   #finish(cookie: number, { job, error, whole, parts }: Pending): void {
-    // As good as gone: another one, or the same once it is back, will do what this one does not.
+    // The connection is as good as lost: another one, or the restarted server, can do the job instead.
     if (error?.code === 'ESHUTDOWN') return this.#die(error);
     const answers = job.into !== undefined || job.type === COMMAND.BLOCK_STATUS;
     if (answers && !error && !whole && !parts?.isWhole(job.length))
@@ -236,7 +236,7 @@ export class ClientConnection {
   }
 }
 
-/** A part of what a read is to fill. @throws ProtocolError if it is not within it */
+/** The part of a read's buffer for a chunk. @throws ProtocolError if the chunk is not within the request */
 function pieceOf(pending: Pending, offset: number, length: number): Buffer {
   const { job } = pending;
   const from = offset - job.offset;
@@ -250,7 +250,7 @@ function pieceOf(pending: Pending, offset: number, length: number): Buffer {
 
 type Reader = (pending: Pending, fields: Fields, negotiated: Negotiated) => void;
 
-/** What becomes of a chunk, by its type; data is read elsewhere, without a copy. */
+/** Handlers of chunks by type. Data is read elsewhere, without a copy. */
 const READERS: Readonly<Record<number, Reader>> = {
   [CHUNK.NONE]: (_pending, fields) => fields.end(),
   [CHUNK.OFFSET_HOLE]: (pending, fields) => void pieceOf(pending, fields.uint64(), fields.uint32()).fill(0),
@@ -272,7 +272,7 @@ const READERS: Readonly<Record<number, Reader>> = {
 const mostOf = (type: number): number =>
   ({ [CHUNK.BLOCK_STATUS]: 4 + 8 * MAX_EXTENTS, [CHUNK.BLOCK_STATUS_EXT]: 8 + 16 * MAX_EXTENTS })[type] ?? MAX_WORDS;
 
-/** Descriptors follow each other from the request's offset; what lies beyond its end is cut. */
+/** Descriptors are consecutive from the offset of the request. Those beyond its end are cut. */
 function addExtents(
   pending: Pending,
   { allocation }: Negotiated,
@@ -295,7 +295,7 @@ function addExtents(
   }
 }
 
-/** @param number a number that is not in the table counts as EINVAL */
+/** @param number an unknown number counts as EINVAL */
 function errorOf(number: number, words: string, { type, offset, length }: Job): NbdError {
   const name = nameOf(ERROR, number);
   const code = errorNameOf({ code: name in ERROR ? name : 'EINVAL' });

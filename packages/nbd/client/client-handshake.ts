@@ -1,5 +1,5 @@
 /**
- * The client's side of the negotiation: asks for everything, and makes do with what the server has.
+ * The client's side of the handshake: asks for every feature, and uses what the server supports.
  * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md#handshake-phase
  */
 import { Socket } from 'node:net';
@@ -35,12 +35,12 @@ import { printable } from '../wire/reply-errors.js';
 import { clientTls, type ClientTls } from '../wire/tls.js';
 import type { NbdUri } from '../wire/uri.js';
 
-/** Bytes of one option reply. */
+/** Largest reply to an option in bytes. */
 const MAX_REPLY = 64 << 10;
-/** Replies to one option: exports of a LIST. */
+/** Most replies to one option, such as the exports of a LIST. */
 const MAX_REPLIES = 1 << 16;
 
-/** What the client agrees to; a peer of some kind can be tried out by saying false. */
+/** Features that the client asks for. `false` leaves one out, for example to test older servers. Default: all. */
 export interface Wishes {
   readonly structured?: boolean;
   readonly extended?: boolean;
@@ -55,7 +55,7 @@ export interface ExportInfo {
   readonly flags: number;
   readonly sizes: BlockSizes;
   readonly description?: string;
-  /** The metadata contexts that the server has. */
+  /** The metadata contexts of the server. */
   readonly contexts: readonly string[];
 }
 
@@ -66,11 +66,11 @@ export interface Negotiated {
   readonly tls: boolean;
   readonly structured: boolean;
   readonly extended: boolean;
-  /** The number of base:allocation; undefined: not agreed on. */
+  /** The number of base:allocation; undefined if it was not agreed on. */
   readonly allocation: number | undefined;
 }
 
-/** What a refusal is as an errno, as libnbd has it. */
+/** Refusals as errno codes, as in libnbd. */
 const CODES: Readonly<Record<number, string>> = {
   [REPLY.ERR_UNSUP]: 'ENOTSUP',
   [REPLY.ERR_POLICY]: 'EPERM',
@@ -80,10 +80,10 @@ const CODES: Readonly<Record<number, string>> = {
   [REPLY.ERR_SHUTDOWN]: 'ESHUTDOWN',
 };
 
-/** A server's refusal of an option. */
+/** The server refused an option. */
 export class RefusedError extends Error {
   override readonly name = 'RefusedError';
-  /** EINVAL for what is not in the table. */
+  /** EINVAL for a refusal that is not in the table. */
   readonly code: string;
 
   constructor(
@@ -95,12 +95,12 @@ export class RefusedError extends Error {
     this.code = CODES[reply] ?? 'EINVAL';
   }
 
-  /** Whether it is the option that the server does not know, whatever it was about. */
+  /** Whether the server does not know the option at all. */
   get isUnknownOption(): boolean {
     return this.reply === REPLY.ERR_UNSUP;
   }
 
-  /** Whether the server is about to end: the next one may not refuse. */
+  /** Whether the server is shutting down: its successor may not refuse. */
   get isShutdown(): boolean {
     return this.reply === REPLY.ERR_SHUTDOWN;
   }
@@ -110,13 +110,13 @@ export class RefusedError extends Error {
     return this.reply === REPLY.ERR_TLS_REQD;
   }
 
-  /** Whether it was the list of exports that is not given. */
+  /** Whether the server refused to list its exports. */
   get isOfList(): boolean {
     return this.option === OPTION.LIST;
   }
 }
 
-/** A connection before an export is chosen. Ends with `choose`, or with `leave`. */
+/** A connection before an export is chosen. It ends with `choose`, `leave` or `abandon`. */
 export class Handshake {
   #structured = false;
   #extended = false;
@@ -125,14 +125,14 @@ export class Handshake {
   private constructor(
     private inbox: Inbox,
     private socket: Duplex,
-    /** Undefined: the server has one export, and no options. */
+    /** Undefined: an oldstyle server, which has one export and no options. */
     private readonly flags: number | undefined,
     private readonly wishes: Wishes,
   ) {}
 
   /**
-   * @throws Error with Node.js' code if there is no connection; ProtocolError if it is not an NBD server; RefusedError
-   * if TLS is wanted and the server has none
+   * @throws Error with Node.js' code if there is no connection; ProtocolError if the peer is not an NBD server;
+   * RefusedError if TLS is requested and the server refuses it
    */
   static async begin(
     uri: NbdUri,
@@ -163,13 +163,13 @@ export class Handshake {
     return this.#tls;
   }
 
-  /** How replies look, for people. */
+  /** The form of replies, for people. */
   get mode(): 'oldstyle' | 'simple' | 'structured' | 'extended' {
     if (this.flags === undefined) return 'oldstyle';
     return this.#extended ? 'extended' : this.#structured ? 'structured' : 'simple';
   }
 
-  /** Whether the server can be asked for more than to choose an export. */
+  /** Whether the server accepts options other than EXPORT_NAME. */
   get hasOptions(): boolean {
     return this.flags !== undefined && (this.flags & FIXED_NEWSTYLE) !== 0;
   }
@@ -190,7 +190,7 @@ export class Handshake {
     this.#structured = this.#extended || (structured && (await this.#accepts(OPTION.STRUCTURED_REPLY)));
   }
 
-  /** @throws RefusedError if the server does not tell; Error if it cannot */
+  /** @throws RefusedError if the server refuses to list its exports; Error if it has no options */
   async list(): Promise<{ name: string; description?: string }[]> {
     if (!this.hasOptions) throw failure('ENOTSUP', 'the server has no list of exports');
     const exports: { name: string; description?: string }[] = [];
@@ -204,9 +204,9 @@ export class Handshake {
   }
 
   /**
-   * What the server says of an export, which stays unchosen.
-   * @throws RefusedError if there is none of that name, or if the server does not tell before one is chosen (ERR_UNSUP);
-   * Error if it has no options
+   * Asks about an export without choosing it.
+   * @throws RefusedError if there is no export of that name, or if the server does not support INFO (ERR_UNSUP); Error
+   * if it has no options
    */
   async look(name: string): Promise<ExportInfo> {
     if (!this.hasOptions) throw failure('ENOTSUP', 'the server tells of an export only when it is chosen');
@@ -219,7 +219,7 @@ export class Handshake {
     return { ...(await this.#inform(OPTION.INFO, name)), contexts };
   }
 
-  /** Chooses an export: what follows are requests. */
+  /** Chooses an export. Requests follow. */
   async choose(name: string): Promise<Negotiated> {
     const allocation = await this.#allocation(name);
     const contexts = allocation === undefined ? [] : [BASE_ALLOCATION];
@@ -228,7 +228,7 @@ export class Handshake {
     return { inbox, socket, info, tls: this.#tls, structured: this.#structured, extended: this.#extended, allocation };
   }
 
-  /** In good order, without an export. */
+  /** Ends the connection properly, without an export. */
   leave(): void {
     if (this.hasOptions) this.socket.write(encodeOption(OPTION.ABORT));
     this.socket.end(() => this.socket.destroy());
@@ -242,7 +242,7 @@ export class Handshake {
     if (this.flags === undefined) return this.#oldstyle();
     if (!this.hasOptions) return this.#exportName(name);
     return this.#inform(OPTION.GO, name).catch((error: unknown) => {
-      // Any other refusal is the server's last word on the export.
+      // Any other refusal is the server's final answer about the export.
       if (error instanceof RefusedError && error.isUnknownOption) return this.#exportName(name);
       throw error;
     });
@@ -306,7 +306,7 @@ export class Handshake {
     );
   }
 
-  /** Sends an option and reads its replies up to the last. @throws RefusedError */
+  /** Sends an option and reads its replies up to the final one. @throws RefusedError */
   async #option(option: number, data?: Uint8Array, each?: (type: number, fields: Fields) => void): Promise<void> {
     this.socket.write(encodeOption(option, data));
     for (let count = 0; count < MAX_REPLIES; count++) {
@@ -330,7 +330,7 @@ function unlessRefused(error: unknown): undefined {
   if (!(error instanceof RefusedError)) throw error;
 }
 
-/** @throws ProtocolError for sizes that no device can have */
+/** @throws ProtocolError for block sizes that are not valid */
 function sizesOf(fields: Fields): BlockSizes {
   const sizes = { minimum: fields.uint32(), preferred: fields.uint32(), maximum: fields.uint32() };
   const isPower = (value: number): boolean => value > 0 && (value & (value - 1)) === 0;
@@ -340,10 +340,10 @@ function sizesOf(fields: Fields): BlockSizes {
   return sizes;
 }
 
-/** Makes a way to the server, whatever it is. */
+/** Makes the stream to the server, of any kind. */
 export type MakeStream = (signal: AbortSignal) => MaybePromise<Duplex>;
 
-/** @throws what `make` throws, or the signal's reason; a stream that comes later than that is destroyed */
+/** @throws the errors of `make`, or the signal's reason; a stream that arrives later is destroyed */
 async function streaming(
   make: MakeStream,
   signal = new AbortController().signal,
@@ -360,7 +360,10 @@ async function streaming(
   return { inbox, socket };
 }
 
-/** Not by a socket's own option, which listens for ever: a client makes connections as long as it lives. */
+/**
+ * The `signal` option of a socket is not used, because its listener stays for ever, and a client makes many
+ * connections.
+ */
 function destroyedBy(signal: AbortSignal | undefined, socket: Duplex): void {
   const abort = (): void => void socket.destroy(signal?.reason as Error);
   signal?.addEventListener('abort', abort, { once: true });
@@ -376,7 +379,7 @@ async function connected(at: NbdUri['at'], signal?: AbortSignal): Promise<{ inbo
   destroyedBy(signal, socket);
   await new Promise<void>((resolve, reject) => {
     const failed = (error: Error): void => {
-      // Node.js gives no message of its own when each address of a host refused.
+      // Node.js gives no message if every address of a host refused.
       if (error instanceof AggregateError && error.message === '')
         error.message = error.errors.map(({ message }: Error) => message).join(', ');
       reject(error);

@@ -1,6 +1,6 @@
 /**
- * The connections of a client. A request goes to the one with the least to do; when that is lost it goes to another, or
- * to the next one that can be made.
+ * The connections of a client. A request goes to the connection with the fewest requests. If that is lost, the request
+ * goes to another one, or to the next one that can be made.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { failure } from '@nodeos/block';
@@ -10,35 +10,35 @@ import { lost } from '../wire/errors.js';
 import { ProtocolError } from '../wire/protocol.js';
 
 export interface LinksOptions {
-  /** Requests without an answer, on each connection. */
+  /** Most unanswered requests on each connection. */
   readonly inFlight: number;
-  /** Seconds to go on trying when the server is gone. */
+  /** Seconds to keep trying after the server has gone. */
   readonly patience: number;
-  /** Once it is aborted no connection is made any more. */
+  /** Once aborted, no more connections are made. */
   readonly signal: AbortSignal | undefined;
-  /** Makes a connection to the export. @throws ChangedError if it is not what it was */
+  /** Makes a connection to the export. @throws ChangedError if the export has changed */
   readonly dial: (signal: AbortSignal) => Promise<Negotiated>;
   readonly onConnected: () => void;
   readonly onLost: (error: Error) => void;
-  /** No connection is left: the server may have been started anew. */
+  /** Called when no connection is left: the server may have been restarted. */
   readonly onAlone: () => void;
-  /** Of a command that the server has done: before anything else that it says is read. */
+  /** Called when the server has done a command, before any later reply is read. */
   readonly onDone: (type: number) => void;
   readonly onGaveUp: (error: Error) => void;
 }
 
-/** The export is not what it was: what is in memory of it is worth nothing. */
+/** The export has changed, so cached contents are invalid. */
 export class ChangedError extends Error {
   override readonly name = 'ChangedError';
   readonly code = 'ESTALE';
 }
 
-/** Milliseconds before the second try to connect again, and at most. */
+/** Milliseconds before the second attempt to reconnect, and the longest pause. */
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 2000;
 /** Seconds for making a connection and choosing the export. */
 const HANDSHAKE = 30;
-/** Milliseconds without another try after one connection more was not to be had. */
+/** Milliseconds before another attempt after an additional connection could not be made. */
 const CONTENT = 5000;
 
 export class Links {
@@ -48,15 +48,18 @@ export class Links {
   /** Links that are being made. */
   #dialing = 0;
   #wanted = 1;
-  /** On the clock of `performance`: until then, fewer will do. */
+  /** Until this time of `performance.now()`, no additional link is attempted. */
   #contentUntil = 0;
-  /** On the same clock: since when somebody has waited who got no answer, though there were connections, or none. */
+  /**
+   * Time of `performance.now()` since when requests have waited without any answer, whether or not there were
+   * connections.
+   */
   #trouble: number | undefined;
-  /** Milliseconds before the next try to connect again; until there is an answer, it grows. */
+  /** Milliseconds before the next attempt to reconnect. It grows until an answer arrives. */
   #pause = 0;
   #failed: Error | undefined;
 
-  /** Of making connections. */
+  /** Aborts attempts to connect. */
   readonly #ends: AbortSignal;
 
   constructor(private readonly options: LinksOptions) {
@@ -64,14 +67,14 @@ export class Links {
     this.#ends = options.signal ? AbortSignal.any([options.signal, signal]) : signal;
   }
 
-  /** The first one. @param wanted how many there may be, by what was negotiated */
+  /** Makes the first link. @param wanted the number of links to have, depending on what was negotiated */
   async open(wanted: (first: Negotiated) => number): Promise<Negotiated> {
     const link = await this.#add(HANDSHAKE);
     this.#wanted = wanted(link.negotiated);
     return link.negotiated;
   }
 
-  /** @throws NbdError with what the server says; Error with EIO if it is gone, EBADF after `close` */
+  /** @throws NbdError with the server's error; Error with the code EIO if the server is gone, EBADF after `close` */
   do(job: { type: number } & Partial<Job>): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#failed) return reject(this.#failed);
@@ -92,7 +95,7 @@ export class Links {
     });
   }
 
-  /** After what was asked for. */
+  /** Closes the links once all requests are done. */
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     while (this.#queue.length > 0 || [...this.#links].some(({ inFlight }) => inFlight > 0)) await sleep(1);
@@ -101,14 +104,14 @@ export class Links {
     this.#links.clear();
   }
 
-  /** Makes room for another request. */
+  /** Takes the next request after an answer. */
   #answered(): void {
     this.#trouble = undefined;
     this.#pause = 0;
     this.#dispatch();
   }
 
-  /** To the link with the least to do, as long as one has room. */
+  /** Sends queued requests to the link with the fewest requests, as long as it has room. */
   #dispatch(): void {
     while (this.#queue.length > 0) {
       let best: ClientConnection | undefined;
@@ -120,7 +123,7 @@ export class Links {
     }
   }
 
-  /** When there is enough to do for it. */
+  /** Adds a link once there is enough work for it. */
   #addAnother(): void {
     if (performance.now() < this.#contentUntil) return;
     this.#dialing++;
@@ -155,7 +158,7 @@ export class Links {
     this.options.onLost(error);
     if (this.#links.size === 0) this.options.onAlone();
     this.#queue.unshift(...unanswered);
-    // What breaks the protocol will break it again.
+    // A protocol error would happen again.
     if (error instanceof ProtocolError || this.options.patience === 0) return this.#fail(error);
     if (this.#isAlone()) void this.#reconnect(error);
     else this.#dispatch();
@@ -166,7 +169,7 @@ export class Links {
     this.#dialing++;
     const last = await this.#regain(since).catch((error: unknown) => error as Error);
     this.#dialing--;
-    this.#contentUntil = 0; // the server has not had others to begin with
+    this.#contentUntil = 0; // a failed attempt before the restart says nothing about now
     if (this.#queue.length === 0) this.#trouble = undefined; // nobody waits
     if (this.#links.size > 0) return this.#dispatch();
     const reason = last ?? loss;
@@ -174,7 +177,7 @@ export class Links {
     this.#fail(reason);
   }
 
-  /** @returns undefined once there is a link; else, why there is none */
+  /** @returns undefined once there is a link; otherwise the last error */
   async #regain(since: number): Promise<Error | undefined> {
     const { patience } = this.options;
     const left = (): number => patience - (performance.now() - since) / 1000;
@@ -193,7 +196,7 @@ export class Links {
     return last;
   }
 
-  /** For good: nothing more can be asked. */
+  /** Fails for good: no further request is possible. */
   #fail(error: Error, jobs: readonly Job[] = []): void {
     this.#failed ??= failure('EIO', `the NBD server is gone: ${error.message}`, error);
     for (const job of [...jobs, ...this.#queue.splice(0)]) job.reject(this.#failed);
@@ -201,7 +204,7 @@ export class Links {
   }
 }
 
-/** @throws what `signal` is aborted with; Error if it takes longer */
+/** @throws the signal's reason; Error with the code ETIMEDOUT if it takes longer than `seconds` */
 async function within<T>(seconds: number, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   signal.throwIfAborted();
   const limit = new AbortController();

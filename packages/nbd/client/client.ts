@@ -1,9 +1,9 @@
 /**
- * An export of an NBD server as a block backend: several connections, requests in parallel, and a reconnection that
- * sends again what has no answer.
+ * An export of an NBD server as a block backend: several connections, parallel requests, and reconnection that repeats
+ * unanswered requests.
  *
- * A server that crashes may lose what it acknowledged and did not flush, as a disk does; what of that a later `flush`
- * says is `strictFlush`.
+ * A server that crashes may lose what it acknowledged but did not flush, like a disk. `strictFlush` decides what a
+ * later `flush` reports about that.
  */
 import { checkRange, failure, joined, pieces, type BlockBackend, type Extent } from '@nodeos/block';
 import {
@@ -20,26 +20,29 @@ import { parseUri, tlsOf, type NbdUri } from '../wire/uri.js';
 import type { ClientTls } from '../wire/tls.js';
 
 export interface ClientOptions {
-  /** More than one only if the server says that its connections see the same (CAN_MULTI_CONN). Default 4. */
+  /**
+   * Most connections. More than one is used only if the server says that all its connections are consistent
+   * (CAN_MULTI_CONN). Default 4.
+   */
   readonly connections?: number;
-  /** Requests without an answer, on each connection. Default 64. */
+  /** Most unanswered requests on each connection. Default 64. */
   readonly inFlight?: number;
-  /** Seconds to go on trying when the server is gone or shuts down; 0: not at all. Default 60. */
+  /** Seconds to keep trying after the server has gone or shuts down; 0 disables reconnection. Default 60. */
   readonly patience?: number;
   /**
-   * Fail the first flush after every connection was lost while something written was not flushed: a server that was
-   * started anew may have lost it. Default false, for servers of files, which keep it when they are killed.
+   * Fail the first flush after every connection was lost while writes were not flushed, because a restarted server may
+   * have lost them. Default false, which suits servers of files: their writes survive when the server is killed.
    */
   readonly strictFlush?: boolean;
   /**
-   * Makes the stream to the server, for each connection: a WebSocket's, a tunnel's. Of the URI only the export, TLS, and
-   * the host in the server's certificate count then.
+   * Makes the stream for each connection, such as a WebSocket or a tunnel. Only the export, TLS and the host for the
+   * certificate are taken from the URI then.
    */
   readonly stream?: MakeStream;
-  /** Instead of what the URI says. */
+  /** Replaces the TLS settings of the URI. */
   readonly tls?: ClientTls;
   readonly wishes?: Wishes;
-  /** Ends the opening, and trying to connect again; what is open is ended by `close`. */
+  /** Ends opening and reconnecting. `close` ends open connections. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: ClientEvent) => void;
 }
@@ -54,25 +57,26 @@ export interface NbdBackend extends BlockBackend {
   readonly mode: Handshake['mode'];
   readonly tls: boolean;
   /**
-   * Whether every connection was lost while something that was written was not flushed: a server that was started anew
-   * may have lost it. Until the next flush.
+   * Whether every connection was lost while writes were not flushed, so a restarted server may have lost them. The next
+   * flush resets it.
    */
   readonly mayBeLost: boolean;
-  /** Absent if the server has none: what it has acknowledged may be lost when it crashes, and nobody can ask it. */
+  /** Absent if the server does not support flushes. Such a server may lose acknowledged writes when it crashes. */
   flush?(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Bytes of one request at most, whatever the server takes. */
+/** Largest request with data in bytes, whatever the server accepts. */
 const LARGEST = 8 << 20;
-/** Of a request without data. */
+/** Largest request without data in bytes. */
 const MAX_LENGTH = 0x40000000;
-/** What a server may lose that is not flushed. */
+/** Commands whose effects a server may lose before a flush. */
 const CHANGES: ReadonlySet<number> = new Set([COMMAND.WRITE, COMMAND.TRIM, COMMAND.WRITE_ZEROES, COMMAND.RESIZE]);
 
 /**
- * @throws TypeError for a URI that is not one; Error with Node.js' code if there is no connection; RefusedError if the
- * server has no such export
+ * Connects to an export.
+ * @throws TypeError for an invalid URI; Error with Node.js' code if there is no connection; RefusedError if the server
+ * has no such export
  */
 export async function connectNbd(uri: string | NbdUri, options: ClientOptions = {}): Promise<NbdBackend> {
   const parsed = typeof uri === 'string' ? parseUri(uri) : uri;
@@ -83,11 +87,11 @@ export async function connectNbd(uri: string | NbdUri, options: ClientOptions = 
 class Client {
   readonly #links: Links;
   #info: ExportInfo | undefined;
-  /** Of the replies, for people. */
+  /** The form of replies, for people. */
   #mode: Handshake['mode'] = 'simple';
-  /** What a resize without an answer may have made of the export. */
+  /** The size that an unanswered resize may have given to the export. */
   #sizeToBe: number | undefined;
-  /** Requests that changed something: how many are done, and how many of those were flushed. */
+  /** The number of requests that changed something, and the number of those that were flushed. */
   #done = 0;
   #flushed = 0;
   #mayBeLost = false;
@@ -183,7 +187,7 @@ class Client {
     );
   }
 
-  /** Servers bound it as they do reads. */
+  /** Servers limit the length of this command as they do for reads. */
   async #prefetch(offset: number, length: number): Promise<void> {
     checkRange({ size: this.#size }, offset, length);
     await pieceByPiece(offset, length, this.#largest(), (at, part) =>
@@ -208,7 +212,7 @@ class Client {
     if (this.#info) this.#info = { ...this.#info, size };
   }
 
-  /** A server may answer for less than it was asked. */
+  /** A server may answer for a shorter range than requested. */
   async #extents(offset: number, length: number): Promise<Extent[]> {
     checkRange({ size: this.#size }, offset, length);
     const all: Extent[] = [];
@@ -224,7 +228,7 @@ class Client {
     return joined(all);
   }
 
-  /** @returns bytes of data in one request */
+  /** @returns the most bytes of data in one request */
   #largest(): number {
     const { maximum = LARGEST, minimum = 1 } = this.#info?.sizes ?? {};
     const most = Math.min(maximum, LARGEST);
@@ -250,8 +254,8 @@ class Client {
 }
 
 /**
- * All at once: the queue bounds how many are under way. One that fails is told when the others are done, as they use the
- * same buffer.
+ * Starts all pieces at once; the queue limits how many are under way. An error is reported once all pieces are done,
+ * because they share one buffer.
  */
 async function pieceByPiece(
   offset: number,
@@ -264,7 +268,10 @@ async function pieceByPiece(
   for (const one of all) if (one.status === 'rejected') throw one.reason;
 }
 
-/** @param sizeToBe what a resize of ours may have made of it; one of somebody else's may have made it larger */
+/**
+ * @param sizeToBe the size that our own pending resize may have set. Somebody else's resize may have made the export
+ * larger
+ */
 function checkSame(before: ExportInfo, now: ExportInfo, sizeToBe: number | undefined): void {
   const mayGrow = (before.flags & FLAG.SEND_RESIZE) !== 0;
   if (now.size !== before.size && now.size !== sizeToBe && !(mayGrow && now.size > before.size))

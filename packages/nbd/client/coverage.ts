@@ -1,14 +1,14 @@
-/** Which bytes of a read have come, so that none comes twice and none is missing. */
+/** Tracks which bytes of a read have arrived, so that none arrives twice and none is missing. */
 import { ProtocolError } from '../wire/protocol.js';
 
 /** No server has a reason to leave more gaps. */
 const MAX_PARTS = 1 << 14;
 
 export class Coverage {
-  /** Ascending; none touches another. */
+  /** In ascending order; adjacent parts are merged. */
   readonly #parts: { readonly from: number; readonly to: number }[] = [];
 
-  /** @throws ProtocolError if a byte of it is there already, or if there are too many gaps */
+  /** @throws ProtocolError if a byte has already arrived, or if there are too many gaps */
   add(from: number, length: number): void {
     const to = from + length;
     const index = this.#firstFrom(from);
@@ -22,13 +22,13 @@ export class Coverage {
     if (this.#parts.length > MAX_PARTS) throw new ProtocolError(`a read in more than ${MAX_PARTS} parts`);
   }
 
-  /** Whether the first `length` bytes are there. */
+  /** Whether exactly the first `length` bytes have arrived. */
   isWhole(length: number): boolean {
     const [only, more] = this.#parts;
     return only !== undefined && more === undefined && only.from === 0 && only.to === length;
   }
 
-  /** @returns the index of the first part that begins there or later */
+  /** @returns the index of the first part that begins at or after `from` */
   #firstFrom(from: number): number {
     let low = 0;
     for (let high = this.#parts.length; low < high;) {

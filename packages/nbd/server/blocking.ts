@@ -1,9 +1,9 @@
 /**
- * A connection served without an event loop, in a thread of its own: one read for as many requests as have arrived, and
- * one write for their replies. Nothing is between the kernel and the requests: no epoll, no call-backs.
+ * Serves a connection without an event loop, in a thread of its own: one read for all requests that have arrived, and
+ * one write for their replies. Nothing lies between the kernel and the requests: no epoll, no callbacks.
  *
- * Only what is done at once is done here. Whatever else comes (a request that the backend answers later, a flush, a large
- * request, the end) stays in the inbox, and goes back to the event loop with the connection.
+ * Only synchronous requests are served here. Anything else (a request that the backend answers later, a flush, a large
+ * request, the end) stays in the inbox, and goes back to the event loop together with the connection.
  */
 import { readSync, writeSync } from 'node:fs';
 import type { BlockBackend } from '@nodeos/block';
@@ -15,28 +15,28 @@ import { COMMAND, COMMAND_FLAG, type ReceivedRequest } from '../wire/protocol.js
 import { Transmission, type Line, type Place } from './transmission.js';
 import type { Terms } from './handshake.js';
 
-/** What the event loop gets back. */
+/** What goes back to the event loop. */
 export interface Return {
-  /** Has arrived, and is not begun. */
+  /** Received bytes whose requests have not begun. */
   readonly bytes: Uint8Array;
-  /** Replies that the client has not taken. */
+  /** Replies that the client has not taken yet. */
   readonly unsent: readonly Uint8Array[];
-  /** Requests that were begun here. */
+  /** Number of requests that were begun here. */
   readonly served: number;
-  /** The device could not be opened here. */
+  /** Whether the thread could not open the device. */
   readonly failed: boolean;
 }
 
 export interface BlockingOptions {
-  /** Of the socket; it blocks, and not for long at a time. */
+  /** The socket's descriptor. It blocks, with a short timeout. */
   readonly fd: number;
-  /** Has arrived before. */
+  /** Bytes that arrived before the move. */
   readonly bytes: Uint8Array;
   readonly terms: Terms;
   readonly backend: BlockBackend;
   readonly counts: Counts;
   readonly pool: Pool;
-  /** Whether the connection is wanted back. */
+  /** Whether the event loop wants the connection back. */
   isRecalled(): boolean;
   log(event: 'protocol' | 'request', error: unknown): void;
 }
@@ -50,7 +50,7 @@ const HERE: ReadonlySet<number> = new Set([
   COMMAND.BLOCK_STATUS,
 ]);
 
-/** Serves the connection as long as this is the place for it. */
+/** Serves the connection until it must go back to the event loop. */
 export function serveBlocking(options: BlockingOptions): Promise<Return> {
   const { fd, terms, backend, counts, pool } = options;
   const unsent: Buffer[] = [];
@@ -113,14 +113,17 @@ export function serveBlocking(options: BlockingOptions): Promise<Return> {
   });
 }
 
-/** A flush and a new size are of all threads, and so of none. What is more than the floor has to be shared with others. */
+/**
+ * Flushes and resizes concern all threads, so no single thread may do them. A request above the floor needs the shared
+ * budget.
+ */
 function isForHere(request: ReceivedRequest | undefined, cost: number): boolean {
   return request !== undefined && HERE.has(request.type) && !(request.flags & COMMAND_FLAG.FUA) && cost <= FLOOR;
 }
 
 const isInterrupted = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'EINTR';
 
-/** @returns bytes; 0 if there are none for a while, or there will be none: the event loop finds out which */
+/** @returns the number of bytes; 0 after the timeout or at the end of the stream: the event loop finds out which */
 function arrived(fd: number, into: Uint8Array): number {
   for (;;) {
     try {
@@ -131,7 +134,7 @@ function arrived(fd: number, into: Uint8Array): number {
   }
 }
 
-/** @returns what could not be written: the client takes nothing, or has gone */
+/** @returns the bytes that could not be written, because the client takes nothing or has gone */
 function written(fd: number, bytes: Uint8Array): Uint8Array {
   let left = bytes;
   while (left.length > 0) {

@@ -1,25 +1,26 @@
 /**
- * The memory that all connections share. Each has a floor of its own, so that small requests always get on; what it has
- * above it is taken from the budget. Who finds too little left waits in a line, in which nobody is overtaken.
+ * The memory that all connections share. Each connection has a floor of its own, so small requests always proceed.
+ * Memory above the floor comes from the budget. Connections that need more than is left wait in a queue, in strict
+ * order.
  *
- * While somebody waits, who holds some of the budget and does nothing to free it (takes no replies, or does not send the
- * data that it announced) is cut off. What an export holds that does not answer is held for as long.
+ * While a connection waits, others are cut off if they hold some of the budget and do nothing to free it: they take no
+ * replies, or do not send the data that they announced. Memory for an export that does not answer stays held.
  */
 
 /** Bytes that each connection has for itself. */
 export const FLOOR = 256 << 10;
-/** Seconds between looks at those who hold something, and so the least that they may do nothing. */
+/** Seconds between checks of the holders, and so the least time that a holder may do nothing. */
 const LOOK = 10;
 
 export interface Tenant {
-  /** Something that changes whenever the peer takes or sends something; undefined: nothing is expected of it. */
+  /** A value that changes whenever the peer takes or sends something; undefined if nothing is expected of the peer. */
   position(): string | undefined;
-  /** What it has waited for is there. */
+  /** Called once the requested memory is available. */
   resume(): void;
   cutOff(): void;
 }
 
-/** A connection's part. */
+/** The share of one connection. */
 export class Lease {
   #size = FLOOR;
 
@@ -28,7 +29,7 @@ export class Lease {
     readonly tenant: Tenant,
   ) {}
 
-  /** Bytes; set by the budget only. */
+  /** Bytes; only the budget sets it. */
   get size(): number {
     return this.#size;
   }
@@ -36,19 +37,19 @@ export class Lease {
     this.#size = bytes;
   }
 
-  /** Whether it may have so many bytes now. If not, it is told when it may. */
+  /** Whether the connection may use this many bytes now. If not, `resume` is called once it may. */
   covers(bytes: number): boolean {
     if (bytes > this.#size) return this.budget.grow(this, bytes);
     this.budget.leaveLine(this);
     return true;
   }
 
-  /** It has no more than so many bytes now; the rest is given back. */
+  /** Gives back all but this many bytes. */
   shrink(bytes: number): void {
     if (this.#size > FLOOR && bytes < this.#size) this.budget.takeBack(this, Math.max(bytes, FLOOR));
   }
 
-  /** It waits for nothing any more. */
+  /** Stops waiting for memory. */
   leaveLine(): void {
     this.budget.leaveLine(this);
   }
@@ -62,27 +63,27 @@ export class Lease {
 
 export class Budget {
   #used = 0;
-  /** Who waits, in the order of coming, and the size that is wanted. */
+  /** Waiting leases in order of arrival, each with the size that it wants. */
   readonly #line = new Map<Lease, number>();
-  /** Who has more than the floor. */
+  /** Leases above the floor. */
   readonly #holders = new Set<Lease>();
   #isServing = false;
   #looks: NodeJS.Timeout | undefined;
   #seen = new Map<Lease, string>();
 
-  /** @param limit bytes above the floors; one lease may have more, while the others have none */
+  /** @param limit bytes above the floors; a single lease may exceed it while the others hold none */
   constructor(private readonly limit: number) {}
 
-  /** @returns whether it was; if not, it waits */
+  /** @returns whether the lease has grown; otherwise it waits */
   grow(lease: Lease, size: number): boolean {
     if (this.#line.size === 0 && this.#has(lease, size)) {
       this.#set(lease, size);
       return true;
     }
-    // The place in the line stays.
+    // The place in the queue stays the same.
     this.#line.set(lease, size);
     this.#looks ??= setInterval(() => this.#look(), LOOK * 1000);
-    // It may be the first, and want less than before.
+    // The lease may be the first, and want less than before.
     this.#serveSoon();
     return false;
   }
@@ -108,7 +109,7 @@ export class Budget {
     else this.#holders.delete(lease);
   }
 
-  /** Not at once: each that is served may free what serves the next one, and so on without end. */
+  /** Deferred, because each served lease may free memory for the next one, without end. */
   #serveSoon(): void {
     if (this.#isServing || this.#line.size === 0) return this.#rest();
     this.#isServing = true;

@@ -1,4 +1,4 @@
-/** What a server does for each command: a row says when it may be asked, and how it is done. */
+/** The commands of the server: each row says when a command is allowed, and how it runs. */
 import {
   after,
   extentsOf,
@@ -24,9 +24,9 @@ export interface Task {
     readonly backend: BlockBackend;
     readonly replies: Replies;
     readonly agreement: Terms;
-    /** Extents in one reply. */
+    /** The most extents in one reply. */
     readonly mostExtents: number;
-    /** The connection is lost: nobody gets the reply. */
+    /** Whether the connection is lost, so that nobody gets the reply. */
     readonly gone: boolean;
     /** Waits until no other thread uses the backend. */
     alone(): MaybePromise<void>;
@@ -34,23 +34,23 @@ export interface Task {
 }
 
 interface Row {
-  /** The transmission flags without which it is not known here. */
+  /** Transmission flags without which the command is unknown. */
   readonly needs: number;
-  /** The command flags that it takes, beside FUA. */
+  /** Allowed command flags, besides FUA. */
   readonly flags: number;
-  /** More of them with extended headers. */
+  /** Further command flags that extended headers allow. */
   readonly extendedFlags: number;
-  /** It changes the device. */
+  /** Whether the command changes the device. */
   readonly writes: boolean;
-  /** Offset and length are a range of the device. */
+  /** Whether offset and length are a range of the device. */
   readonly ranged: boolean;
-  /** They mean nothing, and must be 0. */
+  /** Whether offset and length are meaningless and must be 0. */
   readonly empty: boolean;
-  /** The length is at most the largest block: the data travels. */
+  /** Whether the maximum block size limits the length, because the data is transferred. */
   readonly bounded: boolean;
-  /** The error for a range that ends beyond the device. */
+  /** The error if the range ends beyond the device. */
   readonly beyond: ErrorName;
-  /** Sends the reply, if it does not throw. */
+  /** Runs the command and sends the reply, unless it throws. */
   run(task: Task): MaybePromise<void>;
 }
 
@@ -121,8 +121,9 @@ export const COMMANDS: Readonly<Record<number, Row>> = {
 };
 
 /**
- * The command's own part, what FUA wants, and the reply; without a promise if there is none. Not with `after`, nor are
- * the reads: every request comes by, and would have a function made for a promise that is seldom there.
+ * Finishes a command: awaits its result, flushes for FUA, and sends the reply. Synchronous if the result is. It does
+ * not use `after` for the result, and neither do reads, because that would make a function for every request and
+ * promises are rare.
  */
 function then(task: Task, result: MaybePromise<void>): MaybePromise<void> {
   if (isPromise(result)) return result.then(() => then(task, undefined));
@@ -138,18 +139,18 @@ function resize({ request: { offset, length }, server: { backend } }: Task): May
   return backend.resize?.(offset);
 }
 
-/** A read of so many bytes looks for holes first: below it the zeros cost less than the look. */
+/** Reads of at least this many bytes look for holes first. For smaller ones, sending zeros is cheaper. */
 const WORTH_A_LOOK = 64 << 10;
-/** A reply is cut into so many chunks at most. */
+/** The most chunks in one reply to a read. */
 const MAX_PIECES = 64;
 
 function read(task: Task): MaybePromise<void> {
   const { request, server } = task;
-  // A chunk of data has at least one byte.
+  // A data chunk has at least one byte.
   if (request.length === 0) return server.replies.success(request);
   const looks = request.length >= WORTH_A_LOOK && server.replies.structured && !(request.flags & COMMAND_FLAG.DF);
   if (!looks || !server.backend.extents) return readWhole(task, request.offset, request.length, true);
-  // Bytes can be read also where nobody knows whether they are holes.
+  // A read must not fail because its extents are unknown.
   return after(
     rescued(
       () => extentsOf(server.backend, request.offset, request.length),
@@ -176,7 +177,7 @@ function readWhole({ request, server }: Task, offset: number, length: number, la
   replies.sendData(slot, request, offset, last);
 }
 
-/** Holes as such, the rest as data. Pieces go out in their order; the one that is done last ends the reply. */
+/** Sends holes as holes and the rest as data. Pieces are sent in order; the last one ends the reply. */
 function readPieces(task: Task, extents: readonly Extent[]): MaybePromise<void> {
   const { request, server } = task;
   if (extents.length > MAX_PIECES || !extents.some(({ zero: isZero }) => isZero))
@@ -213,17 +214,17 @@ function blockStatus(task: Task): MaybePromise<void> {
   const most = request.flags & COMMAND_FLAG.REQ_ONE ? 1 : server.mostExtents;
   const send = (all: readonly Extent[]): void => {
     const some = all.slice(0, most);
-    // There is one context that has an answer: base:allocation.
+    // Only one context has an answer: base:allocation.
     for (const [index, context] of contexts.entries())
       server.replies.sendExtents(request, context, some, index === contexts.length - 1);
   };
   return after(firstExtents(server.backend, offset, length, most), send);
 }
 
-/** Bytes that are asked for their extents at once: of a whole disk there may be millions. */
+/** Bytes to query for extents at once: a whole disk may have millions of them. */
 const WINDOW = 1 << 30;
 
-/** The extents from the start of a range: all of them, or more than a reply may have. */
+/** The extents from the start of a range: all of them, or more than fit in a reply. */
 function firstExtents(
   backend: BlockBackend,
   offset: number,
@@ -244,7 +245,7 @@ async function byWindows(backend: BlockBackend, offset: number, length: number, 
   return found;
 }
 
-/** The payload of a block status request: the length, and the contexts of interest. */
+/** Decodes the payload of a block status request: the length and the requested contexts. */
 function chosenBy(payload: Buffer, agreed: readonly number[]): { length: number; contexts: readonly number[] } {
   const fields = new Fields(payload, 'BLOCK_STATUS');
   if (payload.length < 12 || payload.length % 4) throw new NbdError('EINVAL', `a payload of ${payload.length} bytes`);

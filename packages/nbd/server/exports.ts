@@ -1,61 +1,61 @@
-/** What a server offers: names, and what opens a backend when one is chosen. */
+/** The exports of a server: names, and functions that open a backend for them. */
 import { failure, whyNoBackend, type BlockBackend, type MaybePromise } from '@nodeos/block';
 import { unlessAborted } from '../wire/abort.js';
 
 export interface Export {
-  /** For people; at most 4096 bytes. */
+  /** A description for people; at most 4096 bytes. */
   readonly description?: string;
   /**
-   * Called when a client chooses the export, or asks what it is like (INFO), and nobody uses it yet; its users share what
-   * it gives.
+   * Called when a client chooses the export, or asks about it (INFO), and nobody uses it yet. All users share the
+   * backend that it returns.
    */
   open(): MaybePromise<BlockBackend>;
   /**
-   * Sets those apart who choose the same name and are not to share one backend: tenants. All connections of a client need
-   * the same one: they are told that what is written on one can be read on the other.
+   * Separates users of the same name who must not share a backend, such as tenants. All connections of a client need
+   * the same key, because the client is told that a write on one connection can be read on the other.
    */
   readonly key?: string;
   /**
-   * Whether those who use it at the same time share one backend. Default true. With false each connection opens one of its
-   * own, and is told that another connection would see something else.
+   * Whether concurrent users share one backend. Default true. If false, each connection opens its own backend, and is
+   * told that other connections would see something else.
    */
   readonly shared?: boolean;
-  /** Refuse writes, whatever the backend can do. */
+  /** Refuse writes, whatever the backend supports. */
   readonly readOnly?: boolean;
-  /** Clients are told that seeking costs time, as on a disk that turns. */
+  /** Tell clients that seeking costs time, as on a rotating disk. */
   readonly rotational?: boolean;
-  /** Only over TLS, also where the server takes connections without. */
+  /** Require TLS for this export, even if the server accepts connections without it. */
   readonly tls?: boolean;
-  /** What one of its users sees of the backend: a wrapper around it that can do the same. Its `close` is not called. */
+  /** The view of one user: a wrapper around the backend with the same methods. Its `close` is not called. */
   view?(backend: BlockBackend, peer: Peer): BlockBackend;
 }
 
-/** Who asks. */
+/** The client that asks. */
 export interface Peer {
-  /** Counts the server's connections from 1. */
+  /** The number of the connection, from 1. */
   readonly connection: number;
-  /** `192.0.2.7:40112`, `unix`. */
+  /** `192.0.2.7:40112`, or `unix`. */
   readonly address: string;
   readonly tls: boolean;
-  /** The common name of the client's certificate, or its PSK identity, if it has shown one. */
+  /** The common name of the client's certificate, or its PSK identity, if it has one. */
   readonly identity?: string;
 }
 
 export interface ExportResolver {
-  /** For LIST; absent: listing is refused. */
+  /** Answers LIST. If absent, LIST is refused. */
   list?(peer: Peer): MaybePromise<readonly { readonly name: string; readonly description?: string }[]>;
   /**
-   * Whoever uses the same name at the same time, of exports with the same `key`, shares one backend: the one that the
-   * first of them was given.
+   * Finds an export. Concurrent users of the same name, with the same `key`, share one backend: the one that the first
+   * of them got.
    * @returns undefined if there is no such export for this peer
    */
   find(name: string, peer: Peer): MaybePromise<Export | undefined>;
 }
 
-/** By name; the empty name is the default export. */
+/** Exports by name. The empty name is the default export. */
 export type Exports = Readonly<Record<string, Export>>;
 
-/** @throws TypeError for an export that nothing opens */
+/** @throws TypeError if an export has no open() */
 export function resolverOf(exports: Exports | ExportResolver): ExportResolver {
   if (typeof exports['find'] === 'function') return exports as ExportResolver;
   const table = exports as Exports;
@@ -73,11 +73,14 @@ export function resolverOf(exports: Exports | ExportResolver): ExportResolver {
   };
 }
 
-/** Both may come from plain JavaScript, and `find` may give anything. */
+/** Both tables and the results of `find` may come from plain JavaScript, so their types are not checked. */
 const whyNoExport = (name: string, { open }: Partial<Export>): string | undefined =>
   typeof open === 'function' ? undefined : `the export ${JSON.stringify(name)} has no open(), which gives its backend`;
 
-/** @throws Error with the code EINVAL that names the export and says what is wrong; it is closed then, if it can be */
+/**
+ * @throws Error with the code EINVAL, which names the export and the problem, if the result is not a backend; it is
+ * closed if possible
+ */
 async function opened(name: string, chosen: Export): Promise<BlockBackend> {
   const wrong = whyNoExport(name, chosen);
   if (wrong !== undefined) throw failure('EINVAL', wrong);
@@ -91,14 +94,14 @@ async function opened(name: string, chosen: Export): Promise<BlockBackend> {
   }
 }
 
-/** @throws Error with the code EINVAL that says what is wrong with it */
+/** @throws Error with the code EINVAL, which names the problem */
 function checked(backend: BlockBackend, what: string): BlockBackend {
   const why = whyNoBackend(backend);
   if (why === undefined) return backend;
   throw failure('EINVAL', `${what} is no backend: ${why}`);
 }
 
-/** What a user sees of a backend. @throws Error with the code EINVAL for a view that is none */
+/** The user's view of a backend. @throws Error with the code EINVAL if the view is not a backend */
 export function viewOf({ name, backend, export: chosen }: Opened, peer: Peer): BlockBackend {
   const view = chosen.view?.(backend, peer);
   return view === undefined ? backend : checked(view, `the view of the export ${JSON.stringify(name)}`);
@@ -109,16 +112,16 @@ export interface Opened {
   readonly name: string;
   readonly export: Export;
   readonly backend: BlockBackend;
-  /** Its last user's closes the backend. May be called again. */
+  /** Releases the backend; the last user closes it. May be called again. */
   release(): Promise<void>;
 }
 
-/** Who opens an export. */
+/** The connection that opens an export. */
 export interface Opener {
-  /** Nobody waits for it any more. */
+  /** Aborted when nobody waits for the export any more. */
   readonly gone: AbortSignal;
   peer(): Peer;
-  /** Told if it cannot be closed that was opened for nobody. */
+  /** Reports that a backend that nobody waits for could not be closed. */
   log(event: string, error: unknown, name: string): void;
 }
 
@@ -129,17 +132,17 @@ interface Shared {
   readonly backend: Promise<BlockBackend>;
 }
 
-/** Opens every export once, for all who use it at the same time. */
+/** Opens each export once for all its concurrent users. */
 export class OpenExports {
   readonly #shared = new Map<string, Shared>();
-  /** Of exports that are being closed: who comes now waits, and gets a new one. */
+  /** Exports that are being closed. A new user waits for that and then opens the export again. */
   readonly #closing = new Map<string, Promise<void>>();
 
   get names(): string[] {
     return [...this.#shared.values()].map(({ name }) => name);
   }
 
-  /** @throws what `open` throws, or the reason why nobody waits for it */
+  /** @throws the errors of `open`, or the reason of `opener.gone` */
   async open(name: string, chosen: Export, opener: Opener): Promise<Opened> {
     const own = chosen.shared === false ? opener.peer().connection : null;
     const id = JSON.stringify([name, chosen.key, own]);
@@ -173,13 +176,16 @@ export class OpenExports {
     return shared;
   }
 
-  /** Once nobody uses it. One that is being opened stays, for who comes next: it may take as long for that one. */
+  /**
+   * Closes the backend once nobody uses it. A backend that is still being opened stays for the next user, because
+   * opening it again could take as long.
+   */
   async #close(id: string, shared: Shared): Promise<void> {
     if (shared.isOpening) return;
     this.#shared.delete(id);
     const closed = shared.backend.then(
       (backend) => backend.close(),
-      () => undefined, // it never opened: its user was told
+      () => undefined, // it never opened, and its user has the error
     );
     this.#closing.set(
       id,

@@ -1,5 +1,5 @@
 /**
- * The server's side of the negotiation (fixed newstyle): the client sends options until it has chosen an export.
+ * The server's side of the handshake (fixed newstyle): the client sends options until it has chosen an export.
  * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md#fixed-newstyle-negotiation
  */
 import {
@@ -29,55 +29,58 @@ import { unlessAborted } from '../wire/abort.js';
 import type { Export, ExportResolver, OpenExports, Opened, Peer } from './exports.js';
 import type { Inbox } from '../wire/inbox.js';
 
-/** Bytes of an option's data that are read to be answered; more is an attack. */
+/** Largest option data in bytes that is read and answered. A larger option is an attack. */
 const MAX_OPTION = 256 << 10;
-/** The most queries that one option may hold. */
+/** The most queries in one option. */
 const MAX_QUERIES = 1024;
-/** What every client keeps to that says nothing about block sizes. */
+/** Largest minimum block size, in bytes, that works for clients that do not ask about block sizes. */
 const USUAL_MINIMUM = 512;
 
-/** Metadata contexts by name, with the number that stands for it on the wire. */
+/** Metadata contexts by name, each with its number on the wire. */
 export const CONTEXTS: Readonly<Record<string, number>> = { [BASE_ALLOCATION]: 1 };
 
-/** What the negotiation needs of its connection. */
+/** What the handshake needs from its connection. */
 export interface Party {
   inbox: Inbox;
   send(bytes: Uint8Array): void;
-  /** When what was sent has been taken, or the server ends: who reads no replies gets no more of them. */
+  /**
+   * Resolves once the sent bytes are taken, or once the server shuts down. A client that reads no replies gets no more
+   * of them.
+   */
   drained(): Promise<void>;
   /** Undefined: this server has no TLS. */
   readonly startTls: (() => Promise<void>) | undefined;
-  /** Everything but TLS is refused until it is there. */
+  /** Refuse every option except STARTTLS and ABORT until TLS is established. */
   readonly tlsRequired: boolean;
   peer(): Peer;
   readonly exports: ExportResolver;
   readonly opened: OpenExports;
-  /** Bytes of one request. */
+  /** Largest request in bytes. */
   readonly largest: number;
-  /** The server is being shut down: nothing more is awaited from the client. */
+  /** Aborted when the server shuts down: it no longer waits for the client. */
   readonly ending: AbortSignal;
-  /** The connection is lost, or has taken too long: nobody waits for what resolvers and exports are doing. */
+  /** Aborted when the connection is lost or too slow: it no longer waits for resolvers and exports. */
   readonly gone: AbortSignal;
-  /** For the operator: what a client is not told. */
+  /** For the operator: reports what the client is not told. */
   log(event: string, error: unknown, name: string): void;
 }
 
-/** What was agreed on. */
+/** The outcome of the handshake. */
 export interface Agreement extends Terms {
   readonly opened: Opened;
 }
 
-/** How both will speak. */
+/** The terms of the transmission. */
 export interface Terms {
   readonly flags: number;
   readonly sizes: BlockSizes;
   readonly structured: boolean;
   readonly extended: boolean;
-  /** Numbers of the metadata contexts chosen. */
+  /** Numbers of the chosen metadata contexts. */
   readonly contexts: readonly number[];
 }
 
-/** What options have changed; TLS wipes all of it. */
+/** The state that options have set. TLS resets all of it. */
 interface State {
   structured: boolean;
   extended: boolean;
@@ -88,20 +91,22 @@ interface Session {
   readonly party: Party;
   readonly state: State;
   readonly noZeroes: boolean;
-  /** Answers the option that is being read. */
+  /** Answers the current option. */
   readonly reply: (type: number, data?: Uint8Array) => undefined;
-  /** Nothing more can be said of the option. */
+  /** Whether the current option has its final reply. */
   readonly answered: () => boolean;
-  /** An error with words for the user. */
+  /** Answers with an error and a message for the user. */
   readonly refuse: (type: number, words: string) => undefined;
 }
 
 type Handler = (session: Session, data: Buffer) => Promise<Agreement | 'close' | undefined>;
 
 /**
- * The options are not counted, who lists a thousand exports asks for each of them; the time that it takes is limited.
- * @returns what was agreed on; undefined if the client has left in good order, or has its last answer before a shutdown
- * @throws ProtocolError for what cannot be answered, Error if the connection ends, or the server while it waits
+ * The number of options is not limited, because a client that lists a thousand exports may ask about each of them. The
+ * time is limited instead.
+ * @returns what was agreed on; undefined if the client left properly, or got its last answer before a shutdown
+ * @throws ProtocolError if the server cannot answer; Error if the connection ends, or if the server shuts down while it
+ * waits
  */
 export async function negotiate(party: Party): Promise<Agreement | undefined> {
   const hello = Buffer.alloc(18);
@@ -109,7 +114,7 @@ export async function negotiate(party: Party): Promise<Agreement | undefined> {
   hello.writeBigUInt64BE(IHAVEOPT, 8);
   hello.writeUInt16BE(FIXED_NEWSTYLE | NO_ZEROES, 16);
   party.send(hello);
-  // Who does not say FIXED_NEWSTYLE may know it all the same (go-nbd does): options tell by being sent.
+  // Some clients support options without setting FIXED_NEWSTYLE (go-nbd): sending an option shows that they do.
   const clientFlags = (await received(party, 4)).readUInt32BE(0);
   if (clientFlags & ~(FIXED_NEWSTYLE | NO_ZEROES))
     throw new ProtocolError(`client flags 0x${clientFlags.toString(16)}`);
@@ -211,7 +216,7 @@ async function startTls({ party, state, reply, refuse }: Session, data: Buffer):
   if (party.peer().tls) return refuse(REPLY.ERR_INVALID, 'this is TLS already');
   reply(REPLY.ACK);
   await unlessAborted(party.ending, party.startTls());
-  // What was agreed on in the clear may have been an attacker's (CVE-2021-3716).
+  // An attacker may have set what was agreed on in the clear (CVE-2021-3716).
   state.structured = state.extended = false;
   delete state.chosen;
 }
@@ -230,7 +235,7 @@ function noData(data: Buffer, option: string): void {
   if (data.length > 0) throw new ProtocolError(`${option} with ${data.length} bytes of data`);
 }
 
-/** The name and what the client wants to know, of INFO and GO. */
+/** Handles INFO and GO: the name of an export, and the information that the client requests. */
 async function info(session: Session, data: Buffer, go: boolean): Promise<Agreement | undefined> {
   const { state, reply, refuse } = session;
   const fields = new Fields(data, go ? 'GO' : 'INFO');
@@ -243,7 +248,7 @@ async function info(session: Session, data: Buffer, go: boolean): Promise<Agreem
   try {
     const { backend, export: chosen } = opened;
     const sizes = sizesOf(backend, session.party.largest);
-    // Of INFO: what there could be.
+    // INFO reports the contexts that a client could choose.
     const contexts = go ? contextsOf(state, name) : Object.values(CONTEXTS);
     const flags = flagsOf(backend, chosen, { ...state, contexts });
     const send = (type: number, ...parts: Uint8Array[]): void =>
@@ -274,13 +279,13 @@ async function exportName({ party, state, noZeroes }: Session, data: Buffer): Pr
   return agreement(opened, flags, sizesOf(opened.backend, party.largest), state);
 }
 
-/** An export that was not chosen. */
+/** Releases an export that was not chosen. */
 async function released(party: Party, opened: Opened): Promise<void> {
   const closed = opened.release().catch((error: unknown) => party.log('close', error, opened.name));
   await unlessAborted(party.gone, closed);
 }
 
-/** @returns undefined if it was refused */
+/** @returns undefined if the export was refused */
 async function open({ party, refuse }: Session, name: string): Promise<Opened | undefined> {
   const chosen = await findExport({ party, refuse }, name);
   if (!chosen) return undefined;
@@ -305,7 +310,7 @@ async function findExport(
   return chosen;
 }
 
-/** What a resolver answers; nothing if it fails. */
+/** The answer of a resolver; undefined if it fails. */
 async function sought<T>(party: Party, name: string, seek: () => MaybePromise<T>): Promise<T | undefined> {
   try {
     return await unlessAborted(party.gone, seek());
@@ -316,7 +321,7 @@ async function sought<T>(party: Party, name: string, seek: () => MaybePromise<T>
   }
 }
 
-/** What a client may rely on, of what the backend says; more than `largest` would have to be in memory at once. */
+/** Block sizes to announce. No request may exceed `largest`, because its data must fit in memory. */
 function sizesOf(backend: BlockBackend, largest: number): BlockSizes {
   const blockSizes = backend.blockSizes ?? { ...DEFAULT_SIZES, maximum: largest };
   const { minimum, preferred } = blockSizes;
@@ -324,7 +329,7 @@ function sizesOf(backend: BlockBackend, largest: number): BlockSizes {
   return { minimum, preferred: Math.min(preferred, maximum), maximum: maximum - (maximum % minimum) };
 }
 
-/** Contexts hold for the export that they were asked for. */
+/** Contexts only apply to the export for which they were chosen. */
 const contextsOf = ({ chosen }: State, name: string): readonly number[] =>
   chosen?.name === name ? chosen.contexts : [];
 
@@ -333,7 +338,7 @@ function agreement(opened: Opened, flags: number, sizes: BlockSizes, state: Stat
   return { opened, flags, sizes, structured, extended, contexts: contextsOf(state, opened.name) };
 }
 
-/** Says what works, and nothing else. */
+/** Announces only what works. */
 export function flagsOf(
   backend: BlockBackend,
   chosen: Pick<Export, 'readOnly' | 'rotational' | 'shared'>,
@@ -342,13 +347,13 @@ export function flagsOf(
   const writable = backend.write !== undefined && !chosen.readOnly;
   const bits: readonly (readonly [number, unknown])[] = [
     [FLAG.HAS_FLAGS, true],
-    // Where all connections share one backend, a flush on one covers the others' writes.
+    // If all connections share one backend, a flush on one covers the writes of the others.
     [FLAG.CAN_MULTI_CONN, chosen.shared ?? true],
     [FLAG.READ_ONLY, !writable],
     [FLAG.SEND_FLUSH | FLAG.SEND_FUA, backend.flush && writable],
     [FLAG.ROTATIONAL, chosen.rotational],
     [FLAG.SEND_TRIM, backend.trim && writable],
-    // What has no zeros of its own gets them written.
+    // For a backend without zero(), the server writes zeros.
     [FLAG.SEND_WRITE_ZEROES | FLAG.SEND_FAST_ZERO, writable],
     [FLAG.SEND_DF, structured],
     [FLAG.SEND_RESIZE, backend.resize && writable],
@@ -358,11 +363,11 @@ export function flagsOf(
   return bits.reduce((all, [bit, is]) => (is ? all | bit : all), 0);
 }
 
-/** The metadata contexts that a client lists, or chooses: the only namespace here is `base:`. */
+/** Lists or chooses metadata contexts. The only namespace here is `base:`. */
 async function metaContext(session: Session, data: Buffer, set: boolean): Promise<undefined> {
   const { state, party, reply, refuse } = session;
   const fields = new Fields(data, set ? 'SET_META_CONTEXT' : 'LIST_META_CONTEXT');
-  // Also when the new choice fails.
+  // This also applies if the new choice fails.
   if (set) delete state.chosen;
   if (!state.structured) return refuse(REPLY.ERR_INVALID, 'structured replies come first');
   const name = fields.string();

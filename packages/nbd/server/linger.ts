@@ -1,27 +1,27 @@
-/** The end of a connection in good order, and what a peer has still to take before it. */
+/** Ends a connection properly, after the peer has taken all replies. */
 import type { Duplex } from 'node:stream';
 import type { Inbox } from '../wire/inbox.js';
 import type { Line } from './transmission.js';
 
-/** Seconds between looks. */
+/** Seconds between checks. */
 const LINGER = 5;
 
 interface Handle {
   readonly writeQueueSize?: number;
-  /** Under TLS: the connection's own. */
+  /** Under TLS: the handle of the underlying connection. */
   readonly _parent?: Handle;
 }
 
 /**
- * Bytes that were written to the socket and have not left this process; of one large write, what is left of it. Under TLS
- * some count twice: it is the change that tells.
+ * Bytes that were written to the socket and have not left this process, including the rest of a large write. Under TLS
+ * some bytes count twice: only changes matter.
  */
 export function unsentOf(socket: Duplex): number {
   const { _handle: handle } = socket as { _handle?: Handle | null };
   return socket.writableLength + (handle?.writeQueueSize ?? 0) + (handle?._parent?.writeQueueSize ?? 0);
 }
 
-/** A socket as what replies go to. */
+/** A socket as the line that replies go to. */
 export const lineOf = (socket: Duplex): Line => ({
   write: (bytes, gone) => socket.write(bytes, gone),
   cork: () => socket.cork(),
@@ -35,10 +35,11 @@ export const lineOf = (socket: Duplex): Line => ({
 });
 
 /**
- * What is still to be sent is sent, and the peer closes: bytes that would come after our side is closed would have the
- * kernel reset the connection, and forget what the peer has not read. A peer that takes nothing for 5 to 10 s, or has
- * been sent everything and does not close its side in that time, is cut off.
- * @param isEnding the server is being shut down: who has still something to take is left to that
+ * Sends what is left, then waits for the peer to close. If bytes arrived after our side is closed, the kernel would
+ * reset the connection and drop what the peer has not read. A peer is cut off if it takes nothing for 5 to 10 s, or if
+ * it has been sent everything and does not close its side in that time.
+ * @param isEnding whether the server is shutting down: then the grace of the shutdown applies to a peer that still has
+ * something to take
  */
 export async function ended(socket: Duplex, inbox: Inbox, isEnding: () => boolean): Promise<void> {
   if (socket.destroyed) return;

@@ -1,25 +1,25 @@
-/** What a server counts, and its text for Prometheus: https://prometheus.io/docs/instrumenting/exposition_formats/ */
+/** Counters of a server, and their Prometheus text: https://prometheus.io/docs/instrumenting/exposition_formats/ */
 import { COMMAND } from '../wire/protocol.js';
 
-/** Upper ends of the latency histogram, in seconds. */
+/** Upper bounds of the latency histogram, in seconds. */
 const BUCKETS = [0.0001, 0.001, 0.01, 0.1, 1, 10];
 
 export interface CommandCounts {
   readonly requests: number;
   readonly errors: number;
-  /** That were read, written, trimmed …, as the requests said. */
+  /** Bytes read, written, trimmed …, as stated by the requests. */
   readonly bytes: number;
   readonly seconds: number;
-  /** Of requests, by the first of the buckets that they fit in; the last is for the rest. */
+  /** Requests per bucket: each counts in the first bucket that it fits in. The last bucket is for the rest. */
   readonly buckets: readonly number[];
 }
 
 const KINDS = Object.values(COMMAND).length;
-/** Where a command's numbers are among the cells; its buckets follow. */
+/** Positions of a command's numbers among its cells. Its buckets follow. */
 const [REQUESTS, ERRORS, BYTES, SECONDS, FIRST_BUCKET] = [0, 1, 2, 3, 4] as const;
 const WIDTH = FIRST_BUCKET + BUCKETS.length + 1;
 
-/** What one thread counts. Others may look at it meanwhile: each number is whole, and soon true. */
+/** Counters of one thread. Other threads may read them at any time: each number is consistent, but may lag behind. */
 export class Counts {
   constructor(readonly cells: Float64Array = new Float64Array(new SharedArrayBuffer(KINDS * WIDTH * 8))) {}
 
@@ -35,7 +35,7 @@ export class Counts {
     this.#add(at + FIRST_BUCKET + bucket, 1);
   }
 
-  /** What another thread has counted, which counts no more. */
+  /** Adds the final counts of another thread. */
   include({ cells }: Counts): void {
     cells.forEach((value, index) => this.#add(index, value));
   }
@@ -49,12 +49,12 @@ export class Metrics {
   readonly #own = new Counts();
   readonly #others = new Set<Counts>();
   /**
-   * Accepted since the start; of these refused (by a limit, a shutdown, a handshake that failed); open now; and how often
-   * one was given to a thread.
+   * Connections accepted since the start; how many of these were refused (by a limit, a shutdown, or a failed
+   * handshake); how many are open now; and how often one was moved to a thread.
    */
   readonly connections = { accepted: 0, refused: 0, open: 0, moved: 0 };
 
-  /** By the command's number. */
+  /** Counts by the number of the command. */
   get commands(): readonly CommandCounts[] {
     const sum = new Counts();
     for (const counts of [this.#own, ...this.#others]) sum.include(counts);
@@ -71,17 +71,17 @@ export class Metrics {
     this.#own.count(type, bytes, seconds, failed);
   }
 
-  /** What another thread counts, from now on. */
+  /** Includes the counters of another thread from now on. */
   add(counts: Counts): void {
     this.#others.add(counts);
   }
 
-  /** It counts no more. */
+  /** Keeps the final counts of a thread that has ended. */
   settle(counts: Counts): void {
     if (this.#others.delete(counts)) this.#own.include(counts);
   }
 
-  /** The exposition format, version 0.0.4. */
+  /** The counters in the Prometheus exposition format, version 0.0.4. */
   text(): string {
     const lines: string[] = [];
     const family = (name: string, type: string, help: string, rows: readonly (readonly [string, number])[]): void => {

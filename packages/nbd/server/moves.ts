@@ -1,7 +1,7 @@
 /**
- * A connection that is served by the event loop, and by a thread while it is busy. It is moved between two requests, when
- * nothing is at work: the thread gets the socket's descriptor and what has arrived, and gives back what it has left of
- * both. The socket stays here and is silent meanwhile, so its end is seen by whoever serves it.
+ * A connection that the event loop serves, or a thread while it is busy. It moves between two requests, when none is
+ * under way. The thread gets the socket's descriptor and the bytes that have arrived, and gives back what is left of
+ * both. The socket object stays here and is paused meanwhile, so whoever serves the connection sees its end.
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -13,30 +13,32 @@ import type { SetTimeouts } from './socket-timeouts.js';
 import type { Thread, ThreadLog, Threads } from './threads.js';
 import type { Place, Transmission } from './transmission.js';
 
-/** Milliseconds for each of the requests in a row that make a connection a busy one: small ones, done at once. */
+/**
+ * Milliseconds per request: a connection is busy if its small synchronous requests in a row come at least this fast.
+ */
 const EACH = 10;
-/** So many of them, at most, once threads have given the connection back soon, again and again. */
+/** Largest number of requests in a row to require, after threads have repeatedly given the connection back early. */
 const MOST = 1 << 16;
-/** A stay in a thread that was worth the way: so many times the requests before it. */
+/** A stay in a thread was worthwhile if it served this many times the requests required before it. */
 const WORTH = 4;
 /** Milliseconds that a thread waits for its client before it gives the connection back. */
 const WAIT = 100;
 
-/** What Node.js has beneath a socket. */
+/** The part of Node.js' internal socket handle that is used here. */
 interface Handle {
   readonly fd: number;
   setBlocking(blocking: boolean): number;
 }
 const handleOf = (socket: Socket): Handle | null => (socket as unknown as { _handle: Handle | null })._handle;
 
-/** The event loop, for a connection that stays there. */
+/** The place of a connection that stays on the event loop. */
 export const LOOP: Place = {
   takes: () => true,
   begun: () => undefined,
   soon: (write) => process.nextTick(write),
 };
 
-/** Whether threads can serve this client: what they read and write are the bytes of the socket itself. */
+/** Whether threads can serve this client: the bytes that they read and write must be those of the socket itself. */
 export const canMove = (socket: Duplex): socket is Socket => socket instanceof Socket && hasOwnBuffers(socket);
 
 export interface MovesOptions {
@@ -50,7 +52,7 @@ export interface MovesOptions {
 export class Moves implements Place {
   readonly recipe: () => Recipe;
   #transmission: Transmission | undefined;
-  /** Requests that make it a busy connection. */
+  /** Requests in a row that make the connection busy. */
   #needed: number;
   #count = 0;
   #since = 0;
@@ -63,7 +65,7 @@ export class Moves implements Place {
     this.#needed = options.threads.busy;
   }
 
-  /** Whose place this is. */
+  /** The transmission of the connection; must be set before requests begin. */
   set transmission(transmission: Transmission) {
     this.#transmission = transmission;
   }
@@ -87,7 +89,7 @@ export class Moves implements Place {
     if (performance.now() - this.#since < EACH * this.#needed) setImmediate(() => this.#move());
   }
 
-  /** It is not moved from now on. @returns when it is here, if a thread has it */
+  /** Keeps the connection here from now on. @returns a promise if a thread still has it, undefined otherwise */
   stay(): Promise<void> | undefined {
     this.#stays = true;
     this.#away?.thread.recall();
@@ -105,7 +107,7 @@ export class Moves implements Place {
     });
   }
 
-  /** @returns whether a thread has it */
+  /** @returns whether a thread has taken the connection */
   #visit(bytes: Buffer): boolean {
     const { socket, threads } = this.options;
     const handle = handleOf(socket);
@@ -147,7 +149,7 @@ export class Moves implements Place {
   }
 }
 
-/** What can be sent to a thread of what was agreed on. */
+/** The part of the agreement that can be sent to a thread. */
 const termsOf = ({ agreement }: Transmission): Transmission['agreement'] => {
   const { flags, sizes, structured, extended, contexts } = agreement;
   return { flags, sizes, structured, extended, contexts };

@@ -1,5 +1,5 @@
 /**
- * The replies of the transmission in the form that was agreed on: simple, structured, or with extended headers.
+ * The replies of the transmission phase in the agreed form: simple, structured, or with extended headers.
  * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md#structured-reply-message
  */
 import type { Extent } from '@nodeos/block';
@@ -22,7 +22,7 @@ import {
 } from '../wire/protocol.js';
 import { numberOf, wordsOf } from '../wire/reply-errors.js';
 
-/** Bytes of an error's message. */
+/** Largest error message in bytes. */
 const MAX_WORDS = 1024;
 
 type Cookie = Pick<ReceivedRequest, 'cookieHigh' | 'cookieLow' | 'offsetHigh' | 'offsetLow'>;
@@ -30,7 +30,7 @@ type Cookie = Pick<ReceivedRequest, 'cookieHigh' | 'cookieLow' | 'offsetHigh' | 
 export class Replies {
   readonly structured: boolean;
   readonly #extended: boolean;
-  /** Bytes of a chunk's header. */
+  /** Bytes of the header of a chunk. */
   readonly #head: number;
 
   constructor(
@@ -42,7 +42,7 @@ export class Replies {
     this.#head = extended ? EXTENDED_REPLY_SIZE : structured ? STRUCTURED_REPLY_SIZE : SIMPLE_REPLY_SIZE;
   }
 
-  /** Done, without data. Structured replies allow a simple one, which is shorter, but not to a read. */
+  /** Success without data. With structured replies a simple reply is allowed too, and shorter, except for a read. */
   success(request: ReceivedRequest): void {
     if (this.#extended || (this.structured && request.type === COMMAND.READ))
       return this.#chunk(request, CHUNK.NONE, DONE, 0);
@@ -65,7 +65,7 @@ export class Replies {
     });
   }
 
-  /** Room for the answer to a read, or for one piece of it; `dataOf` is where its bytes go. */
+  /** Reserves memory for the reply to a read, or for one piece of it; `dataOf` is the part for the data. */
   reserveData(length: number): Slot {
     return this.outbox.reserve(this.#dataAt + length);
   }
@@ -78,7 +78,7 @@ export class Replies {
     this.outbox.cancel(slot);
   }
 
-  /** @param offset of the bytes on the device */
+  /** @param offset of the data on the device, in bytes */
   sendData(slot: Slot, request: Cookie, offset: number, done: boolean): void {
     const { slab, start, end } = slot;
     if (this.structured) {
@@ -88,7 +88,7 @@ export class Replies {
     this.outbox.send(slot);
   }
 
-  /** Instead of zeros; only in structured replies. */
+  /** Sends a hole instead of zeros; only for structured replies. */
   sendHole(request: Cookie, offset: number, length: number, done: boolean): void {
     this.#chunk(request, CHUNK.OFFSET_HOLE, done ? DONE : 0, 12, (bytes, at) => {
       writeUInt64(bytes, offset, at);
@@ -96,7 +96,7 @@ export class Replies {
     });
   }
 
-  /** @param all at least one, at most 2^20, within the request: a length of 32 bits there has such ones here */
+  /** @param all from 1 to 2^20 extents within the request, so with compact headers their lengths fit in 32 bits */
   sendExtents(request: Cookie, context: number, all: readonly Extent[], done: boolean): void {
     const flags = done ? DONE : 0;
     if (this.#extended)

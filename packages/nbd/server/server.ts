@@ -1,4 +1,4 @@
-/** The NBD server: listens, negotiates, and serves any number of exports to any number of clients. */
+/** The NBD server: listens, does the handshake, and serves any number of exports to any number of clients. */
 import { createServer, type ListenOptions, type Server, type Socket } from 'node:net';
 import { canMove, LOOP, Moves } from './moves.js';
 import { recipeOf } from '@nodeos/block';
@@ -21,10 +21,10 @@ import { checkServerTls, serverTls, type ServerTls } from '../wire/tls.js';
 import { Transmission } from './transmission.js';
 import { formatUri } from '../wire/uri.js';
 
-/** A line of the log. */
+/** An event for the log. */
 export interface ServerEvent {
   readonly event: 'open' | 'close' | 'refused' | 'protocol' | 'request' | 'export';
-  /** Counts the server's connections from 1. */
+  /** The number of the connection, from 1. */
   readonly connection: number;
   readonly peer: string;
   readonly export?: string;
@@ -32,18 +32,23 @@ export interface ServerEvent {
 }
 
 export interface ServerLimits {
-  /** Connections at once; who comes later is turned away. Default 1024. */
+  /** Connections at once; further ones are refused. Default 1024. */
   readonly connections: number;
-  /** Seconds until an export must have been chosen. Default 30. */
+  /** Seconds to choose an export. Default 30. */
   readonly handshake: number;
-  /** Bytes of requests and replies that one connection may have in memory. Default 4 MiB; a larger request goes alone. */
+  /**
+   * Bytes of requests and replies that one connection may have in memory. A larger request is served alone. Default 4
+   * MiB.
+   */
   readonly inFlight: number;
   /**
-   * Bytes of requests and replies that all connections together may have in memory beside 256 KiB each; who needs more
-   * waits. Default 256 MiB; one larger request goes while there is no other.
+   * Bytes of requests and replies that all connections together may have in memory, in addition to 256 KiB per
+   * connection. Requests beyond that wait. A single larger request is served while there is no other. Default 256 MiB.
    */
   readonly shared: number;
-  /** Bytes of one request, which clients are told as the largest block. From 64 KiB to 256 MiB. Default 32 MiB. */
+  /**
+   * Largest request in bytes, announced to clients as the maximum block size. From 64 KiB to 256 MiB. Default 32 MiB.
+   */
   readonly request: number;
 }
 
@@ -52,9 +57,9 @@ export interface ServerOptions {
   readonly tls?: ServerTls;
   readonly limits?: Partial<ServerLimits>;
   readonly onEvent?: (event: ServerEvent) => void;
-  /** Busy connections that get a thread of their own, at most. Default 0: none. */
+  /** Most busy connections that get a thread of their own. Default 0: none. */
   readonly threads?: number;
-  /** Small requests in a row, at 100 a second or more, that make a connection a busy one. Default 256. */
+  /** Small requests in a row, at 100 per second or more, that make a connection busy. Default 256. */
   readonly busy?: number;
 }
 
@@ -65,15 +70,17 @@ const LIMITS: ServerLimits = {
   shared: 256 << 20,
   request: MAX_BLOCK,
 };
-/** The protocol has reads of so many bytes succeed. */
+/** Bytes. The protocol guarantees that reads of this size succeed. */
 export const LEAST_REQUEST = 64 << 10;
-/** All of it is in memory at once. */
+/** Bytes. A request is in memory as a whole. */
 export const MOST_REQUEST = 256 << 20;
 
-/** Seconds that exports have, when their clients are cut off, to answer and to be closed. */
+/** Seconds that exports have to answer and close after their clients are cut off. */
 const LAST = 2;
 
-/** Where to listen: a TCP port (0: any that is free), a Unix socket, or a socket handed over by the service manager. */
+/**
+ * Where to listen: a TCP port (0 for any free port), a Unix socket, or a socket descriptor from the service manager.
+ */
 export type ListenAt =
   { readonly host?: string; readonly port?: number } | { readonly path: string } | { readonly fd: number };
 
@@ -86,13 +93,13 @@ interface Connection {
   tls: boolean;
   identity?: string;
   transmission?: Transmission;
-  /** It may be served by a thread. */
+  /** Set if a thread may serve the connection. */
   moves?: Moves;
-  /** Nothing more is awaited from the client in the handshake. */
+  /** Aborted when the handshake must not wait for the client any more. */
   readonly ending: AbortController;
-  /** It is lost: nobody waits for what was begun for it. */
+  /** Aborted when the connection is lost: nobody waits for work that was begun for it. */
   readonly gone: AbortController;
-  /** Resolves when it is closed, and what it used is given back. */
+  /** Resolves once the connection is closed and its resources are released. */
   over: Promise<void>;
 }
 
@@ -109,7 +116,10 @@ export class NbdServer {
   #ending = false;
   #count = 0;
 
-  /** @throws RangeError for a `request` that may not be; TypeError for TLS with shared keys and certificates */
+  /**
+   * @throws RangeError if `limits.request` is out of range; TypeError for an export without open(), or for TLS with
+   * both shared keys and certificates
+   */
   constructor(private readonly options: ServerOptions) {
     this.#exports = resolverOf(options.exports);
     this.#limits = { ...LIMITS, ...options.limits };
@@ -121,19 +131,19 @@ export class NbdServer {
     if (options.tls) checkServerTls(options.tls);
   }
 
-  /** The exports that somebody uses now, or that are being opened. */
+  /** The exports that are in use or being opened. */
   get openExports(): string[] {
     return this.#opened.names;
   }
 
-  /** Bytes of requests and replies that are in memory now. */
+  /** Bytes of requests and replies in memory now. */
   get heldBytes(): number {
     return [...this.#connections].reduce((sum, { transmission }) => sum + (transmission?.held ?? 0), 0);
   }
 
   /**
-   * May be called several times. A Unix socket that nobody listens at any more is replaced.
-   * @returns where it listens, as an NBD URI without an export
+   * Starts listening; may be called several times. Replaces a Unix socket that nobody listens on any more.
+   * @returns the address as an NBD URI without an export
    * @throws Error with Node.js' code (EADDRINUSE, EACCES, …)
    */
   async listen(at: ListenAt = {}): Promise<string> {
@@ -142,17 +152,17 @@ export class NbdServer {
     const options: ListenOptions & { fd?: number } =
       'path' in at || 'fd' in at ? at : { host: at.host ?? '127.0.0.1', port: at.port ?? DEFAULT_PORT };
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(options, resolve));
-    // A connection that could not be accepted (too many files are open): the others go on.
+    // Accepting one connection failed, for example because too many files are open. Others continue.
     server.on('error', (error) => this.#turnAway('', error));
     this.#servers.add(server);
     return uriOf(server, this.options.tls?.required === true);
   }
 
   /**
-   * Takes no more connections, answers new requests with ESHUTDOWN, finishes what has begun, and closes. Who has not
-   * chosen an export yet gets the answer to what was asked, and no more.
-   * @param grace seconds that clients have to take their replies and go; who is not done by then is cut off. What their
-   * requests are doing may take 2 s more; then it is left alone, and the log is told
+   * Accepts no more connections, answers new requests with ESHUTDOWN, finishes the requests under way, and closes.
+   * Clients that have not chosen an export get the answer to their current option and no more.
+   * @param grace seconds that clients have to take their replies and leave; then they are cut off. Requests of such
+   * clients may take 2 s more; then they are abandoned and reported to `onEvent`. Default 10
    */
   async close(grace = 10): Promise<void> {
     this.#ending = true;
@@ -322,7 +332,10 @@ export class NbdServer {
   }
 }
 
-/** A handle changes hands (see `directly`), which a paused one can; a peer that has vanished is noticed some day. */
+/**
+ * `pauseOnConnect` lets the handle move to another socket (see `directly`). `keepAlive` detects a peer that has
+ * vanished.
+ */
 const SOCKETS = {
   pauseOnConnect: true,
   allowHalfOpen: true,
@@ -331,14 +344,14 @@ const SOCKETS = {
   keepAliveInitialDelay: 60_000,
 };
 
-/** Who closes it, or breaks it off. */
+/** Aborts `gone` when either side closes the socket. */
 function losing({ gone, socket }: Connection): void {
   socket.once('close', () => gone.abort(lost('the connection is closed')));
 }
 
 function lose({ gone, socket, moves }: Connection, reason: Error): void {
   gone.abort(reason);
-  // A descriptor that a thread reads from is not to be closed: its number may soon be another file's.
+  // A descriptor that a thread reads from must not be closed, because its number may soon belong to another file.
   const here = moves?.stay();
   if (here) void here.then(() => socket.destroy(reason));
   else socket.destroy(reason);
@@ -359,9 +372,9 @@ function uriOf(server: Server, tls: boolean): string {
   return formatUri({ tls, at, export: '' });
 }
 
-/** A socket in the filesystem that nobody listens at is left from a process that was killed. */
+/** Removes a Unix socket of a killed process, which nobody listens on. */
 async function removeStale(path: string): Promise<void> {
-  // Connecting to what is no socket is refused as well; a file must not be lost for that.
+  // Connecting to a regular file is refused as well. A file must not be deleted because of that.
   const found = await lstat(path).catch(() => undefined);
   if (!found?.isSocket()) return;
   const answer = await new Promise<string>((resolve) => {

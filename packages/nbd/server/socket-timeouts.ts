@@ -1,6 +1,6 @@
 /**
- * How long a blocking read or write of a socket may take: setsockopt with SO_RCVTIMEO and SO_SNDTIMEO, which Node.js has
- * no call for. It is made through koffi, an optional dependency; where that is not installed, no thread ever blocks on a socket.
+ * Timeouts for blocking reads and writes of a socket: setsockopt with SO_RCVTIMEO and SO_SNDTIMEO, which Node.js does
+ * not offer. It is called through koffi, an optional dependency. Without koffi, no thread ever blocks on a socket.
  * https://man7.org/linux/man-pages/man7/socket.7.html
  */
 
@@ -8,12 +8,12 @@
 export type SetTimeouts = (fd: number, milliseconds: number) => void;
 
 const [SOL_SOCKET, SO_RCVTIMEO, SO_SNDTIMEO] = [1, 20, 21] as const;
-/** Where these are the numbers, and a `struct timeval` is twice 64 bits. */
+/** Architectures where these numbers are right, and `struct timeval` has two 64-bit fields. */
 const KNOWN = new Set(['x64', 'arm64', 'riscv64', 'loong64', 's390x']);
 
 let loaded: Promise<SetTimeouts | undefined> | undefined;
 
-/** Loaded once; undefined where there is no such call. */
+/** The call, loaded once; undefined if it is not available. */
 export function loadSetTimeouts(): Promise<SetTimeouts | undefined> {
   return (loaded ??= load().catch(() => undefined));
 }

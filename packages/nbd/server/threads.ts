@@ -1,7 +1,6 @@
 /**
- * Threads for busy connections. A thread has one connection at a time, which it serves with blocking calls (blocking.ts)
- * and gives back when that is not the way for it any more. They are started when they are wanted, and end when they have
- * been idle for a while.
+ * Threads for busy connections. A thread serves one connection at a time with blocking calls (blocking.ts), and gives
+ * it back once that no longer suits the connection. Threads are started on demand and end after being idle for a while.
  */
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
@@ -11,14 +10,14 @@ import { Counts, type Metrics } from './metrics.js';
 import { loadSetTimeouts, type SetTimeouts } from './socket-timeouts.js';
 import type { ThreadData, Visit, Word } from './worker.js';
 
-/** MiB of a thread's new objects: those of requests, which are soon over. */
+/** Heap for young objects of a thread, in MiB. Small, because requests are short-lived. */
 const YOUNG = 2;
-/** Milliseconds that an idle thread is kept. */
+/** Milliseconds to keep an idle thread. */
 const KEPT = 10_000;
 
 export type ThreadLog = (event: 'protocol' | 'request' | 'export', error: unknown) => void;
 
-/** Requests. */
+/** Requests in a row that make a connection busy. */
 export const BUSY = 256;
 
 interface Stay {
@@ -33,10 +32,10 @@ export class Thread {
   readonly #recalled = new Int32Array(new SharedArrayBuffer(4));
   #stay: Stay | undefined;
 
-  /** @throws Error if it cannot be started, as where the package is not installed as such */
+  /** @throws Error if the thread cannot be started, for example if the package is not installed under its name */
   constructor({ onReady, onEnd }: { onReady: () => void; onEnd: () => void }) {
     const workerData: ThreadData = { recalled: this.#recalled, cells: this.counts.cells };
-    // By the package's own name: the compiled module, whatever this one was loaded from.
+    // The package name resolves to the compiled module, whatever this module was loaded from.
     this.#worker = new Worker(createRequire(import.meta.url).resolve('@nodeos/nbd/worker'), {
       workerData,
       execArgv: [],
@@ -50,11 +49,11 @@ export class Thread {
         onEnd();
         this.#stay?.reject(failed);
       });
-    // After the listeners, which would keep the process alive again.
+    // This must come after the listeners, because adding them would keep the process alive again.
     this.#worker.unref();
   }
 
-  /** @throws Error if the thread ends meanwhile */
+  /** @throws Error if the thread ends in the meantime */
   async serve(visit: Visit, log: ThreadLog): Promise<Return> {
     Atomics.store(this.#recalled, 0, 0);
     try {
@@ -67,7 +66,7 @@ export class Thread {
     }
   }
 
-  /** Asks for the connection. */
+  /** Asks the thread to give the connection back. */
   recall(): void {
     Atomics.store(this.#recalled, 0, 1);
   }
@@ -85,25 +84,28 @@ export class Thread {
 
 /** A connection that may be moved to a thread. */
 export interface Guest {
-  /** Opens its device elsewhere; the same function for all connections to a device. */
+  /** Opens the device in another thread. The function is the same for all connections to a device. */
   readonly recipe: object;
-  /** From now on it is served by the event loop. @returns when it is, unless that is now */
+  /**
+   * Keeps the connection on the event loop from now on. @returns a promise if a thread still has it, undefined
+   * otherwise
+   */
   stay(): Promise<void> | undefined;
 }
 
 export class Threads {
   readonly #all = new Set<Thread>();
-  /** With what ends them after a while. */
+  /** Idle threads, each with the timer that ends it. */
   readonly #free = new Map<Thread, NodeJS.Timeout>();
   readonly #guests = new Set<Guest>();
-  /** The recipes of devices that are used here only. */
+  /** Recipes of devices that may only be used on the event loop. */
   readonly #alone = new WeakSet<object>();
   #setTimeouts: SetTimeouts | undefined;
   #isStarting = false;
 
   /**
    * @param limit threads at once
-   * @param busy requests in a row that make a connection a busy one
+   * @param busy requests in a row that make a connection busy
    */
   constructor(
     private limit: number,
@@ -111,7 +113,7 @@ export class Threads {
     private readonly metrics: Metrics,
   ) {}
 
-  /** A connection that may be moved. */
+  /** Adds a connection that may be moved. */
   enter(guest: Guest): void {
     this.#guests.add(guest);
     if (this.#alone.has(guest.recipe)) void guest.stay();
@@ -121,7 +123,7 @@ export class Threads {
     this.#guests.delete(guest);
   }
 
-  /** From now on the device is used here only. @returns when it is */
+  /** Restricts the device to the event loop from now on. @returns when no thread uses it any more */
   async alone(backend: BlockBackend): Promise<void> {
     const recipe = recipeOf(backend);
     if (!recipe) return;
@@ -129,16 +131,16 @@ export class Threads {
     await Promise.all([...this.#guests].filter((guest) => guest.recipe === recipe).map(async (guest) => guest.stay()));
   }
 
-  /** Whether there is a thread for a connection. If there may be one more, it is started, for later. */
+  /** Whether a thread is free. If not, and the limit allows it, starts one for later. */
   isFree(): boolean {
     if (this.#free.size > 0) return true;
     if (this.#all.size < this.limit && !this.#isStarting) void this.#start();
     return false;
   }
 
-  /** @returns a thread, which is to be given back */
+  /** @returns a thread, which must be given back */
   take(): { thread: Thread; setTimeouts: SetTimeouts } | undefined {
-    // The one that was given last: the others may end.
+    // Take the most recently used thread, so that the others can end.
     const [thread, ending] = [...this.#free].at(-1) ?? [];
     if (!thread || !this.#setTimeouts) return undefined;
     clearTimeout(ending);
@@ -164,7 +166,7 @@ export class Threads {
       if (!this.#setTimeouts) this.limit = 0;
       else if (this.limit > 0) this.#add();
     } catch {
-      // They make it faster, and nothing else: without them it goes as well.
+      // Threads only improve speed: the server works without them.
       this.limit = 0;
     }
   }

@@ -1,9 +1,9 @@
 /**
- * The server's side of the transmission: requests in, replies out, in whatever order they are done.
+ * The server's side of the transmission phase: requests in, replies out, in the order in which they are done.
  * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md#transmission
  *
- * A request takes its room (the buffer of its data and its reply) out of the connection's allowance, and out of what all
- * connections share, before it starts; while there is none left, nothing more is read from the client.
+ * Before a request starts, it takes memory for its data and its reply from the allowance of the connection, and from
+ * the budget that all connections share. While there is none left, nothing more is read from the client.
  */
 import { isPromise, type BlockBackend, type MaybePromise } from '@nodeos/block';
 import { FLOOR, Lease, type Budget } from './budget.js';
@@ -27,33 +27,38 @@ import {
 import { NbdError } from '../wire/reply-errors.js';
 import { Replies } from './replies.js';
 
-/** What a request costs beside its data, in bytes: nobody gets thousands of flushes for nothing. */
+/** Cost of a request in addition to its data, in bytes, so that thousands of flushes are not free. */
 const OVERHEAD = 1024;
-/** A payload that is refused is read over if it is not larger; else the connection ends. */
+/** Bytes. A refused payload up to this size is skipped; a larger one ends the connection. */
 const MAX_SKIPPED = 64 << 20;
-/** Of a payload that is no data. */
+/** Largest payload that is not data, in bytes. */
 const MAX_SMALL = 4096;
-/** Bytes of an extent in a reply, at most. */
+/** Largest descriptor of an extent in a reply, in bytes. */
 const EXTENT = 16;
-/** Of the allowance, what the reply to one question for extents may have of it: the backend has its own list as well. */
+/**
+ * The reply to one block status request may use a quarter of the allowance, because the backend has its own list too.
+ */
 const SHARE = 4;
 
-/** Where the replies go, and what is the end of it. */
+/** Where the replies go. Its `close` event is the end of the connection. */
 export interface Line extends Outlet {
   readonly destroyed: boolean;
   on(event: 'close', then: () => void): unknown;
   destroy(): unknown;
-  /** Bytes that were written and have not left. */
+  /** Bytes that were written but have not left the process. */
   unsent(): number;
 }
 
-/** Where the requests are done: on the event loop, or in a thread of the connection's own. */
+/** Where requests run: on the event loop, or in a thread of the connection's own. */
 export interface Place {
-  /** Whether the request is for this place; if not, it waits, and all that follow. Undefined: it is no request. */
+  /**
+   * Whether this place serves the request. If not, it waits, and so do all later ones. Undefined: the header is
+   * invalid.
+   */
   takes(request: ReceivedRequest | undefined, cost: number): boolean;
-  /** A request has begun, and what it gave is its end, or a promise of it. */
+  /** Reports that a request has begun. `atOnce` is false if it returned a promise. */
   begun(atOnce: boolean, cost: number): void;
-  /** Has `write` called when this turn's replies are there. */
+  /** Arranges for `write` to be called once this turn's replies are ready. */
   soon(write: () => void): void;
 }
 
@@ -63,34 +68,36 @@ export interface TransmissionOptions {
   readonly place: Place;
   readonly pool: Pool;
   readonly metrics: Pick<Metrics, 'count'>;
-  /** Bytes of requests at work and replies not yet sent; one request may exceed it, alone. */
+  /** Bytes of requests under way and replies not yet sent. A single request may exceed it. */
   readonly allowance: number;
   readonly budget: Budget;
-  /** Waits until the backend is in use in this place only, where it stays from then on. */
+  /** Restricts the backend to this place from now on; waits until no other uses it. */
   alone(): MaybePromise<void>;
   log(event: 'protocol' | 'request', error: unknown): void;
 }
 
 export class Transmission {
   readonly replies: Replies;
-  /** Resolves when the client has left, or must go; what was begun is done by then. */
+  /** Resolves when the client has left or must leave, and all requests that were begun are done. */
   readonly done: Promise<void>;
-  /** Extents in one reply. */
+  /** The most extents in one reply. */
   readonly mostExtents: number;
   readonly #header: Buffer;
   readonly #outbox: Outbox;
   readonly #lease: Lease;
-  /** Bytes of the requests at work, and of those whose data is arriving; their replies are in the outbox. */
+  /**
+   * Bytes of requests under way, and of requests whose data is arriving. Finished replies are counted by the outbox.
+   */
   #cost = 0;
-  /** What the data of a request goes to, while it is arriving. */
+  /** The request whose data is arriving: its buffer and its cost. */
   #receiving: { readonly buffer: Buffer; readonly cost: number } | undefined;
   #busy = 0;
   #waiting: { readonly cost: number; readonly go: () => void } | undefined;
-  /** The next that is wanted is a request's header, or would be. */
+  /** Whether the next bytes to read are the header of a request. */
   #isBetween = false;
-  /** A header that was not for here. */
+  /** A header of a request that another place must serve. */
   #returned: Buffer | undefined;
-  /** Told when nothing is at work, and given what has arrived. */
+  /** Called once nothing is under way, with the bytes that have arrived. */
   #whenQuiet: ((bytes: Buffer | undefined) => void) | undefined;
   #isAway = false;
   #ending = false;
@@ -99,7 +106,7 @@ export class Transmission {
 
   constructor(
     readonly agreement: Terms,
-    /** What the client sees of what was agreed on. */
+    /** The client's view of the backend. */
     readonly backend: BlockBackend,
     private readonly options: TransmissionOptions,
   ) {
@@ -125,7 +132,7 @@ export class Transmission {
     options.inbox.onEnd(() => this.#leave());
   }
 
-  /** Bytes of requests and replies in memory, of the allowance. */
+  /** Bytes of requests and replies in memory that count against the allowance. */
   get held(): number {
     return this.#cost + this.#outbox.held;
   }
@@ -134,7 +141,7 @@ export class Transmission {
     return this.options.line.destroyed;
   }
 
-  /** What comes from now on is answered with ESHUTDOWN. @returns when what is at work has been answered */
+  /** Answers all further requests with ESHUTDOWN. @returns when the requests under way are answered */
   async end(): Promise<void> {
     this.#ending = true;
     if (this.#busy === 0 && !this.#isAway) this.#leave();
@@ -145,15 +152,16 @@ export class Transmission {
     return this.options.alone();
   }
 
-  /** Sends at once the replies that are there. */
+  /** Sends the finished replies at once. */
   flush(): void {
     this.#outbox.flush();
   }
 
   /**
-   * Begins no more requests. Calls back once all that were begun are answered, with what has arrived after them; with
-   * nothing if the client has left. After that nobody reads or writes here, until `resume`.
-   * @param isDeaf nothing more arrives meanwhile: a request whose data has not all come is among what has arrived
+   * Begins no more requests. Calls back once all that were begun are answered, with the bytes that arrived after them,
+   * or with undefined if the client has left. From then on nothing is read or written here until `resume`.
+   * @param isDeaf whether no more bytes arrive meanwhile: a request whose data is incomplete then is part of these
+   * bytes
    */
   suspend(then: (bytes: Buffer | undefined) => void, isDeaf = false): void {
     if (this.#leaving) return then(undefined);
@@ -163,7 +171,7 @@ export class Transmission {
     this.#restIfQuiet();
   }
 
-  /** Goes on with what has arrived, and what is still to be sent. */
+  /** Continues with the bytes that have arrived, and sends the replies that are left. */
   resume(bytes: Buffer, unsent: readonly Buffer[]): void {
     this.#isAway = false;
     for (const part of unsent) this.#outbox.pass(part);
@@ -173,7 +181,7 @@ export class Transmission {
     else this.#next();
   }
 
-  /** The request whose data is arriving has not begun. */
+  /** Takes back the request whose data is arriving, because it has not begun. */
   #withdraw(): void {
     if (!this.#receiving) return;
     const { buffer, cost } = this.#receiving;
@@ -199,7 +207,7 @@ export class Transmission {
     this.#returned = undefined;
   }
 
-  /** The connection is closed: nothing of it is in memory. */
+  /** Releases the memory once the connection is closed. */
   over(): void {
     this.#lease.end();
   }
@@ -222,7 +230,7 @@ export class Transmission {
     if (payload > Math.max(MAX_SKIPPED, this.agreement.sizes.maximum))
       return this.#break(new ProtocolError(`a request with ${payload} bytes of data`));
     const problem = this.#problemOf(request, payload);
-    // Refusals wait as well: who sends nonsense and reads no answers would fill the memory with them.
+    // Refusals wait too: otherwise a client that sends invalid requests and reads no replies would fill the memory.
     const cost = problem ? OVERHEAD : this.#costOf(request, payload);
     const go = (): void => {
       if (!problem) this.#receive(payload, cost, (data) => this.#run(request, cost, data, payload));
@@ -247,15 +255,15 @@ export class Transmission {
     this.options.inbox.pause();
   }
 
-  /** Bytes that a request takes while it is at work. */
+  /** Bytes of memory that a request takes while it is under way. */
   #costOf({ type, length }: ReceivedRequest, payload: number): number {
     if (type === COMMAND.READ) return OVERHEAD + length;
     if (type !== COMMAND.BLOCK_STATUS) return OVERHEAD + payload;
-    // A payload says of how many bytes.
+    // The length is in the payload, and is not known yet.
     return OVERHEAD + EXTENT * (payload > 0 ? this.mostExtents : Math.min(this.mostExtents, length));
   }
 
-  /** A request larger than the allowance gets all of it. */
+  /** A request larger than the allowance is admitted once it would have all of it. */
   #admits(cost: number): boolean {
     const held = this.held;
     return (held === 0 || held + cost <= this.options.allowance) && this.#lease.covers(held + cost);
@@ -327,7 +335,7 @@ export class Transmission {
     this.replies.error(request, problem);
   }
 
-  /** Why the request cannot be done, whatever the backend. */
+  /** The reason to refuse a request, whatever the backend. */
   #problemOf({ type, flags, offset, length }: ReceivedRequest, payload: number): NbdError | undefined {
     const command = COMMANDS[type];
     const { flags: can, sizes, extended } = this.agreement;
@@ -339,7 +347,7 @@ export class Transmission {
       command.flags | (extended ? command.extendedFlags : 0) | (can & FLAG.SEND_FUA ? COMMAND_FLAG.FUA : 0);
     if (flags & ~allowed || (flags & COMMAND_FLAG.DF && !(can & FLAG.SEND_DF)))
       return wrong(`flags 0x${flags.toString(16)} with command ${type}`);
-    // Its own range is in the payload.
+    // The payload holds the length of the range.
     if (payload > 0 && type !== COMMAND.WRITE)
       return payload > MAX_SMALL ? wrong(`${payload} bytes of data`) : undefined;
     if (command.empty && (offset !== 0 || length !== 0)) return wrong('offset and length must be 0');
@@ -374,7 +382,10 @@ export class Transmission {
   }
 }
 
-/** Bytes that follow the request's header. In extended headers other commands than WRITE say that they have some. */
+/**
+ * Bytes that follow the header of the request. With extended headers, commands other than WRITE mark a payload by a
+ * flag.
+ */
 function payloadOf({ type, flags, length }: ReceivedRequest, extended: boolean): number {
   return type === COMMAND.WRITE || (extended && flags & COMMAND_FLAG.PAYLOAD_LEN) ? length : 0;
 }

@@ -1,4 +1,4 @@
-/** A thread that serves one connection at a time, and gives it back. */
+/** A thread that serves one connection at a time and then gives it back. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { openShared, type Recipe } from '@nodeos/block';
 import { serveBlocking, type Return } from './blocking.js';
@@ -6,14 +6,14 @@ import type { Terms } from './handshake.js';
 import { Counts } from './metrics.js';
 import { Pool } from '../wire/pool.js';
 
-/** What a thread is started with. */
+/** Data to start a thread with. */
 export interface ThreadData {
-  /** Not 0: the connection is wanted back. */
+  /** Nonzero if the event loop wants the connection back. */
   readonly recalled: Int32Array;
   readonly cells: Float64Array;
 }
 
-/** A connection, for a while. */
+/** A connection to serve for a while. */
 export interface Visit {
   readonly fd: number;
   readonly bytes: Uint8Array;
@@ -21,7 +21,7 @@ export interface Visit {
   readonly recipe: Recipe;
 }
 
-/** What a thread says. */
+/** A message from a thread. */
 export type Word =
   | { readonly kind: 'ready' }
   | { readonly kind: 'back'; readonly back: Return }
@@ -32,7 +32,7 @@ export type Word =
       readonly message: string;
     };
 
-/** Bytes that may lie unused in each thread. */
+/** Largest amount of unused buffers per thread, in bytes. */
 const SPARE = 1 << 20;
 
 const { recalled, cells } = workerData as ThreadData;

@@ -1,4 +1,4 @@
-/** The memory that all connections share: who waits for it, who gets it, and who has to give it up. */
+/** The memory that all connections share: who waits for it, who gets it, and who must give it up. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { memory, type BlockBackend } from '@nodeos/block';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -11,7 +11,7 @@ const SHARED = 8 * MIB;
 const LARGE = 4 * MIB;
 const read = request({ type: READ, length: LARGE });
 
-/** A server whose budget is that of two large requests, about; its looks take place when the test says so. */
+/** A server whose budget is about two large requests. The test controls when holders are checked. */
 function small(backend: BlockBackend = memory(16 * MIB)): Promise<Served> {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
   onTestFinished(() => void vi.useRealTimers());
@@ -21,7 +21,7 @@ function small(backend: BlockBackend = memory(16 * MIB)): Promise<Served> {
   );
 }
 
-/** A client that has asked for much, and reads nothing of it. */
+/** A client that requests much data and reads none of it. */
 async function deaf(path: string, asked = read): Promise<Wire> {
   const wire = await chosen(path);
   wire.socket.pause();
@@ -36,7 +36,7 @@ async function gets(wire: Wire): Promise<void> {
 }
 
 describe('the memory of all connections', () => {
-  it('is limited, whatever they ask for, and all get on when they read', async () => {
+  it('is limited whatever clients request, and all of them proceed once they read', async () => {
     const { path, server } = await small();
     const wires = await Promise.all(Array.from({ length: 20 }, () => deaf(path, Buffer.concat([read, read]))));
     await until(() => server.heldBytes > LARGE);
@@ -47,7 +47,7 @@ describe('the memory of all connections', () => {
     await until(() => server.heldBytes === 0);
   });
 
-  it('is taken from who takes nothing while others wait, and from nobody else', async () => {
+  it('is taken only from a client that takes nothing while others wait', async () => {
     const { path, server, events } = await small();
     const holding = [await deaf(path), await deaf(path)];
     await until(() => server.heldBytes > 2 * LARGE);
@@ -56,7 +56,7 @@ describe('the memory of all connections', () => {
     const waiting = await chosen(path);
     waiting.send(read);
     await sleep(20);
-    // A little is read of one of them between two looks.
+    // The test reads a little from one of them between two checks.
     await vi.advanceTimersByTimeAsync(10_000);
     holding[0]?.socket.resume();
     await holding[0]?.read(MIB);
@@ -73,7 +73,7 @@ describe('the memory of all connections', () => {
     expect(server.metrics.connections.open).toBe(2);
   });
 
-  it('is taken from who announces data, and does not send it', async () => {
+  it('is taken from a client that announces data and does not send it', async () => {
     const { path, server } = await small();
     const header = request({ type: WRITE, length: LARGE });
     const [silent, dripping] = [await deaf(path, header), await deaf(path, header)];
@@ -93,7 +93,7 @@ describe('the memory of all connections', () => {
     expect(await dripping.simple()).toBe(0);
   });
 
-  it('is not taken from who waits for the backend', async () => {
+  it('is not taken from a client that waits for the backend', async () => {
     const gate = deferred();
     const { path, server } = await small(changed(memory(16 * MIB), { write: () => gate.promise }));
     const write = Buffer.concat([request({ type: WRITE, length: LARGE }), Buffer.alloc(LARGE)]);
@@ -112,7 +112,7 @@ describe('the memory of all connections', () => {
     }
   });
 
-  it('comes back from who leaves, holding or waiting', async () => {
+  it('is returned by a client that leaves, whether holding or waiting', async () => {
     const { path, server } = await small();
     const holding = [await deaf(path), await deaf(path)];
     await until(() => server.heldBytes > 2 * LARGE);
@@ -127,7 +127,7 @@ describe('the memory of all connections', () => {
     await until(() => server.metrics.connections.open === 1);
   });
 
-  it('goes to the next when the first is cut off, whatever its backend is at', async () => {
+  it('goes to the next client when the first is cut off, whatever its backend is doing', async () => {
     const gate = deferred();
     const { path, server } = await small(changed(memory(16 * MIB), { write: () => gate.promise }));
     const stuck = [request({ type: WRITE, length: 2 * MIB }), Buffer.alloc(2 * MIB)];
@@ -144,7 +144,7 @@ describe('the memory of all connections', () => {
     await until(() => server.metrics.connections.open === 2);
   });
 
-  it('may be exceeded by one, alone', async () => {
+  it('may be exceeded by a single request', async () => {
     const { path, server } = await small();
     const most = 12 * MIB;
     const wires = [await deaf(path), await chosen(path), await chosen(path)];
@@ -160,7 +160,7 @@ describe('the memory of all connections', () => {
   });
 });
 
-describe('the line', () => {
+describe('the queue for memory', () => {
   function line(limit: number): { served: string[]; leases: [Lease, Lease, Lease, Lease] } {
     const budget = new Budget(limit);
     const served: string[] = [];
@@ -172,7 +172,7 @@ describe('the line', () => {
     return { served, leases: [lease('a'), lease('b'), lease('c'), lease('d')] };
   }
 
-  it('is not jumped by those who want less', async () => {
+  it('is not jumped by smaller requests', async () => {
     const { served, leases } = line(100 * KIB);
     const [a, b, c, d] = leases;
     expect(a.covers(FLOOR + 60 * KIB)).toBe(true);
@@ -195,7 +195,7 @@ describe('the line', () => {
     expect(served).toEqual(['b', 'd', 'c']);
   });
 
-  it('moves on when its first leaves, or wants less', async () => {
+  it('moves on when its first member leaves or wants less', async () => {
     const { served, leases } = line(100 * KIB);
     const [a, b, c, d] = leases;
     a.covers(FLOOR + 60 * KIB);

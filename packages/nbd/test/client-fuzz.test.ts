@@ -1,5 +1,5 @@
 /**
- * The client, played spoilt conversations of a server. A long run, with another seed:
+ * Plays corrupted conversations of a server to the client. For a long run with another seed:
  *
  *     NBD_FUZZ_MESSAGES=1000000 NBD_FUZZ_SEED=1 npx vitest run --project unit packages/nbd/test/client-fuzz.test.ts
  */
@@ -15,7 +15,7 @@ const MESSAGES = Number(process.env['NBD_FUZZ_MESSAGES'] ?? 5_000);
 const SEED = Number(process.env['NBD_FUZZ_SEED'] ?? 1);
 const LONG = 4 * 3_600_000;
 const SIZE = MIB;
-/** What the server has. */
+/** The contents of the server's disk. */
 const DISK = pattern(SIZE);
 
 interface Asked {
@@ -24,7 +24,7 @@ interface Asked {
   readonly length: number;
 }
 
-/** What the client does in every session, all at once. */
+/** The requests of the client in every session, all at once. */
 const REQUESTS: readonly Asked[] = [
   { type: 0, offset: 0, length: 512 },
   { type: 1, offset: 4096, length: 4096 },
@@ -38,7 +38,7 @@ const REQUESTS: readonly Asked[] = [
 
 const UNSUP = 0x80000001;
 
-/** The handshake, and the replies to the requests. */
+/** The handshake and the replies to the requests. */
 function conversation(dice: Random): Buffer[] {
   const extended = dice.percent(40);
   const structured = extended || dice.percent(70);
@@ -86,13 +86,13 @@ function answer({ type, offset, length }: Asked, cookie: number, mode: Mode, dic
   return [first, second];
 }
 
-/** Bytes of the handshake: what follows is said when the client has asked. */
+/** Length of the handshake in bytes. What follows it is sent once the client has sent its requests. */
 const handshakeOf = (all: Buffer): number => {
   const go = all.lastIndexOf(reply(7, 1));
   return go < 0 ? all.length : go + 20;
 };
 
-/** One session's server. */
+/** The server of one session. */
 async function talk(socket: Socket, writes: readonly Buffer[], dice: Random): Promise<void> {
   let heard = 0;
   socket.on('data', (bytes: Buffer) => (heard += bytes.length)).on('error', () => undefined);
@@ -116,10 +116,10 @@ async function talk(socket: Socket, writes: readonly Buffer[], dice: Random): Pr
   await closed;
 }
 
-/** Whether a read may have had this for an answer. */
+/** Whether these bytes are a valid result of the read. */
 type MayBe = (bytes: Buffer, offset: number) => boolean;
 
-/** Everything ends, well or not; what was read is what the server sent. */
+/** Checks that everything ends, successfully or not, and that the client reads only what the server sent. */
 async function client(uri: string, mayBe: MayBe): Promise<void> {
   const onEvent = ({ error }: ClientEvent): unknown => error && errors.push(error);
   const errors: unknown[] = [];
@@ -180,7 +180,7 @@ function player(): Player {
   };
 }
 
-describe('spoilt conversations of a server', () => {
+describe('corrupted conversations of a server', () => {
   it(
     'do no harm to the client',
     async () => {
@@ -191,7 +191,7 @@ describe('spoilt conversations of a server', () => {
     LONG,
   );
 
-  it('that are not spoilt do what they should', async () => {
+  it('succeed if they are not corrupted', async () => {
     const path = join(tempDir(), 'good.sock');
     const dice = { ...random(3), percent: () => false };
     const server = createServer(

@@ -1,4 +1,4 @@
-/** What the client makes of connections that fail, and of servers that go and come. */
+/** The client with failing connections, and with servers that go away and come back. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
@@ -18,7 +18,7 @@ async function opened(uri: string, options: ClientOptions = {}): Promise<NbdBack
   return disk;
 }
 
-/** Answers after a while. */
+/** A backend whose answers are delayed. */
 const late = (backend: BlockBackend, milliseconds: number): BlockBackend =>
   changed(backend, {
     read: async (into, offset) => {
@@ -27,7 +27,7 @@ const late = (backend: BlockBackend, milliseconds: number): BlockBackend =>
     },
   });
 
-/** Connections to `path` go through `each`, which says what becomes of them. */
+/** Accepts connections at `path` and passes each to `each`, which decides what happens to it. */
 async function front(each: (socket: Socket, count: number) => void): Promise<string> {
   const path = join(tempDir(), 'front');
   const sockets = new Set<Socket>();
@@ -52,7 +52,7 @@ function through(socket: Socket, path: string): void {
 describe('a request in pieces of which one fails', () => {
   const pieces = { minimum: 1, preferred: 4096, maximum: 64 * KIB };
 
-  it('is told when nothing is written into its buffer any more', async () => {
+  it('is rejected once nothing writes into its buffer any more', async () => {
     const disk = await opened(
       (
         await serve(
@@ -77,7 +77,7 @@ describe('a request in pieces of which one fails', () => {
     expect(buffer.every((byte) => byte === 2)).toBe(true);
   });
 
-  it('is told when nothing is read from its buffer any more', async () => {
+  it('is rejected once nothing reads from its buffer any more', async () => {
     const store = memory(MIB);
     const backend = changed(store, {
       blockSizes: pieces,
@@ -98,8 +98,8 @@ describe('a request in pieces of which one fails', () => {
   });
 });
 
-describe('a server', () => {
-  it('that shuts down is waited for, as one that is killed is', { timeout: 30_000 }, async () => {
+describe('the client', () => {
+  it('waits for a server that shuts down, as for one that is killed', { timeout: 30_000 }, async () => {
     const path = join(tempDir(), 'socket');
     const store = memory(MIB);
     const start = async (): Promise<NbdServer> => {
@@ -126,7 +126,7 @@ describe('a server', () => {
     await readers;
   });
 
-  it('that says nothing does not outlast the patience', async () => {
+  it('waits no longer than its patience for a silent server', async () => {
     const path = await front((socket, count) => {
       if (count === 1) through(socket, there.path);
     });
@@ -140,7 +140,7 @@ describe('a server', () => {
     await disk.close();
   });
 
-  it('is not waited for once nobody wants it any more', async () => {
+  it('stops waiting for a server once its signal aborts', async () => {
     const stop = new AbortController();
     const there = await serve(only(memory(MIB)));
     const disk = await connectNbd(there.uri(), { patience: 50, signal: stop.signal });
@@ -152,7 +152,7 @@ describe('a server', () => {
     await disk.close();
   });
 
-  it('that drops every connection once it is asked is given up too', async () => {
+  it('gives up on a server that drops every connection after a request', async () => {
     const sockets: Socket[] = [];
     const there = await serve(only(changed(memory(MIB), { read: () => void sockets.at(-1)?.destroy() })));
     const path = await front((socket) => {
@@ -166,7 +166,7 @@ describe('a server', () => {
     await disk.close();
   });
 
-  it('that may have lost what was written makes the next flush fail, if that is wanted', async () => {
+  it('fails the next flush after writes may have been lost, if strictFlush is set', async () => {
     const folder = tempDir();
     const path = join(folder, 'socket');
     const script = `
@@ -204,12 +204,12 @@ describe('a server', () => {
     await disk.read(found, 0);
     expect(found.every((byte) => byte === 1)).toBe(true);
     await disk.read(found, MIB / 2);
-    expect(found.every((byte) => byte === 0)).toBe(true); // lost it is
+    expect(found.every((byte) => byte === 0)).toBe(true); // the write is lost indeed
   });
 });
 
 describe('connections', () => {
-  it('that are not to be had are tried for again', { timeout: 30_000 }, async () => {
+  it('are attempted again if they could not be made', { timeout: 30_000 }, async () => {
     const there = await serve(only(late(memory(MIB), 5)));
     const path = await front((socket, count) => (count === 2 ? socket.destroy() : through(socket, there.path)));
     const disk = await opened(uriOf(path), { connections: 4, patience: 20 });
@@ -224,7 +224,7 @@ describe('connections', () => {
     await readers;
   });
 
-  it('have at most so many requests without an answer', async () => {
+  it('have at most the given number of unanswered requests', async () => {
     let [now, most] = [0, 0];
     const backend = changed(memory(MIB), {
       read: async () => {
@@ -238,7 +238,7 @@ describe('connections', () => {
     expect(most).toBe(5);
   });
 
-  it('are closed after what was asked for', async () => {
+  it('are closed after the requests under way', async () => {
     let done = 0;
     const backend = changed(memory(MIB), {
       read: async () => {
@@ -290,18 +290,18 @@ describe('an export that comes back', () => {
       changed(memory(2 * MIB), { resize: undefined }),
       'had 1048576 bytes, and has 2097152 now',
     ],
-  ])('%s is not the one that it was', async (_what, before, after, why) => {
+  ])('is rejected as changed: %s', async (_what, before, after, why) => {
     const disk = await replaced(before, after);
     await expect(reads(disk)).rejects.toThrow(why);
   });
 
-  it('longer may be, if it can be resized', async () => {
+  it('may be longer if it can be resized', async () => {
     const disk = await replaced(memory(MIB), memory(2 * MIB));
     await reads(disk);
     expect(disk.size).toBe(MIB);
   });
 
-  it('resized as it was asked to is', async () => {
+  it('may have the size of a resize under way', async () => {
     const store = memory(2 * MIB);
     const path = join(tempDir(), 'socket');
     const start = async (backend: BlockBackend): Promise<NbdServer> => {
@@ -310,7 +310,7 @@ describe('an export that comes back', () => {
       onTestFinished(() => server.close(0));
       return server;
     };
-    // Resizes, and is gone before it has said so.
+    // Resizes, and disappears before it has answered.
     const first = await start(
       changed(store, {
         resize: async (size) => {
@@ -331,7 +331,7 @@ describe('an export that comes back', () => {
   });
 });
 
-it('an overlay of a device that fails does not write into the buffers of others', async () => {
+it('an overlay of a failing device does not write into the buffers of others', async () => {
   const folder = tempDir();
   const up = await serve(
     only(

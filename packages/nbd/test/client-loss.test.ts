@@ -1,4 +1,4 @@
-/** What the client says, and does, when every connection is lost: behind a socket that outlives its servers. */
+/** The client when every connection is lost. Its servers are behind a socket that outlives them. */
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -11,9 +11,9 @@ import { HELLO, refusal, reply } from './wire.js';
 
 interface Front {
   readonly path: string;
-  /** Who serves the connections that come from now on. */
+  /** Serves further connections. */
   serve: (socket: Socket) => void;
-  /** Breaks off all that are there. */
+  /** Breaks all existing connections. */
   cut(): void;
 }
 
@@ -48,7 +48,7 @@ async function opened({ path }: Front, options: ClientOptions): Promise<NbdBacke
   return disk;
 }
 
-/** Says ERR_SHUTDOWN to every option. */
+/** Answers every option with ERR_SHUTDOWN. */
 function shuttingDown(socket: Socket): void {
   socket.write(HELLO);
   let bytes = Buffer.alloc(0);
@@ -60,7 +60,7 @@ function shuttingDown(socket: Socket): void {
   });
 }
 
-it('its patience begins with each loss, also after a time in which nobody asked for anything', async () => {
+it('the patience of a client begins with each loss, even after an idle time', async () => {
   const here = await front(() => memory(MIB));
   const events: string[] = [];
   const disk = await opened(here, { patience: 0.5, onEvent: ({ event }) => events.push(event) });
@@ -73,7 +73,7 @@ it('its patience begins with each loss, also after a time in which nobody asked 
   expect(events).not.toContain('gave-up');
 });
 
-it('a server that refuses as it shuts down is asked again', async () => {
+it('a client asks again after a server refused it because of a shutdown', async () => {
   const here = await front(() => memory(MIB));
   const disk = await opened(here, { patience: 20 });
   const serve = here.serve;
@@ -87,7 +87,7 @@ it('a server that refuses as it shuts down is asked again', async () => {
   expect(refused).toBe(2);
 });
 
-it('what was written may be lost, also if another connection was being made then', { timeout: 30_000 }, async () => {
+it('a client reports lost writes even if another connection was being made', { timeout: 30_000 }, async () => {
   const slow = (): BlockBackend => {
     const store = memory(MIB);
     return changed(store, {
@@ -109,7 +109,7 @@ it('what was written may be lost, also if another connection was being made then
   const held: Socket[] = [];
   here.serve = (socket) => void held.push(socket);
   here.cut();
-  await until(() => held.length > 0); // it is being connected to; when that is done, there has always been one
+  await until(() => held.length > 0); // a connection is being made; once that is done, there has always been one
   await sleep(50);
   here.serve = serving(slow);
   for (const socket of held) here.serve(socket);
@@ -121,7 +121,7 @@ it('what was written may be lost, also if another connection was being made then
   await expect(disk.flush?.()).rejects.toThrow(/may have lost what was written/);
 });
 
-it('a part of a request may be lost too', async () => {
+it('a client reports a partly completed request as possibly lost', async () => {
   const gate = { open: (): void => undefined };
   const shut = new Promise<void>((resolve) => (gate.open = resolve));
   let pieces = 0;

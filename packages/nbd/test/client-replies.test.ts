@@ -1,6 +1,6 @@
 /**
- * What the client makes of replies, byte by byte as the specification has them, from a server that does with them as it
- * likes: nobody can make it wait, take memory, or believe that it has what did not come.
+ * The client's handling of replies, byte by byte as in the specification, from a server that may send anything. No
+ * server can make it wait, use up memory, or accept data that did not arrive.
  */
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
@@ -23,12 +23,12 @@ interface Request {
 
 /** A chunk of a reply to `request`. */
 type Chunk = (kind: number, flags: number, ...data: Buffer[]) => Buffer;
-/** @returns what is sent */
+/** @returns the bytes to send */
 type Answer = (request: Request, chunk: Chunk, socket: Socket) => Buffer | undefined;
 
 const DONE = 1;
 
-/** By option: refuses extended headers unless they are wanted. */
+/** Replies by option: refuses extended headers unless `extended`. */
 const options = (extended: boolean): Readonly<Record<number, Buffer>> => ({
   11: reply(11, extended ? 1 : 0x80000001),
   8: reply(8, 1),
@@ -36,7 +36,7 @@ const options = (extended: boolean): Readonly<Record<number, Buffer>> => ({
   7: Buffer.concat([reply(7, 3, u16(0), u64(SIZE), u16(0b110111101101)), reply(7, 1)]),
 });
 
-/** A device of such a server. */
+/** A client's device from such a server. */
 async function disk(extended: boolean, answer: Answer, patience = 0): Promise<NbdBackend> {
   const path = join(tempDir(), 'socket');
   const said = options(extended);
@@ -141,11 +141,11 @@ describe.each([
     ['no end', (_r, chunk) => chunk(0, 0)],
     ['a chunk of an unknown type', (_r, chunk) => chunk(77, DONE, u32(1))],
     ['a reply to something else', ({ offset }) => chunkOf(extended, { cookie: u64(999), offset } as Request)(0, DONE)], // prettier-ignore
-  ])('of %s are no read', async (_what, answer) => {
+  ])('do not complete a read: %s', async (_what, answer) => {
     await expect(readOf(answer)).rejects.toMatchObject({ code: 'EIO' });
   });
 
-  it('may be an error, with words, and where it was', async () => {
+  it('may be an error with a message and its offset', async () => {
     const words = Buffer.from('a bad sector');
     const error = readOf((_r, chunk) => chunk(0x8002, DONE, u32(5), u16(words.length), words, u64(8192)));
     await expect(error).rejects.toThrow('EIO: the server refused READ of 4096 bytes at 8192: a bad sector');
@@ -155,14 +155,14 @@ describe.each([
     await expect(after).rejects.toMatchObject({ code: 'ENOSPC' });
   });
 
-  it('are cut into parts without end in vain', { timeout: 30_000 }, async () => {
+  it('cannot be split into parts without end', { timeout: 30_000 }, async () => {
     const device = await disk(extended, (request, chunk) =>
       Buffer.concat(Array.from({ length: 1 << 15 }, (_, index) => chunk(2, 0, hole(request.offset + 2 * index, 1)))),
     );
     await expect(device.read(Buffer.alloc(MIB), 0)).rejects.toThrow('a read in more than 16384 parts');
   });
 
-  it('tell the states of a range, and may tell less or more than was asked', async () => {
+  it('report the extents of a range, and may cover less or more than requested', async () => {
     const device = await disk(extended, ({ offset }, chunk) => {
       const [kind, bytes] = offset === 0 ? states([MIB, 0], [MIB, 3]) : states([MIB, 2], [4 * MIB, 1]);
       return chunk(kind, DONE, bytes);
@@ -181,12 +181,12 @@ describe.each([
     ['no extents', (_r, chunk) => chunk(states()[0], DONE, states()[1])],
     ['an extent of nothing', (_r, chunk) => chunk(states([0, 0])[0], DONE, states([0, 0])[1])],
     ['another context', (_r, chunk) => chunk(5, DONE, u32(8), u32(MIB), u32(0))],
-  ])('of %s are no states', async (_what, answer) => {
+  ])('are not a valid block status: %s', async (_what, answer) => {
     const device = await disk(extended, answer);
     await expect(device.extents?.(0, 4 * MIB)).rejects.toMatchObject({ code: 'EIO' });
   });
 
-  it('that were cut off do not count when the request is sent again', async () => {
+  it('do not count if they were cut off and the request is sent again', async () => {
     let count = 0;
     const device = await disk(
       extended,
@@ -202,7 +202,7 @@ describe.each([
     expect(count).toBe(2);
   });
 
-  it('follow what was asked for, with its flags', async () => {
+  it('follow the requests, with their flags', async () => {
     const asked: [type: number, flags: number, offset: number, length: number][] = [];
     const device = await disk(extended, ({ type, flags, offset, length }, chunk) => {
       asked.push([type, flags, offset, length]);

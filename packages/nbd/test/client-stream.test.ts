@@ -1,4 +1,4 @@
-/** The client over streams that are no connections of its own: an upgrade of HTTP, pairs in memory. */
+/** The client over streams that it does not make itself: an HTTP upgrade, pairs in memory. */
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Duplex } from 'node:stream';
@@ -15,7 +15,7 @@ const served = (backend: BlockBackend = disk): NbdServer => {
   return server;
 };
 
-/** Two ends of one stream, one of which is served. */
+/** One end of a stream whose other end is served. */
 function endOf(server: NbdServer): Duplex {
   const ends: Duplex[] = [];
   for (const other of [1, 0])
@@ -31,7 +31,7 @@ function endOf(server: NbdServer): Duplex {
   return ends[0] as Duplex;
 }
 
-it('over an upgrade of HTTP, and again when that is cut off', async () => {
+it('the client works over an HTTP upgrade, and again after that is cut off', async () => {
   const server = served();
   const sockets = new Set<Duplex>();
   const web = createServer((_request, response) => void response.end('a web page')).on('upgrade', (_asked, socket) => {
@@ -63,7 +63,7 @@ it('over an upgrade of HTTP, and again when that is cut off', async () => {
   expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe('a web page');
 });
 
-it('over any stream, one for each connection', async () => {
+it('the client works over any stream, one per connection', async () => {
   const server = served();
   let made = 0;
   const device = await connectNbd('nbd://x/disk', { stream: () => (made++, endOf(server)), patience: 0 });
@@ -76,14 +76,14 @@ it('over any stream, one for each connection', async () => {
   await until(() => server.metrics.connections.open === 0);
 });
 
-it('fails as what makes the stream does', async () => {
+it('the client fails with the error of the function that makes the stream', async () => {
   const stream = (): never => {
     throw Object.assign(new Error('no tunnel'), { code: 'ENOTUNNEL' });
   };
   await expect(connectNbd('nbd://x/disk', { stream })).rejects.toMatchObject({ code: 'ENOTUNNEL' });
 });
 
-it('a stream that comes when nobody waits any more is destroyed', async () => {
+it('the client destroys a stream that arrives after its signal aborted', async () => {
   const stop = new AbortController();
   const late = new Duplex({ read: () => undefined });
   const opened = connectNbd('nbd://x/disk', { stream: () => sleep(50).then(() => late), signal: stop.signal });

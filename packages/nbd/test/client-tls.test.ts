@@ -50,7 +50,7 @@ const certified = (): ServerTls => ({
 });
 const keys = parsePskFile(`alice:${'ab'.repeat(32)}`);
 
-/** Writes and reads a good deal, so that records of TLS are split anyhow. */
+/** Writes and reads enough to split TLS records at any place. */
 async function works(uri: string): Promise<void> {
   const disk = await connectNbd(uri, { patience: 0 });
   expect(disk.tls).toBe(true);
@@ -69,41 +69,42 @@ describe.each([
     () => nbdkit('--tls=require', `--tls-psk=${pskFile}`),
   ],
   ['our server', () => ours(certified()), () => ours({ required: true, psk: { find: (name) => keys.get(name) } })],
-] as const)('%s', (_name, withCertificates, withKeys) => {
-  it('with certificates on both sides', async () => {
+] as const)('the client over TLS with %s', (_name, withCertificates, withKeys) => {
+  it('works with certificates on both sides', async () => {
     await works(`nbds+unix:///?socket=${await withCertificates()}&tls-certificates=${client}`);
   });
 
-  it('whose certificate is of a stranger', async () => {
+  it('refuses a server whose certificate is signed by a stranger', async () => {
     const uri = `nbds+unix:///?socket=${await withCertificates()}&tls-certificates=${other}`;
     await expect(connectNbd(uri, { patience: 0 })).rejects.toThrow(/certificate/);
   });
 
-  it('that wants a certificate of the client', async () => {
+  it('reports that the server requires a client certificate', async () => {
     const uri = `nbds+unix:///?socket=${await withCertificates()}&tls-verify-peer=false`;
-    // TLS 1.3 tells it when the client takes the handshake for done: in an alert, or by hanging up.
+    // With TLS 1.3 the client learns this after its handshake seems complete: from an alert, or from a closed
+    // connection.
     await expect(connectNbd(uri, { patience: 0 })).rejects.toThrow(
       /wants a certificate|alert|ECONNRESET|EPIPE|closed the connection/,
     );
   });
 
-  it('with a key that both know', async () => {
+  it('works with a shared key', async () => {
     await works(`nbds+unix://alice@/?socket=${await withKeys()}&tls-psk-file=${pskFile}`);
   });
 
-  it('whose certificate has another name', async () => {
+  it('refuses a server whose certificate has another name', async () => {
     const uri = `nbds+unix:///?socket=${await withCertificates()}&tls-certificates=${client}`;
     await expect(connectNbd(`${uri}&tls-hostname=example.org`, { patience: 0 })).rejects.toThrow(/example\.org/);
     await works(`${uri}&tls-hostname=localhost`);
   });
 
-  it('that wants TLS', async () => {
+  it('reports that the server requires TLS', async () => {
     const socket = await withCertificates();
     await expect(connectNbd(`nbd+unix:///?socket=${socket}`, { patience: 0 })).rejects.toThrow(/ERR_TLS_REQD/);
   });
 });
 
-it('a server without TLS', async () => {
+it('the client reports a server without TLS', async () => {
   const socket = await nbdkit();
   await expect(connectNbd(`nbds+unix:///?socket=${socket}`, { patience: 0 })).rejects.toThrow(/STARTTLS was refused/);
 });
@@ -111,7 +112,7 @@ it('a server without TLS', async () => {
 it.each([
   ['nobody vouches for', {}],
   ['is signed by whom the client trusts', { ca: () => readFileSync(join(server, 'ca-cert.pem')) }],
-])('a server that has no key, but a certificate that %s', async (_what, { ca }: { ca?: () => Buffer }) => {
+])('the client refuses a server without the key whose certificate %s', async (_what, { ca }: { ca?: () => Buffer }) => {
   const { cert, key } = certified();
   const psk = { identity: 'alice', key: keys.get('alice') ?? Buffer.alloc(0) };
   const uri = `nbds+unix:///?socket=${await ours({ cert, key })}`;

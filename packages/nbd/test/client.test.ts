@@ -1,4 +1,4 @@
-/** The client, against servers of others and our own. */
+/** The client against other servers and our own. */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -34,7 +34,7 @@ async function ours(backend: () => BlockBackend, socket = socketPath()): Promise
   return uriOf(socket);
 }
 
-/** Writes, reads, and looks at what the server can. */
+/** Writes, reads, and compares the capabilities of the server. */
 async function exercised(uri: string, options: ClientOptions = {}): Promise<string> {
   const disk = await connectNbd(uri, { patience: 0, ...options });
   const bytes = pattern(5856 * 512);
@@ -83,14 +83,14 @@ const NBDKIT: readonly (readonly [what: string, mode: string, args: string[]])[]
   ],
 ];
 
-describe('nbdkit', () => {
-  it.each(NBDKIT)('%s', async (_what, mode, args) => {
+describe('the client with nbdkit', () => {
+  it.each(NBDKIT)('works %s', async (_what, mode, args) => {
     const socket = socketPath();
     await started(socket, 'nbdkit', '-f', '-U', socket, ...args);
     expect(await exercised(uriOf(socket))).toBe(mode);
   });
 
-  it('oldstyle, which has no options', async () => {
+  it('works with oldstyle, which has no options', async () => {
     const socket = socketPath();
     await started(socket, 'nbdkit', '-f', '-o', '-U', socket, 'memory', '1M');
     const disk = await connectNbd(uriOf(socket), { patience: 0 });
@@ -102,7 +102,7 @@ describe('nbdkit', () => {
     await disk.close();
   });
 
-  it("that fails: the error has the server's code, and the connection goes on", async () => {
+  it("reports the server's error code, and keeps the connection", async () => {
     const socket = socketPath();
     const trigger = join(folder, 'trigger');
     writeFileSync(trigger, '');
@@ -127,8 +127,8 @@ describe('nbdkit', () => {
   });
 });
 
-describe('others', () => {
-  it('qemu-nbd', async () => {
+describe('the client with other servers', () => {
+  it('works with qemu-nbd', async () => {
     const [socket, file] = [socketPath(), join(folder, 'qemu.disk')];
     writeFileSync(file, Buffer.alloc(16 << 20));
     await started(socket, 'qemu-nbd', '-t', '-f', 'raw', '-x', 'disk', '-k', socket, file);
@@ -136,28 +136,28 @@ describe('others', () => {
     await expect(connectNbd(uriOf(socket, 'nothing'), { patience: 0 })).rejects.toThrow(/GO was refused: ERR_UNKNOWN/);
   });
 
-  it('nbd-server', async () => {
+  it('works with nbd-server', async () => {
     const [socket, file, settings] = [socketPath(), join(folder, 'server.disk'), join(folder, 'server.conf')];
     writeFileSync(file, Buffer.alloc(16 << 20));
-    const port = await freePort(); // which it wants, although only the socket is used
+    const port = await freePort(); // required, although only the socket is used
     writeFileSync(
       settings,
       `[generic]\nunixsock = ${socket}\nport = ${port}\nallowlist = true\n[disk]\nexportname = ${file}\n`,
     );
-    // It goes to the background: only so it serves more than one client.
+    // It serves more than one client only as a background process.
     const pidFile = join(folder, 'server.pid');
     await started(socket, 'nbd-server', '-C', settings, '-p', pidFile);
     onTestFinished(() => void process.kill(Number(readFileSync(pidFile, 'utf8'))));
     await exercised(uriOf(socket, 'disk'));
     const disk = await connectNbd(uriOf(socket, 'disk'), { patience: 0 });
-    expect(Object.hasOwn(disk, 'flush')).toBe(false); // its own default
+    expect(Object.hasOwn(disk, 'flush')).toBe(false); // the default of nbd-server
     await disk.close();
     const handshake = await Handshake.begin(parseUri(uriOf(socket)), {});
     expect((await handshake.list()).map(({ name }) => name)).toContain('disk');
     handshake.leave();
   });
 
-  it('nbdkit without a flush, whose absence is passed on', async () => {
+  it('passes on that nbdkit does not support flush', async () => {
     needs('nbdkit', 'nbdinfo');
     const [socket, file] = [socketPath(), join(folder, 'unflushed.disk')];
     writeFileSync(file, Buffer.alloc(1 << 20));
@@ -178,7 +178,7 @@ describe('others', () => {
     expect(readFileSync(file).subarray(512, 1024).equals(pattern(512))).toBe(true);
   });
 
-  it('no NBD server at all', async () => {
+  it('refuses a peer that is not an NBD server', async () => {
     const socket = socketPath();
     await started(
       socket,
@@ -191,17 +191,17 @@ describe('others', () => {
   });
 });
 
-describe('our own server', () => {
+describe('the client with our own server', () => {
   it.each([
     ['extended', {}],
     ['structured', { extended: false }],
     ['simple', { structured: false }],
-  ] as const)('with %s headers', async (mode, wishes) => {
+  ] as const)('works with %s headers', async (mode, wishes) => {
     const uri = await ours(() => memory(16 << 20));
     expect(await exercised(uri, { wishes })).toBe(mode);
   });
 
-  it('tells of its exports', async () => {
+  it('lists the exports', async () => {
     const socket = socketPath();
     const server = new NbdServer({
       exports: { one: { open: () => memory(1 << 20), description: 'the first' }, two: { open: () => memory(2 << 20) } },
@@ -233,7 +233,7 @@ describe('our own server', () => {
   }
 });
 
-it('the opening ends with its signal, and what is open does not', async () => {
+it('the signal of a client ends opening, but not open connections', async () => {
   const socket = socketPath();
   await started(
     socket,
@@ -254,7 +254,7 @@ it('the opening ends with its signal, and what is open does not', async () => {
 });
 
 describe('a server that goes away', () => {
-  it('and comes back: what had no answer is asked again', { timeout: 60_000 }, async () => {
+  it('gets unanswered requests again when it comes back', { timeout: 60_000 }, async () => {
     const [socket, file] = [socketPath(), join(folder, 'again.disk')];
     writeFileSync(file, Buffer.alloc(16 << 20));
     const start = (): Promise<ChildProcess> =>
@@ -301,7 +301,7 @@ describe('a server that goes away', () => {
     await disk.close();
   });
 
-  it('for good: requests fail when the patience is at its end', async () => {
+  it('makes requests fail once the patience is over', async () => {
     const socket = socketPath();
     const server = await started(socket, 'nbdkit', '-f', '-U', socket, '--filter=delay', 'memory', '1M', 'rdelay=60');
     const disk = await connectNbd(uriOf(socket), { patience: 0.3 });
@@ -315,7 +315,7 @@ describe('a server that goes away', () => {
     await disk.close();
   });
 
-  it('and comes back with another export: nothing is mixed', async () => {
+  it('is not used any more if it comes back with another export', async () => {
     const socket = socketPath();
     const server = await started(socket, 'nbdkit', '-f', '-U', socket, 'memory', '1M');
     const disk = await connectNbd(uriOf(socket));
@@ -329,7 +329,7 @@ describe('a server that goes away', () => {
     await disk.close();
   });
 
-  it('and spoke nonsense before: it is not connected to again, and links that were being made are given up', async () => {
+  it('is not connected to again if it violated the protocol, and links being made are given up', async () => {
     const [server, front] = [socketPath(), socketPath()];
     await ours(() => memory(1 << 20), server);
     const through = (socket: Socket): Socket => socket.pipe(connect(server)).pipe(socket);

@@ -1,4 +1,4 @@
-/** What the server makes of a command, where backends are odd or the answer is large. */
+/** Commands of the server with unusual backends and large replies. */
 import { failure, memory, type BlockBackend, type Extent } from '@nodeos/block';
 import { describe, expect, it } from 'vitest';
 import { changed, deferred, KIB, MIB, only, pattern, serve, until } from './support.js';
@@ -9,7 +9,7 @@ const PAYLOAD_LEN = 1 << 5;
 const [EIO, EINVAL] = [5, 22];
 const [DATA, HOLE] = [1, 2];
 
-/** Data, hole, data …, each of so many bytes. */
+/** Alternating extents of data and holes, each of `grain` bytes. */
 const striped =
   (grain: number) =>
   (offset: number, length: number): Extent[] => {
@@ -19,7 +19,7 @@ const striped =
     }));
   };
 
-/** A client with structured or extended replies and base:allocation. */
+/** A client with structured replies or extended headers, and base:allocation. */
 async function asking(backend: BlockBackend, option: 8 | 11, inFlight = 4 * MIB): Promise<Wire> {
   const { path } = await serve(only(backend), { limits: { inFlight } });
   const wire = await Wire.greeted(path);
@@ -29,8 +29,8 @@ async function asking(backend: BlockBackend, option: 8 | 11, inFlight = 4 * MIB)
   return wire;
 }
 
-describe('zeros that a backend has to be given', () => {
-  it('are written where they belong, and nowhere else', async () => {
+describe('zeros for a backend without zero()', () => {
+  it('are written exactly where they belong', async () => {
     const backend = memory(4 * MIB);
     const before = pattern(4 * MIB);
     await backend.write?.(before, 0);
@@ -44,7 +44,7 @@ describe('zeros that a backend has to be given', () => {
     expect(after.equals(before.fill(0, offset, offset + length))).toBe(true);
   });
 
-  it('are no more written when the client is gone', async () => {
+  it('are not written any more once the client has gone', async () => {
     const [gate, written] = [deferred(), [] as number[]];
     const write = (_bytes: Uint8Array, offset: number): Promise<void> => (written.push(offset), gate.promise);
     const { path, server } = await serve({
@@ -52,7 +52,7 @@ describe('zeros that a backend has to be given', () => {
     });
     const wire = await chosen(path);
     wire.send(request({ type: ZEROES, length: 8 * MIB }), Buffer.alloc(28));
-    // The second request is none: the server breaks the connection off.
+    // The second request is invalid, so the server breaks the connection.
     await wire.over;
     expect([written, server.openExports]).toEqual([[0], ['']]);
     gate.resolve();
@@ -74,12 +74,12 @@ describe('a read', () => {
     }
   };
 
-  it('comes in at most 64 pieces', async () => {
+  it('has at most 64 pieces', async () => {
     expect(await pieces(64)).toEqual(Array.from({ length: 64 }, (_, index) => (index % 2 ? HOLE : DATA)));
     expect(await pieces(65)).toEqual([DATA]);
   });
 
-  it('needs no extents: a backend that cannot tell them is read', async () => {
+  it('works for a backend that cannot report extents', async () => {
     const broken = (): never => {
       throw failure('EIO', 'no map');
     };
@@ -97,7 +97,7 @@ describe('a read', () => {
 });
 
 describe('a block status', () => {
-  it('is of whole blocks, also where its payload says how many bytes', async () => {
+  it('requires whole blocks, even if its payload holds the length', async () => {
     const sizes = { minimum: 512, preferred: 4096, maximum: MIB };
     const wire = await asking(changed(memory(MIB), { blockSizes: sizes }), 11);
     const error = async (offset: number, length: number): Promise<number> => {
@@ -121,7 +121,7 @@ describe('a block status', () => {
     expect([type, data.length]).toEqual([5, 4 + 8 * 2 ** 20]);
   });
 
-  it('joins what the backend is asked for in turn', async () => {
+  it('merges the results of successive backend calls', async () => {
     const grain = 2 ** 30;
     const extents = (offset: number, length: number): Extent[] => [
       { offset, length, hole: offset >= 2 * grain, zero: offset >= 2 * grain },

@@ -1,4 +1,4 @@
-/** The end of a server: what it lets its clients finish, and how long it waits for whom. */
+/** The shutdown of a server: what clients may finish, and how long the server waits for them. */
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { memory } from '@nodeos/block';
@@ -9,20 +9,20 @@ import { ACK, chosen, refusal, request, text, u16, Wire } from './wire.js';
 const [READ, DISC] = [0, 2];
 const SHUTDOWN = refusal(7);
 
-/** Time passes only when the test says so. */
+/** Lets the test control time. */
 function fake(...toFake: ('setTimeout' | 'clearTimeout' | 'setInterval' | 'clearInterval')[]): void {
   vi.useFakeTimers({ toFake });
   onTestFinished(() => void vi.useRealTimers());
 }
 
-/** Milliseconds that it takes. */
+/** Duration in milliseconds. */
 async function timeOf(work: Promise<unknown>): Promise<number> {
   const started = performance.now();
   await work;
   return performance.now() - started;
 }
 
-/** A client that leaves its side open whatever the server does, and reads when it is told to. */
+/** A client that keeps its side open whatever the server does, and reads only when told to. */
 function stubborn(path: string): {
   read(): number;
   readonly isOver: () => boolean;
@@ -41,7 +41,7 @@ function stubborn(path: string): {
   };
 }
 
-/** Chooses the default export without options that are answered, and asks for something. */
+/** Chooses the default export without reading replies, and sends requests. */
 const blindly = (...requests: Buffer[]): Buffer =>
   Buffer.concat([
     Buffer.from('00000003', 'hex'),
@@ -50,8 +50,8 @@ const blindly = (...requests: Buffer[]): Buffer =>
     ...requests,
   ]);
 
-describe('the end of a server', () => {
-  it('does not wait for who is in the handshake and says nothing', async () => {
+describe('the shutdown of a server', () => {
+  it('does not wait for a silent client in the handshake', async () => {
     const { server, path, events } = await serve(only(memory(MIB)));
     const clients = [stubborn(path), stubborn(path)];
     clients[1]?.send(Buffer.from('00000003494841', 'hex'));
@@ -62,7 +62,7 @@ describe('the end of a server', () => {
     );
   });
 
-  it('answers the option that is under way, and takes no other', async () => {
+  it('answers the current option and accepts no other', async () => {
     const gate = deferred();
     const { server, path } = await serve({ find: () => gate.promise.then(() => ({ open: () => memory(MIB) })) });
     const wire = await Wire.greeted(path);
@@ -78,7 +78,7 @@ describe('the end of a server', () => {
     expect(server.openExports).toEqual([]);
   });
 
-  it('is not the end of a long answer', async () => {
+  it('does not cut off a long answer', async () => {
     const description = 'd'.repeat(4000);
     const list = Array.from({ length: 1000 }, (_, index) => ({ name: `disk ${index}`, description }));
     const { server, path } = await serve({ list: () => list, find: () => undefined });
@@ -96,7 +96,7 @@ describe('the end of a server', () => {
     await ended;
   });
 
-  it('comes also when a backend never answers', async () => {
+  it('completes even if a backend never answers', async () => {
     const [gate, closed] = [deferred(), vi.fn()];
     const stuck = changed(memory(MIB), { read: () => gate.promise, close: closed });
     const { server, path, events } = await serve({ disk: { open: () => stuck } });
@@ -114,13 +114,13 @@ describe('the end of a server', () => {
     await vi.advanceTimersByTimeAsync(2_000);
     await ended;
     expect(events.at(-1)).toMatchObject({ event: 'export', connection: 1, error: { message: /has not answered/ } });
-    // What a call may still use is not taken away.
+    // Resources of a call under way are not released.
     expect(closed).not.toHaveBeenCalled();
     gate.resolve();
     await until(() => closed.mock.calls.length === 1);
   });
 
-  it('waits for backends that take a little longer than their clients are given', async () => {
+  it('waits for backends that need slightly longer than the grace of the clients', async () => {
     const closed = vi.fn();
     const slow = changed(memory(MIB), { read: () => sleep(200), close: () => sleep(200).then(closed) });
     const { server, path } = await serve({ '': { open: () => slow } });
@@ -131,7 +131,7 @@ describe('the end of a server', () => {
     expect(closed).toHaveBeenCalledOnce();
   });
 
-  it('gives a slow reader all the time that it was told to', async () => {
+  it('gives a slow reader all of the grace', async () => {
     const [count, length] = [4, 8 * MIB];
     const { server, path } = await serve({ '': { open: () => memory(length) } }, { limits: { inFlight: 64 * MIB } });
     const wire = await chosen(path);
@@ -152,7 +152,7 @@ describe('the end of a server', () => {
     await ended;
   });
 
-  it('of a connection comes in time for who takes nothing, or does not close', async () => {
+  it('of a connection soon cuts off a client that takes nothing or does not close', async () => {
     const { server, path } = await serve({ '': { open: () => memory(8 * MIB) } });
     const reads = [request({ type: READ, length: 8 * MIB }), request({ type: DISC })];
     const [deaf, open, slow] = [stubborn(path), stubborn(path), stubborn(path)];
@@ -164,7 +164,7 @@ describe('the end of a server', () => {
     await sleep(20);
     let got = 0;
     for (let seconds = 5; got < 8 * MIB; seconds += 5) {
-      // The socket's own buffers hide a smaller sip.
+      // A smaller read would be hidden by the socket's own buffers.
       for (const most = Math.min(got + MIB, 8 * MIB); got < most; got += slow.read()) await sleep(1);
       await sleep(10);
       await vi.advanceTimersByTimeAsync(5_000);

@@ -1,4 +1,4 @@
-/** What fails has a code for callers, a name, and words for people: none of them is OpenSSL's line of its sources. */
+/** Errors have a code for callers, a name, and a message for people without OpenSSL's source lines. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -58,7 +58,7 @@ const bytes = (content: string) => async (path: string) => {
   await wire.over;
 };
 
-describe('the log of a server has plain words', () => {
+describe('the log of a server has plain messages', () => {
   const eve = (): ClientTls => ({
     insecure: true,
     cert: pem('other/client-cert.pem'),
@@ -72,13 +72,13 @@ describe('the log of a server has plain words', () => {
     ['a key of nobody', () => withKeys(undefined), client({ psk: { identity: 'bob', key } }), 'NO_SUITABLE_SIGNATURE_ALGORITHM', /nobody is called "bob"/],
     ['no key', () => withKeys(key), client({ insecure: true }), 'NO_SUITABLE_SIGNATURE_ALGORITHM', /the client shows none/],
   ]; // prettier-ignore
-  it.each(cases)('of %s', async (_what, tls, come, code, words) => {
+  it.each(cases)('for %s', async (_what, tls, come, code, words) => {
     const error = await refusedBy(tls(), come);
     expect(error).toMatchObject({ code: `ERR_SSL_${code}`, message: expect.stringMatching(words) });
     expect(error.message).not.toMatch(/error:0A|routines|\.c:/);
   });
 
-  it('of a stranger’s certificate', async () => {
+  it('for a certificate signed by a stranger', async () => {
     const error = await refusedBy(withCertificates(), (path) => client(eve())(path));
     expect(error).toMatchObject({
       code: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
@@ -86,14 +86,14 @@ describe('the log of a server has plain words', () => {
     });
   });
 
-  it('of who has gone', async () => {
+  it('for a client that has gone', async () => {
     const error = await refusedBy(withCertificates(), async (path) => (await Wire.greeted(path)).socket.destroy());
     expect(error).toMatchObject({ code: 'ECONNRESET', message: 'the peer closed the connection' });
   });
 });
 
-describe('a client is told with a code', () => {
-  it('what a server wants that it does not have', async () => {
+describe('a client gets an error with a code', () => {
+  it('if the server requires something that it does not have', async () => {
     const { path } = await serve(only(memory(MIB)), { tls: withCertificates() });
     await expect(client({ insecure: true })(path)).rejects.toMatchObject({
       message: expect.not.stringMatching(/error:0A|routines/) as string,
@@ -101,7 +101,7 @@ describe('a client is told with a code', () => {
     });
   });
 
-  it('that it was refused', async () => {
+  it('if the server refuses it', async () => {
     const { uri } = await serve({ disk: { open: () => memory(MIB) } });
     const error: unknown = await connectNbd(uri('none'), { patience: 0 }).catch((failed: unknown) => failed);
     expect(error).toBeInstanceOf(RefusedError);
@@ -112,7 +112,7 @@ describe('a client is told with a code', () => {
     expect(tls).toMatchObject({ name: 'RefusedError', code: 'EPERM' });
   });
 
-  it('that the server has gone, or is none', async () => {
+  it('if the server has gone or is not an NBD server', async () => {
     const at = async (said: Buffer): Promise<string> => {
       const path = join(tempDir(), 'socket');
       const server = createServer((socket) => socket.end(said)).listen(path);
@@ -131,7 +131,7 @@ describe('a client is told with a code', () => {
       await expect(asked).rejects.toMatchObject({ code: 'ENOTSUP' });
   });
 
-  it('that a file of keys has none for it', () => {
+  it('if a PSK file has no key for it', () => {
     expect(() => parsePskFile('nonsense')).toThrow(expect.objectContaining({ code: 'EINVAL' }));
   });
 });

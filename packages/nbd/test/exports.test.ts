@@ -1,4 +1,6 @@
-/** What is offered comes from users' own code: what is wrong with it is said when it is opened, and not by its clients. */
+/**
+ * Exports come from users' own code: the server reports mistakes when an export is opened, not by a client's failure.
+ */
 import { memory, type BlockBackend } from '@nodeos/block';
 import { describe, expect, it } from 'vitest';
 import { NbdServer, type Export } from '../index.js';
@@ -10,7 +12,7 @@ const UNKNOWN = refusal(6);
 
 const own = (of: object): BlockBackend => ({ size: 512, read: () => undefined, close: () => undefined, ...of });
 
-describe('a backend that is none is refused when it is opened, and the log says why', () => {
+describe('an invalid backend is refused when it is opened, and the log says why:', () => {
   const cases: [string, unknown, string][] = [
     ['nothing', undefined, 'it is undefined, and not an object'],
     ['a function', () => memory(MIB), 'it is a function, and not an object'],
@@ -52,7 +54,7 @@ describe('a backend that is none is refused when it is opened, and the log says 
     expect(server.openExports).toEqual(['']);
   });
 
-  it('and is closed, if it can be', async () => {
+  it('it is closed if possible', async () => {
     let closed = false;
     const { path } = await serve({
       disk: { open: () => changed(memory(MIB), { size: NaN, close: () => void (closed = true) }) },
@@ -61,7 +63,7 @@ describe('a backend that is none is refused when it is opened, and the log says 
     await until(() => closed);
   });
 
-  it('for EXPORT_NAME too, which has no other answer than the end', async () => {
+  it('EXPORT_NAME can only be answered by closing the connection', async () => {
     const { path, events } = await serve({ disk: { open: () => own({ size: 1n }) } });
     const wire = await Wire.greeted(path);
     wire.option(1, Buffer.from('disk'));
@@ -71,7 +73,7 @@ describe('a backend that is none is refused when it is opened, and the log says 
   });
 });
 
-it('a view that is none ends the connection, and the log says why', async () => {
+it('an invalid view ends the connection, and the log says why', async () => {
   const view = (backend: BlockBackend): Promise<BlockBackend> => Promise.resolve(backend);
   const { path, events } = await serve({ '': { open: () => memory(MIB), view } as unknown as Export });
   await (
@@ -84,7 +86,7 @@ it('a view that is none ends the connection, and the log says why', async () => 
   });
 });
 
-it('an export without open() is found out with the server, or when a resolver gives it', async () => {
+it('an export without open() is refused by the constructor, or when a resolver returns it', async () => {
   const words = 'the export "disk" has no open(), which gives its backend';
   expect(() => new NbdServer({ exports: { disk: memory(MIB) as unknown as Export } })).toThrow(new TypeError(words));
   const { path, events } = await serve({ find: () => memory(MIB) as unknown as Export });
@@ -92,7 +94,7 @@ it('an export without open() is found out with the server, or when a resolver gi
   expect(events[0]?.error).toMatchObject({ code: 'EINVAL', message: words });
 });
 
-it('an export that is not shared is opened for each connection, which is told that others see something else', async () => {
+it('an export that is not shared is opened for each connection, and clients know that', async () => {
   const [opened, closed] = [[] as BlockBackend[], [] as BlockBackend[]];
   const open = (): BlockBackend => {
     const own = memory(MIB);

@@ -1,9 +1,9 @@
 /**
- * The server, played spoilt conversations. A long run, with another seed:
+ * Plays corrupted conversations to the server. For a long run with another seed:
  *
  *     NBD_FUZZ_MESSAGES=1000000 NBD_FUZZ_SEED=1 npx vitest run --project unit packages/nbd/test/fuzz.test.ts
  *
- * A failure names the seed of its session; with that seed and one message, only this session is played.
+ * A failure names the seed of its session. With that seed and one message, only this session is played.
  */
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -21,7 +21,7 @@ const SEED = Number(process.env['NBD_FUZZ_SEED'] ?? 1);
 const LONG = 4 * 3_600_000;
 const SIZE = MIB;
 
-/** As slow as a disk, and not always in order. */
+/** A backend as slow as a disk, which does not always answer in order. */
 function slow(backend: BlockBackend, dice: Random): BlockBackend {
   const late = async <T>(work: () => T): Promise<Awaited<T>> => {
     for (let turns = dice.int(4); turns > 0; turns--) await new Promise(setImmediate);
@@ -42,11 +42,11 @@ const fails = (): never => {
 };
 
 function served(threaded: boolean): Promise<Served> {
-  // A device that may grow to any size would be one that takes any time to fill.
+  // A device that could grow to any size could take any time to fill.
   const whole = memory(SIZE);
   const backend = changed(whole, { resize: fails });
   const exports = {
-    // A part cannot be resized either, and threads can open it.
+    // A slice cannot be resized either, and threads can open it.
     '': { open: () => kept(threaded ? slice(whole, 0, SIZE) : backend) },
     slow: { open: () => kept(slow(backend, random(SEED))) },
     fixed: { open: () => kept(whole), readOnly: true },
@@ -59,7 +59,7 @@ function served(threaded: boolean): Promise<Served> {
 
 const NAMES = ['', '', 'slow', 'slow', 'fixed', 'sectors', 'broken', 'missing', 'none'];
 
-/** A client's whole conversation. */
+/** All messages of one client. */
 function conversation(dice: Random): Buffer[] {
   const option = (number: number, ...data: Buffer[]): Buffer =>
     Buffer.concat([hex('49484156454f5054'), u32(number), u32(Buffer.concat(data).length), ...data]);
@@ -95,12 +95,12 @@ function asked(dice: Random, extended: boolean): Buffer {
   return encoded({ type, flags, cookie, offset, length: type === 3 || type === 8 ? 0 : length });
 }
 
-/** What the server sends is well-formed, whatever it was sent; it may end anywhere. */
+/** Checks that the server's output is well-formed, whatever its input. It may end anywhere. */
 function check(said: Buffer): void {
   const magic = (at: number): string => said.toString('hex', at, Math.min(at + 4, said.length));
   let [at, structured, extended, chosen] = [18, false, false, false];
   while (said.length - at >= 20 && !chosen) {
-    if (said.toString('hex', at, at + 8) !== '0003e889045565a9') return; // EXPORT_NAME's answer has no magic number
+    if (said.toString('hex', at, at + 8) !== '0003e889045565a9') return; // EXPORT_NAME has no magic number
     const [number, type] = [said.readUInt32BE(at + 8), said.readUInt32BE(at + 12)];
     structured ||= type === 1 && number === 8;
     extended ||= type === 1 && number === 11;
@@ -117,7 +117,7 @@ function check(said: Buffer): void {
   }
 }
 
-/** A client's side of a connection: it reads at once, or only when it has said everything, and pauses now and then. */
+/** The client's side of a connection: it reads at once, or only after it has sent everything, and sometimes pauses. */
 async function talk(socket: Duplex, writes: readonly Buffer[], dice: Random, pause: Pause): Promise<void> {
   const said: Buffer[] = [];
   const closed = new Promise((resolve) => socket.once('close', resolve).on('error', () => undefined));
@@ -137,23 +137,23 @@ async function talk(socket: Duplex, writes: readonly Buffer[], dice: Random, pau
 
 type Pause = () => Promise<unknown>;
 
-/** How the server is played to. */
+/** One way to play to the server. */
 interface Way {
   readonly threaded: boolean;
-  /** Of 100 conversations, how many go through a real socket. */
+  /** Percentage of conversations over a real socket. */
   readonly socketShare: number;
   readonly pause: Pause;
-  /** Of the messages. */
+  /** Share of the messages, from 0 to 1. */
   readonly share: number;
 }
 
 const WAYS: Readonly<Record<string, Way>> = {
   'the event loop': { threaded: false, socketShare: 50, pause: () => new Promise(setImmediate), share: 1 },
-  // So that a connection has time to be moved.
+  // The pauses give a connection time to move to a thread.
   threads: { threaded: true, socketShare: 100, pause: () => sleep(2), share: 0.1 },
 };
 
-/** The others go through memory: a real socket's bytes are read in another way. */
+/** The other conversations go through memory, because the bytes of a real socket are read in another way. */
 const against = ({ server, path, events }: Served, { socketShare, pause }: Way): Player => ({
   messages: conversation,
   async play(writes, dice) {
@@ -162,21 +162,21 @@ const against = ({ server, path, events }: Served, { socketShare, pause }: Way):
       const [mine, its] = pair();
       await Promise.all([server.serve(its), talk(mine, writes, dice, pause)]);
     }
-    // What this one has begun is not to meet the next one.
+    // Requests of this session must not overlap with the next one.
     while (server.metrics.connections.open > 0) await new Promise(setImmediate);
-    // Their errors would keep what they came from in memory.
+    // The errors in these events would keep their causes in memory.
     for (const { error } of events.splice(0)) if (error !== undefined) judge(error);
   },
 });
 
-/** Bytes of all buffers that are in use. */
+/** Bytes of all buffers in use. */
 function heldBytes(): number {
   setFlagsFromString('--expose-gc');
   (runInNewContext('gc') as () => void)();
   return process.memoryUsage().arrayBuffers;
 }
 
-describe('spoilt conversations', () => {
+describe('corrupted conversations', () => {
   it.each(Object.entries(WAYS))(
     'do no harm to %s',
     async (_, way) => {
@@ -190,7 +190,7 @@ describe('spoilt conversations', () => {
       else expect(moved).toBe(0);
       expect(target.server.openExports).toEqual([]);
       if (process.env['NBD_FUZZ_MESSAGES']) console.log('held', heldBytes() - before);
-      // The pool keeps up to 32 MiB. What is garbage is given back by a thread of V8's, in its time.
+      // The pool keeps up to 32 MiB. A thread of V8 frees garbage, but not at once.
       for (let looks = 0; looks < 100 && heldBytes() - before >= 48 * MIB; looks++) await sleep(50);
       expect(heldBytes() - before).toBeLessThan(48 * MIB);
       const healthy = 'h.pwrite(b"healthy", 4094); print(bytes(h.pread(7, 4094)))';

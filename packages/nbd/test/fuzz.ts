@@ -1,22 +1,22 @@
 /**
- * A fuzzer of conversations: valid messages are made from a seed, spoilt, cut into writes of any size and played to
- * a peer. The same seed gives the same bytes. It knows nothing of who is at the other end: a `Player` brings the
- * messages and the peer, so a client can be played to as well as a server.
+ * A fuzzer for conversations. It makes valid messages from a seed, corrupts them, splits them into writes of any size,
+ * and plays them to a peer. The same seed gives the same bytes. The fuzzer knows nothing of the peer: a `Player`
+ * provides the messages and the peer, so it works for clients as well as for servers.
  */
 import { Duplex } from 'node:stream';
 import { random as numbers } from '../../block/random.js';
 import { ERROR } from '../wire/protocol.js';
 
 export interface Random {
-  /** From 0 to below. */
+  /** A whole number from 0 to `below` - 1. */
   int(below: number): number;
-  /** True in so many of 100 cases. */
+  /** True with this probability, in percent. */
   percent(share: number): boolean;
   pick<T>(all: readonly T[]): T;
   bytes(length: number): Buffer;
 }
 
-/** The same everywhere for the same seed. */
+/** The same sequence on every machine for the same seed. */
 export function random(seed: number): Random {
   const next = numbers(seed);
   const int = (below: number): number => Math.floor(next() * below);
@@ -29,17 +29,20 @@ export function random(seed: number): Random {
 }
 
 export interface Player {
-  /** A valid conversation's messages, of one side. */
+  /** The messages of one side of a valid conversation. */
   messages(dice: Random): Buffer[];
   /**
-   * Plays the writes, and ends.
-   * @returns when the peer has ended too
+   * Plays the writes, then ends its side.
+   * @returns once the peer has ended too
    * @throws Error for an answer that no input excuses
    */
   play(writes: readonly Buffer[], dice: Random): Promise<void>;
 }
 
-/** What a spoilt conversation may fail with: by code or, where there is none, by words. Anything else is our mistake. */
+/**
+ * Errors that a corrupted conversation may cause: by code or, without a code, by message. Any other error is our
+ * mistake.
+ */
 const EXPECTED: { readonly codes: ReadonlySet<string>; readonly words: readonly RegExp[] } = {
   codes: new Set(['EPROTO', ...Object.keys(ERROR), 'ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE']),
   words: [
@@ -54,7 +57,7 @@ const EXPECTED: { readonly codes: ReadonlySet<string>; readonly words: readonly 
 const isExpected = ({ code, message }: NodeJS.ErrnoException): boolean =>
   code === undefined ? EXPECTED.words.some((words) => words.test(message)) : EXPECTED.codes.has(code);
 
-/** @throws the error if it, or one that caused it, is a mistake of ours */
+/** @throws the error if it, or one of its causes, is our mistake */
 export function judge(error: unknown): void {
   for (let cause = error; cause !== undefined; cause = cause.cause)
     if (!(cause instanceof Error && isExpected(cause))) throw error;
@@ -66,12 +69,12 @@ export interface Figures {
   bytes: number;
 }
 
-/** Milliseconds within which a peer must have ended after its input has. */
+/** Milliseconds that a peer has to end after its input has ended. */
 const PATIENCE = 20_000;
 
 /**
- * @param seed of the first session; each has its own, the next higher one
- * @throws Error that names the seed of the session that failed
+ * @param seed seed of the first session; each further session uses the next higher one
+ * @throws Error that names the seed of the failed session
  */
 export async function fuzz(player: Player, seed: number, messages: number): Promise<Figures> {
   const figures: Figures = { sessions: 0, messages: 0, bytes: 0 };
@@ -106,10 +109,13 @@ async function inTime(work: Promise<void>): Promise<void> {
 
 type Spoiler = (all: Buffer[], dice: Random) => void;
 
-/** Numbers at which something may break. */
+/** Numbers that are likely to break something. */
 const EDGES = [0, 1, 2, 511, 4096, 4097, 0x7fffffff, 0x80000000, 0xffffffff, 1 << 20, 1 << 25, (1 << 26) + 1];
 
-/** Where a number of so many bytes may be: most are in headers, at multiples of 4 or, if they are small, of 2. */
+/**
+ * A random position for a number of `size` bytes. Most numbers are in headers, at multiples of 4 or, if they are small,
+ * of 2.
+ */
 function placeOf(message: Buffer, size: number, dice: Random): number | undefined {
   const step = Math.min(size, 4);
   const places = Math.floor((Math.min(message.length, 48) - size) / step) + 1;
@@ -161,7 +167,7 @@ const SPOILERS: readonly Spoiler[] = [
   },
 ];
 
-/** One conversation of five stays as it was. */
+/** Corrupts four of five conversations, and leaves the fifth unchanged. */
 function spoilt(messages: readonly Buffer[], dice: Random): Buffer[] {
   const all = messages.map((message) => Buffer.from(message));
   if (dice.percent(20)) return all;
@@ -169,7 +175,7 @@ function spoilt(messages: readonly Buffer[], dice: Random): Buffer[] {
   return all;
 }
 
-/** In one piece, in a few, or byte by byte. */
+/** Splits the bytes into one piece, a few, or many tiny ones. */
 function split(bytes: Buffer, dice: Random): Buffer[] {
   const most = dice.pick([bytes.length + 1, bytes.length + 1, 4096, 300, 40, 5]);
   if (bytes.length / most > 2000) return [bytes];
@@ -182,7 +188,7 @@ function split(bytes: Buffer, dice: Random): Buffer[] {
   return writes;
 }
 
-/** Two ends of a connection in memory: what is written to one is read from the other. */
+/** Two ends of a connection in memory: bytes written to one end are read from the other. */
 export function pair(): [Duplex, Duplex] {
   class End extends Duplex {
     other: End | undefined;
@@ -193,7 +199,7 @@ export function pair(): [Duplex, Duplex] {
       taken?.();
     }
     #receive(bytes: Buffer | null, taken: () => void): void {
-      // A lost end takes everything, as a kernel's buffer does.
+      // A lost end accepts everything, like a kernel's buffer.
       if (this.destroyed || this.push(bytes) || bytes === null) taken();
       else this.#taken = taken;
     }

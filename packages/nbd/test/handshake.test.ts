@@ -1,4 +1,4 @@
-/** The server's handshake where there is much to ask for, or nothing comes of it. */
+/** The server's handshake with many options, and handshakes that come to nothing. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -33,7 +33,7 @@ describe('many exports', () => {
   const names = Array.from({ length: 300 }, (_, index) => `disk ${index}`);
   const many: Exports = Object.fromEntries(names.map((name, index) => [name, { open: () => memory(512 * index) }]));
 
-  it('can be looked at one by one, on one connection', async () => {
+  it('can be looked at one by one on one connection', async () => {
     const { uri } = await serve(many);
     const handshake = await Handshake.begin(parseUri(uri()), {});
     expect((await handshake.list()).map(({ name }) => name)).toEqual(names);
@@ -52,7 +52,7 @@ describe('many exports', () => {
   });
 });
 
-describe('a connection is given up, and the next one taken,', () => {
+describe('a connection is given up and the next one accepted', () => {
   const limits = { handshake: 0.2, connections: 2 };
   const stuck: Record<string, [Exports | { find(): Promise<Export | undefined> }, (wire: Wire) => void]> = {
     'when an export never opens': [{ '': { open: never } }, (wire) => wire.option(GO, text(''), u16(0))],
@@ -82,7 +82,7 @@ describe('a connection is given up, and the next one taken,', () => {
       );
     });
 
-  it('and the export is there for who comes when it has opened, or closed', async () => {
+  it('and the export is available to later clients once it has opened or closed', async () => {
     let opened = 0;
     const [gate, closing] = [deferred<BlockBackend>(), deferred()];
     const open = (): Promise<BlockBackend> => (opened++, gate.promise);
@@ -101,7 +101,7 @@ describe('a connection is given up, and the next one taken,', () => {
     expect(opened).toBe(2);
   });
 
-  it('and what is opened for nobody is closed, of which the log is told if it fails', async () => {
+  it('and a backend that nobody waits for is closed; a failure of that is logged', async () => {
     const gate = deferred<BlockBackend>();
     const { path, server, events } = await serve({ disk: { open: () => gate.promise } }, { limits });
     const wire = await Wire.greeted(path);
@@ -120,7 +120,7 @@ describe('a connection is given up, and the next one taken,', () => {
 });
 
 describe('an export', () => {
-  it('can say that it turns', async () => {
+  it('can be marked as rotational', async () => {
     const { path } = await serve({
       '': { open: () => memory(MIB) },
       hdd: { open: () => memory(MIB), rotational: true },
@@ -129,7 +129,7 @@ describe('an export', () => {
     expect((await (await Wire.greeted(path)).go('hdd')) & (1 << 4)).not.toBe(0);
   });
 
-  it('takes requests of the size that the server is told', async () => {
+  it('accepts requests up to the configured size', async () => {
     const { path } = await serve(only(memory(MIB)), { limits: { request: 100_000 } });
     const wire = await Wire.greeted(path);
     const sizes = (await wire.ask(GO, text(''), u16(1), u16(3))).find(({ data }) => data.readUInt16BE(0) === 3);
@@ -149,7 +149,7 @@ describe('an export', () => {
     expect(told.at(-1)?.type).toBe(ACK);
   });
 
-  it('takes requests above 32 MiB if the server may, which clients are told', async () => {
+  it('accepts requests above 32 MiB if the server allows them and announces it', async () => {
     const limits = { request: 64 * MIB, inFlight: MIB, shared: MIB };
     const { path, uri, server } = await serve(only(memory(80 * MIB)), { limits });
     const wire = await Wire.greeted(path);
@@ -163,7 +163,7 @@ describe('an export', () => {
     expect((await wire.read(64 * MIB)).equals(bytes)).toBe(true);
     expect(await wire.simple(3)).toBe(EINVAL);
     await until(() => server.heldBytes === 0);
-    // A client of ours takes no more at once than it wants, and no more than it is told.
+    // Our own client requests no more at once than its own limit and the announced maximum.
     const disk = await connectNbd(uri());
     expect(disk.blockSizes?.maximum).toBe(64 * MIB);
     const read = Buffer.alloc(64 * MIB);
@@ -173,12 +173,12 @@ describe('an export', () => {
   });
 });
 
-/** What go-nbd's client says: no flags at all, then options. */
-describe('a client that says nothing of fixed newstyle', () => {
+/** Like go-nbd's client: no flags at all, then options. */
+describe('a client that does not set the flag for fixed newstyle', () => {
   const LIST_OF_GO = hex('00000000 49484156454f5054 00000003 00000000');
   const CHOICE_OF_GO = hex('49484156454f5054 00000007 0000000e 00000004 6469736b 0002 0000 0003');
 
-  it('has its options answered, lists, chooses, and reads', async () => {
+  it('gets its options answered, lists, chooses, and reads', async () => {
     const { path } = await serve({ disk: { open: () => memory(MIB), description: 'D' } });
     const wire = await Wire.connect(path);
     expect(await wire.read(18)).toEqual(HELLO);
@@ -196,7 +196,7 @@ describe('a client that says nothing of fixed newstyle', () => {
     await works(wire);
   });
 
-  it('gets the zeroes that it did not decline, after EXPORT_NAME', async () => {
+  it('gets the zeros that it did not decline, after EXPORT_NAME', async () => {
     const { path } = await serve({ disk: { open: () => memory(MIB) } });
     const wire = await Wire.greeted(path, 0);
     wire.option(1, Buffer.from('disk'));
@@ -205,7 +205,7 @@ describe('a client that says nothing of fixed newstyle', () => {
     await works(wire);
   });
 
-  it('is answered by nbdkit and nbd-server too, each in its way', async () => {
+  it('is answered by nbdkit and nbd-server too, each in its own way', async () => {
     needs('nbdkit', 'nbd-server');
     const folder = tempDir();
     const [kit, server] = [join(folder, 'kit'), join(folder, 'server')];
@@ -215,7 +215,7 @@ describe('a client that says nothing of fixed newstyle', () => {
       join(folder, 'config'),
       `[generic]\nunixsock = ${server}\nport = ${await freePort()}\nallowlist = true\n[disk]\nexportname = ${folder}/disk\n`,
     );
-    // It goes to the background: only so it serves more than one client.
+    // It serves more than one client only as a background process.
     await started(server, 'nbd-server', '-C', join(folder, 'config'), '-p', join(folder, 'pid'));
     onTestFinished(() => void process.kill(Number(readFileSync(join(folder, 'pid'), 'utf8'))));
     const answers: number[] = [];
@@ -225,6 +225,6 @@ describe('a client that says nothing of fixed newstyle', () => {
       wire.send(LIST_OF_GO);
       answers.push((await wire.reply()).type);
     }
-    expect(answers).toEqual([refusal(3), 2]); // nbdkit refuses the option and goes on; nbd-server lists
+    expect(answers).toEqual([refusal(3), 2]); // nbdkit refuses the option; nbd-server lists
   });
 });

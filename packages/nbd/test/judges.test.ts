@@ -1,4 +1,4 @@
-/** The server, judged by other implementations' clients: libnbd, QEMU, fio, nbd-client. */
+/** The server, judged by the clients of other implementations: libnbd, QEMU, fio, nbd-client. */
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { memory } from '@nodeos/block';
@@ -25,7 +25,7 @@ import type { ServerOptions } from '../server/server.js';
 
 beforeAll(() => needs('nbdinfo', 'nbdcopy', 'nbdsh', 'qemu-img', 'qemu-io', 'fio', 'nbd-client'));
 
-/** Something, a hole, something. */
+/** A device with data, a hole, and data. */
 async function sparse(): Promise<ReturnType<typeof memory>> {
   const backend = memory(4 * MIB);
   await backend.write?.(pattern(MIB, 7), 0);
@@ -40,7 +40,7 @@ describe.each([
   const serve = (exports: ServerOptions['exports']): Promise<Served> => serveWith(exports, way);
 
   describe('nbdinfo', () => {
-    it('lists the exports with what they can do', async () => {
+    it('lists the exports with their capabilities', async () => {
       const { uri } = await serve({
         '': { open: () => memory(MIB) },
         disk: { open: () => memory(2 * MIB), description: 'für Bücher' },
@@ -64,7 +64,7 @@ describe.each([
       });
     });
 
-    it('tells the size, the map, and what is possible', async () => {
+    it('reports the size, the map and the capabilities', async () => {
       const { uri } = await serve(only(changed(await sparse(), { prefetch: () => undefined, trim: undefined })));
       expect(await output('nbdinfo', '--size', uri())).toBe(`${4 * MIB}\n`);
       expect(JSON.parse(await output('nbdinfo', '--map', '--json', uri()))).toEqual([
@@ -80,7 +80,7 @@ describe.each([
       expect((await run('nbdinfo', '--is', 'read-only', uri())).status).toBe(2);
     });
 
-    it('is told that there is no such export', async () => {
+    it('reports a missing export', async () => {
       const { uri, server } = await serve({ disk: { open: () => memory(MIB) } });
       const { status, stderr } = await run('nbdinfo', uri('other'));
       expect([status, stderr]).toEqual([1, expect.stringContaining('No such file or directory')]);
@@ -88,7 +88,7 @@ describe.each([
     });
   });
 
-  describe('nbdsh, in the negotiation', () => {
+  describe('nbdsh in the handshake', () => {
     it('lists, looks and chooses', async () => {
       const { path } = await serve({
         a: { open: () => memory(MIB), description: 'first' },
@@ -129,7 +129,7 @@ h.shutdown()`;
       ]);
     });
 
-    it('does without structured replies, without fixed newstyle, and leaves', async () => {
+    it('works without structured replies and without fixed newstyle, and leaves properly', async () => {
       const { path, uri } = await serve(only(await sparse()));
       const script = `
 import hashlib
@@ -155,8 +155,8 @@ print(third.aio_is_closed())`;
     });
   });
 
-  describe('nbdsh, with requests', () => {
-    it('reads holes as such, and in one piece with DF', async () => {
+  describe('nbdsh with requests', () => {
+    it('reads holes as such, and one piece with DF', async () => {
       const { uri } = await serve(only(await sparse()));
       const script = `
 def show(buffer, offset, state, error): print(len(buffer), offset, state)
@@ -176,7 +176,7 @@ print("end")`;
       expect(await nbdsh(uri(), script)).toBe([...pieces.map((piece) => piece.join(' ')), 'end\n'].join('\n'));
     });
 
-    it('writes, trims, zeroes, caches and asks for the states', async () => {
+    it('writes, trims, zeroes, caches and asks for the block status', async () => {
       const calls: unknown[] = [];
       const backend = memory(MIB);
       const { uri } = await serve(
@@ -217,7 +217,7 @@ h.block_status(1048576, 0, lambda context, offset, entries, error: print(entries
       expect(await nbdshApart(states)).toBe(`base:allocation 0 [${64 * KIB}, 0, ${960 * KIB}, 3]\n[${64 * KIB}, 0]\n`);
     });
 
-    it('gets the errors of the specification, and the connection goes on', async () => {
+    it('gets the errors of the specification on a connection that continues', async () => {
       const { uri } = await serve({
         '': { open: () => memory(64 * MIB) },
         fixed: { open: () => memory(MIB), readOnly: true },
@@ -253,7 +253,7 @@ print(fails(h.zero, 1, 0), fails(h.zero, 1, 0, fast), fails(h.trim, 1, 0), fails
       expect(await nbdsh(uri('plain'), plain)).toBe('done ENOTSUP EINVAL EINVAL\n');
     });
 
-    it('keeps to a device of 512-byte blocks', async () => {
+    it('respects a device of 512-byte blocks', async () => {
       const blockSizes = { minimum: 512, preferred: 4096, maximum: MIB };
       const { uri } = await serve(only(changed(memory(4 * MIB), { blockSizes })));
       const script = `${FAILS}
@@ -266,7 +266,7 @@ print(fails(h.pread, 1048576, 512), fails(h.pread, 1049088, 0), fails(h.pwrite, 
       );
     });
 
-    it('passes on what goes wrong in the backend, and no more', async () => {
+    it("gets the code of a backend's error and nothing else", async () => {
       const fail = (code: string): never => {
         throw Object.assign(new Error('secret: /var/lib/disk'), { code });
       };
@@ -289,7 +289,7 @@ fails(h.pread, 1, 0)`;
       expect(events.filter(({ event }) => event === 'request')).toHaveLength(13);
     });
 
-    it('sees over one connection what another has written and flushed', async () => {
+    it('sees on one connection what another one wrote and flushed', async () => {
       let flushed = Buffer.alloc(0);
       const backend = memory(MIB);
       const flush = (): void => void backend.read((flushed = Buffer.alloc(4)), 0);
@@ -344,7 +344,7 @@ print(bytes(other.pread(4, 0)))`;
   });
 
   describe('patterns', () => {
-    it('are read as qemu-io has written them', async () => {
+    it('are read as qemu-io wrote them', async () => {
       const { uri } = await serve({ '': { open: () => memory(16 * MIB) } });
       const commands = [
         ...['write -P 0x11 0 3M', 'write -P 0x22 -f 1M 64k', 'discard 2M 1M', 'write -z 1536k 64k', 'write -z -u 0 4k'],
@@ -372,7 +372,7 @@ print(bytes(other.pread(4, 0)))`;
       expect(server.metrics.connections.moved > 0).toBe(way === THREADS);
     });
 
-    it('lists for nbd-client', async () => {
+    it('are on exports that nbd-client lists', async () => {
       const { server } = await serve({ disk: { open: () => memory(MIB) }, other: { open: () => memory(MIB) } });
       const port = new URL(await server.listen({ port: 0 })).port;
       const { stdout } = await run('nbd-client', '-l', '127.0.0.1', port);

@@ -1,4 +1,4 @@
-/** The server's limits, and clients that misbehave: too many, too slow, too greedy, or gone in the middle. */
+/** The server's limits, and misbehaving clients: too many, too slow, too greedy, or gone in the middle. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { memory, type BlockBackend, type Extent } from '@nodeos/block';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -10,7 +10,7 @@ const [READ, WRITE, FLUSH, STATUS] = [0, 1, 3, 7];
 const GIB = 1 << 30;
 
 describe('limits', () => {
-  it('turn away who is one too many', async () => {
+  it('turn away one connection too many', async () => {
     const { path, server, events } = await serve(only(memory(MIB)), { limits: { connections: 2 } });
     const [one, two] = [await chosen(path), await chosen(path)];
     expect(await (await Wire.connect(path)).rest()).toEqual(Buffer.alloc(0));
@@ -21,7 +21,7 @@ describe('limits', () => {
     await works(await chosen(path));
   });
 
-  it('end a negotiation that takes too long, and nothing else', async () => {
+  it('end a handshake that takes too long, and nothing else', async () => {
     const { path, server } = await serve(only(memory(MIB)), { limits: { handshake: 0.3 } });
     const quick = await chosen(path);
     const [silent, idle] = [await Wire.connect(path), await Wire.greeted(path)];
@@ -33,7 +33,7 @@ describe('limits', () => {
     await works(quick);
   });
 
-  it('keep the memory for a client that reads no replies', async () => {
+  it('bound the memory for a client that reads no replies', async () => {
     const allowance = 512 * KIB;
     let peak = 0;
     const backend = memory(MIB);
@@ -70,7 +70,7 @@ describe('limits', () => {
     expect(peak).toBeLessThanOrEqual(2 * allowance);
   });
 
-  it('hold for what is refused, and for writes as well', async () => {
+  it('apply to refused requests and to writes as well', async () => {
     const allowance = 256 * KIB;
     const gate = deferred();
     const slow = changed(memory(64 * MIB), { write: () => gate.promise });
@@ -90,7 +90,7 @@ describe('limits', () => {
     expect(answers.equals(Buffer.alloc(16 * 100_000, answers.subarray(0, 16)))).toBe(true);
   });
 
-  it('hold for states, by what their replies may be', async () => {
+  it('apply to block status requests, by the possible size of their replies', async () => {
     const [allowance, count, size] = [256 * KIB, 60, 32 * MIB];
     const gate = deferred();
     let [asked, peak] = [0, 0];
@@ -123,14 +123,14 @@ describe('limits', () => {
     wire.socket.resume();
     for (let index = 0; index < count; index++) {
       const { type, data } = await wire.chunk();
-      // A quarter of the allowance, if each took 16 bytes.
+      // A quarter of the allowance, if each extent took 16 bytes.
       expect([type, data.length]).toEqual([5, 4 + 8 * (allowance / 64)]);
     }
     expect(peak).toBeLessThanOrEqual(allowance);
     await until(() => server.heldBytes === 0);
   });
 
-  it('hold for how much of a disk is looked at at once for its extents', async () => {
+  it('apply to the range that is queried for extents at once', async () => {
     const size = 5 * GIB + 4 * KIB;
     const asked: number[] = [];
     const extents = (offset: number, length: number): Extent[] => {
@@ -144,7 +144,7 @@ describe('limits', () => {
     expect(asked).toEqual([GIB, GIB, GIB, GIB, GIB, 4 * KIB]);
   });
 
-  it('let a request through alone that is larger than they are', async () => {
+  it('admit a larger request alone', async () => {
     const { path } = await serve({ '': { open: () => memory(4 * MIB) } }, { limits: { inFlight: 1000 } });
     const wire = await chosen(path);
     wire.send(request({ type: WRITE, length: 3 * MIB }), Buffer.alloc(3 * MIB, 'abc'));
@@ -158,7 +158,7 @@ describe('limits', () => {
 });
 
 describe('clients', () => {
-  it('that vanish are noticed, wherever they were', async () => {
+  it('that vanish are noticed, at any point of the protocol', async () => {
     const { path, server } = await serve({ '': { open: () => memory(MIB) } });
     const halves = [
       request({ type: READ, length: 1 }).subarray(0, 20),
@@ -177,7 +177,7 @@ describe('clients', () => {
       }
   });
 
-  it('may say all they have to say, and then listen', async () => {
+  it('may send everything first and then read', async () => {
     const { path } = await serve({ '': { open: () => memory(MIB) } }, { limits: { inFlight: 100 * KIB } });
     const wire = await chosen(path);
     wire.socket.end(Buffer.alloc(28 * 50, request({ type: READ, length: 64 * KIB })));

@@ -1,8 +1,8 @@
-/** Devices for tests whose threads see something else than the event loop does. */
+/** Devices for tests in which threads see other contents than the event loop. */
 
-/** Zeros; what a read at an offset of MiBs does is in the name. */
+/** What a read does, by its offset in MiB: bytes of 1, the end of the thread, a late answer, an error. */
 const READS = {
-  /** The thread ends in the middle. */
+  /** A synchronous answer; the event loop's device has zeros. */
   0: (into) => into.fill(1),
   1: () => process.exit(3),
   2: (into) => new Promise((resolve) => setTimeout(() => resolve(into.fill(2)), 20)),

@@ -1,4 +1,4 @@
-/** Certificates for the tests, made by OpenSSL, with the names that libnbd and nbdkit look for in a folder. */
+/** Certificates for the tests, made by OpenSSL, with the file names that libnbd and nbdkit expect in a folder. */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,13 +6,13 @@ import { join } from 'node:path';
 const KEYS = { ec: ['ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'], rsa: ['rsa:2048'] } as const;
 
 export interface Authority {
-  /** Its certificate. */
+  /** The path of its certificate. */
   readonly path: string;
   /** Writes a certificate, its key, and the authority's own certificate into a folder. */
   sign(folder: string, who: 'client' | 'server', name: string, addresses?: readonly string[]): void;
 }
 
-/** A new certificate authority, in a folder of its own; the keys of all that it signs are of the same kind. */
+/** Makes a certificate authority in its own folder. All keys that it signs are of the same kind. */
 export function authority(folder: string, name = 'a test', kind: keyof typeof KEYS = 'ec'): Authority {
   mkdirSync(folder, { recursive: true });
   const made = (to: string, who: string, subject: string, ...more: string[]): void => {

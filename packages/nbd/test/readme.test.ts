@@ -1,4 +1,4 @@
-/** The examples of the README run as they are, but for the port; other implementations use what they serve. */
+/** Runs the examples of the README unchanged except for the port. Other implementations use what they serve. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
@@ -17,20 +17,20 @@ beforeAll(async () => {
   port = await freePort();
 });
 
-/** On a port that nobody else has. */
+/** Replaces the port by one that nobody else uses. */
 const moved = (text: string): string =>
   text.replaceAll('10809', String(port)).replaceAll('//localhost/', `//localhost:${port}/`);
 
-/** The port of the example must be free again: one after the other. */
+/** Examples run one after the other, because they share a port. */
 const listening = async (code: string, folder = tempDir()): Promise<Example> => {
   const example = begun(moved(code), folder);
   await example.saw(/nbds?(\+unix)?:\/\//);
   return example;
 };
 
-it('every example has its test', () => expect([...others, ...more]).toEqual([]));
+it('has a test for every example', () => expect([...others, ...more]).toEqual([]));
 
-it('the server keeps what its last client wrote; the commands and the client use it', async () => {
+it('keeps what the last client wrote, for the commands and the client', async () => {
   const { folder } = await listening(server);
   const [path, back] = [join(folder, 'written'), join(folder, 'back')];
   writeFileSync(path, pattern(64 * MIB));
@@ -39,12 +39,12 @@ it('the server keeps what its last client wrote; the commands and the client use
   expect(readFileSync(back).equals(pattern(64 * MIB))).toBe(true);
   const [info = '', qemu = ''] = commands.split('\n');
   expect(await output('sh', '-c', moved(info))).toContain('description: a scratch disk');
-  expect(qemu).toMatch(/^qemu-system-x86_64 -drive file=nbd:\/\/localhost\/disk,format=raw$/); // boots whatever it holds
+  expect(qemu).toMatch(/^qemu-system-x86_64 -drive file=nbd:\/\/localhost\/disk,format=raw$/); // boots any disk
   const asked = await begun(moved(client), join(folder, 'client')).ended;
   expect(asked).toMatch(/^67108864 extended \[ \{ offset: 0, length: 67108864, hole: false, zero: false \} \]\n$/);
 });
 
-it('the backend of one’s own says what it says', async () => {
+it('serves the custom backend', async () => {
   const { folder } = await listening(backend);
   const uri = `nbd+unix:///hello?socket=${join(folder, 'hello.sock')}`;
   expect(await nbdsh(uri, 'print(h.get_size(), h.is_read_only(), h.pread(24, 512 * 1000).decode(), end="")')).toBe(
@@ -52,11 +52,11 @@ it('the backend of one’s own says what it says', async () => {
   );
 });
 
-it('the client over an upgrade of HTTP', async () => {
+it('connects the client over an HTTP upgrade', async () => {
   expect(await begun(stream, tempDir()).ended).toBe('67108864 extended\n');
 });
 
-it('the server with TLS lets in who has a certificate', async () => {
+it('admits only clients with a certificate over TLS', async () => {
   const folder = tempDir();
   const ours = authority(folder, 'ca', 'rsa');
   ours.sign(folder, 'server', 'localhost');
@@ -68,7 +68,7 @@ it('the server with TLS lets in who has a certificate', async () => {
   expect(readFileSync(join(folder, 'copy')).equals(pattern(MIB))).toBe(true);
 });
 
-it('tenants find their own disks under the same name', async () => {
+it('gives each tenant its own disk under the same name', async () => {
   const folder = tempDir();
   mkdirSync(join(folder, 'disks'));
   writeFileSync(join(folder, 'disks', '1'), pattern(MIB, 1));

@@ -1,4 +1,4 @@
-/** The server's life: backends that are opened and closed, places to listen at, and its own end. */
+/** The life of a server: opening and closing backends, listening, and shutting down. */
 import { execFile, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ const [EPERM, EINVAL, ESHUTDOWN] = [1, 22, 108];
 const [POLICY, UNKNOWN] = [refusal(2), refusal(6)];
 
 describe('backends', () => {
-  it('are opened once, shared, and closed by the last one to leave', async () => {
+  it('are opened once, shared, and closed by the last client that leaves', async () => {
     const told: string[] = [];
     const closing = deferred();
     const open = async (): Promise<BlockBackend> => {
@@ -44,7 +44,7 @@ describe('backends', () => {
     expect(told).toEqual(['open', 'close', 'open']);
   });
 
-  it('that cannot be opened, or closed, are told to the log', async () => {
+  it('are reported in the log if they cannot be opened or closed', async () => {
     let broken = true;
     const open = (): BlockBackend => {
       if (broken) throw new Error('no disk');
@@ -68,7 +68,7 @@ describe('backends', () => {
     ]);
   });
 
-  it('are found by a function, which knows who asks', async () => {
+  it('are found by a function, which knows the peer', async () => {
     const peers: Peer[] = [];
     const { path, server, events } = await serve({
       async find(name, peer) {
@@ -92,7 +92,7 @@ describe('backends', () => {
     expect(events.find(({ event }) => event === 'export')).toMatchObject({ export: 'trouble' });
   });
 
-  it('of one name are shared by those with the same key', async () => {
+  it('with one name are shared by clients with the same key', async () => {
     const { path, server } = await serve({
       find: (_, { connection }) => {
         const key = connection === 2 ? 'eve' : 'alice';
@@ -111,7 +111,7 @@ describe('backends', () => {
     expect(server.openExports).toEqual(['', '']);
   });
 
-  it('show each of their users a view of its own', async () => {
+  it('show each user its own view', async () => {
     const asked: string[] = [];
     const { path } = await serve({
       '': {
@@ -164,8 +164,8 @@ describe('backends', () => {
   });
 });
 
-describe('the end', () => {
-  it('finishes what has begun, refuses the rest, and leaves nothing', async () => {
+describe('the shutdown', () => {
+  it('finishes requests under way, refuses all others, and leaves nothing behind', async () => {
     const [gate, closed] = [deferred(), deferred()];
     const backend = changed(memory(MIB), { write: () => gate.promise, close: () => closed.resolve() });
     const { path, server } = await serve({ '': { open: () => backend } });
@@ -186,7 +186,7 @@ describe('the end', () => {
     expect([server.openExports, server.metrics.connections.open, existsSync(path)]).toEqual([[], 0, false]);
   });
 
-  it('cuts off who does not go', async () => {
+  it('cuts off clients that do not leave', async () => {
     const { path, server } = await serve(only(memory(MIB)));
     const [asking, stuck] = [await Wire.greeted(path), await chosen(path)];
     stuck.socket.pause();
@@ -198,8 +198,8 @@ describe('the end', () => {
   });
 });
 
-describe('places to listen at', () => {
-  it('are several, with a URI each', async () => {
+describe('addresses to listen on', () => {
+  it('can be several, each with a URI', async () => {
     const { server } = await serve(only(memory(MIB)));
     const four = await server.listen({ port: 0 });
     const six = await server.listen({ host: '::1', port: 0 });
@@ -212,7 +212,7 @@ describe('places to listen at', () => {
     });
   });
 
-  it('are not taken from others: a socket that lives, a file', async () => {
+  it('are not taken from a live socket or a file', async () => {
     const { path } = await serve(only(memory(MIB)));
     const other = new NbdServer({ exports: {} });
     onTestFinished(() => other.close(0));
@@ -229,7 +229,7 @@ describe('places to listen at', () => {
     await Wire.greeted(stale);
   });
 
-  it('may come from the service manager, as file descriptor 3', async () => {
+  it('may be passed by the service manager as file descriptor 3', async () => {
     needs('/usr/bin/python3');
     const path = join(tempDir(), 'activated.sock');
     const dist = (name: string): string => fileURLToPath(new URL(`../../${name}/dist/index.js`, import.meta.url));

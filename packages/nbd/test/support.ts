@@ -1,4 +1,4 @@
-/** What the tests of the NBD server share: servers that go away, programs that judge, backends that tell. */
+/** Shared by the tests of the NBD package: servers that are closed, programs that judge, backends with changes. */
 import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -22,14 +22,14 @@ export function tempDir(): string {
 
 export interface Served {
   readonly server: NbdServer;
-  /** Of the Unix socket. */
+  /** The path of the Unix socket. */
   readonly path: string;
-  /** What the server told of itself. */
+  /** The events of the server. */
   readonly events: ServerEvent[];
   readonly uri: (name?: string) => string;
 }
 
-/** A server at a Unix socket; it is closed when the test ends. */
+/** Starts a server on a Unix socket; it is closed when the test ends. */
 export async function serve(
   exports: ServerOptions['exports'],
   options: Omit<ServerOptions, 'exports' | 'onEvent'> = {},
@@ -42,18 +42,18 @@ export async function serve(
   return { server, path, events, uri: (name = '') => `nbd+unix:///${name}?socket=${path}` };
 }
 
-/** Every connection to what threads can open is given to one at its first request. */
+/** Each connection moves to a thread at its first request, if threads can open its device. */
 export const THREADS = { threads: 2, busy: 1 } as const;
-/** None is. */
+/** No connection moves to a thread. */
 export const NO_THREADS = { threads: 0 } as const;
 
-/** The default export is this backend; the test keeps it, so it stays open. */
+/** Exports this backend as the default export. It stays open, because the test keeps it. */
 export const only = (backend: BlockBackend): Exports => ({ '': { open: () => kept(backend) } });
 
 /** The same backend, which the server's close leaves open. */
 export const kept = (backend: BlockBackend): BlockBackend => withClose(backend, () => undefined);
 
-/** A backend with some methods of its own; `undefined` takes one away. */
+/** A backend with some methods replaced; `undefined` removes a method. */
 export function changed(
   backend: BlockBackend,
   own: { readonly [K in keyof BlockBackend]?: BlockBackend[K] | undefined },
@@ -63,7 +63,7 @@ export function changed(
   });
 }
 
-/** Bytes of a pattern that no two places of a device share. */
+/** A pattern in which no two places are equal. */
 export function pattern(length: number, seed = 1): Buffer {
   const words = new Uint32Array(Math.ceil(length / 4));
   let state = seed >>> 0 || 1;
@@ -82,16 +82,16 @@ export interface Ran {
   readonly stderr: string;
 }
 
-/** nbdsh is for the system's Python, nbd-client is in sbin. */
+/** nbdsh needs the system's Python; nbd-client is in sbin. */
 const ENV = { ...process.env, LC_ALL: 'C.UTF-8', PATH: `/usr/sbin:/usr/bin:/sbin:/bin:${process.env['PATH'] ?? ''}` };
 
-/** @throws Error that names the programs that are not here: a test that cannot run has failed */
+/** @throws Error that names the missing programs: a test that cannot run has failed */
 export function needs(...programs: string[]): void {
   const lacking = programs.filter((program) => spawnSync(program, ['--version'], { env: ENV }).error !== undefined);
   if (lacking.length > 0) throw new Error(`these tests need programs that are not installed: ${lacking.join(', ')}`);
 }
 
-/** Runs a program to its end, while the server in this process goes on. */
+/** Runs a program to its end while the server in this process keeps running. */
 export function run(program: string, ...args: string[]): Promise<Ran> {
   return new Promise((resolve, reject) => {
     execFile(program, args, { env: ENV, maxBuffer: 64 * MIB, timeout: 55_000 }, (error, stdout, stderr) => {
@@ -102,7 +102,9 @@ export function run(program: string, ...args: string[]): Promise<Ran> {
   });
 }
 
-/** Starts a server of somebody else's, which is killed when the test ends. @returns when it listens at the socket */
+/**
+ * Starts another implementation's server, which is killed when the test ends. @returns once it listens on the socket
+ */
 export async function started(socket: string, program: string, ...args: string[]): Promise<ChildProcess> {
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   onTestFinished(() => void child.kill('SIGKILL'));
@@ -110,7 +112,7 @@ export async function started(socket: string, program: string, ...args: string[]
   child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
   child.on('error', (error) => (said += error.message));
   for (let tries = 0; tries < 500; tries++) {
-    // One that goes to the background ends with 0.
+    // A server that moves to the background exits with 0.
     if (child.exitCode || child.pid === undefined) throw new Error(`${program}: ${said}`);
     if (await listens(socket)) return child;
     await sleep(20);
@@ -128,20 +130,20 @@ function listens(socket: string): Promise<boolean> {
   });
 }
 
-/** @returns what the program wrote. @throws Error unless it ends well */
+/** @returns the program's standard output. @throws Error unless it succeeds */
 export async function output(program: string, ...args: string[]): Promise<string> {
   const { status, stdout, stderr } = await run(program, ...args);
   if (status !== 0) throw new Error(`${program} ${args.join(' ')}: ${status}\n${stdout}\n${stderr}`);
   return stdout;
 }
 
-/** Python with libnbd's handle `h`, connected to the URI; what the script prints comes back. */
+/** Runs a Python script with libnbd's handle `h`, connected to the URI, and returns its output. */
 export const nbdsh = (uri: string, script: string): Promise<string> => output('nbdsh', '-u', uri, '-c', script);
 
 /** The same, with a handle that is not connected yet. */
 export const nbdshApart = (script: string): Promise<string> => output('nbdsh', '-n', '-c', `h = nbd.NBD()\n${script}`);
 
-/** In the scripts: `fails(call, ...)` gives the name of the errno that the call fails with. */
+/** For the scripts: `fails(call, ...)` returns the name of the errno that the call fails with. */
 export const FAILS = `
 import errno
 def fails(call, *args, **named):
@@ -152,14 +154,14 @@ def fails(call, *args, **named):
     return 'done'
 `;
 
-/** A promise, and what keeps it. */
+/** A promise with its resolve function. */
 export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T) => void } {
   let resolve: (value: T) => void = () => undefined;
   const promise = new Promise<T>((yes) => (resolve = yes));
   return { promise, resolve };
 }
 
-/** Waits until it is so. */
+/** Waits until the condition is true. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await sleep(5);
 }

@@ -1,4 +1,4 @@
-/** Connections that threads serve: that nobody can tell, and that they come back. */
+/** Connections served by threads: clients cannot tell, and the connections come back. */
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ beforeAll(() => needs('nbdsh'));
 
 const moved = ({ server }: Served): number => server.metrics.connections.moved;
 
-/** A client whose connection a thread has. */
+/** A client whose connection is in a thread. */
 async function inThread(served: Served, at: string | number = served.path, name = ''): Promise<Wire> {
   const wire = await chosen(at, name);
   const before = moved(served);
@@ -38,7 +38,7 @@ async function burst(wire: Wire): Promise<void> {
   await wire.read(reply * count);
 }
 
-/** A file of so many bytes of a pattern. */
+/** A file with `size` bytes of a pattern. */
 function disk(size: number): string {
   const path = join(tempDir(), 'disk');
   writeFileSync(path, pattern(size));
@@ -46,12 +46,12 @@ function disk(size: number): string {
 }
 
 const ODD = new URL('odd-device.js', import.meta.url).href;
-/** To threads it is `odd-device.js`. */
+/** For threads it is the device of `odd-device.js`. */
 const odd = (name: string): BlockBackend =>
   shareable(memory(8 * MIB), () => ({ module: ODD, name, from: { size: 8 * MIB } }));
 
 describe('a connection in a thread', () => {
-  it.each(['memory', 'file', 'slice', 'read-only by TCP'])('has the bytes of everybody: %s', async (kind) => {
+  it.each(['memory', 'file', 'slice', 'read-only by TCP'])('sees the same bytes as all others: %s', async (kind) => {
     const size = 4 * MIB;
     const whole = kind === 'file' || kind === 'slice' ? await file(disk(size)) : memory(size);
     if (kind === 'memory' || kind.startsWith('read-only')) await whole.write?.(pattern(size), 0);
@@ -84,7 +84,7 @@ describe('a connection in a thread', () => {
     expect(served.events.filter(({ error }) => error !== undefined)).toEqual([]);
   });
 
-  it('gets many requests that arrive in pieces, and answers all', async () => {
+  it('answers many requests that arrive in pieces', async () => {
     const served = await serve(only(memory(MIB)), THREADS);
     const wire = await inThread(served);
     const count = 500;
@@ -111,7 +111,7 @@ describe('a connection in a thread', () => {
     expect(served.server.metrics.text()).toContain(`nbd_connections_moved_total ${moved(served)}`);
   });
 
-  it('gets errors, and the log hears of those of the device', async () => {
+  it('gets errors, and those of the device are logged', async () => {
     const served = await serve({ '': { open: () => odd('open') } }, THREADS);
     const wire = await inThread(served);
     wire.send(request({ type: READ, offset: 3 * MIB, length: 1 }));
@@ -122,19 +122,19 @@ describe('a connection in a thread', () => {
     expect(served.events.at(-1)).toMatchObject({ event: 'request', error: { message: 'broken here', code: 'ENOSPC' } });
   });
 
-  it('comes back for what is not done at once, or is too large, and goes again', async () => {
+  it('comes back for asynchronous and large requests, and moves again', async () => {
     const served = await serve({ '': { open: () => odd('open') } }, THREADS);
     const wire = await inThread(served);
     wire.send(request({ type: READ, offset: 2 * MIB, length: 3 }), request({ type: READ, length: MIB }));
     expect([await wire.simple(), await wire.read(3)]).toEqual([0, hex('020202')]);
-    // Zeros: this one was read by the event loop.
+    // Zeros: the event loop served this read.
     expect(await wire.simple()).toBe(0);
     expect((await wire.read(MIB)).equals(Buffer.alloc(MIB))).toBe(true);
     const before = moved(served);
     while (moved(served) === before) await burst(wire);
   });
 
-  it('comes back when the client is silent, or leaves', async () => {
+  it('comes back when the client is silent or leaves', async () => {
     const served = await serve({ '': { open: () => memory(MIB) } }, THREADS);
     const { server } = served;
     for (const leave of [
@@ -153,7 +153,7 @@ describe('a connection in a thread', () => {
     expect(served.events.filter(({ event }) => event === 'protocol')).toHaveLength(1);
   });
 
-  it('comes back in the middle of what a client says', async () => {
+  it("comes back in the middle of a client's message", async () => {
     const served = await serve(only(memory(MIB)), THREADS);
     for (const [type, flags, error] of [
       [WRITE, 0, 0],
@@ -177,7 +177,7 @@ describe('a connection in a thread', () => {
     expect(performance.now() - started).toBeLessThan(3000);
   });
 
-  it('that takes no replies holds nobody up, and gets all of them later', async () => {
+  it('does not block others if its client takes no replies, which it gets later', async () => {
     const served = await serve(only(memory(MIB)), { threads: 1, busy: 1 });
     const [deaf, other] = [await inThread(served), await chosen(served.path)];
     deaf.socket.pause();
@@ -204,8 +204,8 @@ describe('a connection in a thread', () => {
   });
 });
 
-describe('the end of a server with threads', () => {
-  it('comes as soon as without', async () => {
+describe('the shutdown of a server with threads', () => {
+  it('is as fast as without threads', async () => {
     const served = await serve({ '': { open: () => memory(MIB) } }, THREADS);
     const [one, two] = [await inThread(served), await inThread(served)];
     const started = performance.now();
@@ -219,7 +219,7 @@ describe('the end of a server with threads', () => {
     expect([served.server.openExports, served.server.metrics.connections.open]).toEqual([[], 0]);
   });
 
-  it('answers all that has come, or refuses it', async () => {
+  it('answers or refuses all requests that have arrived', async () => {
     const served = await serve(only(memory(MIB)), THREADS);
     const wire = await inThread(served);
     let asked = 0;
@@ -241,7 +241,7 @@ describe('the end of a server with threads', () => {
     }
   });
 
-  it('cuts off who does not go', async () => {
+  it('cuts off clients that do not leave', async () => {
     const served = await serve(only(memory(MIB)), THREADS);
     const [idle, busy] = [await inThread(served), await inThread(served)];
     busy.socket.pause();
@@ -251,7 +251,7 @@ describe('the end of a server with threads', () => {
     await idle.over;
   });
 
-  it('is not waited for by a process that ends', async () => {
+  it('does not keep a process alive', async () => {
     const dist = (name: string): string => fileURLToPath(new URL(`../../${name}/dist/index.js`, import.meta.url));
     const script = `
       import { NbdServer, connectNbd } from ${JSON.stringify(dist('nbd'))};
@@ -267,7 +267,7 @@ describe('the end of a server with threads', () => {
 });
 
 describe('a thread', () => {
-  it('that ends takes its connection along, and no other', async () => {
+  it('that ends breaks its own connection and no other', async () => {
     const served = await serve({ '': { open: () => odd('open') }, plain: { open: () => memory(MIB) } }, THREADS);
     const other = await inThread(served, served.path, 'plain');
     const unlucky = await inThread(served);
@@ -291,7 +291,7 @@ describe('a thread', () => {
     expect(served.events.at(-1)).toMatchObject({ event: 'export', error: { message: 'not in a thread' } });
   });
 
-  it('is not for everybody: wrappers that keep something, views, or a server that wants none', async () => {
+  it('is not used for wrappers with state, for views, or if the server has no threads', async () => {
     const exports = {
       stats: { open: () => stats(memory(MIB)) },
       trace: { open: () => trace(memory(MIB), () => undefined) },
@@ -313,7 +313,7 @@ describe('a thread', () => {
     expect([moved(served), moved(none)]).toEqual([before, 0]);
   });
 
-  it('has the connection that is busy, and not every one', async () => {
+  it('serves a busy connection, and not every one', async () => {
     const served = await serve(only(memory(MIB)), { threads: 1 });
     const lazy = await chosen(served.path);
     for (let index = 0; index < 200; index++) await works(lazy);
@@ -321,7 +321,7 @@ describe('a thread', () => {
     expect(moved(served)).toBe(0);
     const busy = `${FAILS}
 for round in range(5000): h.pread(512, 0)`;
-    // On a busy host a client may be slower than what counts as busy.
+    // On a busy host a client may be slower than the limit for a busy connection.
     for (let attempt = 0; attempt < 20 && moved(served) === 0; attempt++) await nbdsh(served.uri(), busy);
     expect(moved(served)).toBeGreaterThan(0);
   });

@@ -1,4 +1,4 @@
-/** TLS after STARTTLS: with GnuTLS (libnbd) at the other end, and with clients that cheat. */
+/** TLS after STARTTLS, with GnuTLS (libnbd) as the peer, and with clients that cheat. */
 import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,9 +29,9 @@ beforeAll(() => {
   const ours = authority(file('pki'), 'ca');
   ours.sign(file('pki'), 'server', 'localhost');
   ours.sign(file('pki'), 'client', 'alice');
-  ours.sign(file('nobody'), 'server', 'localhost'); // a folder without a client's certificate
+  ours.sign(file('nobody'), 'server', 'localhost'); // a folder without a client certificate
   authority(file('stranger'), 'stranger').sign(file('foreign'), 'client', 'mallory');
-  copyFileSync(ours.path, file('foreign/ca-cert.pem')); // so that it is the server that refuses, and not the client
+  copyFileSync(ours.path, file('foreign/ca-cert.pem')); // makes the server refuse, not the client
   writeFileSync(file('keys.psk'), `alice:${SECRET}\n`);
   writeFileSync(file('wrong.psk'), `alice:${SECRET.replace('0', 'f')}\n`);
   for (const keys of ['keys.psk', 'wrong.psk']) chmodSync(file(keys), 0o600);
@@ -49,7 +49,7 @@ interface Secure extends Served {
   readonly peers: Peer[];
 }
 
-/** One export for everybody, one with TLS only; it remembers who asked. */
+/** A server with one plain export and one that requires TLS. It records the peers. */
 async function secure(tls: ServerTls): Promise<Secure> {
   const peers: Peer[] = [];
   const backend = memory(4 * MIB);
@@ -64,7 +64,7 @@ async function secure(tls: ServerTls): Promise<Secure> {
   return { ...served, peers, port: Number(new URL(await served.server.listen({ port: 0 })).port) };
 }
 
-/** What libnbd says when it connects with these lines before, and reads and writes. */
+/** Connects with libnbd after running the lines in `before`, then reads and writes. @returns the output */
 const visit = (port: number, before: string): Promise<string> =>
   nbdshApart(`
 h.set_tls(nbd.TLS_REQUIRE)
@@ -98,7 +98,7 @@ describe('certificates', () => {
     expect(peers.filter(({ identity }) => identity !== 'alice')).toEqual([]);
   });
 
-  it('of a stranger are refused by a server that wants to see one', async () => {
+  it('of a stranger are refused by a server that verifies clients', async () => {
     const { port, events, server } = await secure({ ...materials(), required: true, verifyClient: true });
     const [cert, key] = [pem('foreign/client-cert.pem'), pem('foreign/client-key.pem')];
     const wire = await upgraded(port, { cert, key, rejectUnauthorized: false }).catch(() => undefined);
@@ -110,7 +110,7 @@ describe('certificates', () => {
     ]);
   });
 
-  it('carry much in both directions', async () => {
+  it('secure large transfers in both directions', async () => {
     const backend = memory(16 * MIB);
     const { server } = await serve(only(backend), { tls: { ...materials(), required: true } });
     const { port } = new URL(await server.listen({ port: 0 }));
@@ -138,14 +138,14 @@ describe('shared keys', () => {
 });
 
 describe('a server', () => {
-  it('has certificates or shared keys, not both: who has no key would get in', () => {
+  it('has either certificates or shared keys, because clients without a key could use the certificates', () => {
     const exports = {};
     for (const more of [{ cert: pem('pki/server-cert.pem') }, { ca: pem('pki/ca-cert.pem') }, { verifyClient: true }])
       expect(() => new NbdServer({ exports, tls: { psk, ...more } })).toThrow(TypeError);
     expect(() => new NbdServer({ exports, tls: { psk, verifyClient: false, required: true } })).not.toThrow();
   });
 
-  it('that ends does not wait for who is silent in the TLS handshake', async () => {
+  it('does not wait for a silent client in the TLS handshake when it shuts down', async () => {
     const { port, server, events } = await secure(materials());
     const wire = await Wire.greeted(port);
     expect(await wire.verdict(5)).toBe(ACK);
@@ -155,7 +155,7 @@ describe('a server', () => {
     expect(events.at(-1)).toMatchObject({ event: 'refused', error: { message: 'the server is being shut down' } });
   });
 
-  it('without TLS says so', async () => {
+  it('reports that it has no TLS', async () => {
     const { path, uri } = await serve(only(memory(MIB)));
     const wire = await Wire.greeted(path);
     expect(await wire.verdict(5)).toBe(POLICY);
@@ -175,7 +175,7 @@ describe('a server', () => {
     expect(server.openExports).toEqual([]);
   });
 
-  it('that offers TLS wants it for some exports', async () => {
+  it('that offers TLS requires it for some exports', async () => {
     const { path, port } = await secure(materials());
     const wire = await Wire.greeted(path);
     for (const option of [6, 7]) expect(await wire.verdict(option, text('secret'), u16(0))).toBe(TLS_REQD);
@@ -191,7 +191,7 @@ describe('a server', () => {
   });
 });
 
-/** Past STARTTLS, with these options asked before it. */
+/** A connection after STARTTLS, with these options sent before it. */
 async function upgraded(port: number, options: ConnectionOptions, ...before: [number, Buffer][]): Promise<Wire> {
   const wire = await Wire.greeted(port);
   for (const [option, data] of before) expect(await wire.verdict(option, data)).toBe(ACK);
@@ -203,14 +203,14 @@ async function upgraded(port: number, options: ConnectionOptions, ...before: [nu
 }
 
 describe('an attacker', () => {
-  it('cannot put something behind STARTTLS', async () => {
+  it('cannot insert bytes after STARTTLS', async () => {
     const { port, events, peers } = await secure(materials());
     const injected = Buffer.concat([hex('49484156454f5054 00000007 00000006'), text(''), u16(0)]);
     const wire = await Wire.greeted(port);
     wire.send(hex('49484156454f5054 00000005 00000000'), injected);
     const acknowledged = hex('0003e889045565a9 00000005 00000001 00000000');
     expect((await wire.rest()).subarray(0, 20)).toEqual(acknowledged);
-    // A little later it is the TLS handshake that chokes on it.
+    // If they arrive slightly later, the TLS handshake fails on them.
     const late = await Wire.greeted(port);
     expect(await late.verdict(5)).toBe(ACK);
     late.send(injected);
@@ -219,7 +219,7 @@ describe('an attacker', () => {
     expect(peers).toEqual([]);
   });
 
-  it('cannot agree on something for the client before STARTTLS', async () => {
+  it('cannot set options for the client before STARTTLS', async () => {
     const { port } = await secure(materials());
     const contexts = Buffer.concat([text(''), u32(1), text('base:allocation')]);
     const options = { rejectUnauthorized: false };
@@ -236,7 +236,7 @@ describe('an attacker', () => {
     expect((await extended.chunk()).data.readUInt32BE(0)).toBe(EINVAL);
   });
 
-  it('who breaks off in the middle of the handshake does no harm', async () => {
+  it('does no harm by breaking off in the middle of the handshake', async () => {
     const { port, server } = await secure(materials());
     for (const bytes of [Buffer.alloc(0), hex('160301'), hex('16030100c8010000c40303'), Buffer.alloc(5000, 0x16)]) {
       for (const end of ['end', 'destroy', 'resetAndDestroy'] as const) {

@@ -1,4 +1,4 @@
-/** NBD URIs, as their specification has them. */
+/** NBD URIs according to their specification. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { formatUri, isNbdUri, parsePskFile, parseUri, tlsOf, type NbdUri } from '../wire/uri.js';
 
 describe('a URI', () => {
-  it('is written as it is read', () => {
+  it('is parsed to what it was formatted from', () => {
     const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }).filter((one) => !one.includes('\0'));
     const host = fc.constantFrom('example.com', '192.0.2.1', '2001:db8::1', 'fe80::1%eth0');
     const at = fc.oneof(fc.record({ host, port: fc.nat(65535) }), fc.record({ path: text }));
@@ -55,7 +55,7 @@ describe('a URI', () => {
     ],
     ['nbds://host/?tls-verify-peer=1', { tls: true, at: { host: 'host', port: 10809 }, export: '' }],
     ['nbds+unix://?socket=a', { tls: true, at: { path: 'a' }, export: '' }],
-  ])('%s', (text, expected) => {
+  ])('is parsed: %s', (text, expected) => {
     expect(parseUri(text)).toEqual(expected);
     expect(isNbdUri(text)).toBe(true);
   });
@@ -77,13 +77,13 @@ describe('a URI', () => {
     ['nbd://host/%ff', '%ff is not UTF-8'],
     ['nbds://host/?tls-certficates=/etc/pki', 'unknown parameter tls-certficates=: expected socket, tls-certificates'],
     ['nbds://host/?tls-verify-peer=no', 'tls-verify-peer=no: expected true or false'],
-  ])('%s is refused', (text, reason) => {
+  ])('is refused: %s', (text, reason) => {
     expect(() => parseUri(text)).toThrow(reason);
   });
 });
 
 describe('keys', () => {
-  it('are read from a file as psktool writes it', async () => {
+  it('are read from a file of psktool', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'nodeos-nbd-uri-'));
     const file = join(folder, 'keys.psk');
     writeFileSync(file, 'alice:0011aaFF\nbob:22\n');

@@ -1,4 +1,4 @@
-/** The server, byte by byte: what the installed clients do not send, and what no good client would. */
+/** The server, byte by byte: messages that the installed clients do not send, and that no good client would send. */
 import { memory } from '@nodeos/block';
 import { describe, expect, it } from 'vitest';
 import { changed, deferred, kept, KIB, MIB, only, pattern, serve, until } from './support.js';
@@ -18,7 +18,7 @@ const TIB = 2 ** 40;
 const small = () => serve(only(memory(MIB)));
 
 describe('options', () => {
-  it('end with EXPORT_NAME, with the zeros and without', async () => {
+  it('end with EXPORT_NAME, with and without the zeros', async () => {
     const { path } = await small();
     for (const [flags, zeros] of [
       [0, 124],
@@ -28,14 +28,15 @@ describe('options', () => {
     ] as const) {
       const wire = await Wire.greeted(path, flags);
       wire.option(1);
-      // HAS_FLAGS, FLUSH, FUA, TRIM, WRITE_ZEROES, MULTI_CONN, RESIZE, FAST_ZERO; no DF: replies are not structured.
+      // HAS_FLAGS, FLUSH, FUA, TRIM, WRITE_ZEROES, MULTI_CONN, RESIZE, FAST_ZERO; no DF, because replies are not
+      // structured.
       expect(await wire.read(10 + zeros)).toEqual(Buffer.concat([hex('0000000000100000 0b6d'), Buffer.alloc(zeros)]));
       wire.send(request({ type: FLUSH }));
       expect(await wire.simple()).toBe(0);
     }
   });
 
-  it('of clients that break the rules end the connection', async () => {
+  it('that violate the protocol end the connection', async () => {
     const { path, events } = await small();
     const rude: [string, (wire: Wire) => void][] = [
       ['an export that is not there', (wire) => wire.option(1, Buffer.from('none'))],
@@ -58,7 +59,7 @@ describe('options', () => {
     for (const flags of [4, 0x80000003, 0xffffffff]) await (await Wire.greeted(path, flags)).over;
   });
 
-  it('that are unknown, too big, or empty where they may not be, are answered, and the next one is read', async () => {
+  it('that are unknown, too big or invalidly empty are answered, and the next one is read', async () => {
     const { path } = await serve({ a: { open: () => memory(MIB) }, b: { open: () => memory(MIB), description: 'B' } });
     const wire = await Wire.greeted(path);
     expect(await wire.verdict(99, Buffer.alloc(1000, 0xff))).toBe(UNSUP);
@@ -118,7 +119,7 @@ describe('options', () => {
     });
   });
 
-  it('tell what INFO wants to know, and choose nothing', async () => {
+  it('report what INFO asks for, without choosing an export', async () => {
     const { path, server } = await serve({ a: { open: () => memory(MIB), description: 'the first' } });
     const wire = await Wire.greeted(path);
     const replies = await wire.ask(6, text('a'), u16(3), u16(1), u16(2), u16(77));
@@ -133,7 +134,7 @@ describe('options', () => {
     expect(await wire.rest()).toEqual(Buffer.alloc(0));
   });
 
-  it('must have asked for block sizes that nobody expects', async () => {
+  it('must ask for unusual block sizes', async () => {
     const sized = (minimum: number) => () =>
       changed(memory(MIB), { blockSizes: { minimum, preferred: 8192, maximum: 2 ** 40 } });
     const { path } = await serve({ sectors: { open: sized(512) }, pages: { open: sized(4096) } });
@@ -151,7 +152,7 @@ describe('metadata contexts', () => {
     Buffer.concat([text(name), u32(queries.length), ...queries.map(text)]);
   const status = request({ type: STATUS, length: MIB });
 
-  it('come after structured replies, and are asked for by name', async () => {
+  it('require structured replies and are chosen by name', async () => {
     const { path } = await small();
     const wire = await Wire.greeted(path);
     for (const option of [9, 10]) expect(await wire.verdict(option, set('', 'base:allocation'))).toBe(INVALID);
@@ -179,7 +180,7 @@ describe('metadata contexts', () => {
     expect(await wire.chunk()).toMatchObject({ type: 5, flags: 1, data: hex('00000001 00100000 00000003') });
   });
 
-  it('of one export are not those of another, nor are those of a choice that failed', async () => {
+  it('apply to one export only, and not after a failed choice', async () => {
     const { path } = await serve({ a: { open: () => memory(MIB) }, b: { open: () => memory(MIB) } });
     const failing: [string, Buffer][] = [
       ['b', Buffer.alloc(0)],
@@ -209,9 +210,9 @@ describe('requests', () => {
     return wire;
   }
 
-  it('that are refused take their data with them', async () => {
+  it('that are refused have their data skipped', async () => {
     const wire = await going(false, memory(MIB), true);
-    // The data looks like a request: it must not be taken for one.
+    // The data looks like a request and must not be treated as one.
     const trap = request({ type: READ, cookie: 666, length: 1 });
     wire.send(request({ type: WRITE, length: 28 }), trap);
     expect(await wire.simple()).toBe(EPERM);
@@ -229,7 +230,7 @@ describe('requests', () => {
     expect([await other.simple(2n ** 64n - 1n), await other.read(1)]).toEqual([0, hex('00')]);
   });
 
-  it('of absurd length, or without their magic number, end the connection', async () => {
+  it('of absurd length or without their magic number end the connection', async () => {
     for (const bytes of [
       request({ type: WRITE, length: 0xffffffff }),
       Buffer.concat([hex('25609514'), Buffer.alloc(24)]),
@@ -241,7 +242,7 @@ describe('requests', () => {
     }
   });
 
-  it('of no length do nothing, but well', async () => {
+  it('of length 0 succeed without effect', async () => {
     const types = [READ, WRITE, TRIM, ZEROES];
     const simple = await going(false);
     for (const type of types) simple.send(request({ type, offset: MIB }));
@@ -252,13 +253,13 @@ describe('requests', () => {
     expect((await structured.chunk()).data.readUInt32BE(0)).toBe(EINVAL);
   });
 
-  it('with DF, or a state, need structured replies', async () => {
+  it('with DF, or for the block status, need structured replies', async () => {
     const wire = await going(false);
     wire.send(request({ type: READ, flags: 4, length: 1 }), request({ type: STATUS, length: 1 }));
     expect([await wire.simple(), await wire.simple()]).toEqual([EINVAL, EINVAL]);
   });
 
-  it('that are at work when the client leaves are finished', async () => {
+  it('that are under way when the client leaves are finished', async () => {
     const [gate, written] = [deferred(), deferred()];
     const slow = changed(memory(MIB), {
       write: () => gate.promise.then(written.resolve),
@@ -324,7 +325,7 @@ describe('extended headers', () => {
     expect(gone.data).toEqual(Buffer.concat([u32(1), u32(1), u64(8 * TIB), u64(3)]));
   });
 
-  it('limit a block status to the contexts of a payload', async () => {
+  it('limit a block status to the contexts in its payload', async () => {
     const { wire } = await extended(8 * TIB);
     const filtered = (...payload: Buffer[]): ReturnType<Wire['extendedChunk']> =>
       ask(wire, { type: STATUS, flags: PAYLOAD_LEN, length: Buffer.concat(payload).length }, ...payload);
@@ -344,7 +345,7 @@ describe('extended headers', () => {
     expect(await ask(wire, { type: FLUSH })).toMatchObject({ type: 0 });
   });
 
-  it('repeat an offset that no device has, and consume what other commands say that they carry', async () => {
+  it('repeat an offset beyond any device, and skip the announced payload of other commands', async () => {
     const { wire, flags } = await extended(MIB, false);
     expect(flags & (1 << 12)).toBe(0);
     for (const offset of [2n ** 64n - 1n, 2n ** 63n, 2n ** 53n + 1n])

@@ -1,7 +1,6 @@
 /**
- * A client of bytes. Its numbers are written down from the specification once more, and not taken from the server's
- * sources: an error there must not be repeated here.
- * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md
+ * A client at byte level. Its numbers are copied from the specification and not imported from the server, so a mistake
+ * there is not repeated here. https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md
  */
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -27,10 +26,10 @@ export function u64(value: number | bigint): Buffer {
   return bytes;
 }
 
-/** A length of 32 bits, and the text. */
+/** A string with its length in 32 bits. */
 export const text = (value: string): Buffer => Buffer.concat([u32(Buffer.byteLength(value)), Buffer.from(value)]);
 
-/** What a server of the fixed newstyle, without zeroes, begins with. */
+/** The greeting of a server with fixed newstyle and NO_ZEROES. */
 export const HELLO = Buffer.concat([Buffer.from('NBDMAGICIHAVEOPT'), u16(3)]);
 
 /** A server's reply to an option. */
@@ -38,7 +37,7 @@ export const reply = (option: number, type: number, ...data: Buffer[]): Buffer =
   Buffer.concat([hex('0003e889045565a9'), u32(option), u32(type), u32(Buffer.concat(data).length), ...data]);
 
 export const ACK = 1;
-/** Of an option's error. */
+/** The reply type of an option's error. */
 export const refusal = (number: number): number => 0x80000000 + number;
 
 export interface OptionReply {
@@ -47,7 +46,7 @@ export interface OptionReply {
   readonly data: Buffer;
 }
 
-/** What a request says; the rest is 0. */
+/** The fields of a request; all others are 0. */
 export interface Asked {
   readonly type: number;
   readonly flags?: number;
@@ -66,7 +65,7 @@ export interface Chunk {
   readonly flags: number;
   readonly type: number;
   readonly cookie: bigint;
-  /** In extended headers. */
+  /** Only with extended headers. */
   readonly offset?: bigint;
   readonly data: Buffer;
 }
@@ -96,14 +95,14 @@ export class Wire {
     onTestFinished(() => void socket.destroy());
   }
 
-  /** To a Unix socket or a port. */
+  /** Connects to a Unix socket or a port. */
   static async connect(at: string | number): Promise<Wire> {
     const socket: Socket = typeof at === 'string' ? connect(at) : connect(at, '127.0.0.1');
     await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject));
     return new Wire(socket);
   }
 
-  /** Past the greeting; fixed newstyle without zeros unless told otherwise. */
+  /** Connects and answers the greeting; by default with fixed newstyle and NO_ZEROES. */
   static async greeted(at: string | number, flags = 3): Promise<Wire> {
     const wire = await Wire.connect(at);
     expect(await wire.read(18)).toEqual(hex('4e42444d41474943 49484156454f5054 0003'));
@@ -115,7 +114,7 @@ export class Wire {
     this.socket.write(Buffer.concat(parts));
   }
 
-  /** @throws Error if the peer ends before */
+  /** @throws Error if the peer ends first */
   async read(length: number): Promise<Buffer> {
     while (this.#size < length) {
       if (this.#ended) throw new Error(`${length} bytes wanted, the peer ended after ${this.#size}`);
@@ -127,7 +126,7 @@ export class Wire {
     return all.subarray(0, length);
   }
 
-  /** Bytes that were not read, when the peer has ended. */
+  /** The unread bytes, once the peer has ended. */
   async rest(): Promise<Buffer> {
     await this.over;
     return Buffer.concat(this.#arrived);
@@ -148,7 +147,7 @@ export class Wire {
     };
   }
 
-  /** Sends an option; its replies up to the last: an ACK or an error. */
+  /** Sends an option. @returns its replies up to the final one: an ACK or an error */
   async ask(number: number, ...data: Uint8Array[]): Promise<OptionReply[]> {
     this.option(number, ...data);
     const replies: OptionReply[] = [];
@@ -160,7 +159,7 @@ export class Wire {
     }
   }
 
-  /** The type of the last reply to an option. */
+  /** The type of the final reply to an option. */
   async verdict(number: number, ...data: Uint8Array[]): Promise<number | undefined> {
     return (await this.ask(number, ...data)).at(-1)?.type;
   }
@@ -173,7 +172,7 @@ export class Wire {
     return told?.data.readUInt16BE(10) ?? 0;
   }
 
-  /** A simple reply without data: its error. */
+  /** Reads a simple reply without data. @returns its error */
   async simple(cookie: number | bigint = 1): Promise<number> {
     const reply = await this.read(16);
     expect([reply.subarray(0, 4), reply.subarray(8)]).toEqual([hex('67446698'), u64(cookie)]);
@@ -212,7 +211,7 @@ export async function chosen(at: string | number, name = ''): Promise<Wire> {
   return wire;
 }
 
-/** The server still answers this client, which has chosen an export. */
+/** Checks that the server still answers this client, which has chosen an export. */
 export async function works(wire: Wire): Promise<void> {
   wire.send(request({ type: 0, cookie: 77, length: 3 }));
   expect(await wire.simple(77)).toBe(0);

@@ -1,7 +1,7 @@
-/** Waiting that ends when there is nobody left to wait for. */
+/** Waits that end early when their result is no longer needed. */
 import type { MaybePromise } from '@nodeos/block';
 
-/** What `work` answers. @throws the signal's reason if that is there first; what `work` does then is dropped */
+/** The result of `work`. @throws the signal's reason if the signal aborts first; a later result of `work` is ignored */
 export async function unlessAborted<T>(signal: AbortSignal, work: MaybePromise<T>): Promise<T> {
   let stop: () => void = () => undefined;
   const aborted = new Promise<never>((_resolve, reject) => {
@@ -12,7 +12,7 @@ export async function unlessAborted<T>(signal: AbortSignal, work: MaybePromise<T
   try {
     return await Promise.race([work, aborted]);
   } finally {
-    // Each wait of a long handshake would stay there otherwise.
+    // Otherwise a long handshake would collect one listener per wait.
     signal.removeEventListener('abort', stop);
   }
 }

@@ -1,8 +1,8 @@
-/** What fails beside the protocol, with a code: callers tell one from the other by it, and not by the words. */
+/** Errors besides protocol errors. Their codes, not their messages, tell callers what happened. */
 import { failure } from '@nodeos/block';
 
-/** A way to the peer that is no more, or has never been whole. */
+/** A connection that was lost or could not be established completely. */
 export const lost = (words: string, cause?: unknown): Error => failure('ECONNRESET', words, cause);
 
-/** The server ends: what is asked now would find nobody. */
+/** The server is shutting down and accepts nothing new. */
 export const shutDown = (): Error => failure('ESHUTDOWN', 'the server is being shut down');

@@ -1,16 +1,16 @@
 /**
- * What arrives at a socket, put where it is wanted: a header into a small buffer, a payload straight into its own.
- * The parser is driven by the bytes (`next`), without a promise for each request; the handshake uses `read`.
+ * Puts the bytes that arrive at a socket where they are needed: a header into a small buffer, a payload straight into
+ * its own buffer. Callbacks drive the parser (`next`), without a promise per request; the handshake uses `read`.
  *
- * A socket made with `onread` fills the buffers that this gives it, so that the kernel writes a payload to where it
- * stays. Another stream's chunks are copied.
+ * A socket made with `onread` fills the buffers that the inbox provides, so the kernel writes a payload to its final
+ * place. Chunks of other streams are copied.
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { lost } from './errors.js';
 import { inWords } from './tls-errors.js';
 
-/** Bytes taken from the socket at once while nothing larger is wanted. */
+/** Bytes to take from the socket at once while nothing larger is expected. */
 const STAGING = 128 << 10;
 const NOTHING = Buffer.alloc(0);
 
@@ -20,19 +20,19 @@ export class Inbox {
   #filled = 0;
   #then: () => void = () => undefined;
   #fail: ((error: Error) => void) | undefined;
-  /** Why nothing more arrives. */
+  /** The reason why nothing more arrives. */
   #ended: Error | undefined;
   #onEnd: (() => void) | undefined;
   #discarding = false;
-  /** Arrived, and not wanted yet. */
+  /** Bytes that arrived before they were requested. */
   #rest: Buffer = NOTHING;
   #paused = false;
   #delivering = false;
   #staging: Buffer | undefined;
-  /** What the socket was given to fill: the target, or the staging buffer. */
+  /** Whether the socket fills the target itself, not the staging buffer. */
   #straight = false;
 
-  /** For the `onread` of a socket that `attach` is called with later. */
+  /** For the `onread` option of a socket that is passed to `attach` later. */
   readonly onread = {
     buffer: (): Buffer => {
       const target = this.#target;
@@ -59,19 +59,19 @@ export class Inbox {
     socket.resume();
   }
 
-  /** Bytes of the target that are there. */
+  /** Bytes of the target that have arrived. */
   get filled(): number {
     return this.#filled;
   }
 
-  /** Lets go of the socket, for another layer to read it. @returns bytes that arrived and were not wanted */
+  /** Releases the socket for another layer. @returns the number of bytes that arrived but were not requested */
   detach(): number {
     this.#socket?.off('data', this.#chunk).off('end', this.#end).pause();
     this.#socket = undefined;
     return this.#rest.length;
   }
 
-  /** Calls back when the target is full. One target at a time; called again from the call-back for the next. */
+  /** Calls back when the target is full. There is one target at a time; the callback may set the next one. */
   next(target: Buffer, then: () => void): void {
     this.#target = target;
     this.#filled = 0;
@@ -80,33 +80,33 @@ export class Inbox {
   }
 
   /**
-   * @throws Error if the connection ends before: what the socket failed with (Node.js' error, or what our own side
-   * destroyed it with, such as the ProtocolError of a client that is too slow), or that the peer closed it
+   * @throws Error if the connection ends first: the socket's error (from Node.js, or the one that our own side
+   * destroyed it with, such as the ProtocolError for a slow client), or an error that the peer closed it
    */
   read(length: number): Promise<Buffer> {
     const target = Buffer.allocUnsafe(length);
     return this.#orFails((then) => this.next(target, then)).then(() => target);
   }
 
-  /** Reads and forgets. */
+  /** Reads and discards bytes. */
   skip(length: number, then: () => void, trash = Buffer.allocUnsafe(Math.min(length, STAGING))): void {
     if (length === 0) return then();
     const part = trash.subarray(0, length);
     this.next(part, () => this.skip(length - part.length, then, trash));
   }
 
-  /** @throws Error if the connection ends before */
+  /** @throws Error if the connection ends first */
   skipped(length: number): Promise<void> {
     return this.#orFails((then) => this.skip(length, then));
   }
 
-  /** Calls back, once, when the peer has ended the connection and all that it sent before has been taken. */
+  /** Calls back once, when the peer has ended the connection and everything before that has been taken. */
   onEnd(then: () => void): void {
     this.#onEnd = then;
     this.#settle();
   }
 
-  /** What still arrives is of no interest; it is taken, so that the end can be seen. */
+  /** Discards further bytes. They are still read, so that the end is noticed. */
   discard(): void {
     this.#target = undefined;
     this.#onEnd = undefined;
@@ -116,7 +116,7 @@ export class Inbox {
     if (!this.#delivering) this.#socket?.resume();
   }
 
-  /** Wants nothing more. @returns what has arrived of what was wanted, and all that came after it */
+  /** Stops reading. @returns the part of the target that has arrived, and all bytes after it */
   reclaim(): Buffer {
     const begun = this.#target?.subarray(0, this.#filled) ?? NOTHING;
     const bytes = Buffer.concat([begun, this.#rest]);
@@ -125,12 +125,12 @@ export class Inbox {
     return bytes;
   }
 
-  /** What arrived elsewhere, before all that arrives here from now on. */
+  /** Inserts bytes that arrived elsewhere, before all bytes that arrive here from now on. */
   put(bytes: Buffer): void {
     this.#rest = Buffer.concat([bytes, this.#rest]);
   }
 
-  /** No more call-backs, until `resume` and `next`. */
+  /** Makes no more callbacks until `resume` and `next`. */
   pause(): void {
     this.#paused = true;
   }
@@ -162,7 +162,7 @@ export class Inbox {
     });
   }
 
-  /** Once nothing more arrives and nothing is left, whoever waits is told. */
+  /** Reports the end once nothing more arrives and nothing is left. */
   #settle(): void {
     if (!this.#ended || this.#paused || this.#rest.length > 0 || this.#delivering) return;
     const [fail, onEnd] = [this.#fail, this.#onEnd];
@@ -196,16 +196,16 @@ export class Inbox {
 
 const owners = new WeakSet<Socket>();
 export const hasOwnBuffers = (socket: Socket): boolean => owners.has(socket);
-/** Says that the socket was made with the inbox's `onread`. */
+/** Marks a socket that was made with the inbox's `onread`. */
 export function fillsItself<S extends Socket>(socket: S): S {
   owners.add(socket);
   return socket;
 }
 
 /**
- * The same accepted connection as a socket that fills the inbox's buffers. Node.js offers `onread` for sockets that
- * connect, not for those that a server accepts (pauseOnConnect must be set there), so the handle changes hands; where
- * there is no handle to take, the socket stays as it is, and its chunks are copied.
+ * The same accepted connection as a socket that fills the inbox's buffers. Node.js offers `onread` only for sockets
+ * that connect, not for accepted ones, so the handle moves to a new socket (the server needs pauseOnConnect). Without a
+ * handle to move, the socket is returned unchanged, and its chunks are copied.
  */
 export function directly(accepted: Socket, inbox: Inbox): Socket {
   const holder = accepted as Socket & { _handle?: { useUserBuffer?: unknown } | null; _server?: unknown };
@@ -213,7 +213,7 @@ export function directly(accepted: Socket, inbox: Inbox): Socket {
   if (typeof handle?.useUserBuffer !== 'function') return accepted;
   const options = { handle, onread: inbox.onread, allowHalfOpen: true };
   const socket = new Socket(options);
-  // The server counts its connections by this.
+  // The server uses this property to count its connections.
   Object.assign(socket, { _server: holder._server });
   holder._handle = holder._server = null;
   return fillsItself(socket);

@@ -1,10 +1,10 @@
 /**
- * What is sent, in few and large writes. A reply is put together in a slab, header and data side by side; replies that
- * are ready in the same turn of the event loop leave in one write.
+ * Sends bytes in few large writes. A reply is assembled in a slab, with its header next to its data. Replies that are
+ * ready in the same turn of the event loop leave in one write.
  */
 import { HEADROOM, type Pool } from './pool.js';
 
-/** Bytes: the replies to a few dozen small requests. */
+/** Bytes: enough for the replies to a few dozen small requests. */
 const SLAB = (256 << 10) + HEADROOM;
 
 interface Slab {
@@ -12,21 +12,21 @@ interface Slab {
   used: number;
   /** Slots that are not written yet. */
   slots: number;
-  /** Not from the pool. */
+  /** Whether the buffer is not from the pool. */
   readonly foreign?: boolean;
 }
 
-/** Room for one message. */
+/** Memory for one message. */
 export interface Slot {
   readonly slab: Slab;
-  /** In the slab's bytes. */
+  /** The start in the slab's bytes. */
   readonly start: number;
   readonly end: number;
 }
 
-/** Where the bytes go: a stream, for example. */
+/** The destination of the bytes, such as a stream. */
 export interface Outlet {
-  /** Calls back when they have left, or never will. */
+  /** Calls back once the bytes have left, or never will. */
   write(bytes: Uint8Array, gone: () => void): unknown;
   cork(): void;
   uncork(): void;
@@ -34,7 +34,7 @@ export interface Outlet {
 
 export class Outbox {
   #slab: Slab | undefined;
-  /** In the order of sending; slots side by side are joined to one. */
+  /** Slots in the order of sending; adjacent slots are merged. */
   #ready: { slab: Slab; start: number; end: number; slots: number }[] = [];
   #scheduled = false;
   #held = 0;
@@ -42,13 +42,13 @@ export class Outbox {
   constructor(
     private readonly outlet: Outlet,
     private readonly pool: Pool,
-    /** Told when bytes have left. */
+    /** Called when bytes have left. */
     private readonly onGone: () => void = () => undefined,
-    /** Calls when this turn's replies are there; `flush` is the other way to have them sent. */
+    /** Calls back once this turn's replies are ready. `flush` sends them earlier. */
     private readonly soon: (write: () => void) => void = (write) => process.nextTick(write),
   ) {}
 
-  /** Bytes that were sent, and are not yet taken by the socket. */
+  /** Bytes that were sent and are not yet taken by the socket. */
   get held(): number {
     return this.#held;
   }
@@ -62,7 +62,7 @@ export class Outbox {
     return { slab, start, end: slab.used };
   }
 
-  /** Sends it, after all that was sent before. */
+  /** Sends a slot after all that were sent before. */
   send({ slab, start, end }: Slot): void {
     this.#held += end - start;
     const last = this.#ready.at(-1);
@@ -75,17 +75,17 @@ export class Outbox {
     this.soon(this.#write);
   }
 
-  /** Sends at once what is ready. */
+  /** Sends the ready slots at once. */
   flush(): void {
     while (this.#ready.length > 0) this.#write();
   }
 
-  /** Sends bytes where they lie; they must stay as they are until the peer has answered. */
+  /** Sends bytes without copying them; they must not change until the peer has answered. */
   pass(bytes: Buffer): void {
     this.send({ slab: { bytes, used: bytes.length, slots: 1, foreign: true }, start: 0, end: bytes.length });
   }
 
-  /** Gives the room back. */
+  /** Gives a slot back unsent. */
   cancel({ slab, start, end }: Slot): void {
     if (slab.used === end) slab.used = start;
     this.#free(slab, 1);
@@ -105,7 +105,7 @@ export class Outbox {
     this.#ready = [];
     if (ready.length > 1) this.outlet.cork();
     for (const { slab, start, end, slots } of ready) {
-      // The call-back comes in every case, also when the socket is gone.
+      // The callback comes in every case, even if the socket is destroyed.
       this.outlet.write(slab.bytes.subarray(start, end), () => {
         this.#free(slab, slots);
         this.#held -= end - start;

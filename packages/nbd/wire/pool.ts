@@ -1,6 +1,6 @@
-/** Buffers that are used again: a fresh one of a MiB costs more in page faults than filling it. */
+/** Reuses buffers: page faults of a new buffer of 1 MiB cost more than filling it. */
 
-/** Bytes above a power of two: a block of data and the header before it would take twice as much otherwise. */
+/** Bytes beyond a power of two. Without them, a block of data with its header would need a buffer of twice the size. */
 export const HEADROOM = 64;
 const SMALLEST = 12;
 const LARGEST = 25;
@@ -9,10 +9,13 @@ export class Pool {
   readonly #free: Buffer[][] = Array.from({ length: LARGEST + 1 }, () => []);
   #bytes = 0;
 
-  /** @param limit bytes that may lie unused */
+  /** @param limit bytes of unused buffers to keep */
   constructor(private readonly limit = 16 << 20) {}
 
-  /** @returns a buffer of at least `length` bytes, with anything in it; a power of two and a header, up to 32 MiB */
+  /**
+   * @returns a buffer of at least `length` bytes with arbitrary contents. Up to 32 MiB, its size is a power of two plus
+   * `HEADROOM`
+   */
   take(length: number): Buffer {
     const exponent = exponentOf(length);
     const buffer = this.#free[exponent]?.pop();
@@ -20,7 +23,7 @@ export class Pool {
     return buffer ?? Buffer.allocUnsafeSlow(exponent > LARGEST ? length : 2 ** exponent + HEADROOM);
   }
 
-  /** Nobody may use the buffer any more. */
+  /** Returns a buffer, which nobody may use any more. */
   give(buffer: Buffer): void {
     const free = this.#free[exponentOf(buffer.length)];
     if (!free || this.#bytes + buffer.length > this.limit) return;

@@ -1,14 +1,14 @@
 /**
- * The numbers of the NBD protocol, under the names that its specification gives them, and the fixed-size headers.
+ * The numbers of the NBD protocol, with the names of its specification, and the fixed-size headers.
  * https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md
  *
- * All integers are big-endian. Offsets and lengths are numbers here: a device of more than 2^53 bytes does not exist.
+ * All integers are big-endian. Offsets and lengths are numbers here, because no device has more than 2^53 bytes.
  */
 import type { BlockSizes } from '@nodeos/block';
 
 export const NBDMAGIC = 0x4e42444d41474943n;
 export const IHAVEOPT = 0x49484156454f5054n;
-/** The first word of the handshake without options, which no server of this century should speak. */
+/** The first magic number of the oldstyle handshake without options. No current server should use it. */
 export const OLDSTYLE_MAGIC = 0x00420281861253n;
 export const OPTION_REPLY_MAGIC = 0x0003e889045565a9n;
 
@@ -18,7 +18,7 @@ export const SIMPLE_REPLY_MAGIC = 0x67446698;
 export const STRUCTURED_REPLY_MAGIC = 0x668e33ef;
 export const EXTENDED_REPLY_MAGIC = 0x6e8a278c;
 
-/** Bytes of a header on the wire. */
+/** Sizes of headers on the wire, in bytes. */
 export const REQUEST_SIZE = 28;
 export const EXTENDED_REQUEST_SIZE = 32;
 export const SIMPLE_REPLY_SIZE = 16;
@@ -28,16 +28,16 @@ export const OPTION_SIZE = 16;
 export const OPTION_REPLY_SIZE = 20;
 
 export const DEFAULT_PORT = 10809;
-/** Bytes of a name, a description, a query, an error message. */
+/** Largest name, description, query or error message, in bytes. */
 export const MAX_STRING = 4096;
-/** Bytes that every peer takes in one request; also the default of the largest block. */
+/** Bytes that every peer accepts in one request; also the default of the maximum block size. */
 export const MAX_BLOCK = 1 << 25;
-/** Of a device that says nothing about its blocks, and of a server that does not. */
+/** Block sizes of a device or a server that does not state them. */
 export const DEFAULT_SIZES: BlockSizes = { minimum: 1, preferred: 4096, maximum: MAX_BLOCK };
-/** Descriptors in one block status chunk. */
+/** Most descriptors in one block status chunk. */
 export const MAX_EXTENTS = 1 << 20;
 
-/** Of both sides: bit 0 is FIXED_NEWSTYLE, bit 1 NO_ZEROES. */
+/** Handshake flags of both sides: bit 0 is FIXED_NEWSTYLE, bit 1 NO_ZEROES. */
 export const FIXED_NEWSTYLE = 1;
 export const NO_ZEROES = 2;
 
@@ -74,7 +74,7 @@ export const REPLY = {
 
 export const INFO = { EXPORT: 0, NAME: 1, DESCRIPTION: 2, BLOCK_SIZE: 3 } as const;
 
-/** Transmission flags: what an export can do. */
+/** Transmission flags: the capabilities of an export. */
 export const FLAG = {
   HAS_FLAGS: 1 << 0,
   READ_ONLY: 1 << 1,
@@ -122,12 +122,12 @@ export const CHUNK = {
   ERROR: 0x8001,
   ERROR_OFFSET: 0x8002,
 } as const;
-/** The last chunk of a reply. */
+/** The flag of the last chunk of a reply. */
 export const DONE = 1;
-/** The bit of the chunk types that are errors. */
+/** The bit that marks chunk types that are errors. */
 export const CHUNK_ERROR_BIT = 0x8000;
 
-/** The states that `base:allocation` tells. */
+/** States of `base:allocation`. */
 export const STATE = { HOLE: 1, ZERO: 2 } as const;
 export const BASE_ALLOCATION = 'base:allocation';
 
@@ -143,17 +143,17 @@ export const ERROR = {
 } as const;
 export type ErrorName = keyof typeof ERROR;
 
-/** The name of a number, or the number: `nameOf(COMMAND, 1)` is WRITE. */
+/** The name of a number, or the number itself if it has none: `nameOf(COMMAND, 1)` is WRITE. */
 export const nameOf = (table: Readonly<Record<string, number>>, value: number): string =>
   Object.entries(table).find(([, number]) => number === value)?.[0] ?? String(value);
 
-/** The names of the bits that are set. */
+/** The names of the set bits. */
 export const namesOf = (table: Readonly<Record<string, number>>, bits: number): string[] =>
   Object.entries(table).flatMap(([name, bit]) => (bits & bit ? [name] : []));
 
 const TWO_32 = 2 ** 32;
 
-/** 64 bits as a number; more than 2^53 come out inexact, and beyond every device. */
+/** A 64-bit number. Values above 2^53 are inexact, and beyond every device. */
 export const readUInt64 = (bytes: Buffer, at: number): number =>
   bytes.readUInt32BE(at) * TWO_32 + bytes.readUInt32BE(at + 4);
 
@@ -162,7 +162,7 @@ export function writeUInt64(bytes: Buffer, value: number, at: number): void {
   bytes.writeUInt32BE(value % TWO_32, at + 4);
 }
 
-/** What a client asks for. The cookie is two words: a BigInt for each request would cost more than the rest. */
+/** A request of a client. The cookie is two words, because a BigInt per request would cost more than all the rest. */
 export interface Request {
   readonly flags: number;
   readonly type: number;
@@ -172,13 +172,13 @@ export interface Request {
   readonly length: number;
 }
 
-/** An offset may be more than a number holds; an extended reply repeats it bit by bit. */
+/** An offset may exceed the safe integers, and an extended reply repeats it exactly. */
 export interface ReceivedRequest extends Request {
   readonly offsetHigh: number;
   readonly offsetLow: number;
 }
 
-/** @returns undefined if the magic number is not there */
+/** @returns undefined if the magic number is wrong */
 export function decodeRequest(bytes: Buffer, extended: boolean): ReceivedRequest | undefined {
   if (bytes.readUInt32BE(0) !== (extended ? EXTENDED_REQUEST_MAGIC : REQUEST_MAGIC)) return undefined;
   const offsetHigh = bytes.readUInt32BE(16);
@@ -206,7 +206,7 @@ export function encodeRequest(bytes: Buffer, request: Request, extended: boolean
   else bytes.writeUInt32BE(request.length, 24);
 }
 
-/** One option of a client: magic, number, length, data. */
+/** An option of a client: magic number, option, length, data. */
 export function encodeOption(option: number, data: Uint8Array = Buffer.alloc(0)): Buffer {
   const bytes = Buffer.alloc(OPTION_SIZE + data.length);
   bytes.writeBigUInt64BE(IHAVEOPT, 0);
@@ -216,7 +216,7 @@ export function encodeOption(option: number, data: Uint8Array = Buffer.alloc(0))
   return bytes;
 }
 
-/** One reply to an option: magic, option, type, length, data. */
+/** A reply to an option: magic number, option, type, length, data. */
 export function encodeOptionReply(option: number, type: number, data: Uint8Array = Buffer.alloc(0)): Buffer {
   const bytes = Buffer.alloc(OPTION_REPLY_SIZE + data.length);
   bytes.writeBigUInt64BE(OPTION_REPLY_MAGIC, 0);
@@ -227,17 +227,17 @@ export function encodeOptionReply(option: number, type: number, data: Uint8Array
   return bytes;
 }
 
-/** A length of 32 bits and the string. */
+/** A string with its length in 32 bits. */
 export function encodeString(text: string): Buffer {
   const bytes = Buffer.from(text);
   return Buffer.concat([uint32(bytes.length), bytes]);
 }
 
-/** A text for people in at most 4096 bytes: the end of a longer one is left out. */
+/** A text for people in at most `most` bytes (default 4096). A longer text is cut. */
 export function encodeText(text: string, most = MAX_STRING): Buffer {
   const bytes = Buffer.from(text);
   let end = Math.min(bytes.length, most);
-  // Not in the middle of a character: its later bytes begin with the bits 10.
+  // Do not cut within a character: its later bytes begin with the bits 10.
   while (end < bytes.length && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
   return bytes.subarray(0, end);
 }
@@ -260,13 +260,16 @@ export function uint64(value: number): Buffer {
   return bytes;
 }
 
-/** What a peer may not send: the connection cannot go on. */
+/** The peer violated the protocol, so the connection cannot continue. */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError';
   readonly code = 'EPROTO';
 }
 
-/** Reads fields in a row from the data of an option or a reply. Every method throws a ProtocolError at the end. */
+/**
+ * Reads consecutive fields from the data of an option or a reply. Every method throws a ProtocolError at the end of the
+ * data.
+ */
 export class Fields {
   #at = 0;
   constructor(
@@ -288,7 +291,7 @@ export class Fields {
   uint32 = (): number => this.take(4).readUInt32BE(0);
   uint64 = (): number => readUInt64(this.take(8), 0);
 
-  /** @throws ProtocolError also for more than 4096 bytes, or bytes that are not UTF-8 without NUL */
+  /** @throws ProtocolError also for more than 4096 bytes, a NUL, or bytes that are not UTF-8 */
   string(length = this.uint32()): string {
     if (length > MAX_STRING)
       throw new ProtocolError(`${this.what}: a string of ${length} bytes; ${MAX_STRING} are the most`);

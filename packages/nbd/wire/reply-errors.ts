@@ -1,4 +1,4 @@
-/** What goes wrong in a backend, in the numbers of the protocol. */
+/** Maps errors of a backend to error numbers of the protocol. */
 import { ERROR, type ErrorName } from './protocol.js';
 
 const BY_CODE: Readonly<Record<string, ErrorName>> = {
@@ -16,7 +16,7 @@ const BY_CODE: Readonly<Record<string, ErrorName>> = {
   ESHUTDOWN: 'ESHUTDOWN',
 };
 
-/** A failure with the protocol's own number. */
+/** An error with an error number of the protocol. */
 export class NbdError extends Error {
   override readonly name = 'NbdError';
 
@@ -28,20 +28,22 @@ export class NbdError extends Error {
   }
 }
 
-/** @returns EIO for whatever has no number of its own */
+/** @returns EIO for an error without a number of its own */
 export function errorNameOf(error: unknown): ErrorName {
   const code = (error as { code?: unknown } | undefined)?.code;
-  // A backend's own word for a range or a size that it cannot have.
+  // Backends throw a RangeError for an invalid range or size.
   if (error instanceof RangeError && code === undefined) return 'EINVAL';
   return (typeof code === 'string' ? BY_CODE[code] : undefined) ?? 'EIO';
 }
 
-/** What the client is told: our own words, and of a backend's failure only the code, since messages name files. */
+/**
+ * The text for the client: our own message, but only the code of a backend's error, because its message may name files.
+ */
 export const wordsOf = (error: unknown): string => (error instanceof NbdError ? error.message : errorNameOf(error));
 
 export const numberOf = (error: unknown): number => ERROR[errorNameOf(error)];
 
-/** A peer's words, for a terminal: without control characters, and not too many. */
+/** A peer's message for a terminal, without control characters and limited in length. */
 export const printable = (words: string): string =>
   words
     .slice(0, 1024)

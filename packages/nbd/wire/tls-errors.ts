@@ -1,7 +1,7 @@
-/** OpenSSL's errors in words: its own name a line of its sources. */
+/** Explains OpenSSL's errors, whose own messages name lines of its sources. */
 import { failure } from '@nodeos/block';
 
-/** By the code that Node.js makes of OpenSSL's reason; what is not here has the reason itself. */
+/** Messages by the code that Node.js derives from OpenSSL's reason. For other codes the reason itself is used. */
 const WORDS: Readonly<Record<string, string>> = {
   ERR_SSL_WRONG_VERSION_NUMBER: 'the peer sent something that is not TLS',
   ERR_SSL_HTTP_REQUEST: 'the peer sent a request of HTTP',
@@ -21,7 +21,7 @@ const WORDS: Readonly<Record<string, string>> = {
   ERR_SSL_UNEXPECTED_EOF_WHILE_READING: 'the peer ended the connection without a word',
 };
 
-/** OpenSSL's error with the same code, in words; any other as it is. */
+/** OpenSSL's error with the same code and a plain message. Other errors are returned unchanged. */
 export function inWords(error: Error): Error {
   const { code, reason, library } = error as NodeJS.ErrnoException & { reason?: string; library?: string };
   if (code === undefined || library === undefined) return error;

@@ -1,4 +1,4 @@
-/** TLS under NBD: a connection in the clear becomes a secured one after STARTTLS, on both sides. */
+/** TLS for NBD: secures a plain connection after STARTTLS, on both sides. */
 import {
   connect,
   createSecureContext,
@@ -14,24 +14,29 @@ import { Inbox } from './inbox.js';
 import { ProtocolError } from './protocol.js';
 import { inWords } from './tls-errors.js';
 
-/** A shared secret by the user's name. */
+/** Shared keys by identity. */
 export interface PskKeys {
   find(identity: string): Uint8Array | undefined;
 }
 
 export interface ServerTls extends Pick<SecureContextOptions, 'cert' | 'key' | 'ca' | 'crl'> {
-  /** Nothing but STARTTLS is answered in the clear. Otherwise exports with `tls` need it. */
+  /**
+   * Answer nothing but STARTTLS and ABORT in the clear. If false, only exports with `tls` require TLS. Default false.
+   */
   readonly required?: boolean;
-  /** Clients must have a certificate of `ca`. */
+  /** Clients must have a certificate signed by `ca`. Default false. */
   readonly verifyClient?: boolean;
-  /** Instead of certificates: there may be none then, or who has no key would get in by them. */
+  /**
+   * Shared keys instead of certificates. Certificates must not be given too, because a client without a key could use
+   * them.
+   */
   readonly psk?: PskKeys;
 }
 
 export interface ClientTls extends Pick<SecureContextOptions, 'cert' | 'key' | 'ca'> {
-  /** The name that must be in the server's certificate; default: the host that was connected to. */
+  /** The name that the server's certificate must have. Default: the host that was connected to. */
   readonly serverName?: string;
-  /** Accept a server's certificate whoever signed it. */
+  /** Accept any certificate of the server, whoever signed it. Default false. */
   readonly insecure?: boolean;
   readonly psk?: { readonly identity: string; readonly key: Uint8Array };
 }
@@ -42,25 +47,25 @@ export interface Secured {
   readonly identity?: string;
 }
 
-/** OpenSSL's own names: with a PSK there are no certificates, so the key exchange must not want one. */
+/** OpenSSL's cipher names. A PSK comes without certificates, so the key exchange must not require one. */
 const PSK_CIPHERS =
   'TLS_AES_128_GCM_SHA256:ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256:DHE-PSK-AES128-GCM-SHA256:PSK';
 
 const MIN_VERSION = 'TLSv1.2';
 
-/** @throws TypeError for shared keys together with certificates */
+/** @throws TypeError if shared keys are combined with certificates */
 export function checkServerTls(tls: ServerTls): void {
   const { psk, verifyClient } = tls;
   const others = [...Object.keys(materialOf(tls)), ...(verifyClient ? ['verifyClient'] : [])];
   if (psk && others.length > 0) throw new TypeError(`tls: psk together with ${others.join(', ')}: one of the two`);
 }
 
-/** @throws Error if the handshake fails; ProtocolError if something followed STARTTLS in the clear */
+/** @throws Error if the handshake fails; ProtocolError if plain bytes followed STARTTLS */
 export async function serverTls(inbox: Inbox, socket: Duplex, tls: ServerTls): Promise<Secured> {
   const { psk, verifyClient = false } = tls;
   let identity: string | undefined;
   let isKnown = false;
-  // Clients' certificates are judged by a server only; this one never listens.
+  // Only a TLS server verifies certificates of clients; this one never listens.
   const server = createServer({
     ...materialOf(tls),
     minVersion: MIN_VERSION,
@@ -83,7 +88,7 @@ export async function serverTls(inbox: Inbox, socket: Duplex, tls: ServerTls): P
       reject(authorizationError ? refused(String(authorizationError)) : whyNot(error, psk && !isKnown, identity)),
     );
     const insecure = handOver(inbox, socket);
-    // Who ends in the middle of the handshake has nothing more to hear.
+    // A client that closes during the handshake needs no further reply.
     insecure.allowHalfOpen = false;
     server.emit('connection', insecure);
   });
@@ -93,7 +98,7 @@ export async function serverTls(inbox: Inbox, socket: Duplex, tls: ServerTls): P
   return { ...received(secured), ...(name === undefined ? {} : { identity: name }) };
 }
 
-/** @param host of the connection, for the certificate */
+/** @param host of the connection, for checking the certificate */
 export async function clientTls(inbox: Inbox, socket: Duplex, tls: ClientTls, host: string): Promise<Secured> {
   const { psk } = tls;
   const secured = connect({
@@ -108,7 +113,7 @@ export async function clientTls(inbox: Inbox, socket: Duplex, tls: ClientTls, ho
     }),
     ...(psk && {
       ciphers: PSK_CIPHERS,
-      // Who shows a certificate does not know the key.
+      // A server that presents a certificate does not know the key.
       checkServerIdentity: (_host: string, certificate: Partial<PeerCertificate>) =>
         certificate.raw ? failure('EACCES', 'the server has a certificate instead of the key') : undefined,
       pskCallback: () => ({ identity: psk.identity, psk: psk.key }),
@@ -118,13 +123,13 @@ export async function clientTls(inbox: Inbox, socket: Duplex, tls: ClientTls, ho
   return received(secured);
 }
 
-/** Certificates and keys, without what is for the handshake. */
+/** Only the certificates and keys, without options for the handshake. */
 function materialOf(tls: ServerTls | ClientTls): SecureContextOptions {
   const names = new Set(['cert', 'key', 'ca', 'crl']);
   return Object.fromEntries(Object.entries(tls).filter(([name, value]) => names.has(name) && value !== undefined));
 }
 
-/** @param isUnknown the client had to have a key, and has none that is known here */
+/** @param isUnknown whether the client needed a key, and has none that is known here */
 function whyNot(error: Error, isUnknown: boolean | undefined, identity: string | undefined): Error {
   if (error.message === 'socket hang up')
     return lost('the client ended the connection during the TLS handshake', error);
@@ -133,13 +138,13 @@ function whyNot(error: Error, isUnknown: boolean | undefined, identity: string |
   return failure(NO_KEY, `TLS: a shared key is needed, and ${who}`, error);
 }
 
-/** With shared keys there is no certificate to sign with: OpenSSL finds that out when there is no key. */
+/** With shared keys there is no certificate to sign with. OpenSSL reports this if there is no key either. */
 const NO_KEY = 'ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM';
 
-/** @param code what OpenSSL calls it */
+/** @param code OpenSSL's name of the error */
 const refused = (code: string): Error => failure(code, `the client's certificate is not accepted: ${code}`);
 
-/** What an attacker may have put behind STARTTLS must not be taken for something said under TLS. */
+/** An attacker may insert plain bytes after STARTTLS. They must not be treated as received over TLS. */
 function handOver(inbox: Inbox, socket: Duplex): Duplex {
   if (inbox.detach() > 0) throw new ProtocolError('bytes in the clear after STARTTLS');
   return socket;
@@ -148,7 +153,7 @@ function handOver(inbox: Inbox, socket: Duplex): Duplex {
 function established(socket: TLSSocket): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.once('secureConnect', resolve);
-    // Stays: an error may be followed by another one, which nobody else listens to.
+    // This listener stays: a second error may follow, and nobody else listens for it.
     socket.on('error', (error: Error) => reject(inWords(error)));
     socket.once('close', () => reject(lost('the connection ended during the TLS handshake')));
   });

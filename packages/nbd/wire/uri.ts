@@ -13,17 +13,19 @@ import type { ClientTls } from './tls.js';
 export interface NbdUri {
   readonly tls: boolean;
   readonly at: { readonly host: string; readonly port: number } | { readonly path: string };
-  /** Empty: the default export. */
+  /** The name of the export; empty for the default export. */
   readonly export: string;
-  /** From the user's part: the PSK identity. */
+  /** The PSK identity, from the user part of the URI. */
   readonly username?: string;
-  /** A folder with ca-cert.pem, and client-cert.pem and client-key.pem if the server wants to know who asks. */
+  /**
+   * A folder with ca-cert.pem, and with client-cert.pem and client-key.pem if the server requires client certificates.
+   */
   readonly certificates?: string;
-  /** Lines of `identity:key in hexadecimal`. */
+  /** A file with lines of the form `identity:key in hexadecimal`. */
   readonly pskFile?: string;
   /** `tls-verify-peer=false` or `=0`: accept any certificate. */
   readonly insecure?: boolean;
-  /** The name in the server's certificate, if it is not the host's. */
+  /** The name in the server's certificate, if it differs from the host. */
   readonly serverName?: string;
 }
 
@@ -34,18 +36,18 @@ const SCHEMES: Readonly<Record<string, { readonly tls: boolean; readonly unix: b
   'nbds+unix': { tls: true, unix: true },
 };
 
-/** What may stand behind `?`. */
+/** Parameters that are allowed after `?`. */
 const PARAMETERS = ['socket', 'tls-certificates', 'tls-psk-file', 'tls-hostname', 'tls-verify-peer'] as const;
 type Parameters = Partial<Readonly<Record<(typeof PARAMETERS)[number], string>>>;
 
 export const isNbdUri = (text: string): boolean => /^nbds?(\+\w+)?:/i.test(text);
 
-/** @throws TypeError saying what is wrong with it */
+/** @throws TypeError that says what is wrong with the URI */
 export function parseUri(text: string): NbdUri {
   const wrong = (why: string): never => {
     throw new TypeError(`${text}: ${why}`);
   };
-  // Not by URL, which has no user without a host, and takes a/../b in an export's name for a way.
+  // Not parsed by URL, which allows no user without a host, and resolves a/../b in the name of an export.
   const [, name = '', username = '', authority = '', path = '', query = ''] =
     /^([^:/?#]+):\/\/(?:([^@/?#]*)@)?([^/?#]*)(\/[^?#]*)?(?:\?([^#]*))?$/.exec(text) ?? wrong('not a URI');
   const scheme = Object.hasOwn(SCHEMES, name.toLowerCase()) ? SCHEMES[name.toLowerCase()] : undefined;
@@ -53,7 +55,7 @@ export function parseUri(text: string): NbdUri {
   const { socket, ...given } = parametersOf(query, wrong);
   if (scheme.unix ? !socket || authority !== '' : socket !== undefined || authority === '')
     return wrong(scheme.unix ? 'expected …+unix:///EXPORT?socket=PATH' : 'expected a host, and no socket=');
-  // One slash is the separator; what follows belongs to the name.
+  // One slash is the separator; the rest belongs to the name.
   const chosen = decoded(path.slice(1), wrong);
   if (Buffer.byteLength(chosen) > MAX_STRING) return wrong(`an export's name has at most ${MAX_STRING} bytes`);
   const verify = given['tls-verify-peer'];
@@ -70,7 +72,7 @@ export function parseUri(text: string): NbdUri {
   };
 }
 
-/** The text that `parseUri` makes the same of. The default export of a host has no slash at the end. */
+/** A text from which `parseUri` makes the same URI. For the default export of a host there is no trailing slash. */
 export function formatUri(uri: NbdUri): string {
   const isUnix = 'path' in uri.at;
   const scheme = `nbd${uri.tls ? 's' : ''}${isUnix ? '+unix' : ''}`;
@@ -90,7 +92,7 @@ export function formatUri(uri: NbdUri): string {
 
 const hostIn = (host: string): string => (isIPv6(host) ? `[${host.replaceAll('%', '%25')}]` : encodeURIComponent(host));
 
-/** Slashes stay: they belong to the name of an export or of a file. */
+/** Slashes are kept, because they are part of the name of an export or a file. */
 const pathIn = (path: string): string => encodeURIComponent(path).replaceAll('%2F', '/');
 
 const VERIFY: ReadonlyMap<string, boolean> = new Map([
@@ -102,13 +104,13 @@ const VERIFY: ReadonlyMap<string, boolean> = new Map([
 
 type Wrong = (why: string) => never;
 
-/** A plus sign is one: this is no form of the web. */
+/** A plus sign is literal: this is not a web form. */
 function parametersOf(query: string, wrong: Wrong): Parameters {
   const pairs = query.split('&').filter((pair) => pair !== '');
   return Object.fromEntries(
     pairs.map((pair) => {
       const [, name = '', value = ''] = /^([^=]*)=?(.*)$/s.exec(pair) ?? [];
-      // One that is mistyped must not be one that is not there: it may be what makes a connection safe.
+      // A mistyped parameter must not be ignored, because it may be the one that makes the connection secure.
       if (!(PARAMETERS as readonly string[]).includes(name))
         return wrong(`unknown parameter ${name}=: expected ${PARAMETERS.join(', ')}`);
       return [name, decoded(value, wrong)];
@@ -116,7 +118,7 @@ function parametersOf(query: string, wrong: Wrong): Parameters {
   );
 }
 
-/** A name or an address, and a port. */
+/** A name or an address, and an optional port. */
 const AUTHORITY = /^(?:\[([^\]]+)\]|([^\s:[\]]+))(?::(\d*))?$/;
 
 function hostOf(authority: string, wrong: Wrong): { host: string; port: number } {
@@ -134,7 +136,7 @@ function decoded(text: string, wrong: Wrong): string {
   }
 }
 
-/** Reads what the URI points to. @throws Error if a file is not there, or has no key for the user */
+/** Reads the files that the URI names. @throws Error if the PSK file is missing, or has no key for the user */
 export async function tlsOf({ certificates, pskFile, username, insecure, serverName }: NbdUri): Promise<ClientTls> {
   const common = { ...(insecure ? { insecure } : {}), ...(serverName === undefined ? {} : { serverName }) };
   if (pskFile !== undefined) {
@@ -154,7 +156,9 @@ export async function tlsOf({ certificates, pskFile, username, insecure, serverN
   return { ...common, ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) };
 }
 
-/** As psktool(1) writes it: `identity:hexadecimal key` lines. @throws Error naming a line that is not one */
+/**
+ * Parses lines as psktool(1) writes them: `identity:hexadecimal key`. @throws Error that names the first invalid line
+ */
 export function parsePskFile(text: string): Map<string, Buffer> {
   const lines = text.split(/\r?\n/).filter((line) => line.trim() !== '');
   return new Map(

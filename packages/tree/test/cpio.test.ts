@@ -41,7 +41,7 @@ async function archived(entries: Iterable<Entry>): Promise<Buffer> {
   return readFileSync(path);
 }
 
-/** `cpio -itv`: mode, links, owner, size or device, time, name. */
+/** Lists an archive with `cpio -itv`: mode, links, owner, size or device, time, name. */
 async function listed(...entries: Entry[]): Promise<string[]> {
   const { stdout, stderr, status } = cpio(['-itv', '--quiet', '--numeric-uid-gid'], await archived(entries));
   expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
@@ -51,13 +51,13 @@ async function listed(...entries: Entry[]): Promise<string[]> {
     .map((line) => line.replace(/\s+/g, ' '));
 }
 
-/** What `cpio -i` makes of an archive: path → content, link or `/`. */
+/** Extracts an archive with `cpio -i`: a map from the path to the content, link or `/`. */
 function extracted(archive: Buffer): Record<string, string> {
   const to = join(dir, 'out');
   mkdirSync(to);
   const { stderr, status } = cpio(['-i', '--quiet', '--no-absolute-filenames'], archive, to);
   expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
-  const found = Object.create(null) as Record<string, string>; // where __proto__ is a name like any other
+  const found = Object.create(null) as Record<string, string>; // makes __proto__ an ordinary name
   const visit = (folder: string): void => {
     for (const name of readdirSync(join(to, folder))) {
       const path = join(folder, name);
@@ -138,7 +138,7 @@ describe.skipIf(noCpio)(`an archive${noCpio ? ' (not here: cpio)' : ''}`, () => 
     });
   });
 
-  it('extracts content that is longer than any buffer, and comes in pieces', async () => {
+  it('extracts content that is larger than any buffer and comes in pieces', async () => {
     const piece = 'abcdefghijklm'.repeat(4096);
     const pieces = Math.ceil((5 << 20) / piece.length);
     const archive = await archived([
@@ -154,7 +154,7 @@ describe.skipIf(noCpio)(`an archive${noCpio ? ' (not here: cpio)' : ''}`, () => 
     const first = await archived([file('a', 'first'), file('b', '1')]);
     const second = await archived([file('b', '2'), file('c', 'x')]);
     expect(first.length % 4).toBe(0);
-    // GNU cpio stops at the trailer, so what follows is given to it on its own, where the kernel would go on.
+    // GNU cpio stops at the trailer, where the kernel would continue, so the rest is passed to it separately.
     expect(extracted(first)).toEqual({ a: 'first', b: '1' });
     const both = Buffer.concat([first, second]);
     const trailer = both.indexOf('TRAILER!!!') + 10;
@@ -165,7 +165,7 @@ describe.skipIf(noCpio)(`an archive${noCpio ? ' (not here: cpio)' : ''}`, () => 
     expect(extracted(both.subarray(next))).toEqual({ b: '2', c: 'x' });
   });
 
-  it('of nothing is an archive too', async () => {
+  it('can be empty', async () => {
     expect(extracted(await archived([]))).toEqual({});
   });
 
@@ -205,7 +205,7 @@ describe('writing an archive', () => {
     );
   });
 
-  it('ends where another archive can begin, whatever is in it', async () => {
+  it('ends at a place where another archive can begin, whatever its contents', async () => {
     for (const size of [0, 1, 100, 275, 389, 390, 391, 392, 393, 394, 395, 1021]) {
       const archive = await archived([file('etc/nodeos.json', 'x'.repeat(size)), file('b', 'x')]);
       expect([size, archive.length % 4]).toEqual([size, 0]);
@@ -217,12 +217,12 @@ describe('writing an archive', () => {
     ['longer', 2, ['123', '456']],
     ['nothing', 1, []],
     ['not empty', 0, ['x']],
-  ])('fails by name if a content is %s than it should be', async (_, size, content) => {
+  ])('fails and names the file if its content is %s than it should be', async (_, size, content) => {
     const entries = [file('before', 'x'), sized('etc/changed', size, content), file('after', 'x')];
     await expect(archived(entries)).rejects.toThrow(/^etc\/changed: .*size/);
   });
 
-  it('fails by name if a content cannot be read', async () => {
+  it('fails and names the file if its content cannot be read', async () => {
     // eslint-disable-next-line require-yield, @typescript-eslint/require-await -- it fails before the first byte
     const open = async function* (): AsyncGenerator<Uint8Array> {
       throw new Error('the disk is on fire');
@@ -230,7 +230,7 @@ describe('writing an archive', () => {
     await expect(archived([{ ...file('etc/hosts', 'x'), open }])).rejects.toThrow(/^etc\/hosts: the disk is on fire/);
   });
 
-  it('fails with what the tree fails with', async () => {
+  it('fails with the error of the tree', async () => {
     // eslint-disable-next-line @typescript-eslint/require-await -- an async generator is what the interface wants
     const tree = async function* (): AsyncGenerator<Entry> {
       yield file('a', 'x');
@@ -246,7 +246,7 @@ describe('writing an archive', () => {
     await expect(writeCpio([file('a', 'x')], join(dir, 'file/archive'))).rejects.toThrow('ENOTDIR');
   });
 
-  it('puts one tree after the other', async () => {
+  it('concatenates trees', async () => {
     const names: string[] = [];
     for await (const { path } of concat([file('a', '')], concat([file('b', '')]), [])) names.push(path);
     expect(names).toEqual(['a', 'b']);
@@ -262,7 +262,7 @@ describe('a header', () => {
     expect(bytes).toHaveLength(120);
   });
 
-  it('holds the largest numbers that there are', () => {
+  it('holds the largest possible numbers', () => {
     const bytes = encodeHeader({ ...header, size: 0xffffffff, uid: 0xffffffff, mtime: new Date(0xffffffff * 1000) });
     expect(bytes.toString('latin1', 46, 62)).toBe('FFFFFFFFFFFFFFFF');
   });
@@ -282,13 +282,13 @@ describe('a header', () => {
     expect(() => encodeHeader({ ...header, ...wrong })).toThrow(/^a: .* does not fit into a cpio header/);
   });
 
-  it('refuses a name that the kernel would', () => {
+  it('refuses a name that the kernel would refuse', () => {
     expect(encodeHeader({ ...header, name: 'x'.repeat(4095) })).toHaveLength(110 + 4096 + 2);
     expect(() => encodeHeader({ ...header, name: 'x'.repeat(4096) })).toThrow('longer than 4096 bytes');
     expect(() => encodeHeader({ ...header, name: 'ü'.repeat(2048) })).toThrow(RangeError);
   });
 
-  it('is always whole', () => {
+  it('has a valid form and a length that is a multiple of four', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 60 }), fc.nat(0xffffffff), (name, size) => {
         const bytes = encodeHeader({ ...header, name, size });

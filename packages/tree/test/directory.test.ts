@@ -27,7 +27,7 @@ const fresh = (): string => {
 
 const NAMES = ['b.txt', 'B.txt', 'a/z', 'a/10', 'a/9', 'a-b', 'ü', 'empty', 'run.sh', 'a.b'];
 
-/** The same files, made in another order, at another time and with another umask. */
+/** A folder with the same files, made in the given order, at the given time and with the given umask. */
 function folder(names: readonly string[], mask: number, date: number): string {
   const dir = fresh();
   for (const name of names) {
@@ -50,7 +50,7 @@ async function entries(dir: string, options: DirectoryOptions = {}): Promise<Ent
 }
 
 describe('a folder as a tree', () => {
-  it('is sorted, each folder before what is in it', async () => {
+  it('is sorted, with each folder before its contents', async () => {
     const list = await entries(folder(NAMES, 0o22, 1e9));
     expect(list.map(({ path }) => path)).toEqual(
       [
@@ -70,7 +70,7 @@ describe('a folder as a tree', () => {
     }
   });
 
-  it('makes the same archive from another folder, order, time and umask', async () => {
+  it('makes the same archive for any folder, order, time and umask', async () => {
     const [one, two] = [folder(NAMES, 0o22, 1e9), folder([...NAMES].reverse(), 0o77, 1.7e9)];
     const [first, second] = [join(fresh(), 'archive'), join(fresh(), 'archive')];
     await writeCpio(fromDirectory(one, { prefix: 'app' }), first);
@@ -90,7 +90,7 @@ describe('a folder as a tree', () => {
     expect(byPath.get('ü')?.size).toBe(Buffer.byteLength('content of ü'));
   });
 
-  it('goes below a prefix, without what a filter leaves out', async () => {
+  it('puts paths below a prefix, without those that a filter excludes', async () => {
     const dir = folder(NAMES, 0o22, 1e9);
     const seen: string[] = [];
     const filter = (path: string): boolean => {
@@ -103,7 +103,7 @@ describe('a folder as a tree', () => {
     expect(await entries(dir, { filter: () => false })).toEqual([]);
   });
 
-  it('is not followed through a link to a folder', async () => {
+  it('does not follow a link to a folder', async () => {
     const dir = fresh();
     symlinkSync(folder(NAMES, 0, 1e9), join(dir, 'link'));
     expect(await entries(dir)).toMatchObject([{ path: 'link', type: 'symlink' }]);
@@ -124,7 +124,7 @@ describe('a folder as a tree', () => {
     await expect(entries(dir)).rejects.toThrow('sockets, devices and pipes');
   });
 
-  it('fails where there is none', async () => {
+  it('fails if the folder does not exist', async () => {
     await expect(entries(join(root, 'missing'))).rejects.toThrow('ENOENT');
   });
 });
