@@ -11,5 +11,5 @@ export function withParentDeathSignal(command: string): [string, ...string[]] {
   return SETPRIV === undefined || isBusybox() ? [command] : [SETPRIV, '--pdeathsig', 'TERM', '--', command];
 }
 
-/** BusyBox's setpriv has no --pdeathsig. Alpine, the common BusyBox system, is recognised by this file. */
+/** BusyBox's setpriv has no --pdeathsig. This file marks a system that is based on musl and BusyBox. */
 const isBusybox = (): boolean => existsSync('/etc/alpine-release');
