@@ -1,4 +1,4 @@
-/** Building with the progress that fits the terminal; shared by the commands that build. */
+/** Shared by all commands that build: the build options, and progress that fits the output. */
 import { availableParallelism } from 'node:os';
 import { UsageError } from '@nodeos/base';
 import {
@@ -50,7 +50,10 @@ export const BUILD_OPTIONS = {
   json: { type: 'boolean', help: 'progress as JSON lines' },
 } as const satisfies Record<string, Option>;
 
-/** What `--lock` says, and where to say what of an application is left out. */
+/**
+ * Implements `--lock`, and reports the files of an application that are left out.
+ * @throws UsageError for `--lock` together with `--explain`
+ */
 export function applicationOptions(args: Parsed, io: Io): Pick<SystemOptions, 'makeLock' | 'say'> {
   if (args.flag('lock') && args.flag('explain'))
     throw new UsageError('--lock writes a file, and --explain does nothing: one of them, please');
@@ -61,7 +64,10 @@ export function applicationOptions(args: Parsed, io: Io): Pick<SystemOptions, 'm
   return { say: (line) => say(io, line), ...(args.flag('lock') ? { makeLock: make } : {}) };
 }
 
-/** Progress goes to standard error, so that a command's own output can be piped; `--json` is the output. */
+/**
+ * Chooses the progress display. Progress goes to standard error, so that a command's output can be piped. With
+ * `--json`, progress is the output and goes to standard output.
+ */
 export function progressFor(args: Parsed, io: Io): Progress {
   if (args.flag('json')) return jsonProgress((text) => io.stdout.write(text));
   return io.stderr.isTTY ? terminalProgress() : plainProgress((text) => io.stderr.write(text));
