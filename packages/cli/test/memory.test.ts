@@ -16,12 +16,15 @@ describe('the memory that a system needs', () => {
     [50.1, 50.2, 141, 145],
     [100.1, 100.2, 243, 247],
     [250.1, 250.2, 552, 556],
-  ])('with an initramfs of %s MiB and %s MiB of contents is above %s, at most %s', (archive, contents, failed, worked) => {
-    const least = leastMemory({ archive, contents });
-    expect(least).toBeGreaterThan(failed);
-    expect(least).toBeLessThanOrEqual(worked);
-    expect(enoughMemory({ archive, contents })).toBeGreaterThanOrEqual(worked);
-  });
+  ])(
+    'with %s MiB of initramfs and %s MiB of contents is above %s and at most %s',
+    (archive, contents, failed, worked) => {
+      const least = leastMemory({ archive, contents });
+      expect(least).toBeGreaterThan(failed);
+      expect(least).toBeLessThanOrEqual(worked);
+      expect(enoughMemory({ archive, contents })).toBeGreaterThanOrEqual(worked);
+    },
+  );
 });
 
 describe('a machine', () => {
