@@ -20,7 +20,7 @@ describe('help', () => {
   });
 });
 
-describe('wrong usage is status 2, with a cause and a remedy', () => {
+describe('wrong usage gives status 2, a cause and a remedy', () => {
   it.each([
     [['fly'], 'unknown command "fly"', 'start, build, toolchain, cache, clean'],
     [['build', '--target', 'vax'], 'unknown target "vax"', 'the targets are: x86_64, aarch64, i686, armv7, riscv64'],

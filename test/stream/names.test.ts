@@ -24,7 +24,7 @@ beforeAll(async () => {
   system = await talking();
 }, LONG);
 
-describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53 cannot be had)'}`, () => {
+describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53 is not available)'}`, () => {
   const { asked = [] } = names ?? {};
   const knows = (known: NameServer['known']): void => {
     if (names) names.known = known;
