@@ -1,6 +1,6 @@
 /**
- * Further archives behind an initramfs, for what is of one machine, or of one run of it: the kernel unpacks them one after
- * the other. Secrets are no step, and never in the cache.
+ * Appends archives to an initramfs, for data of one machine or one run. The kernel unpacks the archives one after the
+ * other. Secrets are not built by a step, so they never enter the cache.
  */
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -10,8 +10,8 @@ import { entryPath, PATHS } from '@nodeos/contract';
 import { directory, file, writeCpio, type Entry } from '@nodeos/tree';
 
 /**
- * Writes the initramfs, and behind it an archive of the entries, into a new file that only its owner can read.
- * @throws Error with the code EEXIST if there is one of that name
+ * Writes the initramfs, followed by an archive of the entries, to a new file that only its owner can read.
+ * @throws Error with the code EEXIST if `path` exists
  */
 export async function appendEntries(initramfs: string, entries: readonly Entry[], path: string): Promise<void> {
   const work = await mkdtemp(join(dirname(path), '.nodeos-'));
@@ -25,7 +25,7 @@ export async function appendEntries(initramfs: string, entries: readonly Entry[]
   }
 }
 
-/** The end of the names of a root's exports (docs/stream.md). */
+/** The file with the secret end of the root's export names (docs/stream.md). */
 export const secretEntries = (secret: string): Entry[] => [
   directory('nbd', 0o700),
   file(entryPath(PATHS.nbdSecret), `${secret}\n`, 0o400),

@@ -1,14 +1,15 @@
 /**
- * The initramfs layer: one cpio archive for each part of the system, and their concatenation, which Linux unpacks one
+ * The initramfs layer makes one cpio archive for each part of the system and concatenates them. Linux unpacks them one
  * after the other. A part that has not changed is not packed again.
  *
- *     archive-init      /init, /sbin/init, the skeleton of folders and /etc      some 60 KiB
+ *     archive-init      /init, /sbin/init, the skeleton of folders and /etc; about 60 KiB
  *     archive-app       /app without its dependencies, /etc/nodeos.json
- *     archive-app-…     dependencies, and native code
- *     archive-runtime   /usr: Node.js and its libraries, compressed with LZ4: it unpacks as fast as no compression at all
- *                       (QEMU copies half the bytes), and the machine need not hold 110 MB twice; zstd costs 1.5 to
- *                       2 s under software emulation (docs/initramfs.md). Compressed archives come last: the kernel's
- *                       LZ4 format has no end mark.
+ *     archive-app-…     dependencies and native code
+ *     archive-runtime   /usr: Node.js and its libraries, compressed with LZ4
+ *
+ * LZ4 unpacks as fast as an uncompressed archive, because QEMU copies half the bytes, and the machine need not hold 110
+ * MB twice. zstd costs 1.5 to 2 s under software emulation (docs/initramfs.md). Compressed archives come last, because
+ * the kernel's LZ4 format has no end mark.
  */
 import { createReadStream, createWriteStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -22,7 +23,7 @@ import { concat, directory, file, writeCpio } from '@nodeos/tree';
 
 const ARCHIVE = 'archive.cpio';
 
-/** @param name of the step, and of its file */
+/** @param name the name of the step and of its file */
 export function initramfs(target: Target, name: string, parts: readonly Part[]): Artifact<'initramfs'> {
   const ordered = [...parts.filter(({ large }) => !large), ...parts.filter(({ large }) => large)];
   const archives = Object.fromEntries(
@@ -42,7 +43,7 @@ export function initramfs(target: Target, name: string, parts: readonly Part[]):
 }
 
 /**
- * What it takes to reach a root on the network, and nothing else: PID 1 mounts that root and moves into it
+ * The initramfs for a root on the network. It contains only PID 1, which mounts that root and switches to it
  * (docs/stream.md).
  * @param init a step with the output that `@nodeos/init` describes
  */
@@ -66,7 +67,7 @@ async function* concatFiles(paths: readonly string[]): AsyncIterable<Uint8Array>
   for (const path of paths) yield* createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Uint8Array>;
 }
 
-/** An archive of one part. */
+/** Makes the archive of one part. */
 function archive(target: Target, part: Part): Step {
   return {
     name: `archive-${part.name}`,
@@ -79,7 +80,7 @@ function archive(target: Target, part: Part): Step {
   };
 }
 
-/** The same, compressed. */
+/** Makes the same archive, compressed. */
 function compressed(step: Step): Step {
   return {
     ...step,

@@ -1,6 +1,6 @@
 /**
- * What an initramfs needs to reach a root by TLS, as a further archive behind it: the program that begins a connection,
- * and certificates or keys. They are secrets of one machine, so they are no step, and never in the cache.
+ * The files that an initramfs needs for a root over TLS, appended as one more archive: the handshake program, and
+ * certificates or keys. They are secrets of one machine. So no step builds them and they never enter the cache.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,11 +9,14 @@ import { entryPath, PATHS } from '@nodeos/contract';
 import { directory, file, type Entry } from '@nodeos/tree';
 import { appendEntries } from './append.js';
 
-/** Names as libnbd's, `tls-certificates=` and `tls-psk-file=` of an NBD URI. */
+/** The file names of libnbd, which `tls-certificates=` and `tls-psk-file=` in an NBD URI refer to. */
 export const TLS_FILES = ['ca-cert.pem', 'client-cert.pem', 'client-key.pem', 'keys.psk'] as const;
 export type TlsFiles = Partial<Record<(typeof TLS_FILES)[number], Uint8Array>>;
 
-/** Reads those that are in a folder. @throws NodeosError if none is, or one cannot be read */
+/**
+ * Reads the TLS files that exist in a folder. @throws NodeosError if there is none; the error of a file that cannot be
+ * read
+ */
 export async function readTlsFiles(folder: string): Promise<TlsFiles> {
   const found: TlsFiles = {};
   for (const name of TLS_FILES) {
@@ -29,7 +32,7 @@ export async function readTlsFiles(folder: string): Promise<TlsFiles> {
   });
 }
 
-/** @param program the path of what begins a connection: from the step `tlsHandshake` of @nodeos/init */
+/** @param program the path of the handshake program, built by the step `tlsHandshake` of @nodeos/init */
 export async function tlsEntries(program: string, files: TlsFiles): Promise<Entry[]> {
   return [
     directory(entryPath(PATHS.tls), 0o700),
@@ -39,8 +42,8 @@ export async function tlsEntries(program: string, files: TlsFiles): Promise<Entr
 }
 
 /**
- * Writes an initramfs for a streamed root with what it needs for TLS, in the place of what is at `path`; only its owner can
- * read it.
+ * Writes an initramfs for a streamed root, with the TLS files, to `path`. It replaces an existing file. Only the owner
+ * can read the new file.
  */
 export async function writeTlsInitramfs(
   initramfs: string,

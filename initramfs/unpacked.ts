@@ -1,6 +1,6 @@
 /**
- * How much memory the contents of an initramfs take: of cpio archives in the "newc" format, and such that are compressed with
- * LZ4, as this layer makes them.
+ * Estimates how much memory the contents of an initramfs take. It reads cpio archives in the "newc" format and archives
+ * compressed with LZ4, as this layer makes them.
  * https://docs.kernel.org/driver-api/early-userspace/buffer-format.html
  * https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md#legacy-frame
  */
@@ -8,14 +8,14 @@ import { open, type FileHandle } from 'node:fs/promises';
 
 const HEADER = 110;
 const PAGE = 4096;
-/** Of the kernel's, for each file and folder: an inode, and its name. */
+/** Kernel memory in bytes for the inode and the name of each file or folder. */
 const INODE = 1024;
 const LZ4_LEGACY = 0x184c2102;
-/** What a block of it becomes; the last one may be less. */
+/** Unpacked size of a block in bytes; the last block may be smaller. */
 const LZ4_BLOCK = 8 << 20;
 const LARGEST_NAME = 4096;
 
-/** @throws Error if it is neither */
+/** @returns the size in bytes. @throws Error if the file contains anything but cpio and LZ4 archives */
 export async function unpackedSize(path: string): Promise<number> {
   const file = await open(path);
   try {
@@ -38,7 +38,7 @@ async function sizeOf(bytes: Window, path: string): Promise<number> {
       if (name !== 'TRAILER!!!\0') total += INODE + Math.ceil(size / PAGE) * PAGE;
       at = aligned(aligned(at + HEADER + nameSize) + size);
     } else if (start.length >= 4 && start.readUInt32LE(0) === LZ4_LEGACY) {
-      // It has no end mark: blocks follow to the end of the file, each behind its length.
+      // The format has no end mark. Blocks follow until the end of the file, each after its length.
       for (at += 4; at < bytes.size; total += LZ4_BLOCK) {
         const length = await bytes.at(at, 4);
         if (length.length < 4) throw unknown();
@@ -50,13 +50,13 @@ async function sizeOf(bytes: Window, path: string): Promise<number> {
   return total;
 }
 
-/** Field N of a header: eight hexadecimal digits. */
+/** Field N of a cpio header: eight hexadecimal digits. */
 const field = (header: Buffer, index: number): number =>
   Number.parseInt(header.toString('latin1', 6 + 8 * index, 14 + 8 * index), 16);
 
 const aligned = (at: number): number => Math.ceil(at / 4) * 4;
 
-/** A file, of which small parts are wanted that are mostly near to each other. */
+/** Reads small, mostly neighbouring pieces of a file through a buffer. */
 class Window {
   readonly #buffer = Buffer.alloc(64 << 10);
   #start = 0;
@@ -67,7 +67,7 @@ class Window {
     readonly size: number,
   ) {}
 
-  /** @returns less at the end of the file */
+  /** @returns the bytes at a position; fewer than `length` at the end of the file */
   async at(position: number, length: number): Promise<Buffer> {
     if (position < this.#start || position + length > this.#start + this.#length) {
       this.#start = position;

@@ -1,4 +1,4 @@
-/** The archives of the layer, made by the steps themselves from small inputs, and unpacked by cpio and lz4. */
+/** The archives of the layer, built by the real steps from small inputs and unpacked with cpio and lz4. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   existsSync,
@@ -52,7 +52,7 @@ const MODULES = step('app-modules', made({ 'files/node_modules/ms/index.js': 'MS
 const [base, app, modules, runtime] = [basePart(INIT), filesPart(APP), morePart(MODULES), runtimePart(RUNTIME)];
 const imageOf = (...parts: Part[]): Step => initramfs(target, 'initramfs', parts).step;
 
-/** Builds a step and what it needs, each once, in folders. */
+/** Builds a step and its inputs, each once, in folders. */
 async function built(wanted: Step, where: string, done = new Map<Step, string>()): Promise<string> {
   const known = done.get(wanted);
   if (known !== undefined) return known;
@@ -76,7 +76,7 @@ async function built(wanted: Step, where: string, done = new Map<Step, string>()
 
 const unpack = (archive: Buffer, to: string): void => {
   mkdirSync(to, { recursive: true });
-  // Devices need root: they are looked at in the listing instead.
+  // Creating devices needs root, so they are checked in the listing instead.
   execFileSync('cpio', ['-idm', '--quiet', '--nonmatching', 'dev/console'], {
     input: archive,
     cwd: to,
@@ -93,7 +93,7 @@ const list = (archive: Buffer): string[] =>
     .split('\n')
     .map((line) => line.replace(/\s+/g, ' '));
 
-/** As the kernel does: one archive after the other, padding between them; what is not cpio is LZ4. */
+/** Unpacks like the kernel: one archive after the other, with padding between them. Data that is not cpio is LZ4. */
 function unpackAll(image: Buffer, to: string): number {
   let archives = 0;
   for (let at = 0; at < image.length; archives++) {
@@ -111,7 +111,7 @@ function unpackAll(image: Buffer, to: string): number {
 }
 
 describe.skipIf(lacking.length > 0)(`the initramfs${lacking.map((what) => ` (not here: ${what})`).join('')}`, () => {
-  it('holds the system, the application and its dependencies', async () => {
+  it('contains the system, the application and its dependencies', async () => {
     const output = await built(imageOf(base, app, modules, runtime), join(root, 'full'));
     const to = join(root, 'full/unpacked');
     expect(unpackAll(readFileSync(join(output, 'initramfs')), to)).toBe(4);
@@ -120,7 +120,7 @@ describe.skipIf(lacking.length > 0)(`the initramfs${lacking.map((what) => ` (not
       'sbin/init': 'INIT',
       'sbin/syscalls.node': 'ADDON',
       'usr/bin/node': 'NODE'.repeat(5000),
-      'bin/node': 'NODE'.repeat(5000), // by way of the link
+      'bin/node': 'NODE'.repeat(5000), // through the symbolic link
       'usr/lib/libc.so.6': 'LIBC',
       'app/index.js': 'APP',
       'app/lib/a.js': 'A',
@@ -133,14 +133,14 @@ describe.skipIf(lacking.length > 0)(`the initramfs${lacking.map((what) => ` (not
     expect(existsSync(join(to, 'include'))).toBe(false);
   });
 
-  it('without an application has two parts', async () => {
+  it('has two parts without an application', async () => {
     const output = await built(imageOf(base, runtime), join(root, 'bare'));
     const to = join(root, 'bare/unpacked');
     expect(unpackAll(readFileSync(join(output, 'initramfs')), to)).toBe(2);
     expect(existsSync(join(to, 'etc/nodeos.json'))).toBe(false);
   });
 
-  it('without a runtime has a name of its own, and an empty /usr', async () => {
+  it('has its own name and an empty /usr without a runtime', async () => {
     const output = await built(initramfs(target, 'initramfs-base', [base, app]).step, join(root, 'base'));
     const to = join(root, 'base/unpacked');
     expect(unpackAll(readFileSync(join(output, 'initramfs-base')), to)).toBe(2);
@@ -168,13 +168,13 @@ describe.skipIf(lacking.length > 0)(`the initramfs${lacking.map((what) => ` (not
     }
   });
 
-  it('comes out the same in another folder', async () => {
+  it('is identical when built in another folder', async () => {
     const bytes = async (where: string): Promise<Buffer> =>
       readFileSync(join(await built(imageOf(base, app, runtime), join(root, where)), 'initramfs'));
     expect((await bytes('here')).equals(await bytes('there/and further'))).toBe(true);
   });
 
-  it('packs a part only again if that part changed', () => {
+  it('repacks a part only if it changed', () => {
     const names = (...parts: Part[]): string[] => Object.keys(imageOf(...parts).inputs ?? {});
     expect(names(base, app, runtime)).toEqual(['init', 'app', 'runtime']);
     expect(names(runtime, base, app, modules)).toEqual(['init', 'app', 'app-modules', 'runtime']);

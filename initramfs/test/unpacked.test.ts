@@ -1,4 +1,4 @@
-/** What an initramfs takes unpacked: of archives of ours, of GNU cpio's, of lz4's, and of what is none. */
+/** The unpacked size of our own archives, of archives from GNU cpio and lz4, and of invalid files. */
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,18 +20,18 @@ async function archive(name: string, ...files: readonly number[]): Promise<strin
   return path;
 }
 
-it('pages of each file and link, and an inode of everything', async () => {
+it('counts pages for each file and link, and an inode for every entry', async () => {
   expect(await unpackedSize(await archive('small', 0, 1, 4096, 4097))).toBe((6 + 4 + 4 + 4 + 8) * KIB);
   expect(await unpackedSize(await archive('large', 300 * KIB, 1, 70 * KIB))).toBe((5 + 4 + 300 + 4 + 72) * KIB);
 });
 
-it('several archives, one behind the other', async () => {
+it('adds up several appended archives', async () => {
   const path = join(folder, 'appended');
   await appendEntries(await archive('first', 5000), secretEntries('x'), path);
   expect(await unpackedSize(path)).toBe((3 + 4 + 8 + 2 + 4) * KIB);
 });
 
-it("GNU cpio's, which is padded with zeros", async () => {
+it('reads an archive of GNU cpio, which is padded with zeros', async () => {
   const path = join(folder, 'gnu');
   writeFileSync(join(folder, 'content'), Buffer.alloc(10 * KIB, 1));
   writeFileSync(path, execFileSync('cpio', ['-o', '-H', 'newc', '--quiet'], { cwd: folder, input: 'content\n' }));
@@ -40,7 +40,7 @@ it("GNU cpio's, which is padded with zeros", async () => {
   expect(await unpackedSize(path)).toBe((13 + 3 + 4 + 4) * KIB);
 });
 
-it('compressed ones, in blocks of 8 MiB', async () => {
+it('counts a compressed archive in blocks of 8 MiB', async () => {
   const path = await archive('plain', 5000);
   execFileSync('lz4', ['-l', '-q', await archive('big', 9 << 20), join(folder, 'big.lz4')]);
   appendFileSync(path, readFileSync(join(folder, 'big.lz4')));
@@ -51,7 +51,7 @@ it.each([
   ['something else', Buffer.from('PK\x03\x04'.repeat(100)), 'byte 0 is not known'],
   ['numbers that are none', Buffer.from(`070701${'g'.repeat(104)}`), 'byte 0 is not known'],
   ['a block that is cut off', Buffer.from([0x02, 0x21, 0x4c, 0x18, 1, 0]), 'byte 4 is not known'],
-])('%s is none', async (_, bytes, why) => {
+])('rejects %s', async (_, bytes, why) => {
   const path = join(folder, 'none');
   writeFileSync(path, bytes);
   await expect(unpackedSize(path)).rejects.toThrow(why);

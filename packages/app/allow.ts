@@ -1,12 +1,12 @@
 /**
- * Whose code runs on this machine while an image is built: `allowScripts` of package.json, the field of npm 11.
- * Nobody's, unless it says so. https://docs.npmjs.com/cli/commands/npm-install-scripts
+ * Decides which packages may run code on this machine while an image is built, by `allowScripts` of package.json, the
+ * field of npm 11. By default, none may. https://docs.npmjs.com/cli/commands/npm-install-scripts
  */
 import type { LockedPackage } from './lock.js';
 
 export type Rules = Readonly<Record<string, boolean>>;
 
-/** As npm's registry names files. From anywhere else, a package may have any name and version that it likes. */
+/** The form of file URLs in npm's registry. A package from anywhere else can claim any name and version. */
 const OF_REGISTRY = /^https?:\/\/[^/]+\/.+\/-\/[^/]+\.tgz$/;
 
 type Identity = Pick<LockedPackage, 'name' | 'version' | 'resolved'>;
@@ -14,14 +14,14 @@ type Identity = Pick<LockedPackage, 'name' | 'version' | 'resolved'>;
 const isFromRegistry = ({ resolved }: Identity): boolean => resolved === undefined || OF_REGISTRY.test(resolved);
 export const isFromGit = ({ resolved }: Identity): boolean => resolved?.startsWith('git') === true;
 
-/** What stands for exactly this package in `allowScripts`. */
+/** The key that stands for exactly this package in `allowScripts`. */
 export const idOf = (one: Identity): string =>
   isFromRegistry(one) ? `${one.name}@${one.version}` : (one.resolved ?? one.name);
 
 /**
- * What the rules say of a package: `{"NAME": false, "NAME@1.2.3": true, "NAME@1.0.0 || 1.1.0": true,
+ * What the rules say about a package: `{"NAME": false, "NAME@1.2.3": true, "NAME@1.0.0 || 1.1.0": true,
  * "git+https://…#1a2b3c4": true}`. A refusal wins.
- * @returns undefined if they say nothing
+ * @returns undefined if no rule matches
  */
 export function ruleFor(rules: Rules, one: Identity): boolean | undefined {
   const means = isFromRegistry(one) ? meansRelease : meansPlace;
@@ -34,13 +34,13 @@ function meansRelease(key: string, { name, version }: Identity): boolean {
   return who === name && (versions === undefined || versions.split('||').some((one) => one.trim() === version));
 }
 
-/** A repository with any commit, or with one by the start of its name. */
+/** Whether a key means a repository at any commit, or at a commit given by at least its first 7 digits. */
 function meansPlace(key: string, { resolved = '' }: Identity): boolean {
   if (key === resolved || key === resolved.replace(/#.*$/, '')) return true;
   return /#[0-9a-f]{7,}$/.test(key) && resolved.startsWith(key);
 }
 
-/** Lines for the user about packages whose code is not run, because nobody has said whether it may be. */
+/** Messages about packages whose code does not run, because no rule allows or refuses it. */
 export function unreviewed(packages: readonly LockedPackage[], rules: Rules): string[] {
   const open = packages.filter((one) => (one.hasInstallScript || isFromGit(one)) && ruleFor(rules, one) === undefined);
   if (open.length === 0) return [];

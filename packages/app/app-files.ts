@@ -1,9 +1,9 @@
 /**
- * The users' layer: an application's files and its dependencies, as trees to be put into an image.
+ * The application layer: the application's files and dependencies, as trees for an image.
  *
- *     app-modules, …   files/   what was installed (install.ts)
- *     app              files/   what is packed, of the application and of what is linked; nodeos.json for the init
- *     app-native, …    files/   what was compiled (native.ts)
+ *     app-modules, …   files/   the installed packages (install.ts)
+ *     app              files/   the packed files of the application and of linked packages; nodeos.json for the init
+ *     app-native, …    files/   compiled native code (native.ts)
  */
 import { existsSync } from 'node:fs';
 import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
@@ -24,7 +24,7 @@ export async function appModules(target: Target, app: Application, libc: Libc): 
   return app.project ? modulesSteps(target, app.project, app.project.allowScripts, libc) : [];
 }
 
-/** node_modules of the folder as it is: whoever asks for it has put there what runs on the target. */
+/** Copies node_modules from the folder unchanged. The user is responsible that it runs on the target. */
 function copiedModules(target: Target, app: Application): Step {
   const modules = join(app.dir, 'node_modules');
   return {
@@ -72,7 +72,7 @@ export function appFiles(target: Target, app: Application, modules: Step | undef
   };
 }
 
-/** Files of this machine, and targets of links, by their place in /app. */
+/** The files of this machine and the targets of links, keyed by their places in /app. */
 function placed(app: Application): { files: Record<string, string>; links: Record<string, string> } {
   const own = {
     place: app.project?.member ?? '',
@@ -81,7 +81,7 @@ function placed(app: Application): { files: Record<string, string>; links: Recor
     links: app.packed.links,
   };
   const linked = linkedPlaces(app.project?.links ?? [], '');
-  // What a workspace packs by itself, and as a part of its root, is the same file.
+  // A workspace can be packed twice, by itself and as a part of its root. Both give the same files.
   const all = [own, ...linked];
   const pairs = all.flatMap(({ place, dir, files }) => files.map((path) => [posix.join(place, path), join(dir, path)]));
   const links = all.flatMap(({ place, links }) =>
@@ -109,11 +109,11 @@ function linkedPlaces(
   });
 }
 
-/** What node-gyp made of the application's addon here is for this machine. */
+/** Whether node-gyp on this machine made the file. Such a file does not run on the target. */
 export const isHostBuild = (app: Application, path: string): boolean =>
   app.packed.files.includes('binding.gyp') && path.startsWith('build/');
 
-/** What the init reads as /etc/nodeos.json. */
+/** Builds the contents of /etc/nodeos.json for the init. */
 async function initConfig(
   context: StepContext,
   app: Application,
@@ -146,10 +146,15 @@ async function initConfig(
   };
 }
 
-/** What node-gyp-build chooses by, among binaries that a package brings; it would look for a file of one distribution. */
+/**
+ * node-gyp-build selects a prebuilt binary by LIBC. Without it, node-gyp-build looks for a file of one distribution.
+ */
 const librarySays = (libc: Libc): Record<string, string> => (libc === 'musl' ? { LIBC: libc } : {});
 
-/** What npm tells a script about its package. https://docs.npmjs.com/cli/using-npm/scripts#packagejson-vars */
+/**
+ * The variables that npm gives a script about its package.
+ * https://docs.npmjs.com/cli/using-npm/scripts#packagejson-vars
+ */
 function packageVariables({ manifest }: Application): Record<string, string> {
   const { name, version, config = {} } = manifest;
   const settings = Object.entries(config)

@@ -1,4 +1,6 @@
-/** An application: a folder with a `package.json`. What of it goes into the image, and what runs. */
+/**
+ * An application is a folder with a `package.json`. This module finds the files for the image and the start command.
+ */
 import { existsSync } from 'node:fs';
 import { basename, join, posix, resolve } from 'node:path';
 import { UsageError } from '@nodeos/base';
@@ -12,19 +14,19 @@ import { readProject, type Project, type ReadOptions } from './project.js';
 import { startOf, type Start, type StartCommand } from './start-script.js';
 
 export interface Application {
-  /** Absolute path of the folder. */
+  /** The absolute path of the folder. */
   readonly dir: string;
   readonly name: string;
   readonly manifest: PackageJson;
   readonly start: Start;
   readonly packed: Packed;
-  /** What is to be installed; undefined if nothing is. */
+  /** What has to be installed; undefined if nothing has. */
   readonly project: Project | undefined;
-  /** Lines for the user: what is left out, or not done. */
+  /** Messages for the user about files that are left out and scripts that do not run. */
   readonly notes: readonly string[];
 }
 
-/** @throws UsageError if it is not an application, or says nothing about what to run. */
+/** Reads an application. @throws UsageError if the folder is not an application, or does not say what to run */
 export async function readApplication(folder: string, target: Target, options: ReadOptions = {}): Promise<Application> {
   const dir = resolve(folder);
   const manifest = await readManifest(dir);
@@ -39,7 +41,7 @@ export async function readApplication(folder: string, target: Target, options: R
 
 type Known = Pick<Application, 'dir' | 'manifest' | 'packed' | 'project'>;
 
-/** Why a command cannot run, as far as it is known before anything is installed. */
+/** Why a command cannot run, as far as that is known before the installation. */
 function refusal(app: Known, command: StartCommand): UsageError | undefined {
   if (command.kind === 'bin') return missingCommand(app, command.bin, command.from);
   const files = filesOf(command.nodeArgs).filter(({ needed }) => needed);
@@ -72,7 +74,7 @@ function missingCommand({ dir, project, manifest }: Known, name: string, from: s
       `${dir}: ${from} runs "${name}" of ${owner.name}, a development dependency, which is not installed`,
       hint,
     );
-  // Not every lock names commands. What is installed, or copied, is looked through when the image is built.
+  // Not every lock file names commands. In that case, the installed or copied packages are searched during the build.
   if (owner || (project && !project.lock.packages) || manifest.nodeos?.modules === 'copy') return undefined;
   return new UsageError(`${dir}: ${from} runs "${name}", which is neither node nor a command of a dependency`, hint);
 }

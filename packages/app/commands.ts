@@ -1,4 +1,4 @@
-/** The file behind a start command, in what was installed and what is packed: what npm's search path would find. */
+/** Finds the file behind a start command among the installed and packed files, the way npm's search path does. */
 import { existsSync } from 'node:fs';
 import { lstat, readdir, readFile, readlink } from 'node:fs/promises';
 import { join, posix } from 'node:path';
@@ -7,24 +7,24 @@ import { commandFile, placesOf } from './lock.js';
 import { parseJson, type PackageJson } from './manifest.js';
 import type { StartCommand } from './start-script.js';
 
-/** The files of an image's /app while it is made. */
+/** The files of /app while the image is built. */
 export interface Files {
-  /** The folder that holds what was installed, as /app will; undefined if nothing was. */
+  /** The folder with the installed packages, laid out as in /app; undefined if nothing was installed. */
   readonly modules: string | undefined;
-  /** Where packed files are on this machine, by their place in /app. */
+  /** The paths of packed files on this machine, keyed by their places in /app. */
   readonly packed: Readonly<Record<string, string>>;
-  /** The application's folder in /app: `''`, or that of a workspace. */
+  /** The application's folder in /app: `''`, or the folder of a workspace. */
   readonly member: string;
 }
 
 export interface Program {
-  /** In /app. */
+  /** Relative to /app. */
   readonly main: string;
-  /** What its first line says. */
+  /** The options for Node.js from the file's first line. */
   readonly nodeArgs: readonly string[];
 }
 
-/** @throws NodeosError if there is no such file, or it is no program of Node.js. */
+/** Finds a command's file. @throws NodeosError if the file does not exist or is not a Node.js program */
 export async function programOf(files: Files, command: StartCommand): Promise<Program> {
   if (command.kind === 'bin') return installedCommand(files, command);
   const main = posix.join(files.member, command.main);
@@ -42,7 +42,7 @@ export async function programOf(files: Files, command: StartCommand): Promise<Pr
   });
 }
 
-/** `node node_modules/x/cli` for `cli.js`; what is packed has been looked through before. */
+/** Completes a path such as `node_modules/x/cli` to `cli.js`. Packed files were completed earlier. */
 async function withEnding(files: Files, main: string): Promise<string | undefined> {
   for (const path of [`${main}.js`, `${main}.json`, posix.join(main, 'index.js')]) {
     if (await locate(files, path)) return path;
@@ -53,7 +53,7 @@ async function withEnding(files: Files, main: string): Promise<string | undefine
 async function installedCommand(files: Files, { bin, from }: StartCommand & { kind: 'bin' }): Promise<Program> {
   for (const path of placesOf(`.bin/${bin}`, files.member)) {
     const folder = path.slice(0, -`/.bin/${bin}`.length);
-    // Not every installer makes links in .bin: pnpm makes scripts for a shell.
+    // Not every installer makes links in .bin: pnpm makes shell scripts.
     for (const find of [() => locate(files, path), () => declared(files, folder, bin)]) {
       const found = await find();
       const nodeArgs = found && interpreted(await readFile(found.host, 'utf8'), found.path);
@@ -66,12 +66,12 @@ async function installedCommand(files: Files, { bin, from }: StartCommand & { ki
 }
 
 interface Found {
-  /** In /app, with no link on the way. */
+  /** Relative to /app, with all links resolved. */
   readonly path: string;
   readonly host: string;
 }
 
-/** A file or a folder by its path in /app: links lead from what was installed to what is packed. */
+/** Finds a file or folder by its path in /app. Links can lead from installed to packed files. */
 async function locate({ modules, packed }: Files, path: string): Promise<Found | undefined> {
   let current = '';
   for (const part of path.split('/')) {
@@ -89,7 +89,7 @@ async function locate({ modules, packed }: Files, path: string): Promise<Found |
   return installed !== undefined && existsSync(installed) ? { path: current, host: installed } : undefined;
 }
 
-/** The command of a package in a folder of packages, as its package.json names it. */
+/** Finds a command by the package.json files of the packages in a folder. */
 async function declared(files: Files, folder: string, bin: string): Promise<Found | undefined> {
   const { modules } = files;
   if (modules === undefined || !existsSync(join(modules, folder))) return undefined;
@@ -108,8 +108,8 @@ async function declared(files: Files, folder: string, bin: string): Promise<Foun
 }
 
 /**
- * What the first line of a program gives Node.js: `#!/usr/bin/env -S node --no-warnings`.
- * @returns undefined if it is for another program
+ * The options that a program's first line gives to Node.js: `#!/usr/bin/env -S node --no-warnings`.
+ * @returns undefined if the line names another program
  */
 export function interpreted(text: string, path: string): string[] | undefined {
   const line = /^\uFEFF?#!\s*([^\r\n]*)/.exec(text)?.[1];

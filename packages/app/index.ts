@@ -1,4 +1,4 @@
-/** The users' layer. */
+/** The application layer. */
 export * from './application.js';
 export * from './app-files.js';
 export * from './install.js';

@@ -1,9 +1,9 @@
 /**
- * Dependencies as npm, or who else the lock file is of, installs them, each project in a step of its own:
+ * Installs dependencies with npm, or with the program that the lock file belongs to. Each project has its own step:
  *
- *     app-modules   files/    node_modules of the application and of its workspaces, in the places that they have there
+ *     app-modules   files/    node_modules of the application and its workspaces, at their places in the project
  *
- * A folder that is linked from outside of the project is in the image where the link would be.
+ * A linked folder outside the project is put where its link would be.
  */
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
@@ -18,7 +18,11 @@ import { runNpm } from './npm.js';
 import { applyPatches, patchesOf } from './patches.js';
 import { filesCopied, type Project } from './project.js';
 
-/** @param rules of the application: whose code may run @param place in the application's folder */
+/**
+ * The steps that install a project and the projects that it links to.
+ * @param rules the application's rules about whose code may run
+ * @param place the project's place in the application's folder
+ */
 export async function modulesSteps(
   target: Target,
   project: Project,
@@ -61,7 +65,7 @@ export async function modulesSteps(
   return [step, ...linked];
 }
 
-/** What the install sees, with what it may reach outside of the root beside it. @returns the root */
+/** Copies the inputs of the installation, including files outside the project's root. @returns the root */
 async function layOut(context: StepContext, project: Project, files: readonly string[]): Promise<string> {
   const levels = [...Object.keys(project.manifests), ...files].map((path) => path.split('/').lastIndexOf('..') + 1);
   const root = join(context.work, ...Array.from({ length: Math.max(...levels) }, () => 'above'), 'nodeos-project');
@@ -71,7 +75,7 @@ async function layOut(context: StepContext, project: Project, files: readonly st
   };
   for (const [folder, manifest] of Object.entries(project.manifests)) {
     await write(join(folder, 'package.json'), JSON.stringify(manifest));
-    // npm links the commands of linked packages only if there is something to link to.
+    // npm links the commands of a linked package only if their files exist.
     for (const file of commandsOf(manifest)) await write(join(folder, file), '');
   }
   for (const path of files) {
@@ -86,7 +90,7 @@ async function layOut(context: StepContext, project: Project, files: readonly st
 const commandsOf = ({ bin = {} }: PackageJson): string[] =>
   (typeof bin === 'string' ? [bin] : Object.values(bin)).filter((path) => !posix.normalize(path).startsWith('..'));
 
-/** A package from git as its author would publish it: npm clones it once more, and runs what makes its files. */
+/** Prepares a package from git the way its author would publish it. npm clones it again and runs its build scripts. */
 async function prepare(
   context: StepContext,
   { npmrc }: Project,
@@ -108,7 +112,7 @@ async function prepare(
   await rm(to, { recursive: true });
 }
 
-/** Moves what was installed to where it is in the image. */
+/** Moves the installed packages to their places in the image. */
 async function collect(context: StepContext, project: Project, root: string, place: string): Promise<void> {
   const files = join(context.dir, 'files', place);
   await mkdir(join(context.dir, 'files'), { recursive: true });

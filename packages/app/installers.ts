@@ -1,7 +1,7 @@
 /**
- * Programs that install what a lock file names: npm for its own, and Yarn 1 and pnpm where they are on this machine. Each
- * makes a node_modules of real folders, without anything that only the next install would need.
- * https://pnpm.io/cli/install, https://classic.yarnpkg.com/en/docs/cli/install
+ * Programs that install from a lock file: npm, and Yarn 1 and pnpm where this machine has them. Each one makes a
+ * node_modules of real folders, without files that only the next installation would need. https://pnpm.io/cli/install,
+ * https://classic.yarnpkg.com/en/docs/cli/install
  */
 import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
@@ -10,24 +10,24 @@ import type { Target } from '@nodeos/targets';
 import type { StepContext } from '@nodeos/engine';
 import { runNpm } from './npm.js';
 
-/** Of the runtime, for packages with prebuilt binaries. */
+/** The C library of the runtime. It selects prebuilt binaries. */
 export type Libc = 'glibc' | 'musl';
 
 export interface Installation {
   readonly root: string;
-  /** The folder of a workspace that is wanted; `''` for all. */
+  /** The folder of the wanted workspace; `''` for all. */
   readonly member: string;
   readonly target: Target;
   readonly libc: Libc;
-  /** Variables with credentials and paths of this machine. */
+  /** Variables with credentials and with paths of this machine. */
   readonly settings: Readonly<Record<string, string>>;
 }
 
 export interface Installer {
   readonly program: 'npm' | 'pnpm' | 'yarn';
-  /** Files beside package.json that decide, where they are. */
+  /** Optional files next to package.json that affect the installation. */
   readonly files: readonly string[];
-  /** @returns why it cannot install from this lock */
+  /** @returns why the program cannot install from this lock; undefined if it can */
   refuses(lock: string): string | undefined;
   install(context: StepContext, what: Installation): Promise<void>;
 }
@@ -38,7 +38,7 @@ export const NPM: Installer = {
   refuses: () => undefined,
   async install(context, { root, member, target, libc, settings }) {
     const platform = ['--os=linux', `--cpu=${target.nodeArch}`, `--libc=${libc}`];
-    // Install scripts would run the code of packages, and compile for the host; native.ts runs those that may.
+    // Install scripts would run the code of packages and compile for the host. native.ts runs the allowed ones.
     const args = ['ci', '--omit=dev', '--ignore-scripts', ...platform];
     await runNpm(context, [...args, ...(member === '' ? [] : [`--workspace=${member}`])], { cwd: root, settings });
   },
@@ -79,24 +79,24 @@ const YARN: Installer = {
       '--non-interactive',
       '--no-progress',
     ];
-    // It knows no C library, and takes the packages for this machine's kind.
+    // Yarn 1 has no option for the C library and installs the packages for this machine's platform.
     await context.run('yarn', args, { cwd: root, environment: 'host', env: settings });
     await forget(join(root, 'node_modules'), /^\.yarn-/);
   },
 };
 
-/** What others need, and what has times and paths of this machine in it. */
+/** Removes files for later installations. They contain times and paths of this machine. */
 async function forget(folder: string, names: RegExp): Promise<void> {
   const found = existsSync(folder) ? await readdir(folder) : [];
   for (const name of found.filter((one) => names.test(one))) await rm(join(folder, name), { recursive: true });
 }
 
-/** By the lock file. */
+/** The installer for each lock file. */
 const BY_LOCK: Readonly<Record<string, Installer>> = { 'pnpm-lock.yaml': PNPM, 'yarn.lock': YARN };
 
 export type Found = { readonly lockFile: string } & ({ readonly installer: Installer } | { readonly refusal: string });
 
-/** The lock file of another installer, with what it takes to use it, or why that cannot be. */
+/** Finds the lock file of another installer, with the installer or the reason why it cannot be used. */
 export function foreignLock(dir: string): Found | undefined {
   const name = ['pnpm-lock.yaml', 'yarn.lock', 'bun.lock', 'bun.lockb'].find((one) => existsSync(join(dir, one)));
   if (name === undefined) return undefined;

@@ -1,5 +1,5 @@
 /**
- * package-lock.json and npm-shrinkwrap.json: which packages will be installed, and from where.
+ * Reads package-lock.json and npm-shrinkwrap.json: which packages are installed, and from where.
  * https://docs.npmjs.com/cli/configuring-npm/package-lock-json
  */
 import { readFile } from 'node:fs/promises';
@@ -9,19 +9,19 @@ import { type Target } from '@nodeos/targets';
 import { parseJson } from './manifest.js';
 
 export interface Lock {
-  /** By the place below the project's folder; `''` is the project. Not in locks of version 1. */
+  /** Entries by their place below the project's folder; `''` is the project. Missing in locks of version 1. */
   readonly packages?: Readonly<Record<string, LockEntry>>;
 }
 
 export interface LockEntry {
   readonly name?: string;
   readonly version?: string;
-  /** A URL; of a link, the folder that it leads to. */
+  /** A URL, or, for a link, the target folder. */
   readonly resolved?: string;
   readonly link?: boolean;
   readonly dev?: boolean;
   readonly inBundle?: boolean;
-  /** It has an install script, or native code that node-gyp compiles. */
+  /** The package has an install script, or native code that node-gyp compiles. */
   readonly hasInstallScript?: boolean;
   readonly bin?: Readonly<Record<string, string>>;
   readonly os?: readonly string[];
@@ -34,7 +34,7 @@ export interface LockEntry {
 export interface LockedPackage {
   readonly name: string;
   readonly version: string;
-  /** Below the project's folder: `node_modules/NAME`. */
+  /** Relative to the project's folder: `node_modules/NAME`. */
   readonly path: string;
   readonly resolved: string | undefined;
   readonly hasInstallScript: boolean;
@@ -48,7 +48,10 @@ export interface LockFile {
   readonly lock: Lock;
 }
 
-/** @throws UsageError if it is not JSON. */
+/**
+ * Reads the lock file of a folder; undefined if there is none.
+ * @throws UsageError if it is not JSON, or a package's place is outside node_modules
+ */
 export async function readLock(dir: string): Promise<LockFile | undefined> {
   for (const name of LOCK_FILES) {
     const path = join(dir, name);
@@ -68,7 +71,7 @@ export async function readLock(dir: string): Promise<LockFile | undefined> {
 const MODULES = 'node_modules/';
 const PLACE = /^(?:[^/]+\/)*node_modules\/(?:@[^/]+\/)?[^/]+$/;
 
-/** What is installed has its place below the project. npm writes nothing else, but others might. */
+/** Installed packages must stay below the project. npm never writes other places, but a foreign lock file could. */
 function checkPlaces(path: string, { packages = {} }: Lock): void {
   for (const [place, { link }] of Object.entries(packages)) {
     const isInstalled = link === true || place.includes(MODULES);
@@ -80,8 +83,8 @@ function checkPlaces(path: string, { packages = {} }: Lock): void {
 }
 
 /**
- * The packages of a production install for the target, in the order of their paths.
- * @param member only what this folder of a workspace needs
+ * The packages of a production install for the target, sorted by path.
+ * @param member restricts the result to the needs of this workspace folder
  */
 export function lockedPackages(lock: Lock, target: Target, member = ''): LockedPackage[] {
   const needed = member === '' ? undefined : neededBy(lock, member);
@@ -97,18 +100,21 @@ export function lockedPackages(lock: Lock, target: Target, member = ''): LockedP
 
 export const nameAt = (path: string): string => path.replace(/^.*node_modules\//, '');
 
-/** `["linux"]`, `["!win32"]`. https://docs.npmjs.com/cli/configuring-npm/package-json#os */
+/**
+ * Whether a list such as `["linux"]` or `["!win32"]` includes a name.
+ * https://docs.npmjs.com/cli/configuring-npm/package-json#os
+ */
 function serves(list: readonly string[] | undefined, name: string): boolean {
   if (list === undefined || list.length === 0) return true;
   if (list.includes(`!${name}`)) return false;
   return list.includes(name) || list.every((one) => one.startsWith('!'));
 }
 
-/** A folder that npm links instead of installing a package. */
+/** A folder that npm links instead of installing it. */
 export interface Link {
-  /** The link: `node_modules/NAME`. */
+  /** The place of the link: `node_modules/NAME`. */
   readonly path: string;
-  /** Where it leads to, relative to the project's folder: `packages/NAME`, `../NAME`. */
+  /** The target folder, relative to the project's folder: `packages/NAME`, `../NAME`. */
   readonly target: string;
 }
 
@@ -120,7 +126,7 @@ export function linksIn(lock: Lock, member = ''): Link[] {
     .map(([path, { resolved = '' }]) => ({ path, target: posix.normalize(resolved) }));
 }
 
-/** The places of what a folder depends on, and of what that depends on, as Node.js finds them. */
+/** The places of a folder's direct and indirect dependencies, found the way Node.js finds them. */
 function neededBy(lock: Lock, member: string): Set<string> {
   const { packages = {} } = lock;
   const found = new Set<string>();
@@ -138,7 +144,7 @@ function neededBy(lock: Lock, member: string): Set<string> {
   return found;
 }
 
-/** Where Node.js looks for a package, from a folder upwards. */
+/** The places where Node.js looks for a package, from a folder upwards. */
 export function placesOf(name: string, from: string): string[] {
   const parts = from === '' ? [] : from.split('/');
   return Array.from({ length: parts.length + 1 }, (_, up) => parts.slice(0, parts.length - up))
@@ -147,7 +153,7 @@ export function placesOf(name: string, from: string): string[] {
 }
 
 /**
- * Of the commands of a package, what a name means: a command's, or with a scope (`npx @scope/tool`) the package's.
+ * The file of a package's command. `name` is the command's name or, with a scope (`npx @scope/tool`), the package's.
  * https://docs.npmjs.com/cli/commands/npm-exec
  */
 export function commandFile(
@@ -162,7 +168,7 @@ export function commandFile(
   return commands[short] ?? Object.values(commands)[0];
 }
 
-/** The package whose command `npm run` finds by this name, from a folder upwards. */
+/** The package that provides a command to `npm run`, searched from a folder upwards. */
 export function ownerOf(lock: Lock, member: string, command: string): { name: string; dev: boolean } | undefined {
   const { packages = {} } = lock;
   for (const folder of placesOf('', member)) {

@@ -1,7 +1,4 @@
-/**
- * `package.json`: what is read of it, and whether that is what it should be.
- * https://docs.npmjs.com/cli/configuring-npm/package-json
- */
+/** Reads and checks `package.json`. https://docs.npmjs.com/cli/configuring-npm/package-json */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf, UsageError } from '@nodeos/base';
@@ -22,13 +19,13 @@ export interface PackageJson {
   readonly workspaces?: unknown;
   readonly overrides?: object;
   readonly engines?: object;
-  /** Whose install scripts may run, by name or `NAME@VERSION`. */
+  /** Packages whose install scripts may run, by name or `NAME@VERSION`. */
   readonly allowScripts?: Readonly<Record<string, boolean>>;
-  /** Settings of this system; see docs/app.md. */
+  /** Settings of NodeOS; see docs/app.md. */
   readonly nodeos?: {
-    /** Instead of scripts.start. */
+    /** Replaces scripts.start. */
     readonly start?: string;
-    /** `copy`: node_modules of the folder, as it is. */
+    /** `copy`: use the folder's node_modules unchanged. Default: `install`. */
     readonly modules?: 'install' | 'copy';
     readonly user?: SystemConfig['user'];
     readonly restart?: SystemConfig['restart'];
@@ -44,10 +41,10 @@ const SETTINGS = {
   onexit: ENDS,
 } as const;
 
-/** Editors on Windows put a byte-order mark in front, which npm ignores. */
+/** Editors on Windows may write a byte-order mark, which npm ignores. */
 export const parseJson = (text: string): unknown => JSON.parse(text.replace(/^\uFEFF/, ''));
 
-/** @throws UsageError if there is none, or it is not right. */
+/** Reads a folder's package.json. @throws UsageError if it is missing or invalid */
 export async function readManifest(dir: string): Promise<PackageJson> {
   const path = join(dir, 'package.json');
   try {
@@ -66,7 +63,9 @@ export async function readManifest(dir: string): Promise<PackageJson> {
   }
 }
 
-/** What is read here, and by npm's own tools, which would fail without a word about package.json. */
+/**
+ * Checks the fields that this package or npm's own tools read. npm's tools would fail without mentioning package.json.
+ */
 function checkTypes(dir: string, manifest: PackageJson): void {
   const { scripts, nodeos } = manifest;
   const check = (name: string, value: unknown, what: string, right: boolean): void => {

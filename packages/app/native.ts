@@ -1,9 +1,9 @@
 /**
- * Native code of an application and of its dependencies, compiled for the target by node-gyp, as npm would do it for the
- * host: with the target's compiler, and with the headers of the runtime instead of downloaded ones.
- * https://github.com/nodejs/node-gyp, https://docs.npmjs.com/cli/commands/npm-rebuild
+ * Compiles native code of an application and its dependencies for the target. It runs node-gyp the way npm does for the
+ * host, but with the target's compiler and the runtime's own headers. https://github.com/nodejs/node-gyp,
+ * https://docs.npmjs.com/cli/commands/npm-rebuild
  *
- *     files/     what was made, in the places that it has in the application's folder
+ *     files/     the compiled files, at their places in the application's folder
  */
 import { cp, lstat, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -20,14 +20,14 @@ import { runNpm } from './npm.js';
 const COPY = { recursive: true, verbatimSymlinks: true, preserveTimestamps: true };
 
 export interface NativeTools {
-  /** Has the headers. */
+  /** Provides the headers. */
   readonly runtime: Step;
   readonly compiler: Compiler;
 }
 
 /**
- * A step that runs the install scripts of dependencies, as `allowScripts` of package.json lets them: node-gyp's is one,
- * and what it reads can start programs. Undefined if none may.
+ * A step that runs the install scripts that `allowScripts` in package.json allows. This includes node-gyp, because its
+ * input files can start programs. Undefined if no script may run.
  */
 export function nativeModules(target: Target, app: Application, modules: Step, tools: NativeTools): Step | undefined {
   const { lock = {}, member = '', allowScripts = {}, manifests = {} } = app.project ?? {};
@@ -45,7 +45,7 @@ export function nativeModules(target: Target, app: Application, modules: Step, t
     async build(context) {
       const folder = join(context.work, 'app');
       await cp(join(context.input('modules'), 'files'), folder, COPY);
-      // Optional ones may be missing.
+      // Optional dependencies may be missing.
       const there = await Promise.all(chosen.map(({ path }) => exists(join(folder, path))));
       const wanted = chosen.filter((_, at) => there[at]);
       await mkdir(join(context.dir, 'files'));
@@ -56,7 +56,7 @@ export function nativeModules(target: Target, app: Application, modules: Step, t
       }
       const before = await timesOf(folder);
       context.progress(`compiling ${wanted.map(({ name, version }) => `${name}@${version}`).join(', ')}`);
-      // By their places: a name and a version could be those of another package, too.
+      // Packages are named by place, because another package could have the same name and version.
       const places = wanted.map(({ path }) => `./${path}`);
       await runNpm(context, ['rebuild', '--foreground-scripts', ...places], {
         environment: 'clean',
@@ -98,7 +98,7 @@ export function nativeAddon(
       const before = await timesOf(root);
       context.progress(`compiling the addon of ${app.name}`);
       const script = app.manifest.scripts?.['install'] ?? 'node-gyp rebuild';
-      // npm brings a node-gyp for whatever it runs.
+      // npm provides node-gyp to the programs that it runs.
       await context.run('npm', ['exec', '--loglevel=error', `--call=${script}`], optionsOf(context, tools, folder));
       await collect(context, tools, root, before);
     },
@@ -118,13 +118,13 @@ function optionsOf(context: StepContext, { compiler }: NativeTools, cwd: string)
       CXXFLAGS: flags,
       JOBS: String(context.jobs),
       npm_config_nodedir: context.input('runtime'),
-      // Never a binary that somebody compiled for who knows what.
+      // Never use a prebuilt binary of unknown origin.
       npm_config_build_from_source: 'true',
     },
   };
 }
 
-/** The files below a folder, and when they were changed. */
+/** The files below a folder, with their modification times in milliseconds. */
 async function timesOf(folder: string): Promise<Map<string, number>> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
@@ -132,7 +132,10 @@ async function timesOf(folder: string): Promise<Map<string, number>> {
   return new Map(paths.map((path, index) => [path.slice(folder.length + 1), times[index] ?? 0]));
 }
 
-/** Of node-gyp's own folder only what a program loads; the rest is objects and makefiles with paths of this machine. */
+/**
+ * Whether a file belongs in the image. Of node-gyp's build folder, only loadable files do. The rest is object files and
+ * makefiles with paths of this machine.
+ */
 const isResult = (path: string): boolean =>
   !/(^|\/)build\//.test(path) || (/\.(node|wasm|so[.\d]*)$/.test(path) && !path.includes('/obj.target/'));
 

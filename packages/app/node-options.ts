@@ -1,10 +1,10 @@
 /**
- * Options of the target's Node.js, as its own table has them (`getCLIOptionsInfo` of `internalBinding('options')`).
- * test/boot/apps.test.ts asks the target for the table, and prints this list when it is another one.
+ * Options of the target's Node.js, copied from its own table (`getCLIOptionsInfo` of `internalBinding('options')`).
+ * test/boot/apps.test.ts compares this list with the target's table and prints the new list if they differ.
  * https://nodejs.org/api/cli.html
  */
 
-/** Those whose value may be the next word. */
+/** Options whose value may be the next word. */
 const NEWEST: readonly string[] = [
   ...['--allow-fs-read', '--allow-fs-write', '--bench-isolation', '--bench-name-pattern', '--bench-reporter'],
   ...['--bench-reporter-destination', '--bench-samples', '--bench-warmup', '--build-sea', '--build-snapshot-config'],
@@ -26,11 +26,11 @@ const NEWEST: readonly string[] = [
   ...['--trace-event-file-pattern', '--trace-require-module', '--unhandled-rejections', '--use-largepages'],
   ...['--v8-pool-size', '--vfs-load', '--vfs-mount', '--watch-kill-signal', '--watch-path', '-C', '-e', '-r'],
 ];
-/** Those that only older versions have, which `--node` may choose; no option means another thing there. */
+/** Options that exist only in older versions, which `--node` can select. No option has another meaning there. */
 const OLDER = ['--experimental-default-type', '--experimental-policy', '--policy-integrity'];
 const WITH_VALUE: ReadonlySet<string> = new Set([...NEWEST, ...OLDER]);
 
-/** Those with which Node.js runs no file. */
+/** Options with which Node.js runs no file. */
 const WITHOUT_FILE: Readonly<Record<string, string>> = {
   '--eval': 'runs code',
   '-e': 'runs code',
@@ -55,17 +55,17 @@ const WITHOUT_FILE: Readonly<Record<string, string>> = {
   '--experimental-sea-config': 'makes a program',
 };
 
-/** Those that read a file, which must then be in the image. */
+/** Options that read a file. The file must be in the image. */
 const READS_FILE: ReadonlySet<string> = new Set([
   ...['--env-file', '--require', '-r', '--import', '--loader', '--experimental-loader'],
   ...['--experimental-config-file', '--experimental-package-map', '--openssl-config', '--snapshot-blob'],
 ]);
-/** The file may be missing. */
+/** The file of this option may be missing. */
 const READS_FILE_IF_THERE = '--env-file-if-exists';
-/** Those that load a module, by its path or by the name of a package. */
+/** Options that load a module, by path or by package name. */
 const LOADS_MODULE: ReadonlySet<string> = new Set(['--require', '-r', '--import', '--loader', '--experimental-loader']);
 
-/** `_` is the same as `-`: `--unhandled_rejections`. */
+/** The name of an option. `_` is equivalent to `-`: `--unhandled_rejections`. */
 const nameOf = (word: string): string => {
   const [name = ''] = word.split('=', 1);
   return name.startsWith('--') ? `--${name.slice(2).replaceAll('_', '-')}` : name;
@@ -73,7 +73,7 @@ const nameOf = (word: string): string => {
 
 export const isOption = (word: string): boolean => word.startsWith('-') && word !== '-';
 export const takesNextWord = (word: string): boolean => !word.includes('=') && WITH_VALUE.has(nameOf(word));
-/** @returns what Node.js does instead of running a file. */
+/** @returns what Node.js does instead of running a file */
 export const insteadOfFile = (word: string): string | undefined => WITHOUT_FILE[nameOf(word)];
 
 export interface FileOption {
@@ -82,7 +82,7 @@ export interface FileOption {
   readonly needed: boolean;
 }
 
-/** The files of the application that options read: `['--env-file=.env', '-r', './a.js', '-r', 'dotenv/config']` has two. */
+/** The application's files that options read: `['--env-file=.env', '-r', './a.js', '-r', 'dotenv/config']` has two. */
 export function filesOf(nodeArgs: readonly string[]): FileOption[] {
   const found: FileOption[] = [];
   for (const [at, word] of nodeArgs.entries()) {
@@ -95,5 +95,5 @@ export function filesOf(nodeArgs: readonly string[]): FileOption[] {
   return found;
 }
 
-/** For the test that compares with the target. */
+/** For the test that compares the list with the target. */
 export const optionsWithValue = (): readonly string[] => NEWEST;

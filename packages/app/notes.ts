@@ -1,4 +1,4 @@
-/** Lines for the user, before anything boots: what of an application is left out, or not done. */
+/** Messages for the user before the boot: what is left out of an application, and what is not run. */
 import { existsSync, lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { Target } from '@nodeos/targets';
@@ -10,7 +10,7 @@ import type { PackageJson } from './manifest.js';
 import type { Project } from './project.js';
 import type { Start } from './start-script.js';
 
-/** What of an application is read for them. */
+/** The parts of an application that the messages need. */
 interface Described {
   readonly dir: string;
   readonly manifest: PackageJson;
@@ -32,7 +32,7 @@ export function notes(app: Described, target: Target): string[] {
   ];
 }
 
-/** Variables of a file that a program looks for by itself. */
+/** Environment files that programs look for by themselves. */
 function environmentFiles({ dir, manifest, packed }: Described): string[] {
   const names = ['.env', '.env.local', '.env.production'].filter(
     (name) => existsSync(join(dir, name)) && !packed.files.includes(name),
@@ -69,7 +69,7 @@ function linksOfCopy({ dir, manifest }: Described): string[] {
     : [`links that lead out of node_modules are not followed: ${out.map((path) => relative(dir, path)).join(', ')}`];
 }
 
-/** What npm would run after an install, of the application itself and of what is linked. */
+/** Scripts of the application and of linked packages that npm would run after an install. */
 function scriptsNotRun({ project, manifest, packed }: Described): string[] {
   const own = named('', { scripts: project?.scripts ?? manifest.scripts ?? {} }, packed.files.includes('binding.gyp'));
   const ofMember = project && project.member !== '' ? named('', manifest, packed.files.includes('binding.gyp')) : [];
@@ -81,7 +81,7 @@ function scriptsNotRun({ project, manifest, packed }: Described): string[] {
   return all.length === 0 ? [] : [`scripts that are not run: ${all.join(', ')}`];
 }
 
-/** @param compiled `install` is run, to compile an addon */
+/** @param compiled the `install` script does run, to compile an addon */
 function named(where: string, { scripts = {} }: PackageJson, compiled: boolean): string[] {
   return INSTALL_SCRIPTS.filter((name) => scripts[name] !== undefined && !(compiled && name === 'install'))
     .map((name) => ({ name, line: scripts[name] ?? '' }))

@@ -1,4 +1,4 @@
-/** npm-packlist has no types of its own. It takes a node of npm's dependency tree; these are the parts that it reads. */
+/** npm-packlist has no types. It takes a node of npm's dependency tree. These types declare the parts that it reads. */
 declare module 'npm-packlist' {
   import type { EventEmitter } from 'node:events';
   import type { Stats } from 'node:fs';
@@ -10,17 +10,17 @@ declare module 'npm-packlist' {
     readonly edgesOut: ReadonlyMap<string, unknown>;
   }
 
-  /** What ignore-walk, its base, tells of an entry of a folder. */
+  /** What ignore-walk, the base class, passes for an entry of a folder. */
   export interface Visit {
     readonly st: Stats;
     readonly entry: string;
-    /** The rules let it in as a file. */
+    /** The ignore rules admit the entry as a file. */
     readonly file: boolean;
   }
 
   class Walker extends EventEmitter {
     constructor(tree: PackageNode, options?: object);
-    /** The folder that is walked, and that of the package. */
+    /** The folder being walked. `root` is the package's folder. */
     readonly path: string;
     readonly root: string;
     readonly tree: PackageNode;

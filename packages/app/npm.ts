@@ -1,13 +1,13 @@
-/** npm as a tool of a step: with its user's settings, and with the cause in front when it fails. */
+/** Runs npm as a tool of a step, with the user's settings. If npm fails, the error shows the cause first. */
 import { NodeosError } from '@nodeos/base';
 import { type RunOptions, type StepContext } from '@nodeos/engine';
 
 const QUIET = ['--no-audit', '--no-fund', '--loglevel=error'];
-/** npm's own usage comes after the cause, and is longer. */
+/** After the cause, npm prints its usage, which is longer than the usual number of kept lines. */
 const MANY_LINES = 200;
 const SHOWN = 20;
 
-/** @param settings `personal` of .npmrc */
+/** @param settings the `personal` part of .npmrc */
 export async function runNpm(
   context: Pick<StepContext, 'run'>,
   args: readonly string[],
@@ -15,7 +15,7 @@ export async function runNpm(
 ): Promise<void> {
   const { settings, ...others } = options;
   try {
-    // npm's settings (registry, proxy, credentials) are in the user's environment, too.
+    // npm's settings (registry, proxy, credentials) can also be in the user's environment.
     await context.run('npm', [...args, ...QUIET], {
       environment: 'host',
       ...others,
@@ -42,7 +42,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   EALLOWGIT: 'npm was told not to take packages from git (allow-git)',
 };
 
-/** What npm says of the cause, without its usage and where its log is. */
+/** Shortens npm's output to the cause, without its usage and the path of its log. */
 export function explained(error: NodeosError): NodeosError {
   const usage = error.lines.findIndex((line) => /^npm error (Usage:|Clean install a project)/.test(line));
   const lines = error.lines

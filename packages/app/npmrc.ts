@@ -1,6 +1,6 @@
 /**
- * A project's `.npmrc`: what decides what npm installs, and what is only its user's. The former is in the key of a step
- * and in its folder; credentials and paths of this machine reach npm through its environment, and nothing else.
+ * Splits a project's `.npmrc`. Settings that decide what npm installs go into the step's key and its folder.
+ * Credentials and paths of this machine reach npm only through its environment.
  * https://docs.npmjs.com/cli/configuring-npm/npmrc
  */
 import { readFile } from 'node:fs/promises';
@@ -9,15 +9,15 @@ import { parse, stringify } from 'ini';
 import { codeOf } from '@nodeos/base';
 
 export interface Npmrc {
-  /** The settings that decide, as a file. */
+  /** The deciding settings, as the content of a file. */
   readonly kept: string;
-  /** Variables for npm. */
+  /** Environment variables for npm. */
   readonly personal: Readonly<Record<string, string>>;
 }
 
 export const NO_NPMRC: Npmrc = { kept: '', personal: {} };
 
-/** Settings for one registry (`//host/:_authToken`), and those that have a secret or belong to one. */
+/** Settings of one registry (`//host/:_authToken`), and settings that are secret or belong to a secret. */
 const SECRET = /^\/\/|^_|auth|password|token|secret|username|email|^otp$|^key$|^cert$|proxy/i;
 /** Settings that name files of this machine. */
 const PATH = /^(ca|cert|key)file$|^(cache|prefix|userconfig|globalconfig|logs-dir|tmp|git|shell|script-shell)$/;
@@ -43,6 +43,6 @@ export function splitNpmrc(text: string, dir: string): Npmrc {
   return { kept: stringify(Object.fromEntries(kept)), personal: Object.fromEntries(variables) as Npmrc['personal'] };
 }
 
-/** `${HOME}/…` and `~/…` are npm's to understand. */
+/** Paths with `${HOME}/…` and `~/…` are left to npm. */
 const isRelative = (name: string, value: string | boolean): value is string =>
   typeof value === 'string' && /(^|:)((ca|cert|key)file|cache|prefix)$/.test(name) && /^\.{0,2}[\w/.-]+$/.test(value);

@@ -1,5 +1,5 @@
 /**
- * Which files of a package go into the image: those that npm would pack, and the symbolic links among them that npm
+ * Selects the files of a package for the image: the files that npm would pack, and symbolic links among them, which npm
  * leaves out. https://docs.npmjs.com/cli/using-npm/developers#keeping-files-out-of-your-package
  */
 import { existsSync } from 'node:fs';
@@ -10,21 +10,21 @@ import { codeOf, UsageError } from '@nodeos/base';
 import type { PackageJson } from './manifest.js';
 
 export interface Packed {
-  /** Relative to the folder, sorted. */
+  /** Paths relative to the folder, sorted. */
   readonly files: readonly string[];
-  /** Targets by path. */
+  /** The targets of symbolic links, by path. */
   readonly links: Readonly<Record<string, string>>;
-  /** Lines for the user: what stays out. */
+  /** Messages for the user about files that are left out. */
   readonly leftOut: readonly string[];
 }
 
-/** A node of npm's tree, and what the walk finds besides files. */
+/** A node of npm's tree, plus the entries other than files that the walk finds. */
 interface Node extends PackageNode {
   readonly links: string[];
   readonly others: string[];
 }
 
-/** npm's walk, with what it passes over in silence. */
+/** npm's walk. It also records the entries that npm silently skips. */
 class Walker extends packlist.Walker {
   declare readonly tree: Node;
 
@@ -50,8 +50,9 @@ class Walker extends packlist.Walker {
 }
 
 /**
- * @param root of the workspace that the folder belongs to: its ignore files count, too
- * @throws UsageError for a file that has no name in an image
+ * Lists the files of a package.
+ * @param root the root of the workspace that the folder belongs to; its ignore files count too
+ * @throws UsageError for a file whose name is not UTF-8
  */
 export async function packedFiles(dir: string, manifest: PackageJson, root = dir): Promise<Packed> {
   const node = { path: dir, package: manifest, isProjectRoot: true, edgesOut: new Map(), links: [], others: [] };
@@ -63,7 +64,7 @@ export async function packedFiles(dir: string, manifest: PackageJson, root = dir
       hint: 'rename the file, or name it in .npmignore',
     });
   });
-  // A name that begins with @ comes as ./@name.
+  // npm lists a name that begins with @ as ./@name.
   const files = listed.map((path) => posix.normalize(path)).filter((path) => posix.basename(path) !== '.npmrc');
   const { links, broken } = await linksAmong(dir, node.links, files);
   const leftOut = [
@@ -76,9 +77,9 @@ export async function packedFiles(dir: string, manifest: PackageJson, root = dir
   return { files: files.sort(), links, leftOut };
 }
 
-const MAX_LINKS = 40; // as Linux has it
+const MAX_LINKS = 40; // the limit of Linux
 
-/** Whether there is a file at a path, also by way of links. */
+/** Whether a path leads to a packed file, directly or through links. */
 export const isPacked =
   ({ files, links }: Pick<Packed, 'files' | 'links'>) =>
   (path: string): boolean => {
@@ -91,7 +92,7 @@ export const isPacked =
     return files.includes(current);
   };
 
-/** npm packs `main` even if the rest of its folder is ignored, as what a compiler makes often is. */
+/** npm packs `main` even if its folder is ignored, which is common for compiled output. */
 async function alone(dir: string, manifest: PackageJson, files: readonly string[]): Promise<string[]> {
   const main = posix.normalize(manifest.main ?? '.');
   const folder = posix.dirname(main);
@@ -106,7 +107,7 @@ const walk = (node: Node, options: object): Promise<string[]> =>
     new Walker(node, { ...options, isPackage: true }).on('done', resolve).on('error', reject).start();
   });
 
-/** A link stays one if it leads to something that is packed. */
+/** A link is kept if its target is packed. */
 async function linksAmong(
   dir: string,
   paths: readonly string[],
@@ -141,7 +142,7 @@ async function unreadableName(dir: string, below = ''): Promise<string | undefin
   return undefined;
 }
 
-/** What keeps a file out that is there: the first of these decides alone. */
+/** What keeps an existing file out of the package. The first of these alone decides. */
 export function keptOutBy(dir: string, manifest: PackageJson): string {
   if (manifest.files) return '`files` of package.json';
   return existsSync(join(dir, '.npmignore')) ? '.npmignore' : '.gitignore';

@@ -1,4 +1,4 @@
-/** An application as parts of a root: its files and settings, its dependencies, native code. */
+/** An application as parts of a root: its files and settings, its dependencies, and native code. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { entryPath, PATHS } from '@nodeos/contract';
@@ -13,7 +13,7 @@ import { nativeAddon, nativeModules, type NativeTools } from './native.js';
 
 const PREFIX = entryPath(PATHS.app);
 
-/** @returns the application's own files first */
+/** @returns the parts; the application's own files come first */
 export async function appParts(target: Target, app: Application, libc: Libc, tools: NativeTools): Promise<Part[]> {
   const modules = await appModules(target, app, libc);
   const [main] = modules;
@@ -22,10 +22,10 @@ export async function appParts(target: Target, app: Application, libc: Libc, too
   return [filesPart(appFiles(target, app, main, libc)), ...more.map(morePart)];
 }
 
-/** The application's own files, and its settings. */
+/** The application's own files and settings. */
 export const filesPart = (step: Step): Part => partOf(step, appTree);
 
-/** More of the application's folder: dependencies, native code. */
+/** Additional contents of the application's folder: dependencies and native code. */
 export const morePart = (step: Step): Part => partOf(step, moreTree);
 
 const partOf = (step: Step, tree: Part['tree']): Part => ({

@@ -1,6 +1,6 @@
 /**
- * Patches of dependencies that `patch-package` applies, where a project's install scripts run it. It is the one of them
- * that concerns node_modules alone, and it is needed before anything works. https://github.com/ds300/patch-package
+ * Applies the patches of `patch-package`, if a project's install scripts call it. This is the only install script that
+ * concerns just node_modules, and the application needs it to work. https://github.com/ds300/patch-package
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readdir } from 'node:fs/promises';
@@ -11,7 +11,7 @@ import { runNpm } from './npm.js';
 import type { Project } from './project.js';
 import { commandsIn, textOf } from './words.js';
 
-/** Root scripts that `npm install` runs, in its order. */
+/** The root scripts that `npm install` runs, in its order. */
 export const INSTALL_SCRIPTS = [
   'preinstall',
   'install',
@@ -22,21 +22,21 @@ export const INSTALL_SCRIPTS = [
 ] as const;
 
 const TOOL = 'patch-package';
-/** Words that may come before it. */
+/** Words that may precede the tool's name. */
 const RUNNERS = new Set(['npx', 'yarn', 'pnpm', 'exec']);
 
 export interface Patches {
-  /** Of the tool, by the lock file. */
+  /** The version of the tool in the lock file. */
   readonly version: string;
   readonly args: readonly string[];
-  /** Relative to the project's root. */
+  /** Paths of the patches, relative to the project's root. */
   readonly files: readonly string[];
-  /** The script that runs it does nothing else. */
+  /** The script only runs the tool. */
   readonly whole: boolean;
   readonly script: string;
 }
 
-/** @throws UsageError if the tool is not in the lock file. */
+/** Finds a project's patches; undefined if it has none. @throws UsageError if the tool is not in the lock file */
 export async function patchesOf(project: Project): Promise<Patches | undefined> {
   const found = INSTALL_SCRIPTS.map((script) => callIn(script, project.scripts[script] ?? '')).find((call) => call);
   if (!found) return undefined;
@@ -60,7 +60,7 @@ function callIn(script: string, line: string): Pick<Patches, 'args' | 'whole' | 
   return call && { script, args: call.slice(1), whole: commands.length === 1 };
 }
 
-/** A line that needs a shell may still run the tool, without a word about what else it does. */
+/** Splits a line into commands. A line that needs a shell is split roughly, because it may still run the tool. */
 function split(line: string): string[][] {
   try {
     return commandsIn(line).map((words) => words.map((word) => textOf(word) ?? ''));
@@ -69,7 +69,7 @@ function split(line: string): string[][] {
   }
 }
 
-/** Applies them to node_modules of a folder with a package.json, where the files of the patches are, too. */
+/** Applies the patches to the node_modules of a folder that also contains package.json and the patch files. */
 export async function applyPatches(context: StepContext, patches: Patches, folder: string): Promise<void> {
   const tools = join(context.work, 'tools');
   await mkdir(tools);

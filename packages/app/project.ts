@@ -1,7 +1,7 @@
 /**
- * What an install sees of a project: its lock file, the deciding fields of package.json (its own, and of each package
- * that is linked), the settings of `.npmrc`, and the files that the lock names. A copy of these is all that npm gets, and
- * they are the key: editing the application installs nothing.
+ * The inputs of an installation: the lock file, the deciding fields of package.json (of the project and of each linked
+ * package), the settings of `.npmrc`, and the files that the lock names. npm gets a copy of only these, and they form
+ * the key. So editing the application does not install anything again.
  */
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, posix, relative, resolve } from 'node:path';
@@ -14,21 +14,21 @@ import { readNpmrc, type Npmrc } from './npmrc.js';
 import { packedFiles, type Packed } from './packed.js';
 
 export interface Project {
-  /** The folder with the lock: the application's, or that of the workspace around it. */
+  /** The folder with the lock file: the application's, or the root of its workspace. */
   readonly root: string;
-  /** The application's folder below it; `''` for itself. */
+  /** The application's folder relative to the root; `''` for the root itself. */
   readonly member: string;
   readonly installer: Installer;
   readonly lockFile: string;
-  /** Empty if it is not npm's. */
+  /** The parsed lock; empty if it is not npm's. */
   readonly lock: Lock;
-  /** Of the root: they say what may run. */
+  /** The scripts of the root. Together with `allowScripts` they decide what may run. */
   readonly scripts: Readonly<Record<string, string>>;
   readonly allowScripts: Rules;
-  /** The fields that decide, by folder relative to the root. */
+  /** The deciding fields of package.json, by folder relative to the root. */
   readonly manifests: Readonly<Record<string, PackageJson>>;
   readonly npmrc: Npmrc;
-  /** What `file:` names and npm copies, relative to the root. */
+  /** Targets of `file:` dependencies that npm copies, relative to the root. */
   readonly copied: readonly string[];
   readonly links: readonly LinkedPackage[];
 }
@@ -38,16 +38,16 @@ export interface LinkedPackage extends Link {
   readonly dir: string;
   readonly manifest: PackageJson;
   readonly packed: Packed;
-  /** It is outside of the root, so that the image has it where the link would be. */
+  /** The package is outside the root. The image has it at the place of the link. */
   readonly outside: boolean;
-  /** The dependencies of one outside, which the root's lock does not have. */
+  /** The dependencies of an outside package, which the root's lock does not contain. */
   readonly project: Project | undefined;
 }
 
-/** Where the files of a linked package are in the image, relative to the root. */
+/** The place of a linked package's files in the image, relative to the root. */
 export const placeOf = ({ outside, path, target }: LinkedPackage): string => (outside ? path : target);
 
-/** The fields that decide what npm installs; the others (scripts, version) may change without another install. */
+/** Fields that decide what npm installs. Other fields (scripts, version) may change without a new installation. */
 const DECIDING = [
   ...['dependencies', 'devDependencies', 'optionalDependencies', 'peerDependencies', 'peerDependenciesMeta'],
   ...[
@@ -63,7 +63,7 @@ const DECIDING = [
     'libc',
   ],
 ] as const;
-/** What a link is judged by. */
+/** Fields that npm checks for a link. */
 const OF_A_LINK = [...DECIDING, 'name', 'version', 'bin'] as const;
 
 export interface ReadOptions {
@@ -72,9 +72,10 @@ export interface ReadOptions {
 }
 
 /**
+ * Reads a project.
  * @param within the folders that link to this one, outermost first
  * @returns undefined if there is nothing to install
- * @throws UsageError if what is to be installed is left open
+ * @throws UsageError if the versions of the dependencies are not fixed
  */
 export async function readProject(
   dir: string,
@@ -121,7 +122,7 @@ async function findLock(dir: string): Promise<FoundLock | undefined> {
     : undefined;
 }
 
-/** @returns the nearest folder upwards whose lock has this one as a workspace. */
+/** @returns the nearest ancestor folder whose lock lists this folder as a workspace */
 async function workspaceAround(dir: string): Promise<(LockFile & { root: string }) | undefined> {
   for (let root = dirname(dir); root !== dirname(root); root = dirname(root)) {
     if (!existsSync(join(root, 'package.json'))) continue;
@@ -172,11 +173,11 @@ async function decidingManifests(
   return Object.fromEntries([['', own] as const, ...(await Promise.all(linked))]);
 }
 
-/** npm looks at each link, also at those that it will not make. */
+/** npm checks every link, even those that it will not make. */
 const withDevelopment = ({ packages = {} }: Lock): NonNullable<Lock['packages']> =>
   Object.fromEntries(Object.entries(packages).map(([path, entry]) => [path, { ...entry, dev: false }]));
 
-/** An absolute path would be one of this machine: npm's lock has it as a relative one, too. */
+/** Absolute paths would depend on this machine. npm's lock also stores relative paths. */
 function pick(manifest: PackageJson, names: readonly string[], dir: string): PackageJson {
   const fields = Object.entries(manifest).filter(([name]) => names.includes(name));
   return Object.fromEntries(
@@ -194,7 +195,7 @@ function withRelativePaths(dependencies: unknown, dir: string): unknown {
   );
 }
 
-/** Tarballs, and with `install-links` folders. In a lock of version 1 only package.json names them. */
+/** Tarballs, and with `install-links` also folders. For a lock of version 1, only package.json names them. */
 function copiedFiles(root: string, manifest: PackageJson, lock: Lock): string[] {
   const specs = Object.values({ ...manifest.dependencies, ...manifest.optionalDependencies });
   const named = lock.packages ? Object.values(lock.packages).map(({ resolved = '' }) => resolved) : specs;
@@ -229,7 +230,7 @@ async function linkedPackage(
   };
 }
 
-/** The files of what npm copies: of a folder, those that it would pack. */
+/** The files that npm copies. For a folder, these are the files that it would pack. */
 export async function filesCopied({ root, copied }: Project): Promise<string[]> {
   const files = copied.map(async (path) => {
     if (!statSync(join(root, path)).isDirectory()) return [path];

@@ -1,4 +1,4 @@
-/** Commands that run a script of package.json, or a command of a dependency: `npm run NAME`, `npx COMMAND`. */
+/** Understands commands that run a script of package.json or a dependency's command: `npm run NAME`, `npx COMMAND`. */
 import { UsageError } from '@nodeos/base';
 import { argumentOf, textOf, type Argument, type Word } from './words.js';
 
@@ -16,7 +16,7 @@ const script = (name: string | undefined, args: readonly Word[]): Meaning | unde
 const bin = (name: string | undefined, args: readonly Word[]): Meaning | undefined =>
   name === undefined ? undefined : { kind: 'bin', name, args };
 
-/** What is said besides, and decides nothing. */
+/** Options without influence on what runs. */
 const QUIET = new Set(['-s', '--silent', '-q', '--quiet', '--if-present']);
 const QUIET_EXEC = new Set([...QUIET, '-y', '--yes', '--no', '--no-install', '--']);
 
@@ -35,7 +35,7 @@ function meaningOfNpx(words: readonly Word[]): Meaning | undefined {
   return bin(textOf(name), args);
 }
 
-/** Yarn and pnpm take a script's name as a verb, and a command's where there is no such script. */
+/** Yarn and pnpm accept a script's name as a verb. If there is no such script, the name is a command. */
 function meaningOfYarn(words: readonly Word[], scripts: Scripts): Meaning | undefined {
   const [verb, ...rest] = without(words, QUIET);
   const name = textOf(verb);
@@ -55,13 +55,16 @@ const RUNNERS: Readonly<Record<string, (words: readonly Word[], scripts: Scripts
   pnpm: meaningOfYarn,
 };
 
-/** Programs that start others by name or through a shell. */
+/** Programs that start other programs, by name or through a shell. */
 const NEEDS_PROGRAMS = new Set([
   ...['bun', 'deno', 'concurrently', 'npm-run-all', 'npm-run-all2', 'run-p', 'run-s', 'cross-env-shell', 'wireit'],
   ...['nodemon', 'turbo', 'nx', 'lerna', 'forever', 'sh', 'bash', 'sudo', 'docker', 'docker-compose'],
 ]);
 
-/** @returns undefined if the command is none of them. @throws UsageError if it is one, and cannot be understood */
+/**
+ * Interprets a runner. @returns undefined if the command is not a runner. @throws UsageError if it is one but cannot be
+ * understood
+ */
 export function runnerOf(command: string, words: readonly Word[], scripts: Scripts, from: string): Runner | undefined {
   if (NEEDS_PROGRAMS.has(command))
     throw new UsageError(`${from}: ${command} starts programs that the target has not`, HINT);

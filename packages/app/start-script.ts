@@ -1,9 +1,8 @@
 /**
- * What an application runs: `nodeos.start`, else `scripts.start` with its `prestart`, else `main`, else `index.js`, else
- * `server.js`. There is no shell and no npm on the target, so lines are understood here:
- * `NAME=value … node [options] FILE [arguments]`, a command that a dependency installs, another script of package.json
- * (`npm run NAME`), and several of them joined by `&&`.
- * https://docs.npmjs.com/cli/using-npm/scripts
+ * Finds what an application runs: `nodeos.start`, else `scripts.start` with its `prestart`, else `main`, else
+ * `index.js`, else `server.js`. The target has no shell and no npm, so this module interprets the lines: `NAME=value …
+ * node [options] FILE [arguments]`, a command of a dependency, another script of package.json (`npm run NAME`), and
+ * several of these joined by `&&`. https://docs.npmjs.com/cli/using-npm/scripts
  */
 import { posix } from 'node:path';
 import { UsageError } from '@nodeos/base';
@@ -12,7 +11,7 @@ import { runnerOf } from './runners.js';
 import { argumentOf, commandsIn, needsShell, textOf, type Argument, type Word } from './words.js';
 
 export type StartCommand = {
-  /** Where it comes from, for messages. */
+  /** The origin of the command, for messages. */
   readonly from: string;
   readonly args: readonly Argument[];
   readonly nodeArgs: readonly string[];
@@ -22,17 +21,17 @@ export type StartCommand = {
       readonly kind: 'module';
       /** Relative to the application's folder. */
       readonly main: string;
-      /** It is the command itself, `./bin/www`: its first line must name Node.js. */
+      /** The file itself is the command, such as `./bin/www`. Its first line must name Node.js. */
       readonly executed?: true;
     }
   | { readonly kind: 'bin'; /** a name in node_modules/.bin */ readonly bin: string }
 );
 
 export interface Start {
-  /** What runs to its end before the application: `prestart`, and what `&&` comes after. */
+  /** Commands that run to completion before the application: `prestart`, and commands in front of `&&`. */
   readonly first: readonly StartCommand[];
   readonly main: StartCommand;
-  /** Lines for the user: what is not run. */
+  /** Messages for the user about commands that are not run. */
   readonly leftOut: readonly string[];
 }
 
@@ -43,8 +42,10 @@ export interface StartManifest {
 }
 
 /**
+ * Finds the start commands.
  * @param packed whether a path is among the packed files
  * @param refusal why a command cannot run, if that is known
+ * @throws UsageError if there is nothing to run, or a command is refused
  */
 export function startOf(
   manifest: StartManifest,
@@ -73,7 +74,10 @@ export function startOf(
 
 const notRun = (name: string, line: string): string => `scripts.${name} is not run: ${line}`;
 
-/** A script that may be left out, whole: what it does may have been done on this machine, as a compiler does it. */
+/**
+ * A script that is left out as a whole if it cannot run. Its work, such as compiling, may already be done on this
+ * machine.
+ */
 function optional(
   reader: Reader,
   name: string,
@@ -102,20 +106,23 @@ function withoutScript(main: string | undefined, packed: (path: string) => boole
   });
 }
 
-/** A line for tests and messages: its last command. @param folder what `node .` runs: the `main` of package.json */
+/**
+ * Interprets a line for tests and messages. @returns its last command. @param folder what `node .` runs: the `main` of
+ * package.json
+ */
 export function parseStart(script: string, packed: (path: string) => boolean, folder = 'index.js'): StartCommand {
   return new Reader({}, folder, packed).line(script, 'scripts.start').at(-1) as StartCommand;
 }
 
-/** `./server.js`, `./bin/www`: a file that is itself the command. */
+/** Whether the command is a file, such as `./server.js` or `./bin/www`. */
 const isPath = (command: string): boolean => command.includes('/');
 const BIN = /^(?:\.\/)?node_modules\/\.bin\/([^/]+)$/;
 const NODE = /^(?:.*\/)?node(js)?$/;
 
 class Reader {
-  /** The scripts that are being read: one must not run itself. */
+  /** The scripts being read, to detect a script that runs itself. */
   readonly #within: string[] = [];
-  /** Lines for the user: what is not run. */
+  /** Messages for the user about commands that are not run. */
   readonly leftOut: string[] = [];
 
   constructor(
@@ -124,7 +131,7 @@ class Reader {
     private readonly packed: (path: string) => boolean,
   ) {}
 
-  /** The commands of a script. @param around after its `pre` script @param from what runs it */
+  /** The commands of a script. @param around include its `pre` script @param from what runs the script */
   script(name: string, around: boolean, from: string): StartCommand[] {
     const line = this.scripts[name];
     const chain = [...this.#within, name];
@@ -134,7 +141,7 @@ class Reader {
     const own = this.line(line, `scripts.${name}`);
     this.#within.pop();
     if (!around) return own;
-    // Nothing follows an application: what it would clean up is gone with the machine.
+    // Nothing runs after an application. Its leftovers disappear together with the machine.
     const after = `post${name}`;
     if (this.scripts[after] !== undefined) this.leftOut.push(notRun(after, this.scripts[after]));
     const before = `pre${name}`;
@@ -193,7 +200,7 @@ class Reader {
 const argumentsOf = (words: readonly Word[]): Argument[] =>
   words.filter((w, at) => at > 0 || textOf(w) !== '--').map(argumentOf);
 
-/** The variables hold for all of a script's commands; the arguments are for the last one. */
+/** The variables apply to all commands of a script. The arguments go to the last one. */
 function withMore(commands: StartCommand[], env: StartCommand['env'], args: readonly Argument[]): StartCommand[] {
   return commands.map((command, at) => ({
     ...command,
@@ -202,7 +209,7 @@ function withMore(commands: StartCommand[], env: StartCommand['env'], args: read
   }));
 }
 
-/** What only sets variables, or hands over: it needs no program of its own. */
+/** Commands that only set variables or execute another command, and need no program of their own. */
 const HANDS_OVER = new Set(['cross-env', 'env', 'exec']);
 
 function withoutPrefix(all: readonly Word[], shell: () => UsageError): { env: Record<string, string>; words: Word[] } {
@@ -218,7 +225,7 @@ function withoutPrefix(all: readonly Word[], shell: () => UsageError): { env: Re
   return { env: Object.fromEntries(variables), words };
 }
 
-/** @returns value undefined if it is not known before the start. */
+/** @returns the assignment; its value is undefined if it is not known before the start */
 function assignment(word: Word): { name: string; value: string | undefined } | undefined {
   const first = word.pieces[0];
   const name = typeof first === 'string' ? /^([A-Za-z_]\w*)=/.exec(first)?.[1] : undefined;
@@ -226,7 +233,7 @@ function assignment(word: Word): { name: string; value: string | undefined } | u
   return { name, value: textOf(word)?.slice(name.length + 1) };
 }
 
-/** `./lib`, `lib/`, `lib` → `lib/index.js` or `lib.js`, as require() would. */
+/** Resolves `./lib`, `lib/` or `lib` to `lib/index.js` or `lib.js`, like require(). */
 function asFile(name: string, packed: (path: string) => boolean): string {
   const path = posix.normalize(name).replace(/\/$/, '');
   return [path, `${path}.js`, `${path}.json`, posix.join(path, 'index.js')].find(packed) ?? path;

@@ -1,48 +1,48 @@
 /**
- * Lines of package.json's `scripts`, which npm hands to a shell. There is none on the target, so the part of its
- * language that needs no other program is understood here: words, quotes, `&&`, and `$NAME` within an argument.
- * https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html
+ * Parses lines of package.json's `scripts`, which npm passes to a shell. The target has no shell. So this module
+ * interprets the part of the shell's language that needs no other program: words, quotes, `&&`, and `$NAME` within an
+ * argument. https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html
  */
 import { UsageError } from '@nodeos/base';
 import type { Variable } from '@nodeos/contract';
 
 export type Piece = string | Variable;
-/** A word that is known now, or one of pieces that are put together on the target. */
+/** A fixed word, or a list of pieces that the target joins. */
 export type Argument = string | readonly Piece[];
 
 export interface Word {
   readonly pieces: readonly Piece[];
-  /** How many characters at the start are not quoted: `A=1` is an assignment, `"A=1"` is none. */
+  /** Number of unquoted characters at the start: `A=1` is an assignment, `"A=1"` is not. */
   readonly bare: number;
 }
 
-/** Where lines are from, for messages. */
+/** The default origin of a line, for messages. */
 const SOURCE = 'scripts.start';
-/** What stands for itself only within quotes. */
+/** Characters that are ordinary only within quotes. */
 const SHELL_ONLY = /[|&;<>()*?[`\n]/;
 const VARIABLE = /\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::-([^{}$`"'\\]*))?\})/y;
-/** What a backslash within double quotes takes its meaning from. */
+/** Characters that a backslash within double quotes escapes. */
 const ESCAPED_IN_QUOTES = '"\\$`';
 
-/** @returns the commands that `&&` joins, each as its words. @throws UsageError for what only a shell can do */
+/** Splits a line at `&&`. @returns the words of each command. @throws UsageError for anything that needs a shell */
 export function commandsIn(line: string, source = SOURCE): Word[][] {
   return new Splitter(line.trim(), source).commands();
 }
 
-/** The words of one command without variables. @throws UsageError for anything else */
+/** The words of a single command without variables. @throws UsageError for anything else */
 export function splitWords(line: string): string[] {
   const [words = [], ...more] = commandsIn(line);
   if (more.length > 0) throw needsShell(line, SOURCE);
   return words.map((word) => textOf(word) ?? fail(needsShell(line, SOURCE)));
 }
 
-/** @returns undefined if there is none, or it has a variable in it. */
+/** The text of a word. @returns undefined if the word is missing or contains a variable */
 export const textOf = (word: Word | undefined): string | undefined =>
   word?.pieces.every((piece) => typeof piece === 'string') ? word.pieces.join('') : undefined;
 
 export const argumentOf = (word: Word): Argument => textOf(word) ?? word.pieces;
 
-/** @param source where the line is from: `scripts.start` */
+/** @param source the origin of the line: `scripts.start` */
 export function needsShell(line: string, source: string): UsageError {
   return new UsageError(`${source} needs a shell, and there is none on the target: ${line}`, {
     hint: 'make it `node FILE`, and do the rest in FILE; or give "nodeos": {"start": "node FILE"} for this system alone',

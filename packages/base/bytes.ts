@@ -1,9 +1,12 @@
-/** Numbers of bytes as people write and read them. */
+/** Parses and prints byte counts. */
 import { UsageError } from './errors.js';
 
 const UNITS = ['', 'K', 'M', 'G', 'T', 'P'];
 
-/** `512M`, `1G`, `1.5T`, `65536`. @throws UsageError naming what the text is of */
+/**
+ * Parses a size such as `512M`, `1G`, `1.5T` or `65536` into bytes. Units are powers of 1024, up to `P`.
+ * @throws UsageError if `text` is not a size; the message names `what`
+ */
 export function bytesOf(text: string, what: string): number {
   const [, number, unit = ''] = /^(\d+(?:\.\d+)?)([KMGTP]?)(?:i?B)?$/i.exec(text) ?? [];
   const bytes = Number(number) * 1024 ** UNITS.indexOf(unit.toUpperCase());
@@ -11,7 +14,7 @@ export function bytesOf(text: string, what: string): number {
   throw new UsageError(`${what} ${text}: expected a size such as 512M, 1G or 65536`);
 }
 
-/** `1.5 GiB`. */
+/** Prints a byte count for a person: `1.5 GiB`. */
 export function readable(bytes: number): string {
   const power = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10)));
   if (power === 0) return `${bytes} bytes`;

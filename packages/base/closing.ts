@@ -1,10 +1,11 @@
-/** The end of what holds several things open: each is closed, whatever has failed before. */
+/** Closes several open resources. Each one is closed even if an earlier step has failed. */
 
 export type Closer = () => Promise<void> | void;
 
 /**
- * The outcome of `work`, after all of the closers that are there then, from the last to the first.
- * @throws what failed; an AggregateError, in order, if that is more than one
+ * Waits for `work`, then runs the closers that the list holds at that moment, from the last to the first.
+ * @returns the result of `work`
+ * @throws the only failure, or an AggregateError with all failures in the order in which they happened
  */
 export async function closing<T>(work: Promise<T>, closers: readonly Closer[]): Promise<T> {
   const failures: unknown[] = [];

@@ -1,20 +1,20 @@
-/** Errors that a user can act on: what was attempted, on what, with which values, and what to do about it. */
+/** Errors that a user can act on. A message says what was attempted, on what, with which values, and how to fix it. */
 import { stripVTControlCharacters } from 'node:util';
 import { visibleText } from './visible.js';
 
 export interface ErrorDetails {
-  /** What the user can do about it; printed on a line of its own. */
+  /** What the user can do about it. It is printed on its own line. */
   readonly hint?: string;
-  /** The last lines that a tool or a machine printed. */
+  /** The last lines that a tool or a virtual machine printed. */
   readonly lines?: readonly string[];
-  /** Where the whole output is. */
+  /** The path of the complete output. */
   readonly log?: string;
   readonly cause?: unknown;
 }
 
 /**
- * An expected failure. The CLI prints its message, lines and hint, without a stack. Much of them are words of others, such
- * as servers and tools: they are made so that a terminal shows them, and does nothing else.
+ * An expected failure. The CLI prints its message, lines and hint, without a stack trace. Much of that text comes from
+ * servers and tools, so the constructor escapes every character that a terminal would obey or hide.
  */
 export class NodeosError extends Error {
   readonly hint: string | undefined;
@@ -30,27 +30,27 @@ export class NodeosError extends Error {
   }
 }
 
-/** Colours go, and what else is hidden is shown; tabs stay. */
+/** Removes colours and escapes other hidden characters. Tabs stay. */
 const lineOf = (line: string): string => visibleText(stripVTControlCharacters(line)).replaceAll('\n', '\\n');
 
-/** The command line is wrong; exit status 2. */
+/** The command line is wrong. The exit status is 2. */
 export class UsageError extends NodeosError {}
 
-/** The user, or a parent process, ended the work; exit status 130 (SIGINT) or 143 (SIGTERM). */
+/** The user or a parent process ended the work. The exit status is 130 (SIGINT) or 143 (SIGTERM). */
 export class InterruptedError extends NodeosError {
   constructor(readonly signal: NodeJS.Signals = 'SIGINT') {
     super(`interrupted by ${signal}`);
   }
 }
 
-/** One line for a human, from anything that was thrown. */
+/** A one-line message for a person, from any thrown value. */
 export function messageOf(error: unknown): string {
-  // Node.js gives no message of its own when each address of a host refused.
+  // Node.js gives an AggregateError no message of its own when every address of a host refuses the connection.
   if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join(', ');
   return error instanceof Error ? error.message : String(error);
 }
 
-/** The `code` of a Node.js system error, if it is one. */
+/** The `code` of a Node.js system error; undefined for any other value. */
 export function codeOf(error: unknown): string | undefined {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
   return typeof code === 'string' ? code : undefined;

@@ -1,6 +1,6 @@
 import { access } from 'node:fs/promises';
 
-/** Whether there is anything at the path; a symbolic link counts if it leads to something. */
+/** Whether the path exists. A symbolic link counts only if its target exists. */
 export const exists = (path: string): Promise<boolean> =>
   access(path).then(
     () => true,

@@ -1,23 +1,23 @@
 /**
- * The process groups that this process has started: tools, and machines. Each is a group of its own, so that a terminal's
- * Ctrl-C reaches this process alone; so does its Ctrl-Z, which is passed on from here.
+ * The process groups that this process has started: tools and virtual machines. Each child leads its own group, so
+ * Ctrl-C and Ctrl-Z on a terminal reach only this process. This module passes Ctrl-Z on to the groups.
  */
 const groups = new Set<number>();
 
-/** @returns what forgets it, when it has ended */
+/** Remembers a process group. @returns a function that forgets it; call it when the process has ended */
 export function remember(pid: number | undefined): () => void {
   if (pid === undefined) return () => undefined;
   groups.add(pid);
   return () => void groups.delete(pid);
 }
 
-/** Stops all of them, or lets them go on. */
+/** Stops or continues all remembered groups. */
 export function signalGroups(signal: 'SIGSTOP' | 'SIGCONT'): void {
   for (const pid of groups) {
     try {
       process.kill(-pid, signal);
     } catch {
-      // it has ended, and its end is not known yet
+      // The process has ended, but this process has not seen its exit yet.
     }
   }
 }

@@ -1,4 +1,4 @@
-/** What every package may use: errors, files that are replaced whole, numbers of bytes, foreign words made visible. */
+/** Helpers that every package may use: errors, atomic file replacement, byte counts, escaping of foreign text. */
 export * from './bytes.js';
 export * from './closing.js';
 export * from './errors.js';

@@ -1,12 +1,15 @@
-/** Output that comes in chunks, as lines. */
+/** Splits chunked output into lines. */
 import { StringDecoder } from 'node:string_decoder';
 
 const MAX_LINE = 4096;
 
-/** Cuts chunks into lines, tells a listener, and keeps the last few. Of a longer line, its last 4096 characters. */
+/**
+ * Splits chunks into lines, calls a listener for each, and keeps the last `limit` lines. A line longer than 4096
+ * characters is cut to its last 4096.
+ */
 export class LineTail {
   readonly lines: string[] = [];
-  readonly #decoder = new StringDecoder('utf8'); // a chunk may end within a character
+  readonly #decoder = new StringDecoder('utf8'); // a chunk may end in the middle of a character
   #rest = '';
 
   constructor(
@@ -17,7 +20,7 @@ export class LineTail {
   push(chunk: Buffer | string): void {
     const text = typeof chunk === 'string' ? chunk : this.#decoder.write(chunk);
     const parts = (this.#rest + text).split(/\r?\n|\r/);
-    // A program that never ends its line must not fill the memory.
+    // A program that never ends its line must not use up the memory.
     this.#rest = (parts.pop() ?? '').slice(-MAX_LINE);
     for (const line of parts) this.#add(line);
   }

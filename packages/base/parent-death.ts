@@ -1,12 +1,15 @@
-/** Programs that end with this process. */
+/** Starts programs that end together with this process. */
 import { existsSync } from 'node:fs';
 
 const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find((path) => process.platform === 'linux' && existsSync(path));
 
-/** A build that is killed outright must not leave its compilers running: the kernel tells them (prctl(2)). */
+/**
+ * Prefixes a command with `setpriv --pdeathsig TERM` where that exists. A killed build must not leave its compilers
+ * running, so the kernel signals them (prctl(2)).
+ */
 export function withParentDeathSignal(command: string): [string, ...string[]] {
   return SETPRIV === undefined || isBusybox() ? [command] : [SETPRIV, '--pdeathsig', 'TERM', '--', command];
 }
 
-/** BusyBox's setpriv has no --pdeathsig; BusyBox systems are musl systems with this loader-independent marker. */
+/** BusyBox's setpriv has no --pdeathsig. This file marks a system that is based on musl and BusyBox. */
 const isBusybox = (): boolean => existsSync('/etc/alpine-release');

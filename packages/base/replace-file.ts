@@ -1,14 +1,14 @@
-/** Replaces files: there is what was there before, or all of what is new, whatever happens meanwhile. */
+/** Replaces files atomically: after a crash, the path holds either the old content or all of the new content. */
 import { mkdtemp, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { syncDirectory } from './sync-directory.js';
 
 /**
- * Has `write` make a file, and gives it the name `path` when it is on the disk. It is made in a folder beside, of a
- * random name, which only this user can enter: nobody can put a link in its way.
+ * Calls `write` to make a file, syncs the file to disk, then renames it to `path`. `write` works in a folder next to
+ * `path`. That folder has a random name and only this user can enter it, so nobody can plant a link there.
  */
 export async function replaceFile(path: string, write: (path: string) => Promise<unknown>): Promise<void> {
-  // A part of the name, of which all may be as long as names can be: 50 characters have 200 bytes at most.
+  // The folder's name must not exceed the filesystem's limit: 50 characters are at most 200 bytes.
   const name = Array.from(basename(path)).slice(0, 50).join('');
   const folder = await mkdtemp(join(dirname(path), `.${name}.`));
   try {

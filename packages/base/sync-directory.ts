@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 
-/** Makes the names in a folder durable: a new file's, or one that was renamed. */
+/** Syncs a folder, so that new and renamed files in it survive a crash. */
 export async function syncDirectory(path: string): Promise<void> {
   const folder = await open(path, 'r');
   await folder.sync().finally(() => folder.close());

@@ -1,21 +1,24 @@
 /**
- * Words of others on a terminal: names that a server has, what a tool or a guest prints. Control characters would move the
- * cursor, change the title or answer in the user's name; characters of format would hide text or turn it round.
+ * Makes foreign text safe to print on a terminal: names from a server, output of a tool or a guest. Control characters
+ * could move the cursor, change the title or answer in the user's name. Format characters could hide or reverse text.
  */
 
-/** Control and format characters (bidirectional ones and those of no width among them), separators of lines, halves. */
+/**
+ * Control characters, format characters (including bidirectional and zero-width ones), line separators, lone
+ * surrogates.
+ */
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
-/** The same without line feeds and tabs. */
+/** The same set without line feeds and tabs. */
 const HIDDEN_IN_TEXT = /(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
-/** Characters that are shown of one piece. */
+/** The maximum number of characters shown of one string. The rest is only counted. */
 const LONGEST = 1000;
 const LONGEST_TEXT = 100_000;
 
-/** In one line: what would not be seen as it is, or do something, becomes an escape as JavaScript writes it. */
+/** Escapes one line of text. Every hidden or active character becomes a JavaScript escape. */
 export const visible = (words: string, longest = LONGEST): string => cut(words, longest).replace(HIDDEN, escaped);
 
-/** The same of several lines, which stay lines. */
+/** Escapes text of several lines. Line feeds and tabs stay. */
 export const visibleText = (text: string): string => cut(text, LONGEST_TEXT).replace(HIDDEN_IN_TEXT, escaped);
 
 const cut = (text: string, longest: number): string =>
@@ -30,11 +33,11 @@ function escaped(character: string): string {
   return code < 0x10000 ? `\\u${digits.padStart(4, '0')}` : `\\u{${digits}}`;
 }
 
-/** JSON in which nothing is hidden either: JSON.stringify escapes only the first 32 characters. */
+/** JSON without hidden characters. JSON.stringify alone escapes only the first 32 characters. */
 export const visibleJson = (value: unknown, indent?: number): string =>
   JSON.stringify(value, null, indent).replace(HIDDEN_IN_TEXT, unitsEscaped);
 
-/** JSON knows units of 16 bits only. */
+/** JSON escapes are 16-bit units, so a character beyond U+FFFF becomes two of them. */
 const unitsEscaped = (character: string): string =>
   Array.from(
     { length: character.length },

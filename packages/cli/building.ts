@@ -1,4 +1,4 @@
-/** Building with the progress that fits the terminal; shared by the commands that build. */
+/** Shared by all commands that build: the build options, and progress that fits the output. */
 import { availableParallelism } from 'node:os';
 import { UsageError } from '@nodeos/base';
 import {
@@ -63,7 +63,10 @@ export const buildingOf = (args: Parsed): Building => ({
   json: args.flag('json'),
 });
 
-/** What `--lock` says, and where to say what of an application is left out. */
+/**
+ * Implements `--lock`, and reports the files of an application that are left out.
+ * @throws UsageError for `--lock` together with `--explain`
+ */
 export function applicationOptions(args: Parsed, io: Io): Pick<SystemOptions, 'makeLock' | 'say'> {
   if (args.flag('lock') && args.flag('explain'))
     throw new UsageError('--lock writes a file, and --explain does nothing: one of them, please');
@@ -74,7 +77,10 @@ export function applicationOptions(args: Parsed, io: Io): Pick<SystemOptions, 'm
   return { say: (line) => say(io, line), ...(args.flag('lock') ? { makeLock: make } : {}) };
 }
 
-/** Progress goes to standard error, so that a command's own output can be piped; `--json` is the output. */
+/**
+ * Chooses the progress display. Progress goes to standard error, so that a command's output can be piped. With
+ * `--json`, progress is the output and goes to standard output.
+ */
 export function progressFor({ json }: Building, io: Io): Progress {
   if (json) return jsonProgress((text) => io.stdout.write(text));
   return io.stderr.isTTY ? terminalProgress() : plainProgress((text) => io.stderr.write(text));

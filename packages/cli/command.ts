@@ -1,4 +1,4 @@
-/** A verb of the command line: callable in-process, with its own standard streams and signal. */
+/** The interface of a command. It can be called in-process, with its own standard streams and signals. */
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { UsageError, visible } from '@nodeos/base';
 
@@ -7,13 +7,13 @@ export interface Io {
   readonly stderr: NodeJS.WritableStream & { isTTY?: boolean };
   readonly stdin: { readonly isTTY?: boolean };
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Aborted by the first Ctrl-C: stop, and leave nothing behind. */
+  /** Aborted by the first Ctrl-C: stop and leave nothing behind. */
   readonly signal: AbortSignal;
-  /** Aborted by the second: stop at once. */
+  /** Aborted by the second Ctrl-C: stop at once. */
   readonly kill: AbortSignal;
 }
 
-/** A line of ours, beside what the command's output is. What is in it of others does nothing to the terminal. */
+/** Prints a message of ours to standard error, separate from the command's output. Foreign text in it is escaped. */
 export const say = (io: Pick<Io, 'stderr'>, text: string): void =>
   void io.stderr.write(`nodeos: ${visible(text, LONGEST_LINE)}\n`);
 
@@ -23,16 +23,18 @@ export interface Option {
   readonly type: 'string' | 'boolean';
   readonly short?: string;
   readonly multiple?: boolean;
-  /** What the value is, for the help: `DIR`. */
+  /** The placeholder of the value in the help text: `DIR`. */
   readonly value?: string;
   readonly help: string;
 }
 
 export interface Command {
   readonly name: string;
-  /** One line. */
+  /** One line for the overview. */
   readonly summary: string;
-  /** What may follow the name: `[LAYER…]`. Only of a command that has a `--` here, what follows that is not its own. */
+  /**
+   * The operands in the help text: `[LAYER…]`. If they contain `--`, the arguments after `--` are passed on unparsed.
+   */
   readonly operands: string;
   readonly options: Readonly<Record<string, Option>>;
   readonly examples: readonly (readonly [command: string, meaning: string])[];
@@ -40,27 +42,30 @@ export interface Command {
   run(args: Parsed, io: Io): Promise<number>;
 }
 
-/** Several verbs under one name, each with its own options: `nodeos nbd serve`. */
+/** Several actions under one name, each with its own options: `nodeos nbd serve`. */
 export interface Group {
   readonly name: string;
-  /** One line. */
+  /** One line for the overview. */
   readonly summary: string;
-  /** Their names begin with the group's. */
+  /** The actions; their names begin with the group's name. */
   readonly actions: readonly Command[];
 }
 
 export interface Parsed {
   readonly operands: readonly string[];
-  /** What follows `--` and is for another program. */
+  /** The arguments after `--`, for another program. */
   readonly rest: readonly string[];
   text(name: string): string | undefined;
   texts(name: string): readonly string[];
   flag(name: string): boolean;
-  /** @throws UsageError if it is not a number of at least `minimum`. */
+  /**
+   * The value of a numeric option; undefined if it is not given. @throws UsageError if it is not a number of at least
+   * `minimum`
+   */
   number(name: string, minimum: number): number | undefined;
 }
 
-/** @throws UsageError naming the option that is wrong. */
+/** Parses a command's arguments. @throws UsageError naming the wrong option */
 export function parse(command: Command, args: readonly string[]): Parsed {
   const at = command.operands.includes('--') ? args.indexOf('--') : -1;
   const own = at < 0 ? args : args.slice(0, at);
@@ -113,7 +118,7 @@ export function helpOf(command: Command): string {
   ].join('\n');
 }
 
-/** Each action with its summary, and the first of its examples. */
+/** The help of a group: each action with its summary and its first example. */
 export function helpOfGroup({ name, summary, actions }: Group): string {
   const rows = actions.map((action) => [`  ${actionOf(action)} ${action.operands}`, action.summary] as const);
   const width = Math.max(...rows.map(([left]) => left.length)) + 2;
@@ -130,7 +135,7 @@ export function helpOfGroup({ name, summary, actions }: Group): string {
   ].join('\n');
 }
 
-/** What the action is called within its group. */
+/** The action's name without the group's name. */
 export const actionOf = ({ name }: Command): string => name.slice(name.lastIndexOf(' ') + 1);
 
 const HELP: Option = { type: 'boolean', short: 'h', help: 'this text' };

@@ -1,4 +1,4 @@
-/** What a machine boots from: built, and for a streamed root also served while the machine runs. */
+/** Provides the files that a machine boots from. A streamed root is also served while the machine runs. */
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,14 +13,14 @@ import { say, type Io, type Parsed } from './command.js';
 import { GUEST, serveRoot } from './streamed-root.js';
 import type { System } from './system.js';
 
-/** Where the guest finds Node.js. */
+/** The places from which the guest can get Node.js. */
 export const RUNTIMES = ['disk', 'initramfs', 'root'] as const;
 export type RuntimePlace = (typeof RUNTIMES)[number];
-/** Where the guest's root filesystem comes from, if not out of the initramfs: in the clear, or by TLS. */
+/** Alternatives to a root in the initramfs: over plain NBD, or over NBD with TLS. */
 export const ROOTS = ['nbd', 'nbds'] as const;
 
 export interface Media extends Pick<RunMachineOptions, 'kernel' | 'initramfs' | 'usr'> {
-  /** For the kernel's command line. */
+  /** Words for the kernel command line. */
   readonly words: readonly string[];
   close(): Promise<void>;
 }
@@ -32,7 +32,10 @@ export interface MediaOptions {
   readonly trace: string | undefined;
 }
 
-/** The options of the command line that say where the parts of a system come from. @throws UsageError */
+/**
+ * Reads the options that say where the system's parts come from.
+ * @throws UsageError for an unknown value or options that exclude each other
+ */
 export function mediaOf(args: Parsed): MediaOptions {
   const wanted = args.text('root') ?? 'initramfs';
   const root = (['initramfs', ...ROOTS] as const).find((name) => name === wanted);
@@ -55,7 +58,7 @@ export function mediaOf(args: Parsed): MediaOptions {
   return { root, runtime, persist, trace };
 }
 
-/** Where a boot is from, by `--root`. */
+/** Prepares the boot files, by the value of `--root`. */
 const SOURCES: Readonly<
   Record<MediaOptions['root'], (system: System, options: MediaOptions, building: Building, io: Io) => Promise<Media>>
 > = { initramfs: unpacked, nbd: streamed, nbds: streamed };
@@ -63,7 +66,7 @@ const SOURCES: Readonly<
 export const mediaFor = (system: System, options: MediaOptions, building: Building, io: Io): Promise<Media> =>
   SOURCES[options.root](system, options, building, io);
 
-/** Everything but Node.js comes in the initramfs. */
+/** The initramfs contains everything but, with `--runtime disk`, Node.js. */
 async function unpacked(system: System, { runtime }: MediaOptions, building: Building, io: Io): Promise<Media> {
   const { vmlinux } = system.kernel;
   const base = runtime === 'disk' ? system.initramfsBase : system.initramfs;
@@ -79,7 +82,7 @@ async function unpacked(system: System, { runtime }: MediaOptions, building: Bui
   };
 }
 
-/** The initramfs only reaches the root, which this process serves. */
+/** The initramfs only connects to the root. This process serves the root. */
 async function streamed(system: System, options: MediaOptions, building: Building, io: Io): Promise<Media> {
   const { runtime, persist, trace } = options;
   const { initramfsStream, handshake } = system;
@@ -117,16 +120,16 @@ async function streamed(system: System, options: MediaOptions, building: Buildin
   }
 }
 
-/** What lets one machine in, for one run, and nobody else. */
+/** The credentials that admit one machine for one run. */
 interface Admission {
   readonly secret: string;
   readonly key: Uint8Array | undefined;
-  /** Where the machine has it from. */
+  /** The initramfs that contains the credentials. */
   readonly initramfs: string;
   readonly remove: () => Promise<void>;
 }
 
-/** @param handshake what begins TLS; undefined: everything is sent in the clear */
+/** @param handshake the path of the TLS handshake program; undefined: no TLS, all data is sent in the clear */
 async function admit(initramfs: string, handshake: string | undefined): Promise<Admission> {
   const folder = await mkdtemp(join(tmpdir(), 'nodeos-key-'));
   const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });

@@ -1,4 +1,4 @@
-/** The `nodeos` command: finds the verb, runs it, and turns what it throws into a message and an exit status. */
+/** The `nodeos` command: finds the command, runs it, and turns errors into messages and an exit status. */
 import { InterruptedError, NodeosError, UsageError } from '@nodeos/base';
 import { actionOf, helpOf, helpOfGroup, parse, type Command, type Group, type Io } from './command.js';
 import { buildCommand } from './commands/build.js';
@@ -19,8 +19,9 @@ export const COMMANDS: readonly (Command | Group)[] = [
 ];
 
 /**
- * @returns the exit status: 0; 1 for a failure, also for one while an interrupted command tidied up; 2 for wrong usage;
- * 128 + the signal's number when interrupted
+ * Runs a command line.
+ * @returns the exit status: 0; 1 for a failure, including one during the cleanup of an interrupted command; 2 for wrong
+ * usage; 128 + the signal's number when interrupted
  */
 export async function main(args: readonly string[], io: Io): Promise<number> {
   try {
@@ -32,7 +33,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
   }
 }
 
-/** Each of what has failed, but for what has only because the work was to stop. */
+/** The individual failures, without those that are only a consequence of the interruption. */
 function failuresIn(error: unknown, signal: AbortSignal): unknown[] {
   if (error instanceof AggregateError) return error.errors.flatMap((one) => failuresIn(one, signal));
   return isConsequence(error, signal) ? [] : [error];

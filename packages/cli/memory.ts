@@ -1,39 +1,43 @@
-/** Whether a machine can hold what it boots from. Said before it is started: the kernel may end without a word. */
+/**
+ * Checks before the start whether a machine has enough memory for its initramfs. Without this check, the kernel may end
+ * without a message.
+ */
 import { stat } from 'node:fs/promises';
 import { UsageError } from '@nodeos/base';
 import { unpackedSize } from '@nodeos/initramfs';
 import { mebibytesOf, memoryOf } from '@nodeos/vm';
 
 const MIB = 1 << 20;
-/** Mebibytes of the kernel and of Node.js as it starts; with less no boot came to its end (docs/vm.md). */
+/** MiB used by the kernel and by Node.js at its start. No boot succeeded with less (docs/vm.md). */
 const SYSTEM = 38.5;
-/** A fortieth is what the kernel keeps for each page of memory, and does not give away. */
+/** The kernel reserves one fortieth of the memory for its page structures. */
 const PAGES = 40 / 39;
-/** Mebibytes beside the least, for what is recommended, which is a multiple of the second. */
+/** MiB added to the minimum for the recommendation, which is then rounded up to a multiple of STEP. */
 const MARGIN = 8;
 const STEP = 16;
 
 export interface Load {
-  /** Mebibytes of an initramfs. */
+  /** Size of the initramfs in MiB. */
   readonly archive: number;
-  /** Mebibytes of what is in it. */
+  /** Size of its unpacked contents in MiB. */
   readonly contents: number;
 }
 
-/** Mebibytes. The archive is in memory until all that is in it is unpacked. */
+/** Minimum memory in MiB. The archive stays in memory until it is completely unpacked. */
 export const leastMemory = ({ archive, contents }: Load): number => Math.ceil((archive + contents + SYSTEM) * PAGES);
 
-/** Mebibytes that will do. */
+/** Recommended memory in MiB. */
 export const enoughMemory = (load: Load): number => Math.ceil((leastMemory(load) + MARGIN) / STEP) * STEP;
 
 /**
- * @param memory as QEMU takes it: `256M`
- * @param initramfs a path
- * @throws UsageError if it is certainly too little
+ * Checks the memory of a machine.
+ * @param memory in QEMU's notation: `256M`
+ * @param initramfs the path of the initramfs
+ * @throws UsageError if the memory is certainly too small
  */
 export async function checkMemory(memory: string, initramfs: string): Promise<void> {
   const contents = await unpackedSize(initramfs).catch(() => undefined);
-  // Whatever is wrong with it, the kernel says.
+  // If the initramfs is unreadable, leave the error message to the kernel.
   if (contents === undefined) return;
   const load = { archive: (await stat(initramfs)).size / MIB, contents: contents / MIB };
   if (mebibytesOf(memory) >= leastMemory(load)) return;

@@ -1,11 +1,11 @@
-/** The standard streams of this process, which can fail: who reads them goes away, or their disk is full. */
+/** Handles failures of the standard streams: the reader may go away, or the disk may be full. */
 import { setImmediate as turn } from 'node:timers/promises';
 import { codeOf, messageOf, NodeosError } from '@nodeos/base';
 import { say } from './command.js';
 
-/** Nobody reads standard output any more: what is under way is given up, as after a signal, but without a word. */
+/** Nobody reads standard output any more. Pending work stops as after a signal, but without a message. */
 export class ReaderGoneError extends NodeosError {
-  /** As of a program that SIGPIPE has ended. */
+  /** The exit status of a program that SIGPIPE has ended. */
   static readonly STATUS = 141;
 
   constructor() {
@@ -14,9 +14,9 @@ export class ReaderGoneError extends NodeosError {
 }
 
 /**
- * From now on a failure of the streams ends nothing by itself. Aborts `stop` when the reader of standard output has gone;
- * says of anything else, once, that standard output cannot be written.
- * @returns what makes of an exit status the one of the process: it is no success if not everything could be written
+ * Handles stream errors, so that they no longer end the process. Aborts `stop` when the reader of standard output goes
+ * away. Reports any other write error once.
+ * @returns a function that maps the command's exit status to the process's: 0 becomes a failure if output was lost
  */
 export function watchOutput(
   { stdout, stderr }: Pick<NodeJS.Process, 'stdout' | 'stderr'>,
@@ -24,7 +24,7 @@ export function watchOutput(
   kill: AbortSignal,
 ): (status: number) => Promise<number> {
   let failed: number | undefined;
-  stderr.on('error', () => undefined); // there is no place left to tell it
+  stderr.on('error', () => undefined); // there is nowhere left to report it
   stdout.on('error', (error) => {
     if (codeOf(error) === 'EPIPE') {
       failed ??= ReaderGoneError.STATUS;
@@ -37,15 +37,17 @@ export function watchOutput(
   return async (status) => {
     const late = [stdout, stderr].filter((stream) => stream.writableLength > 0);
     await Promise.all(late.map((stream) => written(stream, stop.signal, kill)));
-    await turn(); // of the last write, too, the failure is known then
+    await turn(); // then a failure of the last write is known too
     return status === 0 ? (failed ?? 0) : status;
   };
 }
 
-/** Milliseconds that a reader has, after an interruption, to take what is left. */
+/** Milliseconds that a reader has to take the rest after an interruption. */
 const LAST_MS = 1000;
 
-/** Resolves when everything is written; after an interruption, also when the reader takes nothing: a pager waits for keys. */
+/**
+ * Resolves when everything is written. After an interruption it waits only LAST_MS, because a pager may wait for a key.
+ */
 async function written(stream: NodeJS.WritableStream, stop: AbortSignal, kill: AbortSignal): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   await new Promise<void>((resolve) => {
@@ -58,13 +60,13 @@ async function written(stream: NodeJS.WritableStream, stop: AbortSignal, kill: A
   clearTimeout(timer);
 }
 
-/** Bytes that wait for the reader of a stream before its source has to wait too. */
+/** Buffered bytes above which the source has to wait. */
 const MOST_WAITING = 1 << 20;
 
 /**
- * A place for what comes without end, such as a machine's console. A reader that takes nothing makes the source wait;
- * once the work is to stop, what the reader does not take is dropped, so that nobody waits for it.
- * @returns a function that writes, and may return a promise for when more can be taken
+ * A sink for endless output, such as a machine's console. A slow reader makes the source wait. After `stop` is aborted,
+ * data that the reader does not take is dropped, so that nothing waits for it.
+ * @returns a function that writes a chunk; it may return a promise that resolves when the sink can take more
  */
 export function sinkOf(
   stream: NodeJS.WritableStream & { readonly writableLength?: number },

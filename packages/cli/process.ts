@@ -1,4 +1,4 @@
-/** The command line as a process: its signals, its terminal, and the end of whoever has started it. */
+/** Runs the command line as a process: handles signals, the terminal, and the end of its parent. */
 import { closeSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { InterruptedError, signalGroups } from '@nodeos/base';
@@ -9,13 +9,13 @@ const SAME_SIGNAL_MS = 500;
 const PARENT_MS = 500;
 const SHOW_CURSOR = '\u001b[?25h';
 
-/** Runs the command line of this process. */
+/** Runs the command line of this process and sets its exit status. */
 export async function runProcess(): Promise<void> {
   const stop = new AbortController();
   const kill = new AbortController();
   let first = 0;
   const onSignal = (signal: NodeJS.Signals): void => {
-    // npm hands on a signal that the terminal has already sent to everybody: two at once are one.
+    // npm forwards a signal that the terminal has already sent to all processes, so two signals at once count as one.
     if (!stop.signal.aborted) stop.abort(new InterruptedError(signal));
     else if (performance.now() - first > SAME_SIGNAL_MS) kill.abort();
     first ||= performance.now();
@@ -35,19 +35,22 @@ export async function runProcess(): Promise<void> {
     kill: kill.signal,
   });
   process.exitCode = status;
-  // Who wants it to end at once does not wait for connections that are still open.
+  // After the second Ctrl-C, do not wait for open connections.
   if (kill.signal.aborted) process.exit();
   const final = await whenWritten(status);
   process.exitCode = final;
-  // What could not be written would be waited for without end.
+  // Unwritable output would keep the process waiting for ever.
   if (stop.signal.aborted && stdout.writableLength + stderr.writableLength > 0) process.exit(final);
 }
 
-/** Ctrl-Z stops tools and machines too, and leaves the terminal with a cursor; what draws on it draws anew afterwards. */
+/**
+ * On Ctrl-Z, stops tools and machines too and shows the cursor again. Whatever draws on the terminal redraws after it
+ * continues.
+ */
 function passOnSuspension(): void {
   process.on('SIGTSTP', () => {
     signalGroups('SIGSTOP');
-    // Past the stream, which what draws on it may hold back.
+    // Written directly, because the progress display may hold back the stream.
     if (process.stderr.isTTY) writeSync(process.stderr.fd, SHOW_CURSOR);
     process.kill(process.pid, 'SIGSTOP');
   });
@@ -55,8 +58,8 @@ function passOnSuspension(): void {
 }
 
 /**
- * npm starts this process by way of a shell. When npm is told to end, it tells the shell, and the shell nobody: this
- * process is somebody else's child then, and a machine would run on that nobody knows of.
+ * npm starts this process through a shell. A signal to npm ends npm and the shell, but does not reach this process. It
+ * would run on under another parent, with a machine that nobody knows of.
  */
 function endWithParent(end: () => void): void {
   if (process.env['npm_command'] === undefined) return;
@@ -70,8 +73,8 @@ function endWithParent(end: () => void): void {
 }
 
 /**
- * At its end Node.js sets the terminal of its standard streams back to what it found. A pager that shows the output has
- * set it up for itself by then, and would get keys only after Enter: streams that are closed are left alone.
+ * At its exit, Node.js restores the terminal settings of its standard streams. By then a pager may have changed them,
+ * and would receive keys only after Enter. Node.js leaves closed streams alone, so they are closed here.
  */
 function leaveTerminalToPager(): void {
   if (process.stdout.isTTY) return;

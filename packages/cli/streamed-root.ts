@@ -1,6 +1,6 @@
 /**
- * A machine's root filesystem served to it over NBD: an image that is described from what the steps have made, and
- * read by the machine as it needs it. Nothing of it is written.
+ * Serves a machine's root filesystem over NBD. The image is computed from the steps' outputs and read on demand. It is
+ * never written to disk.
  */
 import { resolve } from 'node:path';
 import { word } from '@nodeos/contract';
@@ -14,43 +14,47 @@ import { openTrace } from '@nodeos/disk';
 import { openUpper } from './upper.js';
 
 export interface StreamedRootOptions {
-  /** What is in the root. */
+  /** The contents of the root. */
   readonly tree: Tree;
-  /** Changes are kept in this file; else in the machine's memory. */
+  /** The file that keeps changes. Without it, changes stay in the machine's memory. */
   readonly persist?: string | undefined;
-  /** Who reads what when: lines of JSON. */
+  /** The file for a trace of all requests, as JSON lines. */
   readonly trace?: string | undefined;
   /**
-   * The end of the exports' names, which the machine has in its initramfs. The start of them is on its command line, and
-   * on QEMU's: every program of the machine and every user of this host can read those, and connect.
+   * The secret end of the exports' names, which the machine finds in its initramfs. The public start of the names is on
+   * the kernel's and QEMU's command lines. Every program in the machine and every user of this host can read those and
+   * connect.
    */
   readonly secret: string;
-  /** Of TLS, that the machine has too, for `GUEST`; without one everything is sent in the clear. */
+  /** The TLS key of the user `GUEST`, which the machine has too. Without it, all data is sent in the clear. */
   readonly key?: Uint8Array | undefined;
   readonly onEvent?: (event: ServerEvent) => void;
 }
 
 export interface StreamedRoot {
-  /** For the kernel's command line. */
+  /** Words for the kernel command line. */
   readonly words: readonly string[];
-  /** What the machine still asks for is answered before. */
+  /** Answers the machine's pending requests, then closes the server. */
   close(): Promise<void>;
 }
 
-/** Bytes of inodes and small files that a machine asks for at once, whether it will need them or not. */
+/** Maximum number of bytes of inodes and small files that a machine reads ahead, whether it needs them or not. */
 const READ_AHEAD = 16 << 20;
 
-/** Whose key it is. */
+/** The TLS identity of the machine. */
 export const GUEST = 'guest';
 
-/** How the names begin. */
+/** The public starts of the exports' names. */
 const [ROOT, UPPER] = ['root-', 'upper-'];
 
-/** The host, as a machine sees it that QEMU gives a network of its own. */
+/** The host's address in QEMU's user network. */
 const HOST = '10.0.2.2';
 const ADDRESS = 'ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off';
 
-/** @throws NodeosError if a file of the options cannot be used: another machine has it, nobody may write there, … */
+/**
+ * Starts serving. @throws NodeosError if a file of the options cannot be used: locked by another machine, not writable,
+ * …
+ */
 export async function serveRoot(options: StreamedRootOptions): Promise<StreamedRoot> {
   const { tree, key, secret } = options;
   const image = await erofs(tree, { tails: true });
@@ -59,7 +63,7 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
   try {
     const exports = await openExports(image, options, closers);
     const server = new NbdServer({
-      // No list.
+      // There is no list: clients have to know the names.
       exports: { find: (name) => exports.get(name) },
       ...(key && { tls: { required: true, psk: { find: (identity) => (identity === GUEST ? key : undefined) } } }),
       ...(options.onEvent && { onEvent: options.onEvent }),
@@ -85,7 +89,7 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
   }
 }
 
-/** What is wrong with the files is said here, before the machine starts. */
+/** Opens the exports. Errors of the files appear here, before the machine starts. */
 async function openExports(
   { size, regions: parts }: ErofsImage,
   { persist, trace, secret }: StreamedRootOptions,
@@ -100,7 +104,7 @@ async function openExports(
     open: () => readOnly(regions(parts, { size })),
     ...(records && { view: records.view('root', size) }),
   };
-  // It outlives the connections to it.
+  // The device outlives the connections to it.
   const changes = upper && { description: 'changes to it', open: () => withClose(upper, () => undefined) };
   return new Map([[ROOT + secret, root], ...(changes ? [[UPPER + secret, changes] as const] : [])]);
 }

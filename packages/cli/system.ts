@@ -1,4 +1,4 @@
-/** How the layers make a system: the one place that knows them all. */
+/** Combines the layers into a system. This is the only place that knows all layers. */
 import { UsageError } from '@nodeos/base';
 import { artifact, type Artifact, type Step } from '@nodeos/engine';
 import { init, tlsHandshake } from '@nodeos/init';
@@ -27,16 +27,16 @@ import { say, type Io, type Parsed } from './command.js';
 
 export type Libc = RuntimeInfo['libc'];
 
-/** What a system of one C library is made of, and with. */
+/** The runtime and the compilers for one C library. */
 interface Base {
   readonly runtime: Step;
-  /** For the kernel and PID 1. */
+  /** The compiler for the kernel and PID 1. */
   readonly bare: Compiler;
-  /** For native code of applications. */
+  /** The compiler for native code of applications. */
   readonly compiler: Compiler;
 }
 
-/** By the C library; the first is the default. */
+/** The bases by C library. The first is the default. */
 const BASES: Readonly<Record<Libc, (target: Target, node: NodeRelease, allocator: Allocator) => Base>> = {
   musl(target, node, allocator) {
     const steps = toolchainSteps(target, LINUX);
@@ -44,11 +44,11 @@ const BASES: Readonly<Record<Libc, (target: Target, node: NodeRelease, allocator
     const instead = allocator === 'mimalloc' ? mimalloc(target, compiler) : undefined;
     return { runtime: muslRuntime(target, node, compiler, instead), bare: bareCompiler(steps), compiler };
   },
-  // The host's compiler will do: there is something to boot in five minutes.
+  // The host's compiler is good enough, and the first boot is possible after five minutes.
   glibc: (target, node) => ({ runtime: glibcRuntime(target, node), bare: HOST_COMPILER, compiler: HOST_COMPILER }),
 };
 
-/** @throws UsageError naming the C libraries there are. */
+/** Parses `--libc`. @throws UsageError naming the known C libraries */
 function libcOf(name: string | undefined): Libc {
   const libcs = Object.keys(BASES) as Libc[];
   const libc = name === undefined ? libcs[0] : libcs.find((one) => one === name);
@@ -56,7 +56,7 @@ function libcOf(name: string | undefined): Libc {
   throw new UsageError(`--libc ${name ?? ''}: expected ${libcs.join(' or ')}`);
 }
 
-/** @throws UsageError naming the allocators there are, or if the C library does not go with it. */
+/** Parses `--allocator`. @throws UsageError for an unknown allocator, or one that the C library does not support */
 function allocatorOf(name: string | undefined, libc: Libc): Allocator {
   const allocator = ALLOCATORS.find((one) => one === (name ?? ALLOCATORS[0]));
   if (!allocator) throw new UsageError(`--allocator ${name ?? ''}: expected ${ALLOCATORS.join(' or ')}`);
@@ -64,7 +64,7 @@ function allocatorOf(name: string | undefined, libc: Libc): Allocator {
   throw new UsageError(`--allocator ${name}: only with --libc musl; glibc has its own`);
 }
 
-/** @throws UsageError naming the builds there are, or if the C library or a version does not go with it. */
+/** Parses `--node-build`. @throws UsageError for an unknown build, or one that the C library or `--node` excludes */
 function buildOf(args: Parsed, libc: Libc): NodeBuild {
   const name = args.text('node-build') ?? NODE_BUILDS[0];
   const build = NODE_BUILDS.find((one) => one === name);
@@ -77,8 +77,8 @@ function buildOf(args: Parsed, libc: Libc): NodeBuild {
 }
 
 /**
- * What `--libc`, `--allocator`, `--node` and `--node-build` say. For another Node.js than the pinned one the registry is
- * asked, once.
+ * Evaluates `--libc`, `--allocator`, `--node` and `--node-build`. For a Node.js other than the pinned one, it asks the
+ * registry once.
  */
 export async function runtimeOf(
   target: Target,
@@ -94,63 +94,66 @@ export async function runtimeOf(
 }
 
 export interface SystemOptions extends KernelOptions {
-  /** What it boots on. Default: the target's first board. */
+  /** The board that the system boots on. Default: the target's first board. */
   readonly board?: Board;
-  /** The C library of the runtime. */
+  /** The C library of the runtime. Default: musl. */
   readonly libc?: Libc;
-  /** Of a runtime on musl. */
+  /** The allocator of a runtime on musl. Default: musl's own. */
   readonly allocator?: Allocator;
-  /** Default: the pinned one. */
+  /** The Node.js release. Default: the pinned one. */
   readonly node?: NodeRelease;
-  /** The folder of an application; without one the system is a REPL. */
+  /** The folder of an application. Without it, the system starts a REPL. */
   readonly app?: string;
-  /** Makes the lock file that an application lacks. */
+  /** Creates the lock file if the application has none. */
   readonly makeLock?: ReadOptions['makeLock'];
-  /** Is told what of the application is left out. */
+  /** Called for each file of the application that is left out. */
   readonly say?: (line: string) => void;
 }
 
-/** Secrets of one machine, put into a file that the user gets: they are no step, and never in the cache. */
+/**
+ * Adds the secrets of one machine to a file that the user gets. Secrets are not built by a step and never enter the
+ * cache.
+ */
 export interface Seal {
-  /** What else the file then has in it. */
+  /** A program that is added together with the secrets. */
   readonly program: Artifact<'program'>;
-  /** @param to the file, which is replaced */
+  /** @param to the file to write; an existing one is replaced */
   write(file: string, program: string, secrets: TlsFiles, to: string): Promise<void>;
 }
 
-/** What a user can ask to be built. */
+/** A part of a system that a user can ask to build. */
 export interface Layer {
   readonly name: string;
   readonly summary: string;
-  /** Files of one step. With `--out` the user gets them. */
+  /** Files of one step. `--out` copies them for the user. */
   readonly artifacts: readonly [Artifact, ...Artifact[]];
   readonly seal?: Seal;
 }
 
-/** A system that is described: nothing is built yet. */
+/** The description of a system. Nothing is built yet. */
 export interface System {
   readonly kernel: Kernel;
   readonly runtime: Step;
   readonly init: Step;
-  /** The runtime, as an image for /usr. */
+  /** The runtime as an image for /usr. */
   readonly usr: Artifact<'image'>;
-  /** All of the system. */
+  /** The complete system. */
   readonly initramfs: Artifact<'initramfs'>;
-  /** The same without the runtime. */
+  /** The system without the runtime. */
   readonly initramfsBase: Artifact<'initramfs'>;
-  /** What only reaches a root on the network. */
+  /** An initramfs that only connects to a root on the network. */
   readonly initramfsStream: Artifact<'initramfs'>;
-  /** What that reaches, as an image for any server. */
+  /** That root as an image for any NBD server. */
   readonly root: Artifact<'image'>;
-  /** What that needs to reach it by TLS. */
+  /** The program that starts TLS for that root. */
   readonly handshake: Artifact<'program'>;
-  /** What the root is made of, but for the runtime. */
+  /** The parts of the root, without the runtime. */
   readonly parts: readonly Part[];
   readonly runtimePart: Part;
   readonly layers: readonly Layer[];
 }
 
-/** @throws UsageError if the application's folder is not one */
+/** Describes a system. @throws UsageError if the application's folder is not an application */
 export async function systemOf(target: Target, options: SystemOptions = {}): Promise<System> {
   const libc = options.libc ?? libcOf(undefined);
   const node = options.node ?? pinnedNode(target);
@@ -177,7 +180,7 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
   return { ...system, layers: layersOf(system, application[0]) };
 }
 
-/** @param app the application's own files, if there is one */
+/** @param app the application's own files, if there is an application */
 function layersOf(system: Omit<System, 'layers'>, app: Part | undefined): Layer[] {
   const { kernel, runtime, init, handshake } = system;
   const files = (step: Step, ...names: [string, ...string[]]): Layer['artifacts'] =>
@@ -210,10 +213,10 @@ function layersOf(system: Omit<System, 'layers'>, app: Part | undefined): Layer[
   ];
 }
 
-/** What can be built for a target that has no machine yet. */
+/** The layers that can be built for a target without a board. */
 const WITHOUT_MACHINE: readonly string[] = ['runtime', 'usr'];
 
-/** @throws UsageError if one of the layers needs a system, and there is none for the target */
+/** @throws UsageError if a layer needs a board and the target has none */
 export function checkSystem(target: Target, layers: readonly string[]): void {
   if (boardsOf(target).length > 0) return;
   const [layer] = layers.filter((name) => !WITHOUT_MACHINE.includes(name));

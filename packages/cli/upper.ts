@@ -1,27 +1,27 @@
 /**
- * The filesystem that keeps a machine's changes (`--persist FILE`): an ordinary ext4 image, sparse, made when it is first
- * used. It can be looked at with the tools of any Linux: `e2fsck -fn FILE`, `mount -o loop,ro FILE /mnt`.
+ * The filesystem that keeps a machine's changes (`--persist FILE`): an ordinary sparse ext4 image, created at the first
+ * use. The tools of any Linux can inspect it: `e2fsck -fn FILE`, `mount -o loop,ro FILE /mnt`.
  */
 import { truncate, writeFile } from 'node:fs/promises';
 import { file, lockFile, withClose, type BlockBackend } from '@nodeos/block';
 import { codeOf, exists, messageOf, NodeosError, replaceFile } from '@nodeos/base';
 import { run } from '@nodeos/engine';
 
-/** Bytes of a new one. It takes as much room on the disk as is in it. */
+/** Size of a new image in bytes. On disk, it takes only as much space as its contents. */
 const SIZE = 8 * 2 ** 30;
-/** As the kernel of the systems can mount it, whatever the tool's configuration on this host says. */
+/** The ext4 features that the systems' kernel supports, regardless of the host's mke2fs configuration. */
 const FEATURES =
   'none,has_journal,ext_attr,extent,64bit,metadata_csum,sparse_super,large_file,huge_file,dir_index,filetype';
 const OPTIONS = [
   ...['-q', '-F', '-b', '4096', '-I', '256', '-O', FEATURES],
   ...['-E', 'lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0'],
-  // Nobody logs in to clean up: no reserved blocks.
+  // No reserved blocks, because nobody logs in to clean up.
   ...['-m', '0', '-J', 'size=64', '-L', 'nodeos-upper'],
 ];
 
 /**
- * Opens it, and makes it if it is not there. `close` gives it back to others.
- * @throws NodeosError if another machine has it, or it cannot be made
+ * Opens the image, and creates it if it is missing. `close` releases its lock.
+ * @throws NodeosError if another machine has locked it, or it cannot be created
  */
 export async function openUpper(path: string): Promise<BlockBackend> {
   const unlock = await lockFile(`${path}.lock`).catch((error: unknown) => {
@@ -42,7 +42,7 @@ export async function openUpper(path: string): Promise<BlockBackend> {
   }
 }
 
-/** Under another name until it is whole; what a machine keeps is for nobody else to read. */
+/** Creates the image under a temporary name. Only the owner can read it. */
 const make = (path: string): Promise<void> =>
   replaceFile(path, async (made) => {
     await writeFile(made, '', { mode: 0o600 });

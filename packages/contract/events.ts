@@ -1,32 +1,32 @@
-/** What the guest tells the host: JSON lines `{"us": …, "event": …, …}` on the port `PORTS.events`. */
+/** Events from the guest to the host: JSON lines `{"us": …, "event": …, …}` on the port `PORTS.events`. */
 
 type Kind = 'number' | 'string';
 
-/** Each event, with the details that it always has. Others may follow. */
+/** All events with their mandatory details. An event may have more. */
 export const EVENTS = {
-  /** PID 1 runs. */
+  /** PID 1 is running. */
   pid1: {},
   /** PID 1 starts the init. */
   start: {},
-  /** Node.js runs, as the init. */
+  /** Node.js is running, as the init. */
   node: { role: 'string' },
-  /** A step of the boot is done; `took` is in microseconds. One that failed has an `error`. */
+  /** A step of the boot is done. `took` is in microseconds. A failed step has an `error`. */
   step: { step: 'string', took: 'number' },
-  /** Commands that run to their end before the application. */
+  /** The commands that run to completion before the application start. */
   first: { commands: 'number' },
-  /** The application starts. `again` lists the variables that take a second start of Node.js. */
+  /** The application starts. `again` lists the variables that require Node.js to be started once more. */
   app: { main: 'string' },
-  /** Code of `--exec` starts. */
+  /** The code of `--exec` starts. */
   exec: {},
   /** The REPL starts. */
   repl: {},
-  /** The lease of the network's address was renewed; `address` is missing if it was lost. */
+  /** The DHCP lease was renewed. If it was lost, `address` is missing. */
   renewed: {},
-  /** What PID 1 had started has ended. */
+  /** The program that PID 1 had started has ended. */
   exit: { status: 'number', signal: 'number' },
-  /** PID 1 does not start the application again. */
+  /** PID 1 stops restarting the application. */
   'gave-up': { failures: 'number' },
-  /** The end of the machine begins. `how`: 0 reboot, 1 power off, 2 halt. */
+  /** The machine begins to end. `how`: 0 reboot, 1 power off, 2 halt. */
   stop: { how: 'number' },
   /** All programs have ended. */
   gone: {},
@@ -40,7 +40,7 @@ type Values<Details> = {
   readonly [Name in keyof Details]: Details[Name] extends 'number' ? number : string;
 };
 
-/** `us`: microseconds since the guest's kernel started. */
+/** An event. `us` is the time in microseconds since the start of the guest's kernel. */
 export type GuestEvent = {
   [Name in EventName]: { readonly us: number; readonly event: Name } & Values<(typeof EVENTS)[Name]> & {
       readonly error?: unknown;
@@ -49,7 +49,7 @@ export type GuestEvent = {
     };
 }[EventName];
 
-/** Whether a value that a guest sent is an event with its details. */
+/** Whether a value from the guest is a known event with its mandatory details. */
 export function isGuestEvent(value: unknown): value is GuestEvent {
   if (typeof value !== 'object' || value === null) return false;
   const { us, event } = value as { us?: unknown; event?: unknown };

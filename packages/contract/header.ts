@@ -1,8 +1,8 @@
-/** The contract for C: `contract.h`, made when PID 1 is compiled. */
+/** Generates the contract for C: `contract.h`, written when PID 1 is compiled. */
 import { EVENTS } from './events.js';
 import { APP_ID, PATHS, PORTS, WORDS } from './names.js';
 
-/** `onExit` and `gave-up` become `ON_EXIT` and `GAVE_UP`. */
+/** Turns `onExit` and `gave-up` into `ON_EXIT` and `GAVE_UP`. */
 const constant = (name: string): string =>
   name
     .replace(/([a-z])([A-Z])/g, '$1_$2')
@@ -12,7 +12,7 @@ const constant = (name: string): string =>
 const defined = (prefix: string, values: Readonly<Record<string, string>>): string[] =>
   Object.entries(values).map(([name, value]) => `#define ${prefix}_${constant(name)} ${JSON.stringify(value)}`);
 
-/** @returns the text of the header */
+/** @returns the text of the header file */
 export function contractHeader(): string {
   const events = Object.fromEntries(Object.keys(EVENTS).map((name) => [name, name]));
   return [

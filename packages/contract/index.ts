@@ -1,4 +1,4 @@
-/** What the host and the guest agree on: ports, words of the kernel's command line, events, ids, `nodeos.json`. */
+/** The contract between host and guest: ports, words of the kernel command line, events, ids, `nodeos.json`. */
 export * from './events.js';
 export * from './header.js';
 export * from './names.js';

@@ -1,69 +1,69 @@
-/** Names that the host, the guest's TypeScript and PID 1's C must spell alike. `header.ts` gives them to C. */
+/** Names that the host, the guest's TypeScript and PID 1's C share. `header.ts` exports them to C. */
 
-/** Virtio-serial ports, by what goes over them. */
+/** Virtio-serial ports, by purpose. */
 export const PORTS = {
   /** JSON lines from the guest (events.ts); `poweroff` or `reboot` from the host. */
   events: 'nodeos.events',
   /** One line of JSON for the guest: `RunConfig`. */
   settings: 'nodeos.settings',
-  /** What code of `--exec` writes. */
+  /** The output of `--exec` code. */
   stdout: 'nodeos.stdout',
   stderr: 'nodeos.stderr',
 } as const;
 
-/** Words of the kernel's command line. Each is followed by `=` and a value; see docs/init.md. */
+/** Words of the kernel command line. Each is followed by `=` and a value; see docs/init.md. */
 export const WORDS = {
-  /** `reboot|poweroff|halt|shell`: what follows the end of the application. */
+  /** `reboot|poweroff|halt|shell`: what happens after the application ends. */
   onExit: 'nodeos.onexit',
   /** `never|on-failure|always`. */
   restart: 'nodeos.restart',
-  /** Failures in a row before PID 1 gives up; 0: it never does. */
+  /** Failures in a row before PID 1 gives up; 0: never. */
   attempts: 'nodeos.attempts',
-  /** `reset`: the machine cannot power off, but ends when it is reset. */
+  /** `reset`: the machine cannot power off, but ends on a reset. */
   powerOff: 'nodeos.poweroff',
-  /** `off`: the network is left alone. */
+  /** `off`: the init does not configure the network. */
   network: 'nodeos.network',
   hostName: 'nodeos.hostname',
-  /** `tmpfs|nbd[s]://…`: where the changes of a root on the network go. */
+  /** `tmpfs|nbd[s]://…`: the filesystem for changes to a root on the network. */
   upper: 'nodeos.upper',
-  /** Bytes. */
+  /** Number of bytes to read ahead. */
   readAhead: 'nodeos.readahead',
-  /** Seconds for the server of a root to come. */
+  /** Seconds to wait for the server of the root. */
   nbdWait: 'nodeos.nbd.wait',
-  /** Seconds without a server after which requests fail; 0: they wait. */
+  /** Seconds without a server after which requests fail; 0: they wait for ever. */
   nbdTimeout: 'nodeos.nbd.timeout',
-  /** As in systemd's kernel-command-line(7). */
+  /** The same meaning as in systemd's kernel-command-line(7). */
   usr: 'mount.usr',
   usrType: 'mount.usrfstype',
   usrFlags: 'mount.usrflags',
 } as const;
 
-/** A word with its value, for the kernel's command line. */
+/** Formats a word with its value for the kernel command line. */
 export const word = (name: keyof typeof WORDS, value: string | number): string => `${WORDS[name]}=${value}`;
 
-/** Files of the guest. */
+/** Paths in the guest. */
 export const PATHS = {
   node: '/bin/node',
-  /** The guest's TypeScript, as one file. */
+  /** The guest's TypeScript, bundled into one file. */
   init: '/sbin/init',
-  /** What the application is: `SystemConfig`. */
+  /** The description of the application: `SystemConfig`. */
   system: '/etc/nodeos.json',
-  /** Where the application's project is. */
+  /** The application's project folder. */
   app: '/app',
-  /** The application's home. */
+  /** The application's home folder. */
   home: '/home/app',
-  /** A library of the runtime, below /usr, that programs load before all others. */
+  /** A library of the runtime, relative to /usr, that is preloaded into programs. */
   preload: '/lib/preload.so',
-  /** The end of each export's name, in the initramfs of a root on the network. */
+  /** The secret end of the exports' names, in the initramfs for a root on the network. */
   nbdSecret: '/nbd/secret',
-  /** What TLS needs, in that initramfs: the program that begins connections, and keys. */
+  /** The folder with the TLS files in that initramfs: the handshake program and keys. */
   tls: '/tls',
   tlsHandshake: '/tls/handshake',
 } as const;
 
-/** A path of the guest's, as trees and archives name it: `sbin/init`. */
+/** Converts a guest path to the form used in trees and archives: `sbin/init`. */
 export const entryPath = (path: string): string => path.replace(/^\//, '');
 
-/** Ids of the application's user and group. */
+/** User id and group id of the application. */
 export const APP_ID = 1000;
 export const APP_USER = 'app';

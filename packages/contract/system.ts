@@ -1,15 +1,15 @@
-/** `/etc/nodeos.json`, which the build writes and the init reads, and what `nodeos start` hands over. */
+/** `/etc/nodeos.json`, which the build writes and the init reads, and the settings from `nodeos start`. */
 
-/** Raised when an init of before could misread the file. */
+/** Raise this number when an older init could misread the file. */
 export const SYSTEM_VERSION = 1;
 
-/** What Node.js runs. */
+/** A program for Node.js. */
 export interface Program {
   /** Absolute path of the module to run. */
   readonly main: string;
-  /** An argument with variables in it is a list of pieces. */
+  /** Arguments. An argument that contains variables is a list of pieces. */
   readonly args: readonly (string | readonly (string | Variable)[])[];
-  /** Options for Node.js itself; if there are any, Node.js is started once more. */
+  /** Options for Node.js itself. If there are any, Node.js is started once more with them. */
   readonly nodeArgs: readonly string[];
   readonly env: Readonly<Record<string, string>>;
 }
@@ -17,9 +17,9 @@ export interface Program {
 /** `$NAME` in an argument. */
 export interface Variable {
   readonly name: string;
-  /** Where it is not set, or empty. */
+  /** The value if the variable is unset or empty. */
   readonly fallback?: string;
-  /** Its value stays one word. */
+  /** The value is not split into words. */
   readonly quoted: boolean;
 }
 
@@ -27,11 +27,11 @@ export const USERS = ['app', 'root'] as const;
 export const RESTARTS = ['never', 'on-failure', 'always'] as const;
 export const ENDS = ['reboot', 'poweroff', 'halt', 'shell'] as const;
 
-/** `/etc/nodeos.json`. */
+/** The contents of `/etc/nodeos.json`. */
 export interface SystemConfig extends Program {
   readonly version: typeof SYSTEM_VERSION;
   readonly name: string;
-  /** Programs that run to their end before, one after the other; `from` names them in messages. */
+  /** Programs that run to completion before the application, one after the other. `from` names them in messages. */
   readonly first: readonly (Program & { readonly from: string })[];
   readonly cwd: string;
   readonly user: (typeof USERS)[number];
@@ -39,11 +39,11 @@ export interface SystemConfig extends Program {
   readonly onexit?: (typeof ENDS)[number];
 }
 
-/** What `nodeos start` hands over on the port `PORTS.settings`. */
+/** The settings that `nodeos start` sends on the port `PORTS.settings`. */
 export interface RunConfig {
   /** Code to run instead of the application or the REPL. */
   readonly exec?: string;
-  /** Hexadecimal; credited to the kernel's random number generator. */
+  /** Hexadecimal bytes, credited to the kernel's random number generator. */
   readonly seed?: string;
   readonly env?: Readonly<Record<string, string>>;
   /** The size of the user's terminal. */
@@ -87,13 +87,13 @@ const SYSTEM: Fields = {
   onexit: [ENDS.join(', '), (value) => value === undefined || isOneOf(ENDS)(value)],
 };
 
-/** @returns what is wrong with the first wrong field; undefined if all are right */
+/** @returns a description of the first wrong field; undefined if all are right */
 function wrongIn(value: Readonly<Record<string, unknown>>, fields: Fields): string | undefined {
   const wrong = Object.entries(fields).find(([name, [, check]]) => !check(value[name]));
   return wrong && `${wrong[0]} is not ${wrong[1][0]}`;
 }
 
-/** @throws Error saying which field is wrong, or that the version is another one */
+/** Validates a configuration. @throws Error naming the wrong field or the unknown version */
 export function checkSystemConfig(value: unknown): SystemConfig {
   if (!isRecord(value)) throw new Error('it is no object');
   const { version } = value;

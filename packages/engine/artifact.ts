@@ -1,13 +1,13 @@
-/** What steps make, by name: layers declare it, the engine says where it is. */
+/** Named outputs of steps. Layers declare artifacts; the engine knows their paths. */
 import { join } from 'node:path';
 import type { Step, StepContext } from './step.js';
 
-/** What a file is, for whoever takes it. */
+/** What a file is used as. */
 export type ArtifactKind = 'kernel' | 'initramfs' | 'image' | 'program' | 'file' | 'folder';
 
 export interface Artifact<Kind extends ArtifactKind = ArtifactKind> {
   readonly step: Step;
-  /** Below the step's output; empty: all of it. */
+  /** The path relative to the step's output; empty for the whole output. */
   readonly file: string;
   readonly kind: Kind;
 }
@@ -18,13 +18,13 @@ export const artifact = <Kind extends ArtifactKind>(step: Step, kind: Kind, file
   kind,
 });
 
-/** Artifacts as the inputs of a step. Each is an input by its name. */
+/** Turns artifacts into step inputs with the same names. */
 export const inputsOf = (artifacts: Readonly<Record<string, Artifact>>): Readonly<Record<string, Step>> =>
   Object.fromEntries(Object.entries(artifacts).map(([name, { step }]) => [name, step]));
 
-/** The steps that make them, each once, in order. */
+/** The steps that make the artifacts, without duplicates, in order. */
 export const stepsOf = (...artifacts: readonly Artifact[]): Step[] => [...new Set(artifacts.map(({ step }) => step))];
 
-/** Where an artifact is that is one of the inputs of a step. */
+/** The path of an artifact that is an input of the running step. */
 export const inputPath = (context: StepContext, name: string, { file }: Artifact): string =>
   join(context.input(name), file);

@@ -1,7 +1,7 @@
 /**
- * What of a folder is the cache's: asked before anything is removed there. No link is followed; a name that is none of
- * ours, and what somebody else owns, stays and is told. The folder itself must be a cache: it has our tag
- * (https://bford.info/cachedir/), or, where a cache is older than that, nothing but names of ours.
+ * Decides which paths in a folder belong to the cache. Every removal asks here first. Symbolic links are not followed.
+ * Unknown names and other users' files stay and are reported. The root must be a cache folder: it has our CACHEDIR.TAG
+ * (https://bford.info/cachedir/), or, for a cache older than the tag, it contains only names of ours.
  */
 import { lstat, mkdir, readdir, readFile, realpath, rmdir, stat, writeFile } from 'node:fs/promises';
 import type { Stats } from 'node:fs';
@@ -11,7 +11,7 @@ import { codeOf, NodeosError, replaceFile } from '@nodeos/base';
 
 const NAME = /^[A-Za-z0-9-]+$/;
 
-/** The folders of a cache, and the names in them, one pattern for each level. */
+/** The cache's folders. Each has one name pattern per level below it. */
 const LAYOUT = {
   steps: [NAME, /^\w+$/, /^[0-9a-f]{64}$/],
   tmp: [/^[A-Za-z0-9-]+-[0-9a-f]{32}-[A-Za-z0-9]{6}$/],
@@ -23,21 +23,21 @@ const LAYOUT = {
 export type Part = keyof typeof LAYOUT;
 
 const TAG = 'CACHEDIR.TAG';
-/** What other programs look for, and what tells our caches from theirs. */
+/** The signature that other programs look for. The second line tells our caches from theirs. */
 const SIGNATURE = 'Signature: 8a477f597d28d172789f06886806bc55\n# The cache of nodeos.';
 const TAG_TEXT = `${SIGNATURE} Backups can leave it out: https://bford.info/cachedir/\n`;
 
-/** Files beside those folders, with what an interrupted write of them leaves. */
+/** Files next to those folders, including leftovers of an interrupted write. */
 const FILE =
   /^(?:CACHEDIR\.TAG|accelerator\.json(?:\.\d+)?|node-versions\.json|\.(?:CACHEDIR\.TAG|accelerator\.json|node-versions\.json)\.[A-Za-z0-9]{6})$/;
 
 export interface Own {
   readonly path: string;
-  /** Below the folder of its part: `NAME/TARGET/KEY` is three. */
+  /** The names below the part's folder: `NAME/TARGET/KEY` has three. */
   readonly names: readonly string[];
 }
 
-/** What stays, whatever is removed. */
+/** A path that is never removed, and the reason. */
 export interface Left {
   readonly path: string;
   readonly why: string;
@@ -46,7 +46,7 @@ export interface Left {
 export interface OwnList {
   readonly own: readonly Own[];
   readonly left: readonly Left[];
-  /** The folders that these are in, each before what is in it. */
+  /** The folders that contain these paths. A folder comes before its contents. */
   readonly folders: readonly string[];
 }
 
@@ -74,7 +74,7 @@ export async function listOwn(root: string, part: Part): Promise<OwnList> {
   return { own: await admitted(items, false), left, folders };
 }
 
-/** Why something must stay as it is; empty if it is not there; undefined if nothing speaks against it. */
+/** Why a path must stay. Empty if it does not exist; undefined if it may be removed. */
 async function obstacle(path: string, isFolder: boolean): Promise<string | undefined> {
   const info = await lstat(path).catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return undefined;
@@ -86,10 +86,10 @@ async function obstacle(path: string, isFolder: boolean): Promise<string | undef
   return isOurs(info) ? undefined : `it belongs to user ${info.uid}`;
 }
 
-/** Also for root: in what somebody else owns, names can change between a look and a removal. */
+/** Applies to root too: in another user's folder, names can change between the check and the removal. */
 const isOurs = ({ uid }: Stats): boolean => uid === (process.geteuid?.() ?? uid);
 
-/** Removes those of the folders that are empty, the inner ones first. */
+/** Removes the empty ones of these folders, innermost first. */
 export async function removeEmpty(folders: readonly string[]): Promise<void> {
   for (const path of [...folders].reverse())
     await rmdir(path).catch((error: unknown) => {
@@ -97,16 +97,22 @@ export async function removeEmpty(folders: readonly string[]): Promise<void> {
     });
 }
 
-/** Makes the folder of a cache, and its tag if nothing else is in it. @throws NodeosError if it can be none */
+/**
+ * Creates the cache's root folder, and tags it if it holds nothing foreign.
+ * @throws NodeosError if the folder is `/` or the home folder
+ */
 export async function makeCacheFolder(root: string): Promise<void> {
   await mkdir(root, { recursive: true });
   await refuseEverything(root);
   if ((await hasTag(root)) || (await strangersIn(root)).length > 0) return;
-  // Where only the folders in it can be written, it does without: nothing else is in it.
+  // If only the subfolders are writable, the root stays untagged. That is safe: it contains nothing else.
   await replaceFile(join(root, TAG), (path) => writeFile(path, TAG_TEXT)).catch(() => undefined);
 }
 
-/** Before anything is removed. @throws NodeosError if the folder is not known to be a cache of this user's */
+/**
+ * Checks the root before anything is removed from it.
+ * @throws NodeosError if the folder is not known to be a cache, or belongs to another user
+ */
 export async function checkCacheFolder(root: string): Promise<void> {
   const info = await stat(root).catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return undefined;
@@ -125,7 +131,7 @@ export async function checkCacheFolder(root: string): Promise<void> {
     });
 }
 
-/** A mistake in a variable of the environment must not fill, or empty, the wrong folder. */
+/** A wrong environment variable must not fill or empty the wrong folder. */
 async function refuseEverything(root: string): Promise<void> {
   const [path, home] = [await realpath(root), await realpath(homedir()).catch(() => homedir())];
   if (path !== '/' && path !== home) return;
@@ -141,7 +147,7 @@ async function hasTag(root: string): Promise<boolean> {
   return (await readFile(path, 'utf8')).startsWith(SIGNATURE);
 }
 
-/** What is in the folder and is not ours, or is a tag of another program's. */
+/** The foreign names in the folder, including another program's tag. */
 async function strangersIn(root: string): Promise<string[]> {
   const names = await namesIn(root);
   const others = names.filter((name) => !Object.hasOwn(LAYOUT, name) && !FILE.test(name));

@@ -1,15 +1,15 @@
 /**
  * The cache of outputs, on disk:
  *
- *     steps/NAME/TARGET/KEY/{manifest.json,output/}   finished outputs; a folder appears here by one rename
- *     tmp/LOCK-XXXXXX/                                outputs in the making, named after the lock that guards each
+ *     steps/NAME/TARGET/KEY/{manifest.json,output/}   finished outputs; each entry appears by one rename
+ *     tmp/LOCK-XXXXXX/                                unfinished outputs, named after the lock that guards them
  *     sources/ALGORITHM-DIGEST                        fetched files
  *     locks/ logs/ apt/
  *
- * cache-folder.ts knows which names in it are its own.
+ * cache-folder.ts knows which names belong to the cache.
  *
- * An output is used only if its files still have the sizes, modes and times that the manifest recorded; a file whose
- * time differs is hashed again. `verify` hashes everything.
+ * A lookup compares the files' sizes, modes and times with the manifest. It hashes only files whose time differs.
+ * `verify` hashes everything.
  */
 import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -31,7 +31,7 @@ export interface Manifest {
   readonly key: string;
   readonly ingredients: Ingredients;
   readonly files: readonly FileRecord[];
-  /** Seconds that the build took. */
+  /** Duration of the build in seconds. */
   readonly seconds: number;
 }
 
@@ -39,7 +39,7 @@ export interface Entry {
   readonly name: string;
   readonly target: string;
   readonly key: string;
-  /** The entry's folder. */
+  /** The cache entry's folder. */
   readonly path: string;
   /** The step's output folder. */
   readonly output: string;
@@ -71,7 +71,7 @@ export class Cache {
     return join(this.root, 'logs', `${step.name}-${step.target.name}-${key.slice(0, 12)}.log`);
   }
 
-  /** Makes a folder of the cache. @throws NodeosError with advice if it cannot be written. */
+  /** Creates a folder of the cache. @throws NodeosError with advice if it cannot be written */
   async ensure(...names: string[]): Promise<string> {
     const path = join(this.root, ...names);
     return this.#writing(path, async () => {
@@ -81,7 +81,7 @@ export class Cache {
     });
   }
 
-  /** Whether a finished, undamaged output with this key exists. Cheap: reads no content unless a time differs. */
+  /** Looks for a finished, undamaged output with this key. Cheap: reads a file only if its time differs. */
   async lookup(entry: Entry): Promise<Lookup> {
     const manifest = await readManifest(entry);
     if (manifest === undefined) return { state: 'absent' };
@@ -90,13 +90,15 @@ export class Cache {
     return reason === undefined ? { state: 'present', entry, manifest } : { state: 'corrupt', entry, reason };
   }
 
-  /** Notes that an output was used, for `prune`. A read-only cache has no such notes. */
+  /** Records that an output was used, for `prune`. A read-only cache cannot record it. */
   async touch(entry: Entry): Promise<void> {
     const now = new Date();
     await utimes(join(entry.path, 'manifest.json'), now, now).catch(() => undefined);
   }
 
-  /** A temporary folder for a step. The caller holds the step's lock, so whatever an earlier attempt left goes. */
+  /**
+   * Creates a step's temporary folder. The caller holds the step's lock, so leftovers of earlier attempts are removed.
+   */
   async begin(entry: Entry): Promise<string> {
     const tmp = await this.ensure('tmp');
     const prefix = `${lockName(entry)}-`;
@@ -105,7 +107,7 @@ export class Cache {
     return this.#writing(tmp, () => mkdtemp(join(tmp, prefix)));
   }
 
-  /** Makes `dir/output` the output of the step, with its manifest, by one rename. */
+  /** Publishes `dir/output` as the step's output, with its manifest, by one rename. */
   async commit(
     entry: Entry,
     dir: string,
@@ -123,19 +125,19 @@ export class Cache {
     await this.#writing(entry.path, async () => {
       await writeFile(join(dir, 'manifest.json'), JSON.stringify(manifest, null, 1));
       await mkdir(join(entry.path, '..'), { recursive: true });
-      await remove(entry.path); // a damaged one, or nothing
+      await remove(entry.path); // a damaged entry, or nothing
       await rename(dir, entry.path);
     });
     return manifest;
   }
 
-  /** Every finished output, whatever its state. */
+  /** Every finished output, intact or not. */
   async entries(): Promise<Entry[]> {
     const { own } = await listOwn(this.root, 'steps');
     return own.map(({ names: [name = '', target = '', key = ''] }) => this.#entry(name, target, key));
   }
 
-  /** The output of this step that was used last: what `--explain` compares with. */
+  /** The manifest of this step's most recently used output. `--explain` compares with it. */
   async latest(step: Pick<Step, 'name' | 'target'>): Promise<Manifest | undefined> {
     const used: { entry: Entry; time: number }[] = [];
     for (const key of await names(join(this.root, 'steps', step.name, step.target.name))) {
@@ -150,7 +152,7 @@ export class Cache {
     return undefined;
   }
 
-  /** Hashes every file of an output. @returns what is wrong, or undefined. */
+  /** Hashes every file of an output. @returns the first damage found, or undefined */
   async verify(entry: Entry): Promise<string | undefined> {
     const manifest = await readManifest(entry);
     if (manifest === undefined) return 'it has no manifest';
@@ -173,24 +175,25 @@ export class Cache {
   }
 }
 
-/** `$NODEOS_CACHE`, else `$XDG_CACHE_HOME/nodeos`, else `~/.cache/nodeos`. */
+/** The default cache folder: `$NODEOS_CACHE`, else `$XDG_CACHE_HOME/nodeos`, else `~/.cache/nodeos`. */
 export function defaultRoot(): string {
   const { NODEOS_CACHE, XDG_CACHE_HOME } = process.env;
-  // Empty is unset (XDG Base Directory Specification): the cache must not land in the current folder.
+  // An empty variable counts as unset (XDG Base Directory Specification), so the cache never lands in the current
+  // folder.
   return NODEOS_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'nodeos');
 }
 
-/** The lock of whoever makes an output. Its temporary folders have this name too, so that only its holder removes them. */
+/** The lock that guards the making of an output. Temporary folders share its name, so only its holder removes them. */
 export function lockName({ name, key }: Pick<Entry, 'name' | 'key'>): string {
   return `${name}-${key.slice(0, 32)}`;
 }
 
-/** The lock of whoever fetches the file with this checksum. */
+/** The lock that guards the fetching of the file with this checksum. */
 export function sourceLockName(digest: string): string {
   return `source-${digest.slice(0, 32)}`;
 }
 
-/** Removes a path and what is below it, read-only folders included. */
+/** Removes a path with everything below it, including read-only folders. */
 export async function remove(path: string): Promise<void> {
   const attempt = (): Promise<void> => rm(path, { recursive: true, force: true, maxRetries: 3 });
   try {
@@ -202,14 +205,14 @@ export async function remove(path: string): Promise<void> {
   }
 }
 
-/** What is in a folder can only be removed by who may write to it; root always may. */
+/** Removing a file needs write access to its folder. Root always has it. */
 async function makeWritable(path: string): Promise<void> {
   if (!(await lstat(path)).isDirectory()) return;
   await chmod(path, 0o700);
   for (const name of await readdir(path)) await makeWritable(join(path, name));
 }
 
-/** @returns the manifest; why it cannot be used; or undefined if there is no such entry. */
+/** @returns the manifest; a reason why it is unusable; undefined if the entry does not exist */
 async function readManifest(entry: Entry): Promise<Manifest | string | undefined> {
   let text: string;
   try {

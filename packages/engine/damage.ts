@@ -5,12 +5,13 @@ import { join } from 'node:path';
 import { messageOf, sha256 } from '@nodeos/base';
 import { hashFile, type FileRecord } from './hash.js';
 
-/** Files that are looked at in one go: thousands of them, one after the other, would take a second. */
+/** Files checked at once. Checking thousands of files one by one would take a second. */
 const BATCH = 64;
 
 /**
- * @param hash `changed`: reads only what has another time than recorded; `all`: reads everything.
- * @returns what is wrong first, or undefined.
+ * Looks for the first difference between the output and its records.
+ * @param hash `changed`: hashes only files whose time differs from the record; `all`: hashes every file
+ * @returns a description of the first damage, or undefined
  */
 export async function firstDamage(
   output: string,
@@ -42,11 +43,11 @@ async function damageOf(
   if (record.type === 'file' && now.size !== record.size) {
     return `${record.path} has ${now.size} bytes instead of ${record.size}`;
   }
-  // The permissions of a symbolic link differ between systems and mean nothing.
+  // The permissions of a symbolic link differ between systems and have no meaning.
   if (record.type !== 'symlink' && (now.mode & 0o7777) !== record.mode) {
     return `the permissions of ${record.path} have changed`;
   }
-  // To read a symbolic link costs no more than to look at its time.
+  // Reading a symbolic link costs no more than checking its time.
   const same = record.type !== 'symlink' && Math.floor(now.mtimeMs) === record.mtime;
   if (hash === 'changed' && same) return undefined;
   if (record.type === 'directory') return unknownName(output, record.path, names);
@@ -67,7 +68,7 @@ async function unknownName(output: string, folder: string, known?: ReadonlySet<s
   }
 }
 
-/** The names in each folder, by the folder's path. */
+/** The names in each folder, keyed by the folder's path. */
 function namesOf(records: readonly FileRecord[]): Map<string, Set<string>> {
   const names = new Map<string, Set<string>>();
   for (const { path } of records) {

@@ -1,6 +1,6 @@
 /**
- * The engine: runs the steps of a plan, several at once where they do not depend on each other, each in a temporary
- * folder that becomes its cache entry by one rename. A step that another process is building is waited for.
+ * The engine runs the steps of a plan. Independent steps run at the same time. Each step works in a temporary folder,
+ * which becomes its cache entry by one rename. If another process is building a step, the engine waits for it.
  */
 import { setMaxListeners } from 'node:events';
 import { copyFile, mkdir, rm } from 'node:fs/promises';
@@ -20,29 +20,29 @@ export interface BuildOptions {
   readonly cache?: Cache;
   readonly progress: Progress;
   readonly signal?: AbortSignal;
-  /** Steps that run at once, and the jobs that each may use. */
+  /** The number of steps that run at once, and the number of jobs that each step may use. */
   readonly jobs: number;
 }
 
 export interface Built {
   readonly step: Step;
   readonly key: string;
-  /** The output folder, in the cache: read it, never write to it. */
+  /** The output folder in the cache. Read it, never write to it. */
   readonly output: string;
   readonly cached: boolean;
 }
 
-/** What a build has made, or found in the cache. */
+/** The outputs of a build, made now or taken from the cache. */
 export class BuildResult {
-  /** @param steps one for each wanted step, in their order */
+  /** @param steps one entry per wanted step, in the order wanted */
   constructor(readonly steps: readonly Built[]) {}
 
-  /** The path of an artifact. @throws Error if its step was not wanted */
+  /** The path of an artifact. @throws Error if its step was not among the wanted ones */
   path({ step, file }: Artifact): string {
     return join(this.outputOf(step), file);
   }
 
-  /** The output folder of a step. @throws Error if it was not wanted */
+  /** The output folder of a step. @throws Error if the step was not among the wanted ones */
   outputOf(step: Step): string {
     const built = this.steps.find((one) => one.step === step);
     if (built) return built.output;
@@ -51,8 +51,8 @@ export class BuildResult {
 }
 
 /**
- * Builds what is wanted.
- * @throws NodeosError if a step fails: the other steps are ended and nothing half-made stays.
+ * Builds the wanted steps.
+ * @throws NodeosError if a step fails; the other steps are ended and no unfinished output stays
  */
 export async function build(wanted: readonly Step[], options: BuildOptions): Promise<BuildResult> {
   const cache = options.cache ?? new Cache();
@@ -60,7 +60,7 @@ export async function build(wanted: readonly Step[], options: BuildOptions): Pro
   options.progress.event({ type: 'plan', steps: plan });
   const failed = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, failed.signal]) : failed.signal;
-  setMaxListeners(0, signal); // each running tool listens
+  setMaxListeners(0, signal); // each running tool adds a listener
   const slots = new Slots(Math.max(1, options.jobs));
 
   const running = new Map<PlannedStep, Promise<void>>();
@@ -69,7 +69,7 @@ export async function build(wanted: readonly Step[], options: BuildOptions): Pro
       running.set(item, cache.touch(item.entry));
       continue;
     }
-    // The plan has inputs first: they are running.
+    // The plan lists inputs first, so they are already running.
     const inputs = Object.values(item.inputs).map((input) => running.get(input) ?? Promise.resolve());
     const work = Promise.all(inputs).then(() => slots.use(() => new StepRun(cache, item, options, signal).make()));
     running.set(
@@ -82,7 +82,7 @@ export async function build(wanted: readonly Step[], options: BuildOptions): Pro
   }
   const results = await Promise.allSettled(running.values());
   options.signal?.throwIfAborted();
-  // The first failure aborted the others: its reason is the one to show.
+  // The first failure aborted the other steps, so its reason is the one to report.
   if (results.some((result) => result.status === 'rejected')) throw failed.signal.reason;
 
   return new BuildResult(
@@ -92,7 +92,7 @@ export async function build(wanted: readonly Step[], options: BuildOptions): Pro
   );
 }
 
-/** One step being made. */
+/** One run of one step. */
 class StepRun {
   readonly #log: string;
 
@@ -118,7 +118,7 @@ class StepRun {
         if (found.state !== 'present') await this.#makeLocked();
       });
     } catch (error) {
-      // Once the signal is aborted, what fails is a consequence: the reason is told where it happened.
+      // After the signal is aborted, failures are only consequences. The cause is reported where it happened.
       const event = this.signal.aborted
         ? { type: 'stopped' as const }
         : { type: 'failed' as const, message: messageOf(error) };
@@ -142,7 +142,7 @@ class StepRun {
       await remove(join(dir, 'work'));
       await this.cache.commit(entry, dir, { ingredients, seconds: (performance.now() - started) / 1000 });
     } finally {
-      await remove(dir).catch(() => undefined); // gone already if it was committed
+      await remove(dir).catch(() => undefined); // already gone if it was committed
     }
   }
 
@@ -174,12 +174,12 @@ class StepRun {
     this.options.progress.event({ type: 'output', step: this.item.step, line });
   }
 
-  /** Adds what every failure of a step has: the step's name, and advice for a full or read-only disk. */
+  /** Adds the step's name, and advice if the disk is full or read-only. */
   #explained(error: unknown): unknown {
     if (error instanceof InterruptedError || this.signal.aborted) return error;
     const known = error instanceof NodeosError ? error : undefined;
     const hint = known?.hint ?? storageAdvice(error);
-    // A bug in a recipe needs its stack; a storage error needs advice.
+    // A bug in a recipe needs its stack trace. A storage error needs advice.
     const bug = error instanceof Error ? (error.stack ?? error.message) : String(error);
     const text = known || codeOf(error) !== undefined ? messageOf(error) : bug;
     return new NodeosError(`${this.item.step.name}: ${text}`, {
@@ -191,7 +191,7 @@ class StepRun {
   }
 }
 
-/** Lets a number of tasks run at once. */
+/** Limits how many tasks run at once. */
 class Slots {
   readonly #waiting: (() => void)[] = [];
 
@@ -211,8 +211,8 @@ class Slots {
 }
 
 /**
- * Copies a file of an output to a folder that a user named, by a rename.
- * @returns its path there
+ * Copies a file of an output to a folder that the user named, by a rename.
+ * @returns the path of the copy
  * @throws NodeosError if the folder cannot be written; no half-written file stays
  */
 export async function exportFile(file: string, dir: string): Promise<string> {

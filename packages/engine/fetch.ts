@@ -1,6 +1,6 @@
 /**
- * Fetches pinned sources: tries a source's places in order, verifies what each one serves against its own checksum,
- * keeps what it verified in the cache, and names every place's failure if none can serve it.
+ * Fetches pinned sources. It tries a source's places in order, checks each file against that place's checksum and keeps
+ * verified files in the cache. If no place works, the error names every place's failure.
  */
 import { createHash } from 'node:crypto';
 import { chmod, lstat, open, rename, rm, stat } from 'node:fs/promises';
@@ -20,7 +20,11 @@ export interface FetchOptions {
   readonly progress: (message: string) => void;
 }
 
-/** @returns the path of a file with one of the source's checksums. @throws NodeosError naming each place's failure. */
+/**
+ * Fetches a source, or finds it in the cache.
+ * @returns the path of a file that matches one of the source's checksums
+ * @throws NodeosError naming each place's failure
+ */
 export async function fetchSource(cache: Cache, source: Source, options: FetchOptions): Promise<string> {
   const label = `${source.name} ${source.version}`;
   const failures: string[] = [];
@@ -38,7 +42,7 @@ export async function fetchSource(cache: Cache, source: Source, options: FetchOp
     } catch (error) {
       options.signal.throwIfAborted();
       const hint = storageAdvice(error, error instanceof NodeosError ? error.lines : []);
-      // Another place would not help.
+      // The disk is the problem, so another place would not help.
       if (hint !== undefined)
         throw new NodeosError(`cannot fetch ${label}: ${messageOf(error)}`, { hint, cause: error });
       failures.push(`${what}: ${reasonOf(error)}`);
@@ -57,17 +61,17 @@ async function fetchFrom(
   context: FetchOptions & { readonly home: string },
 ): Promise<string> {
   const path = pathOf(cache, place);
-  if (await verified(path, place)) return path; // another process was quicker
+  if (await verified(path, place)) return path; // another process fetched it first
   const part = `${path}.part`;
   const begun = await lstat(part).catch(() => undefined);
-  // Its name is known to everybody: what is no file of ours leads elsewhere.
+  // The name is predictable. If something other than a file is there, such as a link, it would lead elsewhere.
   if (begun && !begun.isFile()) await rm(part, { recursive: true });
   const resumed = begun?.isFile() === true;
   await kindOf(place).download(place, part, { ...context, maxBytes });
   const wrong = await mismatch(part, place);
   if (wrong !== undefined) {
     await rm(part, { force: true });
-    // What was there from an earlier attempt may have been of another file: once more from the start.
+    // The earlier partial download may belong to another file. Start again from the beginning.
     if (resumed) return fetchFrom(cache, place, maxBytes, context);
     throw new NodeosError(wrong);
   }
@@ -76,7 +80,7 @@ async function fetchFrom(
   return path;
 }
 
-/** A source is read by every build: it must be on the disk, whole and read-only, before it has its name. */
+/** Every build reads the source. It must be synced, complete and read-only before it gets its name. */
 async function settle(path: string): Promise<void> {
   const file = await open(path, 'r');
   await file.sync().finally(() => file.close());
@@ -85,7 +89,7 @@ async function settle(path: string): Promise<void> {
 
 async function verified(path: string, place: Place): Promise<boolean> {
   if (!(await stat(path).catch(() => undefined))) return false;
-  return (await mismatch(path, place)) === undefined; // a damaged one is replaced by the next rename
+  return (await mismatch(path, place)) === undefined; // the next rename replaces a damaged file
 }
 
 async function mismatch(path: string, place: Place): Promise<string | undefined> {

@@ -1,4 +1,4 @@
-/** SHA-256 of values, files and folders, the same on every machine. */
+/** SHA-256 of values, files and folders. The result is the same on every machine. */
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { lstat, readdir, readlink, stat } from 'node:fs/promises';
@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { sha256 } from '@nodeos/base';
 
-/** Feeds a file to a hash without holding it in memory. */
+/** Feeds a file into a hash without holding it in memory. */
 export async function hashInto(hash: Hash, path: string): Promise<void> {
   await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash, { end: false });
 }
@@ -22,15 +22,21 @@ export interface FileRecord {
   readonly type: 'file' | 'directory' | 'symlink';
   /** Permission bits. */
   readonly mode: number;
-  /** Bytes; 0 for what is not a file. */
+  /** Size in bytes; 0 for anything but a file. */
   readonly size: number;
-  /** Of a file's content, or of a symbolic link's target. */
+  /** Hash of a file's content or of a symbolic link's target. */
   readonly sha256?: string;
-  /** Milliseconds; only compared on the machine that wrote it, to notice a change without reading. */
+  /**
+   * Milliseconds since the epoch. Used only on the machine that wrote it, to notice a change without reading the file.
+   */
   readonly mtime: number;
 }
 
-/** Lists a folder, each folder before what is in it, names in order, with a hash of each file. Special files are refused. */
+/**
+ * Lists a folder recursively, with a hash of each file unless `hashed` is false. A folder comes before its contents;
+ * names are sorted.
+ * @throws Error for a special file
+ */
 export async function listTree(root: string, hashed = true): Promise<FileRecord[]> {
   const records: FileRecord[] = [];
   async function visit(relative: string): Promise<void> {
@@ -59,8 +65,8 @@ export async function listTree(root: string, hashed = true): Promise<FileRecord[
 }
 
 /**
- * One hash for a file, or for everything in a folder: names, contents, whether files can be executed; not times or
- * owners. A symbolic link at `path` itself is followed, one below it is not.
+ * One hash for a file, or for everything in a folder. It covers names, contents and executable bits, but not times or
+ * owners. A symbolic link at `path` itself is followed; links below it are not.
  */
 export async function hashPath(path: string): Promise<string> {
   const info = await stat(path);
@@ -76,8 +82,9 @@ export async function hashPath(path: string): Promise<string> {
 }
 
 /**
- * JSON with sorted keys, so that equal values are equal strings; undefined is null.
- * @throws TypeError for what JSON would leave out (a function, a Map, a Set): a key must not miss a difference.
+ * JSON with sorted keys, so that equal values give equal strings. Undefined becomes null.
+ * @throws TypeError for values that JSON would drop (a function, a symbol, a Map, a Set): a key must not miss a
+ * difference
  */
 export function canonicalJson(value: unknown): string {
   return JSON.stringify(value ?? null, (_key, item: unknown) => {

@@ -1,4 +1,4 @@
-/** The engine: the only code that caches outputs and starts tools. */
+/** The engine: the only code that caches outputs and runs build tools. */
 export * from './artifact.js';
 export { checkCacheFolder, type Left } from './cache-folder.js';
 export * from './cache.js';

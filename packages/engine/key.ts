@@ -1,6 +1,6 @@
 /**
- * What goes into a step, as a flat list of named ingredients, and the key made of it. The list is kept in the
- * manifest of the output, so that a later build can say which ingredient changed.
+ * The ingredients of a step, as a flat list of names, and the key made from them. The manifest keeps the list, so that
+ * a later build can say which ingredient changed.
  */
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
@@ -16,13 +16,17 @@ import type { Step } from './step.js';
 
 export type Ingredients = Readonly<Record<string, string>>;
 
-/** Raise it when the engine itself comes to make other outputs from the same recipe (environment, unpacking). */
+/** Raise this number when a change in the engine changes outputs of an unchanged recipe (environment, unpacking). */
 const ENGINE_VERSION = '1';
 
-/** Packages that are no part of a recipe. What a target is, is in the key as data. */
+/** Packages that do not count as part of a recipe. The target is already in the key as data. */
 const OWN: ReadonlySet<string> = new Set(['@nodeos/base', '@nodeos/targets', '@nodeos/engine']);
 
-/** @param inputKeys the keys of the step's inputs, by input name. */
+/**
+ * Collects a step's ingredients.
+ * @param inputKeys the keys of the step's inputs, by input name
+ * @throws NodeosError if an input file cannot be read or a tool cannot report its version
+ */
 export async function ingredientsOf(step: Step, inputKeys: Readonly<Record<string, string>>): Promise<Ingredients> {
   const list: [string, string][] = [
     ['engine', ENGINE_VERSION],
@@ -42,7 +46,7 @@ export function keyOf(ingredients: Ingredients): string {
   return sha256(canonicalJson(ingredients));
 }
 
-/** The ingredients that differ, as lines for a human. */
+/** The ingredients that differ, as lines for a person. */
 export function difference(before: Ingredients, after: Ingredients): string[] {
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
   return names
@@ -58,7 +62,7 @@ const abridged = (value: string): string =>
   /^[0-9a-f]{64}$/.test(value) ? value.slice(0, 12) : value.length > 60 ? `${value.slice(0, 57)}…` : value;
 
 function sourceId(source: Source): string {
-  const sums = new Set(source.places.map((place) => checksumOf(place).digest)); // mirrors of one file are one source
+  const sums = new Set(source.places.map((place) => checksumOf(place).digest)); // mirrors of a file: one source
   return `${source.name} ${source.version} ${sha256([...sums].join(' '))}`;
 }
 
@@ -72,7 +76,7 @@ async function fileId(step: Step, path: string): Promise<string> {
 
 const toolVersions = new Map<string, Promise<string>>();
 
-/** The first line of `TOOL --version`. A missing tool is an ingredient too: whether it matters, the recipe finds out. */
+/** The first line of `TOOL --version`. A missing tool is an ingredient too; the recipe finds out whether it matters. */
 function toolVersion(tool: string): Promise<string> {
   const known = toolVersions.get(tool);
   if (known) return known;
@@ -88,8 +92,8 @@ function toolVersion(tool: string): Promise<string> {
 }
 
 /**
- * The code of a recipe: its modules and, by their static imports, the modules of this project below it, each by its
- * content; libraries from npm by name and version. The engine and what it stands on are left out (`ENGINE_VERSION`).
+ * The code of a recipe: its modules and the project modules that they statically import, each by content; npm libraries
+ * by name and version. The engine and the packages below it are left out (`ENGINE_VERSION`).
  */
 export async function recipeOf(urls: readonly string[]): Promise<Record<string, string>> {
   await lexerReady;
@@ -113,7 +117,7 @@ export async function recipeOf(urls: readonly string[]): Promise<Record<string, 
 }
 
 function importsOf(path: string, code: string): string[] {
-  if (!/\.m?js$/.test(path)) return []; // TypeScript source under a test runner: its content alone
+  if (!/\.m?js$/.test(path)) return []; // TypeScript source under a test runner counts by its content alone
   return parse(code, path)[0]
     .map((imported) => imported.n)
     .filter((name): name is string => name !== undefined && !isBuiltin(name));
@@ -125,7 +129,8 @@ function resolve(specifier: string, from: string): string {
   try {
     return require.resolve(specifier);
   } catch (error) {
-    // A library for `import` only cannot be resolved from here: its package will do, since its version is what counts.
+    // A library without a `require` export cannot be resolved here. Its package.json is enough: only the version
+    // counts.
     const name = specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
     const manifests = (require.resolve.paths(name) ?? []).map((dir) => join(dir, name, 'package.json'));
     const manifest = manifests.find((path) => existsSync(path));

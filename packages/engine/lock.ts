@@ -1,6 +1,6 @@
 /**
- * A lock between processes. proper-lockfile keeps it fresh by touching it, so the lock of a killed process is taken
- * over after STALE_MS, on any filesystem and across process-id namespaces.
+ * A lock between processes. proper-lockfile keeps it fresh by touching it. A killed process's lock is taken over after
+ * STALE_MS, on any filesystem and across process-id namespaces.
  */
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -14,16 +14,17 @@ const POLL_MS = 200;
 
 export interface LockOptions {
   readonly signal?: AbortSignal;
-  /** Called once if another process has the lock. */
+  /** Called once if another process holds the lock. */
   readonly onWait?: () => void;
 }
 
 /**
- * Runs `work` while holding the lock; waits without limit for whoever holds it.
- * @throws NodeosError if the lock cannot be made; whatever `work` throws.
+ * Runs `work` while holding the lock. Waits for the lock without a time limit.
+ * @throws NodeosError if the lock cannot be made, or if `work` fails after the lock was lost
+ * @throws any other error that `work` throws
  */
 export async function withLock<T>(path: string, options: LockOptions, work: () => Promise<T>): Promise<T> {
-  // A lock that another process took over (this one was stopped for longer than STALE_MS) matters only if the work fails.
+  // A process stopped for longer than STALE_MS can lose its lock to another. That matters only if the work fails.
   let lost: Error | undefined;
   const release = await acquire(path, options, (error) => (lost = error));
   try {
@@ -35,7 +36,7 @@ export async function withLock<T>(path: string, options: LockOptions, work: () =
       cause: error,
     });
   } finally {
-    await release().catch(() => undefined); // it may have been lost with its folder; the work is what counts
+    await release().catch(() => undefined); // the lock may be lost with its folder; only the work counts
   }
 }
 

@@ -1,4 +1,4 @@
-/** Which steps a build needs, their keys, and why a step is built rather than taken from the cache. */
+/** Plans a build: which steps it needs, their keys, and why a step is built rather than taken from the cache. */
 import type { Cache, Entry } from './cache.js';
 import { difference, ingredientsOf, keyOf, type Ingredients } from './key.js';
 import type { Step } from './step.js';
@@ -10,26 +10,28 @@ export interface PlannedStep {
   readonly entry: Entry;
   readonly inputs: Readonly<Record<string, PlannedStep>>;
   readonly state: 'cached' | 'build';
-  /** Why it is built; empty if it is cached. */
+  /** Why the step is built; empty if it is cached. */
   readonly reasons: readonly string[];
 }
 
 export interface Plan {
-  /** The steps that are needed, inputs first. */
+  /** The needed steps, inputs first. */
   readonly steps: readonly PlannedStep[];
-  /** The wanted steps, in their order. Two that have the same key have the same `planned`. */
+  /** The wanted steps, in the order wanted. Two steps with the same key share one `planned`. */
   readonly wanted: readonly { readonly step: Step; readonly planned: PlannedStep }[];
 }
 
 /**
- * @returns the steps that are needed, inputs first: the wanted ones, and the inputs of those that must be built. The
- * inputs of a cached step are not needed, and need not be in the cache.
+ * Plans the wanted steps and the inputs of every step that must be built. The inputs of a cached step are not needed
+ * and may be missing from the cache.
+ * @returns the needed steps, inputs first
+ * @throws Error if steps depend on each other in a circle, or a step's name is invalid
  */
 export async function planOf(cache: Cache, wanted: readonly Step[]): Promise<readonly PlannedStep[]> {
   return (await resolvePlan(cache, wanted)).steps;
 }
 
-/** As `planOf`, and says which planned step stands for each wanted one. */
+/** Like `planOf`, and also maps each wanted step to its planned step. */
 export async function resolvePlan(cache: Cache, wanted: readonly Step[]): Promise<Plan> {
   const planned = new Map<Step, PlannedStep>();
   const byKey = new Map<string, PlannedStep>();
@@ -41,7 +43,7 @@ export async function resolvePlan(cache: Cache, wanted: readonly Step[]): Promis
     if (path.includes(step)) {
       throw new Error(`steps depend on themselves: ${[...path, step].map((s) => s.name).join(' → ')}`);
     }
-    // The name is part of paths, and of the names of locks and temporary folders.
+    // The name becomes part of paths and of the names of locks and temporary folders.
     if (!/^[A-Za-z0-9-]+$/.test(step.name)) throw new Error(`step name "${step.name}": expected letters, digits, "-"`);
     const inputs: Record<string, PlannedStep> = {};
     for (const [name, input] of Object.entries(step.inputs ?? {})) {
@@ -50,7 +52,7 @@ export async function resolvePlan(cache: Cache, wanted: readonly Step[]): Promis
     const inputKeys = Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, input.key]));
     const ingredients = await ingredientsOf(step, inputKeys);
     const key = keyOf(ingredients);
-    const twin = byKey.get(key); // two descriptions of the same thing are built once
+    const twin = byKey.get(key); // two descriptions of the same output are built once
     const result = twin ?? { step, ingredients, key, inputs, ...(await stateOf(cache, step, key, ingredients)) };
     planned.set(step, result);
     byKey.set(key, result);

@@ -1,4 +1,4 @@
-/** How a build tells what it is doing: plain lines, JSON lines for scripts; terminal-progress.ts is for terminals. */
+/** Reports a build's progress: plain lines, or JSON lines for scripts. terminal-progress.ts is for terminals. */
 import { canonicalJson } from './hash.js';
 import type { PlannedStep } from './plan.js';
 import type { Step } from './step.js';
@@ -9,12 +9,12 @@ export type BuildEvent =
   | { readonly type: 'output'; readonly step: Step; readonly line: string }
   | { readonly type: 'done'; readonly step: Step; readonly seconds: number }
   | { readonly type: 'failed'; readonly step: Step; readonly message: string }
-  /** Ended before it was done, because another step failed or the build was interrupted. */
+  /** The step ended early, because another step failed or the build was interrupted. */
   | { readonly type: 'stopped'; readonly step: Step };
 
 export interface Progress {
   event(event: BuildEvent): void;
-  /** Leaves the terminal as it was. */
+  /** Restores the terminal. */
   close(): Promise<void>;
 }
 
@@ -24,7 +24,7 @@ type Write = (text: string) => void;
 
 const REPEAT_MS = 15_000;
 
-/** A line at the start and end of each step, and now and then the running tool's last line. */
+/** Prints a line at the start and end of each step, and every 15 s at most the running tool's last line. */
 export function plainProgress(write: Write): Progress {
   const told = new Map<Step, { started: number; last: number }>();
   const handlers: Handlers = {
@@ -46,7 +46,7 @@ export function plainProgress(write: Write): Progress {
   return { event: dispatcher(handlers), close: () => Promise.resolve() };
 }
 
-/** One JSON object a line: `{"event":"start","step":"kernel","target":"x86_64",…}`. */
+/** Prints one JSON object per line: `{"event":"start","step":"kernel","target":"x86_64",…}`. */
 export function jsonProgress(write: Write): Progress {
   const send = (event: string, step: Step, rest: object = {}): void =>
     write(canonicalJson({ event, step: step.name, target: step.target.name, ...rest }) + '\n');
@@ -65,7 +65,7 @@ export function jsonProgress(write: Write): Progress {
 
 export type Handlers = { [T in BuildEvent['type']]: (event: Extract<BuildEvent, { type: T }>) => void };
 
-/** The compiler cannot see that the handler found by an event's type takes that event. */
+/** The compiler cannot see that the handler for an event's type accepts that event. */
 export function dispatcher(handlers: Handlers): (event: BuildEvent) => void {
   return (event) => (handlers[event.type] as (event: BuildEvent) => void)(event);
 }

@@ -6,11 +6,11 @@ import { lockName, remove, sourceLockName, type Cache, type Entry } from './cach
 import { isLocked, withLock } from './lock.js';
 
 export interface PruneOptions {
-  /** Outputs of each step and target to keep, the ones used last. */
+  /** Number of most recently used outputs to keep for each step and target. */
   readonly keep: number;
-  /** Also fetched sources, which a later build would have to fetch again. */
+  /** Also remove fetched sources. A later build has to fetch them again. */
   readonly sources: boolean;
-  /** Only say what would go. */
+  /** Only report what would be removed. */
   readonly dryRun: boolean;
 }
 
@@ -21,18 +21,18 @@ export interface Pruned {
 
 export interface PruneResult {
   readonly gone: readonly Pruned[];
-  /** What is in the folders of the cache, and is not the cache's. */
+  /** Paths in the cache's folders that do not belong to the cache. */
   readonly left: readonly Left[];
 }
 
 export interface Usage {
   readonly entry: Entry;
   readonly bytes: number;
-  /** When it was built or used last. */
+  /** When the output was last built or used. */
   readonly used: Date;
 }
 
-/** What is in the cache, the last used first. */
+/** The outputs in the cache, most recently used first. */
 export async function usageOf(cache: Cache): Promise<Usage[]> {
   const list = await Promise.all(
     (await cache.entries()).map(async (entry) => {
@@ -44,7 +44,7 @@ export async function usageOf(cache: Cache): Promise<Usage[]> {
 }
 
 /**
- * Removes outputs that were not used lately, what interrupted builds left, and, if asked to, sources.
+ * Removes outputs that were not used lately and leftovers of interrupted builds; sources too if asked.
  * @throws NodeosError if the folder is not known to be a cache
  */
 export async function prune(cache: Cache, { keep, sources, dryRun }: PruneOptions): Promise<PruneResult> {
@@ -58,7 +58,7 @@ export async function prune(cache: Cache, { keep, sources, dryRun }: PruneOption
     gone.push({ path, bytes });
   };
   for (const { entry, bytes } of surplus(await usageOf(cache), keep)) await drop(entry.path, bytes, lockName(entry));
-  // Listed before the locks are asked: a folder that is in the list belongs to who held its lock then, or earlier.
+  // List the folders before checking the locks: then a listed folder belongs to a lock held at that time or earlier.
   const temporary = await listOwn(cache.root, 'tmp');
   for (const { path, names } of temporary.own)
     if (!(await isLocked(cache.lockPath(lockOf(names))))) await drop(path, await sizeOf(path));
@@ -73,7 +73,7 @@ export async function prune(cache: Cache, { keep, sources, dryRun }: PruneOption
 
 const NOTHING = { own: [], left: [] };
 
-/** Of each step and target, what comes after the first so many. */
+/** All outputs beyond the first `keep` of each step and target. */
 function surplus(list: readonly Usage[], keep: number): Usage[] {
   const seen = new Map<string, number>();
   return list.filter(({ entry }) => {
@@ -84,10 +84,10 @@ function surplus(list: readonly Usage[], keep: number): Usage[] {
   });
 }
 
-/** A temporary folder is named after the lock of who makes what is in it. */
+/** The lock of a temporary folder. The folder is named after the lock of the process that fills it. */
 const lockOf = ([name = '']: readonly string[]): string => name.replace(/-[^-]*$/, '');
 
-/** Removes an output, which another process may be making anew. */
+/** Removes an output. The lock is needed because another process may be rebuilding it. */
 export const removeEntry = (cache: Cache, entry: Entry): Promise<void> =>
   withLock(cache.lockPath(lockName(entry)), {}, () => remove(entry.path));
 
@@ -95,8 +95,8 @@ const BUILT: readonly Part[] = ['steps', 'tmp', 'logs'];
 const FETCHED: readonly Part[] = ['sources', 'apt', 'locks'];
 
 /**
- * Removes everything that was built; with `all`, everything.
- * @returns what stays
+ * Removes everything that was built; with `all`, everything in the cache.
+ * @returns the paths that stay
  * @throws NodeosError if the folder is not known to be a cache
  */
 export async function clean(cache: Cache, { all }: { readonly all: boolean }): Promise<Left[]> {
@@ -113,11 +113,11 @@ export async function clean(cache: Cache, { all }: { readonly all: boolean }): P
   return left;
 }
 
-/** The bytes of a file, or of the files in a folder; symbolic links are not followed. */
+/** Size in bytes of a file, or of all files in a folder. Symbolic links are not followed. */
 async function sizeOf(path: string): Promise<number> {
   const info = await lstat(path).catch(() => undefined);
   if (!info?.isDirectory()) return info?.size ?? 0;
-  const names = await readdir(path).catch(() => [] as string[]); // gone, if it is being removed
+  const names = await readdir(path).catch(() => [] as string[]); // the folder may be removed meanwhile
   const sizes = await Promise.all(names.map((name) => sizeOf(join(path, name))));
   return sizes.reduce((sum, size) => sum + size, 0);
 }

@@ -1,6 +1,7 @@
 /**
- * The one place that starts programs: argument arrays, a clean environment, output to a log and to a listener, ended
- * with its whole process group when the signal aborts. A failure carries the command, its status and its last lines.
+ * The only place that runs build tools. It uses argument arrays and a clean environment, and sends the output to a log
+ * and a listener. When the signal aborts, it ends the program's whole process group. An error carries the command, its
+ * exit status and its last lines of output.
  */
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -10,25 +11,25 @@ import { storageAdvice } from './storage-advice.js';
 
 export interface RunOptions {
   readonly cwd?: string;
-  /** Folders with programs, in front of the search path. */
+  /** Folders to prepend to the search path. */
   readonly path?: readonly string[];
-  /** Added to the environment. */
+  /** Variables added to the environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** `clean` (default): PATH, HOME and reproducible settings only. `host`: the caller's environment. */
+  /** `clean` (default): only PATH, HOME and reproducible settings. `host`: the caller's environment. */
   readonly environment?: 'clean' | 'host';
   readonly signal?: AbortSignal;
-  /** A file that the output is appended to, 64 MiB of it at most. */
+  /** A file that the output is appended to, up to 64 MiB. */
   readonly log?: string;
-  /** Gets each line of output. */
+  /** Called for each line of output. */
   readonly onLine?: (line: string) => void;
-  /** Of the output, how much an error shows; 20 lines by default. */
+  /** Number of output lines that an error shows. Default: 20. */
   readonly lastLines?: number;
-  /** What the program reads; nothing by default. */
+  /** The program's standard input. Default: empty. */
   readonly input?: string;
 }
 
 export interface RunResult {
-  /** Standard output, at most 16 MiB. */
+  /** Standard output, about 16 MiB at most. */
   readonly stdout: string;
   readonly seconds: number;
 }
@@ -37,14 +38,16 @@ const LAST_LINES = 20;
 const MAX_STDOUT = 16 << 20;
 const KILL_AFTER_MS = 3000;
 
-/** Settings that make tools give the same output everywhere. 315532800 is 1980-01-01, the first date that FAT knows. */
+/** Settings that make tools produce the same output everywhere. 315532800 is 1980-01-01, the first date of FAT. */
 export const SOURCE_DATE_EPOCH = 315532800;
 const REPRODUCIBLE = { LC_ALL: 'C', TZ: 'UTC', SOURCE_DATE_EPOCH: String(SOURCE_DATE_EPOCH) };
 
-/** When it is needed: a command that runs nothing, such as a server, does without its 17 MB. */
+/** Loaded on demand: a command that runs no program, such as a server, saves 17 MB. */
 const load = (): Promise<typeof import('execa')> => import('execa');
 
-/** @throws NodeosError if the program cannot be started, fails, or is ended by the signal. */
+/**
+ * Runs a program to its end. @throws NodeosError if it cannot be started or fails; the signal's reason if it is aborted
+ */
 export async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const { execa } = await load();
   const started = performance.now();
@@ -74,7 +77,7 @@ export async function run(command: string, args: readonly string[], options: Run
     if (stdoutBytes < MAX_STDOUT) stdout.push(chunk);
     stdoutBytes += chunk.length;
   });
-  // Each stream is cut into lines by itself: what one has begun must not be mixed with what the other says.
+  // Each stream is split into lines separately, so that a partial line is not mixed with the other stream.
   const cutters = [child.stdout, child.stderr].map((stream) => {
     const cutter = new LineTail(0, (line) => tail.push(`${line}\n`));
     stream.on('data', (chunk: Buffer) => {
@@ -108,7 +111,7 @@ function killGroupOnAbort(pid: number | undefined, signal: AbortSignal | undefin
     try {
       process.kill(-pid, name);
     } catch {
-      // the group has ended by itself
+      // the group has already ended
     }
   };
   const onAbort = (): void => {
@@ -138,7 +141,7 @@ function failure(
   log: string | undefined,
 ): NodeosError {
   const refusal = lines.find((line) => line.startsWith('setpriv: failed to execute'));
-  // A folder on the PATH that may not be searched makes execvp(3) say "permission denied" of what is nowhere.
+  // If a PATH folder is not searchable, execvp(3) says "permission denied" even for a program that exists nowhere.
   const nowhere = outcome.exitCode === 126 && !command.includes('/') && refusal?.endsWith('Permission denied');
   const missing = outcome.code === 'ENOENT' || (outcome.exitCode === 127 && refusal !== undefined) || nowhere === true;
   const hint = missing ? `${command} is not installed; run bin/install-dependencies` : storageAdvice(undefined, lines);
@@ -156,25 +159,27 @@ function failure(
   });
 }
 
-/** The command as it can be pasted into a shell. */
+/** The command, quoted so that it can be pasted into a shell. */
 export function printable(command: string, args: readonly string[]): string {
   const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
   return [command, ...args].map(quote).join(' ');
 }
 
-/** Who may end a program on the caller's own terminal. */
+/** How the caller ends a program that runs on the caller's terminal. */
 export interface AttachedOptions {
-  /** Its reason is passed on to the program, unless it came from a terminal, which has told both. */
+  /**
+   * Its reason is passed on to the program as a signal. SIGINT from a terminal is not: the terminal sent it to both.
+   */
   readonly signal: AbortSignal;
-  /** Ends it at once. */
+  /** Kills the program at once (SIGKILL). */
   readonly kill: AbortSignal;
   readonly stdin: { readonly isTTY?: boolean };
 }
 
 /**
- * Runs a program on the caller's own terminal, in the caller's environment with `env` added. Ctrl-C reaches it as it
- * reaches us; without `options` it alone decides when it ends.
- * @returns its exit status; 128 + the signal's number if one ended it
+ * Runs a program on the caller's terminal, in the caller's environment plus `env`. Ctrl-C reaches both processes.
+ * Without `options`, only the program decides when it ends.
+ * @returns its exit status; 128 + the signal's number if a signal ended it
  * @throws NodeosError if it cannot be started
  */
 export async function runAttached(

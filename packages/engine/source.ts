@@ -1,12 +1,12 @@
-/** Where pinned sources come from: an ordered list of places, each with the checksum of what it serves. */
+/** Pinned sources: an ordered list of places, each with the checksum of the file it serves. */
 
-/** `sha256` or `sha512`, in hexadecimal. Distributions repack tarballs, so each place has its own. */
+/** A SHA-256 or SHA-512 digest in hexadecimal. Distributions repack tarballs, so each place has its own checksum. */
 export type Checksum = { readonly sha256: string } | { readonly sha512: string };
 
 /** A file at a URL. */
 export type UrlPlace = Checksum & { readonly url: string };
 
-/** A file of a Debian source package (`member`), or a binary package (no `member`). */
+/** A file of a Debian source package (with `member`), or a binary package (without). */
 export type DebianPlace = Checksum & {
   readonly debian: {
     readonly package: string;
@@ -25,14 +25,14 @@ export type Place = UrlPlace | DebianPlace | NpmPlace;
 export interface Source {
   readonly name: string;
   readonly version: string;
-  /** An upper bound of its size in bytes; a longer download over HTTP is cut off. Default 1 GiB. */
+  /** Maximum size in bytes. A longer download over HTTP is cut off. Default: 1 GiB. */
   readonly maxBytes?: number;
   readonly places: readonly Place[];
 }
 
 /**
- * A file of Debian's: from the host's Debian mirror, else from Debian's archive of everything it ever published, which
- * names files by their SHA-1 (checked against the SHA-256 like any other).
+ * The places of a Debian file: the host's Debian mirror first, then snapshot.debian.org, which keeps everything that
+ * Debian ever published. The snapshot archive names files by SHA-1. The SHA-256 is checked in both cases.
  */
 export function debianPlaces(debian: DebianPlace['debian'], sha256: string, sha1: string): Place[] {
   return [

@@ -1,4 +1,4 @@
-/** What a user can do about a disk that is full, or may not be written to. */
+/** Advice for a disk that is full or not writable. */
 import { codeOf, NodeosError } from '@nodeos/base';
 
 const STORAGE_ADVICE: Readonly<Record<string, string>> = {
@@ -8,7 +8,10 @@ const STORAGE_ADVICE: Readonly<Record<string, string>> = {
   EACCES: 'no permission to write there; set NODEOS_CACHE to a folder that can be written',
 };
 
-/** What to do about a storage error, by the error's code (or its cause's), or by the words that tools print for it. */
+/**
+ * Advice for a storage error. It is found by the error's code, the code of its cause, or a known message in a tool's
+ * output.
+ */
 export function storageAdvice(error: unknown, output: readonly string[] = []): string | undefined {
   const cause = error instanceof NodeosError ? error.cause : undefined;
   const code =

@@ -1,8 +1,8 @@
 /**
- * Progress on a terminal, drawn by listr2 on standard error: standard output is for what a command prints.
+ * Progress on a terminal. listr2 draws it on standard error, because standard output is for a command's result.
  *
- * Tools write lines of any length, thousands a second, with whatever is in them. Of each step only the last line is
- * kept, and only twice a second it is made fit to be shown: to draw costs the same whatever is written.
+ * Tools print thousands of lines a second, of any length and content. Only the last line of each step is kept, and it
+ * is prepared for display only twice a second. So the cost of drawing does not depend on the amount of output.
  */
 import { stripVTControlCharacters } from 'node:util';
 import cliTruncate from 'cli-truncate';
@@ -11,18 +11,18 @@ import type { ListrTaskWrapper, SimpleRenderer } from 'listr2';
 import { dispatcher, type Handlers, type Progress } from './progress.js';
 import type { Step } from './step.js';
 
-/** Between two drawings. */
+/** Time between two drawings, in milliseconds. */
 const FRAME_MS = 500;
-/** Characters of a line that may take part in what is shown: more than any terminal has columns. */
+/** Characters of a line that can be shown: more columns than any terminal has. */
 const MOST = 1024;
-/** Of a terminal that does not say its size. */
+/** Width of a terminal that does not report its size. */
 const COLUMNS = 80;
 const INDENTATION = 2;
 
 /**
- * Two drawings a second at most, of rows that are not wider than the terminal. As it comes, listr2 draws ten times a
- * second and for each line that a task says, wraps what is too long anew each time, and asks standard output for the
- * width and whether it is a terminal.
+ * Draws at most twice a second, in rows no wider than the terminal. By default, listr2 draws ten times a second and for
+ * each line of a task, wraps long lines anew each time, and asks standard output for the width and whether it is a
+ * terminal.
  */
 const rendererOn = (output: NodeJS.WriteStream): typeof DefaultRenderer =>
   class extends DefaultRenderer {
@@ -31,7 +31,7 @@ const rendererOn = (output: NodeJS.WriteStream): typeof DefaultRenderer =>
 
     override async render(): Promise<void> {
       await super.render();
-      super.update(); // it hears what tasks say once they are drawn
+      super.update(); // listr2 listens to the tasks only after the first drawing
     }
 
     override update(): void {
@@ -60,7 +60,7 @@ class SlowSpinner extends Spinner {
   }
 }
 
-/** A list of the steps with their elapsed times and the running tools' last lines. */
+/** Lists the steps with their elapsed times and the last line of each running tool. */
 export function terminalProgress(output: NodeJS.WriteStream = process.stderr): Progress {
   const logger = new ListrLogger({ useIcons: true, processOutput: new ProcessOutput(output, output) });
   const rendererOptions = { timer: PRESET_TIMER, logger };
@@ -82,11 +82,11 @@ export function terminalProgress(output: NodeJS.WriteStream = process.stderr): P
           fallbackRenderer: 'simple',
           fallbackRendererOptions: rendererOptions,
           fallbackRendererCondition: !output.isTTY,
-          // listr2 would end the process on Ctrl-C, before the engine has ended its tools and cleaned up.
+          // With its own handlers, listr2 would exit on Ctrl-C before the engine has ended its tools and cleaned up.
           registerSignalListeners: false,
         },
       );
-      shown = list.run().catch(() => undefined); // the engine throws the error: here it is only drawn
+      shown = list.run().catch(() => undefined); // the engine throws the error; listr2 only draws it
       frames = setInterval(() => rows.forEach((row) => row.show()), FRAME_MS);
     },
     start: ({ step }) => rows.get(step)?.say('starting'),
@@ -99,7 +99,7 @@ export function terminalProgress(output: NodeJS.WriteStream = process.stderr): P
     event: dispatcher(handlers),
     async close() {
       clearInterval(frames);
-      // Rows of steps that were never started: they must not look done.
+      // Steps that never started must not look finished.
       for (const [step, row] of rows) row.finish(new Error(`${step.name} was not built`));
       await shown;
     },
@@ -125,7 +125,7 @@ class Row {
     return this.#done;
   }
 
-  /** Costs nothing: thousands of lines come in a second. */
+  /** Only stores the line, because thousands of lines arrive in a second. */
   say(line: string): void {
     this.#line = line;
   }
@@ -138,14 +138,13 @@ class Row {
 }
 
 /**
- * A tool's line as people may see it: one line, without escape sequences and other characters that steer a terminal, and
- * of a length that does not matter. What is cut off is its end.
+ * Prepares a tool's line for display: one line without terminal control characters, cut at the end to 1024 characters.
  */
 export function shownLine(line: string): string {
   const text = stripVTControlCharacters(line.trimStart().slice(0, 2 * MOST));
   return text.replace(STEERING, ' ').slice(0, MOST).trim();
 }
 
-/** C0, DEL, C1, and what changes the direction of text. */
-// eslint-disable-next-line no-control-regex -- they are what it is about
+/** C0, DEL, C1, and characters that change the text direction. */
+// eslint-disable-next-line no-control-regex -- the expression exists to match them
 const STEERING = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]+/g;

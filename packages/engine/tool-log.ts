@@ -1,12 +1,12 @@
-/** The log of a program's output: a file that does not grow without end, and that the program waits for. */
+/** Logs a program's output to a file. The file has a maximum size, and the program waits for a slow disk. */
 import { createWriteStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 
-/** Bytes. GCC's build writes 5 MB. */
+/** Maximum size in bytes. For comparison, GCC's build writes 5 MB. */
 const MOST = 64 << 20;
 
-/** @param most bytes that are kept; of what comes after them, one line says that it is missing */
+/** @param most number of bytes kept (default: 64 MiB); a final line says that the rest is missing */
 export class ToolLog {
   readonly #file;
   readonly #waiting = new Set<Readable>();
@@ -20,10 +20,10 @@ export class ToolLog {
       this.#waiting.clear();
     };
     this.#file.on('drain', goOn);
-    this.#file.on('error', goOn); // a full disk is reported by the program that filled it
+    this.#file.on('error', goOn); // the program that filled the disk reports the error
   }
 
-  /** Appends what the source has given. The source is paused while the disk cannot follow. */
+  /** Appends a chunk. Pauses `source` while the disk cannot keep up. */
   write(chunk: Buffer | string, source?: Readable): void {
     if (this.#file.errored || this.#left <= 0) return;
     const bytes = Buffer.from(chunk);
@@ -36,7 +36,7 @@ export class ToolLog {
     source.pause();
   }
 
-  /** Resolves when everything is in the file, or cannot be. */
+  /** Resolves when everything is in the file, or when the file has failed. */
   async close(): Promise<void> {
     if (this.#file.errored) return;
     this.#file.end();

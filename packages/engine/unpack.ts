@@ -1,20 +1,21 @@
-/** Unpacking of sources, whatever the place that they came from wraps them in, and their patches. */
+/** Unpacks sources, plain or wrapped in a Debian package, and applies patches. */
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NodeosError } from '@nodeos/base';
 import type { StepContext } from './step.js';
 
-const AR_MAGIC = '!<arch>\n'; // a Debian package, deb(5)
+const AR_MAGIC = '!<arch>\n'; // the start of a Debian package, deb(5)
 
 export interface Unpacked {
   readonly source: string;
-  /** The Debian package that the tarball came in, unpacked. */
+  /** The unpacked Debian package that contained the tarball. */
   readonly wrapping?: string;
 }
 
 /**
- * Unpacks a source tarball, or the one inside a Debian package.
- * @param name of the source; also that of the folder, in the scratch folder
+ * Unpacks a source tarball, or the tarball inside a Debian package.
+ * @param name the source's name, and the name of the new folder in the scratch folder
+ * @throws NodeosError if a Debian package contains no source tarball
  */
 export async function unpack(context: StepContext, name: string): Promise<Unpacked> {
   const file = await context.fetch(name);
@@ -51,12 +52,12 @@ async function isDebianPackage(path: string): Promise<boolean> {
   }
 }
 
-/** Applies a patch. @throws NodeosError, with the tool's words, if it does not fit to the line. */
+/** Applies a patch without fuzz. @throws NodeosError with the tool's output if it does not apply exactly */
 export async function patch(context: StepContext, source: string, path: string, strip = 1): Promise<void> {
   await context.run('patch', ['-d', source, `-p${strip}`, '--fuzz=0', '--forward', '-i', path]);
 }
 
-/** Applies the patches of a folder, `*.patch`, in the order of their names. */
+/** Applies all `*.patch` files of a folder in the order of their names. */
 export async function patchAll(context: StepContext, source: string, folder: string): Promise<void> {
   const names = (await readdir(folder)).filter((name) => name.endsWith('.patch')).sort();
   for (const name of names) await patch(context, source, join(folder, name));

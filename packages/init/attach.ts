@@ -1,6 +1,6 @@
 /**
- * The program that attaches network block devices (`attach/nbd-attach.c`), static: for guests, and for other machines
- * with Linux. It is apart from the init, since it needs no Node.js.
+ * Builds the static program that attaches network block devices (`attach/nbd-attach.c`), for guests and for other Linux
+ * machines. It is separate from the init because it needs no Node.js.
  */
 import { artifact, type Artifact, type Step } from '@nodeos/engine';
 import type { Target } from '@nodeos/targets';

@@ -1,9 +1,9 @@
 /**
- * What runs on the target, as one step:
+ * Builds the programs of the target in one step:
  *
  *     init            PID 1, static (pid1/pid1.c)
- *     init.js         the init, one file of CommonJS, which Node.js loads faster than a dozen modules
- *     syscalls.node   the init's addon, compiled against the runtime's own headers
+ *     init.js         the init in one CommonJS file, which Node.js loads faster than a dozen modules
+ *     syscalls.node   the init's addon, compiled with the runtime's own headers
  */
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -37,7 +37,7 @@ async function bundle(context: StepContext): Promise<void> {
   context.progress('bundling the init');
   const { build } = await import('esbuild');
   await build({
-    // The names of the modules, in comments of the bundle, are relative to this folder.
+    // esbuild writes module names into comments of the bundle, relative to this folder.
     absWorkingDir: context.file('guest'),
     entryPoints: ['main.js'],
     // The bundle has what it uses of it.

@@ -1,4 +1,4 @@
-/** What runs on the target. */
+/** The programs of the target. */
 export * from './attach.js';
 export * from './build.js';
 export * from './tls.js';

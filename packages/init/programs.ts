@@ -1,4 +1,4 @@
-/** The target's programs in C without a C library: which units each is made of, and how they are compiled. */
+/** The target's C programs, which use no C library: their source files and how they are compiled. */
 import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,13 +8,13 @@ import type { Compiler } from '@nodeos/toolchain';
 
 const HERE = fileURLToPath(new URL('..', import.meta.url));
 
-/** The folders of C that a step needs, for its `files`. */
+/** The folders of C sources that a step needs, for its `files`. */
 export const nativeFiles = (...folders: readonly string[]): Record<string, string> =>
   Object.fromEntries(folders.map((folder) => [folder, join(HERE, folder)]));
 
 export interface Program {
   readonly name: string;
-  /** Files below packages/init. */
+  /** Paths relative to packages/init. */
   readonly units: readonly string[];
   readonly options: readonly string[];
 }
@@ -23,7 +23,7 @@ const unitsOf = (folder: string, ...names: readonly string[]): string[] => names
 
 const LIB = unitsOf('lib', 'address', 'bytes', 'clock', 'folder', 'freestanding', 'io', 'say', 'text');
 
-/** What attaches a device, and keeps it attached. */
+/** The code that attaches a device and keeps it attached. */
 const ATTACHING = [
   ...unitsOf('netroot', 'attempt', 'connect', 'device', 'dns', 'handshake', 'keeper'),
   ...unitsOf('netroot', 'netlink', 'recognise', 'resolve', 'tls', 'uri'),
@@ -40,10 +40,10 @@ const COMMON = [
   '-s',
   '-Wl,--build-id=none',
 ];
-/** Without a C library there is nobody to handle a smashed stack, nor to unwind one. */
+/** Without a C library, nothing can handle a smashed stack or unwind one. */
 const NO_LIBC = ['-fno-stack-protector', '-fno-asynchronous-unwind-tables', '-fno-tree-loop-distribute-patterns'];
 
-/** Programs that run by themselves; small before fast. The units are optimised as one, and what nobody calls is left out. */
+/** Static programs, optimised for size. All units are optimised together, and unused functions are left out. */
 const STATIC = ['-Os', '-static', '-fno-pie', '-no-pie', '-Wl,-z,noexecstack', '-flto', '-flto-partition=one'];
 
 export const PID1: Program = {
@@ -70,7 +70,7 @@ export const ADDON: Program = {
   options: ['-shared', '-fPIC'],
 };
 
-/** Compiles a program into the step's output. The step's files are those of `nativeFiles`. */
+/** Compiles a program into the step's output. The step's files must come from `nativeFiles`. */
 export async function compileProgram(
   context: StepContext,
   compiler: Compiler,
@@ -79,7 +79,7 @@ export async function compileProgram(
 ): Promise<void> {
   await writeFile(join(context.work, 'contract.h'), contractHeader());
   const flags = [...COMMON, ...NO_LIBC, ...compiler.flags(context), ...options, ...more, `-I${context.work}`];
-  // By their names below one folder, so that no path of this machine gets into the output.
+  // Compiles by relative names below one folder, so that no path of this machine gets into the output.
   await context.run(`${compiler.prefix}gcc`, [...flags, '-o', join(context.dir, name), ...units], {
     ...compiler.options(context),
     cwd: dirname(context.file('lib')),

@@ -1,7 +1,7 @@
-/** The pinned source of the program that begins TLS connections: `tls.ts`. */
+/** The pinned source of the program that starts TLS connections; see `tls.ts`. */
 import { debianPlaces, type Source } from '@nodeos/engine';
 
-/** The long-term support branch; 3.6.0 was the first with all of TLS 1.3 that is needed here. */
+/** The long-term support branch. 3.6.0 was the first version with all parts of TLS 1.3 that are needed here. */
 export const MBEDTLS: Source = {
   name: 'mbedtls',
   version: '3.6.6',

@@ -1,6 +1,6 @@
 /**
- * The program that begins TLS connections for PID 1 (`tls/handshake.c`), static, with Mbed TLS. It is apart from the rest:
- * most systems do without it, and it needs a C library.
+ * Builds the static program that starts TLS connections for PID 1 (`tls/handshake.c`), with Mbed TLS. It is separate
+ * because most systems do not need it, and because it needs a C library.
  */
 import { copyFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ const HERE = fileURLToPath(new URL('../tls', import.meta.url));
 
 const HANDSHAKE = 'handshake';
 
-// Each function in a section of its own, so that what nobody calls is left out.
+// Each function has its own section, so that the linker drops unused ones.
 const FLAGS = ['-Os', '-Wall', '-Wextra', '-ffunction-sections', '-fdata-sections', '-fno-ident'];
 const LINK = ['-static', '-s', '-Wl,--gc-sections', '-Wl,--build-id=none'];
 
@@ -35,7 +35,7 @@ export function tlsHandshake(target: Target, compiler: Compiler): Artifact<'prog
       context.progress('compiling Mbed TLS');
       const library = join(source, 'library');
       const sources = (await readdir(library)).filter((name) => name.endsWith('.c')).sort();
-      // In the folder of the sources and by their names, so that no path of this machine gets into the output.
+      // Compiles in the folder of the sources, by relative names, so that no path of this machine gets into the output.
       const args = [...FLAGS, ...LINK, '-I../include', '-o', join(context.dir, HANDSHAKE), ...sources];
       await context.run(`${compiler.prefix}gcc`, args, { ...compiler.options(context), cwd: library });
     },

@@ -1,4 +1,4 @@
-/** What every system has, whatever runs on it: folders, /etc, PID 1 and the init. */
+/** The part that every system contains: folders, /etc, PID 1 and the init. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { APP_ID, APP_USER, entryPath, PATHS } from '@nodeos/contract';
@@ -8,10 +8,10 @@ import type { Part } from './part.js';
 
 const APP_OWNER = { uid: APP_ID, gid: APP_ID };
 
-// The kernel opens it for PID 1 before devtmpfs is there.
+// The kernel opens this device for PID 1 before devtmpfs is mounted.
 export const CONSOLE = characterDevice('dev/console', 0o600, [5, 1]);
 
-/** Folders, files and the one device that must be there before anything runs. */
+/** Folders, files and the one device that must exist before anything runs. */
 const SKELETON: readonly Entry[] = [
   ...['dev', 'proc', 'sys', 'etc', 'run', 'home', 'sbin', 'var', 'var/log'].map((path) => directory(path)),
   directory('root', 0o700),

@@ -1,4 +1,7 @@
-/** The root filesystem as an image, for machines whose root comes over the network from any server (docs/stream.md). */
+/**
+ * The root filesystem as an image, for machines that mount their root over the network from any server
+ * (docs/stream.md).
+ */
 import { join } from 'node:path';
 import { artifact, inputPath, type Artifact, type StepContext } from '@nodeos/engine';
 import { writeErofs } from '@nodeos/fs';

@@ -1,4 +1,4 @@
-/** What systems are made of, and what all of them have. */
+/** The parts of a system, and the part that all systems share. */
 export * from './base.js';
 export * from './image.js';
 export * from './part.js';

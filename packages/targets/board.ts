@@ -1,62 +1,62 @@
 /**
- * The machines that systems boot on: one row a board. Whatever differs between machines is a column here, so that no other
- * file asks for a board's name.
+ * The machines that systems boot on, one row per board. Every difference between machines is a column here, so no other
+ * file checks a board's name.
  */
 import { UsageError } from '@nodeos/base';
 import type { Target } from './target.js';
 
-/** How QEMU makes such a machine. */
+/** How QEMU emulates the board. */
 export interface Emulator {
-  /** The program: `qemu-system-…`. */
+  /** The QEMU program: `qemu-system-…`. */
   readonly program: string;
   /** The value of `-machine`, without the accelerator. */
   readonly machine: string;
-  /** The bus of its virtio devices: `virtio-net-pci` or `virtio-net-device`. */
+  /** The bus of the virtio devices. It selects `virtio-net-pci` or `virtio-net-device`. */
   readonly bus: 'pci' | 'device';
-  /** How an image that is only read is attached: as memory that files are mapped from, or as a disk. */
+  /** How a read-only image is attached: as persistent memory that files are mapped from, or as a disk. */
   readonly image: 'pmem' | 'disk';
-  /** Words for the kernel's command line. */
+  /** Extra words for the kernel command line. */
   readonly append: string;
-  /** More of them under software emulation. */
+  /** Extra words under software emulation. */
   readonly appendEmulated: string;
-  /** More of them under software emulation with one processor. */
+  /** Extra words under software emulation with one processor. */
   readonly appendEmulatedAlone: string;
 }
 
 export interface Board {
   /** Unique among the boards of a target. */
   readonly name: string;
-  /** The name of its target. */
+  /** The name of the board's target. */
   readonly target: string;
-  /** The serial console, as the kernel names it. */
+  /** The kernel's name of the serial console. */
   readonly console: string;
-  /** The kernel image that its firmware boots, below the kernel's build folder. */
+  /** The kernel image that the firmware boots, relative to the kernel's build folder. */
   readonly kernelImage: string;
   readonly emulator: Emulator;
 }
 
 /**
- * Without it the kernel panics ("IO-APIC + timer doesn't work!") if ten ticks do not come in time, as on a busy host. Under
- * KVM and Hyper-V it knows by itself that the timer works.
+ * Without this word the kernel panics ("IO-APIC + timer doesn't work!") if ten ticks are late, as on a busy host. Under
+ * KVM and Hyper-V the kernel already knows that the timer works.
  */
 const TIMER_WORKS = 'no_timer_check';
 
 const PC = { target: 'x86_64', console: 'ttyS0', kernelImage: 'arch/x86/boot/bzImage' } as const;
 
-/** The first one of a target is its default. */
+/** All boards. The first board of a target is its default. */
 export const BOARDS: readonly Board[] = [
   {
     ...PC,
     name: 'q35',
     emulator: {
       program: 'qemu-system-x86_64',
-      // Nothing is attached to the controllers that are off: looking for SATA disks alone takes 0.3 s.
+      // The unused controllers are off, because probing for SATA disks alone takes 0.3 s.
       machine: 'q35,sata=off,usb=off,smbus=off',
       bus: 'pci',
       image: 'pmem',
       append: '',
       appendEmulated: TIMER_WORKS,
-      // The HPET is enough for one processor; calibrating the local APIC's timer takes 0.24 s.
+      // One processor needs only the HPET. Calibrating the local APIC's timer takes 0.24 s.
       appendEmulatedAlone: 'nolapic_timer',
     },
   },
@@ -65,7 +65,8 @@ export const BOARDS: readonly Board[] = [
     name: 'microvm',
     emulator: {
       program: 'qemu-system-x86_64',
-      // With ACPI it has no timer that works without KVM's clock; without it, it can only power off by a reset.
+      // With ACPI the machine has no timer that works without KVM's clock. Without ACPI it can only power off by a
+      // reset.
       machine: 'microvm,acpi=off,rtc=on',
       bus: 'device',
       image: 'disk', // virtio-pmem is a PCI device
@@ -76,12 +77,13 @@ export const BOARDS: readonly Board[] = [
   },
 ];
 
-/** The boards of a target; none if it has a toolchain, but no system yet. */
+/** The boards of a target. The list is empty for a target that has a toolchain but no system yet. */
 export const boardsOf = (target: Target): readonly Board[] => BOARDS.filter((board) => board.target === target.name);
 
 /**
+ * Finds a board of a target.
  * @param name default: the target's first board
- * @throws UsageError naming the boards there are
+ * @throws UsageError naming the known boards if there is no such board
  */
 export function boardOf(target: Target, name?: string): Board {
   const boards = boardsOf(target);

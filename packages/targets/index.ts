@@ -1,3 +1,3 @@
-/** What systems are built for: the ABI of a target, and the boards that it boots on. */
+/** What systems are built for: the targets (ABIs) and the boards that each target boots on. */
 export * from './board.js';
 export * from './target.js';

@@ -1,6 +1,6 @@
 /**
- * The ABIs that code is compiled for: one row a target. All of a row is part of the key of each step for it, so only what
- * compiled code depends on is here; what differs between machines is a board's (board.ts).
+ * The ABIs that code is compiled for, one row per target. The whole row is part of every step's key, so it holds only
+ * what affects compiled code. Differences between machines belong to the boards (board.ts).
  */
 import { UsageError } from '@nodeos/base';
 
@@ -10,21 +10,21 @@ export interface Cross {
   readonly triplet: string;
   /** musl's name of the architecture. */
   readonly muslArch: string;
-  /** What GCC is configured with beside the usual. */
+  /** Extra configure options for GCC. */
   readonly gcc: readonly string[];
 }
 
 export interface Target {
   readonly name: string;
-  /** The kernel's `ARCH=`. */
+  /** The kernel's `ARCH=` value. */
   readonly arch: string;
-  /** The GNU triplet of programs for it. */
+  /** The GNU triplet of the target's programs. */
   readonly triplet: string;
-  /** Node.js's `process.arch` on it. */
+  /** The value of Node.js's `process.arch` on this target. */
   readonly nodeArch: string;
   /** Debian's name of the architecture. */
   readonly debianArch: string;
-  /** `e_machine` of its ELF files (System V ABI, "ELF header"). */
+  /** The `e_machine` field of the target's ELF files (System V ABI, "ELF header"). */
   readonly elfMachine: number;
   readonly cross: Cross;
 }
@@ -83,7 +83,7 @@ export const TARGETS: readonly Target[] = [
 
 export const DEFAULT_TARGET = 'x86_64';
 
-/** The row of that name. @throws UsageError naming the known targets. */
+/** Finds a target by name. @throws UsageError naming the known targets */
 export function targetOf(name: string): Target {
   const target = TARGETS.find((row) => row.name === name);
   if (target) return target;
@@ -92,7 +92,7 @@ export function targetOf(name: string): Target {
   });
 }
 
-/** The target that this machine runs programs of. @throws UsageError if there is none */
+/** The target of the machine that this process runs on. @throws UsageError if there is none */
 export function hostTarget(): Target {
   const target = TARGETS.find((row) => row.nodeArch === process.arch);
   if (target) return target;

@@ -1,7 +1,7 @@
 /**
- * Which accelerator to run a machine with, by evidence. A `/dev/kvm` that opens, and even creates a virtual machine,
- * proves nothing: there are hosts (nested ones above all) whose KVM cannot run a stock guest. So the kernel is booted
- * once with the accelerator to the first line of PID 1; the answer is kept until the host boots again.
+ * Chooses the accelerator of a machine by a test. A `/dev/kvm` that opens, and even creates a virtual machine, proves
+ * nothing: on some hosts, especially nested ones, KVM cannot run a stock guest. So the kernel is booted once with the
+ * accelerator, to the first line of PID 1. The result is kept until the host reboots.
  */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
@@ -14,20 +14,20 @@ import { remembered } from './notes.js';
 
 export interface Accelerator {
   readonly name: 'kvm' | 'hvf' | 'tcg';
-  /** Why it is not a faster one. */
+  /** Why no faster accelerator is used. */
   readonly reason?: string;
 }
 
 export interface ProbeOptions {
   readonly board: Board;
   readonly kernel: string;
-  /** Any initramfs with our PID 1; it need not have a runtime: a guest that comes so far works. */
+  /** Any initramfs with our PID 1. It needs no runtime: a guest that reaches PID 1 works. */
   readonly initramfs: string;
-  /** Where answers are kept. */
+  /** The file that keeps the results. */
   readonly notes: string;
 }
 
-/** Long enough for any working accelerator: it takes one second. */
+/** A working accelerator needs one second. */
 const PROBE_SECONDS = 8;
 
 export async function chooseAccelerator(options: ProbeOptions): Promise<Accelerator> {
@@ -55,7 +55,7 @@ const CANDIDATES: Partial<Record<NodeJS.Platform, { name: 'kvm' | 'hvf'; unusabl
   darwin: { name: 'hvf', unusable: () => Promise.resolve(undefined) },
 };
 
-/** @returns why the accelerator does not work, or the empty string. */
+/** @returns why the accelerator does not work, or an empty string */
 async function probe(options: ProbeOptions, accelerator: string): Promise<string> {
   try {
     const result = await runMachine({
@@ -76,7 +76,7 @@ async function probe(options: ProbeOptions, accelerator: string): Promise<string
   }
 }
 
-/** What the answer depends on: which start of the host, and which QEMU. */
+/** An id of everything that the result depends on: the boot of the host and the version of QEMU. */
 const idOf = async ({ board }: ProbeOptions, accelerator: string): Promise<string> =>
   sha256([accelerator, board.name, await bootId(), await qemuVersion(board)].join('\n'));
 

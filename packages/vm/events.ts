@@ -1,21 +1,21 @@
-/** The guest's side channel: JSON lines that PID 1 and the init write to a virtio-serial port. */
+/** The guest's event channel: JSON lines that PID 1 and the init write to a virtio-serial port. */
 import { createServer, type Socket } from 'node:net';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { LineTail } from '@nodeos/base';
 import { isGuestEvent, type GuestEvent } from '@nodeos/contract';
 
-/** One port of a machine, on the host's side. */
+/** The host's side of one port of a machine. */
 export interface Port {
-  /** Does nothing if QEMU is not connected. */
+  /** Sends text to the guest. Does nothing if QEMU is not connected. */
   write(text: string): void;
   close(): Promise<void>;
 }
 
-/** Takes bytes. It may return a promise: until that is settled, it gets no more. */
+/** Receives bytes. If it returns a promise, it gets no more bytes until the promise settles. */
 export type Sink = (chunk: Buffer) => unknown;
 
-/** Hands on what comes from a stream, as fast as the sink takes it. */
+/** Forwards a stream to a sink, no faster than the sink accepts. */
 export function pour(from: Readable, sink: Sink): void {
   from.on('data', (chunk: Buffer) => {
     const full = sink(chunk);
@@ -25,7 +25,10 @@ export function pour(from: Readable, sink: Sink): void {
   });
 }
 
-/** Listens on a Unix socket for QEMU, and hands on the bytes that the guest writes. @param greeting what the guest can read */
+/**
+ * Listens on a Unix socket for QEMU, and forwards the bytes that the guest writes. @param greeting text sent to the
+ * guest
+ */
 export async function listenPort(path: string, onData: Sink, greeting = ''): Promise<Port> {
   let peer: Socket | undefined;
   const server = createServer((socket) => {
@@ -48,7 +51,7 @@ export async function listenPort(path: string, onData: Sink, greeting = ''): Pro
   };
 }
 
-/** The guest is not to be trusted with what it writes: lines that are no events are dropped. */
+/** Parses events. The guest is not trusted, so lines that are not events are dropped. */
 export function eventParser(onEvent: (event: GuestEvent) => void): Sink {
   const lines = new LineTail(0, (line) => {
     const value = parsed(line);
@@ -61,6 +64,6 @@ function parsed(line: string): unknown {
   try {
     return JSON.parse(line);
   } catch {
-    return undefined; // half a line of a machine that was killed
+    return undefined; // a partial line of a machine that was killed
   }
 }

@@ -1,4 +1,4 @@
-/** Machines: QEMU command lines, consoles, accelerators. */
+/** Virtual machines: QEMU command lines, consoles, accelerators. */
 export * from './accelerator.js';
 export * from './events.js';
 export * from './machine.js';

@@ -1,6 +1,6 @@
 /**
- * A machine that runs: starts QEMU, follows the guest's console and events, and says in the end what became of it.
- * Everything that it makes on the host (sockets, settings) is in one temporary folder, which goes with it.
+ * Runs a virtual machine: starts QEMU, follows the guest's console and events, and reports the outcome. All its files
+ * on the host (sockets, settings) are in one temporary folder, which is removed at the end.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -17,52 +17,62 @@ import { qemuArguments, type Connections, type Image, type MachineOptions } from
 import { troubleIn, type Trouble } from './trouble.js';
 
 export interface RunMachineOptions extends MachineOptions {
-  /** Code for the guest to run, its environment and the like: `RunConfig` of the init. */
+  /** Settings for the guest's init, such as code to run and its environment. */
   readonly settings?: RunConfig;
-  /** The console on the caller's terminal. */
+  /** Connects the console to the caller's terminal. */
   readonly terminal?: boolean;
   readonly onConsole?: Sink;
   readonly onEvent?: (event: GuestEvent) => void;
-  /** Bytes of more ports, by name. */
+  /** Sinks for additional ports, by name. */
   readonly ports?: Readonly<Record<string, Sink>>;
-  /** Seconds after which the machine is ended. */
+  /** Seconds after which the machine is powered off. Default: never. */
   readonly timeout?: number;
-  /** Seconds without a sign of life from the guest's PID 1 after which the machine is given up. Default 60. */
+  /** Seconds to wait for a sign of life from the guest's PID 1 before the machine is killed. Default: 60. */
   readonly patience?: number;
-  /** Aborting powers the machine off in an orderly way; `kill` ends the machine at once. */
+  /** Aborting `signal` powers the machine off in an orderly way. Aborting `kill` ends it at once. */
   readonly signal?: AbortSignal;
   readonly kill?: AbortSignal;
 }
 
 export interface MachineResult {
-  /** Every event, in order. */
+  /** All events, in order. */
   readonly events: readonly GuestEvent[];
-  /** How the application, or the code, ended last: 0 to 255, or 128 + the signal; undefined if it never ran or still ran. */
+  /**
+   * Exit status of the application or code: 0 to 255, or 128 + the signal. Undefined if it never ran or has not ended.
+   */
   readonly status: number | undefined;
   /** The last lines of the console. */
   readonly lines: readonly string[];
-  /** What the console says that went wrong, if anything. */
+  /** The problem that the console reports, if any. */
   readonly trouble?: Trouble | undefined;
   readonly why: 'ended' | 'timeout' | 'interrupted';
 }
 
 const LAST_LINES = 25;
-/** Of the console's text, for signs of trouble. */
+/** Number of characters of the console that are searched for signs of trouble. */
 const KEPT_TEXT = 64 << 10;
 const DEFAULT_PATIENCE = 60;
-/** From the wish to the end by force: longer than the guest's own grace. */
+/** Time for an orderly power-off before the machine is killed. Longer than the guest's own grace period. */
 const POWEROFF_MS = 20_000;
-/** From the end of its programs: what they wrote may have to go to a server. Longer than the guest's own patience. */
+/**
+ * Time from the end of the guest's programs to a kill. Their data may have to go to a server. Longer than the guest's
+ * own timeout.
+ */
 const GONE_MS = 75_000;
-/** From the guest's last word to the end by force: the kernel still says that it powers down, on a host that may be busy. */
+/**
+ * Time from the guest's last event to a kill. The kernel still prints its power-off message, and the host may be busy.
+ */
 const END_MS = 5000;
 
 export const imageAt = async (path: string): Promise<Image> => ({ path, size: (await stat(path)).size });
 
-/** @throws NodeosError if QEMU cannot be started, or the guest panics, stays silent or ends without a word. */
+/**
+ * Runs a machine until it ends.
+ * @throws NodeosError if QEMU cannot be started, or the guest panics, stays silent or ends without an explanation
+ */
 export async function runMachine(options: RunMachineOptions): Promise<MachineResult> {
   await checkFree(options.publish);
-  // Paths of Unix sockets are limited to some 100 bytes, so not below a folder of the user's.
+  // Paths of Unix sockets are limited to about 100 bytes, so the folder must be short.
   const dir = await mkdtemp(join(existsSync('/tmp') ? '/tmp' : tmpdir(), 'nodeos-'));
   const machine = new RunningMachine(options, dir);
   try {
@@ -139,7 +149,7 @@ class RunningMachine {
   #start(args: readonly string[]): Promise<number> {
     const { board, terminal } = this.options;
     const qemu = board.emulator.program;
-    // A group of its own: Ctrl-C is for us, who then ask the guest to power off.
+    // A separate process group: Ctrl-C reaches only this process, which then asks the guest to power off.
     const [program, ...prefix] = withParentDeathSignal(qemu);
     const child = spawn(program, [...prefix, ...args], {
       stdio: terminal ? ['inherit', 'inherit', 'pipe'] : ['ignore', 'pipe', 'pipe'],
@@ -186,13 +196,13 @@ class RunningMachine {
 
   #powerOff(why: 'timeout' | 'interrupted'): void {
     this.#why = why;
-    // A guest that has not come to PID 1 has nobody who would hear it.
+    // Before PID 1 runs, nothing in the guest can receive the request.
     if (this.#events.length === 0) this.#child?.kill('SIGKILL');
     else this.#ports[0]?.write('poweroff\n');
     this.#killAfter(POWEROFF_MS);
   }
 
-  /** Replaces the time that was set before. */
+  /** Replaces a timer that was set earlier. */
   #killAfter(milliseconds: number): void {
     clearTimeout(this.#killer);
     this.#killer = setTimeout(() => void this.#child?.kill('SIGKILL'), milliseconds).unref();
@@ -205,7 +215,7 @@ class RunningMachine {
   #onEvent(event: GuestEvent): void {
     this.#events.push(event);
     if (event.event === 'gone') this.#killAfter(GONE_MS);
-    // The guest has synced and unmounted: a machine that cannot switch itself off is switched off.
+    // The guest has synced and unmounted. If the machine cannot power off by itself, it is killed.
     if (event.event === 'end') this.#killAfter(END_MS);
     this.options.onEvent?.(event);
   }
@@ -228,7 +238,7 @@ class RunningMachine {
     throw new NodeosError(cause, { lines, ...(hint === undefined ? {} : { hint }) });
   }
 
-  /** Of a machine that has ended before its time, and nothing on its console says why. */
+  /** Explains an early end that the console does not explain. */
   #silence(code: number): Trouble {
     const { board, patience = DEFAULT_PATIENCE } = this.options;
     const qemu = board.emulator.program;

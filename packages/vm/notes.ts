@@ -1,10 +1,11 @@
-/** What was found out about this host by trying, in a file of the cache: a table from ids to answers. */
+/** Keeps test results about this host in a file of the cache: a table from ids to answers. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { replaceFile } from '@nodeos/base';
 
 /**
- * @param id of the question, with everything that the answer depends on
+ * Looks up an answer, or finds it out and keeps it.
+ * @param id identifies the question and everything that the answer depends on
  * @param ask returns the answer; undefined if it cannot be found out now, which is not kept
  */
 export async function remembered<T extends string | undefined>(
@@ -17,14 +18,14 @@ export async function remembered<T extends string | undefined>(
   if (known !== undefined) return known;
   const answer = await ask();
   if (answer === undefined) return answer;
-  // A note that cannot be kept only costs the next start a try.
+  // If the answer cannot be kept, the next start only has to test again.
   await mkdir(dirname(path), { recursive: true })
     .then(() => replaceFile(path, (made) => writeFile(made, JSON.stringify({ ...notes, [id]: answer }))))
     .catch(() => undefined);
   return answer;
 }
 
-/** Nothing, if there are none that can be read. */
+/** Reads the table; empty if it cannot be read. */
 async function readNotes(path: string): Promise<Record<string, string>> {
   try {
     const notes: unknown = JSON.parse(await readFile(path, 'utf8'));

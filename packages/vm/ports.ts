@@ -1,17 +1,17 @@
-/** Ports of the guest that the host publishes. */
+/** Ports of the guest that the host forwards. */
 import { createServer, isIPv4 } from 'node:net';
 import { createSocket } from 'node:dgram';
 import { codeOf, NodeosError, UsageError } from '@nodeos/base';
 
 export interface Publish {
   readonly protocol: 'tcp' | 'udp';
-  /** The host's address that listens. */
+  /** The host address that listens. */
   readonly address: string;
   readonly host: number;
   readonly guest: number;
 }
 
-/** `[ADDRESS:]HOST:GUEST[/udp]`. @throws UsageError */
+/** Parses `[ADDRESS:]HOST:GUEST[/udp]`. Ports are from 1 to 65535. Defaults: 127.0.0.1, TCP. @throws UsageError */
 export function parsePublish(text: string): Publish {
   const match = /^(?:([\d.]+):)?(\d+):(\d+)(?:\/(tcp|udp))?$/.exec(text);
   const [host, guest] = [Number(match?.[2]), Number(match?.[3])];
@@ -24,7 +24,9 @@ export function parsePublish(text: string): Publish {
   return { protocol: match[4] === 'udp' ? 'udp' : 'tcp', address, host, guest };
 }
 
-/** QEMU says little about a port that is taken, so it is tried before. @throws NodeosError naming the port. */
+/**
+ * Checks that the host's ports are free, because QEMU's own message says little. @throws NodeosError naming the port
+ */
 export async function checkFree(publish: readonly Publish[]): Promise<void> {
   for (const one of publish) {
     try {

@@ -1,4 +1,4 @@
-/** QEMU's command line for a machine: a pure function of the options. https://www.qemu.org/docs/master/system/ */
+/** Builds QEMU's command line as a pure function of the options. https://www.qemu.org/docs/master/system/ */
 import type { Board, Emulator } from '@nodeos/targets';
 import { word } from '@nodeos/contract';
 import type { Publish } from './ports.js';
@@ -7,48 +7,48 @@ import { hasOwnSandbox, SANDBOX } from './sandbox.js';
 export interface MachineOptions {
   readonly board: Board;
   readonly accelerator: string;
-  /** As QEMU takes it: `256M`, `1G`. */
+  /** Memory size in QEMU's notation: `256M`, `1G`. */
   readonly memory: string;
   readonly cpus: number;
   readonly kernel: string;
   readonly initramfs: string;
-  /** An EROFS image for /usr, with the runtime; undefined if that is in the initramfs. */
+  /** An EROFS image for /usr with the runtime; undefined if the runtime is in the initramfs. */
   readonly usr?: Image | undefined;
-  /** More words for the kernel's command line, at the end. */
+  /** Extra words at the end of the kernel command line. */
   readonly append?: readonly string[];
   readonly publish: readonly Publish[];
-  /** No network card at all. */
+  /** Omits the network card. */
   readonly noNetwork?: boolean;
-  /** The guest reaches neither the host nor the network; what is published still reaches the guest. */
+  /** The guest reaches neither the host nor the network. Published ports still reach the guest. */
   readonly restrict?: boolean;
-  /** QEMU confines itself, unless `extra` has a sandbox of its own. */
+  /** Enables QEMU's sandbox, unless `extra` contains a `-sandbox` option. */
   readonly sandbox?: boolean;
-  /** More arguments for QEMU, at the end. */
+  /** Extra arguments at the end of QEMU's command line. */
   readonly extra?: readonly string[];
 }
 
 export interface Image {
   readonly path: string;
-  /** Bytes, a multiple of 2 MiB. */
+  /** Size in bytes, a multiple of 2 MiB. */
   readonly size: number;
 }
 
-/** Where the machine's lines end, on the host. */
+/** The host's ends of the machine's ports and console. */
 export interface Connections {
-  /** Unix sockets that QEMU connects to, by the name of the port. */
+  /** Unix sockets that QEMU connects to, by port name. */
   readonly ports: Readonly<Record<string, string>>;
-  /** The console on QEMU's own terminal, with a copy in this file; otherwise it is QEMU's standard output. */
+  /** The console is on QEMU's own terminal and copied to this file. If undefined, it is QEMU's standard output. */
   readonly terminalLog?: string;
 }
 
-/** How a read-only image is attached, and where the guest finds it. */
+/** How a read-only image is attached, and its device in the guest. */
 const IMAGES: Readonly<
   Record<
     Emulator['image'],
     { readonly source: string; readonly flags: string; arguments(image: Image, bus: string): string[] }
   >
 > = {
-  // Memory of the host's page cache that the guest maps files from (DAX): nothing is read, nor copied.
+  // The guest maps files from the host's page cache (DAX). Nothing is read or copied.
   pmem: {
     source: '/dev/pmem0',
     flags: word('usrFlags', 'dax'),
@@ -68,17 +68,18 @@ const IMAGES: Readonly<
   },
 };
 
-/** In a list of QEMU's options a comma is written twice. */
+/** QEMU's option lists escape a comma by doubling it. */
 const escaped = (value: string): string => value.replaceAll(',', ',,');
 
-/** The kernel's command line of a machine that powers off in the end. */
+/** The kernel command line of a machine that powers off at the end. */
 export function commandLine(options: MachineOptions): string {
   const { board, cpus, accelerator, usr, append = [] } = options;
   const { emulator } = board;
   const image = IMAGES[emulator.image];
   return [
     `console=${board.console}`,
-    // The root is memory that has a size, which statfs(2) says; most of it, since all of the system may be in there.
+    // The root is a tmpfs with a size limit, which statfs(2) reports. It gets 90 % of the memory, because it may hold
+    // the whole system.
     ...['quiet', 'panic=-1', 'rootfstype=tmpfs', 'initramfs_options=size=90%'],
     emulator.append,
     ...(accelerator === 'tcg' ? [emulator.appendEmulated, cpus === 1 ? emulator.appendEmulatedAlone : ''] : []),
@@ -90,7 +91,7 @@ export function commandLine(options: MachineOptions): string {
     .join(' ');
 }
 
-/** @returns the arguments, without the program. */
+/** Builds the arguments, without the program name. */
 export function qemuArguments(options: MachineOptions, connections: Connections): string[] {
   const { emulator } = options.board;
   const { bus } = emulator;
@@ -98,7 +99,7 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
     ...['-name', 'nodeos', '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ...(options.sandbox && !hasOwnSandbox(options.extra ?? []) ? SANDBOX : []),
     ...['-machine', emulator.machine, '-accel', options.accelerator],
-    // Every feature that the accelerator has: Node.js runs much faster with them than on QEMU's default model.
+    // Enables all CPU features of the accelerator. Node.js runs much faster with them than on QEMU's default model.
     ...['-cpu', options.accelerator === 'tcg' ? 'max' : 'host'],
     ...['-m', memoryArgument(options), '-smp', String(options.cpus)],
     ...['-kernel', options.kernel, '-initrd', options.initramfs, '-append', commandLine(options)],
@@ -112,23 +113,23 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
   ];
 }
 
-/** An image that is memory needs addresses beyond those of the machine's own memory. */
+/** An image in persistent memory needs addresses beyond the machine's own memory. */
 function memoryArgument({ memory, usr, board }: MachineOptions): string {
   if (!usr || board.emulator.image !== 'pmem') return memory;
   return `${memory},slots=1,maxmem=${mebibytesOf(memory) + Math.ceil(usr.size / (1 << 20))}M`;
 }
 
-/** @param memory as QEMU takes it: `256M`, `1G` */
+/** Converts a memory size to MiB. @param memory in QEMU's notation: `256M`, `1G` */
 export const mebibytesOf = (memory: string): number => Number.parseInt(memory, 10) * (memory.endsWith('G') ? 1024 : 1);
 
-/** As QEMU takes it. */
+/** Formats a memory size in QEMU's notation. */
 export const memoryOf = (mebibytes: number): string =>
   mebibytes % 1024 === 0 ? `${mebibytes / 1024}G` : `${mebibytes}M`;
 
-/** User networking: the guest is 10.0.2.15, the host 10.0.2.2; no root is needed. */
+/** User networking needs no root. The guest is 10.0.2.15, the host 10.0.2.2. */
 function network({ publish, restrict = false }: MachineOptions, bus: Emulator['bus']): string[] {
   const forwards = publish.map((p) => `,hostfwd=${p.protocol}:${p.address}:${p.host}-:${p.guest}`).join('');
-  // No boot ROM: nothing is booted from the network.
+  // No boot ROM, because nothing boots from the network.
   const rom = bus === 'pci' ? ',romfile=' : '';
   return [
     '-netdev',

@@ -1,6 +1,6 @@
 /**
- * QEMU's own sandbox, a filter of system calls: who breaks out of a guest into QEMU starts no program and gets no more rights.
- * https://www.qemu.org/docs/master/system/security.html#sandboxing
+ * QEMU's own sandbox, a system call filter. An attacker who breaks out of a guest into QEMU can neither start programs
+ * nor gain privileges. https://www.qemu.org/docs/master/system/security.html#sandboxing
  */
 import { spawn } from 'node:child_process';
 import { stat } from 'node:fs/promises';
@@ -11,19 +11,19 @@ import { remembered } from './notes.js';
 
 export const SANDBOX = ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'] as const;
 
-/** Of arguments of QEMU. */
+/** Whether QEMU arguments contain a sandbox option. */
 export const hasOwnSandbox = (args: readonly string[]): boolean =>
   args.some((word) => word === '-sandbox' || word === '--sandbox');
 
 export interface SandboxOptions {
   readonly board: Board;
-  /** Where answers are kept. */
+  /** The file that keeps the results. */
   readonly notes: string;
 }
 
 /**
- * A QEMU can be built without it, and a kernel refuse it: it is tried once for each QEMU.
- * @returns why there is none; undefined if there is, or if there is no QEMU
+ * Tests once for each QEMU whether the sandbox works. QEMU may be built without it, or the kernel may refuse it.
+ * @returns why there is no sandbox; undefined if there is one, or if there is no QEMU
  */
 export async function lackOfSandbox({ board, notes }: SandboxOptions): Promise<string | undefined> {
   const qemu = board.emulator.program;
@@ -36,7 +36,7 @@ export async function lackOfSandbox({ board, notes }: SandboxOptions): Promise<s
   return lack === '' ? undefined : lack;
 }
 
-/** Its path, and what changes with another version; undefined if there is none. */
+/** The path of a program plus values that differ for another version; undefined if there is no such program. */
 async function identityOf(program: string): Promise<string | undefined> {
   for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
     const path = join(folder, program);
@@ -46,7 +46,7 @@ async function identityOf(program: string): Promise<string | undefined> {
   return undefined;
 }
 
-/** Has QEMU do next to nothing. @returns the empty string if it can; else what it says */
+/** Makes QEMU list its machines. @returns an empty string if that works, else QEMU's message */
 function endOf(qemu: string, options: readonly string[]): Promise<string> {
   return new Promise((resolve) => {
     let said = '';

@@ -1,20 +1,20 @@
-/** What a guest's console, or QEMU, says when something is wrong, and what it means: a table. */
+/** A table of messages from a guest's console or from QEMU, with their meanings. */
 
 import { mebibytesOf, memoryOf } from './qemu.js';
 
 export interface Trouble {
-  /** The cause, for a human. */
+  /** The cause, for a person. */
   readonly cause: string;
   readonly hint?: string;
 }
 
-/** In place of more memory than the machine had. */
+/** MORE is replaced by a larger size than the machine had. */
 const MORE_MEMORY = 'give the machine more: --memory MORE';
 
-/** The first that matches counts: the causes come before their consequences. */
+/** The first match counts, so causes come before their consequences. */
 const SIGNS: readonly (readonly [RegExp, (match: RegExpExecArray) => Trouble])[] = [
   [
-    // QEMU is started through setpriv(1), which ties its life to ours.
+    // QEMU is started through setpriv(1), which ties its life to this process.
     /setpriv: failed to execute (\S+): No such file/,
     ([, program]) => ({ cause: `${program ?? 'QEMU'} is not installed`, hint: 'run bin/install-dependencies' }),
   ],
@@ -64,7 +64,9 @@ const SIGNS: readonly (readonly [RegExp, (match: RegExpExecArray) => Trouble])[]
   [/^qemu-system-\S+: (?!warning:|info:)(.*)$/m, ([, why]) => ({ cause: `QEMU: ${why ?? ''}` })],
 ];
 
-/** @param memory that the machine had, as QEMU takes it: `256M` */
+/**
+ * Finds the first known problem in a console's output. @param memory the machine's memory in QEMU's notation: `256M`
+ */
 export function troubleIn(text: string, memory: string): Trouble | undefined {
   for (const [pattern, explain] of SIGNS) {
     const match = pattern.exec(text);
@@ -75,5 +77,5 @@ export function troubleIn(text: string, memory: string): Trouble | undefined {
   return undefined;
 }
 
-/** At least what suffices for most. */
+/** Twice the memory, and at least 512 MiB, which is enough for most systems. */
 const twice = (memory: string): string => memoryOf(Math.max(512, 2 * mebibytesOf(memory)));

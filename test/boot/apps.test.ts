@@ -1,4 +1,4 @@
-/** Applications as people have them, on the target: what is understood when they are packed must hold there. */
+/** Typical applications on the target. What the packing assumes must hold there. */
 import { symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -19,7 +19,7 @@ const TABLE = `
   }
   console.log(JSON.stringify([...names].sort()));`;
 
-/** What ran, with what it was given. */
+/** A program that prints its name and everything it was given. */
 const tell = (name: string): string => `
   const { argv, execArgv, env } = process;
   const variables = Object.fromEntries(Object.entries(env).filter(([name]) => /^(NODE_|npm_|STAGE|HOOKED|PORT)/.test(name)));
@@ -37,13 +37,13 @@ interface Told {
 const toldIn = (text: string): Told[] =>
   [...text.matchAll(/told (\{.*\})/g)].map(([, json = '']) => JSON.parse(json) as Told);
 
-describe('applications as people have them', { timeout: LONG }, () => {
-  it('the options of Node.js with a value are those that its own table has', async () => {
+describe('typical applications', { timeout: LONG }, () => {
+  it('the list of options with a value equals the table of Node.js', async () => {
     const code = `return JSON.parse(child_process.execFileSync('/bin/node', ['--no-warnings', '--expose-internals', '--eval', ${JSON.stringify(TABLE)}]))`;
     expect(await valueOf(code)).toEqual(optionsWithValue());
   });
 
-  it('a start line with all that can be in one', async () => {
+  it('a start line with every supported element works', async () => {
     const scripts = {
       prestart: 'STAGE=1 node --title before migrate.js "two words" && npm run --silent second -- x',
       second: './bin/second',
@@ -108,7 +108,7 @@ describe('applications as people have them', { timeout: LONG }, () => {
     ]);
   });
 
-  it('what comes before the application, and fails, is the cause', async () => {
+  it('a failing command before the application is reported as the cause', async () => {
     const scripts = { start: 'node before.js && node main.js' };
     const dir = await application({ 'before.js': 'process.exitCode = 3', 'main.js': tell('main') }, { scripts });
     const once = ['--no-network', '--append', 'nodeos.attempts=1'];
@@ -119,7 +119,7 @@ describe('applications as people have them', { timeout: LONG }, () => {
     expect(toldIn(stdout)).toEqual([]);
   });
 
-  it('what is left out is said before anything boots', async () => {
+  it('files that are left out are reported before the boot', async () => {
     const files = { 'main.js': '', '.env': 'A=1', '.gitignore': '.env' };
     const dir = await application(files, { scripts: { start: 'node --env-file=.env main.js' } });
     const refused = await nodeos('start', dir, '--no-network');

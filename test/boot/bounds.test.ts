@@ -1,4 +1,4 @@
-/** Applications that take all that there is: the machine, and their next start, must not suffer. */
+/** Applications that use up a resource. The machine and the application's next start must not suffer. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -14,32 +14,32 @@ const after = (events: readonly Event[], from: string, to: string): number => {
 describe('an application that writes without end', () => {
   const FLOOD = `console.log('up'); const line = '#'.repeat(100) + '\\n'; for (;;) process.stdout.write(line.repeat(50));`;
 
-  it('is heard out only as fast as the console goes, and the machine ends when it should', async () => {
+  it('is slowed down to the speed of the console, and the machine still ends on request', async () => {
     const app = await application({ 'main.js': FLOOD });
     const machine = start(['start', app, '--publish', `${await freePort()}:80`, '--events']);
     await machine.saw(/^#{100}$/m);
     machine.child.kill('SIGINT');
     const { status, stdout } = await machine.ended;
     expect(status).toBe(130);
-    // Events are lines of their own between the bytes of the console, also within a line of the application's.
+    // Events are separate lines in the console's output, even within a line of the application.
     const EVENT = /\{"us":[^}]*\}\n/g;
     const DIVIDED = /^(#{1,99})\n(?:\{"us":[^}]*\}\n)+(#{1,99})$/gm;
     const events = (stdout.match(EVENT) ?? []).map((line) => JSON.parse(line) as Event);
     expect(events.find(({ event }) => event === 'exit')).toMatchObject({ signal: 15 });
     expect(after(events, 'stop', 'end')).toBeLessThan(10);
-    // Nothing of it is lost.
+    // No output is lost.
     expect(stdout).not.toContain('not shown');
     const lines = stdout.replace(DIVIDED, '$1$2').replace(EVENT, '').match(/^#+$/gm) ?? [];
     expect(lines.filter((line) => line.length !== 100).length).toBeLessThan(2);
   });
 
-  it('does not keep the machine from its end, even if nobody reads the console', async () => {
+  it('does not prevent the end of the machine, even if nobody reads the console', async () => {
     const app = await application({ 'main.js': FLOOD });
     const path = join(await temporary(), 'qmp');
     const monitor = ['--', '-qmp', `unix:${path},server=on,wait=off`];
     const machine = start(['start', app, '--publish', `${await freePort()}:80`, ...monitor]);
     await machine.saw(/^#{100}$/m);
-    machine.child.kill('SIGSTOP'); // who would read it
+    machine.child.kill('SIGSTOP'); // nobody reads the console now
     await sleep(1000);
     const qemu = connect(path).resume();
     const gone = once(qemu, 'close');
@@ -52,7 +52,7 @@ describe('an application that writes without end', () => {
 });
 
 describe('an application that fills every filesystem', () => {
-  it('is told so, and can be started again', async () => {
+  it('gets an error and can be started again', async () => {
     const code = `
       const fs = require('fs');
       const HOME = process.env.HOME;
@@ -85,7 +85,7 @@ describe('an application that fills every filesystem', () => {
 });
 
 describe('an application that takes all the memory', () => {
-  it('is ended as a whole, says why, and is started again', async () => {
+  it('is ended as a whole with a message and started again', async () => {
     const code = `
       const fs = require('fs');
       if (fs.existsSync('/tmp/again')) { console.log('started again'); process.exit(0); }
@@ -100,8 +100,8 @@ describe('an application that takes all the memory', () => {
   });
 });
 
-describe('what a crashed application leaves', () => {
-  it('is ended before it is started again: its port is free', async () => {
+describe('the remains of a crashed application', () => {
+  it('are ended before the restart, so that its port is free', async () => {
     const code = `
       const http = require('http');
       const child = "require('http').createServer().listen(80, () => process.send('ready'))";

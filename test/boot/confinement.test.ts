@@ -1,8 +1,8 @@
-/** What an application may do, and what not: one that tries it all, and says how it went. */
+/** The privileges of an application: it tries everything and reports the results. */
 import { describe, expect, it } from 'vitest';
 import { application, freePort, nodeos, valueOf } from '../support.js';
 
-/** errno → its name, as in `os.constants.errno`. */
+/** Maps an errno to its name, as in `os.constants.errno`. */
 const ATTEMPTS = `
   const fs = require('fs'), os = require('os'), net = require('net'), dgram = require('dgram');
   const { Worker } = require('worker_threads');
@@ -98,14 +98,14 @@ describe('an application that is not root', () => {
   it.each([
     ['in the process of the init', { main: 'main.js' }],
     ['that Node.js was started for once more', { scripts: { start: 'node --no-deprecation main.js' } }],
-  ])('%s can do what it is for, and nothing else', async (_, manifest) => {
+  ])('can do its work and nothing else, %s', async (_, manifest) => {
     const app = await application({ 'main.js': ATTEMPTS }, manifest);
     const once = ['--append', 'nodeos.restart=never', '--timeout', '90'];
     const result = await nodeos('start', app, '--publish', `${await freePort()}:80`, ...once);
     expect(result.status, result.stdout + result.stderr).toBe(0);
     const report = JSON.parse(/^REPORT (.*)$/m.exec(result.stdout)?.[1] ?? '{}') as Report;
     expect(report).toMatchObject({
-      // Without the bounding set: those that Node.js started before still have it, but start no programs.
+      // Without the bounding set: earlier threads of Node.js still have it, but they start no programs.
       statuses: [CONFINED.replace(` ${NONE}`, '')],
       main: CONFINED,
       worker: CONFINED,
@@ -179,13 +179,13 @@ describe('an application that is not root', () => {
     expect(report.pids).toBeGreaterThan(100);
     const sizes = Object.values(report.sizes);
     for (const size of sizes) expect(size).toBeGreaterThan(0);
-    // All of them are full: the application has room all the same.
+    // Even if all of them are full, the application has enough memory.
     expect(sizes.reduce((a, b) => a + b)).toBeLessThan(0.8);
   });
 });
 
 describe('code that is root', () => {
-  it('keeps what root may do, within the same bounds', async () => {
+  it('keeps the privileges of root within the same bounds', async () => {
     const code = `
       const status = fs.readFileSync('/proc/self/status', 'utf8');
       const of = (name) => new RegExp('^' + name + ':\\\\s+(\\\\S+)', 'm').exec(status)[1];

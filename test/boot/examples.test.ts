@@ -8,7 +8,7 @@ async function boot(name: string): Promise<string> {
   return `http://127.0.0.1:${port}`;
 }
 
-describe('the examples answer over HTTP', { timeout: LONG }, () => {
+describe('an example answers over HTTP', { timeout: LONG }, () => {
   it('hello', async () => {
     const response = await ask(await boot('hello'));
     expect(await response.text()).toMatch(

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { exec, temporary, valueOf } from '../support.js';
 
 describe('--exec', () => {
-  it('passes the output through, apart, byte for byte', async () => {
+  it('passes both outputs through separately, byte for byte', async () => {
     const { status, stdout, stderr } = await exec(
       'process.stdout.write("a\\nü\\t"); process.stderr.write("problem\\n")',
     );
@@ -12,7 +12,7 @@ describe('--exec', () => {
     expect(stderr).toContain('problem\n');
   });
 
-  it('passes a lot of output through', async () => {
+  it('passes a large output through', async () => {
     const { stdout } = await exec('for (let i = 0; i < 20000; i++) console.log("line " + i)');
     expect(stdout.split('\n')).toHaveLength(20001);
     expect(stdout.endsWith('line 19999\n')).toBe(true);
@@ -23,11 +23,11 @@ describe('--exec', () => {
     ['throw new Error("thrown")', 1],
     ['await new Promise((r) => setTimeout(r, 10)); process.exitCode = 5', 5],
     ['process.kill(process.pid, "SIGKILL")', 137],
-  ])('passes the status of %s back', async (code, status) => {
+  ])('returns the status of %s', async (code, status) => {
     expect((await exec(code)).status).toBe(status);
   });
 
-  it('has the variables it is given', async () => {
+  it('passes on the given variables', async () => {
     const value = await valueOf(
       'return [process.env.GREETING, process.env.B]',
       '--env',
@@ -42,7 +42,7 @@ describe('--exec', () => {
     expect(await valueOf('return os.networkInterfaces().eth0[0].address', '--machine', 'microvm')).toBe('10.0.2.15');
   });
 
-  it('gives the guest the memory and the processors asked for', async () => {
+  it('gives the guest the requested memory and processors', async () => {
     const code = 'return [os.availableParallelism(), Math.round(os.totalmem() / 2 ** 20)]';
     const [cpus, memory] = (await valueOf(code, '--cpus', '2', '--memory', '512M')) as [number, number];
     expect(cpus).toBe(2);
@@ -68,7 +68,7 @@ describe('the runtime', () => {
     expect(await valueOf(where, '--runtime', 'initramfs', '--machine', machine)).toEqual([[], '/usr/bin/node']);
   });
 
-  it('is where it was with a disk of the user beside it', async () => {
+  it('keeps its device if the user adds a disk', async () => {
     const disk = join(await temporary(), 'data,1.img');
     await writeFile(disk, 'of the user'.padEnd(4096, '.'));
     const drive = ['--', '-drive', `file=${disk.replaceAll(',', ',,')},if=virtio,format=raw`];
@@ -76,7 +76,7 @@ describe('the runtime', () => {
     expect(await valueOf(code, ...drive)).toBe('8');
   });
 
-  it('that is not where it should be is named', async () => {
+  it('is named if it is missing', async () => {
     const { status, stderr } = await exec('1', '--append', 'mount.usr=/dev/none');
     expect(status).toBe(1);
     expect(stderr).toContain('nodeos: mount erofs /dev/none on /usr: error 2');
@@ -84,7 +84,7 @@ describe('the runtime', () => {
 });
 
 describe('the system', () => {
-  it('has its mounts, devices, names, time and network in place', async () => {
+  it('has its mounts, devices, names, time and network', async () => {
     const system = (await valueOf(`
       const read = (p) => fs.readFileSync(p, 'utf8');
       const answer = await new Promise((resolve) => require('dns').lookup('localhost', (e, a) => resolve(a ?? e.code)));
@@ -123,7 +123,7 @@ describe('the system', () => {
     });
   });
 
-  it('takes over what the kernel set up with ip=', async () => {
+  it('keeps the network setup of ip=', async () => {
     const code = "return [os.networkInterfaces().eth0[0].address, fs.readFileSync('/etc/resolv.conf', 'utf8')]";
     expect(await valueOf(code, '--append', 'ip=dhcp')).toEqual(['10.0.2.15', 'nameserver 10.0.2.3\n']);
   });
@@ -137,7 +137,7 @@ describe('the system', () => {
     expect(await valueOf(code)).toEqual({ status: 0, told: 'renew 43200\n', renewed: true, address: '10.0.2.15' });
   });
 
-  it('has the filesystems, devices and system calls that the fragments promise', async () => {
+  it('has the filesystems, devices and system calls that the kernel fragments promise', async () => {
     const kernel = (await valueOf(`
       const read = (p) => fs.readFileSync(p, 'utf8');
       return {
@@ -175,7 +175,7 @@ describe('the system', () => {
     });
   });
 
-  it('runs what Node.js is for: workers, crypto, fetch, Intl, file watching, child processes', async () => {
+  it('runs the features of Node.js: workers, crypto, fetch, Intl, file watching, child processes', async () => {
     const node = await valueOf(`
       const { Worker } = require('worker_threads');
       const worker = await new Promise((resolve) => new Worker('require("worker_threads").parentPort.postMessage(6 * 7)', { eval: true }).on('message', resolve));
@@ -222,7 +222,7 @@ describe('the system', () => {
     });
   });
 
-  it('says which network is missing, and goes on', async () => {
+  it('reports a missing network and continues', async () => {
     const { status, stdout, stderr } = await exec('console.log("goes on")', '--no-network', '--events');
     expect({ status, stderr: stderr.replace(/^nodeos: software.*\n/m, '') }).toMatchObject({ status: 0 });
     expect(stdout).toContain('"step":"network"');

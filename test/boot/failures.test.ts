@@ -13,7 +13,7 @@ describe('nodeos start ends with a status and a cause', () => {
   });
 
   it('when the guest stays silent', async () => {
-    // -S: QEMU never lets its processors run.
+    // -S: QEMU never starts its processors.
     const { status, stderr } = await nodeos('start', '--exec', '1', '--boot-timeout', '3', '--', '-S');
     expect(status).toBe(1);
     expect(stderr).toContain('the guest gave no sign of life for 3 s');
@@ -24,12 +24,12 @@ describe('nodeos start ends with a status and a cause', () => {
     expect(status).toBe(2);
     const [, more] =
       /96M of memory are too little: the initramfs has .*\n {2}--memory (\d+M) will do/.exec(stderr) ?? [];
-    // And it does.
+    // The recommended size works.
     const again = await exec('console.log(1)', '--memory', more ?? '', '--runtime', 'initramfs');
     expect([again.status, again.stdout], again.stderr).toEqual([0, '1\n']);
   });
 
-  it('when an application is too large for the memory, which it need not be on a served root', async () => {
+  it('when an application is too large for the memory, which a served root avoids', async () => {
     const app = await application({ 'main.js': '', asset: 'x'.repeat(60 << 20) });
     const run = (...options: string[]) => exec('console.log(1)', '--memory', '128M', app, ...options);
     const refused = await run();
@@ -44,7 +44,7 @@ describe('nodeos start ends with a status and a cause', () => {
     expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining('with less than 48M') });
   });
 
-  it('when the code takes more memory than there is', async () => {
+  it('when the code uses more memory than there is', async () => {
     const { status, stderr } = await exec(
       'for (const all = []; ; ) all.push(Buffer.alloc(1 << 20, 1))',
       '--memory',
@@ -66,7 +66,7 @@ describe('nodeos start ends with a status and a cause', () => {
 
   it('when QEMU is missing', async () => {
     const bin = await temporary();
-    // Everything that a start needs but QEMU.
+    // All tools for a start except QEMU.
     for (const tool of ['node', 'npm', 'gcc', 'ld', 'make', 'strip', 'lz4']) {
       const path = (process.env['PATH'] ?? '').split(':').map((dir) => join(dir, tool));
       const { existsSync } = await import('node:fs');
@@ -79,7 +79,7 @@ describe('nodeos start ends with a status and a cause', () => {
     expect(stderr).toContain('bin/install-dependencies');
   });
 
-  it('when the time is over', async () => {
+  it('when the timeout has passed', async () => {
     const { status, stderr } = await nodeos('start', '--exec', 'setInterval(() => {}, 1000)', '--timeout', '5');
     expect(status).toBe(124);
     expect(stderr).toContain('ended after 5 s (--timeout)');
@@ -94,7 +94,7 @@ describe('nodeos start ends with a status and a cause', () => {
     expect(stderr).toContain('3 times in a row');
   });
 
-  it('when QEMU does not like its arguments', async () => {
+  it('when QEMU rejects its arguments', async () => {
     const { status, stderr } = await nodeos('start', '--exec', '1', '--', '-no-such-option');
     expect(status).toBe(1);
     expect(stderr).toContain('-no-such-option');
@@ -106,7 +106,7 @@ describe('Ctrl-C', () => {
     ['while QEMU comes up', /software emulation|"pid1"/],
     ['while the init runs', /"node"/],
     ['while the application runs', /^up$/m],
-  ])('%s ends the machine and leaves nothing behind', async (_, moment) => {
+  ])('ends the machine and leaves nothing behind, %s', async (_, moment) => {
     const app = await application({ 'main.js': `console.log('up'); setInterval(() => {}, 1000);` });
     const tmp = await temporary();
     await mkdir(join(tmp, 'x'));

@@ -1,7 +1,7 @@
 /**
- * A network of one machine, at the other end of QEMU's `-netdev stream`: frames of Ethernet, each with its length before
- * it. It has a DHCP server with leases that QEMU's own network cannot give, whoever is asked for by ARP, and an echo at
- * port 7 of everybody who is not asked about leases. RFC 826 (ARP), RFC 791 (IPv4), RFC 768 (UDP).
+ * A simulated network at the other end of QEMU's `-netdev stream`, which sends Ethernet frames, each after its length.
+ * Its DHCP server gives leases that QEMU's own network cannot give. It answers ARP requests for every address, and
+ * echoes datagrams to port 7 of any address. RFC 826 (ARP), RFC 791 (IPv4), RFC 768 (UDP).
  */
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
@@ -16,19 +16,20 @@ const [ARP, IPV4, UDP] = [0x0806, 0x0800, 17];
 const [SERVER_PORT, CLIENT_PORT, ECHO_PORT] = [67, 68, 7];
 
 export interface Lan {
-  /** Arguments for QEMU: the machine's card. */
+  /** QEMU arguments for the machine's network card. */
   readonly card: readonly string[];
-  /** What comes with the address from now on. */
+  /** The options that the server sends with the address from now on. */
   options: Message['options'];
-  /** Who was asked for by ARP, and whom echoed datagrams were for. */
+  /** The addresses in ARP requests and the destinations of echoed datagrams. */
   readonly seen: Set<string>;
   readonly heard: (what: string) => void;
 }
 
-/** Who sends a datagram to it has the server give other options from then on. */
+/** A datagram to this address makes the server send the other options from then on. */
 const CHANGE = 'echo 10.0.0.77';
 
 /**
+ * Starts the network.
  * @param later the other options
  * @param more options of the card, such as `host_mtu=1500`
  */
@@ -87,7 +88,7 @@ function answers(net: Lan, address: readonly number[], frame: Buffer): Buffer[] 
 
 function answersOfArp(net: Lan, mac: Buffer, request: Buffer): Buffer[] {
   const [sender, target] = [request.subarray(14, 18), request.subarray(24, 28)];
-  if (request.readUInt16BE(6) !== 1 || sender.equals(target)) return []; // it announces itself
+  if (request.readUInt16BE(6) !== 1 || sender.equals(target)) return []; // an announcement
   net.heard(`arp ${target.join('.')}`);
   const head = Buffer.from([0, 1, 8, 0, 6, 4, 0, 2]); // Ethernet, IPv4, a reply
   return [framed(mac, ARP, Buffer.concat([head, OUR_MAC, target, mac, sender]))];

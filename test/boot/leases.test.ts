@@ -1,10 +1,13 @@
-/** Leases that QEMU's user network does not give, in a real machine: a server of our own is at the other end of its card. */
+/**
+ * Leases that QEMU's user network cannot give, in a real machine. Our own DHCP server is at the other end of its
+ * network card.
+ */
 import { describe, expect, it } from 'vitest';
 import { text, uint32, type Message } from '../../packages/init/test/server.js';
 import { application, nodeos } from '../support.js';
 import { lan, type Lan } from './lan.js';
 
-/** Has a datagram go there and back, then says what the machine was set up with. */
+/** Sends a datagram and waits for its echo, then reports the machine's network setup. */
 const LOOK = `
   const word = (hex) => [6, 4, 2, 0].map((at) => parseInt(hex.slice(at, at + 2), 16)).join('.');
   const look = () => ({
@@ -20,7 +23,7 @@ const LOOK = `
   });
 `;
 
-/** As an application, so that the console is heard too. */
+/** Runs the body as an application, so that the console is captured too. */
 async function inGuest(net: Lan, body: string): Promise<{ value: unknown; console: string }> {
   const main = `const fs = require('fs');
     ${LOOK}
@@ -31,12 +34,12 @@ async function inGuest(net: Lan, body: string): Promise<{ value: unknown; consol
   return { value: JSON.parse(/^VALUE (.*)$/m.exec(stdout)?.[1] ?? 'null'), console: stdout };
 }
 
-/** The server's address is none of the network's. */
+/** The server's address lies outside the network. */
 const ADDRESS = [203, 0, 113, 5];
 const ALONE = [1, 255, 255, 255, 255] as const;
 
-describe('a machine has its network', () => {
-  it('with a router beside its address, an MTU that its card refuses, and names that cannot be', async () => {
+describe('a machine configures its network', () => {
+  it('with a router outside its network, an MTU that its card refuses, and invalid names', async () => {
     const options: Message['options'] = [
       ALONE,
       [3, 192, 0, 2, 1],
@@ -62,7 +65,7 @@ describe('a machine has its network', () => {
     ]);
   });
 
-  it('with routes of its own (option 121, in parts), and others when it renews', async () => {
+  it('with classless routes (option 121, split), and changed routes after a renewal', async () => {
     const routes = [0, 192, 0, 2, 1, 8, 10, 192, 0, 2, 9, 24, 198, 51, 100, 0, 0, 0, 0];
     const common: Message['options'] = [ALONE, [3, 203, 0, 113, 1], [26, 0, 40], [51, ...uint32(3600)]];
     const net = await lan(

@@ -1,4 +1,4 @@
-/** Native code of applications: compiled for the target when the image is built, and loaded in the guest. */
+/** Native code of applications, compiled for the target during the build and loaded in the guest. */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -34,13 +34,13 @@ const ADDON = {
       return function;
     }`,
   'main.js': '',
-  // What was compiled for the host must not get into the image.
+  // Binaries compiled for the host must not get into the image.
   'build/Release/deep.node': 'of the host',
   'build/Release/obj.target/deep.o': 'of the host',
 };
 
 describe('native code', { timeout: LONG }, () => {
-  it('of an example: an addon with node-addon-api, and a package without a binary for musl', async () => {
+  it('of an example works: an addon with node-addon-api, and a package without a binary for musl', async () => {
     const port = await freePort();
     const guest = start(['start', join(ROOT, 'examples/native'), '--publish', `${port}:80`]);
     await guest.saw(/the guest's port 80/);
@@ -54,7 +54,7 @@ describe('native code', { timeout: LONG }, () => {
     await guest.ended;
   });
 
-  it.each(['musl', 'glibc'])('on %s: a thread of an addon has the stack that programs are used to', async (libc) => {
+  it.each(['musl', 'glibc'])('on %s gives a thread of an addon the usual stack size', async (libc) => {
     const app = await application(ADDON);
     const code = `console.log(require('./build/Release/deep.node')(), fs.readdirSync('build/Release'))`;
     const { status, stdout, stderr } = await nodeos('start', app, '--libc', libc, '--exec', code, '--timeout', '60');
@@ -62,7 +62,7 @@ describe('native code', { timeout: LONG }, () => {
     expect(stdout).toBe("2000 [ 'deep.node' ]\n");
   });
 
-  it('that does not compile is an error with the words of the compiler', async () => {
+  it('that does not compile is reported with the output of the compiler', async () => {
     const app = await application({ ...ADDON, 'deep.cc': '#error "not finished"\n' });
     const { status, stderr } = await nodeos('build', 'initramfs-base', '--app', app);
     expect(status).toBe(1);
@@ -71,7 +71,7 @@ describe('native code', { timeout: LONG }, () => {
     expect(stderr).toMatch(/\/logs\/app-addon-\S+/);
   });
 
-  it('of a dependency is not even looked at, unless package.json allows it', async () => {
+  it('of a dependency is not read unless package.json allows it', async () => {
     const marker = join(await temporary(), 'ran');
     const from = await application({
       'package.json': JSON.stringify({ name: 'sly', version: '1.0.0', scripts: { install: 'node-gyp rebuild' } }),
@@ -83,7 +83,7 @@ describe('native code', { timeout: LONG }, () => {
     const npm = (cwd: string, ...args: string[]): Promise<unknown> => promisify(execFile)('npm', args, { cwd });
     await npm(from, 'pack', `--pack-destination=${join(app, 'vendor')}`);
     await npm(app, 'install', '--package-lock-only', '--ignore-scripts');
-    await rm(marker, { force: true }); // what npm itself has run
+    await rm(marker, { force: true }); // npm itself has run the script
     const first = await nodeos('build', 'initramfs-base', '--app', app);
     expect(first.status, first.stderr).toBe(0);
     expect(first.stderr).toContain('"allowScripts": {"file:vendor/sly-1.0.0.tgz": true}');
@@ -99,7 +99,7 @@ describe('native code', { timeout: LONG }, () => {
     expect(existsSync(marker)).toBe(true);
   });
 
-  it('of a dependency is left alone if package.json says so', async () => {
+  it('of a dependency is not compiled if package.json refuses it', async () => {
     const from = (name: string): Promise<string> => readFile(join(ROOT, 'examples/native', name), 'utf8');
     const manifest = JSON.parse(await from('package.json')) as object;
     const app = await application({

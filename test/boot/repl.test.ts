@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { start } from '../support.js';
 
 describe('nodeos start without an application', () => {
-  it('is a REPL that greets, evaluates and can be left', async () => {
+  it('starts a REPL that greets, evaluates and can be left', async () => {
     const machine = start(['start', '--timeout', '60']);
     await machine.saw(/To leave: \.exit/);
     await machine.saw(/> /);

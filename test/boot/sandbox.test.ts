@@ -1,10 +1,10 @@
-/** What keeps a machine from its host: QEMU's sandbox, and a network that leads nowhere. */
+/** The isolation of a machine from its host: QEMU's sandbox, and a restricted network. */
 import { createServer } from 'node:net';
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { application, ask, exec, freePort, start, valueOf } from '../support.js';
 
-/** Connects to a port of the host's loopback, and to one of the network's name server. */
+/** Connects to a port on the host's loopback and to the network's name server. */
 const reaching = (port: number): string => `
   const net = require('net');
   const reach = (port, host) => new Promise((resolve) => {
@@ -14,7 +14,7 @@ const reaching = (port: number): string => `
   });
   return [await reach(${port}, '10.0.2.2'), os.networkInterfaces().eth0.length > 0];`;
 
-/** Something on the host that only its own users are to reach. */
+/** A service on the host's loopback. */
 async function service(): Promise<number> {
   const server = createServer((socket) => socket.end('hello')).listen(0, '127.0.0.1');
   onTestFinished(() => void server.close());
@@ -23,7 +23,7 @@ async function service(): Promise<number> {
 }
 
 describe('a guest', () => {
-  it("reaches services of the host's loopback, unless it is restricted", async () => {
+  it('reaches services on the loopback of the host unless it is restricted', async () => {
     const code = reaching(await service());
     expect(await valueOf(code)).toEqual(['answered', true]);
     const [answer, hasAddress] = (await valueOf(code, '--restrict')) as [string, boolean];
@@ -31,7 +31,7 @@ describe('a guest', () => {
     expect(hasAddress).toBe(true);
   });
 
-  it('that is restricted is reached by a published port', async () => {
+  it('is reachable through a published port even if it is restricted', async () => {
     const port = await freePort();
     const app = await application({ 'main.js': "require('http').createServer((_, r) => r.end('here')).listen(80);" });
     const machine = start(['start', app, '--restrict', '--publish', `${port}:80`]);
@@ -42,7 +42,7 @@ describe('a guest', () => {
 });
 
 describe("QEMU's sandbox", () => {
-  /** The filters of the QEMU with a word on its command line: `Seccomp` of proc(5), 2 is a filter. */
+  /** The seccomp state of the QEMU with a word on its command line: `Seccomp` of proc(5); 2 means a filter. */
   const stateOf = (word: string): string[] =>
     readdirSync('/proc').flatMap((pid) => {
       try {
@@ -61,7 +61,7 @@ describe("QEMU's sandbox", () => {
       ['--', '-sandbox', 'off'],
       ['NoNewPrivs:\t0', 'Seccomp:\t0'],
     ],
-  ])('is on, unless the user says otherwise: %j', async (args, expected) => {
+  ])('is on unless the user disables it: %j', async (args, expected) => {
     const word = `nodeos.hostname=h${process.pid}-${args.length}`;
     const code = "console.log('up'); setTimeout(() => 0, 60000)";
     const machine = start(['start', '--append', word, '--exec', code, ...args]);
@@ -72,7 +72,7 @@ describe("QEMU's sandbox", () => {
     await machine.ended;
   });
 
-  it('ends a QEMU that starts a program, and says how to let it', async () => {
+  it('ends a QEMU that starts a program, and the error says how to allow it', async () => {
     const network = ['-netdev', 'user,id=own,guestfwd=tcp:10.0.2.100:7-cmd:/bin/cat'];
     const device = ['-device', 'virtio-net-pci,netdev=own,romfile='];
     const code = `const s = require('net').connect(7, '10.0.2.100', () => s.write('echo')); s.on('data', (d) => { console.log(String(d)); s.destroy(); })`;

@@ -13,7 +13,7 @@ async function boot(files: Record<string, string>, options: string[] = [], manif
 
 describe('PID 1', () => {
   it('reaps 500 orphans', async () => {
-    // Each child starts a grandchild and ends: the grandchild is an orphan when it ends.
+    // Each child starts a grandchild and exits, so the grandchild ends as an orphan.
     const { stdout, stderr } = await exec(
       `(async () => {
        const cp = require('child_process');
@@ -34,7 +34,7 @@ describe('PID 1', () => {
     expect(stdout.trim(), stderr).toBe('500 0 0');
   });
 
-  it('powers off on request, after the application has had its last word', async () => {
+  it('powers off on request after the application has ended cleanly', async () => {
     const app = await application({
       'main.js': `
         process.on('SIGTERM', () => setTimeout(() => { console.log('the last word'); process.exit(0); }, 300));
@@ -51,7 +51,7 @@ describe('PID 1', () => {
     expect(eventsIn(stdout).map(({ event }) => event)).toEqual(expect.arrayContaining(['stop', 'exit', 'end']));
   });
 
-  it('kills an application that does not listen, after its grace', async () => {
+  it('kills an application that ignores SIGTERM after a grace period', async () => {
     const app = await application({
       'main.js': `process.on('SIGTERM', () => {}); console.log('up'); setInterval(() => {}, 1000);`,
     });
@@ -65,7 +65,7 @@ describe('PID 1', () => {
     expect((exit ?? 0) - (stop ?? 0)).toBeGreaterThan(4.9e6);
   });
 
-  it('hears the power button', async () => {
+  it('reacts to the power button', async () => {
     const app = await application({ 'main.js': `console.log('up'); setInterval(() => {}, 1000);` });
     const monitor = join(await temporary(), 'qmp');
     const machine = start([
@@ -83,7 +83,7 @@ describe('PID 1', () => {
     expect(stdout).toContain('nodeos: power button');
   });
 
-  it('starts a crashed application again, later each time, and gives up in the end', async () => {
+  it('restarts a crashed application with increasing delays, and finally gives up', async () => {
     const { status, stdout, stderr, events } = await boot({ 'main.js': `console.log('try'); process.exit(3);` });
     expect(status).toBe(1);
     expect(stdout.match(/^try$/gm)).toHaveLength(3);
@@ -95,7 +95,7 @@ describe('PID 1', () => {
     expect((starts[2] ?? 0) - (starts[1] ?? 0)).toBeGreaterThan(2e6);
   });
 
-  it('keeps the application when told to restart it always', async () => {
+  it('always restarts the application if told so', async () => {
     const code = `
       const fs = require('fs');
       const n = fs.existsSync('/tmp/n') ? Number(fs.readFileSync('/tmp/n')) + 1 : 1;
@@ -109,7 +109,7 @@ describe('PID 1', () => {
   it.each([
     ['poweroff', 1],
     ['reboot', 0],
-  ])('does what nodeos.onexit=%s says when the runtime is killed', async (onexit, how) => {
+  ])('follows nodeos.onexit=%s when the runtime is killed', async (onexit, how) => {
     const { events } = await boot({ 'main.js': `process.kill(process.pid, 'SIGKILL')` }, [
       '--append',
       `nodeos.restart=never nodeos.onexit=${onexit}`,
@@ -119,14 +119,14 @@ describe('PID 1', () => {
     expect(events.at(-1)).toMatchObject({ event: 'end', how });
   });
 
-  it('is heard in lines of its own, though the application has begun one', async () => {
+  it('prints its messages on separate lines, even within a line of the application', async () => {
     const { events } = await boot({
       'main.js': `process.stdout.write('half a line'); setTimeout(() => process.exit(0), 300);`,
     });
     expect(events.find(({ event }) => event === 'exit')).toMatchObject({ status: 0, signal: 0 });
   });
 
-  it('keeps a bounded log', async () => {
+  it('keeps a log of bounded size', async () => {
     const { stdout } = await boot({
       'main.js': `
         const fs = require('fs');
@@ -145,7 +145,7 @@ describe('PID 1', () => {
 });
 
 describe('the application', () => {
-  it('runs as a user of its own, who cannot touch the system, on port 80', async () => {
+  it('runs as an unprivileged user that cannot change the system, on port 80', async () => {
     const code = `
       const fs = require('fs');
       const attempt = (f) => { try { f(); return 'done'; } catch (e) { return e.code; } };

@@ -1,14 +1,14 @@
-/** The display of progress, in real terminals. */
+/** The progress display in real terminals. */
 import { describe, expect, it } from 'vitest';
 import { temporary } from '../support.js';
 import { openTerminal } from '../terminal.js';
 
 const DRIVER = 'test/cli/fixtures/hostile-build.js';
-/** A row of the display: an icon and a name, or what a tool says below it. */
+/** A row of the display: an icon and a name, or a line of a tool below it. */
 const ROW = /^(. hostile-(one|two)( \[\d+s\])?| {2}› .*)$/;
 
-describe('the display of a build whose tools write what terminals fear', () => {
-  it.each([80, 40, 200])('stays whole in a terminal of %i columns', async (columns) => {
+describe('the display of a build whose tools print hostile output', () => {
+  it.each([80, 40, 200])('stays intact in a terminal of %i columns', async (columns) => {
     const terminal = await openTerminal(columns, 24);
     await terminal.type(`clear; node ${DRIVER} 4 ${await temporary()}; echo status $?`);
     await terminal.shows(/› /);

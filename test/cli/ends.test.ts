@@ -1,4 +1,4 @@
-/** How commands end: a signal and what fails after it, a second signal, readers that go away, disks that are full. */
+/** How commands end: a signal and failures after it, a second signal, readers that go away, full disks. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, writeFile } from 'node:fs/promises';
@@ -11,7 +11,7 @@ import { disk, folder, MIB, nbdkit, serve, tool } from '../stream/nbd-command.js
 
 const CLI = join(ROOT, 'packages/cli/bin/nodeos.js');
 
-/** A disk that takes everything, until it is to be kept. */
+/** A disk that accepts all writes but fails a flush. */
 const unflushable = (): Promise<string> =>
   nbdkit(
     'eval',
@@ -19,8 +19,8 @@ const unflushable = (): Promise<string> =>
     ...['pread=head -c $3 /dev/zero', 'flush=echo EIO broken >&2; exit 1'],
   );
 
-describe('what fails at the end of a server', () => {
-  it('is told after Ctrl-C too', async () => {
+describe('a failure at the end of a server', () => {
+  it('is reported after Ctrl-C too', async () => {
     const server = await serve(await unflushable());
     const path = join(folder, 'written');
     await writeFile(path, 'x'.repeat(4096));
@@ -31,7 +31,7 @@ describe('what fails at the end of a server', () => {
     expect(status).toBe(1);
   });
 
-  it('ends nothing but itself: the others are flushed and closed, and all failures told', async () => {
+  it('does not keep other disks from being flushed and closed, and all failures are reported', async () => {
     const [good, bad, worse] = [await nbdkit('memory', '1M'), await unflushable(), await unflushable()];
     const words = ['nbd', 'serve', `a=${good}`, `b=${bad}`, `c=${worse}`, '--', 'true'];
     const { status, stderr } = await start(words).ended;
@@ -59,7 +59,7 @@ describe('the second Ctrl-C', () => {
     20_000,
   );
 
-  it('does not wait for a web server that says nothing, to be served', async () => {
+  it('does not wait for a silent web server to be served', async () => {
     const silent = createServer().listen(0, '127.0.0.1');
     onTestFinished(() => void silent.close());
     await once(silent, 'listening');
@@ -74,13 +74,13 @@ describe('the second Ctrl-C', () => {
 });
 
 describe('a reader that goes away', () => {
-  it('ends a command without a word', async () => {
+  it('ends a command silently', async () => {
     const command = start(['nbd', 'map', await disk(folder)]);
     command.child.stdout?.destroy();
     expect(await command.ended).toMatchObject({ status: 141, stderr: '' });
   });
 
-  it('ends a server and its command, and nothing is left of them', async () => {
+  it('ends a server and its command and leaves nothing behind', async () => {
     const TMPDIR = await temporary();
     const words = ['nbd', 'serve', '--json', 'memory:1M', '--'];
     const script = 'sleep 1; nbdinfo --size "$NBD_URI" >&2; exec sleep 60';
@@ -91,7 +91,7 @@ describe('a reader that goes away', () => {
     expect(await readdir(TMPDIR)).toEqual([]);
   }, 20_000);
 
-  it('ends a copy, which leaves no part of it', async () => {
+  it('ends a copy and leaves no partial file', async () => {
     const [into, slow] = [await temporary(), await nbdkit('--filter=delay', 'pattern', '1G', 'delay-read=100ms')];
     const copy = start(['nbd', 'copy', slow, join(into, 'copy'), '--json', '--requests', '1']);
     await copy.saw(/"event":"copied"/);
@@ -100,7 +100,7 @@ describe('a reader that goes away', () => {
     expect(await readdir(into)).toEqual([]);
   }, 20_000);
 
-  it('is not missed by what has nothing to say', async () => {
+  it('does not matter to a command without output', async () => {
     const into = join(await temporary(), 'copy');
     const copy = start(['nbd', 'copy', 'memory:1M', into]);
     copy.child.stdout?.destroy();
@@ -109,7 +109,7 @@ describe('a reader that goes away', () => {
 });
 
 describe.runIf(process.platform === 'linux')('a full disk', () => {
-  it('under the output is an error, with words', async () => {
+  it('under the output is reported as an error', async () => {
     const words = ['-c', '"$0" "$@" >/dev/full', process.execPath, CLI, 'nbd', 'info', await disk(folder)];
     const { status, stderr } = spawnSync('sh', words, { encoding: 'utf8' });
     expect(stderr).toMatch(/^nodeos: cannot write to standard output: ENOSPC.*\n$/);
@@ -120,7 +120,7 @@ describe.runIf(process.platform === 'linux')('a full disk', () => {
     ['text', '2>', []],
     ['JSON', '>', ['--json']],
   ])(
-    'under its log, of %s, does not end a server',
+    'under the log (%s) does not end a server',
     async (_kind, into, options) => {
       const uri = `nbd+unix:///?socket=${join(await temporary(), 'socket')}`;
       const words = ['nbd', 'serve', 'memory:1M', '--listen', uri, ...options];

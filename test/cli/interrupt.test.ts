@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { cacheWith, LONG, start, temporary } from '../support.js';
 
-/** Processes whose working folder or command line is below a folder. */
+/** Processes whose working folder or command line lies below a folder. */
 async function processesIn(root: string): Promise<string[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name) && name !== String(process.pid));
   const lines = await Promise.all(
@@ -26,8 +26,8 @@ async function none(root: string): Promise<string[]> {
   return processesIn(root);
 }
 
-describe.runIf(process.platform === 'linux')('a kernel build in the middle of its work', () => {
-  it('when killed outright, ends its compilers, and the next build starts afresh', { timeout: LONG }, async () => {
+describe.runIf(process.platform === 'linux')('a kernel build in progress', () => {
+  it('ends its compilers when it is killed, and the next build starts afresh', { timeout: LONG }, async () => {
     const root = await cacheWith();
     const env = { NODEOS_CACHE: root };
     const first = start(['build', 'kernel', '--libc', 'glibc', '--json'], { env });
@@ -35,11 +35,11 @@ describe.runIf(process.platform === 'linux')('a kernel build in the middle of it
     first.child.kill('SIGKILL');
     expect((await first.ended).status).toBe(137);
     expect(await none(root)).toEqual([]);
-    expect(await readdir(join(root, 'steps')).catch(() => [])).toEqual([]); // nothing looks finished
+    expect(await readdir(join(root, 'steps')).catch(() => [])).toEqual([]); // no output looks finished
 
     const second = start(['build', 'kernel', '--libc', 'glibc', '--json'], { env });
     await second.saw(/"line":" {2}CC .*"/);
-    expect(await readdir(join(root, 'tmp'))).toHaveLength(1); // what the first one left is gone
+    expect(await readdir(join(root, 'tmp'))).toHaveLength(1); // the leftovers of the first build are gone
     second.child.kill('SIGINT');
     expect((await second.ended).status).toBe(130);
     expect(await none(root)).toEqual([]);
@@ -47,9 +47,9 @@ describe.runIf(process.platform === 'linux')('a kernel build in the middle of it
     expect(await readdir(join(root, 'steps')).catch(() => [])).toEqual([]);
   });
 
-  it('a source that no place can serve is named with each place and its reason', async () => {
+  it('a source that no place serves is reported with the reason of each place', async () => {
     const root = await temporary();
-    // A proxy that refuses everybody is a network that cannot be reached, for apt as for us.
+    // A refusing proxy simulates an unreachable network, for apt and for the engine.
     const { status, stderr } = await start(['build', 'kernel', '--libc', 'glibc'], {
       env: {
         NODEOS_CACHE: root,

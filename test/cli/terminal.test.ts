@@ -1,4 +1,4 @@
-/** Every verb, as a person has it: in a terminal, with keys, a pager, another size. */
+/** Every command as a person uses it: in a terminal, with keys, a pager, and another size. */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,10 +8,10 @@ import { application, cacheWith, freePort, LONG, nodeos, ROOT, temporary } from 
 import { openTerminal } from '../terminal.js';
 
 const NODEOS = `node ${join(ROOT, 'packages/cli/bin/nodeos.js')}`;
-/** Says what it does, and goes on until it is told to stop. */
+/** Prints messages until it is told to stop. */
 const TALKING = { 'main.js': "setInterval(() => console.log('working', process.pid), 200)" };
 
-/** The machines whose command line has a word: the address of a published port is one that nobody else has. */
+/** The machines whose command line contains a word. Tests use the published port, which is unique. */
 function machines(word: string): string[] {
   try {
     return execFileSync('pgrep', ['-f', `qemu-system.*${word}`], { encoding: 'utf8' })
@@ -22,7 +22,7 @@ function machines(word: string): string[] {
   }
 }
 
-/** The states of the processes whose working folder is below a folder: T is stopped. */
+/** The states of the processes whose working folder lies below a folder. T means stopped. */
 function statesOf(folder: string): string[] {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   return pids.flatMap((pid) => {
@@ -30,7 +30,7 @@ function statesOf(folder: string): string[] {
       if (!readlinkSync(`/proc/${pid}/cwd`).startsWith(folder)) return [];
       return [/\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1] ?? ''].filter((state) => state !== 'Z');
     } catch {
-      return []; // it has ended
+      return []; // the process has ended
     }
   });
 }
@@ -42,14 +42,14 @@ async function gone(word: string, seconds = 40): Promise<string[]> {
 }
 
 describe('in a terminal, nodeos start', { timeout: LONG }, () => {
-  it('shows the REPL, which follows what is typed, and leaves the terminal as it was', async () => {
+  it('shows a REPL, which follows the input, and restores the terminal', async () => {
     await nodeos('build');
     const terminal = await openTerminal();
     await terminal.type(`${NODEOS} start`);
     await terminal.shows(/^> $|^>$/m);
     await terminal.type("'a' + 'b'.repeat(3)");
     await terminal.shows(/^'abbb'$/m);
-    await terminal.press('C-c'); // of the guest's
+    await terminal.press('C-c'); // for the guest's REPL
     await terminal.shows(/\(To exit, press Ctrl\+C again/);
     await terminal.type('process.stdout.columns');
     await terminal.shows(/^80$/m);
@@ -60,7 +60,7 @@ describe('in a terminal, nodeos start', { timeout: LONG }, () => {
     expect(await terminal.hasCursor()).toBe(true);
   });
 
-  it('ends an application at Ctrl-C, and its machine with it', async () => {
+  it('ends an application and its machine at Ctrl-C', async () => {
     const port = String(await freePort());
     const terminal = await openTerminal(100, 30);
     await terminal.type(`${NODEOS} start ${await application(TALKING)} --publish ${port}:80; echo status $?`);
@@ -70,7 +70,7 @@ describe('in a terminal, nodeos start', { timeout: LONG }, () => {
     expect(await gone(port)).toEqual([]);
   });
 
-  it('stops at Ctrl-Z with its machine, and goes on after fg', async () => {
+  it('stops with its machine at Ctrl-Z and continues after fg', async () => {
     const port = String(await freePort());
     const terminal = await openTerminal(100, 30);
     await terminal.type(`${NODEOS} start ${await application(TALKING)} --publish ${port}:80`);
@@ -89,20 +89,20 @@ describe('in a terminal, nodeos start', { timeout: LONG }, () => {
     expect(await gone(port)).toEqual([]);
   });
 
-  it('ends though its output goes to a pager that reads nothing', async () => {
+  it('ends even if its output goes to a pager that reads nothing', async () => {
     const port = String(await freePort());
     const flood = { 'main.js': "setInterval(() => console.log('x'.repeat(4000)), 1)" };
     const terminal = await openTerminal(100, 30);
     await terminal.type(`${NODEOS} start ${await application(flood)} --publish ${port}:80 | less`);
     await terminal.shows(/xxxx/);
-    await sleep(3000); // the pipe is full
+    await sleep(3000); // until the pipe is full
     await terminal.press('C-c');
     expect(await gone(port)).toEqual([]);
     await terminal.press('q');
     await terminal.returned();
   });
 
-  it('ends with the npm that has started it', async () => {
+  it('ends when the npm that started it ends', async () => {
     const port = String(await freePort());
     const terminal = await openTerminal(100, 30);
     const app = await application(TALKING);
@@ -118,7 +118,7 @@ describe('in a terminal, nodeos start', { timeout: LONG }, () => {
 });
 
 describe('in a terminal', { timeout: LONG }, () => {
-  it('a build stops at Ctrl-Z with its tools and a cursor, goes on, follows a new size, and ends at Ctrl-C', async () => {
+  it('a build stops with its tools at Ctrl-Z, shows the cursor, continues, follows a resize and ends at Ctrl-C', async () => {
     const root = await cacheWith();
     const terminal = await openTerminal(80, 24, { NODEOS_CACHE: root });
     const tools = (): string[] => statesOf(`${root}/tmp`);
@@ -163,16 +163,16 @@ describe('in a terminal', { timeout: LONG }, () => {
     await terminal.returned();
   });
 
-  it('a command that ends after its pager has begun leaves the terminal to the pager', async () => {
+  it('a command that ends after its pager has started leaves the terminal to the pager', async () => {
     const terminal = await openTerminal();
     await terminal.type(`clear; ${NODEOS} nbd serve memory:1M -- sleep 2 | (sleep 0.5; less)`);
     await terminal.shows(/\(END\)\s*$/);
-    await sleep(4000); // the command has ended
+    await sleep(4000); // until the command has ended
     await terminal.press('q');
     await terminal.returned(10);
   });
 
-  it('a server ends at Ctrl-C, and stops at Ctrl-Z', async () => {
+  it('a server ends at Ctrl-C and stops at Ctrl-Z', async () => {
     const terminal = await openTerminal(100, 24);
     await terminal.type(`clear; ${NODEOS} nbd serve memory:1M --listen nbd://127.0.0.1:0`);
     await terminal.shows(/nbd:\/\/127/);
@@ -184,7 +184,7 @@ describe('in a terminal', { timeout: LONG }, () => {
     await terminal.shows(/status 130/);
   });
 
-  it('a copy shows how far it is, and leaves nothing at Ctrl-C', async () => {
+  it('a copy shows its progress and leaves nothing behind at Ctrl-C', async () => {
     const dir = await temporary();
     const terminal = await openTerminal(60, 24);
     const delay = 'nbdkit -U - --filter=delay pattern 1G delay-read=100ms --run';

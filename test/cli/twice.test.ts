@@ -1,6 +1,6 @@
 /**
- * The same inputs give the same bytes: everything that is not compiled for long is built again, elsewhere, at another
- * hour. What is (the toolchain, the kernel) is built twice by npm run test:long.
+ * Equal inputs give equal bytes. Everything that compiles quickly is built again, in another folder and at another
+ * time. npm run test:long builds the rest (the toolchain, the kernel) twice.
  */
 import { join } from 'node:path';
 import { hashPath } from '@nodeos/engine';
@@ -21,7 +21,7 @@ async function hashes(env: Record<string, string>): Promise<Record<string, strin
   );
 }
 
-it('a system that is built again elsewhere has the same bytes', { timeout: LONG }, async () => {
+it('a system that is rebuilt in another folder has the same bytes', { timeout: LONG }, async () => {
   const first = await hashes({});
   const root = await cacheWith('toolchain', ...LONG_COMPILED);
   expect(

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { application, LONG, nodeos, ROOT, start, temporary } from '../support.js';
 
 describe('help', () => {
-  it('without a verb lists the verbs, status 2; with --help, status 0', async () => {
+  it('lists the commands, with status 2 without a command and status 0 with --help', async () => {
     const without = await nodeos();
     const asked = await nodeos('--help');
     expect([without.status, asked.status]).toEqual([2, 0]);
@@ -12,7 +12,7 @@ describe('help', () => {
       expect(asked.stdout).toMatch(new RegExp(`^ {2}${verb} `, 'm'));
   });
 
-  it.each(['start', 'build', 'toolchain', 'cache', 'clean'])('%s --help has options and examples', async (verb) => {
+  it.each(['start', 'build', 'toolchain', 'cache', 'clean'])('%s --help shows options and examples', async (verb) => {
     const { status, stdout } = await nodeos(verb, '--help');
     expect(status).toBe(0);
     expect(stdout).toContain('Options:');
@@ -20,7 +20,7 @@ describe('help', () => {
   });
 });
 
-describe('wrong usage is status 2, with a cause and a remedy', () => {
+describe('wrong usage gives status 2, a cause and a remedy', () => {
   it.each([
     [['fly'], 'unknown command "fly"', 'start, build, toolchain, cache, clean'],
     [['build', '--target', 'vax'], 'unknown target "vax"', 'the targets are: x86_64, aarch64, i686, armv7, riscv64'],
@@ -51,10 +51,10 @@ describe('wrong usage is status 2, with a cause and a remedy', () => {
     expect(stderr).toContain(cause);
     expect(stderr).toContain(remedy);
     expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
-    expect(stderr).not.toMatch(/^ {4}at /m); // no stack
+    expect(stderr).not.toMatch(/^ {4}at /m); // no stack trace
   });
 
-  it('an application that is none', async () => {
+  it('a folder that is not an application', async () => {
     const broken = await temporary();
     await writeFile(join(broken, 'package.json'), '{ "name": ');
     expect((await nodeos('start', broken)).stderr).toContain('package.json is not valid JSON');
@@ -70,15 +70,15 @@ describe('wrong usage is status 2, with a cause and a remedy', () => {
 });
 
 describe('nodeos build', () => {
-  it('has nothing to do when everything is there, and says so', async () => {
+  it('reports that there is nothing to do when everything is cached', async () => {
     const { status, stdout, stderr } = await nodeos('build');
     expect(status).toBe(0);
     expect(stdout).toMatch(/^kernel: .*\ninitramfs: /);
     expect(stderr).toContain('nothing to do');
   });
 
-  it('explains', async () => {
-    const app = await application({ 'main.js': `// ${Date.now()}` }); // new: the last of its kind to be built
+  it('explains why a step is built', async () => {
+    const app = await application({ 'main.js': `// ${Date.now()}` }); // unique: the latest of its kind
     const before = await nodeos('build', 'initramfs', '--app', app);
     expect(before.status, before.stderr).toBe(0);
     await writeFile(join(app, 'main.js'), '2');
@@ -87,7 +87,7 @@ describe('nodeos build', () => {
     expect(stdout).toContain('archive-runtime: in the cache'.slice(0, 15));
   });
 
-  it('repacks only the application when that has changed', async () => {
+  it('repacks only the application if only that has changed', async () => {
     const app = await application({ 'main.js': `// ${Date.now()}` });
     const { stdout } = await nodeos('build', 'initramfs', '--app', app, '--json');
     const started = stdout
@@ -97,7 +97,7 @@ describe('nodeos build', () => {
     expect(started).toEqual(['app', 'archive-app', 'initramfs']);
   });
 
-  it('copies the results, with --json as lines for scripts', async () => {
+  it('copies the results, and lists them as JSON lines with --json', async () => {
     const out = await temporary();
     const { stdout } = await nodeos(
       'build',
@@ -116,7 +116,7 @@ describe('nodeos build', () => {
     expect(results).toMatchObject([{ files: [join(out, 'initramfs')] }]);
   });
 
-  it('names a kernel option that got lost, and takes fragments of the user', async () => {
+  it('names a kernel option that got lost, and accepts fragments of the user', async () => {
     const fragments = await temporary();
     await writeFile(join(fragments, 'mine.config'), '# Sound, without the menu above it.\nCONFIG_SND_HDA_INTEL=y\n');
     const { status, stderr } = await nodeos('build', 'kernel', '--fragment', fragments);
@@ -127,8 +127,8 @@ describe('nodeos build', () => {
 });
 
 describe('nodeos cache', () => {
-  // Of everything in the cache, which may be much.
-  it('lists and verifies', { timeout: LONG }, async () => {
+  // The cache may be large, so this takes long.
+  it('lists and verifies the cache', { timeout: LONG }, async () => {
     const list = await nodeos('cache', 'ls');
     expect(list.stdout).toMatch(/^[0-9a-f]{12} +[\d.]+ MiB .* kernel \(x86_64\)$/m);
     expect(await nodeos('cache', 'verify')).toMatchObject({ status: 0 });
@@ -136,7 +136,7 @@ describe('nodeos cache', () => {
   });
 
   it.each([[['clean', '--all']], [['cache', 'prune', '--sources']], [['cache', 'verify', '--remove']]])(
-    'empties no folder that is not known to be a cache: %j',
+    'does not empty a folder that is not known to be a cache: %j',
     async (args) => {
       const folder = await temporary();
       await writeFile(join(folder, 'notes.txt'), 'mine');
@@ -147,7 +147,7 @@ describe('nodeos cache', () => {
     },
   );
 
-  it('says what it leaves alone', async () => {
+  it('reports the files that it leaves alone', async () => {
     const [cache, other] = [await temporary(), await temporary()];
     await writeFile(join(other, 'file'), 'mine');
     await symlink(other, join(cache, 'steps'));

@@ -1,4 +1,6 @@
-/** `nodeos nbd attach` and `detach`, with a kernel that has the driver: in a guest, where the command is an application. */
+/**
+ * `nodeos nbd attach` and `detach` with a kernel that has the driver. The command runs as an application in a guest.
+ */
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
@@ -12,7 +14,9 @@ import { nbd } from './nbd-command.js';
 
 const MIB = 1 << 20;
 
-/** Runs what it is sent: the body of a function that is given the command, and what tells of devices. */
+/**
+ * Runs the code that it receives: the body of a function with access to the command and to the state of the devices.
+ */
 const APP = `
   const fs = require('fs'), http = require('http');
   const { execFileSync, spawn } = require('child_process');
@@ -44,7 +48,7 @@ const APP = `
 
 const app = join(folder, 'attaching');
 
-/** A machine that runs code, of which it gives back what it returns. */
+/** Boots a machine. @returns a function that runs code in it and returns the result */
 async function guest(): Promise<(code: string) => Promise<unknown>> {
   const port = await freePort();
   const machine = start(['start', app, '--publish', `${port}:80`, '--memory', '512M']);
@@ -59,7 +63,7 @@ async function guest(): Promise<(code: string) => Promise<unknown>> {
   };
 }
 
-describe('what attach is given', () => {
+describe('the arguments of attach', () => {
   it.each([
     ['nbd://10.0.0.2', undefined, 'nbd://10.0.0.2:10809/'],
     ['NBD://10.0.0.2:7/disk', undefined, 'nbd://10.0.0.2:7/disk'],
@@ -69,7 +73,7 @@ describe('what attach is given', () => {
     ['nbd://10.0.0.2/disk?connections=2', 3, 'nbd://10.0.0.2:10809/disk?connections=3'],
     ['nbd://10.0.0.2?connections=8', undefined, 'nbd://10.0.0.2:10809/?connections=8'],
     ['nbd://10.0.0.2/disk', 1, 'nbd://10.0.0.2:10809/disk?connections=1'],
-  ])('%s is for the tool, with %s connections, %s', (uri, connections, expected) => {
+  ])('%s with %s connections becomes %s for the tool', (uri, connections, expected) => {
     const remote = remoteOf(uri, connections);
     const { host, port } = remote.at;
     expect(remote.uriAt(`${host.includes(':') ? `[${host}]` : host}:${port}`)).toBe(expected);
@@ -85,7 +89,7 @@ describe('what attach is given', () => {
     [['memory:1M', '--timeout', '0.5'], '--timeout 0.5: expected a whole number from 0 to '],
     [['nbd://host/x', '--timeout', '1e10'], '--timeout 1e10: expected a whole number from 0 to '],
     [['nbd://host/x', '-r'], '--read-only: of an nbd:// URI, the server says what can be written\n  start'],
-  ])('%j is status 2', async (args, words) => {
+  ])('%j give status 2', async (args, words) => {
     expect(await nbd('attach', ...args)).toEqual({
       status: 2,
       stdout: '',
@@ -104,7 +108,7 @@ describe('attach', () => {
     await bundle(join(ROOT, 'packages/cli/bin/nodeos.js'), join(app, 'cli.mjs'));
   }, LONG);
 
-  it('makes an export a device, until it is detached', async () => {
+  it('attaches an export to a device until it is detached', async () => {
     const port = await freePort();
     const server = await served(() => nbdkit(port, 'memory', '3M'));
     const run = await guest();
@@ -135,7 +139,7 @@ describe('attach', () => {
     });
   });
 
-  it('leaves a device alone that was detached, and attached to something else', async () => {
+  it('leaves a device alone after it was detached and attached to something else', async () => {
     const [port, other] = [await freePort(), await freePort()];
     const content = (byte: number): string[] => ['data', `data=${byte}*${MIB}`];
     await served(() => nbdkit(port, ...content(1)));
@@ -146,7 +150,7 @@ describe('attach', () => {
       expect(await run(code)).toBe('');
       if (at === port) await run(`execFileSync('/home/nbd-attach', ['-d', '/dev/nbd0'])`);
     }
-    // Who kept it attached to the first server has not looked since.
+    // The process that kept the first attachment has not checked since.
     await server.replace();
     expect(await run(`return [...new Set(fs.readFileSync('/dev/nbd0'))]`)).toEqual([2]);
     expect(await run(`await until(() => keepers().length === 1); return keepers()`)).toEqual([
@@ -154,7 +158,7 @@ describe('attach', () => {
     ]);
   });
 
-  it('takes no device that is in use, and says so if all of them are', async () => {
+  it('rejects a device in use, and reports it if all are in use', async () => {
     const port = await freePort();
     await served(() => nbdkit(port, 'memory', '1M'));
     const run = await guest();
@@ -188,7 +192,7 @@ describe('attach', () => {
   it.each([
     ['it is detached', `await nbd('detach', '/dev/nbd0')`, 0],
     ['Ctrl-C', `attaching.child.kill('SIGINT')`, 130],
-  ])('serves everything else to the kernel, until %s', async (_, end, status) => {
+  ])('serves any other source to the kernel until %s', async (_, end, status) => {
     const run = await guest();
     const code = `
       fs.writeFileSync('/home/disk', Buffer.alloc(${MIB}));
@@ -205,7 +209,7 @@ describe('attach', () => {
     expect(await run(code)).toEqual({ status, attached: false, size: MIB, xs: 8192 });
   });
 
-  it('refuses what it cannot do', async () => {
+  it('rejects what it cannot do', async () => {
     const run = await guest();
     const fails = async (...words: string[]): Promise<string> => {
       const said = (await run(`return nbd('attach', ...${JSON.stringify(words)})`)) as Record<string, unknown>;

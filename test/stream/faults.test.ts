@@ -1,6 +1,6 @@
 /**
- * A machine whose root and whose changes are on our own server, while that is killed again and again, and while the network
- * is cut: the machine only waits, and every byte is right. NODEOS_SEED=N has the server killed at the same times again.
+ * A machine keeps its root and its changes on our server. The server is killed repeatedly and the network is cut. The
+ * machine must only wait, and every byte must be right. NODEOS_SEED=N repeats the times of the kills.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ import { streamed, type Streamed } from './images.js';
 import { boot, IP, serve, type Server } from './machines.js';
 
 const KILLS = 20;
-/** Seconds that the network is away: enough for the machine to give its connections up (`SILENCE` in nbd-keeper.h). */
+/** Seconds without a network: long enough for the machine to give up its connections (`SILENCE` in nbd-keeper.h). */
 const CUT = 50;
 const SEED = Number(process.env['NODEOS_SEED'] ?? Date.now() % 1_000_000);
 
@@ -24,8 +24,8 @@ const folder = mkdtempSync(join(tmpdir(), 'nodeos-faults-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /**
- * Writes blocks at random places of a file, with what is in them derived from their place and a version; now and then
- * makes them durable, forgets what is in memory, and compares everything with what it remembers.
+ * Writes blocks at random places of a file. The content of a block is derived from its place and a version. Now and
+ * then it syncs the file, drops the page cache, and compares everything with the expected content.
  */
 const APP = `
   const fs = require('fs'), http = require('http');
@@ -111,7 +111,7 @@ async function serveLogged(port: number, log: string): Promise<Logged> {
   return { ...(await serve(port, 'sh', '-c', `exec "$@" >'${log}'`, 'sh', ...words)), log };
 }
 
-/** How many connections use an export now. */
+/** The number of connections that use an export now. */
 function users({ log }: Logged, name: string): number {
   const lines = readFileSync(log, 'utf8').split('\n').slice(0, -1);
   const events = lines.map((line) => JSON.parse(line) as { event: string; export?: string });
@@ -148,7 +148,7 @@ it(`${KILLS} kills of the server, and ${CUT} s without a network`, { timeout: 30
 
   const before = await state();
   for (let kill = 0; kill < KILLS; kill++) {
-    await until(isUsed); // else nobody would notice
+    await until(isUsed); // otherwise nobody would notice the kill
     await sleep(chance() * 700);
     await server.kill();
     await sleep(chance() * 300);
@@ -162,7 +162,7 @@ it(`${KILLS} kills of the server, and ${CUT} s without a network`, { timeout: 30
   const link = await linkOf(monitor);
   onTestFinished(() => void link.socket.destroy());
   const { length } = machine.console;
-  // The kernel's messages come between, also in the middle of a line.
+  // The kernel's messages can appear in the middle of a line.
   const said = (): string => machine.console.slice(length).replace(/\[ *\d+\.\d{6}\] [^\n]*\n/g, '');
   await link.set(false);
   await sleep(CUT * 1000);
@@ -192,7 +192,9 @@ interface Link {
   set(up: boolean): Promise<void>;
 }
 
-/** The machine's network cable, by QEMU's monitor: https://www.qemu.org/docs/master/interop/qmp-spec.html */
+/**
+ * Switches the machine's network cable through QEMU's monitor: https://www.qemu.org/docs/master/interop/qmp-spec.html
+ */
 async function linkOf(path: string): Promise<Link> {
   const socket = createConnection(path);
   let text = '';

@@ -1,6 +1,6 @@
 /**
- * A machine whose root is on a server that can be killed and replaced, and an application in it that does what it is
- * asked for: what the tests of streamed roots share.
+ * Shared by the tests of streamed roots: a machine with its root on a server that can be killed and replaced, and an
+ * application that does what the test requests.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -13,11 +13,11 @@ import { ask, freePort } from '../support.js';
 import { attachProgram, streamed, type Streamed } from './images.js';
 import { boot, HOST, IP, nbdkit, qemuNbd, type Booted, type BootOptions, type Server } from './machines.js';
 
-/** Of this file of tests. */
+/** The temporary folder of one test file. */
 export const folder = mkdtempSync(join(tmpdir(), 'nodeos-stream-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Reads files of the root anew, and writes others, for as long as it is asked to. */
+/** On request, reads files of the root without caches and writes other files repeatedly. */
 const APP = `
   const { createHash } = require('crypto'), fs = require('fs'), http = require('http');
   const { spawnSync } = require('child_process');
@@ -84,7 +84,7 @@ export async function talking(): Promise<Streamed> {
   return streamed(app, folder);
 }
 
-/** The guest's word for a server of this host. */
+/** The URI of an export on this host, as seen from the guest. */
 export const at = (port: number, name: string): string => `nbd://${HOST}:${port}/${name}`;
 
 export interface Guest {
@@ -92,7 +92,7 @@ export interface Guest {
   readonly get: (path: string) => Promise<unknown>;
 }
 
-/** What a machine boots from. */
+/** The files that a machine boots from. */
 type Machine = Pick<Streamed, 'kernel' | 'initramfs'>;
 
 export async function started(system: Machine, options: BootOptions, ip = IP): Promise<Guest> {
@@ -106,13 +106,13 @@ export async function started(system: Machine, options: BootOptions, ip = IP): P
   );
   const url = `http://127.0.0.1:${port}/`;
   await ask(`${url}rounds`);
-  // Only once: what is asked for may do something.
+  // Sent only once, because a request may have side effects.
   const get = async (path: string): Promise<unknown> =>
     (await fetch(url + path, { headers: { connection: 'close' }, signal: AbortSignal.timeout(60_000) })).json();
   return { machine, get };
 }
 
-/** A server that can be replaced by another one at the same port. */
+/** A server that can be replaced by another one on the same port. */
 export async function served(start: () => Promise<Server>) {
   let server = await start();
   onTestFinished(() => server.kill());
@@ -130,7 +130,7 @@ export async function served(start: () => Promise<Server>) {
   };
 }
 
-/** A root on a server of its own, with an ext4 on another one. */
+/** A root on one server and an ext4 filesystem on another. */
 export async function withUpper(system: Streamed, path: string, more = '') {
   const [rootPort, upperPort] = [await freePort(), await freePort()];
   const root = await served(() => nbdkit(rootPort, '-r', 'file', system.small));
@@ -149,14 +149,14 @@ export function ext4(name: string): string {
   return path;
 }
 
-/** Whether another program than the kernel finds the filesystem whole, without a journal to replay. */
+/** Checks with e2fsck that the filesystem is intact and has no journal to replay. */
 export function expectClean(path: string): void {
   const { status, stdout, stderr } = spawnSync('e2fsck', ['-fn', path], { encoding: 'utf8', env: ADMIN });
   expect(stdout + stderr).not.toMatch(/recover|not cleanly/i);
   expect(status, stdout).toBe(0);
 }
 
-/** What the application says of its rounds of reading and writing. */
+/** The application's report about its rounds of reading and writing. */
 export interface Rounds {
   readonly rounds: number;
   readonly failures: readonly string[];
@@ -165,8 +165,9 @@ export interface Rounds {
 type Replaced = Awaited<ReturnType<typeof served>>;
 
 /**
- * Has the application read and write while its servers are killed and started again, each time after so many
- * milliseconds. @returns the rounds that it had done after the last time
+ * Lets the application read and write while its servers are killed and restarted, each time after a pause in
+ * milliseconds.
+ * @returns the number of rounds after the last restart
  */
 export async function replacedInTurn(
   get: Guest['get'],

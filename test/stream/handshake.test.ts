@@ -1,10 +1,10 @@
 /**
- * Conversations with servers of others are recorded, and spoilt ones are played to the program that begins TLS
- * connections. NODEOS_HANDSHAKES=N plays so many instead of 20 000:
+ * Records conversations with foreign servers, damages them, and plays them to the TLS handshake program.
+ * NODEOS_HANDSHAKES=N plays N of them instead of 20 000:
  *
  *     NODEOS_HANDSHAKES=1000000 npx vitest run test/stream/handshake.test.ts
  *
- * It says what each hunt got to. One that fails keeps its folder, with the conversation in the file `culprit`.
+ * Each hunt prints its results. A failed hunt keeps its folder, with the conversation in the file `culprit`.
  */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -27,7 +27,7 @@ const SEED = process.env['NODEOS_SEED'] ?? '1';
 const LENIENT = 1;
 const HUNG_UP = 2;
 
-/** Ends: of handshake.c, and the alert protocol_version. */
+/** Results: those of handshake.c, and the alert protocol_version. */
 const [DONE, ANOTHER_TIME, NEVER, OLD] = [0, 1, 2, 128 + 70];
 
 const folder = mkdtempSync(join(tmpdir(), 'nodeos-handshake-'));
@@ -61,7 +61,7 @@ beforeAll(async () => {
 
 const portOf = (server: Server): number => (server.address() as AddressInfo).port;
 
-/** OpenSSL, as Node.js has it. */
+/** A server with the OpenSSL of Node.js. */
 async function openssl(options: TlsOptions): Promise<number> {
   const server = createTlsServer(options, (socket) => socket.on('error', () => undefined).end());
   server.on('tlsClientError', () => undefined);
@@ -74,12 +74,12 @@ const pem = (path: string, name: string): Buffer => readFileSync(join(path, `${n
 const certified = (path: string, more: TlsOptions = {}): Promise<number> =>
   openssl({ cert: pem(path, 'server-cert'), key: pem(path, 'server-key'), ...more });
 const knowing = (path: string): TlsOptions => ({ requestCert: true, ca: pem(path, 'ca-cert') });
-/** The client has no share of this group: it is asked for one (HelloRetryRequest). */
+/** The client sends no share for this group, so the server requests one (HelloRetryRequest). */
 const OTHER_GROUP: TlsOptions = { ecdhCurve: 'P-384' };
 const shared = (more: TlsOptions = {}): Promise<number> =>
   openssl({ pskCallback: () => KEY, ciphers: 'TLS_AES_128_GCM_SHA256:PSK', ...more });
 
-/** OpenSSL's own program, which keeps no state of who has not shown the cookie that it sent. */
+/** OpenSSL's own server program in stateless mode: it keeps no state until a client returns its cookie. */
 async function stateless(): Promise<number> {
   const port = await freePort();
   const files = ['-cert', join(ec, 'server-cert.pem'), '-key', join(ec, 'server-key.pem')];
@@ -89,7 +89,7 @@ async function stateless(): Promise<number> {
   return port;
 }
 
-/** GnuTLS, in nbdkit: behind NBD's own beginning. @returns a port behind that */
+/** GnuTLS in nbdkit, after NBD's own negotiation. @returns a port that starts with TLS */
 async function gnutls(...args: readonly string[]): Promise<number> {
   const port = await freePort();
   const server = await nbdkit(port, '--tls=require', ...args, 'null', '1M');
@@ -101,7 +101,7 @@ async function gnutls(...args: readonly string[]): Promise<number> {
       Buffer.concat([Buffer.from([0, 0, 0, 3]), Buffer.from('IHAVEOPT'), Buffer.from([0, 0, 0, 5, 0, 0, 0, 0])]),
     );
     const begin = (): void => {
-      if (behind.read(18 + 20) === null) return; // the greeting, and that TLS may begin
+      if (behind.read(18 + 20) === null) return; // the greeting, and the confirmation of TLS
       behind.off('readable', begin).pipe(socket).pipe(behind);
     };
     behind.on('readable', begin);
@@ -112,7 +112,7 @@ async function gnutls(...args: readonly string[]): Promise<number> {
 }
 
 interface Hunt {
-  /** Of the program that is played to. */
+  /** The arguments of the program under test. */
   readonly words: readonly string[];
   readonly peers: Readonly<Record<string, readonly [end: number, how: number, () => Promise<number>]>>;
 }
@@ -124,7 +124,7 @@ const HUNTS: Readonly<Record<string, Hunt>> = {
       plain: [DONE, 0, () => certified(ec)],
       mutual: [DONE, 0, () => certified(ec, knowing(ec))],
       again: [DONE, 0, () => certified(ec, { ...OTHER_GROUP, ...knowing(ec) })],
-      cookie: [NEVER, 0, stateless], // Mbed TLS 3.6.6 takes it for an extension that nobody asked for
+      cookie: [NEVER, 0, stateless], // Mbed TLS 3.6.6 takes it for an unsolicited extension
       gnutls: [DONE, 0, () => gnutls(`--tls-certificates=${ec}`, '--tls-verify-peer')],
       ended: [ANOTHER_TIME, HUNG_UP, () => certified(ec)],
       old: [OLD, 0, () => certified(ec, { maxVersion: 'TLSv1.2' })],
@@ -161,7 +161,7 @@ const HUNTS: Readonly<Record<string, Hunt>> = {
   },
 };
 
-/** @returns the status of the program in the harness */
+/** @returns the exit status of the program in the harness */
 async function statusOf(...args: readonly (string | number)[]): Promise<number> {
   const { stdout } = await promisify(execFile)(harness, args.map(String));
   return Number(/^\d+/.exec(stdout)?.[0] ?? NaN);
@@ -169,14 +169,14 @@ async function statusOf(...args: readonly (string | number)[]): Promise<number> 
 
 interface Figures {
   readonly played: number;
-  /** Places in the code, by the recorded conversations alone and with the spoilt ones. */
+  /** Places in the code that were reached by the recorded conversations alone, and with the damaged ones. */
   readonly recorded: number;
   readonly reached: number;
   readonly kept: number;
   readonly statuses: Readonly<Record<string, number>>;
 }
 
-/** The folder with a hunt's recorded conversations. */
+/** The folder with the recorded conversations of each hunt. */
 const recordings = new Map<string, Promise<string>>();
 async function recorded(name: string, { words, peers }: Hunt): Promise<string> {
   const to = join(folder, name);
@@ -201,7 +201,7 @@ describe.each(Object.entries(HUNTS))('a handshake %s', (name, hunt) => {
   });
 
   it(
-    'that is spoilt does no harm, and is not taken for a good one',
+    'does no harm when it is damaged, and is not accepted as valid',
     async () => {
       const from = await recordedOnce(name, hunt);
       const out = join(folder, `${name}, found`);
@@ -216,7 +216,7 @@ describe.each(Object.entries(HUNTS))('a handshake %s', (name, hunt) => {
       expect(figures.played).toBe(share);
       expect(figures.reached).toBeGreaterThan(figures.recorded * 1.1);
       expect(figures.kept).toBeGreaterThan(20);
-      // Some come to an end in spite of all, others with an alert or without the rest.
+      // Some complete despite the damage, others end with an alert or early.
       for (const status of [DONE, ANOTHER_TIME, NEVER]) expect(figures.statuses[status]).toBeGreaterThan(0);
     },
     LONG,
@@ -224,13 +224,13 @@ describe.each(Object.entries(HUNTS))('a handshake %s', (name, hunt) => {
 });
 
 describe('the harness', () => {
-  it('knows a Finished that is not the server’s, unless it is told not to look', async () => {
+  it('detects a wrong Finished message unless told not to check', async () => {
     const name = 'with certificates';
     const hunt = HUNTS[name] as Hunt;
     const path = join(await recordedOnce(name, hunt), 'plain');
     const spoilt = join(folder, 'spoilt');
     const bytes = readFileSync(path);
-    const at = bytes.length - 16 - 1 - 5; // before the tag and the record's type
+    const at = bytes.length - 16 - 1 - 5; // in front of the tag and the record's type
     bytes[at] = (bytes[at] ?? 0) ^ 1;
     writeFileSync(spoilt, bytes);
     expect(await statusOf('play', spoilt, ...hunt.words)).toBe(NEVER);

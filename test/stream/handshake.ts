@@ -1,4 +1,4 @@
-/** tls/handshake.c with a peer in memory, under the sanitizers of the host's compiler: what its test plays to. */
+/** Builds tls/handshake.c with a simulated peer and the sanitizers of the host's compiler. */
 import { cp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,11 +11,11 @@ const INIT = fileURLToPath(new URL('../../packages/init', import.meta.url));
 const target = targetOf(DEFAULT_TARGET);
 
 const SANITIZERS = ['-O1', '-g', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
-/** Calls back wherever the program goes. */
+/** Calls a function in every basic block of the program. */
 const WATCHED = '-fsanitize-coverage=trace-pc';
-/** What reads the bytes of the peer; the rest computes with them. */
+/** The files that parse bytes of the peer. The rest only computes with them. */
 const READERS = /^(ssl_|x509|asn1parse|pk|oid)/;
-/** What world.h stands before. */
+/** The functions that world.h wraps. */
 const WRAPPED = [
   'cipher_auth_decrypt_ext',
   'pk_verify_ext',

@@ -1,4 +1,4 @@
-/** The images of a system whose root is on the network. */
+/** Builds the images of a system whose root is on the network. */
 import { join } from 'node:path';
 import { targetOf } from '@nodeos/targets';
 import { build, plainProgress, stepsOf, type Artifact, type BuildResult } from '@nodeos/engine';
@@ -27,13 +27,13 @@ function built(...wanted: Artifact[]): Promise<BuildResult> {
   return build(stepsOf(...wanted), { progress, jobs: 2 });
 }
 
-/** The program that attaches network block devices. */
+/** Builds the program that attaches network block devices. */
 export async function attachProgram(): Promise<string> {
   const program = nbdAttach(target, HOST_COMPILER);
   return (await built(program)).path(program);
 }
 
-/** Builds a system, and writes its root as images into a folder. */
+/** Builds a system and writes its root as images into a folder. */
 export async function streamed(folderOfApp: string, folder: string): Promise<Streamed> {
   const { kernel, initramfsStream, usr, parts, runtimePart } = await systemOf(target, { app: folderOfApp });
   const whole = [...parts, runtimePart];
@@ -51,7 +51,7 @@ export async function streamed(folderOfApp: string, folder: string): Promise<Str
   };
 }
 
-/** The same system, with what it needs for TLS in its initramfs. */
+/** Adds the TLS files to the system's initramfs. */
 export async function withTls<S extends Pick<Streamed, 'initramfs'>>(system: S, folder: string): Promise<S> {
   const { handshake } = await systemOf(target);
   const initramfs = `${folder}.initramfs`;

@@ -1,4 +1,4 @@
-/** Servers that are not ours, and machines that boot from them. */
+/** Foreign servers, and machines that boot from them. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
@@ -15,18 +15,18 @@ const board = boardOf(target);
 
 export interface Server {
   readonly child: ChildProcess;
-  /** Ends it as a power failure would. */
+  /** Ends the server like a power failure would. */
   kill(): Promise<void>;
 }
 
-/** Starts a server, and waits until it listens. */
+/** Starts a server and waits until it listens. */
 export async function serve(port: number, program: string, ...args: readonly string[]): Promise<Server> {
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
   const ended = once(child, 'close');
   for (let listens = false; !listens;) {
-    listens = await answers(port); // which may be somebody else
+    listens = await answers(port); // another program may listen there
     await sleep(20);
     if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${program} ended: ${said}`);
   }
@@ -56,10 +56,10 @@ export const nbdkit = (port: number, ...args: readonly string[]): Promise<Server
 export const qemuNbd = (port: number, ...args: readonly string[]): Promise<Server> =>
   serve(port, 'qemu-nbd', '--persistent', '--bind=127.0.0.1', `--port=${port}`, '--shared=0', ...args);
 
-/** This host, as a guest sees it in QEMU's user network. */
+/** The host's address in QEMU's user network. */
 export const HOST = '10.0.2.2';
 
-/** QEMU's user network, as the kernel's own parameter. */
+/** The kernel parameter for QEMU's user network. */
 export const IP = `ip=10.0.2.15::${HOST}:255.255.255.0::eth0:off`;
 
 export interface Booted {

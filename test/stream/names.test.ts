@@ -1,4 +1,7 @@
-/** A root whose server has a name: PID 1 asks the name server of the kernel's `ip=`, which a guest finds at port 53. */
+/**
+ * A root whose server has a host name. PID 1 asks the name server of the kernel's `ip=`, which a guest expects at port
+ * 53.
+ */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -13,7 +16,7 @@ const NOBODY = '10.0.2.9';
 const WITH_NAMES = `${IP}:${HOST}`;
 const NAME = 'disks.example.org';
 
-/** Ports as low are for administrators. */
+/** Only administrators can use such a low port. */
 const names: NameServer | undefined = await nameServer({}, { port: 53 }).catch(() => undefined);
 
 let system: Streamed;
@@ -21,7 +24,7 @@ beforeAll(async () => {
   system = await talking();
 }, LONG);
 
-describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53 cannot be had)'}`, () => {
+describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53 is not available)'}`, () => {
   const { asked = [] } = names ?? {};
   const knows = (known: NameServer['known']): void => {
     if (names) names.known = known;
@@ -31,7 +34,7 @@ describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53
   });
   afterAll(() => names?.close());
 
-  it('is found at one of its addresses, and again wherever it goes', async () => {
+  it('is found at one of its addresses, and found again when it moves', async () => {
     const port = await freePort();
     knows({ [NAME]: [NOBODY, HOST] });
     const root = await served(() => nbdkit(port, '-r', 'file', system.small));
@@ -42,7 +45,7 @@ describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53
     const again = (times: number): Promise<unknown> => machine.saw(RegExp(`(connected again[^]*){${times}}`));
 
     await root.replace();
-    await again(1); // at the address that it had, although that is the second one
+    await again(1); // at its known address, although it is the second one
     expect(machine.console.match(/no route/g)).toHaveLength(1);
 
     knows({ [NAME]: [NOBODY] });
@@ -61,7 +64,7 @@ describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53
     expect(await get('read')).toBe(true);
   });
 
-  it('has that name in its certificate', async () => {
+  it('can have that name in its certificate', async () => {
     const pki = join(folder, 'named');
     authority(pki).sign(pki, 'server', NAME);
     const port = await freePort();
@@ -76,7 +79,7 @@ describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53
     expect((await other.ended).trouble?.cause).toMatch(/the server's certificate: .* does not match/);
   });
 
-  it('may be found by its first part', async () => {
+  it('can be found by the first part of its name', async () => {
     const [port, other] = [await freePort(), await freePort()];
     knows({ [NAME]: [HOST] });
     await served(() => nbdkit(port, '-r', 'file', system.small));
@@ -94,7 +97,7 @@ describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53
     expect([...new Set(asked)]).toEqual(['alone.example.org 1', 'alone.example.org 28', 'alone 1']);
   });
 
-  it('that nobody knows is named', async () => {
+  it('is named in the error if nobody knows it', async () => {
     knows({});
     const append = [WITH_NAMES, 'root=nbd://nobody/root', 'nodeos.nbd.wait=1'];
     const { trouble } = await (await boot(system, { append })).ended;
@@ -103,7 +106,7 @@ describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53
 });
 
 describe('without a name server', () => {
-  it('a name is an error that says so', async () => {
+  it('a host name is reported as an error', async () => {
     const append = [IP, 'root=nbd://nobody/root', 'nodeos.nbd.wait=1'];
     const { trouble } = await (await boot(system, { append })).ended;
     expect(trouble?.cause).toMatch(/root: no name server is known \(ip=dhcp, or the eighth part of ip=\), to look up/);

@@ -1,4 +1,4 @@
-/** `nodeos nbd` in this process or as a program, and servers that are not ours: nbdkit, qemu-nbd, a web server. */
+/** Runs `nodeos nbd` in this process or as a program, and starts foreign servers: nbdkit, qemu-nbd, a web server. */
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -17,11 +17,11 @@ import { start, temporary, type Finished, type Running } from '../support.js';
 
 export const MIB = 1 << 20;
 
-/** Of one file of tests. */
+/** The temporary folder of one test file. */
 export const folder = mkdtempSync(join(tmpdir(), 'nodeos-nbd-cli-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The command in this process, to its end. */
+/** Runs the command in this process to its end. */
 export async function nbd(...args: string[]): Promise<Finished> {
   const output = { stdout: '', stderr: '' };
   const into = (name: keyof typeof output): Writable =>
@@ -37,7 +37,7 @@ export async function nbd(...args: string[]): Promise<Finished> {
   return { status, ...output };
 }
 
-/** @returns what it says on standard output */
+/** Runs a command that must succeed. @returns its standard output */
 export async function works(...args: string[]): Promise<string> {
   const { status, stdout, stderr } = await nbd(...args);
   expect(status, stderr).toBe(0);
@@ -50,7 +50,7 @@ export async function tool(name: string, ...args: string[]): Promise<string> {
   return (await execute(name, args)).stdout;
 }
 
-/** A sparse file with data in odd places, and stored zeros. */
+/** Makes a sparse file with data at unaligned places and with stored zeros. */
 export async function disk(folder: string, size = 10 * MIB + 512): Promise<string> {
   const path = join(folder, `disk-${randomBytes(4).toString('hex')}`);
   const handle = await open(path, 'w');
@@ -66,10 +66,10 @@ export const sum = async (path: string): Promise<string> =>
     .update(await readFile(path))
     .digest('hex');
 
-/** What the path holds, but for the holes. */
+/** Bytes on disk of a path, without the holes. */
 export const stored = async (path: string): Promise<number> => (await stat(path)).blocks * 512;
 
-/** Starts the server; it listens when this resolves. @returns the URI of its first export */
+/** Starts the server and waits until it listens. @returns it with the URI of its first export */
 export async function serve(...args: string[]): Promise<Running & { uri: string }> {
   const listen = args.includes('--listen') ? [] : ['--listen', 'nbd://127.0.0.1:0'];
   const server = start(['nbd', 'serve', ...listen, ...args]);
@@ -77,7 +77,7 @@ export async function serve(...args: string[]): Promise<Running & { uri: string 
   return { ...server, uri };
 }
 
-/** A server that is not ours, on a Unix socket. */
+/** Starts a foreign server on a Unix socket. */
 export async function foreign(command: string, args: (socket: string) => string[]): Promise<string> {
   const socket = join(await temporary(), 'socket');
   await started(socket, command, ...args(socket));
@@ -89,7 +89,7 @@ export const nbdkit = (...args: string[]): Promise<string> =>
 export const qemuNbd = (file: string, ...args: string[]): Promise<string> =>
   foreign('qemu-nbd', (socket) => ['-k', socket, '-t', '-e', '16', '-f', 'raw', ...args, file]);
 
-/** The file by ranges. @returns its URL */
+/** Serves the file with range requests. @returns its URL */
 export async function webServer(path: string, version = 'one'): Promise<string> {
   const content = await readFile(path);
   const server = createServer((request, response) => {

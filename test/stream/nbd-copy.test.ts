@@ -1,4 +1,4 @@
-/** `nodeos nbd info|list|map|copy`, judged by programs that are not ours: nbdinfo, qemu-img, nbdkit, qemu-nbd. */
+/** `nodeos nbd info|list|map|copy`, compared with foreign programs: nbdinfo, qemu-img, nbdkit, qemu-nbd. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
@@ -31,7 +31,7 @@ describe('info, list and map', () => {
   }
   const SAME = ['export-name', 'export-size', 'contexts', 'is_read_only', 'can_flush', 'can_fua', 'can_trim', 'can_zero', 'can_cache', 'can_multi_conn', 'can_fast_zero']; // prettier-ignore
 
-  it('say what nbdinfo says, of nbdkit and of qemu-nbd', async () => {
+  it('print the same as nbdinfo for nbdkit and qemu-nbd', async () => {
     const path = await disk(folder);
     for (const uri of [await nbdkit('file', path), await nbdkit('-r', 'memory', '5M'), await qemuNbd(path, '-r')]) {
       const ours = JSON.parse(await works('info', uri, '--json')) as Info;
@@ -45,7 +45,7 @@ describe('info, list and map', () => {
     }
   });
 
-  it('list the exports of a server, with their sizes', async () => {
+  it('list the exports of a server with their sizes', async () => {
     const uri = await foreign('nbdkit', (socket) => ['-f', '-U', socket, '--filter=exportname', 'memory', '3M', 'exportname-list=explicit', 'exportname=one', 'exportname=two']); // prettier-ignore
     expect(await works('list', uri)).toBe('       3 MiB  one\n       3 MiB  two\n');
     const { exports } = JSON.parse(await works('list', uri, '--json')) as Info;
@@ -54,14 +54,14 @@ describe('info, list and map', () => {
     expect(await works('list', described)).toMatch(/MiB {2}disk {2}a disk\n$/);
   });
 
-  it('of an export that is not there says where to look', async () => {
+  it('suggest where to look for a missing export', async () => {
     const uri = await qemuNbd(await disk(folder), '-x', 'disk');
     const { status, stderr } = await nbd('info', uri.replace('///', '///other'));
     expect(status).toBe(1);
     expect(stderr).toMatch(/was refused.*\n {2}nodeos nbd list nbd\+unix:/);
   });
 
-  it('of what this user may not open says what helps, which for reading is no --read-only', () => {
+  it('give advice for a source that this user cannot open, but not --read-only for reading', () => {
     for (const code of ['EACCES', 'EROFS']) {
       const error = Object.assign(new Error(), { code });
       expect(hintFor(error, 'disk').hint).not.toContain('--read-only');
@@ -71,7 +71,7 @@ describe('info, list and map', () => {
     }
   });
 
-  it('of a server that lists nothing does not say to list what it has', async () => {
+  it('do not suggest listing the exports of a server that lists none', async () => {
     const keys = join(await temporary(), 'keys');
     await writeFile(keys, `alice:${randomBytes(32).toString('hex')}\n`);
     const { uri } = await serve('memory:1M', '--psk', keys, '--listen', 'nbds://127.0.0.1:0');
@@ -82,7 +82,7 @@ describe('info, list and map', () => {
     ]);
   });
 
-  it('of what cannot be opened says what helps', async () => {
+  it('give advice for a source that cannot be opened', async () => {
     const at = await temporary();
     execFileSync('mkfifo', [join(at, 'pipe')]);
     const neither = 'it is neither a file nor a block device\n';
@@ -103,7 +103,7 @@ describe('info, list and map', () => {
     expect(await works('info', `FILE:${at}/disk`)).toBe(await works('info', join(at, 'disk')));
   });
 
-  it('of a server without options', async () => {
+  it('work with a server without options', async () => {
     const old = await nbdkit('--mask-handshake=0', 'memory', '3M');
     const found = JSON.parse(await works('info', old, '--json')) as Info & { protocol: string };
     expect(found).toMatchObject({ protocol: 'newstyle', exports: [{ 'export-size': 3 * MIB }] });
@@ -112,7 +112,7 @@ describe('info, list and map', () => {
     expect([status, stderr]).toEqual([1, expect.stringContaining('the server has no list of exports')]);
   });
 
-  it('of an oldstyle server, and of files and URLs', async () => {
+  it('work with an oldstyle server, files and URLs', async () => {
     const old = await nbdkit('-o', 'memory', '3M');
     expect(JSON.parse(await works('info', old, '--json'))).toMatchObject({ protocol: 'oldstyle', exports: [{ 'export-size': 3 * MIB }] }); // prettier-ignore
     const path = await disk(folder);
@@ -122,14 +122,14 @@ describe('info, list and map', () => {
 });
 
 describe('copy', () => {
-  it('between files, exports of all servers and URLs, sparsely', async () => {
+  it('copies sparsely between files, exports of all servers and URLs', async () => {
     const path = await disk(folder);
     const to = (name: string): string => join(folder, `copy-${name}`);
     const expected = await sum(path);
 
     await works('copy', path, to('file'), '--verify');
     expect(await sum(to('file'))).toBe(expected);
-    expect(await stored(to('file'))).toBeLessThan(await stored(path)); // without the zeros that are stored
+    expect(await stored(to('file'))).toBeLessThan(await stored(path)); // the stored zeros are not copied
 
     await works('copy', await nbdkit('file', path), to('nbdkit'));
     expect(await tool('cmp', path, to('nbdkit'))).toBe('');
@@ -157,7 +157,7 @@ describe('copy', () => {
     expect(await stored(to('full'))).toBeGreaterThanOrEqual(10 * MIB);
   });
 
-  it('from a URL that is served with an overlay', async () => {
+  it('copies from a URL that is served with an overlay', async () => {
     const path = await disk(folder);
     const server = await serve('--overlay', join(folder, 'web-delta'), await webServer(path));
     expect(await tool('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', path, server.uri)).toContain('identical');
@@ -166,7 +166,7 @@ describe('copy', () => {
     expect(first).toMatchObject({ offset: 0, length: 10 * MIB, description: 'hole,zero' });
   });
 
-  it('tells its result as JSON, and replaces a file only when it is whole', async () => {
+  it('prints its result as JSON, and replaces a file only when the copy is complete', async () => {
     const [path, old] = [await disk(folder), join(folder, 'old')];
     await writeFile(old, 'as it was');
     const failed = await nbd('copy', await nbdkit('--filter=error', 'pattern', '8M', 'error-pread-rate=100%'), old);
@@ -179,25 +179,22 @@ describe('copy', () => {
     expect((await readdir(folder)).filter((name) => name.includes('partial'))).toEqual([]);
   });
 
-  it('with a read-only export as its destination says why it cannot', async () => {
+  it('explains the failure for a read-only destination', async () => {
     const { status, stderr } = await nbd('copy', 'memory:1M', await nbdkit('-r', 'memory', '1M'));
     expect(status).toBe(1);
     expect(stderr).toMatch(/cannot be written\n {2}the server does not let it/);
   });
 
-  it.each(['requests', 'connections'])(
-    'refuses --%s that are none, and so many that they fill the memory',
-    async (name) => {
-      for (const value of ['1.5', '1025', '1000000', '1e9'])
-        expect(await nbd('copy', 'memory:8G', 'memory:8G', `--${name}`, value)).toEqual({
-          status: 2,
-          stdout: '',
-          stderr: `nodeos: --${name} ${value}: expected a whole number from 1 to 1024\n`,
-        });
-    },
-  );
+  it.each(['requests', 'connections'])('rejects invalid --%s and values that would fill the memory', async (name) => {
+    for (const value of ['1.5', '1025', '1000000', '1e9'])
+      expect(await nbd('copy', 'memory:8G', 'memory:8G', `--${name}`, value)).toEqual({
+        status: 2,
+        stdout: '',
+        stderr: `nodeos: --${name} ${value}: expected a whole number from 1 to 1024\n`,
+      });
+  });
 
-  it('ended by Ctrl-C leaves nothing, and says how far it is until then', async () => {
+  it('leaves nothing behind at Ctrl-C, and shows its progress until then', async () => {
     const slow = await nbdkit('--filter=rate', 'pattern', '64M', 'rate=64M');
     const target = await temporary();
     const copying = start(['nbd', 'copy', slow, join(target, 'disk'), '--json', '--requests', '2']);
@@ -210,7 +207,7 @@ describe('copy', () => {
     expect(readdirSync(target)).toEqual([]);
   });
 
-  it('ended by a second Ctrl-C does not wait for a server that is stuck', async () => {
+  it('does not wait for a stuck server after a second Ctrl-C', async () => {
     const stuck = await nbdkit('--filter=delay', 'pattern', '8M', 'rdelay=60');
     const target = await temporary();
     const copying = start(['nbd', 'copy', stuck, join(target, 'disk')]);
@@ -229,7 +226,7 @@ const isRoot = process.getuid?.() === 0;
 describe('a destination that is a file', () => {
   const mode = async (path: string): Promise<number> => (await stat(path)).mode & 0o777;
 
-  it('is made where a link leads to, though nothing is there', async () => {
+  it('is created at the target of a dangling link', async () => {
     const at = await temporary();
     await mkdir(join(at, 'there'));
     await symlink('there', join(at, 'folder'));
@@ -242,7 +239,7 @@ describe('a destination that is a file', () => {
     expect([await readlink(join(at, 'first')), (await stat(join(at, 'nowhere'))).size]).toEqual(['second', 2 * MIB]);
   });
 
-  it.runIf(existsSync('/proc/self/fd'))('is no link of /proc', async () => {
+  it.runIf(existsSync('/proc/self/fd'))('cannot be a link in /proc', async () => {
     const at = await temporary();
     const opened = await open(join(at, 'opened'), 'w');
     await symlink(`/proc/${process.pid}/fd/${opened.fd}`, join(at, 'link'));
@@ -256,7 +253,7 @@ describe('a destination that is a file', () => {
     expect((await stat(join(at, 'opened'))).size).toBe(0);
   });
 
-  it('is as private as what it replaces', async () => {
+  it('has the permissions of the file that it replaces', async () => {
     const [at, before] = [await temporary(), process.umask(0o027)];
     onTestFinished(() => void process.umask(before));
     const to = (name: string): string => join(at, name);
@@ -275,7 +272,7 @@ describe('a destination that is a file', () => {
     copying.child.kill('SIGKILL');
   });
 
-  it('may have any name that a file can have; others are refused before anything is read', async () => {
+  it('can have any valid file name; other names are rejected before anything is read', async () => {
     const at = await temporary();
     for (const name of ['x'.repeat(255), 'ü'.repeat(127)]) await works('copy', 'memory:1M', join(at, name));
     expect(await readdir(at)).toHaveLength(2);
@@ -292,7 +289,7 @@ describe('a destination that is a file', () => {
     expect(await readdir(at)).toHaveLength(2);
   });
 
-  it('says why it cannot get its name in the end', async () => {
+  it('is reported if it cannot get its final name', async () => {
     const at = await temporary();
     const copying = start([
       'nbd',
@@ -308,21 +305,21 @@ describe('a destination that is a file', () => {
   });
 });
 
-/** A disk with the file's content as its only partition. */
+/** Makes a disk with the file's content as its only partition. */
 async function gpt(path: string): Promise<string> {
   await writeFile(`${path}.gpt`, gptOf(await readFile(path), 512));
   return `${path}.gpt`;
 }
 
-describe('to standard output', () => {
+describe('a copy to standard output', () => {
   const CLI = join(ROOT, 'packages/cli/bin/nodeos.js');
-  /** In a shell, with `copy SOURCE -` before it. */
+  /** Runs `copy SOURCE -` in a shell, followed by the given script. */
   const piped = (source: string, then: string): { stdout: string; stderr: string } => {
     const script = `"$0" "$1" nbd copy "$2" - ${then}`;
     return spawnSync('bash', ['-c', script, process.execPath, CLI, source], { encoding: 'utf8' });
   };
 
-  it('is all of the disk, whatever is a hole, and a slow reader makes it wait', async () => {
+  it('contains the whole disk including holes, and waits for a slow reader', async () => {
     const path = await disk(folder);
     const wanted = `${await sum(path)}  -\n`;
     for (const source of [path, `partition:1:${await gpt(path)}`]) {
@@ -331,7 +328,7 @@ describe('to standard output', () => {
     }
   });
 
-  it('ends without a word when nobody reads it any more, and with one when it cannot be written', () => {
+  it('ends silently when its reader goes away, and with an error when it cannot be written', () => {
     expect(piped('memory:1G', '| head -c 3 | wc -c; echo ${PIPESTATUS[0]}')).toMatchObject({
       stdout: '3\n141\n',
       stderr: '',
@@ -342,7 +339,7 @@ describe('to standard output', () => {
 });
 
 describe('a destination that cannot be flushed', () => {
-  it('is not said to be, and what is verified on it may be lost still', async () => {
+  it('is reported as such, and verified data may still be lost', async () => {
     const path = await disk(folder);
     const target = join(await temporary(), 'target');
     await writeFile(target, Buffer.alloc(10 * MIB + 512));
@@ -362,7 +359,7 @@ describe('a destination that cannot be flushed', () => {
   });
 });
 
-describe('a destination whose server is killed, and started anew without what it had not flushed', () => {
+describe('a destination whose server is killed and restarted without its unflushed data', () => {
   async function copied(keeps: boolean, ...options: string[]): Promise<{ status: number; stderr: string }> {
     const [at, port] = [await temporary(), await freePort()];
     await writeFile(join(at, 'base'), Buffer.alloc(16 * MIB));
@@ -382,7 +379,7 @@ describe('a destination whose server is killed, and started anew without what it
     return copying.ended;
   }
 
-  it.each([[[]], [['--flush']]])('is not said to be copied, with %j', async (options) => {
+  it.each([[[]], [['--flush']]])('is not reported as copied, with %j', async (options) => {
     const { status, stderr } = await copied(false, ...options);
     expect(stderr).toMatch(
       /^nodeos: nbd:\S+: the connection was lost in between, and the server may have lost what was written\n {2}copy it again, or with --verify/,
@@ -394,13 +391,13 @@ describe('a destination whose server is killed, and started anew without what it
     const { status, stderr } = await copied(false, '--verify', '--flush');
     expect(stderr).toMatch(/^nodeos: nbd:\S+ differs from \S+ at byte \d+, though it was copied\n/);
     expect(status).toBe(1);
-    // Of a file, all is there.
+    // A file keeps everything.
     expect(await copied(true, '--verify', '--flush')).toMatchObject({ status: 0, stderr: '' });
   });
 });
 
 describe('a destination that is a block device', () => {
-  /** A device of 16 MiB that is a file, or the reason why there is none. */
+  /** A loop device of 16 MiB, if this user can make one. */
   const hasLoop = isRoot && existsSync('/dev/loop-control');
 
   async function loop(): Promise<{ device: string; backing: string }> {
@@ -422,7 +419,7 @@ describe('a destination that is a block device', () => {
     expect([status, stderr]).toEqual([1, expect.stringContaining('the target has only 16777216')]);
   });
 
-  it.runIf(hasLoop)('is refused as long as it is mounted (needs root and loop devices)', async () => {
+  it.runIf(hasLoop)('is rejected while it is mounted (needs root and loop devices)', async () => {
     const [{ device }, at] = [await loop(), await temporary()];
     execFileSync('mkfs.ext4', ['-q', '-F', device]);
     execFileSync('mount', [device, at]);

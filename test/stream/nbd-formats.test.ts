@@ -1,4 +1,4 @@
-/** `nodeos nbd` of what lies within something: partitions, archives, images; judged by nbdkit and qemu-img. */
+/** `nodeos nbd` with nested sources: partitions, archives, images. Compared with nbdkit and qemu-img. */
 import { execFileSync } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ async function qcow2Of(raw: string): Promise<string> {
   return image;
 }
 
-describe('a source within another one', () => {
+describe('a nested source', () => {
   it('is served and copied: qcow2 in a tar archive on a web server', async () => {
     const raw = await disk(folder);
     const image = await qcow2Of(raw);
@@ -31,7 +31,7 @@ describe('a source within another one', () => {
     expect(await works('map', `qcow2:${image}`, '--totals')).toMatch(/hole,zero/);
   });
 
-  it('is served out of an appliance: the first partition of a VMDK in an OVA', async () => {
+  it('is served from an appliance: the first partition of a VMDK in an OVA', async () => {
     const [raw, whole, image] = [await disk(folder), path('gpt'), path('disk.vmdk')];
     await writeFile(whole, gptOf(await readFile(raw), 512));
     await tool('qemu-img', 'convert', '-f', 'raw', '-O', 'vmdk', '-o', 'subformat=streamOptimized', whole, image);
@@ -41,7 +41,7 @@ describe('a source within another one', () => {
     expect(await tool('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', uri, raw)).toContain('identical');
   });
 
-  it('is written where it is: a partition', async () => {
+  it('is written in place: a partition', async () => {
     const [raw, whole] = [await disk(folder), path('gpt')];
     await writeFile(whole, gptOf(new Uint8Array(12 * MIB), 512, 'root'));
     await works('copy', raw, `partition:1:${whole}`);
@@ -53,7 +53,7 @@ describe('a source within another one', () => {
     expect(await tool('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', server.uri, judged)).toContain('identical');
   });
 
-  it('is unpacked as it is read: xz and zstd', async () => {
+  it('is unpacked on demand: xz and zstd', async () => {
     const raw = await disk(folder);
     execFileSync('xz', ['--keep', '-0', '--block-size=1MiB', raw]);
     const seekable = path('disk.zst');
@@ -69,7 +69,7 @@ describe('a source within another one', () => {
     ['tar:none:DISK', 'this is no tar archive'],
     ['qcow2:DISK', 'this is no qcow2 image'],
     ['partition:1:memory:1M', 'the disk has no partition table'],
-  ])('%s fails with words', async (text, words) => {
+  ])('%s fails with an explanation', async (text, words) => {
     const whole = path('gpt');
     await writeFile(whole, gptOf(new Uint8Array(MIB), 512));
     const source = text.replace('DISK', whole);
@@ -82,7 +82,7 @@ describe('a source within another one', () => {
     [['serve', 'partition:x:disk'], 'partition:x:disk: expected a number'],
     [['copy', 'memory:1M', 'qcow2:disk'], 'qcow2:disk: cannot be written'],
     [['info', ''], 'partition:N:SOURCE, tar:MEMBER:SOURCE, qcow2:SOURCE, vmdk:SOURCE, xz:SOURCE, zstd:SOURCE'],
-  ])('%j is status 2', async (args, words) => {
+  ])('%j give status 2', async (args, words) => {
     const { status, stderr } = await nbd(...args);
     expect([status, stderr]).toEqual([2, expect.stringContaining(words)]);
   });

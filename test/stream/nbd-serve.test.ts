@@ -1,4 +1,4 @@
-/** `nodeos nbd serve`, judged by programs that are not ours: nbdinfo, nbdcopy, qemu-img. */
+/** `nodeos nbd serve`, used by foreign programs: nbdinfo, nbdcopy, qemu-img. */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -17,7 +17,7 @@ import { disk, folder, MIB, nbd, nbdkit, serve, sum, tool, webServer, works } fr
 const CLI = join(ROOT, 'packages/cli/bin/nodeos.js');
 
 describe('serve', () => {
-  it('a file, to nbdinfo, nbdcopy and qemu-img, there and back', async () => {
+  it('serves a file to nbdinfo, nbdcopy and qemu-img, for reading and writing', async () => {
     const [path, copy] = [await disk(folder), join(folder, 'back')];
     const server = await serve(path, '--export', 'disk', '--description', 'of a test');
     const info = JSON.parse(await tool('nbdinfo', '--json', '--list', server.uri)) as { exports: object[] };
@@ -33,7 +33,7 @@ describe('serve', () => {
     expect((await server.ended).status).toBe(130);
   });
 
-  it('several exports, of which some are read-only; --json', async () => {
+  it('serves several exports, some read-only, with a JSON log', async () => {
     const path = await disk(folder);
     const server = await serve('--json', '--read-only', `one=${path}`, 'two=memory:4M');
     const listening = JSON.parse(server.output.stdout.split('\n')[0] ?? '') as { exports: { uris: string[] }[] };
@@ -50,7 +50,7 @@ describe('serve', () => {
     expect((await server.ended).status).toBe(143);
   });
 
-  it('what is in memory outlives its clients, at two places', async () => {
+  it('keeps a memory disk beyond its clients, at two addresses', async () => {
     const path = await disk(folder);
     const socket = join(folder, 'two-places');
     const uri = `nbd+unix:///?socket=${socket}`;
@@ -62,12 +62,12 @@ describe('serve', () => {
     expect(existsSync(socket)).toBe(false);
   });
 
-  it('an overlay keeps what was written over a restart, and leaves the source as it was', async () => {
+  it('keeps the writes of an overlay over a restart, and leaves the source unchanged', async () => {
     const [base, changed, delta] = [await disk(folder), await disk(folder), join(folder, 'delta')];
     const before = await sum(base);
     const first = await serve(base, '--overlay', delta);
     await tool('nbdcopy', changed, first.uri);
-    // Somebody else may not use it now.
+    // The overlay is locked against other users.
     const second = await nbd('serve', base, '--overlay', delta, '--listen', 'nbd://127.0.0.1:0');
     expect(second).toMatchObject({ status: 1, stderr: expect.stringContaining(`--overlay ${delta}: `) });
     first.child.kill('SIGINT');
@@ -78,7 +78,7 @@ describe('serve', () => {
     expect(await sum(join(folder, 'kept'))).toBe(await sum(changed));
   });
 
-  it('requests as large as it is told to take', async () => {
+  it('accepts requests of the configured maximum size', async () => {
     const script =
       'h.set_strict_mode(0); print(h.get_block_size(nbd.SIZE_MAXIMUM)); h.pwrite(b"x" * (48 << 20), 0); print(len(h.pread(48 << 20, 0)))';
     const sh = ['--', 'sh', '-c', `PATH=/usr/bin:$PATH nbdsh -u "$NBD_URI" -c '${script}'`];
@@ -87,7 +87,7 @@ describe('serve', () => {
     expect((await start(['nbd', 'serve', 'memory:64M', ...sh]).ended).status).not.toBe(0);
   });
 
-  it('each connection writes to an overlay of its own, which goes with it', async () => {
+  it('gives each connection its own overlay, which ends with it', async () => {
     const path = await disk(folder);
     const before = await sum(path);
     const server = await serve('--overlay', 'each', path);
@@ -106,14 +106,14 @@ print(again.pread(8, 4096) == old, h.pread(8, 4096))`;
       "False False False\nbytearray(b'mine....') bytearray(b'theirs..') True\nTrue bytearray(b'mine....')\n",
     );
     await server.saw(/what a connection writes ends with it/);
-    // The changes have no name that could be left, whatever ends the server.
+    // The overlay has no file name, so nothing is left behind however the server ends.
     expect((await readdir(tmpdir())).filter((name) => name.startsWith('nodeos-overlay-'))).toEqual([]);
     server.child.kill('SIGKILL');
     await server.ended;
     expect(await sum(path)).toBe(before);
   });
 
-  it('an overlay over what has changed on its server is refused', async () => {
+  it('rejects an overlay over a source that has changed on its server', async () => {
     const [path, delta] = [await disk(folder), join(folder, 'web-delta-of-one')];
     const words = (version: string): Promise<string[]> =>
       webServer(path, version).then((url) => ['nbd', 'serve', '--overlay', delta, url, '--', 'true']);
@@ -123,7 +123,7 @@ print(again.pread(8, 4096) == old, h.pread(8, 4096))`;
     expect((await start(await words('one')).ended).status).toBe(0);
   });
 
-  it('a command, with its status, on a socket that is gone afterwards', async () => {
+  it('runs a command and returns its status, on a temporary socket', async () => {
     const path = await disk(folder);
     const script = 'echo "$NBD_URI"; nbdinfo --size "$NBD_URI"; exit 7';
     const { status, stdout } = await start(['nbd', 'serve', path, '-e', 'x/y z', '--', 'sh', '-c', script]).ended;
@@ -140,7 +140,7 @@ print(again.pread(8, 4096) == old, h.pread(8, 4096))`;
     );
   });
 
-  it('a signal ends the command too', async () => {
+  it('passes a signal on to the command', async () => {
     const server = start(['nbd', 'serve', 'memory:1M', '--', 'sh', '-c', 'echo "pid $$ $NBD_URI"; exec sleep 60']);
     const [, pid = '', socket = ''] = await server.saw(/pid (\d+) \S+socket=(\S+)/);
     server.child.kill('SIGTERM');
@@ -149,7 +149,7 @@ print(again.pread(8, 4096) == old, h.pread(8, 4096))`;
     expect(existsSync(socket)).toBe(false);
   });
 
-  it('the second Ctrl-C does not wait for a client', async () => {
+  it('does not wait for a client after the second Ctrl-C', async () => {
     const slow = await nbdkit('--filter=delay', 'pattern', '1M', 'rdelay=60');
     const server = await serve(slow);
     const client = spawn('nbdcopy', [server.uri, 'null:'], { stdio: 'ignore' });
@@ -163,7 +163,7 @@ print(again.pread(8, 4096) == old, h.pread(8, 4096))`;
     expect((await server.ended).status).toBe(130);
   });
 
-  it('on sockets that are handed over, as nbdinfo and systemd do', async () => {
+  it('serves on passed sockets, as nbdinfo and systemd do', async () => {
     const path = await disk(folder);
     const size = await tool('nbdinfo', '--size', '--', '[', process.execPath, CLI, 'nbd', 'serve', path, ']');
     expect(size).toBe(`${10 * MIB + 512}\n`);
@@ -181,7 +181,7 @@ print(again.pread(8, 4096) == old, h.pread(8, 4096))`;
     expect(await tool('nbdinfo', '--size', `nbd://127.0.0.1:${port}`)).toBe(`${10 * MIB + 512}\n`);
   });
 
-  it('over TLS, with keys and with certificates', async () => {
+  it('serves over TLS with keys and with certificates', async () => {
     const keys = join(folder, 'keys.psk');
     await writeFile(keys, `alice:${randomBytes(32).toString('hex')}\n`);
     const psk = await serve('memory:2M', '--psk', keys);
@@ -204,7 +204,7 @@ print(again.pread(8, 4096) == old, h.pread(8, 4096))`;
     expect(stdout, stderr).toBe(`${2 * MIB}\n${2 * MIB}\n`);
   });
 
-  it('with metrics, and a trace that can be drawn', async () => {
+  it('serves metrics and writes a trace that can be drawn', async () => {
     const [path, trace, svg] = [await disk(folder), join(folder, 'trace'), join(folder, 'picture.svg')];
     const server = await serve(path, '--trace', trace, '--metrics', '0');
     const [, url = ''] = await server.saw(/metrics: (\S+)/);

@@ -1,4 +1,4 @@
-/** What `nodeos nbd` says of itself, and of arguments that make no sense. */
+/** The help of `nodeos nbd` and its handling of wrong arguments. */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -8,14 +8,14 @@ const THIS = fileURLToPath(import.meta.url);
 const ACTIONS = ['serve', 'info', 'list', 'map', 'copy', 'attach', 'detach', 'plot'];
 
 describe('help and usage', () => {
-  it('nodeos nbd --help has every action; without an action it is the same, status 2', async () => {
+  it('nodeos nbd --help lists every action; without an action it does the same with status 2', async () => {
     const asked = await nbd('--help');
     for (const action of ACTIONS) expect(asked.stdout).toMatch(new RegExp(`^ {2}${action} `, 'm'));
     expect(await nbd()).toEqual({ ...asked, status: 2 });
     expect(await nbd('help', 'copy')).toEqual(await nbd('copy', '--help'));
   });
 
-  it.each(ACTIONS)('%s --help has options and examples', async (action) => {
+  it.each(ACTIONS)('%s --help shows options and examples', async (action) => {
     const { status, stdout } = await nbd(action, '--help');
     expect(status).toBe(0);
     expect(stdout).toContain(`nodeos nbd ${action} `);
@@ -59,7 +59,7 @@ describe('help and usage', () => {
     [['info', 'nbd://'], 'nbd://: ', ''],
     [['detach', '/dev/sda'], '/dev/sda: expected a device such as /dev/nbd0', ''],
     [['attach'], 'nodeos nbd attach SOURCE [/dev/nbdN]', ''],
-  ])('%j is status 2', async (args, cause, remedy) => {
+  ])('%j give status 2', async (args, cause, remedy) => {
     const { status, stdout, stderr } = await nbd(...args);
     expect(stderr).toContain(cause);
     expect(stderr).toContain(remedy);
@@ -79,7 +79,7 @@ describe('help and usage', () => {
     [['serve', 'memory:1M', '--tls', '/nowhere'], 'cannot read /nowhere/server-cert.pem'],
     [['serve', 'memory:1M', '--trace', '/nowhere/x'], '--trace /nowhere/x: ENOENT'],
     [['plot', '/nowhere'], 'cannot read the trace /nowhere'],
-  ])('%j fails with words, status 1', async (args, cause) => {
+  ])('%j fail with an explanation and status 1', async (args, cause) => {
     const { status, stderr } = await nbd(...args);
     expect(stderr).toContain(cause);
     expect(status).toBe(1);
@@ -87,7 +87,7 @@ describe('help and usage', () => {
   });
 
   it.skipIf(existsSync('/sys/module/nbd') || existsSync('/sys/block/nbd0'))(
-    'attach and detach without a driver',
+    'attach and detach fail without a driver',
     async () => {
       for (const args of [
         ['attach', 'memory:1M'],

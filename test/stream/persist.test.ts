@@ -1,4 +1,4 @@
-/** What a machine has changed stays true when its application is another one: `nodeos start --root nbd --persist`. */
+/** A machine's changes stay valid when its application is replaced: `nodeos start --root nbd --persist`. */
 import { spawnSync } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { application, nodeos, temporary } from '../support.js';
 
 const ENV = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` };
 
-it('a folder of the root that was moved does not change with the root', async () => {
+it('a moved folder of the root does not change when the root changes', async () => {
   const app = await application({ 'main.js': '', 'data/one': '1', 'data/both': 'old' });
   const file = join(await temporary(), 'changes.ext4');
   const run = async (code: string): Promise<unknown> => {
@@ -21,7 +21,7 @@ it('a folder of the root that was moved does not change with the root', async ()
     if (code === 'EXDEV') { fs.cpSync('/app/data', '/app/kept', { recursive: true }); fs.rmSync('/app/data', { recursive: true }); }
     fs.mkdirSync('/app/new'); fs.renameSync('/app/new', '/app/newer');
     console.log(JSON.stringify(code));`);
-  expect(moved).toBe('EXDEV'); // as from one filesystem to another: it is copied
+  expect(moved).toBe('EXDEV'); // as between filesystems: the folder is copied
   rmSync(join(app, 'data/one'));
   writeFileSync(join(app, 'data/both'), 'new');
   writeFileSync(join(app, 'data/two'), '2');

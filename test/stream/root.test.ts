@@ -1,6 +1,6 @@
 /**
- * A root on the network, with servers that are not ours: nbdkit and qemu-nbd. docs/stream.md says what takes too long
- * to be here: a network that is away for a minute, and the like.
+ * A root on the network with foreign servers: nbdkit and qemu-nbd. docs/stream.md describes the tests that take too
+ * long for this file, such as a network that is away for a minute.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
@@ -57,7 +57,7 @@ describe('a machine boots from', () => {
     expect(machine.console).not.toMatch(/nodeos:|error/i);
   });
 
-  it('its own address by DHCP, a server that comes late, and a runtime of its own', async () => {
+  it('a server that comes late, with an address by DHCP and the runtime on a disk', async () => {
     const port = await freePort();
     const web = await freePort();
     const append = ['ip=dhcp', `root=${at(port, 'root')}`];
@@ -69,7 +69,7 @@ describe('a machine boots from', () => {
     expect(mounts).toEqual(['overlay / overlay', 'tmpfs /var/log tmpfs', '/dev/pmem0 /usr erofs']);
   });
 
-  it('an ext4 that is the root itself', async () => {
+  it('an ext4 image that is itself the root', async () => {
     const path = join(folder, 'root.ext4');
     const unpacked = join(folder, 'unpacked');
     execFileSync('fsck.erofs', [`--extract=${unpacked}`, system.small], { stdio: 'ignore' });
@@ -87,8 +87,8 @@ describe('a machine boots from', () => {
   });
 });
 
-describe('what a machine writes to an ext4 on a server', () => {
-  it('is there when it starts again', async () => {
+describe('data that a machine writes to an ext4 image on a server', () => {
+  it('is there when the machine boots again', async () => {
     const path = ext4('kept');
     const { options } = await withUpper(system, path);
     for (const note of ['x', 'xx']) {
@@ -104,7 +104,7 @@ describe('a server that goes away', () => {
   it.each([
     ['one connection', ''],
     ['two connections', '?connections=2'],
-  ])('and comes again, again and again: what is read and written is right (%s)', async (_, more) => {
+  ])('and comes back repeatedly corrupts neither reads nor writes (%s)', async (_, more) => {
     const path = ext4('killed');
     const { root, upper, options } = await withUpper(system, path, more);
     const { machine, get } = await started(system, options);
@@ -119,17 +119,17 @@ describe('a server that goes away', () => {
     expectClean(path);
   });
 
-  it('and comes again with another image is not what the machine waits for', async () => {
+  it('and comes back with another image is not accepted', async () => {
     const port = await freePort();
     const rebuilt = join(folder, 'rebuilt.erofs');
-    // As after a build with one byte changed: of the same size, with the UUID of its own content.
+    // Like after a build with one changed byte: the same size, but a UUID from its own content.
     const bytes = readFileSync(system.small);
     bytes.writeUInt8(bytes.readUInt8(1024 + 48) ^ 1, 1024 + 48);
     bytes.writeUInt32LE(0, 1024 + 4);
     bytes.writeUInt32LE(crc32c(bytes.subarray(1024, 4096)), 1024 + 4);
     writeFileSync(rebuilt, bytes);
     let image = system.small;
-    const root = await served(() => nbdkit(port, 'file', image)); // writable: it is the machine that does not write
+    const root = await served(() => nbdkit(port, 'file', image)); // writable, so that it is the machine that does not write
     const { machine, get } = await started(system, { append: [`root=${at(port, 'root')}`], usr: system.usr });
     expect(await get('note')).toBe('x');
     image = rebuilt;
@@ -141,14 +141,14 @@ describe('a server that goes away', () => {
     expect(await get('read')).toBe(true);
   });
 
-  it('that only is slow is waited for', async () => {
+  it('or is only slow is waited for', async () => {
     const port = await freePort();
     const root = await served(() => nbdkit(port, '-r', 'file', system.small));
     const { machine, get } = await started(system, { append: [`root=${at(port, 'root')}`], usr: system.usr });
     expect(await get('read')).toBe(true);
     root.signal('SIGSTOP');
     const read = get('read');
-    await sleep(4000); // longer than the time after which the kernel looks at a request again
+    await sleep(4000); // longer than the time after which the kernel checks a request again
     root.signal('SIGCONT');
     expect(await read).toBe(true);
     expect(machine.console).not.toMatch(/connection lost/);
@@ -167,7 +167,7 @@ describe('a server that goes away', () => {
       socket.pipe(server);
       server.on('data', (chunk) => {
         bytes += chunk.length;
-        // The handshake and the start of the image are shorter, and what a mount reads is more.
+        // The handshake and the superblock are shorter; a mount reads more.
         if (first && bytes > 6000) end();
         else socket.write(chunk);
       });
@@ -181,7 +181,7 @@ describe('a server that goes away', () => {
     expect(connections).toBe(2);
   });
 
-  it('for longer than nodeos.nbd.timeout: then reading fails, until there is a server again', async () => {
+  it('for longer than nodeos.nbd.timeout makes reads fail until it comes back', async () => {
     const port = await freePort();
     const root = await served(() => nbdkit(port, '-r', 'file', system.small));
     const append = [`root=${at(port, 'root')}`, 'nodeos.nbd.timeout=1'];
@@ -194,7 +194,7 @@ describe('a server that goes away', () => {
     expect(await get('read')).toBe(true);
   });
 
-  it('for ever does not keep the machine from its end', async () => {
+  it('for ever does not prevent the end of the machine', async () => {
     const { root, upper, options } = await withUpper(system, ext4('gone'));
     const { machine, get } = await started(system, options);
     await get('loop');
@@ -206,7 +206,7 @@ describe('a server that goes away', () => {
     expect(machine.console).toMatch(/Power down/);
   });
 
-  it('or a keeper that is killed', async () => {
+  it('is connected to again even if its keeper was killed', async () => {
     const port = await freePort();
     const root = await served(() => nbdkit(port, '-r', 'file', system.small));
     const { machine, get } = await started(system, { append: [`root=${at(port, 'root')}`], usr: system.usr });
@@ -239,7 +239,7 @@ describe('nbd-attach', () => {
   });
 });
 
-/** A server that says one thing. */
+/** A server that sends one message. */
 async function says(words: Buffer): Promise<number> {
   const server = createServer((socket) => socket.on('error', () => undefined).write(words)).listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));

@@ -1,11 +1,14 @@
-/** Nobody but PID 1 gets at the disks of a machine whose root is served: no program of it, and no other user of its host. */
+/**
+ * Only PID 1 can access the disks of a machine with a served root: no program in the machine can, and no other user of
+ * the host.
+ */
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { application, ask, freePort, start, temporary } from '../support.js';
 
-/** Looks for a secret where any program may look, and talks NBD to the host as a client does. */
+/** Looks for a secret in all readable places, and talks NBD to the host like a client. */
 const SPY = `
   const fs = require('fs'), http = require('http'), net = require('net');
   const read = (path) => { try { return fs.readFileSync(path, 'latin1'); } catch { return ''; } };
@@ -51,14 +54,14 @@ const SPY = `
 
 const [POLICY, UNKNOWN] = [0x80000002, 0x80000006];
 
-/** As somebody who has no rights on this host. */
+/** Runs a program as an unprivileged user of this host. */
 const asNobody = (program: string, ...args: string[]): ReturnType<typeof spawnSync> & { readonly stdout: string } =>
   spawnSync('setpriv', ['--reuid', '65534', '--regid', '65534', '--clear-groups', '--', program, ...args], {
     encoding: 'utf8',
     timeout: 20_000,
   });
 
-/** The processes of QEMU that have a word in their command line. */
+/** The QEMU processes with a word on their command line. */
 const qemus = (word: string): string[] =>
   readdirSync('/proc').filter((pid) => {
     try {
@@ -69,8 +72,8 @@ const qemus = (word: string): string[] =>
     }
   });
 
-describe.skipIf(process.getuid?.() !== 0)('the root of a machine, and what it changes', () => {
-  it.each(['nbd', 'nbds'])('are out of reach of everybody else (--root %s)', async (root) => {
+describe.skipIf(process.getuid?.() !== 0)('the root of a machine and its changes', () => {
+  it.each(['nbd', 'nbds'])('cannot be accessed by anybody else (--root %s)', async (root) => {
     const app = await application({ 'main.js': SPY });
     const [TMPDIR, folder, port] = [await temporary(), await temporary(), await freePort()];
     const file = join(folder, 'changes.ext4');
@@ -113,7 +116,7 @@ describe.skipIf(process.getuid?.() !== 0)('the root of a machine, and what it ch
     const refusal = root === 'nbd' ? [POLICY, UNKNOWN] : [0x80000005, 0x80000005];
     expect([await get(`list/${served}`), await get(`go/${served}/upper-`)]).toEqual(refusal);
 
-    // And yet it is what lets in: this test would pass if nobody could get in at all.
+    // The secret does grant access. Otherwise this test would pass even if nobody could connect at all.
     if (root === 'nbd') {
       const size = asNobody('nbdinfo', '--size', `nbd://127.0.0.1:${served}/upper-${secret}`);
       expect(Number(size.stdout)).toBe(8 * 2 ** 30);

@@ -1,4 +1,4 @@
-/** `nodeos start --root nbd`: the root is served to the machine by the command itself. */
+/** `nodeos start --root nbd`: the command itself serves the root to the machine. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { application, ask, freePort, nodeos, start, temporary } from '../support
 const ADMIN = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` };
 const MOUNTS = `console.log(fs.readFileSync('/proc/mounts', 'utf8').split('\\n').filter((line) => / (\\/|\\/usr) /.test(line)).map((line) => line.split(' ').slice(0, 3).join(' ')).join(';'))`;
 
-/** The files of the cache that hold the text, and are not older than another file. */
+/** The files in the cache that contain the text and are at least as new as another file. */
 function cached(text: string, since: string): string[] {
   const { root } = new Cache();
   const tests = ['-type', 'f', '-cnewer', since, '-exec', 'grep', '-lF', text, '{}', '+'];
@@ -18,7 +18,7 @@ function cached(text: string, since: string): string[] {
   return stdout.split('\n').filter((line) => line !== '');
 }
 
-describe('a machine whose root is served', () => {
+describe('a machine with a served root', () => {
   it.each([
     [[], 'overlay / overlay;/dev/pmem0 /usr erofs\n'],
     [['--runtime', 'root'], 'overlay / overlay\n'],
@@ -29,7 +29,7 @@ describe('a machine whose root is served', () => {
     expect(stdout).toBe(mounts);
   });
 
-  it('serves an application, which may write to its root; no image is written, and nothing is left behind', async () => {
+  it('serves an application that can write to its root, writes no image, and leaves nothing behind', async () => {
     const data = randomBytes(5000).toString('hex');
     const app = await application({
       'main.js': `const fs = require('fs'); require('http').createServer((_, response) => {
@@ -38,7 +38,7 @@ describe('a machine whose root is served', () => {
     });
     const [port, TMPDIR] = [await freePort(), await temporary()];
     const before = readdirSync(app);
-    // What the step of the application has made is served from where it is.
+    // The outputs of the application's step are served directly from the cache.
     const expectNothingElse = (temporary: readonly string[]): void => {
       expect(readdirSync(app)).toEqual(before);
       const found = readdirSync(TMPDIR, { recursive: true, encoding: 'utf8' });
@@ -48,14 +48,14 @@ describe('a machine whose root is served', () => {
     };
     const machine = start(['start', app, '--root', 'nbd', '--publish', `${port}:80`], { env: { TMPDIR } });
     expect(await (await ask(`http://127.0.0.1:${port}`)).text()).toBe(`written${data}`);
-    // What lets the machine in: some 40 KB.
+    // The initramfs with the credentials: about 40 KB.
     expectNothingElse(['key', 'key/initramfs']);
     machine.child.kill('SIGINT');
     expect((await machine.ended).status).toBe(130);
     expectNothingElse([]);
   });
 
-  it('tells what it reads', async () => {
+  it('writes a trace of its reads', async () => {
     const folder = await temporary();
     const trace = join(folder, 'trace');
     const { status, stderr } = await nodeos('start', '--root', 'nbd', '--trace', trace, '--exec', '0');
@@ -70,11 +70,11 @@ describe('a machine whose root is served', () => {
   });
 });
 
-describe('what it changes', () => {
+describe('the changes of a machine', () => {
   const count = `const file = '/root/count'; const n = fs.existsSync(file) ? Number(fs.readFileSync(file)) : 0;
     fs.writeFileSync(file, String(n + 1)); console.log(n);`;
 
-  it('is kept in a file, which is an ordinary filesystem', async () => {
+  it('are kept in a file that is an ordinary filesystem', async () => {
     const file = join(await temporary(), 'changes.ext4');
     for (const times of ['0\n', '1\n', '2\n']) {
       const { status, stdout, stderr } = await nodeos('start', '--root', 'nbd', '--persist', file, '--exec', count);
@@ -93,7 +93,7 @@ describe('what it changes', () => {
     expect(statSync(file).blocks * 512).toBeLessThan(64 << 20);
   });
 
-  it('is not for two machines at once', async () => {
+  it('cannot be shared by two machines', async () => {
     const file = join(await temporary(), 'changes.ext4');
     const one = start([
       'start',
@@ -115,7 +115,7 @@ describe('what it changes', () => {
     await one.ended;
   });
 
-  it('needs a place', async () => {
+  it('need a folder that exists', async () => {
     const { status, stderr } = await nodeos('start', '--root', 'nbd', '--persist', '/nowhere/at/all', '--exec', '0');
     expect(status).toBe(1);
     expect(stderr).toMatch(/--persist \/nowhere\/at\/all: .*ENOENT/);

@@ -1,4 +1,7 @@
-/** A root by TLS (`root=nbds://`): Mbed TLS shakes hands, the kernel goes on; with GnuTLS and OpenSSL on the other side. */
+/**
+ * A root over TLS (`root=nbds://`). Mbed TLS does the handshake and the kernel does the rest. The servers use GnuTLS
+ * and OpenSSL.
+ */
 import { randomBytes } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +21,7 @@ const keys = join(folder, 'keys');
 const [KEY, LONG_KEY] = [randomBytes(32), randomBytes(64)];
 
 let system: Streamed;
-/** Machines with all that a client can have, with no certificate of its own, and with those of somebody else. */
+/** Machines with all credentials, without a certificate, and with the credentials of somebody else. */
 let known: Streamed, nobody: Streamed, stranger: Streamed, shared: Streamed;
 
 beforeAll(async () => {
@@ -63,7 +66,7 @@ async function ours(tls: Partial<ServerTls>): Promise<number> {
 const pem = (name: string): Buffer => readFileSync(join(pki, name));
 const certificate = (): Partial<ServerTls> => ({ cert: pem('server-cert.pem'), key: pem('server-key.pem') });
 
-describe('a machine has its root by TLS', () => {
+describe('a machine mounts its root over TLS', () => {
   it.each<[string, () => Streamed, () => Promise<string>]>([
     [
       'from nbdkit, with certificates of both',
@@ -125,7 +128,7 @@ describe('a machine has its root by TLS', () => {
 });
 
 describe('a connection that is lost', () => {
-  it('is made again, by TLS again: what is read and written is right', async () => {
+  it('is restored over TLS and corrupts neither reads nor writes', async () => {
     const path = ext4('secured');
     const [rootPort, upperPort] = [await freePort(), await freePort()];
     const root = await served(() => certified(rootPort));
@@ -133,7 +136,7 @@ describe('a connection that is lost', () => {
     const append = [`root=${at(rootPort)}`, `nodeos.upper=${at(upperPort)}`];
     const { machine, get } = await started(known, { append, usr: system.usr });
     const before = await replacedInTurn(get, { root, upper }, [0, 100, 1000]);
-    await get('keeper'); // another one has to find the program too
+    await get('keeper'); // a new keeper must find the program too
     await Promise.all([root.replace(), upper.replace()]);
     await sleep(1000);
     const { rounds, failures } = (await get('stop')) as Rounds;
@@ -145,7 +148,7 @@ describe('a connection that is lost', () => {
   });
 });
 
-describe('TLS that fails says why:', () => {
+describe('a TLS failure is explained:', () => {
   it.each<[string, () => Streamed, () => Promise<string>, RegExp]>([
     [
       'a server without TLS',
@@ -240,7 +243,7 @@ describe('TLS that fails says why:', () => {
 });
 
 describe('the commands', () => {
-  it('start serves a root by TLS, with a key of its own', async () => {
+  it('start serves a root over TLS with a random key', async () => {
     const code = "console.log(fs.readFileSync('/proc/cmdline', 'utf8').match(/root=\\S+:/)[0], fs.existsSync('/tls'))";
     const { status, stdout, stderr } = await nodeos('start', '--root', 'nbds', '--exec', code);
     expect(status, stderr).toBe(0);
@@ -260,7 +263,7 @@ describe('the commands', () => {
     [['initramfs-stream', '--tls', '.'], 2, /--tls \.: only for initramfs-stream, and with --out/],
     [['kernel', '--tls', '.', '--out', 'x'], 2, /--tls \.: only for initramfs-stream, and with --out/],
     [['initramfs-stream', '--tls', '/var', '--out', '/nowhere'], 1, /\/var has no certificates and no keys/],
-  ])('build refuses %j', async (words, expected, why) => {
+  ])('build rejects %j', async (words, expected, why) => {
     const { status, stderr } = await nodeos('build', ...words);
     expect(status).toBe(expected);
     expect(stderr).toMatch(why);

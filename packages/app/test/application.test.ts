@@ -32,7 +32,7 @@ async function refused(files: Readonly<Record<string, string | object>>): Promis
 }
 
 describe('an application', () => {
-  it('may be as small as this', async () => {
+  it('can be a package.json and an index.js', async () => {
     const dir = folder({ 'package.json': '{}', 'index.js': '' });
     expect(await read(dir)).toMatchObject({
       dir,
@@ -69,19 +69,19 @@ describe('an application', () => {
     expect(app).toMatchObject({ name: '@acme/web', project: { lock: { lockfileVersion: 3 } } });
   });
 
-  it('leaves out what .npmignore says, and else what .gitignore says', async () => {
+  it('leaves out files by .npmignore, or else by .gitignore', async () => {
     const files = { 'package.json': {}, 'index.js': '', 'test/a.js': '', 'build/out.js': '', '.gitignore': 'build\n' };
     expect((await read(folder(files))).packed.files).toEqual(['index.js', 'package.json', 'test/a.js']);
     const both = folder({ ...files, '.npmignore': 'test\n' });
     expect((await read(both)).packed.files).toEqual(['build/out.js', 'index.js', 'package.json']);
   });
 
-  it.each(['.env', '.npmrc', 'lib/.npmrc'])('keeps %s for itself, or not, as npm does', async (name) => {
+  it.each(['.env', '.npmrc', 'lib/.npmrc'])('packs %s exactly if npm does', async (name) => {
     const { packed } = await read(folder({ 'package.json': {}, 'index.js': '', [name]: 'secret' }));
     expect(packed.files.includes(name)).toBe(name === '.env');
   });
 
-  it('with dependencies and a lock is taken', async () => {
+  it('with dependencies and a lock file is accepted', async () => {
     const dir = folder({
       'package.json': { dependencies: { ms: '2.1.3' }, bundleDependencies: ['ms'], scripts: { start: 'ms 60000' } },
       'package-lock.json': {},
@@ -92,20 +92,20 @@ describe('an application', () => {
     });
   });
 
-  it('needs no lock for what only its developers need', async () => {
+  it('needs no lock file for development dependencies alone', async () => {
     const dir = folder({ 'package.json': { devDependencies: { eslint: '9' } }, 'index.js': '' });
     expect(await read(dir)).toMatchObject({ project: undefined });
   });
 
-  it('may have settings', async () => {
+  it('can have settings', async () => {
     const nodeos = { user: 'root', restart: 'always', onexit: 'halt', env: { A: '1' } };
     const { manifest } = await read(folder({ 'package.json': { nodeos }, 'index.js': '' }));
     expect(manifest.nodeos).toEqual(nodeos);
   });
 });
 
-describe('what is no application', () => {
-  it('because there is no package.json', async () => {
+describe('an invalid application is rejected', () => {
+  it('because it has no package.json', async () => {
     expect(await refused({ 'index.js': '' })).toMatchObject({
       message: expect.stringContaining('is not an application: it has no package.json') as string,
       hint: 'name a folder with a package.json, or none for a REPL',
@@ -124,7 +124,7 @@ describe('what is no application', () => {
     },
   );
 
-  it('because its dependencies are left open', async () => {
+  it('because the versions of its dependencies are not fixed', async () => {
     const error = await refused({ 'package.json': { dependencies: { ms: '*' } }, 'index.js': '' });
     expect(error.message).toContain('no package-lock.json');
     expect(error.message).toContain(root);
@@ -169,16 +169,16 @@ describe('what is no application', () => {
     ['nodeos', { nodeos: 'root' }],
     ['nodeos.env', { nodeos: { env: 'A=1' } }],
     ['nodeos.env.PORT', { nodeos: { env: { PORT: 80 } } }],
-  ])('because %s is not what it should be', async (name, manifest) => {
+  ])('because %s has the wrong type', async (name, manifest) => {
     const error = await refused({ 'package.json': manifest, 'index.js': '' });
     expect(error.message).toMatch(new RegExp(`package\\.json: ${name.replaceAll('.', '\\.')} must be `));
   });
 });
 
-describe('what is left out is named', () => {
+describe('the user is told about', () => {
   const notesOf = async (dir: string): Promise<string> => (await read(dir)).notes.join('\n');
 
-  it('symbolic links that lead to nothing that is packed; others stay links', async () => {
+  it('symbolic links to files that are not packed; other links are kept', async () => {
     const dir = folder({
       'package.json': {},
       'index.js': '',
@@ -204,23 +204,23 @@ describe('what is left out is named', () => {
     );
   });
 
-  it('a link can be what is run', async () => {
+  it('no link to the folder of the start file, because the link is kept', async () => {
     const dir = folder({ 'package.json': { main: 'current/app.js' }, 'v1/app.js': '' });
     symlinkSync('v1', join(dir, 'current'));
     expect((await read(dir)).packed.links).toEqual({ current: 'v1' });
   });
 
-  it('files that npm does not pack for their names', async () => {
+  it('files that npm cannot pack because of their names', async () => {
     const dir = folder({ 'package.json': {}, 'index.js': '', 'views/a*b.html': '' });
     expect(await notesOf(dir)).toContain('views/a*b.html');
   });
 
-  it('the variables of a file that is ignored', async () => {
+  it('the variables of an ignored .env file', async () => {
     const dir = folder({ 'package.json': {}, 'index.js': '', '.env': 'A=1', '.gitignore': '.env' });
     expect(await notesOf(dir)).toBe('.env is left out by .gitignore; --env NAME=VALUE gives single variables');
   });
 
-  it('the rest of the folder of main, where that is ignored', async () => {
+  it('the ignored rest of the folder of main', async () => {
     const files = { 'package.json': { main: 'dist/main.js' }, 'dist/main.js': '', 'dist/other.js': '' };
     expect(await notesOf(folder(files))).toBe('');
     expect(await notesOf(folder({ ...files, '.gitignore': 'dist/**' }))).toContain(
@@ -251,7 +251,7 @@ describe('what is left out is named', () => {
 });
 
 describe('a file', () => {
-  it('whose name is not UTF-8 is named', async () => {
+  it('is named if its name is not UTF-8', async () => {
     const dir = folder({ 'package.json': {}, 'index.js': '', 'lib/a.js': '' });
     writeFileSync(Buffer.concat([Buffer.from(`${dir}/lib/caf`), Buffer.from([0xe9]), Buffer.from('.txt')]), '');
     await expect(read(dir)).rejects.toThrow(`${dir}: the name of lib/caf\\xe9.txt is not UTF-8`);
@@ -260,7 +260,7 @@ describe('a file', () => {
   });
 
   it.each(['--env-file=.env', '--env-file .env', '--env_file=./.env'])(
-    'that %s reads must be packed',
+    'must be packed if %s reads it',
     async (option) => {
       const files = {
         'package.json': { scripts: { start: `node ${option} index.js` } },
@@ -276,7 +276,7 @@ describe('a file', () => {
     },
   );
 
-  it('that is loaded before must be packed, a package need not', async () => {
+  it('must be packed if it is preloaded, but a package need not', async () => {
     const files = (start: string): Record<string, string | object> => ({
       'package.json': { scripts: { start } },
       'index.js': '',
@@ -285,7 +285,7 @@ describe('a file', () => {
     await read(folder(files('node -r dotenv/config --env-file-if-exists=.env .')));
   });
 
-  it('of a folder that begins with @ can be run', async () => {
+  it('can be run from a folder whose name begins with @', async () => {
     const { start } = await read(folder({ 'package.json': { main: '@web/main.js' }, '@web/main.js': '' }));
     expect(start.main).toMatchObject({ main: '@web/main.js' });
   });
@@ -304,7 +304,7 @@ describe('a command', () => {
     'index.js': '',
   });
 
-  it('of a dependency is taken', async () => {
+  it('of a dependency is accepted', async () => {
     expect((await read(folder(files('one')))).start.main).toMatchObject({ kind: 'bin', bin: 'one' });
   });
 
@@ -312,11 +312,11 @@ describe('a command', () => {
     ['of a development dependency', 'tool', '"tool" of tool, a development dependency, which is not installed'],
     ['of what a dependency depends on', 'two', '"two", which is neither node nor a command of a dependency'],
     ['of nothing', 'npm run serve', 'runs the script "serve", and there is none'],
-  ])('%s is refused', async (_, start, message) => {
+  ])('is rejected: %s', async (_, start, message) => {
     expect((await refused(files(start))).message).toContain(message);
   });
 
-  it('that cannot run here can have another one for this system', async () => {
+  it('that cannot run on the target can be replaced for this system', async () => {
     const { 'package.json': manifest, ...others } = files('tool');
     const dir = folder({
       ...others,

@@ -1,4 +1,4 @@
-/** What npm installs for an image, with the real npm: each project is one that plain `npm ci` installs. */
+/** Installs with the real npm for an image. Plain `npm ci` can install each of these projects. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, lstatSync, mkdirSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { command, folder, installed, locked, ran, read, root, target, type Files
 import { modulesSteps } from '../install.js';
 
 const DEPENDENCIES = { ms: '2.1.3' };
-/** The lock of a project that depends on nothing else. */
+/** The lock of a project with a single dependency. */
 const LOCK = {
   lockfileVersion: 3,
   packages: {
@@ -23,7 +23,7 @@ const LOCK = {
 };
 const TELLS = "console.log(require('ms')('2 days'))";
 
-/** A tarball of a package. */
+/** Packs a package into a tarball. */
 function packed(files: Files, to: string): void {
   mkdirSync(to, { recursive: true });
   command(folder(files), 'npm', 'pack', `--pack-destination=${to}`, '--silent');
@@ -38,8 +38,8 @@ async function failure(dir: string): Promise<NodeosError> {
   return error as NodeosError;
 }
 
-describe('a project is installed as npm ci does it', { timeout: 300_000 }, () => {
-  it('with an npm-shrinkwrap.json, which counts more than a package-lock.json', async () => {
+describe('a project is installed the way npm ci does it', { timeout: 300_000 }, () => {
+  it('with an npm-shrinkwrap.json, which takes precedence over a package-lock.json', async () => {
     const files = { 'npm-shrinkwrap.json': LOCK, 'package-lock.json': {}, 'index.js': TELLS };
     const dir = folder({ ...files, 'package.json': { dependencies: DEPENDENCIES } });
     const image = await installed(dir);
@@ -47,7 +47,7 @@ describe('a project is installed as npm ci does it', { timeout: 300_000 }, () =>
     expect(image.config.env).toEqual({ LIBC: 'musl' });
   });
 
-  it('with a package.json and a lock that begin with a byte-order mark', async () => {
+  it('with a byte-order mark in package.json and the lock file', async () => {
     const marked = (value: object): string => `\uFEFF${JSON.stringify(value)}`;
     const manifest = marked({ dependencies: DEPENDENCIES });
     const dir = folder({ 'package.json': manifest, 'package-lock.json': marked(LOCK), 'index.js': TELLS });
@@ -55,7 +55,7 @@ describe('a project is installed as npm ci does it', { timeout: 300_000 }, () =>
   });
 
   it('with the settings of .npmrc, which are part of the key', async () => {
-    // Its peer dependency cannot be met: without the setting npm refuses.
+    // Its peer dependency cannot be satisfied, so npm refuses without the setting.
     const peer = { name: 'picky', version: '1.0.0', peerDependencies: { ms: '^1.0.0' }, main: 'index.js' };
     const dir = folder({
       'package.json': { dependencies: { ...DEPENDENCIES, picky: 'file:vendor/picky-1.0.0.tgz' } },
@@ -73,7 +73,7 @@ describe('a project is installed as npm ci does it', { timeout: 300_000 }, () =>
     expect(error.hint).toMatch(/npm install/);
   });
 
-  it('with a tarball of its own, whatever npm has in its cache', async () => {
+  it('with its own tarball, whatever npm has cached', async () => {
     const dir = folder({
       'package.json': { dependencies: { x: 'file:vendor/x-1.0.0.tgz' } },
       'index.js': "console.log(require('x'))",
@@ -91,7 +91,7 @@ describe('a project is installed as npm ci does it', { timeout: 300_000 }, () =>
     }
   });
 
-  it('that is the root of a workspace', async () => {
+  it('if it is the root of a workspace', async () => {
     const dir = locked(
       folder({
         'package.json': {
@@ -124,7 +124,7 @@ describe('a project is installed as npm ci does it', { timeout: 300_000 }, () =>
     expect(readlinkSync(join(image.at, 'node_modules/@acme/lib'))).toBe('../../packages/lib');
   });
 
-  it('that is one of the packages of a workspace, without what only others need', async () => {
+  it('if it is a package of a workspace, without the dependencies of other packages', async () => {
     const workspace = locked(
       folder({
         'package.json': { workspaces: ['packages/*'], dependencies: { wrappy: '1.0.2' } },
@@ -148,12 +148,12 @@ describe('a project is installed as npm ci does it', { timeout: 300_000 }, () =>
     expect(ran(image)).toBe('2.0.0 2.1.3\n');
     expect(readdirSync(join(image.at, 'packages')).sort()).toEqual(['lib', 'web']);
     expect(existsSync(join(image.at, 'node_modules/once'))).toBe(false);
-    // The ignore file of the workspace counts for its packages.
+    // The ignore file of the workspace also applies to its packages.
     expect(existsSync(join(image.at, 'packages/web/.env'))).toBe(false);
     expect(image.app.notes.join('\n')).toContain('.env is left out by .gitignore');
   });
 
-  it('with a folder beside it, which has dependencies of its own', async () => {
+  it('with a folder next to it that has its own dependencies', async () => {
     const place = folder({
       'app/package.json': { dependencies: { lib: 'file:../lib', ms: '2.1.3' } },
       'app/index.js': "console.log(require('lib'), require('ms/package.json').version)",
@@ -168,7 +168,7 @@ describe('a project is installed as npm ci does it', { timeout: 300_000 }, () =>
     expect(lstatSync(join(image.at, 'node_modules/lib')).isDirectory()).toBe(true);
   });
 
-  it('with a folder within it', async () => {
+  it('with a folder inside it', async () => {
     const dir = locked(
       folder({
         'package.json': { dependencies: { lib: 'file:vendor/lib' }, files: ['index.js'] },
@@ -180,7 +180,7 @@ describe('a project is installed as npm ci does it', { timeout: 300_000 }, () =>
     expect(ran(await installed(dir))).toBe('1000\n');
   });
 
-  it('with folders that are copied (install-links)', async () => {
+  it('with copied folders (install-links)', async () => {
     const place = folder({
       'app/package.json': { dependencies: { lib: 'file:../lib' } },
       'app/.npmrc': 'install-links=true\n',
@@ -191,7 +191,7 @@ describe('a project is installed as npm ci does it', { timeout: 300_000 }, () =>
     expect(ran(await installed(locked(join(place, 'app'))))).toBe('60000\n');
   });
 
-  it('with the bytes that it would have in another folder', async () => {
+  it('with the same bytes in another folder', async () => {
     const files = {
       'app/package.json': { dependencies: { lib: 'file:../lib', ms: '2.1.3' }, scripts: { start: 'lib' } },
       'lib/package.json': { name: 'lib', version: '1.0.0', bin: 'cli.js' },
@@ -206,8 +206,8 @@ describe('a project is installed as npm ci does it', { timeout: 300_000 }, () =>
   });
 });
 
-describe('an install is not repeated', { timeout: 300_000 }, () => {
-  it('for another version, script or file of the application, but for another linked package', async () => {
+describe('an installation', { timeout: 300_000 }, () => {
+  it('is repeated for a changed linked package, but not for another version, script or file of the application', async () => {
     const manifest = {
       version: '1.0.0',
       workspaces: ['lib'],
@@ -228,7 +228,7 @@ describe('an install is not repeated', { timeout: 300_000 }, () => {
 });
 
 describe('credentials of .npmrc', { timeout: 300_000 }, () => {
-  it('reach npm, and are neither in the key, nor in a step, nor in a log', async () => {
+  it('reach npm but are not in the key, a step or a log', async () => {
     const dir = folder({
       'package.json': { dependencies: { '@nodeos-test/private': '1.0.0' } },
       'package-lock.json': {
@@ -273,7 +273,7 @@ describe('credentials of .npmrc', { timeout: 300_000 }, () => {
 });
 
 describe('the code of a dependency', { timeout: 300_000 }, () => {
-  /** A repository whose files are made when it is prepared. */
+  /** A repository whose files are made by its prepare script. */
   function repository(): { url: string; commit: string } {
     const dir = folder({
       'package.json': {
@@ -290,7 +290,7 @@ describe('the code of a dependency', { timeout: 300_000 }, () => {
     return { url: `git+file://${dir}`, commit: command(dir, 'git', 'rev-parse', 'HEAD').trim() };
   }
 
-  it('from git is prepared if package.json allows it, and else named', async () => {
+  it('from git is prepared if package.json allows it, and reported otherwise', async () => {
     const { url, commit } = repository();
     const manifest = { dependencies: { made: url } };
     const dir = locked(folder({ 'package.json': manifest, 'index.js': "console.log(require('made'))" }));
@@ -304,7 +304,7 @@ describe('the code of a dependency', { timeout: 300_000 }, () => {
     expect(ran(image)).toBe('42\n');
   });
 
-  it('is named with what allows it to run', async () => {
+  it('is reported with the setting that allows it to run', async () => {
     const packages = {
       'node_modules/evil': { version: '1.0.0', hasInstallScript: true },
       'node_modules/x/node_modules/good': { version: '2.0.0', hasInstallScript: true },
@@ -346,7 +346,7 @@ describe('patch-package', { timeout: 300_000 }, () => {
     devDependencies: { 'patch-package': '8.0.1' },
   };
 
-  it('is run where postinstall runs it, and what else that does is named', async () => {
+  it('is run if postinstall runs it, and the rest of postinstall is reported', async () => {
     const dir = locked(folder({ 'package.json': manifest, 'index.js': TELLS, 'patches/ms+2.1.3.patch': PATCH }));
     const image = await installed(dir);
     expect(ran(image)).toBe('172800\n');
@@ -356,15 +356,15 @@ describe('patch-package', { timeout: 300_000 }, () => {
     expect(ran(await installed(dir))).toBe('345600\n');
   });
 
-  it('that does not fit is an error', async () => {
+  it('fails if a patch does not apply', async () => {
     const wrong = PATCH.replaceAll('var h = m * 60;', 'var h = m * 61;');
     const dir = locked(folder({ 'package.json': manifest, 'index.js': TELLS, 'patches/ms+2.1.3.patch': wrong }));
     expect((await failure(dir)).lines.join('\n')).toMatch(/Failed to apply patch for package.*ms/);
   });
 });
 
-describe('dependencies without a lock', { timeout: 300_000 }, () => {
-  it('are refused with what would help, or get one', async () => {
+describe('dependencies without a lock file', { timeout: 300_000 }, () => {
+  it('are rejected with advice, or get a lock file', async () => {
     const dir = folder({ 'package.json': { dependencies: DEPENDENCIES }, 'index.js': TELLS });
     await expect(read(dir)).rejects.toMatchObject({ hint: expect.stringContaining('--lock') as string });
     const made: string[] = [];
@@ -381,7 +381,7 @@ describe('dependencies without a lock', { timeout: 300_000 }, () => {
     ['yarn.lock', '__metadata:\n  version: 8\n', /yarn is not installed here|with Yarn 2 and later/],
     ['pnpm-lock.yaml', 'importers:\n\n  .:\n\n  packages/a:\n', /pnpm is not installed here|pnpm --filter NAME deploy/],
     ['bun.lock', '{}', /Bun is not understood/],
-  ])('but with %s are refused with what would help', async (name, lock, message) => {
+  ])('but with %s are rejected with advice', async (name, lock, message) => {
     const files = { 'package.json': { dependencies: DEPENDENCIES }, [name]: lock, 'index.js': '' };
     const error: unknown = await read(folder(files)).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(UsageError);
@@ -389,7 +389,7 @@ describe('dependencies without a lock', { timeout: 300_000 }, () => {
     expect((error as UsageError).hint).toContain('"modules": "copy"');
   });
 
-  it('are taken as they are if package.json says so', async () => {
+  it('are copied unchanged if package.json says so', async () => {
     const dir = folder({
       'package.json': { dependencies: DEPENDENCIES, nodeos: { modules: 'copy' }, scripts: { start: 'tell now' } },
       'node_modules/tool/package.json': { name: 'tool', bin: { tell: './tell.js' } },
@@ -417,7 +417,7 @@ describe('the lock of another installer', { timeout: 300_000 }, () => {
   it.each([
     ['pnpm-lock.yaml', 'pnpm', ['install', '--lockfile-only']],
     ['yarn.lock', 'yarn', ['install', '--ignore-scripts', '--non-interactive']],
-  ])('%s is used, and leaves nothing of its program', async (name, program, args) => {
+  ])('%s is used, and leaves no files of its program', async (name, program, args) => {
     const dir = folder({ 'package.json': { ...manifest, scripts: { start: 'cowsay -f small hello' } } });
     command(dir, program, ...args);
     const image = await installed(dir);

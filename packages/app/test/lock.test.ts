@@ -7,7 +7,7 @@ import { folder } from './support.js';
 const target = targetOf(DEFAULT_TARGET);
 
 describe('the lock file', () => {
-  it('says which packages are installed for the target, and which have install scripts', () => {
+  it('lists the packages for the target and which of them have install scripts', () => {
     const packages = {
       '': { version: '1.0.0', hasInstallScript: true },
       'node_modules/plain': { version: '1.0.0' },
@@ -35,12 +35,12 @@ describe('the lock file', () => {
     [{ '@a/b@1.2.4': true }, undefined],
     [{ '@a/b@1.0.0 || 1.2.3': true }, true],
     [{ '@a/b@1.2.3': true, '@a/b': false }, false],
-  ])('allowScripts %j: %s', (rules, allowed) => {
+  ])('and allowScripts %j give: %s', (rules, allowed) => {
     expect(ruleFor(rules, { name: '@a/b', version: '1.2.3', resolved: undefined })).toBe(allowed);
   });
 
   it.each(['../node_modules/x', 'node_modules/../../x', 'node_modules/a/..', '/etc/node_modules/x'])(
-    'may not have anything at %s',
+    'must not place a package at %s',
     async (place) => {
       const dir = folder({ 'package-lock.json': { packages: { '': {}, [place]: { link: true, resolved: 'x' } } } });
       await expect(readLock(dir)).rejects.toThrow(`"${place}" is no place in node_modules`);

@@ -95,7 +95,7 @@ describe('a start script', () => {
       'serve "tcp://$HOST:$PORT"',
       { bin: 'serve', args: [['tcp://', { name: 'HOST', quoted: true }, ':', { name: 'PORT', quoted: true }]] },
     ],
-  ])('%s', (script, expected) => {
+  ])('is understood: %s', (script, expected) => {
     expect(parse(script)).toEqual(expected);
   });
 
@@ -146,12 +146,12 @@ describe('a start script', () => {
     ['node -e "require(1)"', 'names no file to run'],
     ['node --eval=1', 'names no file to run'],
     ['node --print 1', 'names no file to run'],
-  ])('%j is refused: %s', (script, message) => {
+  ])('%j is rejected: %s', (script, message) => {
     expect(() => parse(script)).toThrow(UsageError);
     expect(() => parse(script)).toThrow(message);
   });
 
-  it('quoted in any way gives the words that were quoted', () => {
+  it('keeps the words of any quoting', () => {
     const quote = fc.constantFrom(
       (word: string) => `'${word.replaceAll("'", `'\\''`)}'`,
       (word: string) => `"${word.replace(/["\\$`]/g, '\\$&')}"`,
@@ -164,7 +164,7 @@ describe('a start script', () => {
     );
   });
 
-  it('may be anything: words or a usage error, soon', () => {
+  it('gives words or a usage error for any text, quickly', () => {
     const text = fc.oneof(
       fc.string({ maxLength: 200 }),
       fc
@@ -191,7 +191,7 @@ describe('a start script', () => {
   });
 });
 
-describe('what is run', () => {
+describe('the application', () => {
   it.each([
     ['the start script first', { main: 'server.js', scripts: { start: 'node app.mjs' } }, FILES, 'app.mjs'],
     ['then main', { main: './lib', scripts: { test: 'x' } }, FILES, 'lib/index.js'],
@@ -209,7 +209,7 @@ describe('what is run', () => {
     expect(startOf(manifest, (path) => files.includes(path))).toMatchObject({ main: { kind: 'module', main } });
   });
 
-  it('is the last of several commands, after the others', () => {
+  it('is the last of several commands and runs after the others', () => {
     const scripts = {
       prestart: 'node migrate',
       start: 'A=1 node --run seed && npm run serve -- --fast && echo',
@@ -225,12 +225,12 @@ describe('what is run', () => {
     expect(plan.main).toMatchObject({ main: 'server.js', args: ['--slow', '--fast'], env: { B: '2' } });
   });
 
-  it('never itself again', () => {
+  it('cannot run itself', () => {
     const scripts = { start: 'npm run serve', serve: 'yarn start' };
     expect(() => startOf({ scripts }, packed)).toThrow('scripts run themselves: start → serve → start');
   });
 
-  it('is what this system is told, if it is', () => {
+  it('is nodeos.start if that is given', () => {
     const scripts = { prestart: 'tsc', start: 'nest start', 'start:prod': 'node server.js' };
     expect(startOf({ scripts, nodeos: { start: 'npm run start:prod' } }, packed)).toMatchObject({
       first: [],
@@ -239,7 +239,7 @@ describe('what is run', () => {
     });
   });
 
-  it('is nothing without any of them', () => {
+  it('must be named in one of these ways', () => {
     expect(() => startOf({}, () => false)).toThrow('neither scripts.start nor main');
   });
 });

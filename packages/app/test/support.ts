@@ -1,4 +1,4 @@
-/** For tests that install applications with the real npm, and look at what would go into an image. */
+/** Installs applications with the real npm and shows what an image would contain. */
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,7 +15,7 @@ export const root = mkdtempSync(join(tmpdir(), 'nodeos-app-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 let count = 0;
 
-/** A folder of these files; what is no text is written as JSON. */
+/** Makes a folder with these files. Values other than text are written as JSON. */
 export function folder(files: Files, dir = join(root, `${count++}`)): string {
   for (const [path, content] of Object.entries(files)) {
     mkdirSync(dirname(join(dir, path)), { recursive: true });
@@ -46,9 +46,9 @@ const progress: Progress = {
 
 export interface Installed {
   readonly app: Application;
-  /** What is at /app on the target. */
+  /** The folder that becomes /app on the target. */
   readonly at: string;
-  /** What the init is told. */
+  /** The configuration for the init. */
   readonly config: {
     readonly main: string;
     readonly args: readonly unknown[];
@@ -57,13 +57,13 @@ export interface Installed {
     readonly cwd: string;
     readonly first: readonly { readonly main: string; readonly args: readonly unknown[]; readonly from: string }[];
   };
-  /** The steps that were not in the cache. */
+  /** The steps that were not cached. */
   readonly ran: readonly string[];
-  /** Where the steps' outputs and logs are. */
+  /** The cache with the outputs and logs of the steps. */
   readonly cache: Cache;
 }
 
-/** Installs and packs an application. @param cache another one for a build that finds nothing */
+/** Installs and packs an application. @param cache an empty cache for a build from scratch */
 export async function installed(dir: string, cache = new Cache(join(root, 'cache'))): Promise<Installed> {
   const app = await read(dir);
   const modules = await appModules(target, app, 'musl');
@@ -80,7 +80,7 @@ export async function installed(dir: string, cache = new Cache(join(root, 'cache
   return { app, at, config, ran, cache };
 }
 
-/** What the application would print on the target, as far as this machine's Node.js can tell. */
+/** Runs the application with this machine's Node.js. @returns what it prints */
 export function ran({ at, config }: Installed): string {
   const place = (path: string): string => path.replace(/^\/app/, at);
   return execFileSync(process.execPath, [...config.nodeArgs, place(config.main), ...config.args.map(String)], {

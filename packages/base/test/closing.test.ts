@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { closing, type Closer } from '../closing.js';
 
-/** Closers that say that they were called, of which some fail. */
+/** Closers that record their calls. The ones named in `failing` throw. */
 function recorded(...failing: string[]): { called: string[]; closers: Closer[] } {
   const called: string[] = [];
   const closers = ['first', 'second', 'third'].map((name) => () => {
@@ -12,13 +12,13 @@ function recorded(...failing: string[]): { called: string[]; closers: Closer[] }
 }
 
 describe('closing', () => {
-  it('gives what the work gives, after all closers, the last one first', async () => {
+  it('returns the result of the work after running all closers, last one first', async () => {
     const { called, closers } = recorded();
     expect(await closing(Promise.resolve(7), closers)).toBe(7);
     expect(called).toEqual(['third', 'second', 'first']);
   });
 
-  it('closes all, whatever fails, and tells everything that does', async () => {
+  it('runs every closer despite failures and reports all failures', async () => {
     const one = recorded('third');
     await expect(closing(Promise.resolve(), one.closers)).rejects.toThrow('third fails');
     expect(one.called).toEqual(['third', 'second', 'first']);

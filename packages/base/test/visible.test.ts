@@ -3,11 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { NodeosError } from '../errors.js';
 import { visible, visibleJson, visibleText } from '../visible.js';
 
-/** What a terminal obeys, or does not show. */
+/** The characters that a terminal obeys or does not show. */
 // eslint-disable-next-line no-control-regex
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/;
 
-describe('words of others', () => {
+describe('foreign text', () => {
   it.each([
     ['disk', 'disk'],
     ['Größe 大きさ 🙂', 'Größe 大きさ 🙂'],
@@ -19,9 +19,9 @@ describe('words of others', () => {
     ['\u{e0041}', '\\u{e0041}'],
     ['\ud800', '\\ud800'],
     ['x'.repeat(2000), `${'x'.repeat(1000)}… (1000 more)`],
-  ])('%j are shown as %s', (words, shown) => expect(visible(words)).toBe(shown));
+  ])('shows %j as %s', (words, shown) => expect(visible(words)).toBe(shown));
 
-  it('do nothing to a terminal, whatever they are', () => {
+  it('cannot control a terminal, whatever it contains', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (words) => {
         expect(visible(words)).not.toMatch(HIDDEN);
@@ -33,7 +33,7 @@ describe('words of others', () => {
     );
   });
 
-  it('in an error are shown like that, and stay lines', () => {
+  it('is escaped in an error and keeps its line breaks', () => {
     const { message, hint, lines } = new NodeosError('line \x1b[2J\n\tline', {
       hint: '--export \x9bx',
       lines: ['\x1b[31mred\x1b[0m\rover', 'fine\there'],

@@ -1,4 +1,4 @@
-/** nodeos build: builds layers, and says why. */
+/** nodeos build: builds layers and explains why. */
 import { resolve } from 'node:path';
 import { UsageError } from '@nodeos/base';
 import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
@@ -69,7 +69,7 @@ export const buildCommand: Command = {
   },
 };
 
-/** @throws UsageError naming the layers there are */
+/** Finds a layer by name. @throws UsageError naming the known layers */
 function layerOf({ layers }: System, name: string): Layer {
   const layer = layers.find((one) => one.name === name);
   if (layer) return layer;
@@ -78,7 +78,10 @@ function layerOf({ layers }: System, name: string): Layer {
   });
 }
 
-/** Copies the files of a layer, with the secrets in the one that takes them. @returns their paths */
+/**
+ * Copies a layer's files to the folder, and adds the secrets to the file that takes them. @returns the paths of the
+ * copies
+ */
 async function exportLayer(
   { artifacts, seal }: Layer,
   built: BuildResult,
@@ -94,7 +97,7 @@ async function exportLayer(
   return paths;
 }
 
-/** What `--tls` names. @throws UsageError if there is nothing that it could go into */
+/** Reads the folder of `--tls`. @throws UsageError if no wanted layer takes secrets or `--out` is missing */
 async function secretsOf(args: Parsed, layers: readonly Layer[]): Promise<TlsFiles | undefined> {
   const folder = args.text('tls');
   if (folder === undefined) return undefined;

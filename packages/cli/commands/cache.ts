@@ -1,4 +1,4 @@
-/** nodeos cache: what is in the cache, whether it is sound, and how to shrink it. */
+/** nodeos cache: lists, verifies and shrinks the cache. */
 import { UsageError, visible, visibleJson, readable } from '@nodeos/base';
 import { Cache, checkCacheFolder, prune, removeEntry, usageOf, type Left } from '@nodeos/engine';
 import { say, type Command, type Io, type Parsed } from '../command.js';
@@ -82,10 +82,10 @@ const ACTIONS: Readonly<Record<string, (cache: Cache, args: Parsed, io: Io) => P
   },
 };
 
-/** Lines for what stays, as long as they are few. */
+/** Maximum number of paths listed one by one. */
 const MAX_LEFT = 10;
 
-/** What is in the folders of the cache and is not touched. */
+/** Reports the foreign files that stay in the cache's folders. */
 export function sayLeft(io: Io, left: readonly Left[]): void {
   for (const { path, why } of left.slice(0, MAX_LEFT)) say(io, `left alone: ${path}: ${why}`);
   if (left.length > MAX_LEFT) say(io, `left alone: ${left.length - MAX_LEFT} more`);

@@ -1,4 +1,4 @@
-/** nodeos clean: removes what was built, and with --all what was fetched. */
+/** nodeos clean: removes all built outputs; with --all, also everything that was fetched. */
 import { Cache, clean } from '@nodeos/engine';
 import type { Command } from '../command.js';
 import { sayLeft } from './cache.js';

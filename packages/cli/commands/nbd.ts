@@ -1,4 +1,4 @@
-/** nodeos nbd: disks over the network, and what else can be done with disks. One file an action, in nbd/. */
+/** nodeos nbd: disks over the network and tools for disks. Each action has its own file in nbd/. */
 import type { Group } from '../command.js';
 import { attachCommand } from '../nbd/attach.js';
 import { copyCommand } from '../nbd/copy.js';

@@ -22,16 +22,21 @@ import { mediaFor, mediaOf, ROOTS, RUNTIMES, type MediaOptions } from '../images
 import { checkMemory } from '../memory.js';
 import { checkSystem, runtimeOf, systemOf } from '../system.js';
 
-/** Failures of the application in a row before the machine ends: a developer wants to see the first error, not a loop. */
+/**
+ * Failures of the application in a row before the machine ends. A developer wants to see the first error, not a loop.
+ */
 const ATTEMPTS = 3;
-/** The events after which what runs is the user's. */
+/** The first event of the user's own code. */
 const OF_THE_USER: ReadonlySet<EventName> = new Set<EventName>(['app', 'exec', 'repl']);
-/** Aborted, as by V8 without memory, or killed, as by the kernel without memory: then the console says why. */
+/**
+ * Exit statuses of a process that was aborted (134: V8 out of memory) or killed (137: kernel out of memory). The
+ * console then explains why.
+ */
 const KILLED = [134, 137];
-/** Mebibytes. With less the kernel ends early, with some sizes without a word. */
+/** Minimum memory in MiB. With less, the kernel ends early, sometimes without a message. */
 const SMALLEST = 48;
 const NEWLINE = 10;
-/** As timeout(1) has it. */
+/** The same exit status as timeout(1). */
 const TIMED_OUT = 124;
 
 export const startCommand: Command = {
@@ -191,7 +196,7 @@ async function run(machine: Machine, io: Io): Promise<number> {
     isWithinLine = chunk.at(-1) !== NEWLINE;
     return sink(chunk);
   };
-  // The guest's output comes in pieces: an event is a line all the same.
+  // The guest's output arrives in pieces, so an event may first need a line feed.
   const tell = (event: GuestEvent): unknown => out(Buffer.from(`${isWithinLine ? '\n' : ''}${visibleJson(event)}\n`));
   const result = await runMachine({
     ...options,
@@ -203,7 +208,7 @@ async function run(machine: Machine, io: Io): Promise<number> {
       ...(io.stdout.columns === undefined ? {} : { columns: io.stdout.columns, rows: io.stdout.rows }),
     },
     ports: exec === undefined ? {} : { [PORTS.stdout]: out, [PORTS.stderr]: sinkOf(io.stderr, io.signal) },
-    // In the way of the code's own output; a failure shows its last lines.
+    // With --exec, the console would mix with the code's output. A failure still shows the console's last lines.
     onConsole: (chunk) => (exec === undefined ? out(chunk) : undefined),
     onEvent: (event) => {
       if (machine.events) tell(event);

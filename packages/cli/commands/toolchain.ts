@@ -1,4 +1,4 @@
-/** nodeos toolchain: the cross-toolchain, for the layers below and for whoever wants to compile for the target. */
+/** nodeos toolchain: the cross-toolchain. Other layers use it, and users can compile for the target with it. */
 import { join } from 'node:path';
 import { UsageError } from '@nodeos/base';
 import { DEFAULT_TARGET, targetOf, type Target } from '@nodeos/targets';

@@ -1,4 +1,4 @@
-/** nodeos nbd attach: a disk as a block device of this machine. */
+/** nodeos nbd attach: attaches a disk as a block device of this machine. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { isIP, Socket } from 'node:net';
@@ -14,11 +14,11 @@ import { wholeOf } from './options.js';
 import { serving } from './serving.js';
 import { withExport } from './uris.js';
 
-/** Milliseconds between looks whether somebody else has detached the device. */
+/** Milliseconds between two checks whether the device is still attached. */
 const PAUSE = 500;
-/** Of the tool. */
+/** Maximum number of connections that the attach tool supports. */
 const MAX_CONNECTIONS = 8;
-/** Seconds: the kernel counts in 32 bits what may be milliseconds. */
+/** Seconds. The kernel's 32-bit counter may hold milliseconds. */
 const MAX_TIMEOUT = 4_294_967;
 
 export const attachCommand: Command = {
@@ -54,10 +54,10 @@ export const attachCommand: Command = {
 interface Job {
   readonly source: string;
   readonly device: string | undefined;
-  /** Of the tool. */
+  /** Arguments for the attach tool. */
   readonly words: readonly string[];
   readonly connections: number | undefined;
-  /** Undefined: it is served to the kernel by this process. */
+  /** An export that the tool reaches itself. Undefined: this process serves the source to the kernel. */
   readonly remote: Remote | undefined;
 }
 
@@ -81,20 +81,21 @@ function jobOf(args: Parsed): Job {
   };
 }
 
-/** An export that the tool can attach by itself. */
+/** An NBD export that the tool can attach without this process. */
 interface Remote {
   readonly at: { readonly host: string; readonly port: number };
-  /** What the tool is given, with the address of the host. */
+  /** The URI for the tool, with the host's address in place of its name. */
   uriAt(address: string): string;
 }
 
 /**
- * Of an nbd:// URI, which may have the tool's own `?connections=N`: no other client knows it.
- * @param wanted connections, whatever the URI says
- * @throws UsageError
+ * Parses an nbd:// URI, which may contain the attach tool's own parameter `?connections=N`. Other clients do not know
+ * it.
+ * @param wanted number of connections; overrides the URI
+ * @throws UsageError if the URI is invalid, or `connections` is not from 1 to 8
  */
 export function remoteOf(text: string, wanted?: number): Remote {
-  // By hand: a URL takes a/../b in an export's name for a way.
+  // Parsed by hand, because `URL` would resolve a/../b in an export's name as a path.
   const [, user = '', host = '', path = '', query = ''] =
     /^nbd:\/\/([^@/?#]*@)?([^/?#]*)([^?]*)\??(.*)$/is.exec(text) ?? [];
   const words = query.split('&').filter((word) => word !== '');
@@ -121,7 +122,10 @@ function hostOf(uri: string, text: string): Remote['at'] {
   }
 }
 
-/** Names as this machine has them, `/etc/hosts` among it, of which the tool knows nothing: the address that answers. */
+/**
+ * Resolves a name the way this machine does, including `/etc/hosts`. The tool cannot do that, so it gets the address
+ * that answers.
+ */
 async function addressOf({ host, port }: Remote['at'], uri: string, { signal }: Io): Promise<string> {
   const shown = (address: string): string => `${isIP(address) === 6 ? `[${address}]` : address}:${port}`;
   if (isIP(host)) return shown(host);
@@ -146,16 +150,16 @@ interface Served {
   readonly attach: Attach;
 }
 
-/** @param secret the end of the export's name, which is not in the URI */
+/** @param secret the end of the export's name, which is kept out of the URI */
 type Attach = (uri: string, secret?: string) => Promise<void>;
 
-/** What the kernel cannot reach by itself is served to it by this process, as long as it is attached. */
+/** Serves a source that the kernel cannot reach, for as long as the device is attached. */
 async function attachServed(
   { source, path, connections, tool, attach }: Served,
   args: Parsed,
   io: Io,
 ): Promise<number> {
-  // A name that nobody guesses, or sees in a list of processes: everybody on this machine can connect to its loopback.
+  // Every user of this machine can connect to loopback. So the name is random and does not appear in a process list.
   const name = randomBytes(16).toString('hex');
   const exports = await openExports({
     wanted: [{ name, source }],

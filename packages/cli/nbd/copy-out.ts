@@ -1,4 +1,4 @@
-/** nodeos nbd copy SOURCE -: a disk to standard output, in order. */
+/** nodeos nbd copy SOURCE -: writes a disk to standard output, in order. */
 import { once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
 import { contentOf, type BlockBackend } from '@nodeos/block';
@@ -6,10 +6,10 @@ import { messageOf, NodeosError, UsageError } from '@nodeos/base';
 import type { Io, Parsed } from '../command.js';
 import { meterFor } from './progress.js';
 
-/** As a destination. */
+/** The destination operand that means standard output. */
 export const STANDARD_OUTPUT = '-';
 
-/** What is said of a destination that can be read again, or in other words than bytes. */
+/** Options that need a seekable destination or that conflict with the disk's bytes, and the reason. */
 const WHY_NOT: Readonly<Record<string, string>> = {
   flush: 'nobody knows when its reader has it on a disk',
   verify: 'it cannot be read back',
@@ -18,14 +18,18 @@ const WHY_NOT: Readonly<Record<string, string>> = {
   json: 'the disk is written there',
 };
 
-/** @throws UsageError for options that mean nothing, and for a terminal */
+/** @throws UsageError for options that make no sense here, and if standard output is a terminal */
 export function checkStandardOutput(args: Parsed, { stdout }: Pick<Io, 'stdout'>): void {
   for (const [option, why] of Object.entries(WHY_NOT))
     if (args.flag(option)) throw new UsageError(`--${option}: not to standard output: ${why}`);
   if (stdout.isTTY) throw new UsageError('standard output is a terminal', { hint: 'nodeos nbd copy SOURCE - | …' });
 }
 
-/** @throws NodeosError; the signal's reason, which is a ReaderGoneError when nobody reads it any more */
+/**
+ * Copies the disk to standard output.
+ * @throws NodeosError if that fails; the signal's reason if it is aborted, which is a ReaderGoneError when the reader
+ * has gone
+ */
 export async function copyOut(
   source: BlockBackend,
   from: string,
@@ -40,7 +44,7 @@ export async function copyOut(
       io.signal.throwIfAborted();
       if (!io.stdout.write(bytes)) await once(io.stdout, 'drain', { signal: io.signal });
       meter.update((done += bytes.length), source.size);
-      await turn(); // a pipe takes bytes at once: a signal would not be heard
+      await turn(); // a pipe may accept all bytes at once, and then no signal would be handled
     }
   } catch (error) {
     io.signal.throwIfAborted();

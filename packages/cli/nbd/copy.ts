@@ -1,4 +1,4 @@
-/** nodeos nbd copy: from any source to a file, a block device or an NBD export. */
+/** nodeos nbd copy: copies any source to a file, a block device or an NBD export. */
 import { copy, difference, type BlockBackend, type Copied } from '@nodeos/block';
 import { messageOf, NodeosError, readable, UsageError } from '@nodeos/base';
 import { say, type Command, type Io, type Parsed } from '../command.js';
@@ -8,9 +8,9 @@ import { CONNECTIONS, operandsOf, wholeOf } from './options.js';
 import { meterFor } from './progress.js';
 import { unlessKilled } from './stop.js';
 
-/** Pieces of a MiB under way at once. */
+/** Default number of 1 MiB pieces in flight. */
 const REQUESTS = 16;
-/** Of pieces, each of which takes a MiB of memory, and of connections. */
+/** Maximum number of pieces in flight, which take 1 MiB of memory each, and of connections. */
 const MOST = 1024;
 
 export const copyCommand: Command = {
@@ -45,7 +45,7 @@ export const copyCommand: Command = {
         await unlessKilled(copyOut(source, job.from, job.requests, args, io), io);
         return 0;
       }
-      // A comparison finds what was lost: then no flush is to fail for it.
+      // The comparison of --verify finds lost data, so a flush need not fail for it.
       const options = { ...job, strictFlush: !args.flag('verify'), signal: io.signal };
       const destination = await openDestination(job.to, source.size, options);
       try {
@@ -100,7 +100,7 @@ async function copyAll({ source, destination, from, to, requests }: Opened, args
       progress: (done, size) => meter.update(done, size),
     });
     if (!args.flag('verify')) checkKept(destination, to);
-    // Before it is compared, too: what is found to be there then cannot be lost any more.
+    // Flush before the comparison: data that is verified after the flush can no longer be lost.
     if (destination.isLocal || args.flag('flush') || args.flag('verify')) await destination.backend.flush?.();
     return copied;
   } catch (error) {
@@ -115,7 +115,10 @@ async function copyAll({ source, destination, from, to, requests }: Opened, args
   }
 }
 
-/** @throws NodeosError if a flush was asked for and there is none; before anything is written */
+/**
+ * Checks before the first write whether the destination can be flushed. @throws NodeosError if --flush was given and it
+ * cannot
+ */
 function checkFlush({ backend }: Destination, to: string, args: Parsed, io: Io): void {
   if (backend.flush !== undefined || backend.write === undefined) return;
   if (args.flag('flush'))
@@ -125,7 +128,7 @@ function checkFlush({ backend }: Destination, to: string, args: Parsed, io: Io):
   if (args.flag('verify')) say(io, `${to} cannot be flushed: what is verified may still be lost if its server crashes`);
 }
 
-/** @throws NodeosError if a server that was started anew may not have what was written to the one before */
+/** @throws NodeosError if the server was restarted and may have lost earlier writes */
 function checkKept({ mayBeLost }: Destination, to: string): void {
   if (!mayBeLost) return;
   throw new NodeosError(`${to}: the connection was lost in between, and the server may have lost what was written`, {

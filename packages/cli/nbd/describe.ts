@@ -1,4 +1,4 @@
-/** What a disk is and can do, under the names that `nbdinfo --json` has for it. */
+/** Describes a disk and its capabilities, with the field names of `nbdinfo --json`. */
 import type { BlockBackend } from '@nodeos/block';
 import { messageOf, NodeosError, readable, UsageError } from '@nodeos/base';
 import {
@@ -35,7 +35,11 @@ export interface Server {
   readonly extended: boolean;
 }
 
-/** A connection in which nothing is chosen yet, and which ends after `work`. @throws UsageError, NodeosError */
+/**
+ * Opens a connection without choosing an export, runs `work`, then closes it.
+ * @throws UsageError if `text` is not an NBD URI
+ * @throws NodeosError if the connection or `work` fails
+ */
 export async function negotiating<T>(
   text: string,
   signal: AbortSignal,
@@ -95,7 +99,7 @@ export function describeExport(info: ExportInfo, uri: string): Description {
   };
 }
 
-/** @throws RefusedError if there is no such export */
+/** @throws RefusedError if the export does not exist */
 export async function describeRemote(
   handshake: Handshake,
   uri: NbdUri,
@@ -112,7 +116,7 @@ export async function describeRemote(
   );
 }
 
-/** Old servers tell of an export only when it is opened. */
+/** Old servers describe an export only when it is opened. */
 async function describeOpened(text: string, signal: AbortSignal): Promise<Description> {
   const backend = await connectNbd(text, { connections: 1, patience: 0, signal });
   await backend.close();

@@ -1,4 +1,4 @@
-/** nodeos nbd detach: the end of a block device that nodeos nbd attach has made. */
+/** nodeos nbd detach: detaches a block device that nodeos nbd attach has attached. */
 import { NodeosError } from '@nodeos/base';
 import { buildingOf } from '../building.js';
 import type { Command } from '../command.js';

@@ -1,4 +1,4 @@
-/** What a server of the command line offers: sources that stay open as long as it runs. */
+/** The exports of `nodeos nbd serve`: sources that stay open while the server runs. */
 import { overlay, readOnly, temporaryOverlay, withClose, type BlockBackend, type MaybePromise } from '@nodeos/block';
 import { type Closer, closing, messageOf, NodeosError, UsageError } from '@nodeos/base';
 import type { Export, ExportResolver } from '@nodeos/nbd';
@@ -12,32 +12,36 @@ export interface Wanted {
 export interface ExportOptions {
   readonly wanted: readonly Wanted[];
   readonly readOnly?: boolean;
-  /** Writes go to this file; `each`: what a connection writes goes with it. */
+  /** Writes go to this file. `each`: every connection gets its own overlay, which is discarded at its end. */
   readonly overlay?: string | undefined;
   readonly trace?: string | undefined;
   readonly description?: string | undefined;
-  /** A single source is not the default export too. */
+  /** A single source does not also become the default export. */
   readonly onlyNamed?: boolean;
   readonly signal: AbortSignal;
 }
 
 export interface Opened extends Wanted, Pick<Export, 'view'> {
   readonly backend: BlockBackend;
-  /** Each connection writes to an overlay of its own over the backend. */
+  /** Each connection writes to its own overlay over the backend. */
   readonly isForEach: boolean;
 }
 
-/** `--overlay each`; a file of that name is `./each`. */
+/** The value of `--overlay` for an overlay per connection. A file of that name is written `./each`. */
 export const EACH = 'each';
 
 export interface OpenedExports {
   readonly list: readonly Opened[];
   readonly resolver: ExportResolver;
-  /** What was written is durable afterwards. */
+  /** Closes everything. All writes are durable afterwards. */
   close(): Promise<void>;
 }
 
-/** `NAME=SOURCE`, or a source that is called by the last part of its name; a single one is the default export. */
+/**
+ * Parses `NAME=SOURCE` operands. Without a name, an export is called after the last part of its source, or, if it is
+ * the only one, becomes the default export.
+ * @throws UsageError for two equal names, or `--export` with several sources
+ */
 export function wantedOf(operands: readonly string[], name: string | undefined): Wanted[] {
   if (operands.length > 1 && name !== undefined)
     throw new UsageError(`--export ${name}: only with one source`, { hint: `write ${name}=${operands[0]} …` });
@@ -52,7 +56,7 @@ export function wantedOf(operands: readonly string[], name: string | undefined):
   return all;
 }
 
-/** @throws UsageError, NodeosError; nothing is open then */
+/** Opens all sources. @throws UsageError, NodeosError; in that case everything is closed again */
 export async function openExports(options: ExportOptions): Promise<OpenedExports> {
   const closers: Closer[] = [];
   const close = <T>(work: Promise<T>): Promise<T> => closing(work, closers);
@@ -72,7 +76,7 @@ export async function openExports(options: ExportOptions): Promise<OpenedExports
   }
 }
 
-/** The files of this machine that are used. */
+/** The local files that the exports use. */
 const pathsOf = ({ wanted, overlay: path }: ExportOptions): string[] =>
   [...wanted.map(({ source }) => pathBelow(source)), path === EACH ? undefined : path].filter(
     (one) => one !== undefined,
@@ -96,13 +100,16 @@ async function openOverlay(base: BlockBackend, path: string): Promise<BlockBacke
   }
 }
 
-/** A client that has gone without a flush has lost nothing if they are called, from the last to the first. */
+/**
+ * Functions that flush and close the device. Called from the last to the first, they make the writes of a client that
+ * left without a flush durable.
+ */
 export function closersOf(device: BlockBackend, source: string): Closer[] {
   const flush = async (): Promise<void> => {
     try {
       await device.flush?.();
     } catch (error) {
-      // Without its cause: this is to be said even if that is an interruption.
+      // The cause is left out, so that this message appears even if the cause is an interruption.
       throw new NodeosError(`${source}: what was written last may be lost: ${messageOf(error)}`);
     }
   };
@@ -110,8 +117,8 @@ export function closersOf(device: BlockBackend, source: string): Closer[] {
 }
 
 /**
- * The devices outlive the connections to them. A single source is found by its name, and as the default export; what is
- * not to be guessed is not listed.
+ * Finds exports by name. The devices outlive the connections. A single source is also the default export. With
+ * `onlyNamed`, the exports have secret names, so they are not listed.
  */
 function resolverOf(list: readonly Opened[], { description, onlyNamed = false }: ExportOptions): ExportResolver {
   const words = description === undefined ? {} : { description };

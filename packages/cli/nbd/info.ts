@@ -1,4 +1,4 @@
-/** nodeos nbd info: what a disk is, and what a server can do with it; as nbdinfo shows it. */
+/** nodeos nbd info: describes a disk and what its server supports, in the format of nbdinfo. */
 import { visible, visibleJson } from '@nodeos/base';
 import { isNbdUri } from '@nodeos/nbd';
 import type { Command } from '../command.js';

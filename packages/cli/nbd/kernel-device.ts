@@ -9,7 +9,7 @@ import { buildSteps, type Building } from '../building.js';
 import type { Io } from '../command.js';
 import { checkSystem } from '../system.js';
 
-/** @throws NodeosError if the kernel cannot do it; UsageError on other systems than Linux */
+/** @throws NodeosError if the kernel has no NBD driver; UsageError on any system but Linux */
 export async function checkDriver(): Promise<void> {
   if (process.platform !== 'linux')
     throw new UsageError('only Linux can attach NBD exports to its devices', { hint: 'nodeos nbd copy makes a file' });
@@ -19,16 +19,16 @@ export async function checkDriver(): Promise<void> {
   });
 }
 
-/** @throws UsageError unless it is named like one */
+/** Checks the name of a device. @throws UsageError unless it is of the form /dev/nbdN */
 export function checkDevice(path: string): string {
   if (/^\/dev\/nbd\d+$/.test(path)) return path;
   throw new UsageError(`${path}: expected a device such as /dev/nbd0`);
 }
 
-/** The kernel has this file as long as something is attached. */
+/** Whether a device is attached. The kernel provides this file only while it is. */
 export const isAttached = (path: string): Promise<boolean> => exists(`${path.replace('/dev/', '/sys/block/')}/pid`);
 
-/** @throws NodeosError if all are in use */
+/** The first free NBD device. @throws NodeosError if all are in use */
 export async function freeDevice(): Promise<string> {
   const names = (await readdir('/sys/block')).filter((name) => /^nbd\d+$/.test(name));
   names.sort((a, b) => Number(a.slice(3)) - Number(b.slice(3)));
@@ -38,14 +38,14 @@ export async function freeDevice(): Promise<string> {
   });
 }
 
-/** What the tool is told: words of its command line, and what it reads, which nobody else sees. */
+/** Runs the attach tool: arguments, and standard input, which no other user can see. */
 export type AttachTool = (words: readonly string[], input?: string) => Promise<void>;
 
-/** Attaches and detaches. `$NODEOS_NBD_ATTACH` names one that is there already; else it is built, once. */
+/** Provides the attach tool. `$NODEOS_NBD_ATTACH` names an existing one; otherwise it is built once and cached. */
 export async function attachTool(building: Building, io: Io): Promise<AttachTool> {
   const path = io.env['NODEOS_NBD_ATTACH'] ?? (await builtTool(building, io));
   return async (words, input) => {
-    // Without a signal: what is attached is to be detached after Ctrl-C too.
+    // Runs without a signal, because the device must also be detached after Ctrl-C.
     await run(path, words, input === undefined ? {} : { input });
   };
 }

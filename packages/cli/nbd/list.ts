@@ -29,7 +29,7 @@ const ask = (text: string, signal: AbortSignal): Promise<Server & { readonly exp
 
 type Listed = Description | Pick<Description, 'export-name' | 'description' | 'uri'>;
 
-/** Of an export that the server lists and then refuses to tell about, only the name. */
+/** Describes all exports. If the server lists an export but refuses to describe it, only its name is given. */
 async function lookAtAll(handshake: Handshake, text: string): Promise<Listed[]> {
   const all: Listed[] = [];
   for (const { name, description } of await handshake.list()) {

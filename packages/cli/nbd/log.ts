@@ -1,4 +1,4 @@
-/** What a server tells while it runs: lines for people, JSON lines for scripts. */
+/** The log of a running server: text for people, JSON lines for scripts. */
 import { messageOf, readable, visibleJson } from '@nodeos/base';
 import type { ServerEvent } from '@nodeos/nbd';
 import { say, type Io, type Parsed } from '../command.js';
@@ -10,7 +10,7 @@ export interface Log {
   readonly event: (event: ServerEvent) => void;
 }
 
-/** With a command that has the terminal, people see only what went wrong. */
+/** Creates the log. If a command uses the terminal, the text log shows only errors. */
 export function logFor(args: Parsed, io: Io): Log {
   return args.flag('json') ? jsonLog((text) => io.stdout.write(text)) : textLog(io, args.rest.length > 0);
 }

@@ -1,4 +1,4 @@
-/** nodeos nbd map: which parts of a disk are data, and which are holes; as `nbdinfo --map` shows them. */
+/** nodeos nbd map: shows which parts of a disk are data and which are holes, like `nbdinfo --map`. */
 import type { Command } from '../command.js';
 import { JSON_OPTION, operandsOf } from './options.js';
 import { openSource, statesOf, totalsOf, type StateRun, type StateTotal } from '@nodeos/disk';

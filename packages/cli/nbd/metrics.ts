@@ -1,4 +1,4 @@
-/** What a server counts, over HTTP: for Prometheus. */
+/** Serves a server's counters over HTTP, for Prometheus. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { messageOf, NodeosError, UsageError } from '@nodeos/base';
@@ -8,7 +8,11 @@ export interface MetricsServer {
   close(): Promise<void>;
 }
 
-/** @param at `[HOST:]PORT` */
+/**
+ * Starts the HTTP server.
+ * @param at `[HOST:]PORT`; the default host is 127.0.0.1
+ * @throws UsageError if `at` is malformed; NodeosError if the address cannot be listened on
+ */
 export async function serveMetrics(at: string, text: () => string): Promise<MetricsServer> {
   const [, given = '127.0.0.1', port = ''] = /^(?:(.+):)?(\d+)$/.exec(at) ?? [];
   if (port === '' || Number(port) > 65535) throw new UsageError(`--metrics ${at}: expected [HOST:]PORT`);

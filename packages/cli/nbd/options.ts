@@ -1,4 +1,4 @@
-/** Options that several actions have. */
+/** Options that several actions share. */
 import { UsageError } from '@nodeos/base';
 import type { Option, Parsed } from '../command.js';
 
@@ -9,7 +9,7 @@ export const CONNECTIONS = {
   help: 'connections to an NBD server that allows more than one (default 4)',
 } as const satisfies Option;
 
-/** The operands of an action that takes just so many. @throws UsageError naming those that are missing or too many */
+/** The operands of an action with a fixed number of operands. @throws UsageError naming the missing or surplus ones */
 export function operandsOf(name: string, args: Parsed, ...wanted: readonly string[]): string[] {
   const { operands } = args;
   if (operands.length === wanted.length) return [...operands];
@@ -19,7 +19,10 @@ export function operandsOf(name: string, args: Parsed, ...wanted: readonly strin
   throw new UsageError(`nodeos ${name} ${wanted.join(' ')}: ${what}`, { hint: `see nodeos ${name} --help` });
 }
 
-/** A whole number, undefined if the option is not given. @throws UsageError unless it is from `minimum` to `maximum` */
+/**
+ * The value of an option as a whole number; undefined if it is not given. @throws UsageError unless it is from
+ * `minimum` to `maximum`
+ */
 export function wholeOf(args: Parsed, name: string, minimum: number, maximum: number): number | undefined {
   const number = args.number(name, minimum);
   if (number === undefined || (Number.isInteger(number) && number <= maximum)) return number;

@@ -1,4 +1,4 @@
-/** nodeos nbd plot: draws what a trace says was read. */
+/** nodeos nbd plot: draws the reads of a trace. */
 import { createReadStream } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
@@ -35,13 +35,13 @@ export const plotCommand: Command = {
 };
 
 interface Trace {
-  /** As the trace says it, or as far as it reaches. */
+  /** Size of the disk in bytes: from the trace, else the end of the last request. */
   readonly size: number;
   readonly reads: readonly Read[];
   readonly written: number;
 }
 
-/** A line of a trace: a request, or what the server says of an export, or that it has left out some. */
+/** A line of a trace: a request, the size of an export, or a note that requests were left out. */
 type Line = Partial<TraceRecord> & { readonly size?: number };
 
 async function readTrace(path: string, args: Parsed): Promise<Trace> {
@@ -57,12 +57,12 @@ async function readTrace(path: string, args: Parsed): Promise<Trace> {
     if (op === 'write') written += length;
     if (op === 'read' || op === 'write') end = Math.max(end, offset + length);
   }
-  // The server may have waited for long.
+  // Times start at the first read, because the server may have idled before.
   const start = reads.reduce((least, { t }) => Math.min(least, t), Infinity);
   return { size: size === 0 ? end : size, reads: reads.map((read) => ({ ...read, t: read.t - start })), written };
 }
 
-/** @throws UsageError if there are several exports, and none is chosen */
+/** The export to draw. @throws UsageError if there are several and none is chosen, or the chosen one does not exist */
 function chosenOf(lines: readonly Line[], path: string, wanted: string | undefined): string | undefined {
   const names = [...new Set(lines.map((line) => line.export).filter((name) => name !== undefined))];
   if (wanted === undefined ? names.length < 2 : names.includes(wanted)) return wanted ?? names[0];
@@ -84,7 +84,7 @@ async function linesOf(path: string): Promise<Line[]> {
       if (line) all.push(line);
       else broken = number;
     }
-    // A last line may be cut off, where the server was killed.
+    // The last line may be cut off if the server was killed.
     if (broken !== undefined && broken < number) throw new Error(`line ${broken} is none of a trace`);
   } catch (error) {
     throw new NodeosError(`cannot read the trace ${path}: ${messageOf(error)}`, {

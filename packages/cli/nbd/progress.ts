@@ -1,17 +1,19 @@
-/** How far a copy is: one line that changes on a terminal, a line now and then elsewhere, JSON lines for scripts. */
+/**
+ * Shows the progress of a copy: one changing line on a terminal, occasional lines elsewhere, JSON lines for scripts.
+ */
 import type { Io, Parsed } from '../command.js';
 import { readable } from '@nodeos/base';
 
 export interface Meter {
-  /** Bytes. */
+  /** Reports progress in bytes. */
   update(done: number, size: number): void;
-  /** Leaves the terminal as it was. */
+  /** Restores the terminal. */
   close(): void;
 }
 
 const MIB = 1 << 20;
 
-/** @param doing `copied` */
+/** @param doing the verb of the messages: `copied` */
 export function meterFor(doing: string, args: Parsed, io: Io): Meter {
   if (args.flag('json')) {
     const send = (state: State): void => void io.stdout.write(JSON.stringify({ event: doing, ...state }) + '\n');
@@ -25,11 +27,11 @@ export function meterFor(doing: string, args: Parsed, io: Io): Meter {
 export interface State {
   readonly done: number;
   readonly size: number;
-  /** Since the beginning. */
+  /** Since the start. */
   readonly seconds: number;
 }
 
-/** `copied 45 %: 1.2 GiB of 2.7 GiB, 130 MiB/s, 12 s left` */
+/** A line of progress: `copied 45 %: 1.2 GiB of 2.7 GiB, 130 MiB/s, 12 s left` */
 export function lineOf(doing: string, { done, size, seconds }: State): string {
   const rate = seconds > 0 ? done / seconds : 0;
   const left = done > 0 ? `, ${Math.ceil(((size - done) / done) * seconds)} s left` : '';
@@ -37,7 +39,7 @@ export function lineOf(doing: string, { done, size, seconds }: State): string {
   return `${doing} ${percent} %: ${readable(done)} of ${readable(size)}, ${Math.round(rate / MIB)} MiB/s${left}`;
 }
 
-/** Tells no more often than every so many milliseconds; what takes less is not worth a word. */
+/** Reports at most once per `interval` milliseconds. A shorter job reports nothing. */
 function meter(interval: number, tell: (state: State) => void): Meter {
   const begun = performance.now();
   let last = begun;

@@ -1,4 +1,4 @@
-/** nodeos nbd serve: makes files, URLs and other disks available over NBD. */
+/** nodeos nbd serve: serves files, URLs and other disks over NBD. */
 import { bytesOf, messageOf, NodeosError, UsageError } from '@nodeos/base';
 import { runAttached } from '@nodeos/engine';
 import { LEAST_REQUEST, MOST_REQUEST, type ListenAt } from '@nodeos/nbd';
@@ -12,7 +12,7 @@ import { unlessKilled } from './stop.js';
 import { TLS_OPTIONS, tlsOf, type Tls } from './tls.js';
 import { activated, listenAt, withExport } from './uris.js';
 
-/** Bytes of a name or a description, at most, in the protocol. */
+/** The protocol's maximum length of a name or description, in bytes. */
 const MAX_STRING = 4096;
 
 const DEFAULT = 'nbd://127.0.0.1:10809';
@@ -116,7 +116,7 @@ async function settingsOf(args: Parsed, io: Io): Promise<Settings> {
   };
 }
 
-/** @throws UsageError for a size that the server does not take */
+/** Parses `--max-request` into bytes. @throws UsageError if it is not a size from 64K to 256M */
 function requestOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const bytes = bytesOf(text, '--max-request');
@@ -124,13 +124,16 @@ function requestOf(text: string | undefined): number | undefined {
   throw new UsageError(`--max-request ${text}: expected a size from 64K to 256M`);
 }
 
-/** What was asked for and what was handed over; for a command, nothing, which means a private socket. */
+/**
+ * The addresses to listen on: those of `--listen` and those from the service manager. With a command, the list may be
+ * empty, which means a private socket.
+ */
 function placesOf(args: Parsed, io: Io, hasTls: boolean): ListenAt[] {
   const places = [...args.texts('listen').map((text) => listenAt(text, hasTls)), ...activated(io.env)];
   return places.length > 0 || args.rest.length > 0 ? places : [listenAt(DEFAULT, hasTls)];
 }
 
-/** The command finds the first export in `$NBD_URI`, and ends it all. */
+/** Runs the command with the first export in `$NBD_URI`. The server ends with the command. */
 async function runWith(
   tls: Tls | undefined,
   exports: readonly Opened[],

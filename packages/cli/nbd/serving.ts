@@ -1,4 +1,4 @@
-/** A server for as long as something else goes on, and nothing left of it afterwards. */
+/** Runs a server while some work goes on, and cleans up afterwards. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,27 +13,27 @@ import { socketIn } from './uris.js';
 
 export interface ServingOptions {
   readonly exports: OpenedExports;
-  /** Nowhere: a socket that only this user can reach, and only while this lasts. */
+  /** Empty: a private socket that only this user can reach and that is removed at the end. */
   readonly listen: readonly ListenAt[];
   readonly tls?: ServerTls | undefined;
-  /** Connections at once. */
+  /** Maximum number of simultaneous connections. */
   readonly connections?: number | undefined;
-  /** Bytes of one request. */
+  /** Maximum size of a request in bytes. */
   readonly request?: number | undefined;
-  /** Of busy connections, at most. */
+  /** Maximum number of threads for busy connections. */
   readonly threads?: number | undefined;
-  /** `[HOST:]PORT` */
+  /** The address of the metrics server: `[HOST:]PORT` */
   readonly metrics?: string | undefined;
   readonly onEvent: (event: ServerEvent) => void;
 }
 
 export interface Listening {
-  /** Without an export. */
+  /** URIs without an export name. */
   readonly uris: readonly string[];
   readonly metrics?: string;
 }
 
-/** Serves while `work` goes on, then lets the clients finish what they have begun. Closes the exports. */
+/** Serves while `work` runs, then lets clients finish their pending requests. Closes the exports at the end. */
 export function serving<T>(options: ServingOptions, io: Io, work: (at: Listening) => Promise<T>): Promise<T> {
   const closers: Closer[] = [() => unlessKilled(options.exports.close(), io)];
   return closing(begin(options, io, closers).then(work), closers);
@@ -52,7 +52,7 @@ async function begin(options: ServingOptions, io: Io, closers: Closer[]): Promis
   const listen = options.listen.length > 0 ? options.listen : [await privateSocket(closers)];
   const all: string[] = [];
   for (const at of listen) all.push(await listenTo(server, at));
-  // A socket that was handed over does not say its path.
+  // A socket that was passed as a file descriptor does not report its path.
   const uris = all.filter((uri) => !uri.endsWith('?socket='));
   if (options.metrics === undefined) return { uris };
   const metrics = await serveMetrics(options.metrics, () => server.metrics.text());
@@ -78,20 +78,20 @@ const HINTS: Hints = {
   ENOENT: 'the folder of the socket must be there',
 };
 
-/** In a folder that nobody else can enter. */
+/** Creates a socket in a folder that only this user can enter. */
 async function privateSocket(closers: Closer[]): Promise<ListenAt> {
   const folder = await mkdtemp(join(tmpdir(), 'nodeos-nbd-'));
-  // Gone last, after the server: it is in front.
+  // Closers run from last to first. At the front, this one runs after the server has closed.
   closers.unshift(() => rm(folder, { recursive: true, force: true }));
   return socketIn(folder);
 }
 
-/** In good order; when asked a second time, at once. */
+/** Closes the server gracefully; after a second Ctrl-C, at once. */
 async function shutDown(server: NbdServer, io: Io): Promise<void> {
   try {
     await unlessKilled(server.close(), io);
   } catch (error) {
     if (!io.kill.aborted) throw error;
-    void server.close(0); // everybody is cut off
+    void server.close(0); // disconnects all clients
   }
 }

@@ -1,7 +1,7 @@
-/** Being stopped at once, by the second Ctrl-C, while the first one waits for what is under way. */
+/** The first Ctrl-C waits for pending work. The second one stops at once. */
 import type { Io } from '../command.js';
 
-/** What `work` gives; after the second Ctrl-C it is not waited for. @throws the reason of the first Ctrl-C then */
+/** Waits for `work`, but not after the second Ctrl-C. @throws the reason of the first Ctrl-C in that case */
 export function unlessKilled<T>(work: Promise<T>, { kill, signal }: Pick<Io, 'kill' | 'signal'>): Promise<T> {
   return new Promise((resolve, reject) => {
     const stop = (): void => reject(signal.reason as Error);
@@ -11,7 +11,10 @@ export function unlessKilled<T>(work: Promise<T>, { kill, signal }: Pick<Io, 'ki
   });
 }
 
-/** The same of work that is in vain when it was to stop. @throws the reason of the first Ctrl-C, when the work is done */
+/**
+ * Like `unlessKilled`, for work whose result is useless after an interruption. @throws the reason of the first Ctrl-C
+ * once the work is done
+ */
 export async function unlessStopped<T>(work: Promise<T>, io: Pick<Io, 'kill' | 'signal'>): Promise<T> {
   const result = await unlessKilled(work, io);
   io.signal.throwIfAborted();

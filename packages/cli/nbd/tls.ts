@@ -1,4 +1,4 @@
-/** TLS of a server, from files that have the names which other NBD servers and clients use too. */
+/** TLS settings of a server. The files have the same names as for other NBD servers and clients. */
 import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -20,13 +20,17 @@ export const TLS_OPTIONS = {
 
 export interface Tls {
   readonly server: ServerTls;
-  /** What a client on this machine adds to its URI, whatever its folder is. */
+  /** The query that a local client adds to its URI. Paths are absolute, so its working folder does not matter. */
   readonly query: Readonly<Record<string, string>>;
-  /** And as whom it comes. */
+  /** The user name in the client's URI. */
   readonly user?: string;
 }
 
-/** @throws UsageError, NodeosError naming the file that is missing or wrong */
+/**
+ * Reads the TLS options.
+ * @throws UsageError for options that do not fit together
+ * @throws NodeosError naming the missing or invalid file
+ */
 export async function tlsOf(args: Parsed): Promise<Tls | undefined> {
   const [dir, psk] = [args.text('tls'), args.text('psk')];
   if (dir !== undefined && psk !== undefined) throw new UsageError('--tls and --psk: one of the two');
@@ -50,7 +54,10 @@ async function certificatesOf(dir: string, required: boolean, verifyClient: bool
   return { server: { required, verifyClient, cert, key, ca }, query: { 'tls-certificates': resolve(dir) } };
 }
 
-/** Looked at now, because a server would find out only when a client is there, whom it could not tell. */
+/**
+ * Checks a file at the start. Otherwise the server would notice the error only at the first connection and could not
+ * report it.
+ */
 async function material(dir: string, name: string, use: (content: Buffer) => unknown): Promise<Buffer> {
   const path = join(dir, name);
   const content = await contentOf(path, '--tls');

@@ -1,21 +1,23 @@
-/** NBD URIs: where a server listens, and the exports there. */
+/** NBD URIs of listening addresses and of exports. */
 import { join } from 'node:path';
 import { UsageError } from '@nodeos/base';
 import { parseUri, type ListenAt } from '@nodeos/nbd';
 
-/** The server's URI with the name of an export in it, and more for the query. */
+/** Adds an export's name and further query parameters to a server's URI. */
 export function withExport(uri: string, name: string, more: Readonly<Record<string, string>> = {}): string {
-  // By hand: a URL has no user without a host.
+  // Parsed by hand, because a URL cannot have a user without a host.
   const [, base = uri, search = ''] = /^([^:]+:\/\/[^/?#]*)[^?#]*\??([^#]*)/.exec(uri) ?? [];
   const words = [search, ...Object.entries(more).map(([key, value]) => `${key}=${pathIn(value)}`)];
   const query = words.filter((word) => word !== '').join('&');
   return `${base}/${pathIn(name)}${query === '' ? '' : `?${query}`}`.replace(/^(nbds?:\/\/[^/]+)\/$/, '$1');
 }
 
-/** Slashes stay: they belong to the name of an export or of a file. */
+/** Percent-encodes a name. Slashes stay, because they belong to the name of an export or file. */
 const pathIn = (path: string): string => encodeURIComponent(path).replaceAll('%2F', '/');
 
-/** `--listen`. @throws UsageError for what is no place to listen, or wants TLS without having any */
+/**
+ * Parses `--listen`. @throws UsageError if it is not an address, names an export, or asks for TLS without certificates
+ */
 export function listenAt(text: string, hasTls: boolean): ListenAt {
   const uri = parsed(text);
   if (uri.export !== '')
@@ -36,10 +38,10 @@ function parsed(text: string): ReturnType<typeof parseUri> {
   }
 }
 
-/** The first of the sockets that a service manager hands over: sd_listen_fds(3). */
+/** The first file descriptor that a service manager passes: sd_listen_fds(3). */
 const FIRST = 3;
 
-/** What the service manager has handed over to this process. */
+/** The listening sockets that the service manager passed to this process. */
 export function activated(env: Readonly<Record<string, string | undefined>>, pid = process.pid): ListenAt[] {
   if (env['LISTEN_PID'] !== String(pid)) return [];
   const count = Number(env['LISTEN_FDS'] ?? 0);

@@ -10,21 +10,25 @@ const folder = mkdtempSync(join(tmpdir(), 'nodeos-memory-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('the memory that a system needs', () => {
-  // Sizes of initramfs and contents; what was too little and what was enough in boots under software emulation.
+  // Sizes of initramfs and contents in MiB, then the memory that was too little and enough in boots under software
+  // emulation.
   it.each([
     [50.1, 50.2, 141, 145],
     [100.1, 100.2, 243, 247],
     [250.1, 250.2, 552, 556],
-  ])('with an initramfs of %s MiB and %s MiB in it is above %s and at most %s', (archive, contents, failed, worked) => {
-    const least = leastMemory({ archive, contents });
-    expect(least).toBeGreaterThan(failed);
-    expect(least).toBeLessThanOrEqual(worked);
-    expect(enoughMemory({ archive, contents })).toBeGreaterThanOrEqual(worked);
-  });
+  ])(
+    'with %s MiB of initramfs and %s MiB of contents is above %s and at most %s',
+    (archive, contents, failed, worked) => {
+      const least = leastMemory({ archive, contents });
+      expect(least).toBeGreaterThan(failed);
+      expect(least).toBeLessThanOrEqual(worked);
+      expect(enoughMemory({ archive, contents })).toBeGreaterThanOrEqual(worked);
+    },
+  );
 });
 
 describe('a machine', () => {
-  it('with too little is refused, with what will do', async () => {
+  it('with too little memory is refused with a recommendation', async () => {
     const path = join(folder, 'initramfs');
     await writeCpio([file('asset', Buffer.alloc(60 << 20))], path);
     await expect(checkMemory('128M', path)).rejects.toThrow(UsageError);

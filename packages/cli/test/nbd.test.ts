@@ -21,13 +21,13 @@ describe('sizes', () => {
     ['1.5k', 1536],
     ['1GiB', 1 << 30],
     ['2T', 2 ** 41],
-  ])('%s', (text, bytes) => expect(bytesOf(text, '--size')).toBe(bytes));
+  ])('%s is a size', (text, bytes) => expect(bytesOf(text, '--size')).toBe(bytes));
 
-  it.each(['', 'M', '-1', '1X', '1.3', '9999P', '0x10'])('%j is none', (text) =>
+  it.each(['', 'M', '-1', '1X', '1.3', '9999P', '0x10'])('%j is not a size', (text) =>
     expect(() => bytesOf(text, '--size')).toThrow(`--size ${text}: expected a size`),
   );
 
-  it('are readable', () => {
+  it('are printed readably', () => {
     expect([0, 1023, 1024, 1536, 3 << 20, 150.4 * 1024, 2 ** 41].map(readable)).toEqual([
       ...['0 bytes', '1023 bytes', '1 KiB', '1.5 KiB', '3 MiB', '150 KiB', '2 TiB'],
     ]);
@@ -48,7 +48,7 @@ describe('sources', () => {
     expect(() => localPath('gopher://x')).toThrow('nothing is known of gopher://');
   });
 
-  it('are opened for reading, unless they are to be written', async () => {
+  it('are opened read-only unless they are to be written', async () => {
     const path = join(folder, 'plain');
     writeFileSync(path, 'hello');
     const [read, written] = [await openSource(path), await openSource(`file:${path}`, { write: true })];
@@ -58,7 +58,7 @@ describe('sources', () => {
     await expect(openSource('s3://nothing')).rejects.toThrow(/s3:\/\/nothing/);
   });
 
-  it('have names as exports', () => {
+  it('get export names', () => {
     expect(wantedOf(['a/x.img'], undefined)).toEqual([{ name: '', source: 'a/x.img' }]);
     expect(wantedOf(['a/x.img'], 'disk')).toEqual([{ name: 'disk', source: 'a/x.img' }]);
     expect(wantedOf(['one=a/x=y', 'b/z', 'http://h/p?q=1', '=w'], undefined)).toEqual([
@@ -71,7 +71,7 @@ describe('sources', () => {
   });
 });
 
-it('a destination that is not finished leaves what was there', async () => {
+it('an unfinished destination leaves the old file in place', async () => {
   const path = join(folder, 'there');
   writeFileSync(path, 'before');
   const destination = await openDestination(path, 100, {});
@@ -84,7 +84,7 @@ it('a destination that is not finished leaves what was there', async () => {
   expect((await openSource(path)).size).toBe(100);
 });
 
-it('where a device is mounted is in mountinfo', () => {
+it('the mount point of a device is found in mountinfo', () => {
   const lines = [
     '36 35 8:1 / / rw,noatime - ext4 /dev/sda1 rw',
     '37 35 8:2 / /a\\040b rw - ext4 /dev/sda2 rw',
@@ -97,7 +97,7 @@ it('where a device is mounted is in mountinfo', () => {
   expect(mountsOf(lines, (8 << 8) | 3)).toEqual([]);
 });
 
-it('a line of progress', () => {
+it('a line of progress shows percent, amounts, rate and time left', () => {
   expect(lineOf('copied', { done: 256 << 20, size: 1 << 30, seconds: 2 })).toBe(
     'copied 25 %: 256 MiB of 1 GiB, 128 MiB/s, 6 s left',
   );
@@ -111,21 +111,21 @@ describe('URIs', () => {
     ['nbds://alice@host/old?tls-psk-file=/x', 'new', 'nbds://alice@host/new?tls-psk-file=/x'],
     ['nbds+unix://alice@/?socket=/x', 'new', 'nbds+unix://alice@/new?socket=/x'],
     ['nbds://host/old?tls-certificates=/x', 'new', 'nbds://host/new?tls-certificates=/x'],
-  ])('%s with the export %j', (uri, name, expected) => expect(withExport(uri, name)).toBe(expected));
+  ])('combine %s with the export %j', (uri, name, expected) => expect(withExport(uri, name)).toBe(expected));
 
-  it('say where to listen', () => {
+  it('give the address to listen on', () => {
     expect(listenAt('nbd://0.0.0.0:0', false)).toEqual({ host: '0.0.0.0', port: 0 });
     expect(listenAt('nbds+unix:///?socket=/x', true)).toEqual({ path: '/x' });
   });
 
-  it('a service manager hands over file descriptors to the process that it names', () => {
+  it('use the file descriptors that a service manager passes to the named process', () => {
     expect(activated({ LISTEN_PID: '7', LISTEN_FDS: '2' }, 7)).toEqual([{ fd: 3 }, { fd: 4 }]);
     expect(activated({ LISTEN_PID: '8', LISTEN_FDS: '2' }, 7)).toEqual([]);
     expect(activated({}, 7)).toEqual([]);
   });
 });
 
-it('work is given up at the second Ctrl-C', async () => {
+it('the second Ctrl-C abandons pending work', async () => {
   const [stop, kill] = [new AbortController(), new AbortController()];
   const forever = new Promise<never>(() => undefined);
   const given = unlessKilled(forever, { signal: stop.signal, kill: kill.signal });
@@ -134,7 +134,7 @@ it('work is given up at the second Ctrl-C', async () => {
   await expect(given).rejects.toThrow('interrupted');
 });
 
-it('a device that cannot be flushed is closed, and named', async () => {
+it('a device that cannot be flushed is closed and named', async () => {
   let isClosed = false;
   const device: BlockBackend = {
     ...memory(1),

@@ -1,4 +1,4 @@
-/** Files that hold what a machine does or keeps are for their owner, and are written where nobody put a link before. */
+/** Files with a machine's activity or data are private to their owner and are not written through a planted link. */
 import { mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ async function folder(): Promise<string> {
 
 const modeOf = async (path: string): Promise<string> => ((await stat(path)).mode & 0o777).toString(8);
 
-it('the image of what a machine changes', async () => {
+it('the image with the changes of a machine is private and not written through a link', async () => {
   const dir = await folder();
   const [path, other] = [join(dir, 'changes.ext4'), join(dir, 'other')];
   await writeFile(other, 'of the user');
@@ -27,7 +27,7 @@ it('the image of what a machine changes', async () => {
   expect(await readFile(other, 'utf8')).toBe('of the user');
 });
 
-it('a trace', async () => {
+it('a trace is private', async () => {
   const path = join(await folder(), 'trace');
   await (await openTrace(path, [])).close();
   expect(await modeOf(path)).toBe('600');

@@ -19,15 +19,15 @@ function written(name: string, text: string): string {
   return path;
 }
 
-describe('what follows --', () => {
-  it('is a command, for an action that takes one', () => {
+describe('arguments after --', () => {
+  it('are a command for an action that runs one', () => {
     expect(parse(serveCommand, ['disk', '--', 'sh', '-c', 'x'])).toMatchObject({
       operands: ['disk'],
       rest: ['sh', '-c', 'x'],
     });
   });
 
-  it('are operands, for the others', () => {
+  it('are operands for all other actions', () => {
     const { operands, rest } = parse(mapCommand, ['one', '--', '--two']);
     expect({ operands, rest }).toEqual({ operands: ['one', '--two'], rest: [] });
   });
@@ -36,7 +36,7 @@ describe('what follows --', () => {
 describe('TLS', () => {
   const tls = (...args: string[]): Promise<Tls | undefined> => tlsOf(parse(serveCommand, args));
 
-  it('tells a client on this machine where the keys are, and who it is', async () => {
+  it('tells a local client the path of the keys and its identity', async () => {
     const psk = written('keys.psk', 'alice:00ff\nbob:11ff\n');
     expect(await tls('--psk', relative('.', psk))).toMatchObject({ query: { 'tls-psk-file': psk }, user: 'alice' });
     const pki = join(folder, 'pki');
@@ -46,19 +46,19 @@ describe('TLS', () => {
     expect(found?.user).toBe(undefined);
   });
 
-  it('a file of keys without one is refused', async () => {
+  it('rejects a key file without keys', async () => {
     const empty = written('empty.psk', '\n');
     await expect(tls('--psk', empty)).rejects.toThrow(`--psk ${empty}: it has no key`);
   });
 
-  it.each(['server-cert.pem', 'server-key.pem', 'ca-cert.pem'])('a broken %s is refused, by its name', async (name) => {
+  it.each(['server-cert.pem', 'server-key.pem', 'ca-cert.pem'])('rejects a broken %s and names it', async (name) => {
     const good = join(folder, `for-${name}`);
     authority(good).sign(good, 'server', 'localhost');
     writeFileSync(join(good, name), 'garbage\n');
     await expect(tls('--tls', good)).rejects.toThrow(`--tls: ${join(good, name)}: `);
   });
 
-  it('a key that is not of the certificate is refused', async () => {
+  it('rejects a key that does not belong to the certificate', async () => {
     const [one, other] = [join(folder, 'one'), join(folder, 'other')];
     for (const pki of [one, other]) authority(pki).sign(pki, 'server', 'localhost');
     cpSync(join(other, 'server-key.pem'), join(one, 'server-key.pem'));
@@ -67,21 +67,21 @@ describe('TLS', () => {
 });
 
 describe('a trace', () => {
-  it('is not written over what it is a trace of, whatever that is called', async () => {
+  it('is not written over the traced disk, whatever name is used', async () => {
     const [disk, link] = [written('disk', 'content'), join(folder, 'link')];
     linkSync(disk, link);
     await expect(openTrace(link, ['/nowhere', disk])).rejects.toThrow(`--trace ${link}: it is ${disk}`);
     expect(readFileSync(disk, 'utf8')).toBe('content');
   });
 
-  it('nor where an overlay is to be made', async () => {
+  it('is not written where an overlay is to be created', async () => {
     const path = join(folder, 'new');
     await expect(openTrace(path, [relative('.', path)])).rejects.toThrow(`--trace ${path}: it is `);
     await (await openTrace(path, [join(folder, 'newer')])).close();
   });
 });
 
-it('metrics are at an address that a browser takes, whatever the query', async () => {
+it('metrics have a URL that a browser accepts, with any query', async () => {
   const metrics = await serveMetrics('::1:0', () => 'counters\n');
   try {
     expect(metrics.url).toMatch(/^http:\/\/\[::1\]:\d+\/metrics$/);

@@ -1,4 +1,4 @@
-/** What servers and traces say is shown, and never obeyed by the terminal. */
+/** Text from servers and traces is shown but never obeyed by the terminal. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { say } from '../command.js';
 import { main } from '../main.js';
 
-/** Clears the screen, changes the title, asks the terminal to type; by 7-bit and by 8-bit controls; turns text round. */
+/** Clears the screen, changes the title and makes the terminal type, with 7-bit and 8-bit controls. Reverses text. */
 const EVIL = '\x1b[2J\x9b2J\x1b]0;title\x07\x1b[21t\u202egpj\x7f';
 const SHOWN = '\\x1b[2J\\x9b2J\\x1b]0;title\\x07\\x1b[21t\\u202egpj\\x7f';
 
@@ -34,7 +34,7 @@ async function server(): Promise<string> {
 it.each([
   ['list', ''],
   ['info', `/${encodeURIComponent(`disk ${EVIL}`)}`],
-])('of a server, in nbd %s', async (action, path) => {
+])('escapes text of a server in nbd %s', async (action, path) => {
   const uri = await server();
   const text = await nodeos('nbd', action, uri + path);
   expect(text.status, text.stderr).toBe(0);
@@ -46,14 +46,14 @@ it.each([
   expect(exports[0]).toMatchObject({ 'export-name': `disk ${EVIL}`, description: `a disk ${EVIL}` });
 });
 
-it('of a server that refuses', async () => {
+it('escapes text of a server that refuses', async () => {
   const { status, stderr } = await nodeos('nbd', 'info', `${await server()}/${encodeURIComponent('\u202egpj')}`);
   expect(status).toBe(1);
   expect(stderr).toContain('there is no export "\\u202egpj"');
   expect(stderr).not.toMatch(CONTROLS);
 });
 
-it('of a trace', async () => {
+it('escapes text of a trace', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'nodeos-cli-'));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const path = join(folder, 'trace');
@@ -65,7 +65,7 @@ it('of a trace', async () => {
   expect(stderr).not.toMatch(CONTROLS);
 });
 
-it('of anybody, in a line of ours', () => {
+it('escapes foreign text in a message of ours', () => {
   let said = '';
   say(
     { stderr: { write: (text: string) => (said += text) } as unknown as NodeJS.WritableStream },

@@ -15,7 +15,7 @@ const SYSTEM = {
 };
 
 describe('the header for C', () => {
-  it('has the names of ports, words, paths and events', () => {
+  it('contains the names of ports, words, paths and events', () => {
     const lines = contractHeader().split('\n');
     for (const line of [
       '#define PORT_EVENTS "nodeos.events"',
@@ -30,7 +30,7 @@ describe('the header for C', () => {
   });
 });
 
-it('words and paths are written as the kernel and archives have them', () => {
+it('words and paths have the forms that the kernel and archives expect', () => {
   expect(word('nbdWait', 5)).toBe('nodeos.nbd.wait=5');
   expect(entryPath('/etc/nodeos.json')).toBe('etc/nodeos.json');
 });
@@ -44,11 +44,11 @@ describe('events', () => {
     [{ us: 1, event: 'toString' }, false],
     [null, false],
     [[], false],
-  ])('%j: %s', (value, expected) => expect(isGuestEvent(value)).toBe(expected));
+  ])('%j is recognised: %s', (value, expected) => expect(isGuestEvent(value)).toBe(expected));
 });
 
 describe('nodeos.json', () => {
-  it('is taken as the build writes it', () => {
+  it('is accepted as the build writes it', () => {
     expect(checkSystemConfig(SYSTEM)).toBe(SYSTEM);
     expect(checkSystemConfig({ ...SYSTEM, onexit: 'shell', first: [{ ...SYSTEM, from: 'prestart' }] })).toBeDefined();
   });
@@ -63,7 +63,7 @@ describe('nodeos.json', () => {
     [{ ...SYSTEM, user: 'toor' }, 'user is not app or root'],
     [{ ...SYSTEM, first: [{}] }, 'first is not a list of programs'],
     [{ ...SYSTEM, onexit: 'explode' }, 'onexit is not reboot, poweroff, halt, shell'],
-  ])('%# is refused, with what is wrong', (value, message) => {
+  ])('rejects variant %# and names the problem', (value, message) => {
     expect(() => checkSystemConfig(value)).toThrow(message);
   });
 });

@@ -1,10 +1,10 @@
 /**
- * Debian's source and binary packages, fetched with the host's apt: it knows the mirror, the proxy and the
- * credentials. Everything that apt writes goes to a private folder, so no root is needed and the host's lists stay
- * as they are; the mirror is copied from the host's configuration, with the suite that the place asks for.
+ * Debian source and binary packages, fetched with the host's apt, which knows the mirror, the proxy and the
+ * credentials. Apt writes only to a private folder. So no root is needed and the host's package lists stay unchanged.
+ * The mirror comes from the host's configuration, the suite from the place.
  *
- * For a build, the lists are not checked against the archive's signatures (an older host lacks the keys of a newer suite):
- * what is fetched is checked against the pinned checksum instead. Whoever makes a pin asks for signed lists.
+ * For a build, the lists' signatures are not checked, because an older host lacks the keys of a newer suite. The
+ * fetched file is checked against its pinned checksum instead. Code that creates a pin asks for signed lists.
  */
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ import type { FetchContext, PlaceKind } from './place-kind.js';
 
 const APT_HELPER = '/usr/lib/apt/apt-helper';
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
-/** Lists that are younger than this are not fetched again to look for a version that they lack. */
+/** Lists younger than this are not fetched again when a version is missing from them. */
 const FRESH_MS = 10 * 60 * 1000;
 
 export const debian: PlaceKind = {
@@ -37,11 +37,11 @@ export const debian: PlaceKind = {
 };
 
 export interface Apt {
-  /** Runs a program of apt's on the private folder. @returns its standard output */
+  /** Runs a program of apt in the private folder. @returns its standard output */
   readonly run: AptRunner;
-  /** Reads the package lists again, unless they are fresh. For whoever is alone. */
+  /** Fetches the package lists, unless they are fresh. Call it only inside `alone`. */
   refresh(): Promise<void>;
-  /** Does some work while no other process changes the lists. */
+  /** Runs `work` while no other process can change the lists. */
   alone<T>(work: () => Promise<T>): Promise<T>;
 }
 
@@ -49,15 +49,18 @@ type AptRunner = (command: string, args: readonly string[]) => Promise<string>;
 
 export interface Archive {
   readonly suite: string;
-  /** Of the packages. Default: the host's, which also has those that fit every machine (`all`). */
+  /** Architecture of the packages. Default: the host's, which includes packages for every machine (`all`). */
   readonly arch?: string;
-  /** Whether the lists must bear the archive's signature. */
+  /** Whether the lists must be signed by the archive. Default: false. */
   readonly signed?: boolean;
-  /** Default: the host's. */
+  /** Default: the host's mirrors. */
   readonly mirrors?: readonly Mirror[];
 }
 
-/** An apt that has the archive's suite, and keeps everything that it writes below `context.home`. */
+/**
+ * An apt for the archive's suite. It writes only below `context.home`.
+ * @throws NodeosError if the host has no Debian mirror
+ */
 export async function privateApt(
   { suite, arch, signed = false, ...archive }: Archive,
   context: Omit<FetchContext, 'maxBytes'>,
@@ -79,14 +82,14 @@ export async function privateApt(
     const age = Date.now() - ((await stat(join(dir, 'updated')).catch(() => undefined))?.mtimeMs ?? 0);
     if (age <= FRESH_MS) return;
     context.progress(`reading the package lists of ${suite}`);
-    // Without the mode, apt goes on with the old lists when it does not believe the new ones.
+    // Without this mode, apt silently keeps the old lists when it rejects the new ones.
     await apt('apt-get', ['update', ...(signed ? ['-o', 'APT::Update::Error-Mode=any'] : [])]);
     await writeFile(join(dir, 'updated'), '');
   };
   return { run: apt, refresh, alone: (work) => withLock(join(dir, 'lock'), context, work) };
 }
 
-/** Debian's name of this machine. */
+/** Debian's name of this machine's architecture. */
 const HOST_ARCH = { x64: 'amd64', arm64: 'arm64' }[process.arch as string];
 
 async function offers(apt: AptRunner, wanted: DebianPlace['debian']): Promise<boolean> {
@@ -114,7 +117,7 @@ async function findUri(apt: AptRunner, wanted: DebianPlace['debian']): Promise<s
   }));
   const exact = known === version && listed.find(({ file }) => member === undefined || file === member);
   if (exact) return exact.uri;
-  // The list has moved on, but the archive's pool keeps files for a while: look beside the version it names.
+  // The list has moved on, but the pool keeps old files for a while. Look next to the version that the list names.
   const beside = listed[0]?.uri.replace(/[^/]*$/, '');
   if (beside === undefined || known === version) {
     throw new NodeosError(`${name} ${version} in suite ${suite} has no file ${String(member)}`);
@@ -130,7 +133,7 @@ function aptOptions(dir: string, foreign: string | undefined): string[] {
     'Dir::State::Lists': join(dir, 'lists'),
     'Dir::State::status': '/dev/null',
     'Dir::Cache': join(dir, 'cache'),
-    // In containers, apt is often told to read all lists anew for each question.
+    // Container images often configure apt to parse all lists again for each query.
     'Dir::Cache::pkgcache': 'pkgcache.bin',
     'Dir::Cache::srcpkgcache': 'srcpkgcache.bin',
     'Dir::Etc::SourceList': join(dir, 'sources.list'),
@@ -150,7 +153,9 @@ export interface Mirror {
   readonly suites: readonly string[];
 }
 
-/** A sources.list(5) with `suite` instead of the host's; `-security` and `-updates` follow the host's own. */
+/**
+ * A sources.list(5) with `suite` in place of the host's suite. `-security` and `-updates` lines follow the host's own.
+ */
 export function sourcesList(mirrors: readonly Mirror[], suite: string, signed = false): string {
   const lines = new Set<string>();
   const trust = signed ? `signed-by=${KEYRING}` : 'trusted=yes';
@@ -169,7 +174,7 @@ export function parseMirrors(contents: readonly string[]): Mirror[] {
   return contents.flatMap((content) => [...oneLineMirrors(content), ...deb822Mirrors(content)]).filter(isDebian);
 }
 
-/** Other archives (of a vendor, or of Ubuntu) have no Debian suites. */
+/** Other archives, such as a vendor's or Ubuntu's, have no Debian suites. */
 const isDebian = ({ uri }: Mirror): boolean => /\/debian(-security)?\/?$/.test(uri);
 
 function oneLineMirrors(content: string): Mirror[] {
@@ -182,7 +187,7 @@ function oneLineMirrors(content: string): Mirror[] {
 }
 
 function deb822Mirrors(content: string): Mirror[] {
-  // A field goes on in the lines below it that begin with a space; comments may stand between them.
+  // A field continues on the following lines that begin with a space. Comments may stand between them.
   const unfolded = content
     .replace(/\r/g, '')
     .replace(/^#.*\n?/gm, '')

@@ -1,4 +1,4 @@
-/** The kinds of place that a source can come from: one row a kind, in the order in which a place is recognised. */
+/** The kinds of places that a source can come from, in the order in which they are tried for a match. */
 import type { Place } from '../source.js';
 import { debian } from './debian.js';
 import { npm } from './npm.js';

@@ -1,4 +1,4 @@
-/** Tarballs of npm packages, through npm itself: its configuration knows the registry, the proxy and the credentials. */
+/** Tarballs of npm packages, fetched with npm. Its configuration knows the registry, the proxy and the credentials. */
 import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sourceLockName } from '../cache.js';
@@ -26,7 +26,7 @@ export const npm: PlaceKind = {
       });
       const [packed] = JSON.parse(stdout) as { filename: string }[];
       if (!packed) throw new NodeosError('npm pack named no file');
-      // npm prints the file of a scoped package with the scope's `@` and `/`, but writes it without.
+      // For a scoped package, npm prints a file name with the scope's `@` and `/`, but writes the file without them.
       await rename(join(dir, packed.filename.replace(/^@/, '').replaceAll('/', '-')), path);
     } finally {
       await rm(dir, { recursive: true, force: true });

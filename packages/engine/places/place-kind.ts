@@ -1,8 +1,8 @@
-/** What a kind of place can do. */
+/** The interface of a kind of place. */
 import type { Place } from '../source.js';
 
 export interface FetchContext {
-  /** The folder of the cache that the kind may use for itself. */
+  /** The cache's root folder; the kind may keep its own files there. */
   readonly home: string;
   readonly signal: AbortSignal;
   readonly maxBytes: number;
@@ -11,8 +11,8 @@ export interface FetchContext {
 
 export interface PlaceKind {
   matches(place: Place): boolean;
-  /** For messages. */
+  /** A description for messages. */
   describe(place: Place): string;
-  /** Writes the file to `path`, going on after the bytes that are there if the kind can. Does not verify. */
+  /** Writes the file to `path`. Resumes after the existing bytes if the kind supports it. Does not verify the file. */
   download(place: Place, path: string, context: FetchContext): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /**
- * Files over HTTP(S). A download that broke off goes on where it stopped (RFC 9110, section 14: range requests).
- * Proxies come from the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY).
+ * Files over HTTP(S). An interrupted download resumes where it stopped (RFC 9110, section 14: range requests). Proxies
+ * come from the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY).
  */
 import { constants, createWriteStream } from 'node:fs';
 import { open, rm, stat } from 'node:fs/promises';
@@ -34,7 +34,7 @@ export const url: PlaceKind = {
   },
 };
 
-/** A refusal (404, 403, unknown host) will not change by asking again; a broken connection may. */
+/** A refusal (404, 403, unknown host) is final. A broken connection may work on the next attempt. */
 function isTransient(error: unknown): boolean {
   if (error instanceof HttpStatusError) return error.status >= 500 || error.status === 429;
   const code = codeOf(error) ?? codeOf((error as Error).cause);
@@ -48,7 +48,7 @@ class HttpStatusError extends NodeosError {
   }
 }
 
-/** What was received cannot be a part of the file. */
+/** The received bytes cannot belong to the file. */
 class UnusablePartError extends NodeosError {}
 
 async function attemptDownload(first: string, path: string, context: FetchContext): Promise<void> {
@@ -63,7 +63,7 @@ async function attemptDownload(first: string, path: string, context: FetchContex
     await receive(await follow(first, have, dispatcher, context.signal), have, path, context);
   } catch (error) {
     if (!(error instanceof UnusablePartError)) throw error;
-    // Nothing to go on from. Perhaps what was there was of another file: once more from the start.
+    // The part is unusable. It may belong to another file, so start again from the beginning.
     await rm(path, { force: true });
     if (have === 0) throw error;
     await attemptDownload(first, path, context);
@@ -75,7 +75,7 @@ async function attemptDownload(first: string, path: string, context: FetchContex
 async function receive(response: Response, have: number, path: string, context: FetchContext): Promise<void> {
   const { statusCode: status, headers, body } = response;
   if (status === 416 && have > 0) {
-    await body.dump(); // nothing is left to send: the checksum decides
+    await body.dump(); // nothing is left to send; the checksum decides
     return;
   }
   if (status !== 200 && status !== 206) {
@@ -91,12 +91,12 @@ async function receive(response: Response, have: number, path: string, context: 
   const length = Number(headers['content-length'] ?? Number.NaN);
   const meter = bounded(start, start + length, context);
   const file = createWriteStream(path, { fd: await open(path, start > 0 ? APPEND : TRUNCATE) });
-  // Who fails while it is still being opened would otherwise find it made after it was removed.
+  // Wait until the file is closed. If the download fails during open(2), the file could appear after its removal.
   const closed = new Promise<void>((resolve) => file.once('close', resolve));
   await pipeline(body, meter, file, { signal: context.signal }).finally(() => closed);
 }
 
-/** Never through a link. */
+/** O_NOFOLLOW: never write through a symbolic link. */
 const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW;
 const [APPEND, TRUNCATE] = [CREATE | constants.O_APPEND, CREATE | constants.O_TRUNC];
 
@@ -112,7 +112,7 @@ async function follow(first: string, have: number, dispatcher: Dispatcher, signa
     if (response.statusCode < 300 || response.statusCode >= 400 || typeof next !== 'string') return response;
     await response.body.dump();
     location = new URL(next, location).href;
-    // A redirect must not lead to files or to another protocol.
+    // A redirect must not lead to a local file or to another protocol.
     if (!/^https?:/.test(location)) throw new NodeosError(`redirected to ${location}, which is not HTTP`);
   }
   throw new NodeosError(`more than ${MAX_REDIRECTS} redirects`);

@@ -5,7 +5,7 @@ import { build } from '../engine.js';
 import { sha256 } from '@nodeos/base';
 import { namesIn, recorder, rejectionOf, serve, stepOf, tempDir } from './helpers.js';
 
-it('a corrupt archive, with the right checksum, fails the step with what tar says', async () => {
+it('a corrupt archive with the right checksum fails the step with the message of tar', async () => {
   const garbage = randomBytes(100_000);
   const server = await serve((_request, response) => response.end(garbage));
   const step = stepOf(

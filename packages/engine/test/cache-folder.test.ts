@@ -1,4 +1,4 @@
-/** What is in the cache's folder and is not the cache's stays, and a folder that is no cache stays whole. */
+/** Foreign files in the cache folder stay, and a folder that is not a cache stays untouched. */
 import { chown, mkdir, readFile, rename, symlink, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ async function filled(root = tempDir()): Promise<Cache> {
   return cache;
 }
 
-/** A folder of somebody's, with names in it that a cache could have. */
+/** A user's folder with names that a cache could contain. */
 async function precious(): Promise<string> {
   const root = tempDir();
   const key = 'b'.repeat(64);
@@ -35,9 +35,9 @@ async function precious(): Promise<string> {
   return root;
 }
 
-describe('a link out of the cache', () => {
+describe('a link that leads out of the cache', () => {
   it.each([['steps'], ['steps/file'], ['steps/file/x86_64'], ['steps/other'], ['tmp'], ['sources'], ['logs'], ['apt']])(
-    'at %s is neither followed nor removed, and told',
+    'at %s is reported, neither followed nor removed',
     async (place) => {
       const [cache, folder] = [await filled(), await precious()];
       const before = pathsIn(folder);
@@ -52,7 +52,7 @@ describe('a link out of the cache', () => {
     },
   );
 
-  it('in the place of an output stays', async () => {
+  it('stays if it has the name of an output', async () => {
     const [cache, folder] = [await filled(), await precious()];
     const link = join(cache.root, 'steps', 'file', 'x86_64', 'f'.repeat(64));
     await symlink(folder, link);
@@ -60,7 +60,7 @@ describe('a link out of the cache', () => {
     expect(namesIn(join(cache.root, 'steps', 'file', 'x86_64'))).toEqual(['f'.repeat(64)]);
   });
 
-  it('in the place of a download that has begun is not written through', async () => {
+  it('is not written through if it has the name of a partial download', async () => {
     const [cache, folder] = [await filled(), tempDir()];
     const content = 'the source';
     await writeFile(join(folder, 'profile'), 'of the user');
@@ -73,7 +73,7 @@ describe('a link out of the cache', () => {
   });
 });
 
-it('other names in the folders of the cache stay, and are told', async () => {
+it('foreign names in the folders of the cache stay and are reported', async () => {
   const cache = await filled();
   const others = ['steps/notes.txt', 'tmp/work', 'logs/today.log', 'sources/linux.tar.xz', 'locks/mine', 'apt/lists'];
   for (const path of others) {
@@ -85,7 +85,7 @@ it('other names in the folders of the cache stay, and are told', async () => {
   expect(pathsIn(cache.root).filter((path) => path.includes('/'))).toEqual([...others].sort());
 });
 
-it('everything of the cache goes, and what was fetched only if it is asked for', async () => {
+it('clean removes everything that was built, and fetched files only with all', async () => {
   const cache = await filled();
   await writeFile(join(cache.root, 'accelerator.json'), '{}');
   await mkdir(join(cache.root, 'apt', 'a'.repeat(12), 'lists'), { recursive: true });
@@ -95,14 +95,14 @@ it('everything of the cache goes, and what was fetched only if it is asked for',
   expect(namesIn(cache.root)).toEqual(['CACHEDIR.TAG']);
 });
 
-describe('a folder that is no cache', () => {
+describe('a folder that is not a cache', () => {
   const removals: readonly ((cache: Cache) => Promise<unknown>)[] = [
     (cache) => prune(cache, ALL),
     (cache) => prune(cache, { ...ALL, dryRun: true }),
     (cache) => clean(cache, { all: true }),
   ];
 
-  it.each([['notes.txt'], ['CACHEDIR.TAG']])('because of %s stays whole', async (name) => {
+  it.each([['notes.txt'], ['CACHEDIR.TAG']])('stays untouched because of %s', async (name) => {
     const cache = new Cache(tempDir());
     await mkdir(join(cache.root, 'tmp', `file-${'c'.repeat(32)}-AbCdEf`), { recursive: true });
     await writeFile(join(cache.root, name), 'Signature: 8a477f597d28d172789f06886806bc55\n# of another program\n');
@@ -121,7 +121,7 @@ describe('a folder that is no cache', () => {
     await expect(new Cache(root).ensure('tmp')).rejects.toThrow(why);
   });
 
-  it('can be built in, without becoming one', async () => {
+  it('can be built in without becoming a cache', async () => {
     const root = tempDir();
     await writeFile(join(root, 'notes.txt'), 'mine');
     const cache = await filled(root);
@@ -129,7 +129,7 @@ describe('a folder that is no cache', () => {
     await expect(prune(cache, ALL)).rejects.toThrow('but notes.txt');
   });
 
-  it.skipIf(process.geteuid?.() !== 0)("is one of somebody else's, for root too", async () => {
+  it.skipIf(process.geteuid?.() !== 0)('includes the folder of another user, even for root', async () => {
     const cache = await filled();
     await chown(cache.root, 65534, 65534);
     for (const removal of removals) await expect(removal(cache)).rejects.toThrow('belongs to user 65534');
@@ -141,7 +141,7 @@ describe('a folder that is no cache', () => {
   });
 });
 
-it('a cache has a tag that other programs know; one from before tags is one if nothing else is in it', async () => {
+it('a cache carries the standard tag; an untagged folder counts as a cache if it holds nothing foreign', async () => {
   const cache = await filled();
   const tag = await readFile(join(cache.root, 'CACHEDIR.TAG'), 'latin1');
   expect(tag.slice(0, 43)).toBe('Signature: 8a477f597d28d172789f06886806bc55');
@@ -151,5 +151,5 @@ it('a cache has a tag that other programs know; one from before tags is one if n
   expect((await prune(old, ALL)).gone).toHaveLength(1);
   await build([step], { cache: old, progress: silent, jobs: 1 });
   await writeFile(join(old.root, 'notes.txt'), 'mine');
-  expect((await prune(old, ALL)).gone.length).toBeGreaterThan(0); // it is tagged by now
+  expect((await prune(old, ALL)).gone.length).toBeGreaterThan(0); // the first prune has tagged it
 });

@@ -28,7 +28,7 @@ async function made(cache: Cache, step: Step): Promise<Entry> {
   return cache.entry(step, built.key);
 }
 
-/** Sets a file's content so that neither its size nor its time tells. */
+/** Changes a file's content but neither its size nor its time. */
 async function changeSilently(path: string, text: string): Promise<void> {
   const { mtimeMs } = await stat(path);
   await writeFile(path, text);
@@ -101,7 +101,7 @@ describe('a damaged output', () => {
     ],
   };
 
-  it.each(Object.entries(damages))('with %s is noticed, told, and built again', async (_name, [damage, reason]) => {
+  it.each(Object.entries(damages))('with %s is noticed, reported and rebuilt', async (_name, [damage, reason]) => {
     const cache = new Cache(tempDir());
     const step = folder();
     const entry = await made(cache, step);
@@ -121,7 +121,7 @@ describe('a damaged output', () => {
     expect(await cache.verify(entry)).toBeUndefined();
   });
 
-  it('that shows neither in sizes nor in times is found by verify', async () => {
+  it('is found by verify if sizes and times are unchanged', async () => {
     const cache = new Cache(tempDir());
     const entry = await made(cache, folder());
     await changeSilently(join(entry.output, 'sub', 'file'), 'c0ntent');
@@ -129,7 +129,7 @@ describe('a damaged output', () => {
     expect(await cache.verify(entry)).toBe('the content of sub/file has changed');
   });
 
-  it('is not what was only copied: other times, the same content', async () => {
+  it('is not assumed if only the times differ, as after a copy', async () => {
     const cache = new Cache(tempDir());
     const entry = await made(cache, folder());
     for (const name of ['sub', 'sub/file', 'tool']) await utimes(join(entry.output, name), 1, 1);
@@ -137,7 +137,7 @@ describe('a damaged output', () => {
   });
 });
 
-it('finds nothing in a cache that does not exist, and passes over what is not its own', async () => {
+it('a missing cache has no entries, and foreign names are skipped', async () => {
   const cache = new Cache(join(tempDir(), 'new'));
   expect(await cache.entries()).toEqual([]);
   expect(await usageOf(cache)).toEqual([]);
@@ -160,9 +160,9 @@ describe('prune', () => {
     return { cache, entries };
   }
 
-  it('keeps the outputs that were used last', async () => {
+  it('keeps the most recently used outputs', async () => {
     const { cache, entries } = await threeVersions();
-    await build([folder({ version: 1 })], { cache, progress: silent, jobs: 1 }); // it is used again
+    await build([folder({ version: 1 })], { cache, progress: silent, jobs: 1 }); // use it again
     expect((await usageOf(cache)).map(({ entry }) => entry.key)).toEqual([0, 2, 1].map((index) => entries[index]?.key));
     const options = { keep: 1, sources: false };
     const would = await prune(cache, { ...options, dryRun: true });
@@ -173,7 +173,7 @@ describe('prune', () => {
     expect(namesIn(join(cache.root, 'locks'))).toEqual([]);
   });
 
-  it('keeps each step and target apart, and fetched sources unless asked', async () => {
+  it('treats each step and target separately and keeps fetched sources unless asked', async () => {
     const { cache } = await threeVersions();
     await made(
       cache,
@@ -189,7 +189,7 @@ describe('prune', () => {
     expect([await cache.entries(), namesIn(join(cache.root, 'sources'))]).toEqual([[], []]);
   });
 
-  it('removes what killed builds left, but not what a running one is making', async () => {
+  it('removes leftovers of killed builds but not the folder of a running build', async () => {
     const cache = new Cache(tempDir());
     const left = await cache.begin({ name: 'left', target: 'x', key: 'c'.repeat(64), path: '', output: '' });
     const running = cache.entry(folder(), 'd'.repeat(64));
@@ -217,7 +217,7 @@ describe('prune', () => {
   });
 });
 
-it('only cleans up after attempts at the same step with the same key', async () => {
+it('begin cleans up only after attempts at the same step with the same key', async () => {
   const cache = new Cache(tempDir());
   const entry = (name: string, key: string): Entry => ({ name, target: 'x', key, path: '', output: '' });
   const same = 'a'.repeat(32);
@@ -230,7 +230,7 @@ it('only cleans up after attempts at the same step with the same key', async () 
   );
 });
 
-it('is where the environment says, an absolute folder', () => {
+it('the cache folder comes from the environment and is absolute', () => {
   const before = { ...process.env };
   onTestFinished(() => void Object.assign(process.env, before));
   onTestFinished(() => {

@@ -27,7 +27,7 @@ http://nothing/debian bookworm
     ]);
   });
 
-  it('reads deb822 sources: comments, continued fields, several URIs, what is switched off', () => {
+  it('reads deb822 sources: comments, continued fields, several URIs, disabled stanzas', () => {
     const sources = `Types: deb deb-src
 # http://commented/debian
 URIs: http://one/debian
@@ -63,7 +63,7 @@ Suites: bookworm
     expect(parseMirrors([sources.replaceAll('\n', '\r\n')])).toEqual(mirrors);
   });
 
-  it('never throws, and only gives Debian mirrors', () => {
+  it('never throws and returns only Debian mirrors', () => {
     const words = [
       'deb',
       'Types:',
@@ -88,7 +88,7 @@ Suites: bookworm
 });
 
 describe('sourcesList', () => {
-  it('has the wanted suite with the pockets of the host, binary and source, each once', () => {
+  it('lists the wanted suite with the pockets of the host, binary and source, each once', () => {
     const mirrors = [
       { uri: 'http://m/debian', suites: ['bookworm', 'bookworm-updates', 'bookworm-backports'] },
       { uri: 'http://m/debian', suites: ['bookworm'] },
@@ -105,7 +105,7 @@ describe('sourcesList', () => {
 
 describe('signed lists', () => {
   it(
-    'are believed with the signature of the archive only, also when there are older ones',
+    'are accepted only with the signature of the archive, even if older lists exist',
     { timeout: 120_000 },
     async (context) => {
       if (!existsSync('/usr/share/keyrings/debian-archive-keyring.gpg')) context.skip('the host has no keys of Debian');
@@ -143,7 +143,7 @@ describe('signed lists', () => {
   );
 });
 
-/** Makes the lists older than they may be. */
+/** Makes the lists look too old. */
 async function expire(home: string): Promise<void> {
   for (const name of await readdir(join(home, 'apt'))) await utimes(join(home, 'apt', name, 'updated'), 1, 1);
 }

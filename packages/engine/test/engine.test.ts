@@ -23,7 +23,7 @@ const reading = (name: string, input: Step): Step =>
 const textOf = (built: Built | undefined): string => readFileSync(join(built?.output ?? '', 'out'), 'utf8');
 const finished = (cache: Cache): string[] => namesIn(join(cache.root, 'steps'));
 
-/** A step that runs a program until it is ended, and says which process it is. */
+/** A step that runs a program until it is killed, and writes the process ids to a file. */
 const endless = (name: string, pidFile: string): Step =>
   stepOf(name, async (ctx) => {
     await ctx.run('sh', ['-c', 'sleep 1000 & echo "$$ $!" > "$0.new"; mv "$0.new" "$0"; wait', pidFile]);
@@ -31,7 +31,7 @@ const endless = (name: string, pidFile: string): Step =>
 const pidsIn = (file: string): number[] => readFileSync(file, 'utf8').trim().split(' ').map(Number);
 
 describe('build', () => {
-  it('gives the results in the order wanted, and takes them from the cache the second time', async () => {
+  it('returns the results in the order wanted and uses the cache the second time', async () => {
     const cache = new Cache(tempDir());
     const a = write('a', 'A');
     const b = reading('b', a);
@@ -49,9 +49,9 @@ describe('build', () => {
     expect(namesIn(join(cache.root, 'locks'))).toEqual([]);
   });
 
-  it('runs steps that do not depend on each other at once', async () => {
+  it('runs independent steps at the same time', async () => {
     const dir = tempDir();
-    // Each waits for the other to have started: they can only end if they run at once.
+    // Each step waits until the other has started, so they can only finish if they run at the same time.
     const meeting = (name: string, other: string): Step =>
       stepOf(name, async () => {
         writeFileSync(join(dir, name), '');
@@ -63,7 +63,7 @@ describe('build', () => {
     ).toHaveLength(2);
   });
 
-  it('runs no more steps at once than it may', async () => {
+  it('limits the number of steps that run at the same time', async () => {
     let running = 0;
     let most = 0;
     const steps = Array.from({ length: 5 }, (_, index) =>
@@ -77,7 +77,7 @@ describe('build', () => {
     expect(most).toBe(1);
   });
 
-  it('builds inputs before their users, each once', async () => {
+  it('builds inputs before the steps that use them, each once', async () => {
     const order: string[] = [];
     const noted = (name: string, inputs: Record<string, Step>): Step =>
       stepOf(
@@ -112,7 +112,7 @@ describe('build', () => {
     ]);
   });
 
-  it('builds two descriptions of the same thing once', async () => {
+  it('builds two descriptions of the same output once', async () => {
     const cache = new Cache(tempDir());
     let times = 0;
     const twin = (): Step =>
@@ -138,7 +138,7 @@ describe('build', () => {
     expect((await planOf(cache, [write('a', '2')]))[0]?.reasons).toEqual(['parameter text changed from "1" to "2"']);
   });
 
-  it('refuses steps that depend on themselves, and names that are not file names', async () => {
+  it('rejects circular steps and names that are not file names', async () => {
     const cache = new Cache(tempDir());
     const inputs: Record<string, Step> = {};
     const a = stepOf('a', () => Promise.resolve(), { inputs });
@@ -147,7 +147,7 @@ describe('build', () => {
     await expect(planOf(cache, [write('../a', '')])).rejects.toThrow('step name "../a"');
   });
 
-  it('explains what a step asks for and does not have', async () => {
+  it('explains a request for something that the step does not have', async () => {
     const options = { cache: new Cache(tempDir()), progress: silent, jobs: 1 };
     for (const ask of ['input', 'file', 'fetch'] as const) {
       const step = stepOf('asking', async (ctx) => {
@@ -157,7 +157,7 @@ describe('build', () => {
     }
   });
 
-  it('gives the step what it was promised', async () => {
+  it('gives the step everything that it declares', async () => {
     const dir = tempDir();
     await writeFile(join(dir, 'given'), 'given');
     let work = '';
@@ -191,7 +191,7 @@ describe('build', () => {
 });
 
 describe('a step that fails', () => {
-  it('shows its command, the exit status, the last lines and the log, and leaves nothing', async () => {
+  it('reports its command, exit status, last lines and log, and leaves nothing behind', async () => {
     const cache = new Cache(tempDir());
     const step = stepOf('failing', async (ctx) => {
       await writeFile(join(ctx.dir, 'half'), 'half');
@@ -209,7 +209,7 @@ describe('a step that fails', () => {
     expect(namesIn(join(cache.root, 'locks'))).toEqual([]);
   });
 
-  it('may throw at once, and shows where it did', async () => {
+  it('may throw at once and shows its stack trace', async () => {
     const cache = new Cache(tempDir());
     const step = stepOf('throwing', () => {
       throw new TypeError('a bug');
@@ -219,7 +219,7 @@ describe('a step that fails', () => {
     expect(namesIn(join(cache.root, 'tmp'))).toEqual([]);
   });
 
-  it('ends the others with their processes; those that depend on it never start', async () => {
+  it('ends the other steps with their processes, and dependent steps never start', async () => {
     const dir = tempDir();
     const cache = new Cache(join(dir, 'cache'));
     const pidFile = join(dir, 'pid');
@@ -239,7 +239,7 @@ describe('a step that fails', () => {
     );
   });
 
-  it('may put what is neither file, folder nor link into its output: it is refused', async () => {
+  it('can be one that leaves a special file in its output', async () => {
     const cache = new Cache(tempDir());
     const step = stepOf('special', async (ctx) => {
       await ctx.run('mkfifo', [join(ctx.dir, 'pipe')]);
@@ -250,7 +250,7 @@ describe('a step that fails', () => {
 });
 
 describe('an interrupted build', () => {
-  it('ends its processes and leaves nothing', async () => {
+  it('ends its processes and leaves nothing behind', async () => {
     const dir = tempDir();
     const cache = new Cache(join(dir, 'cache'));
     const pidFile = join(dir, 'pid');
@@ -268,7 +268,7 @@ describe('an interrupted build', () => {
     expect(namesIn(join(cache.root, 'locks'))).toEqual([]);
   });
 
-  it('kills what does not want to end', async () => {
+  it('kills a process that ignores SIGTERM', async () => {
     const dir = tempDir();
     const pidFile = join(dir, 'pid');
     const stubborn = stepOf('stubborn', async (ctx) => {
@@ -288,7 +288,7 @@ describe('an interrupted build', () => {
     expect(pidsIn(pidFile).some(isRunning)).toBe(false);
   });
 
-  it('starts nothing if it is interrupted before', async () => {
+  it('starts nothing if it is interrupted beforehand', async () => {
     const progress = recorder();
     const signal = AbortSignal.abort(new InterruptedError());
     await expect(build([write('a', '')], { cache: new Cache(tempDir()), progress, jobs: 1, signal })).rejects.toThrow(
@@ -298,7 +298,7 @@ describe('an interrupted build', () => {
   });
 });
 
-it('leaves no listeners, and warns of none, however many steps run at once', async () => {
+it('a build leaves no listeners and causes no listener warning, however many steps run at once', async () => {
   const warnings: Error[] = [];
   const onWarning = (warning: Error): void => void warnings.push(warning);
   process.on('warning', onWarning);
@@ -315,7 +315,7 @@ it('leaves no listeners, and warns of none, however many steps run at once', asy
 });
 
 describe('exportFile', () => {
-  it('copies a file by its name, over what was there before, and touches nothing beside', async () => {
+  it('copies a file under its name, replaces an old one, and touches no other file', async () => {
     const dir = tempDir();
     const cache = new Cache(join(dir, 'cache'));
     const step = stepOf('deep', async (ctx) => {

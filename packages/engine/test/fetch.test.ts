@@ -18,7 +18,7 @@ const SHA256 = sha256(CONTENT);
 const WRONG = sha256('something else');
 
 beforeAll(() => {
-  process.env['NO_PROXY'] = '127.0.0.1,localhost'; // a proxy of the host's has no part in this
+  process.env['NO_PROXY'] = '127.0.0.1,localhost'; // the host's proxy must not be used
 });
 
 const source = (places: Place[], maxBytes?: number): Source => ({
@@ -38,7 +38,7 @@ const failureOf = async (cache: Cache, places: Place[], maxBytes?: number): Prom
 const sourcesIn = (cache: Cache): string[] => namesIn(join(cache.root, 'sources'));
 const at = (server: Server, path = '/file'): Place => ({ url: `${server.url}${path}`, sha256: SHA256 });
 
-/** Serves the content, and ranges of it. */
+/** Serves the content and ranges of it. */
 const serveRanges = (): Promise<Server> =>
   serve((request, response) => {
     const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? Number.NaN);
@@ -58,7 +58,7 @@ async function withPart(content: Buffer | string): Promise<Cache> {
 }
 
 describe('fetchSource', () => {
-  it('fetches once, keeps it read-only under its checksum, and asks no more', async () => {
+  it('fetches once and keeps the file read-only under its checksum', async () => {
     const server = await servePlain();
     const cache = new Cache(tempDir());
     const path = await fetched(cache, [at(server)]);
@@ -70,7 +70,7 @@ describe('fetchSource', () => {
     expect(sourcesIn(cache)).toEqual([`sha256-${SHA256}`]);
   });
 
-  it('takes a later place from the cache before it asks an earlier one', async () => {
+  it('prefers the cached file of a later place to a request to an earlier one', async () => {
     const server = await servePlain();
     const cache = new Cache(tempDir());
     const path = await fetched(cache, [at(server)]);
@@ -79,7 +79,7 @@ describe('fetchSource', () => {
     expect(server.requests).toHaveLength(1);
   });
 
-  it('fetches again what was damaged in the cache', async () => {
+  it('replaces a damaged file in the cache', async () => {
     const server = await servePlain();
     const cache = new Cache(tempDir());
     const path = await fetched(cache, [at(server)]);
@@ -98,7 +98,7 @@ describe('fetchSource', () => {
     expect(lines).toContain(`wrong sha512: expected ${'f'.repeat(128)}, got ${sha512}`);
   });
 
-  it('tries the places in order, and names each and its reason if none serves it', async () => {
+  it('tries the places in order and names the failure of each if none works', async () => {
     const server = await serve((request, response) => {
       if (request.url === '/good') response.end(CONTENT);
       else if (request.url === '/wrong') response.end('wrong');
@@ -124,10 +124,10 @@ describe('fetchSource', () => {
       expect.stringMatching(/^http:\/\/localhost:\d+\/: .*ECONNREFUSED/),
       expect.stringMatching(/^nonsense: .*Invalid URL/i),
     ]);
-    expect(sourcesIn(cache)).toEqual([]); // what was wrong is not kept
+    expect(sourcesIn(cache)).toEqual([]); // a wrong file is not kept
   });
 
-  it('goes on where an earlier download stopped', async () => {
+  it('resumes an earlier download where it stopped', async () => {
     const server = await serveRanges();
     const cache = await withPart(CONTENT.subarray(0, 1000));
     expect(readFileSync(await fetched(cache, [at(server)])).equals(CONTENT)).toBe(true);
@@ -135,7 +135,7 @@ describe('fetchSource', () => {
     expect(sourcesIn(cache)).toEqual([`sha256-${SHA256}`]);
   });
 
-  it('goes on in the same download when the connection breaks', async () => {
+  it('resumes the same download when the connection breaks', async () => {
     const cache = new Cache(tempDir());
     const server = await serve((request, response) => {
       if (request.headers.range === undefined) return truncated(response, received(cache, 1000));
@@ -146,7 +146,7 @@ describe('fetchSource', () => {
     expect(server.requests.map(({ range }) => range)).toEqual([undefined, 'bytes=1000-']);
   });
 
-  it('starts anew with a server that has no ranges', async () => {
+  it('starts again if the server does not support ranges', async () => {
     const cache = await withPart(CONTENT.subarray(0, 1000));
     expect(readFileSync(await fetched(cache, [at(await servePlain())])).equals(CONTENT)).toBe(true);
   });
@@ -155,18 +155,18 @@ describe('fetchSource', () => {
     ['of another file', 'x'.repeat(1000)],
     ['of a longer file', 'x'.repeat(CONTENT.length + 1)],
     ['of another file of the same length', 'x'.repeat(CONTENT.length)],
-  ])('starts anew if what was there is %s', async (_name, content) => {
+  ])('starts again if the earlier part is %s', async (_name, content) => {
     const cache = await withPart(content);
     expect(readFileSync(await fetched(cache, [at(await serveRanges())], CONTENT.length)).equals(CONTENT)).toBe(true);
   });
 
-  it('takes a part that is whole already', async () => {
+  it('accepts a part that is already complete', async () => {
     const server = await serveRanges();
     expect(readFileSync(await fetched(await withPart(CONTENT), [at(server)])).equals(CONTENT)).toBe(true);
     expect(server.requests).toHaveLength(1);
   });
 
-  it('starts anew if the server sends another range than it was asked for', async () => {
+  it('starts again if the server sends another range than requested', async () => {
     const server = await serve((request, response) => {
       if (request.headers.range === undefined) response.end(CONTENT);
       else response.writeHead(206, { 'content-range': `bytes 0-9/${CONTENT.length}` }).end(CONTENT.subarray(0, 10));
@@ -176,17 +176,17 @@ describe('fetchSource', () => {
     expect(server.requests.map(({ range }) => range)).toEqual(['bytes=1000-', undefined]);
   });
 
-  it('starts anew if the part has grown beyond what is allowed', async () => {
+  it('starts again if the part exceeds the allowed size', async () => {
     const server = await serve((request, response) => {
       if (request.headers.range === undefined) return void response.end(CONTENT);
-      response.writeHead(206).end(CONTENT); // whatever was asked for
+      response.writeHead(206).end(CONTENT); // whatever the range was
     });
     const cache = await withPart(CONTENT.subarray(0, 1000));
     expect(readFileSync(await fetched(cache, [at(server)], CONTENT.length)).equals(CONTENT)).toBe(true);
     expect(server.requests.map(({ range }) => range)).toEqual(['bytes=1000-', undefined]);
   });
 
-  it('tells of a body that always breaks off, and keeps what it got', async () => {
+  it('reports a body that always breaks off, and keeps the received bytes', async () => {
     const server = await serve((_request, response) => truncated(response));
     const cache = new Cache(tempDir());
     expect(await failureOf(cache, [at(server)])).toMatch(
@@ -196,14 +196,14 @@ describe('fetchSource', () => {
     expect(sourcesIn(cache)).toEqual([`sha256-${SHA256}.part`]);
   });
 
-  it('cuts off a body that is longer than allowed, and keeps nothing of it', async () => {
+  it('cuts off a body that is too long and keeps nothing of it', async () => {
     const cache = new Cache(tempDir());
     const lines = await failureOf(cache, [at(await servePlain())], 1000);
     expect(lines).toContain('longer than the 1000 bytes allowed for it');
     expect(sourcesIn(cache)).toEqual([]);
   });
 
-  it('follows redirects, to HTTP only, and not for ever', async () => {
+  it('follows redirects to HTTP only, and a limited number of them', async () => {
     const server = await serve((request, response) => {
       const to: Record<string, string> = { '/moved': '/file', '/leak': 'file:///etc/passwd', '/circle': '/circle' };
       const location = to[request.url ?? ''];
@@ -216,7 +216,7 @@ describe('fetchSource', () => {
     expect(lines).toContain('more than 5 redirects');
   });
 
-  it('asks again after an error of the server', async () => {
+  it('tries again after a server error', async () => {
     let times = 0;
     const server = await serve((_request, response) => {
       if (times++ === 0) response.writeHead(503).end();
@@ -232,14 +232,14 @@ describe('fetchSource', () => {
     ]);
   });
 
-  it('fetches once for two that want it at the same time', async () => {
+  it('fetches once for two concurrent callers', async () => {
     const server = await servePlain();
     const cache = new Cache(tempDir());
     await Promise.all([1, 2, 3].map(() => fetched(cache, [at(server)])));
     expect(server.requests).toHaveLength(1);
   });
 
-  it('stops when it is interrupted: while it receives, and while it waits for its turn', async () => {
+  it('stops when it is interrupted, while receiving and while waiting for the lock', async () => {
     const abort = new AbortController();
     const server = await serve((_request, response) => {
       response.write('begin');
@@ -259,7 +259,7 @@ describe('fetchSource', () => {
 });
 
 describe('an npm package', () => {
-  it('is fetched with npm, and checked', { timeout: 300_000, retry: 2 }, async () => {
+  it('is fetched with npm and verified', { timeout: 300_000, retry: 2 }, async () => {
     const sha512 =
       'e350a27e483a7bc4f2952a5db53a5e2d532abd20445734edb47bc4443ef8d7ea6767c00dbf4d34e0c44be3740a3c394af5c1af369e8d6566540656c65d8c719e';
     const cache = new Cache(tempDir());
@@ -269,19 +269,19 @@ describe('an npm package', () => {
   });
 });
 
-/** Promises the whole content, sends a thousand bytes, and hangs up after `when`. */
+/** Announces the whole content, sends 1000 bytes, and hangs up after `when`. */
 function truncated(response: ServerResponse, when: Promise<void> = Promise.resolve()): void {
   response.writeHead(200, { 'content-length': CONTENT.length });
   response.write(CONTENT.subarray(0, 1000), () => void when.then(() => response.socket?.end()));
 }
 
-/** Resolves when so many bytes are in the file: what is on its way to it is lost when a connection breaks. */
+/** Resolves when the file has this many bytes. Bytes still in flight are lost when a connection breaks. */
 async function received(cache: Cache, bytes: number): Promise<void> {
   const part = join(cache.root, 'sources', `sha256-${SHA256}.part`);
   while (!existsSync(part) || statSync(part).size < bytes) await sleep(5);
 }
 
-/** A port of this host that nothing listens on. */
+/** A port of this host with no listener. */
 function closedPort(): Promise<string> {
   return new Promise((resolve) => {
     const server = createServer().listen(0, '127.0.0.1', () => {

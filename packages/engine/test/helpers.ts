@@ -1,4 +1,4 @@
-/** What the tests of the engine share: folders that go away, steps, and a progress that remembers. */
+/** Shared helpers of the engine's tests: temporary folders, steps, and a progress that records events. */
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -15,7 +15,7 @@ import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
 export const target = targetOf(DEFAULT_TARGET);
 export const recipe = import.meta.url;
 
-/** A new folder, removed when the test ends. */
+/** Creates a folder that is removed when the test ends. */
 export function tempDir(): string {
   const dir = mkdtempSync(join(tmpdir(), 'nodeos-build-'));
   onTestFinished(() => remove(dir));
@@ -31,7 +31,7 @@ export function recorder(): Progress & { readonly events: BuildEvent[] } {
   return { events, event: (event) => void events.push(event), close: () => Promise.resolve() };
 }
 
-/** The names in a folder; none if it is not there. */
+/** The names in a folder; empty if the folder does not exist. */
 export function namesIn(dir: string): string[] {
   try {
     return readdirSync(dir).sort();
@@ -43,7 +43,7 @@ export function namesIn(dir: string): string[] {
 /** Every path below a folder. */
 export const pathsIn = (dir: string): string[] => readdirSync(dir, { recursive: true, encoding: 'utf8' }).sort();
 
-/** Waits for a condition; the limit is only there so that a broken test ends. */
+/** Waits for a condition. The time limit only makes sure that a broken test ends. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
   for (let tries = 0; tries < 1500; tries++) {
     if (condition()) return;
@@ -52,7 +52,7 @@ export async function until(condition: () => boolean, what: string): Promise<voi
   throw new Error(`waited for nothing: ${what}`);
 }
 
-/** A zombie, which waits for a parent that does not ask, has ended too. */
+/** Whether a process runs. A zombie, whose parent has not reaped it, does not count. */
 export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -62,7 +62,7 @@ export function isRunning(pid: number): boolean {
   }
 }
 
-/** The error that a promise was rejected with, which must be of that kind. */
+/** The error that rejects the promise. It must be of the given kind. */
 export async function rejectionOf<T extends Error = NodeosError>(
   promise: Promise<unknown>,
   kind: abstract new (...values: never[]) => T = NodeosError as never,
@@ -78,11 +78,11 @@ export async function rejectionOf<T extends Error = NodeosError>(
 
 export interface Server {
   readonly url: string;
-  /** What was asked for: path and Range header. */
+  /** The requests received: path and Range header. */
   readonly requests: { readonly path: string; readonly range: string | undefined }[];
 }
 
-/** An HTTP server on a free port of this host, closed when the test ends. */
+/** Starts an HTTP server on a free port of this host. It is closed when the test ends. */
 export async function serve(handle: (request: IncomingMessage, response: ServerResponse) => void): Promise<Server> {
   const requests: Server['requests'] = [];
   const server = createServer((request, response) => {

@@ -60,7 +60,7 @@ describe('the key of a step', () => {
     );
   });
 
-  it('changes with the checksums of the sources, not with where they come from', async () => {
+  it('changes with the checksums of the sources but not with their places', async () => {
     const source = (digest: string, from: string, version = '1'): Step => ({
       ...base,
       sources: { code: { name: 'code', version, places: [{ url: from, sha256: digest }] } },
@@ -89,13 +89,13 @@ describe('the key of a step', () => {
     expect(keyOf(missing)).not.toBe(await keyOfStep(base));
   });
 
-  it('says which tool does not tell its version', async () => {
+  it('cannot be made if a tool does not report its version, and the error names the tool', async () => {
     const tool = join(tempDir(), 'tool');
     await writeFile(tool, '#!/bin/sh\nexit 1\n', { mode: 0o755 });
     await expect(ingredientsOf({ ...base, tools: [tool] }, {})).rejects.toThrow(`${tool} --version failed`);
   });
 
-  it('changes with the content, names and executable bits of files, and says which file is missing', async () => {
+  it('changes with the content, names and executable bits of files, and the error names a missing file', async () => {
     const dir = tempDir();
     const file = join(dir, 'file');
     await writeFile(file, 'one');
@@ -118,7 +118,7 @@ describe('the key of a step', () => {
     await expect(ingredientsOf(gone, {})).rejects.toThrow(`base: cannot read its input ${join(dir, 'nowhere')}`);
   });
 
-  it('does not change with the place, the times or the read permissions of files', async () => {
+  it('does not change with the path, times or read permissions of files', async () => {
     const dir = tempDir();
     const tree = await sourceTree(join(dir, 'tree'));
     const before = await hashPath(tree);
@@ -129,7 +129,7 @@ describe('the key of a step', () => {
     expect(await hashPath(join(dir, 'alias'))).toBe(before);
   });
 
-  it('changes with the code of the recipe and of what it imports, by content; libraries by version', async () => {
+  it('changes with the content of the recipe and its imports, and with the versions of libraries', async () => {
     const dir = tempDir();
     const url = await recipePackage(join(dir, 'one'));
     const moved = await recipePackage(join(dir, 'elsewhere', 'two'));
@@ -146,7 +146,7 @@ describe('the key of a step', () => {
     expect(own).toEqual([expect.stringMatching(/^recipe layer\/build.js changed/), 'recipe library is gone']);
   });
 
-  it('finds libraries for import only, passes over what Node.js has, and says what it does not find', async () => {
+  it('covers import-only libraries, skips built-in modules, and the error names a missing module', async () => {
     const dir = tempDir();
     const url = await recipePackage(dir);
     const library = join(dir, 'node_modules', '@scope', 'modern');
@@ -162,7 +162,7 @@ describe('the key of a step', () => {
     await expect(recipeOf([url])).rejects.toThrow('unknown-library');
   });
 
-  it('refuses parameters that it could not tell apart', async () => {
+  it('cannot be made from parameters that have no JSON form', async () => {
     await expect(ingredientsOf({ ...base, parameters: { table: new Map([[1, 2]]) } }, {})).rejects.toThrow(
       'a Map has no JSON form',
     );
@@ -171,7 +171,7 @@ describe('the key of a step', () => {
 });
 
 describe('difference', () => {
-  it('tells what is new, gone and changed, and shortens what is long', () => {
+  it('reports new, removed and changed ingredients and shortens long values', () => {
     const lines = difference(
       { same: '1', gone: '1', hash: 'a'.repeat(64), long: 'x'.repeat(100) },
       { same: '1', fresh: '1', hash: 'b'.repeat(64), long: 'y'.repeat(100) },
@@ -197,7 +197,7 @@ describe('canonicalJson', () => {
               .reverse(),
           );
 
-  it('is JSON of the same value, whatever the order of the keys', () => {
+  it('is JSON of the same value, independent of the order of the keys', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (value) => {
         const text = canonicalJson(value);
@@ -207,7 +207,7 @@ describe('canonicalJson', () => {
     );
   });
 
-  it('gives undefined as null', () => {
+  it('turns undefined into null', () => {
     expect(canonicalJson(undefined)).toBe('null');
   });
 });

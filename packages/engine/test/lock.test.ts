@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { isLocked, withLock } from '../lock.js';
 import { namesIn, tempDir } from './helpers.js';
 
-it('lets one in at a time, tells who waits, and leaves nothing', async () => {
+it('a lock admits one holder at a time, reports waiting, and leaves nothing behind', async () => {
   const dir = tempDir();
   const path = join(dir, 'locks', 'a');
   let inside = 0;
@@ -23,7 +23,7 @@ it('lets one in at a time, tells who waits, and leaves nothing', async () => {
   expect(namesIn(join(dir, 'locks'))).toEqual([]);
 });
 
-it('is released when the work fails, and stops waiting when it is aborted', async () => {
+it('a lock is released when the work fails, and waiting ends on abort', async () => {
   const path = join(tempDir(), 'a');
   await expect(withLock(path, {}, () => Promise.reject(new Error('work')))).rejects.toThrow('work');
   await withLock(path, {}, async () => {
@@ -33,7 +33,7 @@ it('is released when the work fails, and stops waiting when it is aborted', asyn
   });
 });
 
-it('says why it cannot be made', async () => {
+it('the error says why a lock cannot be made', async () => {
   const file = join(tempDir(), 'file');
   await writeFile(file, '');
   await expect(withLock(join(file, 'a'), {}, () => Promise.resolve())).rejects.toThrow(
@@ -41,13 +41,13 @@ it('says why it cannot be made', async () => {
   );
 });
 
-it('does not end the process when it is lost, and says so if the work fails then', async () => {
+it('a lost lock does not end the process, and is reported if the work then fails', async () => {
   const path = join(tempDir(), 'a');
   const lose = async (): Promise<void> => {
     await rm(path, { recursive: true });
-    await mkdir(path); // another process has it now
-    await utimes(path, 1, 1); // it does not have it since the same millisecond
-    await sleep(6000); // the lock is looked at every two seconds
+    await mkdir(path); // now another process holds it
+    await utimes(path, 1, 1); // it was not made in the same millisecond
+    await sleep(6000); // the lock is checked every two seconds
   };
   const failing = withLock(path, {}, async () => {
     await lose();

@@ -1,4 +1,4 @@
-/** What needs more than one process, or a disk of its own. The processes run the compiled engine. */
+/** Tests that need more than one process or a separate disk. The processes run the compiled engine. */
 import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -37,11 +37,11 @@ function start(args: readonly string[]): { child: ChildProcess; outcome: Promise
       }
     });
   });
-  outcome.catch(() => undefined); // of the one that is killed
+  outcome.catch(() => undefined); // the process that is killed fails
   return { child, outcome };
 }
 
-it('two builds at once run a step once, and both get it', async () => {
+it('two concurrent builds run a step once and both get its output', async () => {
   const dir = tempDir();
   const cache = join(dir, 'cache');
   const both = await Promise.all([1, 2].map(() => start([cache, 'once', dir]).outcome));
@@ -54,7 +54,7 @@ it('two builds at once run a step once, and both get it', async () => {
   expect([namesIn(join(cache, 'tmp')), namesIn(join(cache, 'locks'))]).toEqual([[], []]);
 });
 
-it('a killed build leaves no process; the next one takes over its lock and cleans up', async () => {
+it('a killed build leaves no process, and the next one takes over its lock and cleans up', async () => {
   const dir = tempDir();
   const cache = join(dir, 'cache');
   const killed = start([cache, 'slow', dir]);
@@ -65,7 +65,7 @@ it('a killed build leaves no process; the next one takes over its lock and clean
   expect(await killed.outcome.catch(() => 'killed')).toBe('killed');
   expect(namesIn(join(cache, 'tmp'))).toHaveLength(1);
   expect(namesIn(join(cache, 'steps'))).toEqual([]);
-  // Elsewhere than on Linux with util-linux nobody tells the program that its parent has gone.
+  // Only Linux with util-linux tells a program that its parent has ended.
   if (existsSync('/usr/bin/setpriv') && !existsSync('/etc/alpine-release')) {
     await until(() => !isRunning(pid), 'the program of the killed build to end');
   } else process.kill(pid);
@@ -77,7 +77,7 @@ it('a killed build leaves no process; the next one takes over its lock and clean
   expect([namesIn(join(cache, 'tmp')), namesIn(join(cache, 'locks'))]).toEqual([[], []]);
 });
 
-it('remove() removes folders that their owner may not write to', (context) => {
+it('remove() removes folders that their owner cannot write to', (context) => {
   const dir = tempDir();
   chmodSync(dir, 0o777);
   const nobody = isRoot ? { uid: 65534, gid: 65534 } : {};
@@ -91,7 +91,7 @@ it('remove() removes folders that their owner may not write to', (context) => {
   expect(done.stderr + done.stdout).toBe('removed\n');
 });
 
-describe('a cache on a disk of its own', () => {
+describe('a cache on a separate disk', () => {
   interface Result {
     readonly value?: unknown;
     readonly error?: {
@@ -115,10 +115,11 @@ describe('a cache on a disk of its own', () => {
   }
   const MOUNT = 'mount -t tmpfs -o size=4m tmpfs "$0"';
 
-  it('tells of a full disk and of a read-only one, and what to do; nothing half-written looks finished', async (context) => {
+  it('reports a full and a read-only disk with advice, and never publishes an unfinished output', async (context) => {
     const dir = join(tempDir(), 'cache');
     mkdirSync(dir);
-    // In a mount namespace of its own: the disk goes with the process. Others than root need a user namespace too.
+    // Runs in a mount namespace, so the disk disappears with the process. Users other than root also need a user
+    // namespace.
     const namespace = ['unshare', isRoot ? '-m' : '-Urm', 'sh', '-c'] as const;
     const [unshare, ...words] = namespace;
     if (spawnSync(unshare, [...words, MOUNT, dir]).status !== 0) {
@@ -139,7 +140,7 @@ describe('a cache on a disk of its own', () => {
     expect(results.written).toMatchObject(failed(/^written: ENOSPC/, space));
     expect(results.tool).toMatchObject(failed(/^tool: dd .*: exit status 1$/, space));
     expect(results.fetched).toMatchObject(failed(/^cannot fetch big 1: ENOSPC/, space));
-    expect(results['sources']).toEqual(['sha256-DIGEST.part']); // to go on from
+    expect(results['sources']).toEqual(['sha256-DIGEST.part']); // kept for resuming
     expect(results['afterFull']).toEqual(nothingButSmall);
     expect(results['entries']).toBe(1);
     expect(results.again).toEqual({ value: false });

@@ -26,7 +26,7 @@ async function watched(steps: Step[], progressTo: (write: (text: string) => void
 }
 
 describe('plain progress', () => {
-  it('has a line at the start and the end of each step', async () => {
+  it('prints a line at the start and the end of each step', async () => {
     const text = await watched([never], plainProgress);
     expect(text.replace(/[\d.]+ s/, 'N s').split('\n')).toEqual([
       'good: building, because it is not in the cache',
@@ -39,7 +39,7 @@ describe('plain progress', () => {
 });
 
 describe('JSON progress', () => {
-  it('has an object for each event', async () => {
+  it('prints an object for each event', async () => {
     const text = await watched([bad], jsonProgress);
     const events = text
       .trim()
@@ -61,7 +61,7 @@ describe('JSON progress', () => {
 });
 
 describe('terminal progress', () => {
-  /** A stream that says that it is a terminal, or not, and keeps what it gets. */
+  /** A stream that records its output and may claim to be a terminal. */
   const screen = (isTTY: boolean): { stream: NodeJS.WriteStream; text: () => string } => {
     let text = '';
     const stream = new Writable({
@@ -76,7 +76,7 @@ describe('terminal progress', () => {
     };
   };
 
-  it.each([true, false])('shows what became of each step (terminal: %s), on the given stream only', async (isTTY) => {
+  it.each([true, false])('shows the outcome of each step (terminal: %s) on the given stream only', async (isTTY) => {
     const { stream, text } = screen(isTTY);
     const signalListeners = process.listenerCount('SIGINT');
     const progress = terminalProgress(stream);

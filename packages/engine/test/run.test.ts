@@ -10,7 +10,7 @@ import { printable, run } from '../run.js';
 import { rejectionOf, tempDir } from './helpers.js';
 
 describe('run', () => {
-  it('gives a clean environment, and the host one only if asked', async () => {
+  it('uses a clean environment, and the environment of the host only if asked', async () => {
     process.env['NODEOS_TEST_SECRET'] = 'secret';
     onTestFinished(() => void Reflect.deleteProperty(process.env, 'NODEOS_TEST_SECRET'));
     const names = (text: string): string[] =>
@@ -24,7 +24,7 @@ describe('run', () => {
     expect(names(host.stdout)).toEqual(expect.arrayContaining(['NODEOS_TEST_SECRET', 'MORE']));
   });
 
-  it('sends lines to the listener and everything to the log, which is appended to', async () => {
+  it('sends lines to the listener and appends everything to the log', async () => {
     const log = join(tempDir(), 'log');
     const lines: string[] = [];
     const options = { log, onLine: (line: string) => void lines.push(line) };
@@ -37,13 +37,13 @@ describe('run', () => {
     expect(text).toMatch(/\$ echo three\nthree\n$/);
   });
 
-  it('gives input, and none by default', async () => {
+  it('passes on the input, which is empty by default', async () => {
     expect((await run('cat', [])).stdout).toBe('');
     expect((await run('cat', [], { input: 'given' })).stdout).toBe('given');
     expect((await run('true', [], { input: 'x'.repeat(1 << 20) })).stdout).toBe('');
   });
 
-  it('keeps little of a huge line, and at most 16 MiB or so of output', async () => {
+  it('keeps the end of a huge line and about 16 MiB of output at most', async () => {
     const lines: string[] = [];
     const script = 'head -c 40000000 /dev/zero | tr "\\0" x; echo end';
     const { stdout } = await run('sh', ['-c', script], { onLine: (line) => void lines.push(line) });
@@ -52,7 +52,7 @@ describe('run', () => {
     expect(lines[0]).toMatch(/xend$/);
   });
 
-  it('loses nothing of what a program says last', async () => {
+  it('does not lose the last lines of a program', async () => {
     const { stdout } = await run('seq', ['1', '200000']);
     expect(stdout.endsWith('\n199999\n200000\n')).toBe(true);
   });
@@ -69,14 +69,14 @@ describe('run', () => {
       /no space left.*prune/,
     ],
   };
-  it.each(Object.entries(failures))('tells of %s', async (_name, [command, args, message, hint]) => {
+  it.each(Object.entries(failures))('reports %s', async (_name, [command, args, message, hint]) => {
     const error = await rejectionOf(run(command, args));
     expect(error.message).toMatch(message);
     if (hint) expect(error.hint).toMatch(hint);
     else expect(error.hint).toBeUndefined();
   });
 
-  it('tells of a missing program even if a folder on the PATH is none or may not be searched', async () => {
+  it('reports a missing program even if a PATH folder is not a folder or not searchable', async () => {
     const before = process.env['PATH'] ?? '';
     onTestFinished(() => void (process.env['PATH'] = before));
     const closed = join(tempDir(), 'closed');
@@ -86,24 +86,24 @@ describe('run', () => {
     await run('true', []);
   });
 
-  it('tells of a working folder that is not there', async () => {
+  it('reports a missing working folder', async () => {
     await expect(run('true', [], { cwd: '/nonexistent' })).rejects.toThrow(
       'true: its working folder /nonexistent does not exist',
     );
   });
 
-  it('keeps no more than 64 MiB of what a tool writes without end', async () => {
+  it('limits the log of a tool to 64 MiB', async () => {
     const log = join(tempDir(), 'log');
     await run('sh', ['-c', 'yes "$(printf %4000s | tr " " x)" | head -c 80000000'], { log });
     expect(statSync(log).size).toBeLessThan((64 << 20) + 1000);
     expect(readFileSync(log, 'latin1').slice(-100)).toContain('no more is kept');
   });
 
-  it('works on if its log cannot be written', async () => {
+  it('continues if its log cannot be written', async () => {
     expect((await run('echo', ['ok'], { log: '/nonexistent/log' })).stdout).toBe('ok\n');
   });
 
-  it('starts nothing once aborted, and leaves no listener', async () => {
+  it('starts nothing once aborted and leaves no listener', async () => {
     const file = join(tempDir(), 'file');
     await expect(run('touch', [file], { signal: AbortSignal.abort(new Error('stop')) })).rejects.toThrow('stop');
     expect(() => readFileSync(file)).toThrow('ENOENT');
@@ -115,7 +115,7 @@ describe('run', () => {
 });
 
 describe('printable', () => {
-  it('gives a command that a shell reads back as it was', () => {
+  it('quotes a command so that a shell reads it back unchanged', () => {
     expect(printable('make', ['-j2', 'CC=gcc 14', '', "it's"])).toBe(`make -j2 'CC=gcc 14' '' 'it'\\''s'`);
     const words = fc.array(fc.string({ unit: 'grapheme' }).filter((word) => !word.includes('\0')));
     fc.assert(
@@ -148,7 +148,7 @@ describe('LineTail', () => {
     .array(fc.oneof(fc.constantFrom('\n', '\r', '\r\n', ' ', 'é', '😀', 'x'.repeat(5000)), fc.string()))
     .map((parts) => parts.join(''));
 
-  it('gives the same lines however the bytes arrive', () => {
+  it('produces the same lines however the bytes are split', () => {
     fc.assert(
       fc.property(text, fc.array(fc.nat()), (whole, places) => {
         const bytes = Buffer.from(whole);
@@ -162,12 +162,12 @@ describe('LineTail', () => {
     );
   });
 
-  it('keeps the last lines only', () => {
+  it('keeps only the last lines', () => {
     expect(linesOf(['1\n2\n', '3', '\n4'], 2)).toEqual({ heard: ['1', '2', '3', '4'], kept: ['3', '4'] });
   });
 });
 
-it('a program that is not executable is told as such', async () => {
+it('a program that is not executable is reported as such', async () => {
   const file = join(tempDir(), 'file');
   await writeFile(file, 'text');
   const error = await rejectionOf(run(file, []));

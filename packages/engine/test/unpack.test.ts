@@ -1,4 +1,4 @@
-/** Sources in what they come wrapped in: made and unpacked by the real tools. */
+/** Sources in their different wrappings, made and unpacked by the real tools. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,7 +32,7 @@ async function tarball(): Promise<string> {
   return join(dir, 'code.tar.xz');
 }
 
-/** A Debian package with these files. */
+/** Makes a Debian package with these files. */
 async function debianPackage(files: Readonly<Record<string, string>>): Promise<string> {
   for (const [path, from] of Object.entries(files)) {
     mkdirSync(join(dir, 'data', path, '..'), { recursive: true });
@@ -46,13 +46,13 @@ async function debianPackage(files: Readonly<Record<string, string>>): Promise<s
 }
 
 describe('a source', () => {
-  it('is a tarball', async () => {
+  it('can be a tarball', async () => {
     const { source, wrapping } = await unpack(context(await tarball()), 'code');
     expect(readFileSync(join(source, 'hello.c'), 'utf8')).toContain('return 0');
     expect(wrapping).toBeUndefined();
   });
 
-  it('is a tarball in a Debian package, which may have patches beside it', async () => {
+  it('can be a tarball in a Debian package that also contains patches', async () => {
     const inner = await tarball();
     const file = await debianPackage({
       'usr/src/code/code-1.0.tar.xz': inner,
@@ -65,12 +65,12 @@ describe('a source', () => {
     );
   });
 
-  it('is not in a package without a tarball', async () => {
+  it('is rejected if the Debian package has no tarball', async () => {
     const file = await debianPackage({ 'usr/share/doc/code/README': await tarball() });
     await expect(unpack(context(file), 'code')).rejects.toThrow('code.deb: there is no source tarball');
   });
 
-  it('is not a file of another kind', async () => {
+  it('is rejected if it is a file of another kind', async () => {
     writeFileSync(join(dir, 'page.html'), '<html>not found</html>');
     await expect(unpack(context(join(dir, 'page.html')), 'code')).rejects.toThrow(/tar .*page\.html.*exit status/);
   });
@@ -80,7 +80,7 @@ describe('a patch', () => {
   const diff = (before: string, after: string): string =>
     `--- a/hello.c\n+++ b/hello.c\n@@ -1,4 +1,4 @@\n int main(void)\n {\n-\treturn ${before};\n+\treturn ${after};\n }\n`;
 
-  it('is applied, or named with the words of the tool', async () => {
+  it('is applied, or rejected with the output of the tool', async () => {
     const work = context(await tarball());
     const { source } = await unpack(work, 'code');
     writeFileSync(join(dir, 'good.patch'), diff('0', '1'));

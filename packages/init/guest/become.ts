@@ -1,7 +1,7 @@
 /**
- * The end of the init: its process becomes the application (or the REPL, or the code of `--exec`). Within the same
- * Node.js where that is possible, which saves starting a second one; by execve(2) where the program needs options of
- * Node.js, a terminal or other descriptors.
+ * The last step of the init: its process becomes the application, the REPL, or the code of `--exec`. If possible, it
+ * stays in the same Node.js process, which saves starting a second one. It uses execve(2) if the program needs Node.js
+ * options, a terminal or other file descriptors.
  */
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
@@ -12,7 +12,7 @@ import { confine } from './confine.js';
 import { argumentsOf, readAtStart, type Environment } from './environment.js';
 import type { Syscalls } from './syscalls.js';
 
-/** What PID 1 had loaded before all others, the children of the program shall have too. */
+/** A library that was preloaded into PID 1's programs is also preloaded into the program's children. */
 const { LD_PRELOAD } = process.env;
 const ENVIRONMENT = { PATH: '/bin:/sbin', LANG: 'C.UTF-8', ...(LD_PRELOAD === undefined ? {} : { LD_PRELOAD }) };
 const O_RDWR = 2;
@@ -20,17 +20,17 @@ const O_NOCTTY = 0o400;
 const TIOCSCTTY = 0x540e;
 const TIOCSWINSZ = 0x5414;
 
-/** How programs are run: tests have another way. */
+/** How programs are run. Tests replace it. */
 export interface Run {
-  /** A module as the main module of this very process. */
+  /** Runs a module as the main module of this process. */
   main(main: string, args: readonly string[], environment: Environment): void;
-  /** A process of Node.js, until it ends. @returns its status; 128 + the signal's number if one ended it */
+  /** Runs a Node.js process to its end. @returns its status; 128 + the signal's number if a signal ended it */
   first(args: readonly string[], environment: Environment): number;
-  /** Ends this process. */
+  /** Exits this process. */
   end(status: number): void;
 }
 
-/** What this machine is for: code handed over, an application, or a REPL. */
+/** Starts what this machine is for: the code of `--exec`, an application, or a REPL. */
 export function become(context: BootContext, run: Run = HERE): void {
   const { config } = context;
   if (config.run.exec !== undefined) becomeCode(context, config.run.exec);
@@ -77,7 +77,7 @@ function becomeCode({ sys, config, report }: BootContext, code: string): void {
   sys.execute(PATHS.node, [PATHS.node, '--eval', code], environment);
 }
 
-/** The REPL of Node.js itself, on the console. */
+/** Starts Node.js's own REPL on the console. */
 export function becomeRepl({ sys, config, report }: BootContext, greet: boolean): void {
   const name = sys.read('/sys/class/tty/console/active').toString().trim().split(' ').at(-1) ?? 'console';
   const terminal = sys.open(`/dev/${name}`, O_RDWR | O_NOCTTY);
@@ -112,23 +112,23 @@ const runMainHere: Run['main'] = (main, args, environment) => {
   for (const name of Object.keys(process.env)) Reflect.deleteProperty(process.env, name);
   Object.assign(process.env, environment);
   process.argv.splice(1, process.argv.length - 1, main, ...args);
-  // Node.js writes to a pipe behind the program's back, and process.exit() drops what is still waiting. The last words
-  // of a crash are the ones that matter.
+  // Node.js writes to a pipe asynchronously, and process.exit() drops pending output. After a crash, the last lines
+  // matter most, so the streams block.
   for (const stream of [process.stdout, process.stderr]) {
     (stream as { _handle?: { setBlocking?: (on: boolean) => void } })._handle?.setBlocking?.(true);
   }
   const require = createRequire('/');
   for (const path of Object.keys(require.cache)) Reflect.deleteProperty(require.cache, path);
-  // What Node.js itself calls to run the main module: it decides between CommonJS and ES modules.
+  // Node.js itself calls this function for the main module. It decides between CommonJS and ES modules.
   const { runMain } = require('node:module') as { runMain: (main: string) => void };
-  // Later, so that what the application throws is its own: its stack is printed, and it ends.
+  // Runs later, so that an exception of the application is uncaught: Node.js prints its stack and exits.
   process.nextTick(runMain, main);
 };
 
 const HERE: Run = {
   main: runMainHere,
   first(args, environment) {
-    // Loaded when it is needed: it takes a while.
+    // Loaded on demand, because loading takes time.
     const { spawnSync } = createRequire('/')('node:child_process') as typeof import('node:child_process');
     const { status, signal, error } = spawnSync(PATHS.node, args, { env: environment, stdio: 'inherit' });
     if (error) throw error;

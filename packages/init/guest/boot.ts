@@ -1,6 +1,6 @@
 /**
- * The boot as a table: each step has a name, which it reports when it fails, and works through `Syscalls` alone.
- * A step that fails does not end the boot: an appliance without a network, or with a dead clock, should still run.
+ * The boot is a table of steps. Each step has a name for error reports and uses only `Syscalls`. A failed step does not
+ * end the boot: an appliance without a network, or with a dead clock, should still run.
  */
 import { WORDS } from '@nodeos/contract';
 import type { Config } from './config.js';
@@ -20,23 +20,24 @@ export interface BootStep {
   run(context: BootContext): void;
 }
 
-/** Files below /proc/sys. https://docs.kernel.org/admin-guide/sysctl/ */
+/** Files below /proc/sys with their values. https://docs.kernel.org/admin-guide/sysctl/ */
 const SYSCTLS: readonly (readonly [string, string])[] = [
-  // The one application of the machine may have port 80 without being root; what is below it is the system's own.
+  // The application can listen on port 80 without being root. Lower ports are reserved for the system.
   ['net/ipv4/ip_unprivileged_port_start', '80'],
-  // Nobody is root in a namespace of his own.
+  // No user namespaces, so nobody becomes root in one.
   ['user/max_user_namespaces', '0'],
-  // Addresses in the kernel, for nobody.
+  // Hide kernel addresses from everybody.
   ['kernel/kptr_restrict', '2'],
-  // Of the commands to the kernel by keyboard or serial line only the one that syncs. (For none at all the boot waits 20 ms.)
+  // Of the SysRq commands by keyboard or serial line, allow only sync. (Allowing none delays the boot by 20 ms.)
   ['kernel/sysrq', '16'],
-  // Who traces a process must have started it.
+  // A process can only be traced by an ancestor.
   ['kernel/yama/ptrace_scope', '1'],
-  // What would outlive the application: memory of System V is gone with its last user, messages and semaphores are few.
+  // Limit objects that outlive the application. System V shared memory disappears with its last user. Message queues
+  // and semaphores are few.
   ['kernel/shm_rmid_forced', '1'],
   ['kernel/msgmni', '128'],
   ['kernel/sem', '250 32000 32 128'],
-  // In folders where everybody writes, such as /tmp, nobody is led astray by files of others.
+  // In world-writable folders such as /tmp, protect against links and files of other users.
   ['fs/protected_symlinks', '1'],
   ['fs/protected_hardlinks', '1'],
   ['fs/protected_fifos', '2'],
@@ -47,10 +48,13 @@ const SYSCTLS: readonly (readonly [string, string])[] = [
 const RNDADDENTROPY = 0x40085203;
 const O_WRONLY = 1;
 
-/** No clock is right that is before this image's sources: 2026-09-01T00:00:00Z, in seconds. */
+/**
+ * Earliest plausible time, 2026-09-01T00:00:00Z in seconds since 1970. An earlier clock is older than this image's
+ * sources, so it is wrong.
+ */
 const CLOCK_FLOOR = 1788220800;
 
-/** How long to wait before asking a silent network again, in seconds. */
+/** Seconds until a silent network is tried again. */
 const NETWORK_RETRY = 30;
 
 export const STEPS: readonly BootStep[] = [
@@ -72,7 +76,7 @@ export const STEPS: readonly BootStep[] = [
     name: 'random seed',
     run({ sys, config }) {
       const seed = Buffer.from(config.run.seed ?? '', 'hex');
-      if (seed.length === 0) return; // virtio-rng, RDRAND or the firmware's seed have to do
+      if (seed.length === 0) return; // virtio-rng, RDRAND or the firmware's seed must suffice
       const pool = Buffer.alloc(8 + seed.length);
       pool.writeInt32LE(seed.length * 8, 0);
       pool.writeInt32LE(seed.length, 4);
@@ -85,7 +89,7 @@ export const STEPS: readonly BootStep[] = [
   {
     name: 'clock',
     run({ sys, report }) {
-      const now = sys.clock(); // the kernel has read the hardware clock
+      const now = sys.clock(); // the kernel has already read the hardware clock
       if (now >= CLOCK_FLOOR) return;
       report.say(
         `clock: ${new Date(now * 1000).toISOString()} cannot be: set to ${new Date(CLOCK_FLOOR * 1000).toISOString()}`,
@@ -118,7 +122,7 @@ export const STEPS: readonly BootStep[] = [
   },
 ];
 
-/** Runs every step, in order; each is reported with the time it took, and by name if it fails. */
+/** Runs all steps in order. Reports each with its duration, and by name if it fails. */
 export function boot(context: BootContext, steps: readonly BootStep[] = STEPS): void {
   for (const step of steps) {
     const started = context.sys.now();
@@ -133,7 +137,7 @@ export function boot(context: BootContext, steps: readonly BootStep[] = STEPS): 
   }
 }
 
-/** `nodeos.hostname=`, else the application's name cut to what a host name may have, else `nodeos`. */
+/** The host name: `nodeos.hostname=`, else the application's name reduced to valid characters, else `nodeos`. */
 export function hostNameOf(config: Config): string {
   const wanted = config.cmdline.get(WORDS.hostName) ?? config.app?.name.replace(/^@[^/]*\//, '') ?? '';
   const name = wanted

@@ -1,22 +1,22 @@
 /**
- * What the init is to do, from three places: `/etc/nodeos.json` in the image (the application), the kernel's command
- * line (`nodeos.*`), and, under QEMU, a line of JSON that `nodeos start` hands over on a virtio-serial port.
+ * Reads the init's configuration from three places: `/etc/nodeos.json` in the image (the application), the kernel
+ * command line (`nodeos.*`), and under QEMU a line of JSON that `nodeos start` sends over a virtio-serial port.
  */
 import { checkSystemConfig, PATHS, PORTS, type RunConfig, type SystemConfig } from '@nodeos/contract';
 import type { Syscalls } from './syscalls.js';
 
 export interface Config {
-  /** Words of the kernel's command line; the last of two equal names wins. */
+  /** Words of the kernel command line. The last of several words with the same name wins. */
   readonly cmdline: ReadonlyMap<string, string>;
   readonly app?: SystemConfig;
   readonly run: RunConfig;
 }
 
-/** The port can be read once; what it said is kept here for later starts of the init. */
+/** The port can be read only once. Its content is kept here for later starts of the init. */
 export const KEPT_SETTINGS = '/run/nodeos/settings.json';
 const PORT_FOLDER = '/sys/class/virtio-ports';
 
-/** @throws Error naming the file that cannot be read. */
+/** @throws Error naming the unreadable file */
 export function readConfig(sys: Syscalls): Config {
   const cmdline = parseCommandLine(sys.read('/proc/cmdline').toString());
   const app = readSystem(sys);
@@ -34,14 +34,14 @@ function readSystem(sys: Syscalls): SystemConfig | undefined {
   }
 }
 
-/** What the host hands over, if there is a host that does. */
+/** Reads the settings from the host; empty if the host sends none. */
 function readSettings(sys: Syscalls): RunConfig {
   const device = portDevice(sys, PORTS.settings);
   if (device === undefined) return {};
   return (parse(device, sys.readLine(device)) as RunConfig | undefined) ?? {};
 }
 
-/** The device of a virtio-serial port, by the name that the host gave it. */
+/** Finds the device of a virtio-serial port by its name on the host. */
 export function portDevice(sys: Syscalls, name: string): string | undefined {
   if (!sys.exists(PORT_FOLDER)) return undefined;
   const device = sys

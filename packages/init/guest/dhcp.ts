@@ -1,6 +1,6 @@
 /**
- * DHCP messages, bytes to objects and back. RFC 2131 (protocol), RFC 2132 (options), RFC 3396 (an option in parts),
- * RFC 3442 (routes). Leaves out: `sname` and `file` used for options, which no server needs.
+ * Encodes and decodes DHCP messages. RFC 2131 (protocol), RFC 2132 (options), RFC 3396 (split options), RFC 3442
+ * (routes). Options in `sname` and `file` are not supported; no server needs them.
  */
 import { isIPv4 } from 'node:net';
 
@@ -16,14 +16,14 @@ const ETHERNET = 1;
 const BROADCAST_FLAG = 0x8000;
 const MAGIC_COOKIE = 0x63825363;
 const OPTIONS_AT = 240;
-/** Servers and relays may drop shorter messages (RFC 1542, section 2.1). */
+/** Minimum message length. Servers and relays may drop shorter messages (RFC 1542, section 2.1). */
 const MINIMUM = 300;
 
 const OPTION = {
   mask: 1,
   router: 3,
   dns: 6,
-  hostName: 12, // only sent: the machine has a name
+  hostName: 12, // only sent; the machine already has a name
   domain: 15,
   mtu: 26,
   address: 50,
@@ -36,24 +36,24 @@ const OPTION = {
   routes: 121,
 } as const;
 
-/** Routes before the router, which is of no account beside them (RFC 3442). */
+/** Requested options. Routes come before the router, which is ignored if there are routes (RFC 3442). */
 const WANTED = [1, OPTION.routes, OPTION.router, 6, 15, 26, 51, 54, 58];
 
-/** 576 is the smallest that IPv4 allows a host to assume (RFC 1122). */
+/** The smallest MTU that IPv4 allows a host to assume is 576 (RFC 1122). */
 const LEAST_MTU = 576;
-/** More are not of this world: a list that long is cut. */
+/** Longer lists are unrealistic and are cut. */
 const MOST_SERVERS = 16;
 const MOST_ROUTES = 64;
 
 export interface Query {
   readonly type: typeof DISCOVER | typeof REQUEST;
   readonly transaction: number;
-  /** The interface's six bytes. */
+  /** The interface's MAC address, 6 bytes. */
   readonly mac: Buffer;
-  /** Seconds since the client began. */
+  /** Seconds since the client started. */
   readonly seconds: number;
   readonly hostName: string;
-  /** The address that the client has and wants to keep: then the server answers to it (RENEWING). */
+  /** The address that the client already has and wants to keep. The server then replies to it directly (RENEWING). */
   readonly current?: string;
   /** The address that was offered. */
   readonly requested?: string;
@@ -62,7 +62,7 @@ export interface Query {
 
 export interface Route {
   readonly destination: string;
-  /** Bits; 0 is the default route. */
+  /** Prefix length in bits; 0 is the default route. */
   readonly prefix: number;
   /** Undefined if the destination is on the link. */
   readonly gateway?: string;
@@ -72,17 +72,17 @@ export interface Reply {
   readonly type: number;
   readonly address: string;
   readonly mask: string;
-  /** Those of option 121 or, without it, the one to the router. */
+  /** The routes of option 121; without that option, the default route to the router. */
   readonly routes?: readonly Route[];
   readonly dns: readonly string[];
   readonly domain?: string;
   readonly mtu?: number;
   readonly server?: string;
-  /** Seconds. */
+  /** Duration of the lease in seconds. Default: 3600. */
   readonly lease: number;
-  /** Seconds after which to renew (T1). */
+  /** Seconds until the renewal (T1). Default: half of the lease. */
   readonly renewal: number;
-  /** What of the message cannot be, in words: it is not among the above. */
+  /** Messages about invalid parts of the reply. These parts are missing above. */
   readonly leftOut: readonly string[];
 }
 
@@ -93,7 +93,7 @@ export function encodeQuery(query: Query): Buffer {
   bytes[2] = query.mac.length;
   bytes.writeUInt32BE(query.transaction >>> 0, 4);
   bytes.writeUInt16BE(Math.min(query.seconds, 0xffff), 8);
-  // Without an address of its own the client cannot be reached but by broadcast.
+  // A client without an address can only be reached by broadcast.
   if (query.current === undefined) bytes.writeUInt16BE(BROADCAST_FLAG, 10);
   else addressBytes(query.current).copy(bytes, 12);
   query.mac.copy(bytes, 28);
@@ -115,7 +115,7 @@ export function encodeQuery(query: Query): Buffer {
   return bytes.subarray(0, Math.max(at, MINIMUM));
 }
 
-/** @returns undefined for anything that is not a well-formed answer to this client's transaction. */
+/** @returns undefined for anything but a well-formed reply to this client's transaction */
 export function decodeReply(bytes: Buffer, query: Pick<Query, 'transaction' | 'mac'>): Reply | undefined {
   if (bytes.length < OPTIONS_AT || bytes[0] !== BOOTREPLY || bytes.readUInt32BE(236) !== MAGIC_COOKIE) return undefined;
   if (bytes.readUInt32BE(4) !== query.transaction >>> 0) return undefined;
@@ -156,7 +156,7 @@ export function decodeReply(bytes: Buffer, query: Pick<Query, 'transaction' | 'm
   };
 }
 
-/** An option that comes several times is one in parts, in this order. */
+/** An option that occurs several times is one split option, in this order. */
 function decodeOptions(bytes: Buffer): Map<number, Buffer> {
   const options = new Map<number, Buffer>();
   for (let at = 0; at < bytes.length;) {
@@ -176,7 +176,7 @@ function decodeOptions(bytes: Buffer): Map<number, Buffer> {
   return options;
 }
 
-/** A value; nothing, if the server does not have it; or words for why it cannot be. */
+/** A valid value; undefined if the server did not send it; a message if it is invalid. */
 type Sound<T> = { readonly value: T } | undefined | string;
 
 const without = (what: string, why: string): string => `the ${what} is left out: ${why}`;
@@ -187,7 +187,7 @@ function machineAt(what: string, address: string): Sound<string> {
   return isMachine(address) ? { value: address } : without(`${what} ${address}`, NO_MACHINE);
 }
 
-/** Names end up in files: only what a host name may have. */
+/** The name is written to files, so only characters of a host name are allowed. */
 function domainIn(value: Buffer | undefined): Sound<string> {
   const text = value?.toString('latin1').replace(/\0+$/, '') ?? '';
   if (text === '') return undefined;
@@ -209,7 +209,10 @@ function maskIn(value: Buffer | undefined): Sound<string> {
 const defaultRoute = ([router]: readonly string[]): Route[] | undefined =>
   router === undefined ? undefined : [{ destination: '0.0.0.0', prefix: 0, gateway: router }];
 
-/** RFC 3442: the width of a prefix, as many of its bytes as that needs, and the gateway, which is 0.0.0.0 on the link. */
+/**
+ * RFC 3442: the prefix length, as many address bytes as the prefix needs, and the gateway. The gateway is 0.0.0.0 for a
+ * destination on the link.
+ */
 function routesIn(value: Buffer | undefined): Sound<Route[]> {
   if (value === undefined) return undefined;
   const routes: Route[] = [];
@@ -241,13 +244,13 @@ function addressesIn(value: Buffer | undefined): string[] {
 
 export const addressText = (bytes: Buffer): string => bytes.join('.');
 
-/** @throws RangeError if it is not an IPv4 address. */
+/** @throws RangeError if the text is not an IPv4 address */
 export function addressBytes(text: string): Buffer {
   if (!isIPv4(text)) throw new RangeError(`not an IPv4 address: ${text}`);
   return Buffer.from(text.split('.').map(Number));
 }
 
-/** Whether a machine can have it: not "this network", loopback, a group or everybody. */
+/** Whether a machine can have the address: not "this network", loopback, multicast or broadcast. */
 export function isMachine(address: string): boolean {
   const first = addressBytes(address)[0] ?? 0;
   return first !== 0 && first !== 127 && (first & 0xf0) !== 0xe0 && address !== '255.255.255.255';
@@ -256,10 +259,10 @@ export function isMachine(address: string): boolean {
 const bitsOf = (address: string): string =>
   [...addressBytes(address)].map((byte) => byte.toString(2).padStart(8, '0')).join('');
 
-/** How many bits of a network's address a mask keeps. */
+/** The prefix length of a mask. */
 export const prefixOf = (mask: string): number => bitsOf(mask).replace(/0.*$/, '').length;
 
-/** The address without the bits behind the prefix. */
+/** Clears the bits after the prefix. */
 export function networkOf(address: string, prefix: number): string {
   const kept = prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0;
   const bytes = Buffer.alloc(4);

@@ -1,6 +1,6 @@
 /**
- * Sets an interface up as a lease says. Its parts are independent: one that cannot be had is left out with a line that
- * names it, and the others are done. Only without the address there is nothing.
+ * Configures an interface from a lease. The parts are independent: a part that fails is reported by name and left out,
+ * and the rest is configured. Only the address is mandatory.
  *
  * Interface requests: netdevice(7), struct ifreq.
  */
@@ -15,17 +15,18 @@ const SIOCSIFMTU = 0x8922;
 
 export const LEASE = '/run/nodeos/lease.json';
 
-/** What is kept of an interface's set-up, for the renewal. */
+/** The lease of an interface, kept for its renewal. */
 export interface Lease extends Reply {
   readonly interface: string;
 }
 
-/** Where a line about what is left out goes. */
+/** Receives a message for each part that is left out. */
 export type Say = (text: string) => void;
 
 /**
- * @param before the lease that is renewed: what was said of it is not said again, and routes that are no longer there go
- * @throws Error if the address cannot be had
+ * Applies a lease to an interface.
+ * @param before the lease being renewed: its messages are not repeated, and its obsolete routes are removed
+ * @throws Error if the address cannot be set
  */
 export function configure(sys: Syscalls, control: number, name: string, reply: Reply, say: Say, before?: Lease): Lease {
   const leftOut: string[] = [];
@@ -66,7 +67,7 @@ function removeStale(sys: Syscalls, before: Lease, wanted: readonly Route[]): vo
     try {
       removeRoute(sys, before.interface, route);
     } catch {
-      // it went with the old address, or was never there
+      // the route disappeared with the old address, or never existed
     }
   }
 }
@@ -76,7 +77,7 @@ export function resolvConf(dns: readonly string[], domain: string | undefined): 
   return [...search, ...dns.map((address) => `nameserver ${address}`), ''].join('\n');
 }
 
-/** struct ifreq: the name in 16 bytes, then 24 bytes of a value. */
+/** struct ifreq: the name in 16 bytes, then a value in 24 bytes. */
 export function request(name: string, value: Buffer): Buffer {
   const bytes = Buffer.alloc(40);
   bytes.write(name, 0, 15, 'latin1');

@@ -1,4 +1,7 @@
-/** `/sbin/init`: PID 1 starts it with a role. See pid1/supervisor.h for what the two say to each other. */
+/**
+ * The entry point of `/sbin/init`. PID 1 starts it with a role as its argument. pid1/supervisor.h describes their
+ * protocol.
+ */
 import { play } from './roles.js';
 import { LinuxSyscalls } from './syscalls.js';
 

@@ -1,6 +1,6 @@
 /**
- * The filesystems that are mounted before anything else. Those in memory are bounded: together they leave enough for the
- * application to start again, whichever of them it has filled.
+ * Mounts the filesystems before anything else runs. Filesystems in memory have size limits. Whichever of them the
+ * application fills, enough memory remains to start it again.
  */
 import { APP_ID, PATHS } from '@nodeos/contract';
 import type { Syscalls } from './syscalls.js';
@@ -18,14 +18,14 @@ interface Mount {
   readonly type: string;
   readonly flags: number;
   readonly data: string;
-  /** Of the memory that is free at this time, in percent; at least 1 MiB. */
+  /** Size limit in percent of the memory that is free now; at least 1 MiB. */
   readonly share?: number;
-  /** Where changes are not kept anyway; elsewhere they stay on the root. */
+  /** Mounted only if the root is in memory. On other roots, the changes stay on the root. */
   readonly onlyInMemory?: true;
 }
 
 const MOUNTS: readonly Mount[] = [
-  // What root writes. It is there, with the image in it, and only gets a size.
+  // For files that root writes. It is already mounted and contains the image, so it only gets a size limit.
   { target: '/', type: 'rootfs', flags: MS_REMOUNT, data: '', share: 20, onlyInMemory: true },
   { target: '/dev/pts', type: 'devpts', flags: MS_NOSUID | MS_NOEXEC, data: 'gid=5,mode=620,ptmxmode=666' },
   { target: '/dev/shm', type: 'tmpfs', flags: MS_NOSUID | MS_NODEV | MS_NOEXEC, data: 'mode=1777', share: 5 },
@@ -48,7 +48,7 @@ const LINKS: readonly (readonly [string, string])[] = [
   ['/proc/self/fd/2', '/dev/stderr'],
 ];
 
-/** @throws Error naming each mount that failed; the others are done. */
+/** @throws Error naming each failed mount; the other mounts are done */
 export function mountAll(sys: Syscalls): void {
   const free = freeMemory(sys);
   const inMemory = rootType(sys) === 'rootfs';
@@ -67,7 +67,7 @@ export function mountAll(sys: Syscalls): void {
   }
 }
 
-/** A file takes memory besides its contents: as many are allowed as have a page each. */
+/** A file takes memory besides its contents. So the number of files is limited to one per page of the size. */
 function dataOf(sys: Syscalls, { target, flags, data, share }: Mount, free: number): string {
   if (share === undefined) return data;
   const used = flags & MS_REMOUNT ? sys.used(target) : 0;
@@ -80,13 +80,13 @@ function dataOf(sys: Syscalls, { target, flags, data, share }: Mount, free: numb
   return words.filter((word) => word !== '').join(',');
 }
 
-/** Bytes. */
+/** Free memory in bytes. */
 function freeMemory(sys: Syscalls): number {
   const [, kilobytes] = /^MemAvailable: +(\d+) kB$/m.exec(sys.read('/proc/meminfo').toString()) ?? [];
   return Number(kilobytes) * 1024;
 }
 
-/** `rootfs` is the initramfs. */
+/** The type of the root filesystem. `rootfs` is the initramfs. */
 function rootType(sys: Syscalls): string | undefined {
   const mounts = sys.read('/proc/mounts').toString().split('\n');
   return mounts
@@ -95,7 +95,7 @@ function rootType(sys: Syscalls): string | undefined {
     .at(-1)?.[2];
 }
 
-/** @throws Error naming each that failed; the others are done. */
+/** Does the work for every item. @throws Error naming each failed item; the others are done */
 export function everyOne<T>(all: readonly T[], nameOf: (one: T) => string, work: (one: T) => void): void {
   const failures: string[] = [];
   for (const one of all) {

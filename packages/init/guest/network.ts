@@ -1,9 +1,9 @@
 /**
- * The network: loopback, and the first wired interface that a DHCP server answers on; or what the kernel's `ip=`
- * has set up. IPv6 addresses and routes come from the kernel itself (router advertisements).
+ * Configures the network: loopback, and either the first wired interface with a DHCP server or the setup of the
+ * kernel's `ip=`. IPv6 addresses and routes come from the kernel itself (router advertisements).
  *
- * DHCP over a UDP socket that is bound to the interface, which Linux lets send and receive broadcasts before there is an
- * address.
+ * DHCP uses a UDP socket that is bound to the interface. Linux lets it send and receive broadcasts before the interface
+ * has an address.
  */
 import {
   addressText,
@@ -38,17 +38,24 @@ const CLIENT_PORT = 68;
 const SERVER_PORT = 67;
 const CARRIER_MS = 5000;
 const RUNNING_MS = 2000;
-/** Values of `operstate`; a driver that does not know its link leaves it unknown. */
+/** Values of `operstate` that mean running. Some drivers do not report their link and leave it `unknown`. */
 const RUNNING: readonly string[] = ['up', 'unknown'];
-/** How long the client waits for each answer. RFC 2131 says 4, 8, 16 s: an appliance on a quick link need not. */
+/**
+ * Milliseconds to wait for each reply. RFC 2131 suggests 4, 8, 16 s, but an appliance on a fast link need not wait so
+ * long.
+ */
 const PATIENCE_MS = [1000, 2000, 3000, 4000];
 
-/** The kernel does not tell how long its lease is: soon it is renewed, and then the server says. In seconds. */
+/**
+ * Seconds until the renewal of a lease that the kernel obtained. The kernel does not report the lease time; the server
+ * does at the renewal.
+ */
 const KERNEL_LEASE = 60;
 
 /**
- * @param say gets a line for each part of a lease that is left out
- * @returns the lease, or undefined if the kernel's `ip=` has set up an address for good
+ * Brings the network up.
+ * @param say receives a message for each part of a lease that is left out
+ * @returns the lease; undefined if the kernel's `ip=` has set a permanent address
  * @throws Error saying what is missing
  */
 export function bringUp(
@@ -65,7 +72,7 @@ export function bringUp(
     const ip = cmdline.get('ip');
     if (ip !== undefined && ip !== 'off' && ip !== 'none') return adoptKernelSetup(sys, control, interfaces);
     const failures = new Map<string, string>();
-    // One that fails must not keep the others from being tried.
+    // A failing interface must not prevent the others from being tried.
     const trying = <T>(name: string, work: () => T): T | undefined => {
       try {
         return work();
@@ -87,7 +94,7 @@ export function bringUp(
   }
 }
 
-/** Renews a lease, or gets a new one if the server will not have it. @param say as above */
+/** Renews a lease, or gets a new one if the server refuses. @param say as for `bringUp` */
 export function renew(sys: Syscalls, lease: Lease, hostName: string, say: Say): Lease {
   const control = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
   try {
@@ -108,7 +115,7 @@ function obtain(sys: Syscalls, control: number, name: string, hostName: string, 
   return configure(sys, control, name, acquire(sys, name, hostName), say);
 }
 
-/** Ethernet devices; not loopback, tunnels or bridges, which have no hardware behind them. */
+/** Ethernet devices. Loopback, tunnels and bridges have no hardware and are excluded. */
 function wired(sys: Syscalls): string[] {
   return sys.list('/sys/class/net').filter((name) => sys.exists(`/sys/class/net/${name}/device`));
 }
@@ -122,8 +129,8 @@ function hasCarrier(sys: Syscalls, name: string): boolean {
 }
 
 /**
- * The kernel calls an interface running, and programs see it, up to a second after it has a carrier and works: changes
- * of links are looked at once a second (net/core/link_watch.c).
+ * Waits until the kernel reports the interface as running. That can be up to a second after it has a carrier and works,
+ * because the kernel checks link changes once a second (net/core/link_watch.c).
  */
 function awaitRunning(sys: Syscalls, names: readonly string[]): void {
   const running = (name: string): boolean =>
@@ -131,7 +138,7 @@ function awaitRunning(sys: Syscalls, names: readonly string[]): void {
   for (let waited = 0; waited < RUNNING_MS && !names.some(running); waited += 10) sys.sleep(10);
 }
 
-/** @returns the server's ACK. @throws Error saying why there is none. */
+/** @returns the server's ACK. @throws Error saying why there is none */
 function acquire(sys: Syscalls, name: string, hostName: string): Reply {
   const conversation = conversationOf(sys, name);
   let impossible: Reply | undefined;
@@ -155,10 +162,10 @@ function acquire(sys: Syscalls, name: string, hostName: string): Reply {
 
 const named = ({ server }: Reply): string => ['the DHCP server', server].filter((word) => word !== undefined).join(' ');
 
-/** To a request; an address that cannot be is no answer. */
+/** Whether a message replies to a request. An ACK with an impossible address does not count. */
 const isAnswer = ({ type, address }: Reply): boolean => type === NAK || (type === ACK && isMachine(address));
 
-/** What the messages of one conversation have in common: a request has the transaction of the offer that it takes up. */
+/** The values that all messages of an exchange share. A request repeats the transaction of the accepted offer. */
 interface Conversation {
   readonly name: string;
   readonly mac: Buffer;
@@ -172,7 +179,7 @@ function conversationOf(sys: Syscalls, name: string): Conversation {
   return { name, mac, start, transaction: (mac.readUInt32BE(2) ^ start) >>> 0 };
 }
 
-/** Sends a query, to each address in turn, until a reply that is wanted comes. */
+/** Sends a query, repeatedly and to each address in turn, until a wanted reply arrives. */
 function exchange(
   sys: Syscalls,
   { name, mac, transaction, start }: Conversation,
@@ -216,7 +223,7 @@ function up(sys: Syscalls, control: number, name: string): void {
 }
 
 /**
- * What the kernel has set up stays as it is: the root may be at the other end. It lists what it learned, and how, as
+ * Keeps the kernel's network setup unchanged, because the root may depend on it. The kernel lists its results as
  * `nameserver`, `domain` and `#PROTO` lines among others (Documentation/admin-guide/nfs).
  */
 function adoptKernelSetup(sys: Syscalls, control: number, interfaces: readonly string[]): Lease | undefined {
@@ -228,7 +235,7 @@ function adoptKernelSetup(sys: Syscalls, control: number, interfaces: readonly s
   sys.write('/etc/resolv.conf', resolvConf(dns, domain));
   awaitRunning(sys, interfaces);
   if (words('#PROTO:')[0] !== 'DHCP') return undefined;
-  // It is not the kernel that will renew it.
+  // The kernel does not renew its lease.
   for (const name of interfaces) {
     const address = addressAt(sys, control, SIOCGIFADDR, name);
     if (address === undefined) continue;
@@ -244,7 +251,7 @@ function adoptKernelSetup(sys: Syscalls, control: number, interfaces: readonly s
   return undefined;
 }
 
-/** An address of an interface, or undefined if it has none. */
+/** An address of an interface; undefined if it has none. */
 function addressAt(sys: Syscalls, control: number, kind: number, name: string): string | undefined {
   const answer = request(name, socketAddress('0.0.0.0'));
   try {

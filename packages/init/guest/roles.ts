@@ -1,4 +1,4 @@
-/** What the init does, by the role that PID 1 starts it with. */
+/** The roles that PID 1 starts the init with. */
 import { PORTS, WORDS } from '@nodeos/contract';
 import { become, becomeRepl, type Run } from './become.js';
 import { boot, hostNameOf, type BootContext } from './boot.js';
@@ -11,7 +11,7 @@ import type { Syscalls } from './syscalls.js';
 type Role = (context: BootContext, run?: Run) => void;
 
 const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
-  /** Brings the machine up, then becomes what it is for. */
+  /** Boots the machine, then becomes the application, the REPL or the code. */
   [
     'boot',
     (context, run) => {
@@ -22,11 +22,11 @@ const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
       become(context, run);
     },
   ],
-  /** Once more, on a machine that is up. */
+  /** Starts the application again on a booted machine. */
   ['start', (context, run) => become(context, run)],
-  /** A REPL on the console of a machine whose application has ended. */
+  /** Starts a REPL on the console after the application has ended. */
   ['shell', (context) => becomeRepl(context, true)],
-  /** Keeps the address. */
+  /** Renews the lease of the network address. */
   [
     'renew',
     ({ sys, config, report }) => {
@@ -41,7 +41,7 @@ const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
   ],
 ]);
 
-/** @returns whether it went well; if not, the console says what went wrong. */
+/** Plays a role. @returns whether it succeeded; if not, the console shows the error */
 export function play(name: string, sys: Syscalls, run?: Run): boolean {
   const report = new Report(sys);
   try {
@@ -56,7 +56,10 @@ export function play(name: string, sys: Syscalls, run?: Run): boolean {
   }
 }
 
-/** The host says its settings once, even if they are empty; a later start of the init finds them here, without the seed. */
+/**
+ * Keeps the host's settings without the seed for later starts of the init, even if they are empty: the port can be read
+ * only once.
+ */
 function keepSettings({ sys, config }: BootContext): void {
   const settings = Object.fromEntries(Object.entries(config.run).filter(([name]) => name !== 'seed'));
   if (!sys.exists(KEPT_SETTINGS) && portDevice(sys, PORTS.settings) !== undefined) {
@@ -64,7 +67,7 @@ function keepSettings({ sys, config }: BootContext): void {
   }
 }
 
-/** What PID 1 is to do when the application ends. The kernel's command line has the last word. */
+/** Tells PID 1 what to do when the application ends. The kernel command line overrides the application's settings. */
 function policies({ config, report }: BootContext): void {
   const { app, cmdline, run } = config;
   const interactive = run.exec !== undefined || !app;

@@ -1,6 +1,6 @@
 /**
- * Routes of IPv4, through the kernel's routing socket: rtnetlink(7), linux/rtnetlink.h. The older SIOCADDRT takes the
- * name of an interface by its address in memory, which JavaScript does not have.
+ * IPv4 routes, through the kernel's routing socket: rtnetlink(7), linux/rtnetlink.h. The older SIOCADDRT needs a
+ * pointer to the interface's name, which JavaScript cannot provide.
  */
 import { addressBytes, networkOf, type Route } from './dhcp.js';
 import { SyscallError, type Syscalls } from './syscalls.js';
@@ -26,26 +26,29 @@ const RTA_DST = 1;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 
-/** The kernel answers at once. */
+/** The kernel normally answers at once. */
 const PATIENCE_MS = 1000;
 
-/** Adds a route, or replaces the one to the same destination. @param name the interface @throws Error */
+/**
+ * Adds a route, or replaces the one to the same destination. @param name the interface @throws Error if the kernel
+ * refuses
+ */
 export function addRoute(sys: Syscalls, name: string, route: Route): void {
   ask(sys, RTM_NEWROUTE, NLM_F_REPLACE_CREATE, encodeRoute(route, indexOf(sys, name)));
 }
 
-/** @throws Error */
+/** Removes a route. @param name the interface @throws Error if the kernel refuses */
 export function removeRoute(sys: Syscalls, name: string, route: Route): void {
   ask(sys, RTM_DELROUTE, 0, encodeRoute(route, indexOf(sys, name)));
 }
 
-/** As `ip route` has it, to be put into words. */
+/** Describes a route for messages, in the style of `ip route`. */
 export const routeText = ({ destination, prefix, gateway }: Route): string =>
   `route to ${destination}/${prefix}${gateway === undefined ? '' : ` by ${gateway}`}`;
 
 /**
- * The routes in an order in which the kernel takes them: first what is on the link. A gateway that nothing says to be
- * there gets a route of its own: clouds give addresses without a network (/32), and a router beside it.
+ * Sorts routes so that the kernel accepts them: those on the link first. A gateway outside all known networks gets its
+ * own route. Clouds, for example, assign an address without a network (/32) and a router next to it.
  */
 export function inOrder(routes: readonly Route[], address: string, prefix: number): Route[] {
   const onLink = routes.filter(({ gateway }) => gateway === undefined);
@@ -61,7 +64,7 @@ export function inOrder(routes: readonly Route[], address: string, prefix: numbe
 const indexOf = (sys: Syscalls, name: string): number =>
   Number(sys.read(`/sys/class/net/${name}/ifindex`).toString().trim());
 
-/** struct rtmsg, and its attributes. */
+/** struct rtmsg and its attributes. */
 function encodeRoute({ destination, prefix, gateway }: Route, index: number): Buffer {
   const scope = gateway === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
   const head = [AF_INET, prefix, 0, 0, RT_TABLE_MAIN, RTPROT_DHCP, scope, RTN_UNICAST, 0, 0, 0, 0];
@@ -75,7 +78,7 @@ function encodeRoute({ destination, prefix, gateway }: Route, index: number): Bu
   ]);
 }
 
-/** struct rtattr: all of them here have four bytes. */
+/** struct rtattr. All values here have four bytes. */
 function attribute(type: number, value: Buffer): Buffer {
   const head = Buffer.alloc(4);
   head.writeUInt16LE(4 + value.length, 0);
@@ -83,7 +86,7 @@ function attribute(type: number, value: Buffer): Buffer {
   return Buffer.concat([head, value]);
 }
 
-/** struct nlmsghdr, sent to the kernel, which answers with a struct nlmsgerr. */
+/** Sends a struct nlmsghdr to the kernel and checks the struct nlmsgerr that it returns. */
 function ask(sys: Syscalls, type: number, flags: number, payload: Buffer): void {
   const head = Buffer.alloc(HEADER);
   head.writeUInt32LE(HEADER + payload.length, 0);

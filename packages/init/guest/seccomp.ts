@@ -1,8 +1,10 @@
 /**
- * The system calls that an application does without, as a filter that the kernel runs: a program of classic BPF, made from
- * a table. What container runtimes deny by default is in it, and what is newer than the table: nobody has looked at it.
+ * The filter for system calls that an application does not need: a classic BPF program, generated from a table. The
+ * table contains the calls that container runtimes deny by default. Calls newer than the table are denied too, because
+ * nobody has reviewed them.
  *
- * https://docs.kernel.org/userspace-api/seccomp_filter.html, https://www.kernel.org/doc/Documentation/networking/filter.txt
+ * https://docs.kernel.org/userspace-api/seccomp_filter.html,
+ * https://www.kernel.org/doc/Documentation/networking/filter.txt
  * Numbers: arch/x86/entry/syscalls/syscall_64.tbl and scripts/syscall.tbl in the kernel's source.
  */
 
@@ -12,14 +14,14 @@ const EPERM = 1;
 const ENOSYS = 38;
 const EAFNOSUPPORT = 97;
 
-/** There is no such call on this architecture. */
+/** The call does not exist on this architecture. */
 const NONE = -1;
 
 interface Denied {
   readonly why: string;
-  /** What the call returns. ENOSYS where programs then do without. */
+  /** The error that the call returns. ENOSYS makes programs fall back to another call. */
   readonly error: number;
-  /** name: x86_64, aarch64 */
+  /** Numbers by name: x86_64, aarch64. */
   readonly calls: Readonly<Record<string, readonly [number, number]>>;
 }
 
@@ -58,7 +60,7 @@ export const DENIED: readonly Denied[] = [
     calls: { unshare: [272, 97], setns: [308, 268] },
   },
   {
-    // Its flags are in memory, where a filter cannot look. C libraries then call clone.
+    // Its flags are in memory, which a filter cannot read. C libraries then fall back to clone.
     why: 'the same',
     error: ENOSYS,
     calls: { clone3: [435, 435] },
@@ -137,16 +139,16 @@ export const DENIED: readonly Denied[] = [
 
 /** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET of linux/sched.h. */
 const NEW_NAMESPACES = 0x7e020000;
-/** AF_UNIX, AF_INET, AF_INET6, and AF_NETLINK, which lists the network's interfaces. */
+/** AF_UNIX, AF_INET, AF_INET6, and AF_NETLINK, which lists network interfaces. */
 const FAMILIES = [1, 2, 10, 16];
 
 interface Abi {
-  /** AUDIT_ARCH_ of linux/audit.h. */
+  /** An AUDIT_ARCH_ constant of linux/audit.h. */
   readonly audit: number;
   readonly column: 0 | 1;
   readonly clone: number;
   readonly socket: number;
-  /** The last call of Linux 6.12, mseal. x32's calls are above it too: their numbers have bit 30 set. */
+  /** The last call of Linux 6.12, mseal. The calls of x32 are above it, because their numbers have bit 30 set. */
   readonly last: number;
 }
 
@@ -155,24 +157,24 @@ export const ABIS: Readonly<Record<Architecture, Abi>> = {
   aarch64: { audit: 0xc00000b7, column: 1, clone: 220, socket: 198, last: 462 },
 };
 
-/** linux/bpf_common.h */
+/** Instructions of linux/bpf_common.h. */
 const LOAD = 0x20; // BPF_LD | BPF_W | BPF_ABS
 const JUMP_EQUAL = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const JUMP_GREATER = 0x25; // BPF_JMP | BPF_JGT | BPF_K
 const JUMP_ANY_BIT = 0x45; // BPF_JMP | BPF_JSET | BPF_K
 const RETURN = 0x06; // BPF_RET | BPF_K
 
-/** linux/seccomp.h */
+/** Results of linux/seccomp.h. */
 const KILL_PROCESS = 0x80000000;
 const ERRNO = 0x00050000;
 const ALLOW = 0x7fff0000;
 
-/** Where struct seccomp_data of linux/seccomp.h has what is looked at; of arguments the low half, little-endian. */
+/** Offsets in struct seccomp_data of linux/seccomp.h. Of an argument, only the low half is read (little-endian). */
 const NUMBER = 0;
 const ARCHITECTURE = 4;
 const ARGUMENT_0 = 16;
 
-/** code, how many instructions to skip if it holds, and if it does not, constant */
+/** Code, instructions to skip if true, instructions to skip if false, constant. */
 type Instruction = readonly [number, number, number, number];
 
 const load = (offset: number): Instruction => [LOAD, 0, 0, offset];
@@ -207,7 +209,7 @@ export function instructions(architecture: Architecture): Instruction[] {
   ];
 }
 
-/** As the kernel takes them: struct sock_filter of linux/filter.h. */
+/** Encodes the filter as the kernel expects it: struct sock_filter of linux/filter.h. */
 export function filter(architecture: Architecture): Buffer {
   const program = instructions(architecture);
   const bytes = Buffer.alloc(program.length * 8);

@@ -1,8 +1,8 @@
 /**
- * Everything that the init does to the world, behind one interface: the real one below, and a recorder in the tests
- * that compares the ordered trace of each boot path without a machine.
+ * The init changes the system only through this interface. The real implementation is below. Tests use a recorder and
+ * compare the ordered trace of each boot path without a machine.
  *
- * Numbers are those of x86_64 (arch/x86/entry/syscalls/syscall_64.tbl in the kernel's source).
+ * The numbers are those of x86_64 (arch/x86/entry/syscalls/syscall_64.tbl in the kernel's source).
  */
 import { getSystemErrorName } from 'node:util';
 import {
@@ -29,20 +29,20 @@ export interface Syscalls {
   bind(fd: number, address: Buffer): void;
   setsockopt(fd: number, level: number, name: number, value: Buffer): void;
   send(fd: number, bytes: Buffer, address: Buffer): void;
-  /** @returns the number of bytes received, or -1 if nothing came within `timeout` milliseconds. */
+  /** @returns the number of bytes received, or -1 if nothing arrived within `timeout` milliseconds */
   receive(fd: number, bytes: Buffer, timeout: number): number;
   duplicate(from: number, to: number): void;
   setHostName(name: string): void;
   /** @param seconds since 1970 */
   setClock(seconds: number): void;
-  /** Gives up root for good, in every thread. */
+  /** Permanently gives up root in every thread. */
   setIdentity(uid: number, gid: number): void;
-  /** Sets something of the calling thread, or of the process: prctl(2). */
+  /** Changes an attribute of the calling thread or of the process: prctl(2). */
   control(option: number, value: number): void;
-  /** Has the kernel judge every system call of every thread, for good; sets no_new_privs in each. */
+  /** Permanently installs a system call filter for every thread, and sets no_new_privs. */
   judge(program: Buffer): void;
   chdir(path: string): void;
-  /** Does not return. @param args including `argv[0]` */
+  /** Replaces the process's program; does not return. @param args including `argv[0]` */
   execute(path: string, args: readonly string[], environment: Readonly<Record<string, string>>): never;
   sleep(milliseconds: number): void;
   /** Microseconds since boot. */
@@ -50,7 +50,7 @@ export interface Syscalls {
   /** Seconds since 1970. */
   clock(): number;
 
-  /** Bytes that the files of a filesystem take. */
+  /** Bytes that are in use on a filesystem. */
   used(path: string): number;
   open(path: string, flags: number): number;
   close(fd: number): void;
@@ -59,7 +59,7 @@ export interface Syscalls {
   exists(path: string): boolean;
   list(path: string): string[];
   read(path: string): Buffer;
-  /** The first line of a port, without its end; empty if nobody is at the other side. */
+  /** The first line from a port, without its line feed; empty if the other side is not connected. */
   readLine(path: string): string;
   readLink(path: string): string;
   write(path: string, content: string): void;
@@ -88,7 +88,7 @@ const PR_SET_NO_NEW_PRIVS = 38;
 const SECCOMP_SET_MODE_FILTER = 1;
 const SECCOMP_FILTER_FLAG_TSYNC = 1;
 
-/** A call that the kernel refused. */
+/** The kernel refused a system call. */
 export class SyscallError extends Error {
   readonly code: string;
 
@@ -103,7 +103,7 @@ type Argument = number | string | Buffer | null;
 
 interface Addon {
   (number: number, ...args: Argument[]): number;
-  /** Where a Buffer's bytes are, for structures that point to others. */
+  /** The address of a Buffer's bytes, for structures that contain pointers. */
   addressOf(bytes: Buffer): number;
 }
 
@@ -167,7 +167,7 @@ export class LinuxSyscalls implements Syscalls {
   }
 
   setIdentity(uid: number, gid: number): void {
-    // The C library's calls, not the kernel's: those would change the calling thread only.
+    // These are the C library's calls. The kernel's calls would change only the calling thread.
     process.setgroups?.([gid]);
     process.setgid?.(gid);
     process.setuid?.(uid);
@@ -179,11 +179,11 @@ export class LinuxSyscalls implements Syscalls {
 
   judge(program: Buffer): void {
     this.control(PR_SET_NO_NEW_PRIVS, 1);
-    // struct sock_fprog of linux/filter.h: how many instructions of 8 bytes, and where.
+    // struct sock_fprog of linux/filter.h: the number of 8-byte instructions, and their address.
     const described = Buffer.alloc(16);
     described.writeUInt16LE(program.length / 8, 0);
     described.writeBigUInt64LE(BigInt(this.#syscall.addressOf(program)), 8);
-    // A thread that cannot be included is the answer.
+    // If a thread cannot be synchronised, the result is its id.
     const thread = this.#call('seccomp', SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, described);
     if (thread > 0) throw new Error(`seccomp: thread ${thread} has a filter of its own`);
   }

@@ -18,7 +18,7 @@ const run = (settings: object): Record<string, string> => ({
 });
 const cmdline = (line: string): Record<string, string> => ({ '/proc/cmdline': `${line}\n` });
 
-/** Plays a role to its end, with what it ran in this process as the last line. */
+/** Plays a role to its end. The last line of the trace is the program that ran in this process. */
 function played(role: string, sys: Recorder): { ok: boolean; environment: Readonly<Record<string, string>> } {
   let environment: Readonly<Record<string, string>> = {};
   const ok = play(role, sys, {
@@ -35,19 +35,19 @@ function played(role: string, sys: Recorder): { ok: boolean; environment: Readon
   return { ok, environment };
 }
 
-/** The environment that a program was executed with. */
+/** The environment of the program that was executed. */
 function executed(sys: Recorder): Readonly<Record<string, string>> | undefined {
   play('boot', sys);
   return sys.executed;
 }
 
-/** Of the 100 MiB that are free in the recorder's machine. */
+/** The mounts of the recorder's machine, which has 100 MiB of free memory. */
 const MOUNTS = [
   'symlink /dev/fd /proc/self/fd',
   'symlink /dev/stdin /proc/self/fd/0',
   'symlink /dev/stdout /proc/self/fd/1',
   'symlink /dev/stderr /proc/self/fd/2',
-  // 3 MiB are used
+  // with 3 MiB in use
   'mount / rootfs rootfs 32 size=23552k',
   'mkdir /dev/pts 755',
   'mount /dev/pts devpts devpts 10 gid=5,mode=620,ptmxmode=666',
@@ -93,7 +93,7 @@ const hostname = (name: string): string[] => [
 ];
 
 describe('the boot to a REPL', () => {
-  it('does this, in this order', () => {
+  it('makes these calls in this order', () => {
     const sys = new Recorder({ ...CONSOLE, ...EVENT_PORT, ...cmdline('nodeos.network=off') });
     played('boot', sys);
     const step = (name: string): string => `print 4 {"event":"step","step":"${name}"}`;
@@ -125,7 +125,7 @@ describe('the boot to a REPL', () => {
     ]);
   });
 
-  it('gives the REPL a terminal of the given size, and the environment that was handed over', () => {
+  it('gives the REPL a terminal of the given size and the environment from the host', () => {
     const sys = new Recorder({
       ...CONSOLE,
       ...cmdline('nodeos.network=off'),
@@ -142,7 +142,7 @@ describe('the boot to a REPL', () => {
     expect(sys.only('ioctl')).toEqual(['ioctl 10 0x540e 1', 'ioctl 10 0x5414 2b0084']);
   });
 
-  it('as the shell of a machine whose application has ended, brings nothing up', () => {
+  it('boots nothing when it is the shell after an application', () => {
     const sys = new Recorder({ ...CONSOLE, ...app() });
     played('shell', sys);
     expect(sys.trace[0]).toBe('open /dev/ttyS0 258 = 10');
@@ -181,21 +181,21 @@ describe('the boot to an application', () => {
     expect(sys.trace).toEqual(expect.arrayContaining(hostname('my-app')));
   });
 
-  it('leaves descriptor 4 alone if it is not the event port: Node.js has something of its own there', () => {
+  it('leaves descriptor 4 alone if it is not the event port, because Node.js uses it', () => {
     const sys = new Recorder({ ...files, '/proc/self/fd/4': 'anon_inode:[eventpoll]' });
     played('boot', sys);
     expect(sys.trace.filter((line) => /^(print|close) 4/.test(line))).toEqual([]);
     expect(sys.only('close')).toEqual(['close 3']);
   });
 
-  it('goes on if nobody listens to the events', () => {
+  it('continues if nobody reads the events', () => {
     const sys = new Recorder(files);
     sys.failures.set('print 4', -11);
     expect(played('boot', sys).ok).toBe(true);
     expect(sys.trace.at(-1)).toMatch(/^runMain/);
   });
 
-  it('as root keeps root', () => {
+  it('keeps root if the application runs as root', () => {
     const sys = new Recorder({ ...files, ...app({ user: 'root' }) });
     const { environment } = played('boot', sys);
     expect(sys.only('setIdentity', 'control', 'judge', 'own')).toEqual([]);
@@ -203,7 +203,7 @@ describe('the boot to an application', () => {
     expect(environment).toMatchObject({ HOME: '/root', USER: 'root' });
   });
 
-  it('starts Node.js once more for options of its own', () => {
+  it('starts Node.js once more for Node.js options', () => {
     const sys = new Recorder({
       ...files,
       ...app({ nodeArgs: ['--import', './a.mjs'] }),
@@ -217,7 +217,7 @@ describe('the boot to an application', () => {
   });
 
   it.each(['NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS', 'NODE_PATH', 'UV_THREADPOOL_SIZE', 'OPENSSL_CONF'])(
-    'starts Node.js once more for %s, which it reads when it starts',
+    'starts Node.js once more for %s, which Node.js reads only at its start',
     (name) => {
       const sys = new Recorder({ ...files, ...app({ env: { [name]: 'x' } }) });
       expect(executed(sys)).toMatchObject({ [name]: 'x', NODE_ENV: 'production' });
@@ -226,7 +226,7 @@ describe('the boot to an application', () => {
     },
   );
 
-  it('starts Node.js once more for such a variable of the command line, too', () => {
+  it('starts Node.js once more for such a variable of the command line too', () => {
     const sys = new Recorder({ ...files, ...run({ env: { NODE_DEBUG: 'http' } }) });
     expect(executed(sys)).toMatchObject({ NODE_DEBUG: 'http' });
   });
@@ -240,7 +240,7 @@ describe('the boot to an application', () => {
     },
   );
 
-  it('puts variables into arguments, as a shell does', () => {
+  it('expands variables in arguments like a shell', () => {
     const args = [
       ['--port=', { name: 'PORT', quoted: false }],
       [{ name: 'HOST', fallback: '0.0.0.0', quoted: false }],
@@ -258,7 +258,7 @@ describe('the boot to an application', () => {
     );
   });
 
-  it('runs what comes before the application, as the same user', () => {
+  it('runs preceding commands as the same user', () => {
     const first = [
       { from: 'scripts.prestart', main: '/app/a.js', args: ['x'], nodeArgs: ['--no-warnings'], env: { STAGE: '1' } },
       { from: 'scripts.prestart', main: '/app/b.js', args: [], nodeArgs: [], env: { STAGE: '2' } },
@@ -273,7 +273,7 @@ describe('the boot to an application', () => {
     ]);
   });
 
-  it('does not run the application if what comes before it fails', () => {
+  it('does not start the application if a preceding command fails', () => {
     const first = [
       { from: 'scripts.prestart ("node a")', main: '/app/a.js', args: [], nodeArgs: [], env: { STATUS: '3' } },
     ];
@@ -285,7 +285,7 @@ describe('the boot to an application', () => {
     ]);
   });
 
-  it('brings nothing up when it is started once more', () => {
+  it('boots nothing when the application is started again', () => {
     const sys = new Recorder(files);
     played('start', sys);
     expect(sys.trace).toEqual([
@@ -314,10 +314,10 @@ describe('the boot to an application', () => {
   });
 });
 
-describe('the boot to code that was handed over', () => {
+describe('the boot to the code of --exec', () => {
   const files = { ...app(), ...cmdline('nodeos.network=off'), ...run({ exec: 'console.log(1)' }) };
 
-  it('writes to the ports of the host if they are there', () => {
+  it('uses the ports of the host for output', () => {
     const ports = {
       '/sys/class/virtio-ports/vport1p1/name': 'nodeos.events\n',
       '/sys/class/virtio-ports/vport1p2/name': 'nodeos.stdout\n',
@@ -338,7 +338,7 @@ describe('the boot to code that was handed over', () => {
     ]);
   });
 
-  it('reads them from the port of the host, and keeps them', () => {
+  it('reads the settings from the port of the host and keeps them', () => {
     const sys = new Recorder({
       ...app(),
       ...cmdline('nodeos.network=off'),
@@ -350,14 +350,14 @@ describe('the boot to code that was handed over', () => {
     expect(sys.trace).toContain('execute /bin/node ["/bin/node","--eval","1"]');
   });
 
-  it('writes to the console if they are not, and is not started again', () => {
+  it('uses the console without such ports and does not restart the code', () => {
     const sys = new Recorder(files);
     executed(sys);
     expect(sys.only('open', 'duplicate')).toEqual([]);
     expect(sys.trace).toContain('print 3 restart never');
   });
 
-  it('runs no code for the empty string, but Node.js all the same', () => {
+  it('runs Node.js even if the code is empty', () => {
     const sys = new Recorder({ ...cmdline('nodeos.network=off'), ...run({ exec: '' }) });
     executed(sys);
     expect(sys.only('execute')).toEqual(['execute /bin/node ["/bin/node","--eval",""]']);
@@ -366,7 +366,7 @@ describe('the boot to code that was handed over', () => {
 });
 
 describe('a step that fails', () => {
-  it('names itself and its mount on the console, and everything else is done', () => {
+  it('is named on the console with its mount, and all other steps run', () => {
     const sys = new Recorder({ ...app(), ...EVENT_PORT, ...wiredMachine() });
     sys.wire = server;
     sys.failures.set('mount /home/app', -19);
@@ -410,7 +410,7 @@ describe('a step that fails', () => {
     expect(sys.trace).toEqual([expect.stringContaining(`print 2 nodeos: boot: ${path}: `)]);
   });
 
-  it.each(['', 'stop', 'constructor', '__proto__'])('the role %j, which there is not', (role) => {
+  it.each(['', 'stop', 'constructor', '__proto__'])('rejects the unknown role %j', (role) => {
     const sys = new Recorder();
     expect(played(role, sys).ok).toBe(false);
     expect(sys.trace).toEqual([`print 2 nodeos: ${role}: no such role`]);
@@ -431,7 +431,7 @@ describe('the machine', () => {
     ]);
   });
 
-  it.each([[0], [1_700_000_000], [1_788_220_799]])('sets a clock that says %i', (date) => {
+  it.each([[0], [1_700_000_000], [1_788_220_799]])('corrects a clock of %i', (date) => {
     const sys = new Recorder({ ...off, ...app() });
     sys.date = date;
     played('boot', sys);
@@ -439,21 +439,21 @@ describe('the machine', () => {
     expect(sys.trace).toEqual(expect.arrayContaining([told, 'setClock 1788220800']));
   });
 
-  it('leaves a clock that may be right', () => {
+  it('keeps a plausible clock', () => {
     const sys = new Recorder({ ...off, ...app() });
     sys.date = 1_788_220_800;
     played('boot', sys);
     expect(sys.only('setClock')).toEqual([]);
   });
 
-  it('makes no link that devtmpfs has', () => {
+  it('makes no link that devtmpfs already has', () => {
     const sys = new Recorder({ ...off, ...app(), '/dev/fd': '', '/dev/stdin': '' });
     played('boot', sys);
     expect(sys.only('symlink')).toEqual(['symlink /dev/stdout /proc/self/fd/1', 'symlink /dev/stderr /proc/self/fd/2']);
   });
 });
 
-describe('what is in memory', () => {
+describe('a filesystem in memory', () => {
   const off = cmdline('nodeos.network=off');
   const mounts = (files: Record<string, string>): string[] => {
     const sys = new Recorder({ ...off, ...app(), ...files });
@@ -461,7 +461,7 @@ describe('what is in memory', () => {
     return sys.only('mount').filter((line) => line.includes('size='));
   };
 
-  it('has its share of what is free, and a little if there is next to nothing', () => {
+  it('gets a share of the free memory, with a minimum', () => {
     expect(mounts({ '/proc/meminfo': 'MemAvailable:       2048 kB\n' })).toEqual([
       'mount / rootfs rootfs 32 size=4096k',
       'mount /dev/shm tmpfs tmpfs 14 mode=1777,size=1024k,nr_inodes=256',
@@ -471,14 +471,14 @@ describe('what is in memory', () => {
     ]);
   });
 
-  it.each(['overlay', 'ext4'])('is not the home on a root that is %s, where it may be kept', (type) => {
+  it.each(['overlay', 'ext4'])('is not used for the home on a root of type %s, which may be persistent', (type) => {
     const root = `/dev/nbd0 / ${type} rw 0 0\ntmpfs /run tmpfs rw 0 0\n`;
     const targets = mounts({ '/proc/mounts': root }).map((line) => line.split(' ')[1]);
     expect(targets).toEqual(['/dev/shm', '/run', '/tmp']);
   });
 });
 
-describe('what PID 1 is told', () => {
+describe('the request to PID 1', () => {
   const told = (files: Record<string, string>): string[] => {
     const sys = new Recorder({ ...CONSOLE, ...files });
     played('boot', sys);
@@ -512,7 +512,7 @@ describe('what PID 1 is told', () => {
     expect(told({ ...files, ...cmdline(line) })).toEqual([...lines, 'booted']);
   });
 
-  it('with a network, when to renew', () => {
+  it('says when to renew if there is a network', () => {
     const sys = new Recorder({ ...app(), ...wiredMachine() });
     sys.wire = server;
     played('boot', sys);

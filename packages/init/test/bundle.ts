@@ -1,7 +1,10 @@
-/** One file of a program and all that it imports, for guests in which nothing is installed. esbuild is of this package. */
+/**
+ * Bundles a program with all its imports into one file, for guests without installed packages. esbuild belongs to this
+ * package.
+ */
 import { build } from 'esbuild';
 
-/** Writes a module that runs by itself. What is optional, and has binaries, is left out. */
+/** Writes a self-contained module. Optional modules with binaries are left out. */
 export async function bundle(entry: string, to: string): Promise<void> {
   await build({
     entryPoints: [entry],
@@ -11,7 +14,7 @@ export async function bundle(entry: string, to: string): Promise<void> {
     format: 'esm',
     target: 'node20',
     external: ['esbuild', 'koffi'],
-    // Modules of CommonJS in it ask for those of Node.js itself.
+    // CommonJS modules in the bundle require Node.js's own modules.
     banner: {
       js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
     },

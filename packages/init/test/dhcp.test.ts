@@ -24,7 +24,7 @@ describe('a query', () => {
     expect(bytes).toHaveLength(300);
   });
 
-  it('carries what it should, whatever that is', () => {
+  it('carries any values', () => {
     const address = fc.ipV4();
     const queries = fc.record({
       type: fc.constantFrom<1 | 3>(1, 3),
@@ -47,21 +47,21 @@ describe('a query', () => {
     );
   });
 
-  it('from who has an address says so', () => {
+  it('from a client with an address contains the address', () => {
     expect(asked(encodeQuery({ ...QUERY, current: '192.168.1.20' }))).toMatchObject({
       ciaddr: [192, 168, 1, 20],
       flags: 0,
     });
   });
 
-  it('is not made of what is no address', () => {
+  it('rejects text that is not an address', () => {
     expect(() => encodeQuery({ ...QUERY, requested: '10.0.0' })).toThrow('not an IPv4 address: 10.0.0');
     expect(() => addressBytes('1.2.3.256')).toThrow(RangeError);
   });
 });
 
 describe('a reply', () => {
-  it('is read', () => {
+  it('is decoded', () => {
     expect(decode()).toEqual({
       type: ACK,
       address: '10.0.2.15',
@@ -84,7 +84,7 @@ describe('a reply', () => {
     ['no magic cookie', { cookie: [0, 0, 0, 0] }],
     ['no type', { options: SETTINGS }],
     ['an empty type', { options: [[53]] as const }],
-  ])('with %s is none', (_, changes) => {
+  ])('with %s is ignored', (_, changes) => {
     expect(decode(changes)).toBeUndefined();
   });
 
@@ -94,13 +94,13 @@ describe('a reply', () => {
     ['a lease of two bytes', [51, 0, 60], { lease: 3600, renewal: 1800 }],
     ['an endless lease', [51, ...uint32(0xffffffff)], { lease: 0xffffffff }],
     ['an empty name', [15], {}],
-  ])('takes from %s only what is sound', (_, option, expected) => {
+  ])('with %s yields only valid values', (_, option, expected) => {
     const plain = withOption(200);
     const got = withOption(...option);
     expect(got).toEqual({ ...plain, ...expected, ...(expected.lease === 0xffffffff ? { renewal: got?.renewal } : {}) });
   });
 
-  it('skips padding, and stops at the end mark and where an option is cut off', () => {
+  it('skips padding, and stops at the end mark and at a truncated option', () => {
     const router = (changes: Partial<Message>): string | undefined => decode(changes)?.routes?.[0]?.gateway;
     expect(router({ options: [], tail: [0, 0, 53, 1, 5, 0, 3, 4, 1, 2, 3, 4, 255, 3, 4, 9, 9, 9, 9] })).toBe('1.2.3.4');
     expect(router({ options: [[53, 5]], tail: [3, 4, 1, 2] })).toBeUndefined();
@@ -121,7 +121,7 @@ describe('a reply', () => {
   });
 });
 
-describe('what of a reply cannot be', () => {
+describe('an invalid part of a reply', () => {
   const DEFAULT = { destination: '0.0.0.0', prefix: 0 };
 
   it.each<[string, [number, ...number[]], string, Partial<Reply>]>([
@@ -158,12 +158,12 @@ describe('what of a reply cannot be', () => {
       'no machine of a network has this address',
       { routes: [{ destination: '10.0.0.0', prefix: 8, gateway: '10.0.2.2' }] },
     ],
-  ])('is named, and left out alone: %s, %j', (what, option, why, expected) => {
+  ])('is reported and left out alone: %s, %j', (what, option, why, expected) => {
     const words = why === '' ? [] : [`the ${what} is left out: ${why}`];
     expect(withOption(...option)).toEqual({ ...withOption(200), ...expected, leftOut: words });
   });
 
-  it('are more routes than a machine needs', () => {
+  it('includes routes beyond the maximum', () => {
     const part = new Array<number[]>(40).fill([0, 1, 1, 1, 1]).flat();
     const reply = decode({
       options: [
@@ -179,7 +179,7 @@ describe('what of a reply cannot be', () => {
 
 describe('routes', () => {
   it.each<[string, number[], object[]]>([
-    // RFC 3442: the examples of destination descriptors
+    // RFC 3442: the examples of destination descriptors.
     ['0', [0, 10, 0, 2, 2], [{ destination: '0.0.0.0', prefix: 0, gateway: '10.0.2.2' }]],
     ['10', [8, 10, 10, 0, 2, 2], [{ destination: '10.0.0.0', prefix: 8, gateway: '10.0.2.2' }]],
     ['10.17', [16, 10, 17, 10, 0, 2, 2], [{ destination: '10.17.0.0', prefix: 16, gateway: '10.0.2.2' }]],
@@ -200,11 +200,11 @@ describe('routes', () => {
       [9, 10, 255, 10, 0, 2, 2],
       [{ destination: '10.128.0.0', prefix: 9, gateway: '10.0.2.2' }],
     ],
-  ])('are read: %s', (_, bytes, routes) => {
+  ])('are decoded: %s', (_, bytes, routes) => {
     expect(withOption(121, ...bytes)?.routes).toEqual(routes);
   });
 
-  it('are of more account than the router, also where they say nothing of the default', () => {
+  it('take precedence over the router, even without a default route', () => {
     const routes = [{ destination: '10.0.0.0', prefix: 8, gateway: '10.0.2.9' }];
     expect(
       decode({
@@ -217,7 +217,7 @@ describe('routes', () => {
     ).toMatchObject({ routes });
   });
 
-  it('may come in parts, cut anywhere, with other options between (RFC 3396)', () => {
+  it('can be split anywhere, with other options in between (RFC 3396)', () => {
     const whole = [8, 10, 10, 0, 2, 9, 32, 10, 9, 9, 9, 0, 0, 0, 0, 0, 10, 0, 2, 2];
     const expected = withOption(121, ...whole)?.routes;
     expect(expected).toHaveLength(3);
@@ -233,7 +233,7 @@ describe('routes', () => {
     }
   });
 
-  it('are what was written, whatever that is', () => {
+  it('survive encoding and decoding', () => {
     const route = fc.record({
       prefix: fc.nat(32),
       bytes: fc.uint8Array({ minLength: 4, maxLength: 4 }),
@@ -286,11 +286,11 @@ describe('any bytes', () => {
     if (reply.mtu !== undefined) expect(reply.mtu).toBeGreaterThanOrEqual(576);
   };
 
-  it('are no trouble', () => {
+  it('are handled as a message', () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 600 }), (bytes) => sound(decodeReply(Buffer.from(bytes), QUERY))));
   });
 
-  it('as options are no trouble either', () => {
+  it('are handled as options', () => {
     const options = fc.array(
       fc.tuple(
         fc.oneof(fc.constantFrom(1, 3, 6, 15, 26, 51, 54, 58, 121), fc.nat(254)),
@@ -305,7 +305,7 @@ describe('any bytes', () => {
     );
   });
 
-  it('as a damaged reply are no trouble', () => {
+  it('are handled as damage to a reply', () => {
     const whole = message({ xid: XID, mac: MAC, options: [[53, 5], ...SETTINGS] });
     fc.assert(
       fc.property(

@@ -1,4 +1,4 @@
-/** A name server (RFC 1035), on this machine, for tests of who asks one. */
+/** A name server (RFC 1035) on this machine, for tests of its clients. */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { isIPv4 } from 'node:net';
@@ -8,16 +8,16 @@ const HEADER = 12;
 
 export interface NameServer {
   readonly port: number;
-  /** The names that were asked for, each with the type. */
+  /** The names in the received questions, each with the type. */
   readonly asked: string[];
-  /** The addresses of each name; undefined: say nothing at all. */
+  /** The addresses of each name. Undefined: the server does not reply at all. */
   known: Record<string, readonly string[]> | undefined;
   close(): void;
 }
 
 const NO_SUCH_NAME = 3;
 
-/** @throws Error if the port is taken, or not for this user */
+/** Starts the server. @throws Error if the port is taken or this user may not use it */
 export async function nameServer(
   known: NameServer['known'],
   { port = 0, error = NO_SUCH_NAME } = {},
@@ -40,7 +40,7 @@ export async function nameServer(
   return server;
 }
 
-/** @returns the name of a question, and where it ends */
+/** @returns the name in a question, and the offset of its end */
 function nameIn(message: Buffer): { name: string; end: number } {
   const labels: string[] = [];
   let at = HEADER;
@@ -52,7 +52,7 @@ function nameIn(message: Buffer): { name: string; end: number } {
 const bytesOf = (address: string): Buffer =>
   isIPv4(address) ? Buffer.from(address.split('.').map(Number)) : Buffer.from(`${'0'.repeat(30)}01`, 'hex'); // ::1
 
-/** An alias first: its name is a reference to the question's. */
+/** An alias comes first. Its name is a pointer to the question's name. */
 const record = (type: number, address: string): Buffer[] => {
   const bytes = bytesOf(address);
   const head = (kind: number, length: number): Buffer =>
@@ -63,7 +63,7 @@ const record = (type: number, address: string): Buffer[] => {
   ];
 };
 
-/** @param question a message of which only this was taken */
+/** @param question a message that is cut after its question */
 function answerTo(question: Buffer, error: number, answers: readonly Buffer[][]): Buffer {
   const all = answers.flat();
   const reply = Buffer.concat([question, ...all]);

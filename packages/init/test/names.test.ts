@@ -19,11 +19,11 @@ describe('names', () => {
     ['--', '', 'nodeos'],
     [undefined, '', 'nodeos'],
     [`${'a'.repeat(62)}-b`, '', 'a'.repeat(62)],
-  ])('%j with %j is %s', (name, line, expected) => {
+  ])('of %j with %j is %s', (name, line, expected) => {
     expect(named(name, line)).toBe(expected);
   });
 
-  it('are always host names', () => {
+  it('are always valid host names', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[a-z-]{0,90}$/)), (name) => {
         expect(named(name)).toMatch(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
@@ -33,7 +33,7 @@ describe('names', () => {
 });
 
 describe('the command line of the kernel', () => {
-  it('is words, some with a value', () => {
+  it('consists of words, some with a value', () => {
     expect([...parseCommandLine(' quiet  a=b=c\tip=dhcp ip= \n')]).toEqual([
       ['quiet', ''],
       ['a', 'b=c'],

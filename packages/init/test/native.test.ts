@@ -1,4 +1,6 @@
-/** What the steps make, with the tools of the host: PID 1, the addon, the bundled init, and the program that attaches. */
+/**
+ * The outputs of the steps, built with the host's tools: PID 1, the addon, the bundled init, and the attach program.
+ */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -46,7 +48,7 @@ const lacking = [
 const root = mkdtempSync(join(tmpdir(), 'nodeos-native-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-/** Runs the recipes of both steps in a folder of its own. */
+/** Runs the recipes of both steps in a separate folder. */
 async function make(name: string): Promise<string> {
   const [dir, runtime, guest] = ['output', 'runtime', 'guest'].map((part) => join(root, name, part));
   if (dir === undefined || runtime === undefined || guest === undefined) throw new Error('unreachable');
@@ -85,28 +87,28 @@ describe.skipIf(lacking.length > 0)(
     });
 
     describe.each(['init', 'nbd-attach'])('%s', (name) => {
-      it('is a static program that needs nothing', () => {
+      it('is a static program without dependencies', () => {
         expect(readelf(name, '-h')).toMatch(/Type:\s+EXEC/);
         const segments = readelf(name, '-l');
         expect(segments).not.toMatch(/INTERP|DYNAMIC/);
         expect(segments).toMatch(/LOAD .* R E /);
       });
 
-      it('has neither an executable stack nor memory that can be written and executed', () => {
+      it('has neither an executable stack nor memory that is both writable and executable', () => {
         const segments = readelf(name, '-l');
         expect(segments).toMatch(/GNU_STACK .* RW +0x/);
         expect(segments).not.toMatch(/ RWE /);
       });
 
-      it('is small, and can be executed', () => {
+      it('is small and executable', () => {
         const { size, mode } = statSync(join(output, name));
         expect(size).toBeLessThan(40 << 10);
         expect(mode & 0o111).not.toBe(0);
       });
     });
 
-    /** The programs that attach parse the same words, and speak the same protocol. */
-    describe('nbd-attach says', () => {
+    /** All programs that attach devices parse the same words and speak the same protocol. */
+    describe('nbd-attach', () => {
       const said = (...words: string[]): string =>
         spawnSync(join(output, 'nbd-attach'), words, { encoding: 'utf8' }).stdout;
 
@@ -138,7 +140,7 @@ describe.skipIf(lacking.length > 0)(
         ['nbd://10.0.2.2/x?connections=9', /connections=N is from 1 to 8/],
         ['nbd://10.0.2.2/x?tls=1', /there may be connections=N/],
         [`nbd://10.0.2.2/${'%78'.repeat(100)}${'x'.repeat(413)}`, /the export's name is too long/],
-      ])('%s: what is wrong with it', (uri, why) => {
+      ])('reports what is wrong with %s', (uri, why) => {
         expect(said(uri, '/dev/nbd0')).toMatch(why);
       });
 
@@ -150,16 +152,19 @@ describe.skipIf(lacking.length > 0)(
         [['nbd://10.0.2.2/x', '/dev/sda']],
         [['-d']],
         [['-x', 'y', '/dev/nbd0']],
-      ])('how it is used, for %j', (words) => {
+      ])('prints its usage for %j', (words) => {
         expect(said(...words)).toMatch(/^nodeos: usage: nbd-attach/);
       });
 
-      it.each(['127.0.0.1', '[::1]', '[0:0:0:0:0:0:0:1]', '[0000:0::0001]'])('that nobody is at %s', (address) => {
-        // By ioctl: only then it connects first, whatever the kernel of this machine has.
-        expect(said('-i', `nbd://${address}:1/x`, '/dev/nbd0')).toMatch(/: connection refused\n$/);
-      });
+      it.each(['127.0.0.1', '[::1]', '[0:0:0:0:0:0:0:1]', '[0000:0::0001]'])(
+        'reports that nobody listens at %s',
+        (address) => {
+          // Uses ioctl, which connects first on any kernel.
+          expect(said('-i', `nbd://${address}:1/x`, '/dev/nbd0')).toMatch(/: connection refused\n$/);
+        },
+      );
 
-      describe('of names,', () => {
+      describe('with host names', () => {
         const looked = async (words: readonly string[]): Promise<string> => {
           const child = spawn(join(output, 'nbd-attach'), ['-i', ...words, '/dev/nbd99999']);
           let text = '';
@@ -188,18 +193,18 @@ describe.skipIf(lacking.length > 0)(
           looked(['-r', `127.0.0.1:${names.port}`, `nbd://${name}:1/x`]);
 
         it.each(['disks.example.org', 'six', longest, 'disks.example.org.'])(
-          'that nobody is at the address of %s',
+          'connects to the address of %s',
           async (name) => {
             expect(await asking(name)).toMatch(/: connection refused\n$/);
           },
         );
 
-        it('that it knows no address, having asked for both kinds', async () => {
+        it('reports an unknown name after asking for both address types', async () => {
           expect(await asking('nobody')).toMatch(/: the name server knows no address of "nobody"\n$/);
           expect([...new Set(names.asked)]).toEqual(['nobody 1', 'nobody 28']);
         });
 
-        it('that no name server answers', async () => {
+        it('reports that no name server replies', async () => {
           names.known = undefined;
           expect(await asking('disks.example.org')).toMatch(
             /no name server answers, to look up "disks\.example\.org"\n$/,
@@ -208,7 +213,7 @@ describe.skipIf(lacking.length > 0)(
           expect(await looked([...closed, 'nbd://x/x'])).toMatch(/no name server answers/);
         });
 
-        it('what the second name server knows, if the first one is not there, or cannot say', async () => {
+        it('asks the second name server if the first is unreachable or fails', async () => {
           const both = ['-r', '127.0.0.1:1', '-r', `127.0.0.1:${names.port}`];
           expect(await looked([...both, 'nbd://disks.example.org:1/x'])).toMatch(/: connection refused\n$/);
           const confused = await nameServer({}, { error: SERVFAIL });
@@ -218,7 +223,7 @@ describe.skipIf(lacking.length > 0)(
           confused.close();
         });
 
-        it('small letters, and asks again if a packet is lost', async () => {
+        it('asks in lower case, and asks again if a packet is lost', async () => {
           const [good, at] = [names.known, names.asked];
           names.known = undefined;
           const answer = asking('Disks.EXAMPLE.org');
@@ -229,13 +234,13 @@ describe.skipIf(lacking.length > 0)(
           expect(new Set(at)).toEqual(new Set(['disks.example.org 1']));
         });
 
-        it('nothing about localhost to a name server', async () => {
+        it('does not ask a name server for localhost', async () => {
           expect(await asking('localhost')).toMatch(/: connection refused\n$/);
           expect(names.asked).toEqual([]);
         });
       });
 
-      it('who it is by the end of the name that it reads, and never tells it', async () => {
+      it('authenticates with the secret end of the name from its input and never prints it', async () => {
         const opened: (string | undefined)[] = [];
         const disk = { open: () => memory(1 << 20) };
         const server = new NbdServer({
@@ -245,7 +250,7 @@ describe.skipIf(lacking.length > 0)(
           },
         });
         const uri = await server.listen({ port: 0 });
-        // There is no such device: it gets as far as that when the handshake has succeeded.
+        // The device does not exist. The program gets this far only after a successful handshake.
         const attached = (name: string, input: string): Promise<string> =>
           new Promise((resolve) => {
             const child = spawn(join(output, 'nbd-attach'), ['-i', '-s', `${uri}/${name}`, '/dev/nbd99999']);
@@ -269,7 +274,7 @@ describe.skipIf(lacking.length > 0)(
         }
       });
 
-      it('something, whatever a name server, a server (before and after TLS) or netlink says, or a URI has in it', () => {
+      it('survives hostile name servers, servers (before and after TLS), netlink replies and URIs', () => {
         const program = join(root, 'hostile-bytes');
         const sanitizers = ['-fsanitize=address,undefined', '-fno-sanitize-recover', '-Wno-unused-function'];
         const units = ATTACH.units.filter((unit) => !/\/(tls|netlink|keeper|nbd-attach)\.c$/.test(unit));
@@ -278,14 +283,14 @@ describe.skipIf(lacking.length > 0)(
         execFileSync('gcc', ['-O1', '-g', `-I${root}`, ...sanitizers, '-o', program, ...sources]);
         const said = execFileSync(program, ['1', '300000'], { encoding: 'utf8' });
         const [addresses, exports, secured, numbers] = said.split(' ').map(Number);
-        // Most answers have addresses in them that can be read in spite of all, and many servers an export.
+        // Most replies contain readable addresses despite the damage, and many servers have an export.
         expect(addresses, said).toBeGreaterThan(300_000);
         expect(exports).toBeGreaterThan(1000);
         expect(secured).toBeGreaterThan(500);
         expect(numbers).toBeGreaterThan(1000);
       }, 60_000);
 
-      it('something, whatever a server says', async () => {
+      it('survives any reply of a server', async () => {
         const number = (value: number | bigint, size: number): Buffer =>
           Buffer.from(value.toString(16).padStart(size * 2, '0'), 'hex');
         const reply = (type: number, ...data: Buffer[]): Buffer =>
@@ -313,7 +318,7 @@ describe.skipIf(lacking.length > 0)(
             });
             await once(server.listen(0, '127.0.0.1'), 'listening');
             const uri = `nbd://127.0.0.1:${(server.address() as AddressInfo).port}/x`;
-            // There is no such device: a handshake that succeeds must not have one attached.
+            // The device does not exist, so even a successful handshake must not attach it.
             const child = spawn(join(output, 'nbd-attach'), ['-i', uri, '/dev/nbd99999'], { stdio: 'ignore' });
             const [status, signal] = (await once(child, 'close')) as [number | null, string | null];
             server.close();
@@ -349,11 +354,11 @@ describe.skipIf(lacking.length > 0)(
         expect(load()(CHDIR, null)).toBe(-14); // EFAULT
       });
 
-      it('returns what the kernel refuses as a negated error', () => {
+      it('returns an error of the kernel as a negative number', () => {
         expect(load()(CHDIR, '/nowhere/at all')).toBe(-2);
         expect(load()(CHDIR, `/${'ä'.repeat(100)}`)).toBe(-2);
         expect(load()(999_999)).toBe(-38); // ENOSYS
-        expect(load()(CHDIR, `/${'x'.repeat(4000)}`)).toBe(-36); // ENAMETOOLONG: it passed
+        expect(load()(CHDIR, `/${'x'.repeat(4000)}`)).toBe(-36); // ENAMETOOLONG: the addon accepted it
       });
 
       it.each([
@@ -370,13 +375,13 @@ describe.skipIf(lacking.length > 0)(
         expect(() => load()(...args)).toThrow(TypeError);
       });
 
-      it('says where the bytes of a Buffer are', () => {
+      it('returns the address of a Buffer', () => {
         const [PIPE2, READ, WRITEV] = [293, 0, 20];
         const addon = load() as Syscall & { addressOf: (bytes?: unknown) => number };
         const ends = Buffer.alloc(8);
         expect(addon(PIPE2, ends, 0)).toBe(0);
         const [from, to] = [ends.readInt32LE(0), ends.readInt32LE(4)];
-        // struct iovec: where, and how many
+        // struct iovec: address and length
         const described = Buffer.alloc(16);
         described.writeBigUInt64LE(BigInt(addon.addressOf(Buffer.from('pointed at'))), 0);
         described.writeBigUInt64LE(10n, 8);
@@ -401,7 +406,7 @@ describe.skipIf(lacking.length > 0)(
       const address = Buffer.from([2, 0, 0, 0, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
       sys.setsockopt(fd, 1, 2, Buffer.from([1, 0, 0, 0]));
       sys.bind(fd, address);
-      expect(raw(51, fd, address, Buffer.from([16, 0, 0, 0]))).toBe(0); // getsockname: the port that it got
+      expect(raw(51, fd, address, Buffer.from([16, 0, 0, 0]))).toBe(0); // getsockname: the assigned port
       const bytes = Buffer.alloc(100);
       expect(sys.receive(fd, bytes, 5)).toBe(-1);
       sys.send(fd, Buffer.from('hello'), address);
@@ -415,7 +420,7 @@ describe.skipIf(lacking.length > 0)(
       expect(sys.now() - before).toBeGreaterThanOrEqual(1000);
     });
 
-    it('come out the same in another folder', async () => {
+    it('are identical when built in another folder', async () => {
       const again = await make('another folder');
       expect(readdirSync(again).sort()).toEqual(['init', 'init.js', 'nbd-attach', 'syscalls.node']);
       for (const name of readdirSync(again)) {
@@ -425,7 +430,7 @@ describe.skipIf(lacking.length > 0)(
       }
     });
 
-    it('come with an init that is one script', () => {
+    it('include an init that is one script', () => {
       const path = join(output, 'init.js');
       execFileSync(process.execPath, ['--check', path]);
       const modules = [...readFileSync(path, 'utf8').matchAll(/require\("([^"]+)"\)/g)].map(([, name]) => name);

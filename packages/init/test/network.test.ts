@@ -30,7 +30,7 @@ const OPEN_PORT = (fd: number): string[] => [
 ];
 
 describe('bringing the network up by DHCP', () => {
-  it('discovers, requests what was offered, and sets it up, in this order', () => {
+  it('discovers, requests the offered address and configures it, in this order', () => {
     const sys = machine();
     const lease = start(sys);
     const kept = { ...lease };
@@ -63,7 +63,7 @@ describe('bringing the network up by DHCP', () => {
     ]);
   });
 
-  it('asks as RFC 2131 says', () => {
+  it('sends the queries that RFC 2131 describes', () => {
     const sys = machine();
     start(sys);
     const [discover, request] = sys.sent.map(({ bytes }) => asked(bytes));
@@ -80,11 +80,11 @@ describe('bringing the network up by DHCP', () => {
     expect(request).toMatchObject({ type: 3 });
     expect(request?.options.get(50)).toEqual(ADDRESS);
     expect(request?.options.get(54)).toEqual(SERVER);
-    // Table 5: the transaction of a request is that of the offer.
+    // Table 5: a request has the transaction of the offer.
     expect(request?.xid).toBe(discover?.xid);
   });
 
-  it('does with what a server leaves out', () => {
+  it('works without the optional parts of a reply', () => {
     const sys = machine(wiredMachine(), (datagram) => {
       const query = asked(datagram);
       return [reply(query, query.type === 1 ? 2 : 5, [])];
@@ -95,7 +95,7 @@ describe('bringing the network up by DHCP', () => {
     expect(asked(sys.sent[1]?.bytes ?? Buffer.alloc(0)).options.has(54)).toBe(false);
   });
 
-  it('ignores what is garbage or meant for others', () => {
+  it('ignores garbage and messages for others', () => {
     const noise: Wire = (datagram) => {
       const query = asked(datagram);
       const [offer = Buffer.alloc(0)] = server(datagram, '', 0);
@@ -105,13 +105,13 @@ describe('bringing the network up by DHCP', () => {
         Buffer.alloc(0),
         Buffer.from('hello'),
         Buffer.alloc(1500, 0xff),
-        datagram, // our own question
+        datagram, // our own query
         message({ xid: query.xid + 1, mac: MAC, options: [[53, 2], ...options], yiaddr: [1, 1, 1, 1] }),
         message({ xid: query.xid, mac: other, options: [[53, 5], ...options], yiaddr: [1, 1, 1, 1] }),
         message({ xid: query.xid, mac: MAC, options, yiaddr: [1, 1, 1, 1] }), // BOOTP: no type
         message({ xid: query.xid, mac: MAC, options: [[53, 8]], yiaddr: [1, 1, 1, 1] }),
         message({ xid: query.xid, mac: MAC, cookie: [1, 2, 3, 4], options: [[53, 2]], yiaddr: [1, 1, 1, 1] }),
-        reply(query, query.type === 1 ? 5 : 2), // the other answer
+        reply(query, query.type === 1 ? 5 : 2), // the reply to the other query
         offer,
       ];
     };
@@ -127,8 +127,8 @@ describe('bringing the network up by DHCP', () => {
   });
 });
 
-describe('a network that does not come up', () => {
-  it('without an interface says so', () => {
+describe('a network that fails', () => {
+  it('reports that there is no interface', () => {
     const sys = machine({ '/sys/class/net/lo/address': '00:00:00:00:00:00' });
     expect(() => start(sys)).toThrow('there is no network interface');
     expect(sys.trace.at(-1)).toBe('close 10');
@@ -142,7 +142,7 @@ describe('a network that does not come up', () => {
     expect(sys.sent).toEqual([]);
   });
 
-  it('asks a silent server four times, each time with more patience', () => {
+  it('sends four queries to a silent server with increasing timeouts', () => {
     const sys = machine(wiredMachine(), () => []);
     expect(() => start(sys)).toThrow('eth0: no DHCP server answered in 10 s');
     expect(waits(sys)).toEqual([1, 2, 3, 4]);
@@ -151,7 +151,7 @@ describe('a network that does not come up', () => {
     expect(sys.only('close')).toEqual(['close 11', 'close 10']);
   });
 
-  it('names a server that offers and then falls silent', () => {
+  it('names a server that offers and then stays silent', () => {
     const sys = machine(wiredMachine(), (datagram) => {
       const query = asked(datagram);
       return query.type === 1 ? [reply(query, 2)] : [];
@@ -169,7 +169,7 @@ describe('a network that does not come up', () => {
     expect(sys.files.has(LEASE)).toBe(false);
   });
 
-  it('takes the next interface if one has no link, cannot be brought up or cannot send', () => {
+  it('uses the next interface if one has no link, cannot be brought up or cannot send', () => {
     const two = { ...wiredMachine('eth0', '0'), ...wiredMachine('eth1') };
     expect(start(machine(two))).toMatchObject({ interface: 'eth1' });
     for (const [line, error] of [
@@ -182,13 +182,13 @@ describe('a network that does not come up', () => {
     }
   });
 
-  it('names every interface that failed', () => {
+  it('names every failed interface', () => {
     const sys = machine({ ...wiredMachine('eth0', '0'), ...wiredMachine('eth1') }, () => []);
     sys.failures.set('send', -100);
     expect(() => start(sys)).toThrow('eth0: no link; eth1: send: ENETDOWN');
   });
 
-  it('is reported by the boot, which asks for another try', () => {
+  it('is reported by the boot, which requests another attempt', () => {
     const sys = machine({
       ...wiredMachine(),
       ...system({ name: 'web' }),
@@ -200,13 +200,13 @@ describe('a network that does not come up', () => {
   });
 });
 
-describe('what the kernel has set up', () => {
+describe('the setup of the kernel', () => {
   const files = (pnp: string): Record<string, string> => ({ ...wiredMachine(), '/proc/net/pnp': pnp });
 
   it.each([
     ['ip=10.0.0.2::10.0.0.1:255.255.255.0:web:eth0:off', '#MANUAL\n', ''],
     ['ip=10.0.0.2:::::eth0:off:1.1.1.1', '#MANUAL\nnameserver 1.1.1.1\n', 'nameserver 1.1.1.1\n'],
-  ])('with %s is adopted', (line, pnp, resolv) => {
+  ])('with %s is kept', (line, pnp, resolv) => {
     const sys = machine(files(pnp));
     expect(start(sys, line)).toBeUndefined();
     expect(sys.sent).toEqual([]);
@@ -228,7 +228,7 @@ describe('what the kernel has set up', () => {
     return sys;
   };
 
-  it('with ip=dhcp is adopted without a change, and renewed soon', () => {
+  it('with ip=dhcp is kept unchanged and renewed soon', () => {
     const sys = byDhcp();
     const lease = start(sys, 'ip=dhcp');
     expect(lease).toMatchObject({ interface: 'eth0', address: '10.0.2.15', mask: '255.255.255.0', renewal: 60 });
@@ -244,7 +244,7 @@ describe('what the kernel has set up', () => {
     ]);
   });
 
-  it('with ip=dhcp is renewed by asking for the address that it has', () => {
+  it('with ip=dhcp is renewed by asking for the current address', () => {
     const sys = byDhcp();
     const before = start(sys, 'ip=dhcp');
     if (!before) throw new Error('no lease');
@@ -253,13 +253,13 @@ describe('what the kernel has set up', () => {
     expect(lease).toMatchObject({ interface: 'eth0', address: '10.0.2.15', lease: 86400, renewal: 40000 });
   });
 
-  it('with ip=dhcp, but no address at all, is left alone', () => {
+  it('with ip=dhcp but without an address is left alone', () => {
     const sys = byDhcp();
     sys.failures.set('ioctl 10 0x8915', -99);
     expect(start(sys, 'ip=dhcp')).toBeUndefined();
   });
 
-  it('is waited for until programs see the interface, but not for ever', () => {
+  it('is complete when programs see the interface, or after a time limit', () => {
     const state = '/sys/class/net/eth0/operstate';
     const slow = machine({ ...files(''), [state]: 'down\n' });
     const before = slow.now();
@@ -277,7 +277,7 @@ describe('what the kernel has set up', () => {
     expect(never.now() - began).toBe(2_000_000);
   });
 
-  it.each(['ip=off', 'ip=none', ''])('is nothing with %j', (line) => {
+  it.each(['ip=off', 'ip=none', ''])('does not exist with %j', (line) => {
     expect(start(machine(files('')), line)).toMatchObject({ address: '10.0.2.15' });
   });
 });
@@ -293,32 +293,32 @@ describe('renewing', () => {
   };
   const held = (sys: Recorder): Lease => JSON.parse(sys.files.get(LEASE) ?? '') as Lease;
 
-  it('asks the server itself to let the address be kept', () => {
+  it('asks the server itself for the current address', () => {
     const sys = leased((datagram) => [reply(asked(datagram), 5, [[51, ...uint32(600)]])]);
     expect(play('renew', sys)).toBe(true);
     expect(sys.sent.map(({ to }) => to)).toEqual(['10.0.2.2:67']);
     const query = asked(sys.sent[0]?.bytes ?? Buffer.alloc(0));
     expect(query).toMatchObject({ type: 3, ciaddr: ADDRESS, flags: 0 });
-    // RFC 2131, 4.3.2: in RENEWING neither may be there.
+    // RFC 2131, 4.3.2: in the RENEWING state, neither option is allowed.
     expect(query.options.has(50) || query.options.has(54)).toBe(false);
     expect(sys.trace).toContain('print 3 renew 300');
     expect(held(sys)).toMatchObject({ address: '10.0.2.15', lease: 600, routes: DEFAULT, domain: 'example.org' });
   });
 
-  it('never more often than every 30 s', () => {
+  it('happens every 30 s at most', () => {
     const sys = leased((datagram) => [reply(asked(datagram), 5, [[51, 0, 0, 0, 1]])]);
     play('renew', sys);
     expect(sys.trace).toContain('print 3 renew 30');
   });
 
-  it('asks everybody if the server does not answer', () => {
+  it('broadcasts if the server does not reply', () => {
     const sys = leased((datagram, to) => (to === '255.255.255.255:67' ? server(datagram, to, 67) : []));
     play('renew', sys);
     expect(sys.sent.map(({ to }) => to)).toEqual(['10.0.2.2:67', BROADCAST]);
     expect(held(sys)).toMatchObject({ address: '10.0.2.15' });
   });
 
-  it('gets a new lease after a NAK, without anything of the old one', () => {
+  it('gets a new lease after a NAK, without any part of the old one', () => {
     const sys = leased((datagram) => {
       const query = asked(datagram);
       if (query.ciaddr.join('.') !== '0.0.0.0') return [nak(query)];
@@ -344,7 +344,7 @@ describe('renewing', () => {
     expect(sys.trace).toContain('route delete 0.0.0.0/0 via 10.0.2.2 dev 2');
   });
 
-  it('names the interface if nobody answers any more, and keeps the lease', () => {
+  it('names the interface if nobody replies, and keeps the lease', () => {
     const sys = leased(() => []);
     expect(play('renew', sys)).toBe(false);
     expect(sys.trace.at(-1)).toBe('print 2 nodeos: renew: eth0: no DHCP server answered in 10 s');
@@ -353,13 +353,13 @@ describe('renewing', () => {
     expect(sys.trace.filter((line) => line.startsWith('print 3'))).toEqual([]); // PID 1 tries again by itself
   });
 
-  it('without a lease tries from the start', () => {
+  it('starts from the beginning without a lease', () => {
     const sys = machine();
     expect(play('renew', sys)).toBe(true);
     expect(sys.trace).toContain('print 3 renew 40000');
   });
 
-  it('does not change a lease whose answer is for another machine', () => {
+  it('does not change a lease because of a reply to another machine', () => {
     const sys = machine();
     const lease = start(sys);
     sys.wire = (datagram) => [message({ xid: asked(datagram).xid, mac: Buffer.alloc(6), options: [[53, 5]] })];
@@ -374,7 +374,7 @@ describe('parts of a lease', () => {
       return [reply(query, query.type === 1 ? 2 : 5, options)];
     };
   };
-  /** The lines about what is left out, and what the machine was told. */
+  /** Runs the setup. Returns its messages and the lease. */
   const setUp = (sys: Recorder): { said: string[]; lease: Lease | undefined } => {
     const said: string[] = [];
     return { lease: start(sys, '', (text) => said.push(text)), said };
@@ -387,7 +387,7 @@ describe('parts of a lease', () => {
     ['route replace 0.0.0.0/0', 'route to 0.0.0.0/0 by 10.0.2.2', 'rtnetlink: EINVAL'],
     ['write /etc/resolv.conf', 'list of name servers', 'write: EINVAL'],
     [`write ${LEASE}`, 'note of the lease, for its renewal,', 'write: EINVAL'],
-  ])('fail alone: %s', (line, what, why) => {
+  ])('fail independently: %s', (line, what, why) => {
     const [whole, sys] = [machine(), machine()];
     const { lease: expected } = setUp(whole);
     sys.failures.set(line, -22);
@@ -395,13 +395,13 @@ describe('parts of a lease', () => {
     const words = `the ${what} is left out: ${why}`;
     expect(said).toEqual([`eth0: ${words}`]);
     expect(lease).toMatchObject({ address: '10.0.2.15', routes: DEFAULT });
-    // Whatever else is tried is tried as if nothing had happened.
+    // All other parts are configured as if nothing had failed.
     const others = (trace: readonly string[]): string[] => trace.filter((text) => !text.startsWith(`write ${LEASE}`));
     expect(others(sys.trace)).toEqual(others(whole.trace));
     expect(expected?.leftOut).toEqual([]);
   });
 
-  it('but the address: without it there is no network, only name servers', () => {
+  it('include the address, without which there are only name servers', () => {
     const sys = machine();
     sys.failures.set('ioctl 10 0x8916', -22);
     expect(() => setUp(sys)).toThrow('eth0: the address 10.0.2.15: ioctl: EINVAL');
@@ -409,7 +409,7 @@ describe('parts of a lease', () => {
     expect(sys.files.has(LEASE)).toBe(false);
   });
 
-  it('that the console names, with the step', () => {
+  it('are named on the console together with the step', () => {
     const sys = machine({
       ...wiredMachine(),
       ...system({ name: 'web' }),
@@ -420,7 +420,7 @@ describe('parts of a lease', () => {
     expect(sys.trace).toContain('print 3 renew 40000');
   });
 
-  it('are a router beside the network, as clouds have it', () => {
+  it('can be a router outside the network, as clouds assign it', () => {
     const sys = machine(
       wiredMachine(),
       leasing([
@@ -432,7 +432,7 @@ describe('parts of a lease', () => {
     expect(routesOf(sys)).toEqual(['route replace 192.0.2.1/32 dev 2', 'route replace 0.0.0.0/0 via 192.0.2.1 dev 2']);
   });
 
-  it('are routes, those on the link before those that lead there', () => {
+  it('can be routes, those on the link before those through their gateways', () => {
     const routes = [0, 192, 0, 2, 1, 8, 10, 10, 0, 2, 9, 16, 172, 16, 192, 0, 2, 1, 24, 198, 51, 100, 0, 0, 0, 0];
     const sys = machine(
       wiredMachine(),
@@ -452,7 +452,7 @@ describe('parts of a lease', () => {
     ]);
   });
 
-  it('that are renewed are put right, and named only once', () => {
+  it('are corrected by a renewal and reported only once', () => {
     const bad = [1, 255, 255, 255, 255] as const;
     const first = [bad, [26, 0, 40], [121, 0, 192, 0, 2, 1, 8, 10, 192, 0, 2, 1]] as const;
     const sys = machine(wiredMachine(), leasing(first));
@@ -473,7 +473,7 @@ describe('parts of a lease', () => {
   });
 });
 
-describe('an address that no machine can have', () => {
+describe('an impossible address', () => {
   const offering = (address: readonly number[], then: readonly number[] = address): Wire => {
     return (datagram) => {
       const { xid, type } = asked(datagram);
@@ -497,14 +497,14 @@ describe('an address that no machine can have', () => {
     [224, 0, 0, 1],
     [239, 255, 255, 255],
     [255, 255, 255, 255],
-  ])('is no offer: %i.%i.%i.%i', (...address) => {
+  ])('is not accepted as an offer: %i.%i.%i.%i', (...address) => {
     const sys = machine(wiredMachine(), offering(address));
     const why = `eth0: the DHCP server 10.0.2.2 offers ${address.join('.')}, which no machine can have`;
     expect(() => start(sys)).toThrow(why);
     expect(sys.files.has(LEASE)).toBe(false);
   });
 
-  it('does not keep an offer of another server from being taken', () => {
+  it('does not prevent an offer of another server from being accepted', () => {
     const sys = machine(wiredMachine(), offering([127, 0, 0, 1], ADDRESS));
     expect(start(sys)).toMatchObject({ address: '10.0.2.15' });
   });

@@ -1,6 +1,6 @@
 /**
- * A machine made of a table of files, a clock that only moves when somebody waits, and a trace: every call that changes
- * the world is one line in it, in order.
+ * A simulated machine: a table of files, a clock that only moves during waits, and a trace. Every call that changes the
+ * system adds one line to the trace, in order.
  */
 import { PATHS, SYSTEM_VERSION } from '@nodeos/contract';
 import { constants } from 'node:os';
@@ -8,10 +8,10 @@ import { SyscallError, type Syscalls } from '../guest/syscalls.js';
 
 const AF_NETLINK = 16;
 
-/** @returns what comes back on the wire for a datagram that was sent. */
+/** @returns the replies to a datagram */
 export type Wire = (datagram: Buffer, to: string, port: number) => readonly Buffer[];
 
-/** 100 MiB are free, the root is the initramfs, and there are three capabilities. */
+/** A machine with 100 MiB of free memory, a root in the initramfs, and three capabilities. */
 const MACHINE = {
   '/proc/cmdline': 'console=ttyS0 quiet\n',
   '/proc/meminfo': 'MemTotal:         230000 kB\nMemFree:           90000 kB\nMemAvailable:     102400 kB\n',
@@ -24,16 +24,16 @@ export class Recorder implements Syscalls {
   readonly files: Map<string, string>;
   /** Microseconds since boot. */
   time = 2_000_000;
-  /** Seconds since 1970: later than any sources. */
+  /** Seconds since 1970; later than any sources. */
   date = 4_000_000_000;
   wire: Wire = () => [];
-  /** Calls that fail, by the start of their line in the trace, with a negated errno. */
+  /** Calls that fail, by the start of their trace line, with a negated errno. */
   readonly failures = new Map<string, number>();
-  /** What the kernel writes into the argument of a request, after the name of an interface. */
+  /** What the kernel writes into a request's argument, after the interface's name. */
   readonly answers = new Map<number, Buffer>();
   readonly sent: { readonly bytes: Buffer; readonly to: string; readonly at: number }[] = [];
   readonly ioctls: { readonly request: number; readonly argument: Buffer | number }[] = [];
-  /** The environment of the program that took over. */
+  /** The environment of the program that replaced the process. */
   executed: Readonly<Record<string, string>> | undefined;
   #next = 10;
   #queue: Buffer[] = [];
@@ -42,7 +42,7 @@ export class Recorder implements Syscalls {
     this.files = new Map(Object.entries({ ...MACHINE, ...files }));
   }
 
-  /** The lines of the trace that start with one of the words. */
+  /** The lines of the trace that start with one of these words. */
   only(...words: string[]): string[] {
     return this.trace.filter((line) => words.includes(line.split(' ')[0] ?? ''));
   }
@@ -94,7 +94,7 @@ export class Recorder implements Syscalls {
     this.#queue.push(...this.wire(Buffer.from(bytes), to, address.readUInt16BE(2)));
   }
 
-  /** The kernel's answer to a request for a route. */
+  /** The kernel's reply to a route request. */
   #route(bytes: Buffer): Buffer {
     const answer = Buffer.alloc(36 + bytes.length);
     answer.writeUInt16LE(2, 4); // NLMSG_ERROR
@@ -180,7 +180,7 @@ export class Recorder implements Syscalls {
   }
 
   print(fd: number, text: string): void {
-    // Times are no part of the trace.
+    // Times do not belong in the trace.
     this.#do(`print ${fd} ${text.trimEnd().replace(/"us":\d+,|,"took":\d+/g, '')}`);
   }
 
@@ -227,7 +227,7 @@ function socketName(address: Buffer): string {
   return `${[...address.subarray(4, 8)].join('.')}:${address.readUInt16BE(2)}`;
 }
 
-/** struct nlmsghdr, struct rtmsg, struct rtattr: as `ip route` has it. */
+/** struct nlmsghdr, struct rtmsg, struct rtattr: in the notation of `ip route`. */
 function routeName(bytes: Buffer): string {
   if (bytes.readUInt32LE(0) !== bytes.length) throw new Error('not as long as it says');
   const verb = bytes.readUInt16LE(4) === 24 ? 'replace' : 'delete';
@@ -239,7 +239,7 @@ function routeName(bytes: Buffer): string {
   return `${verb} ${to}/${bytes[17] ?? ''}${via ? ` via ${[...via].join('.')}` : ''} dev ${attributes.get(4)?.readInt32LE() ?? ''}`;
 }
 
-/** The file that says what the application is. */
+/** The file that describes the application. */
 export const system = (changes: object = {}): Record<string, string> => ({
   [PATHS.system]: JSON.stringify({
     ...{ version: SYSTEM_VERSION, name: 'web', main: '/a.js', args: [], nodeArgs: [], env: {}, first: [], cwd: '/app' },
@@ -260,5 +260,5 @@ export const wiredMachine = (name = 'eth0', carrier = '1'): Record<string, strin
 
 export const MAC = Buffer.from('525400123456', 'hex');
 
-/** The descriptor that PID 1 hands on if there is an event port. */
+/** The descriptor that PID 1 passes on if there is an event port. */
 export const EVENT_PORT = { '/proc/self/fd/4': '/dev/vport1p1' };

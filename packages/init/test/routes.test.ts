@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { addRoute, inOrder, removeRoute } from '../guest/routes.js';
 import { Recorder, wiredMachine } from './recorder.js';
 
-/** The messages to the kernel, in hexadecimal. */
+/** The messages to the kernel in hexadecimal. */
 function sent(work: (sys: Recorder) => void): string[] {
   const sys = new Recorder(wiredMachine());
   const send = sys.send.bind(sys);
@@ -18,8 +18,8 @@ function sent(work: (sys: Recorder) => void): string[] {
 }
 
 describe('a route', () => {
-  // Put together by hand from linux/netlink.h and linux/rtnetlink.h.
-  it('is asked for with these bytes', () => {
+  // The expected bytes are written by hand from linux/netlink.h and linux/rtnetlink.h.
+  it('is requested with these bytes', () => {
     const gateway = { destination: '10.0.0.0', prefix: 8, gateway: '10.0.2.2' };
     expect(sent((sys) => addRoute(sys, 'eth0', gateway))).toEqual([
       '34000000' + '1800' + '0505' + '00000000' + '00000000' + // nlmsghdr: 52 bytes, RTM_NEWROUTE
@@ -34,7 +34,7 @@ describe('a route', () => {
     ]); // prettier-ignore
   });
 
-  it('that the kernel refuses, or does not answer about, is an error', () => {
+  it('fails if the kernel refuses or does not reply', () => {
     const sys = new Recorder(wiredMachine());
     const route = { destination: '0.0.0.0', prefix: 0, gateway: '10.0.2.2' };
     sys.failures.set('route', -101);
@@ -59,11 +59,11 @@ describe('the order of routes', () => {
     ['a router beside it', 24, [to('0.0.0.0', 0, '10.0.3.2')], [to('10.0.3.2', 32)]],
     ['any router beside an address alone', 32, [to('0.0.0.0', 0, '10.0.2.2')], [to('10.0.2.2', 32)]],
     ['two ways by it', 32, [to('0.0.0.0', 0, '10.0.2.2'), to('9.0.0.0', 8, '10.0.2.2')], [to('10.0.2.2', 32)]],
-  ])('has one to %s, if it must', (_, prefix, routes, added) => {
+  ])('adds a route to %s if needed', (_, prefix, routes, added) => {
     expect(inOrder(routes, '10.0.2.15', prefix)).toEqual([...added, ...routes]);
   });
 
-  it('needs none of its own to a router that the server has a route to', () => {
+  it('adds none to a router that a route of the server covers', () => {
     const [way, link] = [to('0.0.0.0', 0, '192.0.2.1'), to('192.0.2.0', 24)];
     expect(inOrder([way, link], '10.0.2.15', 32)).toEqual([link, way]);
   });

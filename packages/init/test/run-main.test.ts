@@ -1,4 +1,6 @@
-/** The end of the init in the same process, with a real Node.js: an application must not notice what ran before it. */
+/**
+ * Starting the application in the init's process, with a real Node.js. The application must not notice what ran before.
+ */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +12,7 @@ import { build } from 'esbuild';
 const dir = mkdtempSync(join(tmpdir(), 'nodeos-run-main-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-/** Plays a role without a kernel, as main.ts does with one. */
+/** Plays a role like main.ts, but without a kernel. */
 const INIT = `
   import { play } from './roles.ts';
   const files = {
@@ -59,7 +61,7 @@ describe('an application in the process of the init', () => {
       `const cached = Object.keys(require.cache).length + (require.main === module ? 0 : 100); ${TELL}`,
     ],
     ['an ES module', 'app.mjs', `const cached = await Promise.resolve(1); ${TELL}`],
-  ])('that is %s finds its own arguments and environment', (_, name, code) => {
+  ])('that is %s gets its own arguments and environment', (_, name, code) => {
     const result = run(name, code);
     expect(result).toMatchObject({ status: 0, stderr: '' });
     expect(JSON.parse(result.stdout)).toEqual({
@@ -88,13 +90,13 @@ describe('an application in the process of the init', () => {
     expect(result.stderr).not.toContain('nodeos:');
   });
 
-  it('that is not there says so', () => {
+  it('that does not exist is reported', () => {
     const result = spawnSync(process.execPath, [join(dir, 'init'), 'start', '/nowhere.js'], { encoding: 'utf8' });
     expect(result.status).toBe(1);
     expect(result.stderr).toContain("Cannot find module '/nowhere.js'");
   });
 
-  it('runs its ticks before its promises, as a main module does', () => {
+  it('runs ticks before promises, like any main module', () => {
     const code = `Promise.resolve().then(() => console.log('promise')); process.nextTick(() => console.log('tick')); console.log('main');`;
     expect(run('order.cjs', code).stdout).toBe('main\ntick\npromise\n');
   });

@@ -1,6 +1,6 @@
 /**
- * The filter of system calls: its table against the C headers, and what it says, by a machine for the few instructions that
- * it is made of. What the kernel makes of it is in test/boot/confinement.test.ts.
+ * Compares the filter's table with the C headers, and runs the filter on a small simulator of its instructions.
+ * test/boot/confinement.test.ts checks it in a real kernel.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
@@ -27,14 +27,14 @@ describe.each(['x86_64', 'aarch64'] as const)('the table of %s', (architecture) 
     }
   });
 
-  it('names no call twice, and none that is newer than its end', () => {
+  it('names no call twice and none that is newer than its end', () => {
     const numbers = DENIED.flatMap(({ calls }) => Object.values(calls).map((row) => row[ABIS[architecture].column]));
     const there = numbers.filter((number) => number >= 0);
     expect(new Set(there).size).toBe(there.length);
     expect(Math.max(...there)).toBeLessThanOrEqual(ABIS[architecture].last);
   });
 
-  it('denies what is in it, what is newer, what is of x32, and nothing else', () => {
+  it('denies its calls, newer calls and x32 calls, and nothing else', () => {
     const { column, clone, socket, last } = ABIS[architecture];
     const denied = new Map(
       DENIED.flatMap(({ error, calls }) => Object.values(calls).map((row) => [row[column], error] as const)),
@@ -50,7 +50,7 @@ describe.each(['x86_64', 'aarch64'] as const)('the table of %s', (architecture) 
     expect(judge(architecture, 0xffffffff)).toBe('errno 38');
   });
 
-  it('denies every call by the way in of another architecture', () => {
+  it('kills a process that uses the calls of another architecture', () => {
     for (const audit of [0x40000003, 0x40000028, 0]) expect(judge(architecture, 39, 0, audit)).toBe('kill');
   });
 
@@ -61,7 +61,7 @@ describe.each(['x86_64', 'aarch64'] as const)('the table of %s', (architecture) 
     ['a user namespace', 0x10000011, 'errno 1'],
     ['a network namespace', 0x40000011, 'errno 1'],
     ['a mount namespace and a fork', 0x01220011, 'errno 1'],
-  ])('clone: %s', (_, flags, expected) => {
+  ])('judges clone with %s', (_, flags, expected) => {
     expect(judge(architecture, ABIS[architecture].clone, flags)).toBe(expected);
   });
 
@@ -74,12 +74,12 @@ describe.each(['x86_64', 'aarch64'] as const)('the table of %s', (architecture) 
     [17, 'errno 97'],
     [38, 'errno 97'],
     [40, 'errno 97'],
-  ])('socket of family %i', (family, expected) => {
+  ])('judges a socket of family %i', (family, expected) => {
     expect(judge(architecture, ABIS[architecture].socket, family)).toBe(expected);
   });
 });
 
-/** What a filter says of a call. @param argument the first one */
+/** Runs the filter on a call. @param argument the first argument */
 function judge(architecture: Architecture, number: number, argument = 0, audit = ABIS[architecture].audit): string {
   const program = filter(architecture);
   const data = new Map([

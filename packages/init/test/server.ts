@@ -1,6 +1,6 @@
 /**
- * A DHCP server for tests. Messages are put together here by hand from RFC 2131, figure 1 (the fixed fields) and RFC
- * 2132 (the options), so that nothing is only read back by the code that wrote it.
+ * A DHCP server for tests. The messages are built by hand from RFC 2131, figure 1 (the fixed fields) and RFC 2132 (the
+ * options), so that no code only reads back what it wrote.
  */
 import type { Wire } from './recorder.js';
 
@@ -14,7 +14,7 @@ export interface Message {
   readonly yiaddr?: readonly number[];
   readonly cookie?: readonly number[];
   readonly options: readonly (readonly [code: number, ...bytes: number[]])[];
-  /** Whatever comes after the options; the end mark, if nothing else is said. */
+  /** Bytes after the options. Default: the end mark. */
   readonly tail?: readonly number[];
 }
 
@@ -59,7 +59,7 @@ export interface Asked {
   readonly options: ReadonlyMap<number, number[]>;
 }
 
-/** What a client asked, read by hand. @throws Error if it is no message that a server would take. */
+/** Decodes a client's query by hand. @throws Error if a server would not accept it */
 export function asked(bytes: Buffer): Asked {
   if (bytes.length < 300) throw new Error('shorter than a BOOTP message');
   if (bytes[0] !== 1 || bytes[1] !== 1 || bytes[2] !== 6) throw new Error('not a request of an Ethernet client');
@@ -95,7 +95,7 @@ export const nak = (query: Asked): Buffer =>
     ],
   });
 
-/** Offers, then acknowledges. */
+/** Offers an address, then acknowledges it. */
 export const server: Wire = (datagram) => {
   const query = asked(datagram);
   return [reply(query, query.type === 1 ? 2 : 5)];

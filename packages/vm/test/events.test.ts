@@ -23,7 +23,7 @@ const LINES = [
 const STREAM = Buffer.from(LINES.map((line) => JSON.stringify(line) + '\n').join(''));
 
 describe('events', () => {
-  it('come in one piece, or in any', () => {
+  it('arrive in one piece or in many', () => {
     expect(parsed(STREAM)).toEqual(LINES);
     expect(parsed(...Array.from(STREAM, (byte) => Buffer.of(byte)))).toEqual(LINES);
     fc.assert(
@@ -45,13 +45,13 @@ describe('events', () => {
     ['no detail that it should have', '{"us":1,"event":"end"}\n{"us":1,"event":"exit","status":"0","signal":0}\n'],
     ['a name that is none', '{"us":1,"event":"constructor"}\n'],
     ['bytes that are no text', Buffer.from([0xff, 0xfe, 0, 10, 0xc3, 10])],
-  ])('are not made of %s, and those after it come', (_, garbage) => {
+  ])('are not made from %s, and later events still arrive', (_, garbage) => {
     const after = typeof garbage === 'string' && !garbage.endsWith('\n') ? '\n' : '';
     const before = after === '' ? [] : [{ us: 1, event: 'end', how: 1 }];
     expect(parsed(garbage, after, STREAM)).toEqual([...before, ...LINES]);
   });
 
-  it('survive anything before them', () => {
+  it('survive any bytes before them', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 200 })), (chunks) => {
         const events = parsed(...chunks.map((chunk) => Buffer.from(chunk)), '\n', STREAM);
@@ -61,21 +61,21 @@ describe('events', () => {
     );
   });
 
-  it('do not swallow what a listener throws', () => {
+  it('pass on an exception of the listener', () => {
     const push = eventParser(() => {
       throw new Error('a bug of ours');
     });
     expect(() => push(STREAM)).toThrow('a bug of ours');
   });
 
-  it('without an end of line fill no memory', () => {
+  it('do not fill the memory with a line that never ends', () => {
     const chunk = Buffer.alloc(1 << 16, 'x');
     expect(parsed(...new Array<Buffer>(64).fill(chunk), '\n', STREAM)).toEqual(LINES);
   });
 });
 
 describe('a port', () => {
-  it('hands on what is sent to its socket', async () => {
+  it('forwards the data sent to its socket', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'nodeos-port-'));
     const path = join(dir, 'port');
     let text = '';
@@ -89,7 +89,7 @@ describe('a port', () => {
     rmSync(dir, { recursive: true, force: true });
   });
 
-  it('that cannot be made says so', async () => {
+  it('reports that it cannot be created', async () => {
     await expect(listenPort('/nowhere/port', () => undefined)).rejects.toThrow(/ENOENT|EACCES/);
   });
 });

@@ -13,7 +13,7 @@ describe('--publish', () => {
     ['5353:53/udp', { protocol: 'udp', address: '127.0.0.1', host: 5353, guest: 53 }],
     ['0.0.0.0:80:8080', { protocol: 'tcp', address: '0.0.0.0', host: 80, guest: 8080 }],
     ['192.168.1.2:1:65535/udp', { protocol: 'udp', address: '192.168.1.2', host: 1, guest: 65535 }],
-  ])('%s is understood', (text, publish) => {
+  ])('accepts %s', (text, publish) => {
     expect(parsePublish(text)).toEqual(publish);
   });
 
@@ -44,12 +44,12 @@ describe('--publish', () => {
       '99999999999999999999:80',
     ],
     ...['80:80,hostfwd=tcp::22-:22', '80:80\n'],
-  ])('%j is refused', (text) => {
+  ])('rejects %j', (text) => {
     expect(() => parsePublish(text)).toThrow(UsageError);
     expect(() => parsePublish(text)).toThrow(`--publish ${text}: expected [ADDRESS:]HOST:GUEST[/udp]`);
   });
 
-  it('takes every port', () => {
+  it('accepts every port', () => {
     const port = fc.integer({ min: 1, max: 65535 });
     fc.assert(
       fc.property(fc.ipV4(), port, port, fc.constantFrom('tcp', 'udp'), (address, host, guest, protocol) => {
@@ -60,7 +60,7 @@ describe('--publish', () => {
 });
 
 describe('a port of the host', () => {
-  it('that a program listens to is named, with another one to try', async () => {
+  it('is reported with an alternative if a program listens on it', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
@@ -69,7 +69,7 @@ describe('a port of the host', () => {
       message: `port ${port} of 127.0.0.1: another program has it`,
       hint: expect.stringMatching(/^publish another one: --publish \d+:80$/) as string,
     });
-    // The other protocol has ports of its own.
+    // The other protocol has separate ports.
     await checkFree([{ ...publish, protocol: 'udp' }]);
     server.close();
     await once(server, 'close');
@@ -77,7 +77,7 @@ describe('a port of the host', () => {
     await checkFree([publish]);
   });
 
-  it('that a program receives datagrams on is named', async () => {
+  it('is reported if a program receives datagrams on it', async () => {
     const socket = createSocket('udp4').bind(0, '127.0.0.1');
     await once(socket, 'listening');
     const { port } = socket.address();
@@ -88,18 +88,18 @@ describe('a port of the host', () => {
     await checkFree([publish]);
   });
 
-  it('of an address that is not here is named', async () => {
+  it('is reported if its address is not local', async () => {
     await expect(checkFree([parsePublish('192.0.2.1:8080:80')])).rejects.toThrow(
       /^port 8080 of 192\.0\.2\.1: .*EADDRNOTAVAIL/,
     );
   });
 
-  it('at the end of all ports has another one to try', async () => {
+  it('has an alternative even at the end of the range', async () => {
     const hint = expect.stringMatching(/--publish 65534:80$/) as string;
     await expect(checkFree([parsePublish('192.0.2.1:65535:80')])).rejects.toMatchObject({ hint });
   });
 
-  it('is not asked for if none is published', async () => {
+  it('is not tested if none is published', async () => {
     await checkFree([]);
   });
 });

@@ -19,7 +19,7 @@ const OPTIONS: MachineOptions = {
 const CONNECTIONS: Connections = {
   ports: { 'nodeos.events': '/tmp/n/events', 'nodeos.stdout': '/tmp/n/stdout' },
 };
-/** One option a line. */
+/** The arguments with one option per line. */
 const lines = (options: Partial<MachineOptions>, connections: Partial<Connections> = {}): string[] =>
   qemuArguments({ ...OPTIONS, ...options }, { ...CONNECTIONS, ...connections })
     .join('\n')
@@ -27,7 +27,7 @@ const lines = (options: Partial<MachineOptions>, connections: Partial<Connection
     .split('\n');
 
 describe("QEMU's command line", () => {
-  it('of a PC', () => {
+  it('describes a PC', () => {
     expect(lines({})).toMatchInlineSnapshot(`
       [
         "-name nodeos",
@@ -57,7 +57,7 @@ describe("QEMU's command line", () => {
     `);
   });
 
-  it('of a microvm', () => {
+  it('describes a microvm', () => {
     expect(lines({ board: boardOf(X86_64, 'microvm'), accelerator: 'kvm', publish: [], cpus: 1 }))
       .toMatchInlineSnapshot(`
       [
@@ -88,7 +88,7 @@ describe("QEMU's command line", () => {
     `);
   });
 
-  it('with an image for /usr maps it from memory on a PC, and reads it from a disk on a microvm', () => {
+  it('maps the image for /usr from memory on a PC and attaches a disk on a microvm', () => {
     const usr = { path: '/cache/a,b/usr.erofs', size: 112 << 20 };
     const added = (name: string): string[] => {
       const board = boardOf(X86_64, name);
@@ -111,14 +111,14 @@ describe("QEMU's command line", () => {
     expect(lines({ usr, memory: '1G' })).toContain('-m 1G,slots=1,maxmem=1136M');
   });
 
-  it('knows a shorter way to a timer for one processor under software emulation', () => {
+  it('uses a faster timer setup for one processor under software emulation', () => {
     const words = (options: Partial<MachineOptions>): string[] => commandLine({ ...OPTIONS, ...options }).split(' ');
     expect(words({ cpus: 1 })).toContain('nolapic_timer');
     expect(words({ cpus: 2 })).not.toContain('nolapic_timer');
     expect(words({ cpus: 1, accelerator: 'kvm' })).not.toContain('nolapic_timer');
   });
 
-  it('has each argument as one word', () => {
+  it('keeps each argument in one word', () => {
     const args = qemuArguments(OPTIONS, CONNECTIONS);
     expect(args[args.indexOf('-kernel') + 1]).toBe('/cache/a b/vmlinux');
     expect(args[args.indexOf('-append') + 1]).toBe(commandLine(OPTIONS));
@@ -132,7 +132,7 @@ describe("QEMU's command line", () => {
     }
   });
 
-  it('has a sandbox, but not beside one of the user', () => {
+  it('has a sandbox unless the user gives one', () => {
     expect(lines({ sandbox: true })).toContain(
       '-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny',
     );
@@ -142,17 +142,17 @@ describe("QEMU's command line", () => {
     expect(lines({}).filter((line) => /sandbox/.test(line))).toEqual([]);
   });
 
-  it('keeps the guest from the host and the network, but for published ports', () => {
+  it('separates the guest from host and network except for published ports', () => {
     expect(lines({ restrict: true })).toContain(
       '-netdev user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:0.0.0.0:5353-:53',
     );
   });
 
-  it('without a network has no card', () => {
+  it('has no network card without a network', () => {
     expect(lines({ noNetwork: true }).filter((line) => /net/.test(line))).toEqual([]);
   });
 
-  it('on a terminal shares it with the monitor, and keeps a copy', () => {
+  it('shares a terminal with the monitor and keeps a copy', () => {
     const [without, withTerminal] = [lines({}), lines({}, { terminalLog: '/tmp/n/console.log' })];
     expect(withTerminal.filter((line) => !without.includes(line))).toEqual([
       '-chardev stdio,id=console,signal=off,mux=on,logfile=/tmp/n/console.log',
@@ -160,7 +160,7 @@ describe("QEMU's command line", () => {
     ]);
   });
 
-  it('ends with what the user adds', () => {
+  it('ends with the arguments of the user', () => {
     expect(qemuArguments({ ...OPTIONS, extra: ['-s', '-S'] }, CONNECTIONS).slice(-2)).toEqual(['-s', '-S']);
   });
 });

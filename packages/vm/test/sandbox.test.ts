@@ -1,4 +1,4 @@
-/** Whether a QEMU has a sandbox, by evidence: of the real one, and of programs that behave like one without it. */
+/** Tests for a sandbox: with the real QEMU and with programs that behave like a QEMU without one. */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ function folder(): string {
   return path;
 }
 
-/** A program in a folder that is all of the search path. */
+/** A program in a folder that is the whole search path. */
 function qemu(script: string): { board: Board; notes: string; calls: string } {
   const dir = folder();
   const calls = join(dir, 'calls');
@@ -26,18 +26,18 @@ function qemu(script: string): { board: Board; notes: string; calls: string } {
   return { board, notes: join(dir, 'notes.json'), calls };
 }
 
-it('the one of this host does', async () => {
+it('the QEMU of this host has a sandbox', async () => {
   expect(await lackOfSandbox({ board, notes: join(folder(), 'notes.json') })).toBeUndefined();
 });
 
-it('is tried once, and said with the reason', async () => {
+it('the sandbox is tested once and a failure is explained', async () => {
   const words = 'qemu-system-x86_64: -sandbox on: sandbox support is not enabled in this binary';
   const { calls, ...options } = qemu(`[ "$1" = -sandbox ] || exit 0\necho '${words}' >&2\nexit 1`);
   for (let times = 0; times < 3; times++) expect(await lackOfSandbox(options)).toBe(words);
   expect(readFileSync(calls, 'utf8').trim().split('\n')).toHaveLength(2);
 });
 
-it('is no question for one that does not run at all', async () => {
+it('a QEMU that does not run at all is not tested for a sandbox', async () => {
   const { calls, ...options } = qemu('exit 1');
   expect(await lackOfSandbox(options)).toBeUndefined();
   expect(existsSync(calls)).toBe(true);
@@ -45,7 +45,7 @@ it('is no question for one that does not run at all', async () => {
   expect(await lackOfSandbox(options)).toBeUndefined();
 });
 
-it('is tried again where the notes are damaged', async () => {
+it('the test is repeated if the notes are damaged', async () => {
   const notes = join(folder(), 'notes.json');
   for (const text of ['{', 'null', '[]', '{"x":1}']) {
     writeFileSync(notes, text);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { troubleIn } from '../trouble.js';
 
-/** What consoles look like: times, carriage returns, and a beginning that has nothing to do with the end. */
+/** A realistic console: timestamps, carriage returns, and unrelated first lines. */
 const console_ = (...lines: string[]): string =>
   ['[    0.000000] Linux version 6.12.1-nodeos', '[    0.201334] nodeos: hello', ...lines, ''].join('\r\n');
 
@@ -110,7 +110,7 @@ describe('a console', () => {
       "the kernel and the initramfs do not fit into the guest's memory",
       '--memory',
     ],
-  ])('with %s', (_, text, cause, hint) => {
+  ])('with %s is explained', (_, text, cause, hint) => {
     const trouble = troubleIn(text, '256M');
     expect(trouble?.cause).toBe(cause);
     if (hint === undefined) expect(trouble).not.toHaveProperty('hint');
@@ -123,7 +123,7 @@ describe('a console', () => {
     ['512M', '1G'],
     ['700M', '1400M'],
     ['1G', '2G'],
-  ])('of a machine with %s that had too little has advice that is more: %s', (memory, more) => {
+  ])('of a machine with too little memory (%s) advises %s', (memory, more) => {
     expect(troubleIn(console_('Out of memory: Killed process 71 (node) total'), memory)?.hint).toBe(
       `give the machine more: --memory ${more}`,
     );
@@ -134,11 +134,11 @@ describe('a console', () => {
     ['a good boot', console_('nodeos: network: eth0: no link', 'listening on port 80')],
     ['a warning', "qemu-system-x86_64: warning: TCG doesn't support requested feature: CPUID.01H:ECX.pcid [bit 17]\n"],
     ['talk of panic', console_('the user panicked', 'not syncing')],
-  ])('with %s has no trouble', (_, text) => {
+  ])('with %s shows no trouble', (_, text) => {
     expect(troubleIn(text, '256M')).toBeUndefined();
   });
 
-  it('with much text is read soon', () => {
+  it('is searched quickly even if it is long', () => {
     expect(troubleIn('Kernel panic - not syncing: '.repeat(2000) + ' '.repeat(20_000), '256M')?.cause).toContain(
       'panicked',
     );
