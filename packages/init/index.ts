@@ -1,4 +1,4 @@
 /** The programs of the target. */
 export * from './attach.js';
-export * from './build.js';
+export * from './init.js';
 export * from './tls.js';

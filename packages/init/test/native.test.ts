@@ -30,7 +30,7 @@ import { NbdServer } from '@nodeos/nbd';
 import { HOST_COMPILER } from '@nodeos/toolchain';
 import { fuzz, type Player } from '../../nbd/test/fuzz.js';
 import { nbdAttach } from '../attach.js';
-import { init } from '../build.js';
+import { init } from '../init.js';
 import { ATTACH } from '../programs.js';
 import { nameServer, type NameServer } from './name-server.js';
 import { LinuxSyscalls, SyscallError } from '../guest/syscalls.js';

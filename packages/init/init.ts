@@ -40,7 +40,7 @@ async function bundle(context: StepContext): Promise<void> {
     // esbuild writes module names into comments of the bundle, relative to this folder.
     absWorkingDir: context.file('guest'),
     entryPoints: ['main.js'],
-    // The bundle has what it uses of it.
+    // The bundle contains only the used parts of the contract.
     alias: { '@nodeos/contract': createRequire(import.meta.url).resolve('@nodeos/contract') },
     outfile: join(context.dir, 'init.js'),
     bundle: true,
