@@ -144,7 +144,7 @@ describe('in a terminal', { timeout: LONG }, () => {
     ['build kernel', /^kernel: \//m],
     ['build --explain', /in the cache/],
     ['toolchain path', /toolchain\/x86_64/],
-    ['cache ls', /outputs, [\d.]+ MiB/],
+    ['cache ls', /outputs, [\d.]+ [KMG]iB/],
     ['cache prune --dry-run --keep 100', /would free/],
     ['nbd info memory:1M', /1048576|1 MiB|1\.0 MiB/],
     ['nbd map memory:1M', /\d/],

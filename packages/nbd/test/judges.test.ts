@@ -366,7 +366,10 @@ print(bytes(other.pread(4, 0)))`;
       );
       const jobs = [0, 1, 2, 3].map((index) => `[job${index}]\noffset=${index * 8}m\n`);
       await writeFile(job, jobs.join(''), { flag: 'a' });
-      await output('fio', '--output-format=terse', job);
+      const { connections } = server.metrics;
+      // On a busy machine a connection may not look busy at once, and stays where it is.
+      for (let round = 0; round === 0 || (way === THREADS && connections.moved === 0 && round < 10); round++)
+        await output('fio', '--output-format=terse', job);
       expect(server.metrics.connections.accepted).toBeGreaterThanOrEqual(4);
       expect(server.metrics.commands[1]?.errors).toBe(0);
       expect(server.metrics.connections.moved > 0).toBe(way === THREADS);
