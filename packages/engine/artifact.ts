@@ -18,10 +18,6 @@ export const artifact = <Kind extends ArtifactKind>(step: Step, kind: Kind, file
   kind,
 });
 
-/** Turns artifacts into step inputs with the same names. */
-export const inputsOf = (artifacts: Readonly<Record<string, Artifact>>): Readonly<Record<string, Step>> =>
-  Object.fromEntries(Object.entries(artifacts).map(([name, { step }]) => [name, step]));
-
 /** The steps that make the artifacts, without duplicates, in order. */
 export const stepsOf = (...artifacts: readonly Artifact[]): Step[] => [...new Set(artifacts.map(({ step }) => step))];
 

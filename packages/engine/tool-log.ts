@@ -26,7 +26,7 @@ export class ToolLog {
   /** Appends a chunk. Pauses `source` while the disk cannot keep up. */
   write(chunk: Buffer | string, source?: Readable): void {
     if (this.#file.errored || this.#left <= 0) return;
-    const bytes = Buffer.from(chunk);
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
     const ends = bytes.length >= this.#left;
     const text = ends ? [bytes.subarray(0, this.#left), '\n(no more is kept of this output)\n'] : [bytes];
     this.#left -= bytes.length;
