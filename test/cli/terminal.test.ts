@@ -35,6 +35,18 @@ function statesOf(folder: string): string[] {
   });
 }
 
+/** The states once all are T, or the last ones. A process that waits for its disk (D) stops after that. */
+async function stopped(states: () => string[], seconds = 20): Promise<Set<string>> {
+  const all = (): boolean => states().every((state) => state === 'T');
+  for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline && !all();) await sleep(100);
+  return new Set(states());
+}
+
+/** The states of the machines whose command line contains a word. */
+function statesOfMachines(word: string): string[] {
+  return machines(word).map((pid) => execFileSync('ps', ['-o', 'state=', pid], { encoding: 'utf8' }).trim());
+}
+
 async function gone(word: string, seconds = 40): Promise<string[]> {
   for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline && machines(word).length > 0;)
     await sleep(200);
@@ -80,8 +92,7 @@ describe('in a terminal, nodeos start', { timeout: LONG }, () => {
     await terminal.type('clear');
     await sleep(1000);
     expect(await terminal.screen()).not.toContain('working');
-    for (const pid of machines(port))
-      expect(execFileSync('ps', ['-o', 'stat=', pid], { encoding: 'utf8' })).toMatch(/^T/);
+    expect(await stopped(() => statesOfMachines(port))).toEqual(new Set(['T']));
     await terminal.type('fg');
     await terminal.shows(/working/);
     await terminal.press('C-c');
@@ -128,7 +139,7 @@ describe('in a terminal', { timeout: LONG }, () => {
     await terminal.shows(/Stopped/);
     await terminal.returned();
     expect(await terminal.hasCursor()).toBe(true);
-    expect(new Set(tools())).toEqual(new Set(['T']));
+    expect(await stopped(tools)).toEqual(new Set(['T']));
     await terminal.type('clear; fg');
     await terminal.resize(40, 12);
     await terminal.shows(/› /);
