@@ -1,5 +1,6 @@
 /** The pinned source of the kernel. `docs/kernel.md` says how to move the pin. */
 import { debianPlaces, type Source } from '@nodeos/engine';
+import type { Target } from '@nodeos/targets';
 
 /**
  * Linux 6.12 LTS with Debian's fixes, in the package that Debian makes for whoever compiles a kernel. (The source package
@@ -14,3 +15,21 @@ export const LINUX: Source = {
     '9aa07615a8b892e5b713596998ebd85b31d58958',
   ),
 };
+
+/** The folders of `arch/`, and the kernel's `ARCH` of the targets that need them. */
+const ARCHITECTURES: Readonly<Record<string, readonly string[]>> = {
+  arm: ['arm64'], // device trees include files of each other
+  arm64: ['arm64'],
+  x86: ['x86'],
+};
+const OTHERS = [
+  ...['alpha', 'arc', 'csky', 'hexagon', 'loongarch', 'm68k', 'microblaze', 'mips', 'nios2', 'openrisc', 'parisc'],
+  ...['powerpc', 'riscv', 's390', 'sh', 'sparc', 'um', 'xtensa'],
+];
+
+/** What no kernel for the target is compiled from: two of five files. A Kconfig file is one that all configurations read. */
+export function without({ arch }: Target): string[] {
+  const unused = Object.keys(ARCHITECTURES).filter((name) => !ARCHITECTURES[name]?.includes(arch));
+  const folders = [...OTHERS, ...unused].map((name) => `arch/${name}`);
+  return [...folders, 'Documentation/*/*', 'tools/perf', 'tools/testing'];
+}

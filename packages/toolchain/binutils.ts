@@ -13,7 +13,8 @@ export function binutils(target: Target): Step {
     sources: { binutils: BINUTILS },
     tools: ['gcc', 'ld', 'make'],
     async build(context) {
-      await unpack(context, 'binutils');
+      // Seven of eight files are tests.
+      await unpack(context, 'binutils', { without: ['binutils', 'gas', 'ld'].map((name) => `${name}/testsuite`) });
       const build = new Package(context, 'build');
       await build.configure('../binutils/configure', [
         ...[`--target=${triplet}`, `--prefix=${PREFIX}`, `--with-sysroot=${PREFIX}/${triplet}/sysroot`],
