@@ -14,7 +14,7 @@ export function binutils(target: Target): Step {
     tools: ['gcc', 'ld', 'make'],
     async build(context) {
       // Seven of eight files are tests.
-      await unpack(context, 'binutils', { without: ['binutils', 'gas', 'ld'].map((name) => `${name}/testsuite`) });
+      await unpack(context, 'binutils', { without: ['gas', 'ld'].map((name) => `${name}/testsuite`) });
       const build = new Package(context, 'build');
       await build.configure('../binutils/configure', [
         ...[`--target=${triplet}`, `--prefix=${PREFIX}`, `--with-sysroot=${PREFIX}/${triplet}/sysroot`],
