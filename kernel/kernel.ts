@@ -84,7 +84,7 @@ async function configure(context: StepContext, compiler: Compiler, extra: readon
   const folders = [context.file('config'), ...extra.map((name) => context.file(name))];
   const paths = (await Promise.all(folders.map(fragmentPaths))).flat();
   const fragments = await readFragments(paths);
-  // tinyconfig is allnoconfig with these three files. The fragments go into the same file, so all other options stay off.
+  // tinyconfig is allnoconfig with these three files. The fragments go into the same file, so all else stays off.
   const tiny = [
     'kernel/configs/tiny-base.config',
     'kernel/configs/tiny.config',
