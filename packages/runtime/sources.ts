@@ -5,7 +5,7 @@ import { debianPlaces, type Source } from '@nodeos/engine';
 
 /** One version of Node.js: an archive with `bin/node` and `include/node/`. */
 export interface NodeRelease {
-  /** Without the `v`. */
+  /** The version, without the `v`. */
   readonly version: string;
   readonly source: Source;
 }
