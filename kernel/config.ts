@@ -1,4 +1,4 @@
-/** Configuration fragments: reading them, and checking that the kernel's own tools kept every option. */
+/** Reads configuration fragments, and checks that Kconfig kept every option. */
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { NodeosError } from '@nodeos/base';
@@ -8,7 +8,7 @@ export interface Fragment {
   readonly text: string;
 }
 
-/** @throws NodeosError if a fragment does not say in its first line what it is for. */
+/** @throws NodeosError if the first line of a fragment is not a comment that says what it is for */
 export async function readFragments(paths: readonly string[]): Promise<Fragment[]> {
   return Promise.all(
     paths.map(async (path) => {
@@ -21,6 +21,7 @@ export async function readFragments(paths: readonly string[]): Promise<Fragment[
   );
 }
 
+/** The paths of the fragments in a folder, in the order of their names. */
 export async function fragmentPaths(dir: string): Promise<string[]> {
   return (await readdir(dir))
     .filter((name) => name.endsWith('.config'))
@@ -28,7 +29,7 @@ export async function fragmentPaths(dir: string): Promise<string[]> {
     .map((name) => join(dir, name));
 }
 
-/** The lines of a fragment that set an option: `CONFIG_X=value` or `# CONFIG_X is not set`. */
+/** The lines that set an option: `CONFIG_X=value` or `# CONFIG_X is not set`. `CONFIG_X=n` becomes the latter. */
 export function optionsOf(text: string): string[] {
   return text
     .split(/\r?\n/)
@@ -37,8 +38,8 @@ export function optionsOf(text: string): string[] {
 }
 
 /**
- * The options that got lost on the way into `.config`, as lines for a human. An option is lost if something that it
- * depends on is off; Kconfig drops it without a word. Of an option that two fragments set, the later one counts.
+ * The options whose lines differ from those in the final `.config`, as lines for a person. Kconfig silently drops an
+ * option if something that it depends on is off. If two fragments set the same option, the later one counts.
  */
 export function lostOptions(fragments: readonly Fragment[], dotConfig: string): string[] {
   const final = new Map(optionsOf(dotConfig).map((line) => [nameOf(line), line]));

@@ -1,8 +1,8 @@
 /**
  * The kernel layer: Linux, configured from `tinyconfig` plus the fragments in config/, linked into one image.
  *
- * Output: `kernel` (the image that firmware boots), `vmlinux` (stripped ELF, which QEMU starts directly by its PVH
- * entry, without decompressing anything), `config`, `System.map`.
+ * Output: `kernel` (the image that firmware boots), `vmlinux` (a stripped ELF file, which QEMU starts directly at its
+ * PVH entry point, without decompressing anything), `config`, `System.map`.
  */
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -16,7 +16,7 @@ import { LINUX, without } from './sources.js';
 
 const HERE = fileURLToPath(new URL('..', import.meta.url));
 
-/** Whatever the kernel would take from the machine that builds it. The date is the epoch of FAT, see the engine. */
+/** Values that the kernel would otherwise take from the build machine. The date is FAT's epoch, as in the engine. */
 const REPRODUCIBLE = {
   KBUILD_BUILD_TIMESTAMP: 'Tue Jan  1 00:00:00 UTC 1980',
   KBUILD_BUILD_USER: 'nodeos',
@@ -25,15 +25,15 @@ const REPRODUCIBLE = {
 };
 
 export interface KernelOptions {
-  /** Folders with more fragments, which win over those of the project. */
+  /** Folders with more fragments, which override those of the project. */
   readonly fragments?: readonly string[];
 }
 
-/** The files of one step. */
+/** The output files of the kernel's step. */
 export interface Kernel {
-  /** What firmware boots. */
+  /** The image that firmware boots. */
   readonly image: Artifact<'kernel'>;
-  /** What QEMU boots. */
+  /** The image that QEMU boots. */
   readonly vmlinux: Artifact<'kernel'>;
   readonly config: Artifact<'file'>;
   readonly symbols: Artifact<'file'>;
@@ -84,22 +84,22 @@ async function configure(context: StepContext, compiler: Compiler, extra: readon
   const folders = [context.file('config'), ...extra.map((name) => context.file(name))];
   const paths = (await Promise.all(folders.map(fragmentPaths))).flat();
   const fragments = await readFragments(paths);
-  // tinyconfig is allnoconfig with these three; taking all as one file leaves off whatever nobody asked for.
+  // tinyconfig is allnoconfig with these three files. The fragments go into the same file, so all else stays off.
   const tiny = [
     'kernel/configs/tiny-base.config',
     'kernel/configs/tiny.config',
     `arch/${context.target.arch}/configs/tiny.config`,
   ];
   const base = await Promise.all(tiny.map((name) => readFile(join(source, name), 'utf8')));
-  const all = join(context.work, 'all.config');
-  await writeFile(all, [...base, ...fragments.map(({ text }) => text)].join('\n'));
-  await make(context, compiler, ['allnoconfig'], { KCONFIG_ALLCONFIG: all });
+  const combined = join(context.work, 'all.config');
+  await writeFile(combined, [...base, ...fragments.map(({ text }) => text)].join('\n'));
+  await make(context, compiler, ['allnoconfig'], { KCONFIG_ALLCONFIG: combined });
   await make(context, compiler, ['olddefconfig']);
   const lost = lostOptions(fragments, await readFile(join(context.work, 'build/.config'), 'utf8'));
   if (lost.length === 0) return;
   throw new NodeosError(`${lost.length} kernel options got lost`, {
     lines: lost,
-    hint: 'an option vanishes if one that it depends on is off: add that one to the fragment',
+    hint: 'Kconfig drops an option if one that it depends on is off: add that one to the fragment',
   });
 }
 

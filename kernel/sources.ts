@@ -3,8 +3,8 @@ import { debianPlaces, type Source } from '@nodeos/engine';
 import type { Target } from '@nodeos/targets';
 
 /**
- * Linux 6.12 LTS with Debian's fixes, in the package that Debian makes for whoever compiles a kernel. (The source package
- * has the same, but mirrors do not always carry its tarball.)
+ * Linux 6.12 LTS with Debian's fixes, from the package that Debian makes for compiling a kernel. The source package has
+ * the same code, but mirrors do not always have its tarball.
  */
 export const LINUX: Source = {
   name: 'linux',

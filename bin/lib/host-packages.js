@@ -1,20 +1,20 @@
-// What the host needs to build and run NodeOS, and how each distribution names it. Everything here is data or a pure
-// function: bin/install-dependencies looks at the machine and runs the commands.
+// The host packages that building and running NodeOS needs, and their names on each distribution. This file contains
+// only data and pure functions. bin/install-dependencies looks at the machine and runs the commands.
 
 /** @typedef {'debian' | 'fedora' | 'arch' | 'alpine' | 'brew'} Family */
-/** @typedef {{ commands?: string[], alsoIn?: string[], header?: string }} Probe All must be there; alsoIn extends PATH. */
+/** @typedef {{ commands?: string[], alsoIn?: string[], header?: string }} Probe All must exist. alsoIn extends PATH. */
 /** @typedef {{ need: string, why: string, probe: Probe, optional?: boolean, brewNote?: string }} NeedInfo */
 /** @typedef {NeedInfo & Record<Family, string[]>} Need brewNote says why the list for brew is empty. */
 
 /**
  * @typedef {object} Manager
  * @property {string} command
- * @property {Family} family which column of NEEDS has its names
+ * @property {Family} family the column of NEEDS with its package names
  * @property {string[]} ids values of ID and ID_LIKE in os-release
- * @property {string[]} refresh run before the installation; empty where that is not needed
- * @property {string[]} install the packages are appended to it
- * @property {boolean} root
- * @property {string} hint what to do when it fails
+ * @property {string[]} refresh the command before the installation; empty if there is none
+ * @property {string[]} install the command that the packages are appended to
+ * @property {boolean} root whether the commands need root
+ * @property {string} hint advice for when a command fails
  */
 
 /** @param {string} names separated by spaces */
@@ -23,7 +23,7 @@ const list = (names) => names.split(' ');
 /** @param {string} commands */
 const run = (commands) => ({ probe: { commands: list(commands) } });
 
-/** Package names, which most Linux distributions share with Debian. @param {string} debian */
+/** Package names by family. Most distributions share them with Debian. @param {string} debian */
 const linux = (debian, fedora = debian, arch = debian, alpine = debian) => {
   return { debian: list(debian), fedora: list(fedora), arch: list(arch), alpine: list(alpine) };
 };
@@ -39,13 +39,13 @@ export const NEEDS = [
     need: 'C compiler',
     why: 'compiles the kernel and its build tools',
     ...run('gcc g++'),
-    // The headers of the C library come with g++ on the others, but not on Alpine.
+    // Except on Alpine, g++ brings the headers of the C library.
     ...linux('gcc g++', 'gcc gcc-c++', 'gcc', 'gcc g++ musl-dev linux-headers'),
     ...noKernel,
   },
   { need: 'make', why: 'drives the kernel build', ...run('make'), ...linux('make'), ...noKernel },
   { need: 'binutils', why: 'links and strips', ...run('ld strip readelf'), ...linux('binutils'), ...noKernel },
-  // Only a container image lacks one of these, or has busybox in its place.
+  // Only container images lack one of these, or have busybox instead.
   {
     need: 'shell tools',
     why: 'scripts of the kernel build',
@@ -69,20 +69,20 @@ export const NEEDS = [
   { need: 'xz', why: 'unpacks sources', ...run('xz'), ...linux('xz-utils', 'xz', 'xz', 'xz'), brew: ['xz'] },
   { need: 'bzip2', why: 'unpacks sources', ...run('bzip2'), ...linux('bzip2'), ...ownTools },
   { need: 'tar', why: 'unpacks sources', ...run('tar'), ...linux('tar'), ...ownTools },
-  { need: 'cpio', why: 'judges archives in the tests', ...run('cpio'), ...linux('cpio'), ...ownTools },
+  { need: 'cpio', why: 'checks archives in the tests', ...run('cpio'), ...linux('cpio'), ...ownTools },
   {
     need: 'EROFS tools',
-    why: 'judge filesystem images in the tests',
+    why: 'check filesystem images in the tests',
     ...run('fsck.erofs dump.erofs'),
     ...linux('erofs-utils'),
     brew: ['erofs-utils'],
   },
-  { need: 'file', why: 'judges binaries in the tests', ...run('file'), ...linux('file'), ...ownTools },
+  { need: 'file', why: 'checks binaries in the tests', ...run('file'), ...linux('file'), ...ownTools },
   {
     need: 'QEMU',
     why: 'runs the images',
     ...run('qemu-system-x86_64'),
-    // Fedora's qemu-system-x86 also brings every display and sound module; the emulator itself is in -core.
+    // Fedora's qemu-system-x86 also brings every display and sound module. The emulator itself is in -core.
     ...linux('qemu-system-x86', 'qemu-system-x86-core', 'qemu-system-x86', 'qemu-system-x86_64'),
     brew: ['qemu'],
   },
@@ -112,31 +112,31 @@ export const NEEDS = [
     ...linux('python3', 'python3', 'python', 'python3'),
     ...ownTools,
   },
-  { need: 'tmux', why: 'types in terminals in the tests', ...run('tmux bash'), ...linux('tmux'), brew: ['tmux'] },
+  { need: 'tmux', why: 'drives terminals in the tests', ...run('tmux bash'), ...linux('tmux'), brew: ['tmux'] },
   {
     need: 'CMake',
-    why: 'compiles a project of others in the tests',
+    why: 'compiles a third-party project in the tests',
     ...run('cmake'),
     ...linux('cmake'),
     brew: ['cmake'],
   },
   {
     need: 'Meson',
-    why: 'compiles a project of others in the tests',
+    why: 'compiles a third-party project in the tests',
     ...run('meson ninja'),
     ...linux('meson ninja-build', 'meson ninja-build', 'meson ninja'),
     brew: ['meson', 'ninja'],
   },
   {
     need: 'ext4 tools',
-    why: 'make the filesystem that keeps what a machine changes (nodeos start --persist)',
+    why: 'make the filesystem that stores what a machine changes (nodeos start --persist)',
     probe: { commands: list('mke2fs e2fsck'), alsoIn: ['/usr/sbin', '/sbin'] },
     ...linux('e2fsprogs'),
     brew: ['e2fsprogs'],
   },
   {
-    need: 'NBD tools of others',
-    why: 'judge the NBD server and client in the tests',
+    need: 'third-party NBD tools',
+    why: 'check the NBD server and client in the tests',
     probe: {
       commands: list('nbdkit nbdinfo nbdcopy nbdsh qemu-img qemu-io qemu-nbd nbd-client nbd-server fio openssl'),
       alsoIn: ['/usr/sbin', '/sbin'],
@@ -151,7 +151,7 @@ export const NEEDS = [
   },
   {
     need: 'binutils for aarch64',
-    why: 'strip Node.js of symbols (nodeos build runtime --target aarch64 --libc glibc)',
+    why: 'strip symbols from Node.js (nodeos build runtime --target aarch64 --libc glibc)',
     ...run('aarch64-linux-gnu-strip'),
     optional: true,
     ...linux(
@@ -173,7 +173,7 @@ export const NEEDS = [
   {
     need: 'debootstrap',
     why: 'makes the Debian system that the benchmark compares with',
-    // Debian puts it where only root's PATH leads.
+    // Debian installs it in a folder that only root has in PATH.
     probe: { commands: ['debootstrap'], alsoIn: ['/usr/sbin'] },
     optional: true,
     ...linux('debootstrap'),
@@ -188,7 +188,7 @@ export const MANAGERS = [
     family: 'debian',
     ids: ['debian', 'ubuntu'],
     refresh: ['apt-get', 'update'],
-    // sudo clears the environment, so the variable that keeps configuration questions away is part of the command.
+    // sudo clears the environment, so the variable that suppresses configuration questions is part of the command.
     install: list('env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends'),
     root: true,
     hint: 'Is the network there, and no other apt running? On Ubuntu some packages are in universe.',
@@ -206,7 +206,7 @@ export const MANAGERS = [
     command: 'pacman',
     family: 'arch',
     ids: ['arch', 'manjaro'],
-    // Arch supports refreshing only together with upgrading the whole system, which is its owner's decision.
+    // Arch supports a refresh only together with an upgrade of the whole system, which is the owner's decision.
     refresh: [],
     install: list('pacman -S --needed --noconfirm'),
     root: true,
@@ -233,8 +233,8 @@ export const MANAGERS = [
 ];
 
 /**
- * What this system is and what it is like, most specific first.
- * @param {string | undefined} osRelease the text of /etc/os-release, where there is one
+ * The name of this system, then the names of similar systems, most specific first.
+ * @param {string | undefined} osRelease the text of /etc/os-release, if there is one
  * @param {string} platform process.platform
  */
 export const systemIds = (osRelease, platform) => {
@@ -264,6 +264,6 @@ export const plan = (manager, needs, prefix) => {
   return { installable, commands };
 };
 
-/** One line that a POSIX shell reads as exactly this argv. @param {string[]} argv */
+/** Quotes an argv as one line for a POSIX shell. @param {string[]} argv */
 export const shellLine = (argv) =>
   argv.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(' ');

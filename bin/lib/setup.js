@@ -1,5 +1,5 @@
-// What a fresh clone needs before the command line can run: npm packages, system packages, compiled TypeScript.
-// Each is skipped in a few milliseconds when it is there. Plain JavaScript, because nothing is compiled yet.
+// Prepares a fresh clone for the command line: npm packages, system packages, compiled TypeScript. A step that is done
+// already takes a few milliseconds. This is plain JavaScript, because nothing is compiled yet.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
@@ -10,7 +10,7 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const OLDEST_NODE = [20, 19];
 const STAMPS = join(ROOT, 'node_modules/.nodeos');
 
-/** @param {{ all?: boolean }} [options] all: also the system packages that only benchmarks need */
+/** @param {{ all?: boolean }} [options] all: also the optional system packages, for benchmarks and long tests */
 export function setUp({ all = false } = {}) {
   checkNode();
   installPackages();
@@ -36,7 +36,7 @@ function installPackages() {
     .digest('hex');
   if (existsSync(join(STAMPS, 'installed')) && readFileSync(join(STAMPS, 'installed'), 'utf8') === lock) return;
   process.stderr.write('installing the npm packages\n');
-  // Its output is for people: standard output belongs to the command that follows.
+  // The output of npm goes to stderr, because stdout belongs to the command that follows.
   run('the npm packages', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], 'to-stderr');
   stamp('installed', lock);
 }
@@ -50,7 +50,7 @@ function compile() {
 }
 
 /**
- * The times of change of what the compiler reads.
+ * The modification times of the files that the compiler reads, in milliseconds.
  * @param {string} dir
  * @returns {number[]}
  */
@@ -69,13 +69,13 @@ function stamp(name, value) {
   writeFileSync(join(STAMPS, name), value);
 }
 
-/** @param {string} what @param {string} command @param {string[]} args @param {'to-stderr'} [output] */
-function run(what, command, args, output) {
+/** @param {string} label @param {string} command @param {string[]} args @param {'to-stderr'} [output] */
+function run(label, command, args, output) {
   const stdout = output === 'to-stderr' ? 2 : 'inherit';
   const result = spawnSync(command, args, { cwd: ROOT, stdio: ['inherit', stdout, 'inherit'] });
   if (result.status === 0) return;
   if (result.signal !== null) process.exit(130);
-  fail(`${what}: ${[command, ...args].join(' ')}: ${result.error?.message ?? `exit status ${String(result.status)}`}`);
+  fail(`${label}: ${[command, ...args].join(' ')}: ${result.error?.message ?? `exit status ${String(result.status)}`}`);
 }
 
 /** @param {string} message @returns {never} */

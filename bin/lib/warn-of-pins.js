@@ -1,7 +1,7 @@
 /**
- * Prints a line for each pin of which it is not known that it was the newest in the last 60 days. That is no failure: the
- * tests say the same of the same commit every day. Needs no network.
- * @param {string} root of the repository
+ * Prints a line for each pin that was not confirmed as the newest in the last 60 days. This is not a failure, because
+ * the result of the tests must not depend on the date. Needs no network.
+ * @param {string} root the repository's folder
  */
 export async function warnOfPins(root) {
   try {

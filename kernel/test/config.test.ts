@@ -39,7 +39,7 @@ describe('options that got lost', () => {
     expect(lost(fragment, dotConfig)).toEqual(lines);
   });
 
-  it('are named with their fragments, in order', () => {
+  it('are listed with their fragments, in order', () => {
     const fragments = [
       { name: 'a.config', text: 'CONFIG_A=y\nCONFIG_OK=y' },
       { name: 'b.config', text: 'CONFIG_B=y' },
@@ -50,7 +50,7 @@ describe('options that got lost', () => {
     ]);
   });
 
-  it('are never those that are there', () => {
+  it('do not include options that were kept', () => {
     const option = fc.tuple(fc.stringMatching(/^[A-Z0-9_]{1,9}$/), fc.constantFrom('y', 'm', '7', '"x=y"', undefined));
     fc.assert(
       fc.property(fc.uniqueArray(option, { selector: ([name]) => name }), (options) => {
@@ -76,7 +76,7 @@ describe('fragments', () => {
     },
   );
 
-  it('are found in the order of their names, and nothing else is', async () => {
+  it('are found in the order of their names, without other files', async () => {
     const folder = join(dir, 'folder');
     mkdirSync(folder);
     for (const name of ['b.config', 'a.config', 'README.md', 'c.config.old'])
@@ -106,7 +106,7 @@ describe('the fragments of this project', async () => {
     expect(text.endsWith('\n')).toBe(true);
     for (const line of text.trimEnd().split('\n')) {
       expect(line).toMatch(/^(# .+|CONFIG_\w+=(y|-?\d+|0x[0-9a-f]+|"[^"]*"))$/);
-      // There is no module loader on the target, and an option that is commented out says nothing.
+      // The target has no module loader, and a commented-out option has no effect.
       expect(line).not.toMatch(/=m$|^# CONFIG_\w+=/);
     }
     const names = optionsOf(text).map((line) => /CONFIG_\w+/.exec(line)?.[0]);
@@ -119,8 +119,8 @@ describe('the fragments of this project', async () => {
     for (const { name, text } of fragments) {
       for (const line of optionsOf(text)) {
         const option = /CONFIG_\w+/.exec(line)?.[0] ?? '';
-        const before = set.get(option);
-        if (before && before.line !== line) contradictions.push(`${before.name}: ${before.line}; ${name}: ${line}`);
+        const earlier = set.get(option);
+        if (earlier && earlier.line !== line) contradictions.push(`${earlier.name}: ${earlier.line}; ${name}: ${line}`);
         set.set(option, { line, name });
       }
     }

@@ -1,6 +1,6 @@
 /**
- * An allocator that takes the place of musl's: mimalloc (https://github.com/microsoft/mimalloc), one shared library. It
- * is for applications whose threads allocate much; docs/runtime.md says what it gives and costs.
+ * An allocator that replaces musl's: mimalloc (https://github.com/microsoft/mimalloc), as one shared library. It is for
+ * applications whose threads allocate a lot. docs/runtime.md lists its benefits and costs.
  */
 import { join } from 'node:path';
 import { entryPath, PATHS } from '@nodeos/contract';
@@ -9,11 +9,11 @@ import { unpack, type Step } from '@nodeos/engine';
 import type { Compiler } from '@nodeos/toolchain';
 import { MIMALLOC } from './sources.js';
 
-/** The first is the default: the C library's own. */
+/** The first one is the default: the C library's own allocator. */
 export const ALLOCATORS = ['musl', 'mimalloc'] as const;
 export type Allocator = (typeof ALLOCATORS)[number];
 
-/** Below a runtime's `root/`: a library that PID 1 has loaded before all others. */
+/** The library's path below a runtime's `root/`. PID 1 has it loaded before all other libraries. */
 export const PRELOAD = entryPath(PATHS.preload);
 
 /** @returns a step with one file, `preload.so` */
@@ -26,7 +26,7 @@ export function mimalloc(target: Target, compiler: Compiler): Step {
     inputs: compiler.inputs,
     async build(context) {
       const { source } = await unpack(context, 'mimalloc');
-      // Without the last there would be no aligned_alloc(), and musl's would refuse to work beside the others.
+      // Without __USE_ISOC11, mimalloc lacks aligned_alloc(), and musl's own refuses to work next to another malloc().
       const defines = [
         '-DNDEBUG',
         '-DMI_MALLOC_OVERRIDE',
@@ -35,7 +35,7 @@ export function mimalloc(target: Target, compiler: Compiler): Step {
         '-D__USE_ISOC11',
       ];
       const flags = ['-O2', '-g0', '-fPIC', '-shared', '-s', '-fvisibility=hidden', '-ftls-model=initial-exec'];
-      // All of it is included by one file; it is named relative to the folder, so that no path gets into the library.
+      // src/static.c includes all of mimalloc. Its path is relative, so that no build path gets into the library.
       const args = [...flags, ...defines, '-Iinclude', '-o', join(context.dir, 'preload.so'), 'src/static.c'];
       await context.run(`${compiler.prefix}gcc`, args, { ...compiler.options(context), cwd: source });
     },

@@ -1,4 +1,4 @@
-/** The runtime as a filesystem image for /usr, which a machine maps from a disk instead of unpacking it into memory. */
+/** The runtime as a filesystem image for /usr. A machine maps it from a disk instead of unpacking it into memory. */
 import { join } from 'node:path';
 import type { Target } from '@nodeos/targets';
 import { artifact, type Artifact, type Step } from '@nodeos/engine';
@@ -7,7 +7,7 @@ import { fromDirectory } from '@nodeos/tree';
 
 const FILE = 'usr.erofs';
 
-/** Memory devices are made of huge pages. */
+/** The image's size in bytes is a multiple of this huge-page size, because memory devices consist of huge pages. */
 const ALIGN = 2 << 20;
 
 /** @param runtime a step with the output that `runtime.ts` describes */

@@ -1,6 +1,6 @@
 /**
- * Node.js on musl: the official build, which is made for glibc, with the C library and the C++ library of the toolchain,
- * and a small library of what only glibc has (native/glibc.c).
+ * Node.js on musl: the official build, which is made for glibc. It runs with the toolchain's C and C++ libraries, and
+ * with a small compatibility library that provides functions that only glibc has (native/glibc.c).
  */
 import { chmod, cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,13 +18,13 @@ import { setThreadStack } from './stack.js';
 
 const NATIVE = fileURLToPath(new URL('../native', import.meta.url));
 
-/** What the official build calls glibc's loader, and so the library in its place. */
+/** The soname of glibc's loader, which the official build needs. The compatibility library takes this name. */
 const GLIBC_LOADER = /^ld-linux[\w-]*\.so\.\d$/;
 
-/** The names that musl has for itself: programs may ask for any of them. */
-const MUSL_ITSELF = /^lib(c|m|dl|pthread|rt|util|xnet)\./;
+/** Library names that musl's loader resolves to musl itself. Programs may need any of them. */
+const MUSL_LIBRARIES = /^lib(c|m|dl|pthread|rt|util|xnet)\./;
 
-/** @param allocator a step with `preload.so`; without one it is musl's own */
+/** @param allocator a step with `preload.so`. Default: musl's own allocator */
 export function muslRuntime(
   target: Target,
   { version, source }: NodeRelease,
@@ -43,7 +43,7 @@ export function muslRuntime(
       const root = join(context.dir, 'root');
       const options = compiler.options(context);
       const node = await unpackNode(context, { program: `${compiler.prefix}strip`, options });
-      await adapt(join(root, 'bin/node'), loaderOf(target));
+      await adaptBinary(join(root, 'bin/node'), loaderOf(target));
       await mkdir(join(root, 'lib'));
       await copyLibraries(context, compiler, root, node);
       if (allocator) await cp(join(context.input('allocator'), 'preload.so'), join(root, PRELOAD));
@@ -52,11 +52,14 @@ export function muslRuntime(
   };
 }
 
-/** musl is its own loader. */
+/** The file name of musl, which is also its own loader. */
 const loaderOf = ({ cross }: Target): string => `ld-musl-${cross.muslArch}.so.1`;
 
-/** The program is started by musl's loader: whoever wants to know on which library it runs looks for that name too. */
-async function adapt(path: string, loader: string): Promise<void> {
+/**
+ * Sets musl's loader as the program's interpreter, and the stack size of threads. Programs that detect the C library
+ * look for the interpreter's name, too.
+ */
+async function adaptBinary(path: string, loader: string): Promise<void> {
   const node = await readFile(path);
   try {
     setInterpreter(node, `/lib/${loader}`);
@@ -68,17 +71,22 @@ async function adapt(path: string, loader: string): Promise<void> {
 }
 
 /**
- * @param binary a 64-bit little-endian ELF program; it is changed
- * @throws Error if it has no interpreter, or one whose name is shorter
+ * Replaces the interpreter of a program.
+ * @param binary a 64-bit little-endian ELF program, which is changed in place
+ * @param path the new interpreter, at most as long as the old one
+ * @throws Error if the program has no interpreter, or if the new path is too long
  */
 export function setInterpreter(binary: Buffer, path: string): void {
-  const place = segmentsOf(binary).find(({ type }) => type === PT_INTERP);
-  if (!place) throw new Error('it has no interpreter');
-  if (path.length >= place.size) throw new Error(`there is no room for ${path} as its interpreter`);
-  binary.fill(0, place.offset, place.offset + place.size).write(path, place.offset, 'latin1');
+  const segment = segmentsOf(binary).find(({ type }) => type === PT_INTERP);
+  if (!segment) throw new Error('it has no interpreter');
+  if (path.length >= segment.size) throw new Error(`there is no room for ${path} as its interpreter`);
+  binary.fill(0, segment.offset, segment.offset + segment.size).write(path, segment.offset, 'latin1');
 }
 
-/** Programs that ask for musl by its own name find it too: addons that were compiled on a system with musl. */
+/**
+ * Copies musl and the libraries that the binary needs. The link gives musl the soname that addons compiled on a system
+ * with musl ask for.
+ */
 async function copyLibraries(context: StepContext, compiler: Compiler, root: string, node: Elf): Promise<void> {
   const options = compiler.options(context);
   const gcc = (...args: string[]): Promise<{ stdout: string }> => context.run(`${compiler.prefix}gcc`, args, options);
@@ -89,14 +97,14 @@ async function copyLibraries(context: StepContext, compiler: Compiler, root: str
   await chmod(join(lib, loader), 0o755);
   await symlink(loader, join(lib, `libc.musl-${context.target.cross.muslArch}.so.1`));
   for (const name of node.needed) {
-    if (MUSL_ITSELF.test(name)) continue;
+    if (MUSL_LIBRARIES.test(name)) continue;
     if (GLIBC_LOADER.test(name)) await compileCompatibility(context, gcc, join(lib, name), name);
-    else await cp(found(name, await find(name)), join(lib, name), { dereference: true });
+    else await cp(checkFound(name, await find(name)), join(lib, name), { dereference: true });
   }
 }
 
-/** GCC says the name alone of what it does not find. */
-function found(name: string, path: string): string {
+/** For a file that it does not find, `gcc -print-file-name` prints the bare name. */
+function checkFound(name: string, path: string): string {
   if (path !== name) return path;
   throw new NodeosError(`the runtime needs ${name}, which the toolchain does not have`);
 }
@@ -109,6 +117,6 @@ async function compileCompatibility(
 ): Promise<void> {
   const flags = ['-O2', '-g0', '-Wall', '-Wextra', '-Werror', '-fno-ident', '-fPIC', '-fvisibility=hidden'];
   const link = ['-shared', '-s', '-nostartfiles', '-Wl,--build-id=none', `-Wl,-soname,${soname}`];
-  // It takes the place of functions that the compiler knows: theirs are other types.
+  // The library defines functions that GCC has builtins for, with other types.
   await gcc(...flags, '-fno-builtin', ...link, '-o', to, join(context.file('native'), 'glibc.c'));
 }

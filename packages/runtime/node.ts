@@ -1,4 +1,4 @@
-/** Node.js itself: a binary out of an archive, stripped, and the headers that come with it. */
+/** Node.js itself: a stripped binary from an archive, and the headers that come with it. */
 import { chmod, cp, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NodeosError } from '@nodeos/base';
@@ -7,9 +7,9 @@ import { readElf, type Elf } from './elf.js';
 
 /**
  * Unpacks the source `node` into the output.
- * @param strip the program that removes symbols, and where it is looked for
- * @returns what the binary needs
- * @throws NodeosError if it is for another machine
+ * @param strip the program that removes symbols, and the options to run it
+ * @returns the interpreter and the libraries that the binary needs
+ * @throws NodeosError if the binary is for another machine
  */
 export async function unpackNode(
   context: StepContext,

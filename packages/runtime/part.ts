@@ -1,4 +1,4 @@
-/** The runtime as a part of a root: /usr. */
+/** The runtime as a part of a root filesystem: its /usr. */
 import { join } from 'node:path';
 import { artifact, type Step } from '@nodeos/engine';
 import type { Part } from '@nodeos/rootfs';

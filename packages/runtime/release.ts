@@ -1,4 +1,7 @@
-/** A Node.js of another version than the pinned one: what the registry says of it is kept, so that it stays the same. */
+/**
+ * Node.js versions other than the pinned one. The cache keeps the registry's checksum of each, so that later builds use
+ * the same file.
+ */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NodeosError, replaceFile, UsageError } from '@nodeos/base';
@@ -6,18 +9,20 @@ import { type Target } from '@nodeos/targets';
 import { Cache, run } from '@nodeos/engine';
 import { NODE_PACKAGES, npmRelease, pinnedNode, rowFor, type NodeRelease } from './sources.js';
 
-/** The first versions of their lines with `process.execve`, by which the init becomes the application. */
+/** By major version, the first minor version with `process.execve`. With it, the init becomes the application. */
 const OLDEST: Readonly<Record<number, number>> = { 22: 15, 23: 11 };
 
-/** What the cache remembers: the integrity of each `PACKAGE@VERSION`, as npm writes it. */
+/** The file in the cache with the integrity of each `PACKAGE@VERSION`, in npm's format. */
 const KNOWN = 'node-versions.json';
 
 /**
- * @param wanted a version, or what npm takes in place of one: `26`, `^24.1`, `latest`
- * @param tell gets a line about what is trusted
- * @throws UsageError if the version is too old; NodeosError if the registry does not have it
+ * Finds a release of Node.js.
+ * @param wanted a version, or what npm accepts in place of one: `26`, `^24.1`, `latest`
+ * @param log called with a line about the checksum, when it is trusted for the first time
+ * @throws UsageError if the version is malformed, too old, or not in the registry, or if the target has no build of
+ * Node.js; NodeosError if npm fails
  */
-export async function releaseOf(target: Target, wanted: string, tell: (line: string) => void): Promise<NodeRelease> {
+export async function releaseOf(target: Target, wanted: string, log: (line: string) => void): Promise<NodeRelease> {
   const pinned = pinnedNode(target);
   if (wanted === pinned.version) return pinned;
   if (!/^[\w.^~-]+$/.test(wanted))
@@ -25,39 +30,42 @@ export async function releaseOf(target: Target, wanted: string, tell: (line: str
   const name = rowFor(NODE_PACKAGES, target, 'a build of Node.js');
   const file = join(new Cache().root, KNOWN);
   const known = await readKnown(file);
-  const kept = known[`${name}@${wanted}`];
-  const found = kept === undefined ? await askRegistry(name, wanted) : { version: wanted, integrity: kept };
-  checkAge(found.version);
-  if (found.version === pinned.version) return pinned;
-  if (kept === undefined) {
-    const text = JSON.stringify({ ...known, [`${name}@${found.version}`]: found.integrity }, null, 2) + '\n';
+  const knownIntegrity = known[`${name}@${wanted}`];
+  const release =
+    knownIntegrity === undefined ? await queryRegistry(name, wanted) : { version: wanted, integrity: knownIntegrity };
+  checkVersion(release.version);
+  if (release.version === pinned.version) return pinned;
+  if (knownIntegrity === undefined) {
+    const text = JSON.stringify({ ...known, [`${name}@${release.version}`]: release.integrity }, null, 2) + '\n';
     await new Cache().ensure();
     await replaceFile(file, (path) => writeFile(path, text));
-    tell(`Node.js ${found.version} is not the pinned ${pinned.version}: its checksum is what the registry says now`);
+    log(
+      `Node.js ${release.version} is not the pinned ${pinned.version}: trusting the checksum that the registry has now`,
+    );
   }
   return npmRelease(
     name,
-    found.version,
-    Buffer.from(found.integrity.replace(/^sha512-/, ''), 'base64').toString('hex'),
+    release.version,
+    Buffer.from(release.integrity.replace(/^sha512-/, ''), 'base64').toString('hex'),
   );
 }
 
-function checkAge(version: string): void {
+function checkVersion(version: string): void {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   if (major > 23 || minor >= (OLDEST[major] ?? Infinity)) return;
-  const oldest = Object.entries(OLDEST).map(([line, least]) => `${line}.${least}`);
+  const oldest = Object.entries(OLDEST).map(([major, minor]) => `${major}.${minor}`);
   throw new UsageError(`--node ${version}: too old, the init needs process.execve`, {
     hint: `take ${oldest.join(', ')} or a newer one`,
   });
 }
 
-interface Found {
+interface PublishedRelease {
   readonly version: string;
   readonly integrity: string;
 }
 
-/** Of several that a range stands for, the newest counts. */
-async function askRegistry(name: string, wanted: string): Promise<Found> {
+/** Returns the newest version that matches `wanted`. @throws UsageError if the registry has none */
+async function queryRegistry(name: string, wanted: string): Promise<PublishedRelease> {
   const spec = `${name}@${wanted}`;
   const { stdout } = await run('npm', ['view', spec, 'version', 'dist.integrity', '--json'], {
     environment: 'host',
@@ -68,7 +76,7 @@ async function askRegistry(name: string, wanted: string): Promise<Found> {
   const answer = (stdout.trim() === '' ? [] : JSON.parse(stdout)) as Record<string, string> | Record<string, string>[];
   const [newest] = [answer]
     .flat()
-    .map((row): Found => ({ version: row['version'] ?? '', integrity: row['dist.integrity'] ?? '' }))
+    .map((row): PublishedRelease => ({ version: row['version'] ?? '', integrity: row['dist.integrity'] ?? '' }))
     .filter(({ integrity }) => /^sha512-[\w+/]+=*$/.test(integrity))
     .sort((a, b) => compareVersions(b.version, a.version));
   if (newest) return newest;
@@ -77,16 +85,16 @@ async function askRegistry(name: string, wanted: string): Promise<Found> {
   });
 }
 
-/** Of releases: three numbers. */
+/** Compares release versions, which have three numbers. */
 function compareVersions(a: string, b: string): number {
   const [left, right] = [a, b].map((version) => version.split('.').map(Number));
-  return [0, 1, 2].map((place) => (left?.[place] ?? 0) - (right?.[place] ?? 0)).find((order) => order !== 0) ?? 0;
+  return [0, 1, 2].map((index) => (left?.[index] ?? 0) - (right?.[index] ?? 0)).find((order) => order !== 0) ?? 0;
 }
 
 async function readKnown(file: string): Promise<Record<string, string>> {
   try {
     return JSON.parse(await readFile(file, 'utf8')) as Record<string, string>;
   } catch {
-    return {}; // none yet, or cut short: the registry is asked again
+    return {}; // the file is missing or incomplete: the registry is asked again
   }
 }

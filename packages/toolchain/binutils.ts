@@ -1,4 +1,4 @@
-/** Assembler, linker and the tools for object files. https://sourceware.org/binutils/ */
+/** The assembler, the linker and the tools for object files. https://sourceware.org/binutils/ */
 import { type Target } from '@nodeos/targets';
 import { unpack, type Step } from '@nodeos/engine';
 import { compilerFlags, Package, PREFIX } from './autotools.js';
@@ -19,9 +19,9 @@ export function binutils(target: Target): Step {
       await build.configure('../binutils/configure', [
         ...[`--target=${triplet}`, `--prefix=${PREFIX}`, `--with-sysroot=${PREFIX}/${triplet}/sysroot`],
         ...['--disable-nls', '--disable-multilib', '--disable-gdb', '--disable-gprofng', '--disable-werror'],
-        // Nothing that depends on which libraries the building machine happens to have.
+        // The output must not depend on which libraries the build machine happens to have.
         ...['--without-zstd', '--without-debuginfod', '--without-msgpack'],
-        // Archives without times and owners; the linker's defaults are those of a hardened distribution.
+        // Archives contain no times and owners. The linker's defaults are those of a hardened distribution.
         ...['--enable-deterministic-archives', '--enable-plugins', '--enable-relro', '--enable-separate-code'],
         ...['--enable-default-hash-style=gnu', '--enable-new-dtags'],
         ...[`CFLAGS=${compilerFlags(context)}`, `CXXFLAGS=${compilerFlags(context)}`],

@@ -1,4 +1,4 @@
-/** A C compiler for the target, as the steps that compile something take it: the host's, or the toolchain's. */
+/** A C compiler for the target, in the form that build steps use: the host's, or the toolchain's. */
 import { join } from 'node:path';
 import type { Target } from '@nodeos/targets';
 import type { RunOptions, Step, StepContext } from '@nodeos/engine';
@@ -6,19 +6,19 @@ import { environmentOf } from './environment.js';
 import type { ToolchainSteps } from './toolchain.js';
 
 export interface Compiler {
-  /** What the names of its programs begin with, as `x86_64-linux-musl-`. */
+  /** Prefix of its program names, such as `x86_64-linux-musl-`. Empty for the host's compiler. */
   readonly prefix: string;
-  /** The steps that it comes from, to be among the inputs of the step that uses it. */
+  /** The steps that provide the compiler. A step that uses it must list them among its inputs. */
   readonly inputs: Readonly<Record<string, Step>>;
-  /** The programs of the host that it is made of: their versions change what it makes. */
+  /** The host programs that it consists of. Their versions affect the output. */
   readonly tools: readonly string[];
-  /** How the step runs its programs, and builds that look for them in the environment. */
+  /** Options for running its programs, and builds that look for them in the environment. */
   options(context: StepContext): Pick<RunOptions, 'path' | 'env'>;
-  /** What a program without a C library is compiled with, to find the kernel's headers. */
+  /** Flags to find the kernel's headers, for programs without a C library. */
   flags(context: StepContext): readonly string[];
 }
 
-/** The host's own, for a target that is like the host. */
+/** The host's compiler, for a target that is like the host. */
 export const HOST_COMPILER: Compiler = {
   prefix: '',
   inputs: {},
@@ -27,7 +27,10 @@ export const HOST_COMPILER: Compiler = {
   flags: () => [],
 };
 
-/** For kernels and programs without a C library: GCC and the headers, which are there long before the C library. */
+/**
+ * The compiler for kernels and for programs without a C library: GCC and the headers. They are ready long before the C
+ * library.
+ */
 export function bareCompiler({ gcc, headers }: ToolchainSteps): Compiler {
   return {
     prefix: `${gcc.target.cross.triplet}-`,
@@ -38,7 +41,7 @@ export function bareCompiler({ gcc, headers }: ToolchainSteps): Compiler {
   };
 }
 
-/** For programs of all kinds: the whole toolchain. */
+/** The complete toolchain, which compiles any program. */
 export function crossCompiler(target: Target, { toolchain }: ToolchainSteps): Compiler {
   return {
     prefix: `${target.cross.triplet}-`,

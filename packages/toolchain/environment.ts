@@ -1,4 +1,4 @@
-/** What makes other build systems use a toolchain: variables, and files for CMake and Meson. */
+/** Makes other build systems use a toolchain: variables, and files for CMake and Meson. */
 import { join } from 'node:path';
 import type { Target } from '@nodeos/targets';
 
@@ -21,8 +21,8 @@ export const sysrootOf = (target: Target, toolchain: string): string =>
   join(toolchain, target.cross.triplet, 'sysroot');
 
 /**
- * The environment of a build for the target: the names that make, autoconf, pkg-config, npm and node-gyp know. The
- * toolchain's programs must be on the search path too.
+ * The environment of a build for the target: the variables that make, autoconf, pkg-config, npm and node-gyp read. The
+ * toolchain's programs must also be on the search path.
  * @param toolchain the folder of a toolchain
  */
 export function environmentOf(target: Target, toolchain: string): Record<string, string> {
@@ -49,7 +49,10 @@ export function environmentOf(target: Target, toolchain: string): Record<string,
 
 const processorOf = (triplet: string): string => triplet.replace(/-.*/, '');
 
-/** https://cmake.org/cmake/help/latest/manual/cmake-toolchains.7.html; paths are relative to the file. */
+/**
+ * A toolchain file for CMake. Its paths are relative to the file, so that the toolchain can be moved.
+ * https://cmake.org/cmake/help/latest/manual/cmake-toolchains.7.html
+ */
 export function cmakeFile({ cross: { triplet } }: Target): string {
   return `set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR ${processorOf(triplet)})
@@ -63,7 +66,10 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 `;
 }
 
-/** https://mesonbuild.com/Cross-compilation.html; programs are found on the search path, so that the folder may move. */
+/**
+ * A cross file for Meson. Meson finds the programs on the search path, so that the toolchain can be moved.
+ * https://mesonbuild.com/Cross-compilation.html
+ */
 export function mesonFile({ cross: { triplet } }: Target): string {
   const processor = processorOf(triplet);
   const family = processor.replace(/^i.86$/, 'x86').replace(/^armv.*/, 'arm');

@@ -1,11 +1,11 @@
-/** What programs for the target include before there is a C library: the kernel's headers and musl's. */
+/** The headers for target programs, ready before the C library is built: those of the kernel and of musl. */
 import { join } from 'node:path';
 import { type Target } from '@nodeos/targets';
 import { unpack, type Source, type Step } from '@nodeos/engine';
 import { MUSL, MUSL_FIXES } from './sources.js';
 import { unpackMusl } from './musl-source.js';
 
-/** @param linux the kernel layer's own source: headers and kernel are of one version */
+/** @param linux the kernel layer's own source, so that headers and kernel have the same version */
 export function headers(target: Target, linux: Source): Step {
   return {
     name: 'toolchain-headers',

@@ -1,32 +1,32 @@
 /**
- * GCC's libraries for the target, now that there is a C library: libgcc (static and shared), libstdc++ and libatomic.
- * Each is configured on its own with the finished compiler, in the places beside each other where it looks for its
- * siblings.
+ * GCC's target libraries, which need a C library: libgcc (static and shared), libstdc++ and libatomic. Each is
+ * configured on its own with the finished compiler. Their build folders are next to each other, because a library looks
+ * for its siblings there.
  */
 import { cp, lstat, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Target } from '@nodeos/targets';
 import type { RunOptions, Step, StepContext } from '@nodeos/engine';
 import { compilerFlags, merge, Package, PREFIX } from './autotools.js';
-import { LEFTOVERS, unpackGcc } from './gcc.js';
+import { LIBGCC_BUILD, unpackGcc } from './gcc.js';
 import { GCC } from './sources.js';
 
 interface Library {
   readonly name: string;
   readonly options?: (triplet: string) => readonly string[];
-  /** The C++ compiler, as words after the triplet. Default: g++. */
+  /** The C++ compiler's command line, without the triplet at its start. Default: `g++`. */
   readonly cxx?: string;
-  /** What is done to the folder that it is installed into. */
+  /** Completes the installed library. `installed` is the folder that it was installed into. */
   readonly finish?: (context: StepContext, installed: string) => Promise<void>;
 }
 
-/** In the order in which they need each other. */
+/** Each library needs those before it. */
 const LIBRARIES: readonly Library[] = [
   { name: 'libgcc', finish: addStackCheck },
   {
     name: 'libstdc++-v3',
-    // As GCC's own build has it: g++ would link with what is about to be made, so that whatever its configure script looks
-    // for by linking would not be there, and std::filesystem would know no kind of file.
+    // The same command as in GCC's own build. `g++` would link with libstdc++, which does not exist yet. Every check of
+    // the configure script that links would fail, and std::filesystem would recognize no file type.
     cxx: 'gcc -shared-libgcc -nostdinc++',
     options: (triplet) => [
       ...['--disable-nls', '--disable-libstdcxx-pch'],
@@ -39,7 +39,7 @@ const LIBRARIES: readonly Library[] = [
 /**
  * @param compiler the step of `gcc.ts`
  * @param sysroot the step of `musl.ts`
- * @returns a step whose output belongs into the compiler's folder
+ * @returns a step whose output is to be merged into the compiler's folder
  */
 export function libraries(target: Target, compiler: Step, sysroot: Step): Step {
   return {
@@ -51,11 +51,11 @@ export function libraries(target: Target, compiler: Step, sysroot: Step): Step {
     inputs: { compiler, sysroot },
     async build(context) {
       await unpackGcc(context);
-      // A copy: libstdc++ is compiled with the libgcc that is installed before it.
+      // Each library is installed into this copy of the compiler, because libstdc++ is compiled with the new libgcc.
       const toolchain = join(context.work, 'toolchain');
       await merge([context.input('compiler')], toolchain);
       await mkdir(join(context.work, 'build', target.cross.triplet), { recursive: true });
-      await rename(join(toolchain, LEFTOVERS), join(context.work, 'build/gcc'));
+      await rename(join(toolchain, LIBGCC_BUILD), join(context.work, 'build/gcc'));
       for (const library of LIBRARIES) {
         context.progress(`building ${library.name}`);
         await make(context, toolchain, library);
@@ -82,7 +82,7 @@ async function make(context: StepContext, toolchain: string, library: Library): 
   for (const to of [toolchain, context.dir]) await cp(installed, to, { recursive: true, verbatimSymlinks: true });
 }
 
-/** Libraries without debug information; no files of libtool's and gdb's, which name folders of this build. */
+/** Strips debug information from libraries, and removes files of libtool and gdb, which contain build paths. */
 async function tidy(context: StepContext, installed: string): Promise<void> {
   const names = await readdir(installed, { recursive: true });
   const strip = join(context.input('compiler'), 'bin', `${context.target.cross.triplet}-strip`);
@@ -96,8 +96,9 @@ async function tidy(context: StepContext, installed: string): Promise<void> {
 }
 
 /**
- * On some machines (i686) the stack protector of position-independent code calls a function that every program and
- * library has a hidden copy of. musl keeps its own to itself; whatever is linked finds this one in libgcc.
+ * Adds `__stack_chk_fail_local` to libgcc. On some machines (i686), the stack protector of position-independent code
+ * calls this function, and every program and library needs a hidden copy of it. musl does not export its own copy, so
+ * the linker takes the one in libgcc.
  */
 async function addStackCheck(context: StepContext, installed: string): Promise<void> {
   const tool = (name: string): string =>
@@ -117,7 +118,7 @@ function environment(
 ): Pick<RunOptions, 'path' | 'env'> {
   const { triplet } = context.target.cross;
   const flags = compilerFlags(context);
-  const compiler = (words: string): string => `${triplet}-${words} --sysroot=${context.input('sysroot')}`;
+  const compiler = (command: string): string => `${triplet}-${command} --sysroot=${context.input('sysroot')}`;
   const tools = ['ar', 'as', 'ld', 'nm', 'objdump', 'ranlib', 'strip'];
   const env = {
     CC: compiler('gcc'),

@@ -7,12 +7,12 @@ import { compilerFlags, merge } from './autotools.js';
 import { unpackMusl } from './musl-source.js';
 import { MUSL, MUSL_FIXES } from './sources.js';
 
-/** Our own; each says why. They touch no header. */
+/** NodeOS's own patches; each begins with its reason. They must not change headers, which headers.ts does not patch. */
 const PATCHES = fileURLToPath(new URL('../patches/musl', import.meta.url));
 
 /**
- * @param compiler a step with a compiler for the target that needs no C library
- * @param headers a step with the headers of kernel and library
+ * @param compiler a step with a compiler for the target that works without a C library
+ * @param headers a step with the headers of the kernel and of musl
  * @returns a step whose output is a sysroot
  */
 export function musl(target: Target, compiler: Step, headers: Step): Step {

@@ -2,8 +2,9 @@
 import { debianPlaces, type Source } from '@nodeos/engine';
 
 /**
- * A Debian package that holds a source tarball, made for whoever builds a cross-compiler, else upstream's own release.
- * Both hold the same code; Debian's lacks manuals that are not free by its rules.
+ * A source with two origins. The first is a Debian package that contains the source tarball, which Debian makes for
+ * building cross-compilers. The second is upstream's release. Both have the same code, but Debian's lacks the manuals
+ * that are not free by its rules.
  */
 function packaged(
   name: string,
@@ -47,7 +48,7 @@ export const GCC = packaged(
 
 const MUSL_DEBIAN = { package: 'musl', version: '1.2.5-3.1~deb13u1', suite: 'trixie' };
 
-/** Upstream's tarball; Debian carries it unchanged. */
+/** Checksum of upstream's tarball, which Debian carries unchanged. */
 const MUSL_SHA256 = 'a9a118bbe84d8764da0ea0d28b3ab3fae8477fc7e4085d90102b8596fc7c75e4';
 
 export const MUSL: Source = {
@@ -63,7 +64,7 @@ export const MUSL: Source = {
   ],
 };
 
-/** Upstream's fixes since that release, as Debian carries them. */
+/** Upstream's fixes since that release, from Debian's package. */
 export const MUSL_FIXES: Source = {
   name: 'musl-fixes',
   version: MUSL_DEBIAN.version,

@@ -1,9 +1,9 @@
 /**
- * The cross-toolchain of a target as steps for the engine, in the manner of Cross Linux From Scratch:
+ * The steps that build a target's cross-toolchain, in the manner of Cross Linux From Scratch:
  *
  *     binutils, headers → gcc → musl → libraries → toolchain
  *
- * The output of the last is a folder that works wherever it is moved to:
+ * The output of the last step is a folder that works wherever it is moved to:
  *
  *     bin/TRIPLET-gcc …          the programs
  *     TRIPLET/sysroot/           musl and the headers
@@ -17,29 +17,29 @@ import type { Source, Step } from '@nodeos/engine';
 import { merge } from './autotools.js';
 import { binutils } from './binutils.js';
 import { cmakeFile, mesonFile } from './environment.js';
-import { gcc, LEFTOVERS } from './gcc.js';
+import { gcc, LIBGCC_BUILD } from './gcc.js';
 import { headers } from './headers.js';
 import { libraries } from './libraries.js';
 import { musl } from './musl.js';
 
-/** The steps that others begin with. */
+/** The steps whose outputs other layers use. */
 export interface ToolchainSteps {
-  /** The compiler without a C library. */
+  /** The compiler, without a C library. */
   readonly gcc: Step;
-  /** The headers of kernel and C library, as a sysroot. */
+  /** The headers of the kernel and of the C library, as a sysroot. */
   readonly headers: Step;
-  /** Everything. */
+  /** The complete toolchain. */
   readonly toolchain: Step;
 }
 
-/** @param linux the source of the kernel whose headers programs are compiled with */
+/** @param linux the kernel source that provides the kernel's headers */
 export function toolchainSteps(target: Target, linux: Source): ToolchainSteps {
   const headersStep = headers(target, linux);
   const compiler = gcc(target, binutils(target), headersStep);
-  return { gcc: compiler, headers: headersStep, toolchain: whole(target, compiler, headersStep) };
+  return { gcc: compiler, headers: headersStep, toolchain: completeToolchain(target, compiler, headersStep) };
 }
 
-function whole(target: Target, compiler: Step, headersStep: Step): Step {
+function completeToolchain(target: Target, compiler: Step, headersStep: Step): Step {
   const sysroot = musl(target, compiler, headersStep);
   return {
     name: 'toolchain',
@@ -48,7 +48,7 @@ function whole(target: Target, compiler: Step, headersStep: Step): Step {
     inputs: { compiler, sysroot, libraries: libraries(target, compiler, sysroot) },
     async build(context) {
       await merge([context.input('compiler'), context.input('libraries')], context.dir);
-      await rm(join(context.dir, LEFTOVERS), { recursive: true });
+      await rm(join(context.dir, LIBGCC_BUILD), { recursive: true });
       await merge([context.input('sysroot')], join(context.dir, target.cross.triplet, 'sysroot'));
       await writeFile(join(context.dir, 'toolchain.cmake'), cmakeFile(target));
       await writeFile(join(context.dir, 'meson.cross'), mesonFile(target));

@@ -1,8 +1,8 @@
-/** A drawing of what imports what: who imports is above what it imports. Arrows that follow from others are left out. */
+/** Draws which package imports which. A package is above all that it imports. Arrows that others imply are omitted. */
 
 const [BOX_WIDTH, BOX_HEIGHT, GAP, RISE, MARGIN] = [92, 28, 22, 78, 20];
 
-/** @param imports for each package those that it imports: a Map of Sets without circles */
+/** @param imports the imported packages of each package: a Map of Sets, without cycles */
 export function draw(imports) {
   const rows = rowsOf(imports);
   const width = Math.max(...rows.map((row) => row.length * (BOX_WIDTH + GAP))) + 2 * MARGIN;
@@ -10,11 +10,11 @@ export function draw(imports) {
   const places = new Map();
   rows.forEach((row, rank) => {
     const left = (width - row.length * (BOX_WIDTH + GAP) + GAP) / 2;
-    row.forEach((name, at) =>
-      places.set(name, { x: left + at * (BOX_WIDTH + GAP), y: height - MARGIN - BOX_HEIGHT - rank * RISE }),
+    row.forEach((name, column) =>
+      places.set(name, { x: left + column * (BOX_WIDTH + GAP), y: height - MARGIN - BOX_HEIGHT - rank * RISE }),
     );
   });
-  const arrows = [...imports].flatMap(([from, all]) => needed(imports, all).map((to) => arrow(places, from, to)));
+  const arrows = [...imports].flatMap(([from, all]) => directOnly(imports, all).map((to) => arrow(places, from, to)));
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="13">`,
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
@@ -25,7 +25,10 @@ export function draw(imports) {
   ].join('\n');
 }
 
-/** Packages by rank: those that import nothing first, each above all that it imports; sorted by those below them. */
+/**
+ * The packages by rank. The first row imports nothing, and each package is above all that it imports. A row is sorted
+ * by the positions of the imported packages, so that few arrows cross.
+ */
 function rowsOf(imports) {
   const ranks = new Map();
   const rankOf = (name) => {
@@ -34,20 +37,20 @@ function rowsOf(imports) {
   };
   const rows = [];
   for (const name of [...imports.keys()].sort()) (rows[rankOf(name)] ??= []).push(name);
-  const at = new Map();
+  const positions = new Map();
   for (const row of rows) {
     const centre = (name) => {
-      const below = [...imports.get(name)].map((one) => at.get(one) ?? 0.5);
+      const below = [...imports.get(name)].map((one) => positions.get(one) ?? 0.5);
       return below.length === 0 ? 0.5 : below.reduce((sum, one) => sum + one) / below.length;
     };
     row.sort((a, b) => centre(a) - centre(b) || (a < b ? -1 : 1));
-    row.forEach((name, index) => at.set(name, (index + 0.5) / row.length));
+    row.forEach((name, index) => positions.set(name, (index + 0.5) / row.length));
   }
   return rows;
 }
 
-/** Those of the packages that no other one of them imports, directly or not. */
-function needed(imports, all) {
+/** The packages of `all` that no other package of `all` imports, directly or indirectly. */
+function directOnly(imports, all) {
   const reached = new Set();
   const visit = (name) => {
     for (const one of imports.get(name) ?? []) if (!reached.has(one)) visit((reached.add(one), one));

@@ -1,7 +1,7 @@
 /**
- * Checks which package imports which (.dependency-cruiser.js); exit status 1 if there is anything against the rules.
+ * Checks the imports between packages against the rules in .dependency-cruiser.js. Exit status 1 if one is violated.
  *
- *     node scripts/imports [--draw]     --draw also makes docs/images/imports.svg from what it finds
+ *     node scripts/imports [--draw]     --draw also draws the imports as docs/images/imports.svg
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,10 +14,10 @@ import { draw } from './draw.js';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const SOURCES = ['packages/*/*.ts', 'packages/*/!(dist|test|node_modules)/**/*.ts', 'kernel/*.ts', 'initramfs/*.ts'];
 
-/** `packages/nbd/wire/uri.ts` is of nbd. */
+/** The package of a path: `nbd` for `packages/nbd/wire/uri.ts`. */
 const packageOf = (path) => /^(?:packages\/([a-z]+)|(kernel|initramfs))\//.exec(path)?.slice(1).find(Boolean);
 
-/** @returns for each package those that it imports */
+/** @returns the imported packages of each package */
 function importsOf(modules) {
   const found = new Map();
   for (const { source, dependencies } of modules) {

@@ -1,4 +1,4 @@
-// node scripts/node-tests: where do two binaries answer differently to Node.js's own tests? See docs/runtime.md.
+// node scripts/node-tests compares the results of Node.js's own tests for two binaries. See docs/runtime.md.
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,31 +11,32 @@ import { binaryOf, endTests, runTest } from './run.js';
 const TESTS = 'test/parallel';
 const PROGRESS_MS = 30_000;
 
-const HELP = `Runs Node.js's own tests (${TESTS}) with two binaries of one version, one test at a time with both at once, and says
-where their outcomes differ. A test that differs is run again with each in turn. All of them take 40 minutes or more.
+const HELP = `Runs Node.js's own tests (${TESTS}) with two binaries of the same version, and prints where the outcomes differ. It
+runs one test at a time, with both binaries at once. If the outcomes of a test differ, it runs the test again with each
+binary in turn. All tests take 40 minutes or more.
 
   node scripts/node-tests --node FILE --against FILE [options]
 
-  --node FILE      the binary to judge
-  --against FILE   the binary that is believed
-  --only GLOB      these tests, by name, as 'test-fs-*'; may be repeated
-  --source FOLDER  Node.js's source, which the tests write to; without it that of Debian, fetched and unpacked
-  --timeout N      seconds that a test may take (60)
-  --again N        how often a test is run again whose outcomes differ (3)
-  --results FILE   writes each outcome to it as a line of JSON, and does not run again what is in it
-  --json           lines of JSON on standard output, the last with the summary
-  -h, --help       this text
+  --node FILE      the binary to check
+  --against FILE   the reference binary
+  --only GLOB      run only tests with such a name, e.g. 'test-fs-*'; may be repeated
+  --source FOLDER  the source of Node.js, which the tests write to (default: Debian's, fetched and unpacked)
+  --timeout N      time limit of a test in seconds (default: 60)
+  --again N        number of further runs of a test whose outcomes differ (default: 3)
+  --results FILE   append each outcome to FILE as a line of JSON, and skip tests that are already in it
+  --json           print lines of JSON; the last line is the summary
+  -h, --help       print this
 
-The exit status is 0 if no test differs steadily, 1 if one does, 2 if the command line is wrong.
+Exit status: 0 if no test differs steadily, 1 if one does, 2 wrong usage.
 
   node scripts/node-tests --node "$runtime/bin/node" --against /usr/bin/node --only 'test-fs-*'
-  node scripts/node-tests --node A --against B --results outcomes.jsonl    # the same again goes on where it was ended
+  node scripts/node-tests --node A --against B --results outcomes.jsonl    # run it again to continue
 `;
 
-class Usage extends Error {}
+class UsageError extends Error {}
 
 /** @param {string} line */
-const tell = (line) => process.stderr.write(`node-tests: ${line}\n`);
+const log = (line) => process.stderr.write(`node-tests: ${line}\n`);
 
 /** @param {string[]} args */
 function optionsOf(args) {
@@ -64,7 +65,7 @@ function parse(read) {
   try {
     return read();
   } catch (error) {
-    throw new Usage(`${error.message}; see --help`);
+    throw new UsageError(`${error.message}; see --help`);
   }
 }
 
@@ -76,7 +77,7 @@ async function main(options) {
   }
   const limits = { seconds: wholeNumber('timeout', options.timeout, 1), again: wholeNumber('again', options.again, 0) };
   const names = { node: programOf('node', options.node), against: programOf('against', options.against) };
-  for (const side of SIDES) tell(`${side}: ${names[side]}, ${versionOf(names[side])}`);
+  for (const side of SIDES) log(`${side}: ${names[side]}, ${versionOf(names[side])}`);
   const source = await sourceFor(options.source);
   const results = await runAll(source, testsIn(source, options.only), { ...options, ...limits, names });
   const text = options.json ? JSON.stringify({ summary: summaryOf(results) }) : report(results);
@@ -84,18 +85,18 @@ async function main(options) {
   return results.some((result) => verdictOf(result) === 'differs') ? 1 : 0;
 }
 
-/** @param {string} name @param {string} value @param {number} least */
-function wholeNumber(name, value, least) {
-  if (!/^\d{1,6}$/.test(value) || Number(value) < least) {
-    throw new Usage(`--${name} ${value}: expected a whole number, at least ${least}`);
+/** @param {string} name @param {string} value @param {number} minimum */
+function wholeNumber(name, value, minimum) {
+  if (!/^\d{1,6}$/.test(value) || Number(value) < minimum) {
+    throw new UsageError(`--${name} ${value}: expected a whole number, at least ${minimum}`);
   }
   return Number(value);
 }
 
 /** @param {string} name @param {string | undefined} path */
 function programOf(name, path) {
-  if (path === undefined) throw new Usage(`--${name} FILE is missing; see --help`);
-  if (!existsSync(path)) throw new Usage(`--${name} ${path}: there is no such file`);
+  if (path === undefined) throw new UsageError(`--${name} FILE is missing; see --help`);
+  if (!existsSync(path)) throw new UsageError(`--${name} ${path}: there is no such file`);
   return resolve(path);
 }
 
@@ -115,7 +116,7 @@ function versionOf(program) {
 /** @param {string | undefined} folder */
 async function sourceFor(folder) {
   if (folder !== undefined) {
-    if (!existsSync(join(folder, TESTS))) throw new Usage(`--source ${folder}: there is no ${TESTS} in it`);
+    if (!existsSync(join(folder, TESTS))) throw new UsageError(`--source ${folder}: there is no ${TESTS} in it`);
     return resolve(folder);
   }
   setUp();
@@ -125,19 +126,19 @@ async function sourceFor(folder) {
   ]);
   const archive = await fetchSource(new Cache(), NODE_TESTS, {
     signal: new AbortController().signal,
-    progress: (line) => (/^(fetching|reading) /.test(line) ? tell(line) : undefined), // not every word of apt
+    progress: (line) => (/^(fetching|reading) /.test(line) ? log(line) : undefined), // omit the other output of apt
   });
   const source = mkdtempSync(join(tmpdir(), 'node-tests-'));
   process.once('exit', () => rmSync(source, { recursive: true, force: true, maxRetries: 3 }));
   execFileSync('tar', ['-xf', archive, '-C', source, '--strip-components=1', '--no-same-owner']);
-  // To read this global is warned of since Node.js 25, and many tests count warnings.
+  // Since Node.js 25, reading this global prints a warning, and many tests count warnings.
   const common = join(source, 'test/common/index.js');
   const text = readFileSync(common, 'utf8').replace('knownGlobals.add(globalThis.localStorage);', '');
   writeFileSync(common, text);
   return source;
 }
 
-/** @param {string} source @param {string[]} globs @returns {string[]} names of files, in the order of the globs */
+/** @param {string} source @param {string[]} globs @returns {string[]} file names, in the order of the globs */
 function testsIn(source, globs) {
   const files = readdirSync(join(source, TESTS)).filter((file) => /^test-.*\.m?js$/.test(file));
   const found = globs.flatMap((glob) => {
@@ -146,7 +147,8 @@ function testsIn(source, globs) {
       .replaceAll('*', '.*')
       .replaceAll('?', '.');
     const matching = files.filter((file) => new RegExp(`^${escaped}(\\.m?js)?$`).test(file));
-    if (matching.length === 0) throw new Usage(`--only ${glob}: none of the ${files.length} tests has such a name`);
+    if (matching.length === 0)
+      throw new UsageError(`--only ${glob}: none of the ${files.length} tests has such a name`);
     return matching;
   });
   return [...new Set(found)];
@@ -157,7 +159,7 @@ async function runAll(source, tests, { names, seconds, again, results: file, jso
   const binaries = { node: binaryOf(names.node, 1), against: binaryOf(names.against, 2) };
   const known = new Map((file ? resultsIn(file) : []).map((result) => [result.test, result]));
   const run = (side, test) => runTest(binaries[side], source, join(TESTS, test), seconds);
-  let told = Date.now();
+  let lastProgress = Date.now();
   const results = [];
   for (const test of tests) {
     const result = known.get(test) ?? (await runBoth(test, run, again));
@@ -165,15 +167,15 @@ async function runAll(source, tests, { names, seconds, again, results: file, jso
     if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
     if (known.has(test)) continue;
     if (file) appendFileSync(file, `${JSON.stringify(result)}\n`);
-    if (Date.now() - told < PROGRESS_MS) continue;
-    told = Date.now();
+    if (Date.now() - lastProgress < PROGRESS_MS) continue;
+    lastProgress = Date.now();
     const different = results.filter((each) => verdictOf(each) === 'differs').length;
-    tell(`${results.length} of ${tests.length}, ${different} differ; ${test}`);
+    log(`${results.length} of ${tests.length}, ${different} differ; ${test}`);
   }
   return results;
 }
 
-/** Both at once, under the same load; if they differ, each in turn, so that neither disturbs the other. */
+/** Runs both at once, under the same load. If they differ, runs each in turn, so that neither disturbs the other. */
 async function runBoth(test, run, times) {
   const [node, against] = await Promise.all([run('node', test), run('against', test)]);
   if (!differs({ node, against })) return { test, node, against };
@@ -182,7 +184,7 @@ async function runBoth(test, run, times) {
   return { test, node, against, again };
 }
 
-/** What an interrupted run has half written is not a line of JSON. @param {string} file */
+/** The results in a file. Ends and ignores an incomplete line of an interrupted run. @param {string} file */
 function resultsIn(file) {
   if (!existsSync(file)) return [];
   const text = readFileSync(file, 'utf8');
@@ -209,7 +211,7 @@ for (const [signal, status] of [
 try {
   process.exitCode = await main(optionsOf(process.argv.slice(2)));
 } catch (error) {
-  tell(error.message);
+  log(error.message);
   for (const line of error.lines ?? []) process.stderr.write(`  ${line}\n`);
-  process.exitCode = error instanceof Usage ? 2 : 1;
+  process.exitCode = error instanceof UsageError ? 2 : 1;
 }

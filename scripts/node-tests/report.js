@@ -1,23 +1,22 @@
-// What Node.js's own tests say of two binaries, side by side.
+// Compares the results of Node.js's own tests for two binaries.
 
 /** @typedef {import('./run.js').Outcome} Outcome */
 /** @typedef {'node' | 'against'} Side */
 /** @typedef {Record<Side, Outcome>} Pair */
-/** @typedef {{ test: string } & Pair & { again?: Pair[] }} Result again: the runs after a first one that differed */
+/** @typedef {{ test: string } & Pair & { again?: Pair[] }} Result again: further runs after the first one differed */
 
 /** @type {Side[]} */
 export const SIDES = ['node', 'against'];
 
 const KINDS = { pass: 'passed', skip: 'skipped', fail: 'failed', timeout: 'timed out', crash: 'crashed' };
-/** As many tests as are named, of each sort. */
-const NAMED = 60;
+/** The maximum number of tests that a section names. */
+const MAX_NAMED = 60;
 
 /** @param {Pair} pair */
 export const differs = ({ node, against }) => node.kind !== against.kind;
 
 /**
- * A test whose outcomes were different once is steady if no outcome of the one binary was among those of the other when
- * both ran it again.
+ * Whether a test differs. A difference is steady if, in the further runs, the two binaries had no outcome in common.
  * @param {Result} result
  * @returns {'same' | 'differs' | 'unsteady'}
  */
@@ -51,10 +50,10 @@ export function report(results) {
   const rows = SIDES.map((side) => [side, ...Object.values(counts[side] ?? {}).map(String)]);
   const other = results.filter((result) => !differs(result) && result.node.reason !== result.against.reason);
   return [
-    ...section('answers differently', results, found.differs),
-    ...section('not steady: the outcomes of both, run again, have something in common', results, found.unsteady),
+    ...section('different outcome', results, found.differs),
+    ...section('not steady: in further runs, the binaries have an outcome in common', results, found.unsteady),
     ...section(
-      'the same outcome for another reason',
+      'same outcome, different reason',
       results,
       other.map(({ test }) => test),
     ),
@@ -68,16 +67,16 @@ function section(title, results, tests) {
   if (tests.length === 0) return [];
   const lines = results
     .filter(({ test }) => tests.includes(test))
-    .slice(0, NAMED)
+    .slice(0, MAX_NAMED)
     .flatMap((result) => [
       `  ${result.test}`,
       ...SIDES.map((side) => `    ${side.padEnd(7)}  ${runsOf(result, side)}`),
     ]);
-  const more = tests.length > NAMED ? [`  and ${tests.length - NAMED} more`] : [];
+  const more = tests.length > MAX_NAMED ? [`  and ${tests.length - MAX_NAMED} more`] : [];
   return [`${title}:`, ...lines, ...more, ''];
 }
 
-/** All runs of a test, as `fail, pass, pass`, and why it failed first. @param {Result} result @param {Side} side */
+/** The outcomes of all runs, as `fail, pass, pass`, and the first reason. @param {Result} result @param {Side} side */
 function runsOf(result, side) {
   const runs = [result, ...(result.again ?? [])].map((pair) => pair[side]);
   const reason = runs.find((run) => run.reason !== '')?.reason;

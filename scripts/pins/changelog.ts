@@ -1,14 +1,14 @@
-/** Debian's changelogs (deb-changelog(5)): when each version was made, and which holes it closes. */
+/** Parses Debian's changelogs (deb-changelog(5)): the date of each version, and the vulnerabilities that it fixes. */
 
 export interface Release {
   readonly version: string;
-  /** `2026-11-26` */
+  /** The day in UTC, such as `2026-11-26`. */
   readonly date: string | undefined;
-  /** The identifiers of holes (CVE) that its entry names. */
+  /** The CVE identifiers in its entry, sorted. */
   readonly fixes: readonly string[];
 }
 
-/** The releases in a changelog, in its order: the newest first. */
+/** The releases in a changelog, in its order: newest first. */
 export function parseChangelog(text: string): Release[] {
   const entries = text.split(/^(?=\S+ \([^()\s]+\)(?: [^\s;]+)+;)/m);
   return entries
@@ -20,7 +20,7 @@ export function parseChangelog(text: string): Release[] {
     });
 }
 
-/** The day of a moment, in UTC, as `2026-11-26`; undefined for what is no date. */
+/** The day of a date in UTC, such as `2026-11-26`. Undefined if the text is not a date. */
 export function dayOf(date: string): string | undefined {
   const time = Date.parse(date);
   return Number.isNaN(time) ? undefined : new Date(time).toISOString().slice(0, 10);

@@ -1,7 +1,7 @@
-/** pins check: says of each pin whether it is the newest. Changes nothing but, with --record, the dates. */
-import { findHoles, type Holes } from './holes.js';
-import { look, type Report } from './look.js';
-import { chosen, readPins, type Pin } from './pins.js';
+/** pins check: reports whether each pin is the newest version. Only --record changes anything: the recorded dates. */
+import { findVulnerabilities, type Audit } from './vulnerabilities.js';
+import { inspect, type Report } from './inspect.js';
+import { selectPins, readPins, type Pin } from './pins.js';
 import type { Context } from './places/index.js';
 import { daysBetween, entriesFor, readRecord, writeRecord, type Current } from './record.js';
 
@@ -14,28 +14,28 @@ export interface CheckOptions {
   readonly write: (text: string) => void;
 }
 
-/** @returns the exit status: 0 if every pin is the newest and no package has a known hole, else 1 */
+/** @returns the exit status: 0 if every pin is the newest and no package has a known vulnerability, otherwise 1 */
 export async function check(options: CheckOptions, context: Context): Promise<number> {
   const { root, names, json, now, write } = options;
   const pins = await readPins(root);
-  const reports = await looksAt(chosen(pins, names), root, context);
-  const audit = names.length > 0 ? undefined : await findHoles(root, context.signal);
+  const reports = await inspectAll(selectPins(pins, names), root, context);
+  const audit = names.length > 0 ? undefined : await findVulnerabilities(root, context.signal);
   if (json) write(JSON.stringify({ pins: reports, ...(audit ? { npm: audit } : {}) }, null, 2) + '\n');
-  else write([...table(reports, now), ...(audit ? lines(audit) : []), summary(reports)].join('\n') + '\n');
+  else write([...table(reports, now), ...(audit ? auditLines(audit) : []), summary(reports)].join('\n') + '\n');
   if (options.record) await writeRecord(root, pins, entriesFor(currentOf(reports), now));
-  const holes = audit && 'holes' in audit ? audit.holes.length : 0;
+  const vulnerabilities = audit && 'holes' in audit ? audit.holes.length : 0;
   const isFine = ({ state }: Report): boolean => state === 'newest' || state === 'by hand';
-  return holes === 0 && reports.every(isFine) ? 0 : 1;
+  return vulnerabilities === 0 && reports.every(isFine) ? 0 : 1;
 }
 
-async function looksAt(pins: readonly Pin[], root: string, context: Context): Promise<Report[]> {
+async function inspectAll(pins: readonly Pin[], root: string, context: Context): Promise<Report[]> {
   const entries = await readRecord(root);
   const reports: Report[] = [];
-  for (const pin of pins) reports.push((await look(pin, entries, context)).report);
+  for (const pin of pins) reports.push((await inspect(pin, entries, context)).report);
   return reports;
 }
 
-/** What can be recorded: the pins that are the newest. */
+/** The versions that can be recorded: those of the pins that are the newest. */
 export function currentOf(reports: readonly Report[]): Current[] {
   const newest = reports.filter(({ state }) => state === 'newest');
   return newest.map(({ id, pinned, released }) => ({ id, version: pinned, released }));
@@ -57,31 +57,31 @@ function ageOf({ released }: Report, now: Date): string {
 }
 
 function verdict(report: Report): string {
-  const words = { newest: 'newest', behind: newer(report), 'by hand': 'moved by hand', unknown: 'not known' }[
+  const state = { newest: 'newest', behind: newer(report), 'by hand': 'moved by hand', unknown: 'not known' }[
     report.state
   ];
-  return [words, ...report.problems].join('; ');
+  return [state, ...report.problems].join('; ');
 }
 
 function newer({ newest, newestReleased, fixes, sameFile }: Report): string {
-  const what = `${String(newest)}${newestReleased === undefined ? '' : ` of ${newestReleased}`} is newer`;
+  const version = `${String(newest)}${newestReleased === undefined ? '' : ` of ${newestReleased}`} is newer`;
   const file = sameFile ? ', but has the same file' : '';
-  if (fixes.length === 0) return what + file;
-  return `${what}${file}; ${sameFile ? 'patches, which the pin leaves out, fix' : 'it fixes'} ${several(fixes)}`;
+  if (fixes.length === 0) return version + file;
+  return `${version}${file}; ${sameFile ? 'its patches, which this pin does not include, fix' : 'it fixes'} ${abridged(fixes)}`;
 }
 
-const SHOWN = 5;
+const MAX_SHOWN = 5;
 
-const several = (names: readonly string[]): string =>
-  names.length <= SHOWN
+const abridged = (names: readonly string[]): string =>
+  names.length <= MAX_SHOWN
     ? names.join(', ')
-    : `${names.slice(0, SHOWN).join(', ')} and ${names.length - SHOWN} more (--json lists them)`;
+    : `${names.slice(0, MAX_SHOWN).join(', ')} and ${names.length - MAX_SHOWN} more (--json lists them)`;
 
-function lines(audit: Holes): string[] {
-  if ('unknown' in audit) return [`npm packages: known holes could not be looked up: ${audit.unknown}`];
-  if (audit.holes.length === 0) return ['npm packages: no known holes'];
+function auditLines(audit: Audit): string[] {
+  if ('unknown' in audit) return [`npm packages: known vulnerabilities could not be looked up: ${audit.unknown}`];
+  if (audit.holes.length === 0) return ['npm packages: no known vulnerabilities'];
   return audit.holes.map(
-    (hole) => `npm package ${hole.package} ${hole.range}: ${hole.severity}: ${hole.title} (${hole.url})`,
+    (found) => `npm package ${found.package} ${found.range}: ${found.severity}: ${found.title} (${found.url})`,
   );
 }
 

@@ -1,6 +1,6 @@
-/** Debian's version numbers (https://www.debian.org/doc/debian-policy/ch-controlfields.html#version). */
+/** Compares Debian's version numbers (https://www.debian.org/doc/debian-policy/ch-controlfields.html#version). */
 
-/** @returns less than, equal to or greater than 0, as `a` is older than, the same as or newer than `b` */
+/** @returns less than 0 if `a` is older than `b`, 0 if they are equal, more than 0 if `a` is newer */
 export function compareDebian(a: string, b: string): number {
   const [one, other] = [partsOf(a), partsOf(b)];
   return (
@@ -14,14 +14,17 @@ interface Parts {
   readonly revision: string;
 }
 
-function partsOf(version: string): Parts {
-  const [, epoch = '0', rest = ''] = /^(?:(\d+):)?(.*)$/s.exec(version) ?? [];
-  const hyphen = rest.lastIndexOf('-');
-  const [upstream, revision] = hyphen < 0 ? [rest, ''] : [rest.slice(0, hyphen), rest.slice(hyphen + 1)];
+function partsOf(text: string): Parts {
+  const [, epoch = '0', version = ''] = /^(?:(\d+):)?(.*)$/s.exec(text) ?? [];
+  const hyphen = version.lastIndexOf('-');
+  const [upstream, revision] = hyphen < 0 ? [version, ''] : [version.slice(0, hyphen), version.slice(hyphen + 1)];
   return { epoch: Number(epoch), upstream, revision };
 }
 
-/** By turns text and numbers; a tilde comes before everything, even the end, and letters before what is no letter. */
+/**
+ * Compares text and numbers in turns. A tilde sorts before everything, even the end. Letters sort before other
+ * characters.
+ */
 function comparePart(a: string, b: string): number {
   const [one, other] = [piecesOf(a), piecesOf(b)];
   for (let i = 0; i < Math.max(one.length, other.length); i++) {
@@ -32,7 +35,7 @@ function comparePart(a: string, b: string): number {
   return 0;
 }
 
-/** The first is text, perhaps an empty one. */
+/** Alternating text and numbers. The first piece is text, which may be empty. */
 const piecesOf = (part: string): string[] => [...(/^\d/.test(part) ? [''] : []), ...(part.match(/\d+|\D+/g) ?? [])];
 
 function compareNumber(a: string, b: string): number {
@@ -54,7 +57,7 @@ function rank(character: string | undefined): number {
   return character.charCodeAt(0) + (/[A-Za-z]/.test(character) ? 0 : 256);
 }
 
-/** Upstream's own version: without the epoch, Debian's revision, and the mark of a repacked tarball. */
+/** Upstream's version: without the epoch, Debian's revision, and the suffix of a repacked tarball. */
 export function upstreamOf(version: string): string {
   const { upstream } = partsOf(version);
   return upstream.replace(/^.*\+really/, '').replace(/[+~.](?:ds|dfsg|repack)[\d.]*$/, '');

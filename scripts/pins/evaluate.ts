@@ -1,4 +1,4 @@
-/** Runs the text of a sources file, written or about to be: what it says is what its code makes, not how it looks. */
+/** Runs the text of a sources file to get its exports. This way, it does not matter how the file is written. */
 import { compileFunction } from 'node:vm';
 import * as base from '@nodeos/base';
 import * as engine from '@nodeos/engine';
@@ -6,7 +6,7 @@ import ts from 'typescript';
 
 const MODULES: Readonly<Record<string, unknown>> = { '@nodeos/base': base, '@nodeos/engine': engine };
 
-/** @throws NodeosError if the text cannot be run. */
+/** @throws NodeosError if the text cannot be run */
 export function exportsOf(text: string, file: string): Readonly<Record<string, unknown>> {
   const options = { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 };
   const { outputText, diagnostics = [] } = ts.transpileModule(text, {

@@ -1,4 +1,4 @@
-// npm run pins: whether the pinned sources are the newest, and moving them. See docs/pins.md.
+// npm run pins: checks whether the pinned sources are the newest, and updates them. See docs/pins.md.
 import { setUp } from '../../bin/lib/setup.js';
 
 setUp();

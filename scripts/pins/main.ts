@@ -1,4 +1,4 @@
-/** The command line of the pins. */
+/** The command line of `npm run pins`. */
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -10,11 +10,11 @@ import { update } from './update.js';
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const HELP = `Usage: npm run pins check|update [-- OPTIONS] [NAME…]
 
-Says whether the pinned sources are the newest of their Debian suite or their line on npm, and moves them.
-Each NAME is a pin, as check calls it; without one, all of them.
+Checks whether the pinned sources are the newest of their Debian suite or their npm major version, and moves them.
+Each NAME is a pin, as printed by check. The default is all pins.
 
-  check           how old each pin is, whether there is a newer version, and what that fixes; known holes of npm packages
-    --record      note the date for each pin that is the newest; npm test warns when that is 60 days ago
+  check           prints the age of each pin, a newer version and its fixes, and known vulnerabilities of npm packages
+    --record      record today's date for each pin that is the newest; npm test warns if that is 60 days ago
   update          rewrites versions and checksums in the sources.ts files; each file is fetched and verified first
     --dry-run     fetch and verify, but rewrite nothing
   --json          JSON instead of text
@@ -22,11 +22,11 @@ Each NAME is a pin, as check calls it; without one, all of them.
 
 Examples:
   npm run pins check                     look at all pins
-  npm run pins check -- --record         and note that those that are the newest are
+  npm run pins check -- --record         look, and record the pins that are the newest
   node scripts/pins update linux         move the kernel
   node scripts/pins update --dry-run     see what would be moved
 
-Exit status: 0 all pins are the newest; 1 one is not or could not be looked at, or a package has a known hole;
+Exit status: 0 all pins are the newest; 1 one is not or could not be checked, or a package has a known vulnerability;
 2 wrong usage; 128 + the signal's number when interrupted.
 `;
 const OPTIONS = {
@@ -36,11 +36,11 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
-/** Which options go with which action, besides --json. */
-const OWN = { check: ['record'], update: ['dry-run'] } as const;
+/** The options of each action, besides --json. */
+const OPTIONS_OF = { check: ['record'], update: ['dry-run'] } as const;
 
 interface Surroundings {
-  /** The repository. */
+  /** The folder of the repository. */
   readonly root: string;
   readonly signal: AbortSignal;
   readonly stdout: (text: string) => void;
@@ -56,17 +56,17 @@ export async function main(args: string[], { root, signal, stdout, stderr }: Sur
       return values.help ? 0 : 2;
     }
     if (action !== 'check' && action !== 'update') throw new UsageError(`unknown action "${action}"`);
-    const foreign = [...OWN.check, ...OWN.update].find(
-      (name) => values[name] && !OWN[action].some((own) => own === name),
+    const foreign = [...OPTIONS_OF.check, ...OPTIONS_OF.update].find(
+      (name) => values[name] && !OPTIONS_OF[action].some((own) => own === name),
     );
     if (foreign !== undefined) throw new UsageError(`--${foreign} is not for ${action}`);
-    const context = { cache: new Cache(), signal, say: (text: string) => stderr(`pins: ${text}\n`) };
+    const context = { cache: new Cache(), signal, log: (text: string) => stderr(`pins: ${text}\n`) };
     const common = { root, names, json: values.json === true, now: new Date(), write: stdout };
     return await (action === 'check'
       ? check({ ...common, record: values.record === true }, context)
       : update({ ...common, dryRun: values['dry-run'] === true }, context));
   } catch (error) {
-    return complain(signal.aborted ? signal.reason : error, stderr);
+    return reportError(signal.aborted ? signal.reason : error, stderr);
   }
 }
 
@@ -78,7 +78,7 @@ function parsed(args: string[]): ReturnType<typeof parseArgs<{ options: typeof O
   }
 }
 
-function complain(error: unknown, stderr: (text: string) => void): number {
+function reportError(error: unknown, stderr: (text: string) => void): number {
   if (error instanceof InterruptedError) {
     stderr(`pins: ${error.message}\n`);
     return 128 + constants.signals[error.signal];
@@ -100,7 +100,7 @@ export async function runProcess(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => stop.abort(new InterruptedError(signal)));
   }
-  // Who reads the output has gone, or its disk is full: there is nobody to tell, but it is no success.
+  // The reader of stdout is gone, or its disk is full. Nobody can read a message, but this must not look like success.
   process.stdout.on('error', () => process.exit(1));
   process.exitCode = await main(process.argv.slice(2), {
     root: ROOT,

@@ -1,4 +1,4 @@
-/** What is made once for each owner and key, and forgotten with the owner. */
+/** Makes a value once for each owner and key. The value can be freed together with its owner. */
 export function memo<T>(): (owner: object, key: string, make: () => T) => T {
   const all = new WeakMap<object, Map<string, T>>();
   return (owner, key, make) => {

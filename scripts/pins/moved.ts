@@ -1,25 +1,25 @@
-/** A source at a newer version of its package: the same places, with the version and the checksums of now. */
+/** Moves a source to a newer version of its package: the places stay the same, with the new version and checksums. */
 import { NodeosError } from '@nodeos/base';
 import { checksumOf, type Place, type Source, type UrlPlace } from '@nodeos/engine';
 import { upstreamOf } from './debian-version.js';
-import { packageOf, type AskedPlace } from './places/index.js';
+import { packageOf, type PackagePlace } from './places/index.js';
 
-export interface Moved {
+export interface MovedSource {
   readonly source: Source;
-  /** What the file says now, and what it is to say: versions, checksums, names of files. */
-  readonly words: ReadonlyMap<string, string>;
+  /** From each old text in the sources file to the new one: versions, checksums, file names. */
+  readonly replacements: ReadonlyMap<string, string>;
 }
 
-/** Debian's archive of everything it published names files by their SHA-1. */
+/** snapshot.debian.org, the archive of everything that Debian published, names files by their SHA-1. */
 const BY_SHA1 = /\/file\/([0-9a-f]{40})$/;
 
 /**
  * @param sha1 of the file at `to`
- * @throws NodeosError if a place of the source cannot be moved, because nobody here knows its checksum.
+ * @throws NodeosError if a place of the source cannot be moved, because its new checksum is unknown
  */
-export function moved(source: Source, from: AskedPlace, to: AskedPlace, sha1: string): Moved {
+export function moveSource(source: Source, from: PackagePlace, to: PackagePlace, sha1: string): MovedSource {
   const version = versionOf(source, from, to);
-  const words = new Map<string, string>([
+  const replacements = new Map<string, string>([
     [packageVersion(from), packageVersion(to)],
     [upstreamOf(packageVersion(from)), upstreamOf(packageVersion(to))],
     [source.version, version],
@@ -31,48 +31,51 @@ export function moved(source: Source, from: AskedPlace, to: AskedPlace, sha1: st
     if (!('url' in place)) throw refusal(source, version, JSON.stringify(place), 'it has two packages');
     if (checksumOf(place).digest !== checksumOf(from).digest) return ownChecksum(place, source, version);
     const [, old] = BY_SHA1.exec(place.url) ?? [];
-    if (old !== undefined) words.set(old, sha1);
-    // The place has the same bytes as the package, or it would have another checksum.
-    return { ...place, ...sumOf(to), url: replaceWords(place.url, words) };
+    if (old !== undefined) replacements.set(old, sha1);
+    // The checksums are equal, so the place has the same file as the package.
+    return { ...place, ...sumOf(to), url: replaceWords(place.url, replacements) };
   });
-  return { source: { ...source, version, places }, words };
+  return { source: { ...source, version, places }, replacements };
 }
 
-const packageVersion = (place: AskedPlace): string => packageOf(place).version;
+const packageVersion = (place: PackagePlace): string => packageOf(place).version;
 
-const sumOf = (place: AskedPlace): { sha256: string } | { sha512: string } =>
+const sumOf = (place: PackagePlace): { sha256: string } | { sha512: string } =>
   'sha256' in place ? { sha256: place.sha256 } : { sha512: place.sha512 };
 
-function memberWords(from: AskedPlace, to: AskedPlace): [string, string][] {
+function memberWords(from: PackagePlace, to: PackagePlace): [string, string][] {
   const [before, after] = [from, to].map((place) => ('debian' in place ? place.debian.member : undefined));
   return before === undefined || after === undefined ? [] : [[before, after]];
 }
 
-/** The version in the source's name is the package's, or upstream's part of it. */
-function versionOf(source: Source, from: AskedPlace, to: AskedPlace): string {
+/** The source's new version. It is the package's version, or upstream's part of it, like the old one. */
+function versionOf(source: Source, from: PackagePlace, to: PackagePlace): string {
   const rule = [(version: string) => version, upstreamOf].find((make) => make(packageVersion(from)) === source.version);
   if (rule) return rule(packageVersion(to));
-  const held = `${packageOf(from).package} ${packageVersion(from)}`;
-  throw refusal(source, 'a newer version', held, 'nothing says which version of the source it has');
+  const place = `${packageOf(from).package} ${packageVersion(from)}`;
+  throw refusal(source, 'a newer version', place, 'the version of the source does not follow from it');
 }
 
 function ownChecksum(place: UrlPlace, source: Source, version: string): UrlPlace {
   if (version === source.version) return place; // only the packaging is newer
-  throw refusal(source, version, place.url, 'its file has a checksum of its own, which only who made it can tell');
+  throw refusal(source, version, place.url, 'its file has a checksum of its own, which only its publisher knows');
 }
 
-function refusal(source: Source, version: string, place: string, why: string): NodeosError {
+function refusal(source: Source, version: string, place: string, reason: string): NodeosError {
   return new NodeosError(
-    `${source.name} ${source.version} cannot be moved to ${version}: of its place ${place}, ${why}`,
+    `${source.name} ${source.version} cannot be moved to ${version}: of its place ${place}, ${reason}`,
     {
       hint: `move it by hand: take the checksum from the announcement of the release, or remove the place`,
     },
   );
 }
 
-/** Puts other words in place of whole ones: `2.4` is not in `2.41`. */
-export function replaceWords(text: string, words: ReadonlyMap<string, string>): string {
-  const longestFirst = [...words.keys()].sort((a, b) => b.length - a.length);
-  const any = longestFirst.map((word) => word.replace(/[^\w]/g, '\\$&')).join('|');
-  return text.replace(new RegExp(`(?<![0-9.])(?:${any})(?![0-9]|\\.[0-9])`, 'g'), (word) => words.get(word) ?? word);
+/** Replaces whole words: `2.41` does not contain `2.4`. */
+export function replaceWords(text: string, replacements: ReadonlyMap<string, string>): string {
+  const longestFirst = [...replacements.keys()].sort((a, b) => b.length - a.length);
+  const pattern = longestFirst.map((word) => word.replace(/[^\w]/g, '\\$&')).join('|');
+  return text.replace(
+    new RegExp(`(?<![0-9.])(?:${pattern})(?![0-9]|\\.[0-9])`, 'g'),
+    (word) => replacements.get(word) ?? word,
+  );
 }

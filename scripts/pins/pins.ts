@@ -1,4 +1,4 @@
-/** The pins: every `Source` that a `sources.ts` of this repository exports, by itself or in a table. */
+/** Finds the pins: every `Source` that a `sources.ts` of this repository exports, directly or in a table. */
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,18 +7,18 @@ import { type Source } from '@nodeos/engine';
 import { exportsOf } from './evaluate.js';
 
 export interface Pin {
-  /** What the user calls it: the name of its source, with the table's key if there are several: `libc6:x86_64`. */
+  /** The name for the user: the source's name, with the table's key if there are several, such as `libc6:x86_64`. */
   readonly id: string;
-  /** The file that it is in, relative to the repository. */
+  /** The file that exports it, relative to the repository. */
   readonly file: string;
-  /** Where it is in the file's exports. */
+  /** The keys that lead to it from the file's exports. */
   readonly path: readonly string[];
   readonly source: Source;
-  /** The version in the object that has the source, if that has one too. */
-  readonly beside: string | undefined;
+  /** The version of the object that contains the source, if that object has one too. */
+  readonly outerVersion: string | undefined;
 }
 
-/** @throws NodeosError if a file has a checksum that is in none of its exported sources. */
+/** @throws NodeosError if a file cannot be run, or has a checksum that is in none of its exported sources */
 export async function readPins(root: string): Promise<Pin[]> {
   const found: Omit<Pin, 'id'>[] = [];
   for (const file of await sourcesFiles(root)) {
@@ -27,20 +27,20 @@ export async function readPins(root: string): Promise<Pin[]> {
   return found.map((pin) => ({ ...pin, id: idOf(pin, found) }));
 }
 
-/** Of several of one name, the parts of their paths that tell them apart: `libc6:x86_64`. */
+/** If several pins share a name, adds the parts of their paths that differ, as in `libc6:x86_64`. */
 function idOf(pin: Omit<Pin, 'id'>, all: readonly Omit<Pin, 'id'>[]): string {
   const namesakes = all.filter(({ source }) => source.name === pin.source.name);
   const own = pin.path.filter((part, i) => namesakes.some(({ path }) => path[i] !== part));
   return [pin.source.name, ...own].join(':');
 }
 
-/** The pins in the text of a sources file. */
+/** The pins in the text of a sources file. @throws NodeosError as `readPins` */
 export function pinsIn(text: string, file: string): Omit<Pin, 'id'>[] {
   const pins = new Map<Source, Omit<Pin, 'id'>>();
-  const visit = (value: unknown, path: readonly string[], beside?: string): void => {
+  const visit = (value: unknown, path: readonly string[], outerVersion?: string): void => {
     if (typeof value !== 'object' || value === null) return;
     if (isSource(value)) {
-      if (!pins.has(value)) pins.set(value, { file, path, source: value, beside });
+      if (!pins.has(value)) pins.set(value, { file, path, source: value, outerVersion });
     } else {
       const { version } = value as { version?: unknown };
       const own = typeof version === 'string' ? version : undefined;
@@ -62,7 +62,7 @@ function isSource(value: object): value is Source {
   return typeof name === 'string' && typeof version === 'string' && Array.isArray(places);
 }
 
-/** `sources.ts` of each workspace, and of each folder of tests. */
+/** The `sources.ts` of each workspace and of each folder of tests, if it exists. */
 async function sourcesFiles(root: string): Promise<string[]> {
   const { workspaces } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { workspaces: string[] };
   const folders: string[] = [];
@@ -76,8 +76,8 @@ async function sourcesFiles(root: string): Promise<string[]> {
     .sort();
 }
 
-/** The pins that the user named; all of them if he named none. @throws NodeosError for a name that none has. */
-export function chosen(pins: readonly Pin[], names: readonly string[]): Pin[] {
+/** The pins with the given names, or all of them without names. @throws NodeosError for a name that no pin has */
+export function selectPins(pins: readonly Pin[], names: readonly string[]): Pin[] {
   const matches = (pin: Pin, name: string): boolean => name === pin.id || name === pin.source.name;
   const unknown = names.find((name) => !pins.some((pin) => matches(pin, name)));
   if (unknown !== undefined) {

@@ -1,34 +1,35 @@
 /**
- * When each pin was last known to be the newest. The dates are in a file beside this one and not in the pins, because a
- * change of those builds again what is made of them; and it is not the age of the version, because what nobody has
- * replaced yet is not out of date: such a warning could not be cured.
+ * Records the day on which each pin was last known to be the newest. The dates are in a separate file, because a change
+ * to the pins would rebuild everything that is made from them. The warning does not use the age of the version, because
+ * an old version that is still the newest is not outdated, and nobody could fix that warning.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf, messageOf, NodeosError, replaceFile } from '@nodeos/base';
 import type { Pin } from './pins.js';
-import { askedPlace, packageOf } from './places/index.js';
+import { packagePlaceOf, packageOf } from './places/index.js';
 
 export const RECORD = 'scripts/pins/record.json';
 const DAY_MS = 86_400_000;
-export const DAYS = 60;
+export const WARN_AFTER_DAYS = 60;
 
 export interface Entry {
-  /** Of the pinned package. An entry for another version says nothing. */
+  /** The version of the pinned package. An entry for another version is ignored. */
   readonly version: string;
-  /** The day of its release, if the place says it. */
+  /** The day of its release, if the place has it. */
   readonly released?: string;
-  /** The last day on which there was nothing newer. */
+  /** The last day on which it was known to be the newest. */
   readonly newest: string;
 }
 
-/** A version of which it is known today that it is the newest. */
+/** A version that is known to be the newest today. */
 export interface Current {
   readonly id: string;
   readonly version: string;
   readonly released: string | undefined;
 }
 
+/** The record's entries for versions that are the newest today. */
 export function entriesFor(pins: readonly Current[], now: Date): Record<string, Entry> {
   const newest = now.toISOString().slice(0, 10);
   return Object.fromEntries(
@@ -38,6 +39,7 @@ export function entriesFor(pins: readonly Current[], now: Date): Record<string, 
 
 export type Entries = Readonly<Record<string, Entry>>;
 
+/** Reads the record; empty if there is none. @throws NodeosError if it is not JSON */
 export async function readRecord(root: string): Promise<Entries> {
   let text: string;
   try {
@@ -53,7 +55,7 @@ export async function readRecord(root: string): Promise<Entries> {
   }
 }
 
-/** Adds entries, and forgets those of pins that are gone. */
+/** Adds entries, and removes those of pins that no longer exist. */
 export async function writeRecord(root: string, pins: readonly Pin[], entries: Entries): Promise<void> {
   const all = { ...(await readRecord(root)), ...entries };
   const kept = pins.map(({ id }) => id).filter((id) => all[id] !== undefined);
@@ -61,21 +63,22 @@ export async function writeRecord(root: string, pins: readonly Pin[], entries: E
   await replaceFile(join(root, RECORD), (made) => writeFile(made, text));
 }
 
+/** The entry for the pin's current version; undefined if there is none, or if its date is invalid. */
 export const entryOf = (entries: Entries, pin: Pin): Entry | undefined => {
-  const place = askedPlace(pin.source);
+  const place = packagePlaceOf(pin.source);
   const entry = entries[pin.id];
   const version = place && packageOf(place).version;
   const isDay = /^\d{4}-\d\d-\d\d$/.test(entry?.newest ?? '');
   return isDay && entry?.version === version ? entry : undefined;
 };
 
-/** One line for each pin of which it is not known that it was the newest in the last 60 days. */
+/** One line for each pin that was not confirmed as the newest in the last 60 days. */
 export function warnings(pins: readonly Pin[], entries: Entries, now: Date): string[] {
   return pins.flatMap((pin) => {
-    if (askedPlace(pin.source) === undefined) return [];
+    if (packagePlaceOf(pin.source) === undefined) return [];
     const entry = entryOf(entries, pin);
     const days = entry && daysBetween(entry.newest, now);
-    if (days !== undefined && days <= DAYS) return [];
+    if (days !== undefined && days <= WARN_AFTER_DAYS) return [];
     const since = entry ? `was last known to be the newest ${days} days ago` : 'was never known to be the newest';
     return [`the pin ${pin.id} ${since} (${pin.file}); npm run pins update looks again`];
   });

@@ -1,13 +1,13 @@
-/** pins update: moves pins to the newest version, with checksums of files that were fetched and verified. */
+/** pins update: moves pins to the newest version. It fetches and verifies each file first. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, NodeosError, replaceFile } from '@nodeos/base';
 import { checksumOf, fetchSource, hashFile, run } from '@nodeos/engine';
 import { currentOf } from './check.js';
-import { look, type Look, type Report } from './look.js';
-import { moved } from './moved.js';
-import { chosen, readPins, type Pin } from './pins.js';
-import { askedPlace, type Context, type Offer } from './places/index.js';
+import { inspect, type Inspection, type Report } from './inspect.js';
+import { moveSource } from './moved.js';
+import { selectPins, readPins, type Pin } from './pins.js';
+import { packagePlaceOf, type Context, type Offer } from './places/index.js';
 import { entriesFor, readRecord, writeRecord, type Current } from './record.js';
 import { rewrite, type Move } from './rewrite.js';
 
@@ -23,29 +23,31 @@ export interface UpdateOptions {
 interface Change {
   readonly id: string;
   readonly file: string;
-  /** Of the package. */
+  /** The old version of the package. */
   readonly from: string;
+  /** The new version of the package. */
   readonly to: string;
-  /** Of what it has in it. */
+  /** The old version of the source in the package. */
   readonly source: string;
+  /** The new version of the source in the package. */
   readonly sourceNow: string;
   readonly fixes: readonly string[];
   readonly checksum: string;
 }
 
-/** @returns the exit status: 0 if every pin that was named is the newest now, else 1 */
+/** @returns the exit status: 0 if every named pin is now the newest, otherwise 1 */
 export async function update(options: UpdateOptions, context: Context): Promise<number> {
   const { root, names, dryRun, now } = options;
   const pins = await readPins(root);
-  const looks = await looksAtFamilies(pins, chosen(pins, names), root, context);
+  const inspections = await inspectFamilies(pins, selectPins(pins, names), root, context);
   const changes: Change[] = [];
   const failures: string[] = [];
-  const current = currentOf(looks.map(({ report }) => report));
-  for (const { report } of looks) {
+  const current = currentOf(inspections.map(({ report }) => report));
+  for (const { report } of inspections) {
     if (report.state === 'unknown' || (report.state === 'by hand' && names.length > 0))
       failures.push(`${report.id}: ${report.problems.join('; ')}`);
   }
-  for (const family of familiesOf(looks.filter(({ report }) => report.state === 'behind'))) {
+  for (const family of familiesOf(inspections.filter(({ report }) => report.state === 'behind'))) {
     try {
       changes.push(...(await moveFamily(family, options, context)));
       current.push(...family.map(({ report }) => movedTo(report)));
@@ -58,12 +60,12 @@ export async function update(options: UpdateOptions, context: Context): Promise<
   }
   if (!dryRun) await writeRecord(root, pins, entriesFor(current, now));
   report(changes, failures, options);
-  if (!options.json) await sayMentions(changes, options, context.signal);
+  if (!options.json) await reportMentions(changes, options, context.signal);
   return failures.length === 0 ? 0 : 1;
 }
 
-/** Of the pins that were named, and of those that are moved with them. */
-async function looksAtFamilies(
+/** Inspects the named pins, and those that are moved together with them. */
+async function inspectFamilies(
   pins: readonly Pin[],
   named: readonly Pin[],
   root: string,
@@ -73,19 +75,21 @@ async function looksAtFamilies(
   const files = new Set(named.map(({ file }) => file));
   const all: InFamily[] = [];
   for (const pin of pins.filter(({ file }) => files.has(file))) {
-    const one = await look(pin, entries, context);
-    all.push({ ...one, family: `${pin.file} ${(await one.offer?.family()) ?? pin.id}` });
+    const inspection = await inspect(pin, entries, context);
+    all.push({ ...inspection, family: `${pin.file} ${(await inspection.offer?.family()) ?? pin.id}` });
   }
   const wanted = new Set(all.filter(({ pin }) => named.includes(pin)).map(({ family }) => family));
   return all.filter(({ family }) => wanted.has(family));
 }
 
-interface InFamily extends Look {
+interface InFamily extends Inspection {
   readonly family: string;
 }
 
-function familiesOf(looks: readonly InFamily[]): InFamily[][] {
-  return [...new Set(looks.map(({ family }) => family))].map((family) => looks.filter((one) => one.family === family));
+function familiesOf(inspections: readonly InFamily[]): InFamily[][] {
+  return [...new Set(inspections.map(({ family }) => family))].map((family) =>
+    inspections.filter((inspection) => inspection.family === family),
+  );
 }
 
 const movedTo = ({ id, pinned, newest = pinned, newestReleased: released }: Report): Current => ({
@@ -94,7 +98,7 @@ const movedTo = ({ id, pinned, newest = pinned, newestReleased: released }: Repo
   released,
 });
 
-async function moveFamily(family: readonly Look[], options: UpdateOptions, context: Context): Promise<Change[]> {
+async function moveFamily(family: readonly Inspection[], options: UpdateOptions, context: Context): Promise<Change[]> {
   const moves: Move[] = [];
   const changes: Change[] = [];
   for (const { pin, offer, report } of family) {
@@ -106,15 +110,15 @@ async function moveFamily(family: readonly Look[], options: UpdateOptions, conte
   const [first] = moves;
   if (!first) return [];
   const path = join(options.root, first.pin.file);
-  const before = await readFile(path, 'utf8');
-  const after = await rewrite(before, moves, path);
+  const oldText = await readFile(path, 'utf8');
+  const newText = await rewrite(oldText, moves, path);
   context.signal.throwIfAborted();
-  if (!options.dryRun) await replaceFile(path, (made) => writeFile(made, after));
+  if (!options.dryRun) await replaceFile(path, (made) => writeFile(made, newText));
   return changes;
 }
 
 function changeOf({ pin, source }: Move, offer: Offer, fixes: readonly string[]): Change {
-  const place = askedPlace(source);
+  const place = packagePlaceOf(source);
   const { algorithm = '', digest = '' } = place ? checksumOf(place) : {};
   return {
     id: pin.id,
@@ -128,16 +132,16 @@ function changeOf({ pin, source }: Move, offer: Offer, fixes: readonly string[])
   };
 }
 
-/** Fetches the newest file, into the cache of builds, and makes of it what the pin is to be. */
-async function moveOf(pin: Pin, offer: Offer, { cache, signal, say }: Context): Promise<Move> {
-  const from = askedPlace(pin.source);
+/** Fetches the newest file into the cache of the builds, and returns the pin's new source. */
+async function moveOf(pin: Pin, offer: Offer, { cache, signal, log }: Context): Promise<Move> {
+  const from = packagePlaceOf(pin.source);
   if (!from) throw new Error(`${pin.id} has an offer and no place`);
   const to = await offer.newestPlace();
   const { maxBytes } = pin.source;
   const wanted = { name: pin.id, version: offer.newest, places: [to], ...(maxBytes === undefined ? {} : { maxBytes }) };
-  say(`fetching ${pin.id} ${offer.newest}`);
+  log(`fetching ${pin.id} ${offer.newest}`);
   const path = await fetchSource(cache, wanted, { signal, progress: () => undefined });
-  return { pin, ...moved(pin.source, from, to, await hashFile(path, 'sha1')) };
+  return { pin, ...moveSource(pin.source, from, to, await hashFile(path, 'sha1')) };
 }
 
 function report(changes: readonly Change[], failures: readonly string[], { json, dryRun, write }: UpdateOptions): void {
@@ -152,8 +156,8 @@ function report(changes: readonly Change[], failures: readonly string[], { json,
   write(`${moved}${failures.length === 0 ? '' : `, ${failures.length} could not be`}\n`);
 }
 
-/** Tests and documents name versions too. They are for people to change. */
-async function sayMentions(
+/** Reports tests and documents that contain an old version. A person must change them. */
+async function reportMentions(
   changes: readonly Change[],
   { root, write }: UpdateOptions,
   signal: AbortSignal,
@@ -162,7 +166,7 @@ async function sayMentions(
   const elsewhere = ['sources.ts', 'package-lock.json', 'record.json'].map((name) => `:!*${name}`);
   for (const version of new Set(gone)) {
     const args = ['grep', '-l', '-F', '-w', '-e', version, '--', ...elsewhere];
-    const { stdout } = await run('git', args, { cwd: root, signal }).catch(() => ({ stdout: '' })); // none, or no repository
+    const { stdout } = await run('git', args, { cwd: root, signal }).catch(() => ({ stdout: '' })); // no match, or no repository
     const files = stdout.split('\n').filter(Boolean);
     if (files.length > 0) write(`${version} is also named in ${files.join(', ')}\n`);
   }

@@ -1,6 +1,6 @@
 /**
- * Looks at the packages as npm would publish them: what publint and Are The Types Wrong say of the tarballs. Exit status 1
- * if there is anything.
+ * Checks the packages as npm would publish them, with publint and Are The Types Wrong. Exit status 1 if they report a
+ * problem.
  */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
@@ -15,10 +15,10 @@ import { formatMessage } from 'publint/utils';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const run = promisify(execFile);
 
-/** Only for modules: `require` of Node.js 20.19 and later takes them too. */
-const MEANT = new Set(['CJSResolvesToESM']);
+/** The packages are ES modules only, which `require` also accepts since Node.js 20.19. */
+const INTENDED = new Set(['CJSResolvesToESM']);
 
-async function complaintsOf(folder, into) {
+async function findingsOf(folder, into) {
   const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', into], { cwd: folder });
   const tarball = await readFile(join(into, JSON.parse(stdout)[0].filename));
   const manifest = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
@@ -28,7 +28,7 @@ async function complaintsOf(folder, into) {
   return [
     ...messages.map((message) => formatMessage(message, manifest) ?? message.code),
     ...problems
-      .filter(({ kind, resolutionKind }) => !MEANT.has(kind) && resolutionKind !== 'node10')
+      .filter(({ kind, resolutionKind }) => !INTENDED.has(kind) && resolutionKind !== 'node10')
       .map((one) => JSON.stringify(one)),
   ].map((line) => `${manifest.name}: ${line}`);
 }
@@ -38,7 +38,7 @@ try {
   const packages = (await readdir(join(ROOT, 'packages'))).map((name) => join(ROOT, 'packages', name));
   const lines = [];
   for (const folder of [...packages, join(ROOT, 'kernel'), join(ROOT, 'initramfs')]) {
-    lines.push(...(await complaintsOf(folder, into)));
+    lines.push(...(await findingsOf(folder, into)));
   }
   for (const line of lines) console.log(line);
   process.exitCode = lines.length > 0 ? 1 : 0;

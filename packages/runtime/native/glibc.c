@@ -1,10 +1,11 @@
 /*
- * What the official build of Node.js asks of glibc and musl does not have, under the name of the library that it asks
- * for last: ld-linux-x86-64.so.2, or that of another machine. It names the symbols' versions of glibc 2.28, which musl's
- * loader passes over. docs/runtime.md says what this does, and what it cannot.
+ * Provides the symbols that the official build of Node.js needs from glibc, and that musl lacks. The library takes the
+ * name of the last library that the build asks for: ld-linux-x86-64.so.2, or its equivalent on another machine. The
+ * build asks for symbol versions of glibc 2.28, which musl's loader ignores. docs/runtime.md lists what this library
+ * does, and what it cannot do.
  *
- * No constructor may be here: the program has a copy of `environ`, which musl fills in after constructors of libraries
- * that came before it have run.
+ * No constructors here: the program has a copy of `environ`, and musl fills that copy after it has run the constructors
+ * of libraries that come before the program.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,14 +16,14 @@
 
 #define SYMBOL __attribute__((visibility("default")))
 
-/* Node.js tells it in process.report. There it would make packages take their builds for glibc: they ask whether it is
- * empty (detect-libc, npm, the loaders of napi-rs). */
+/* Node.js reports this version in process.report. It is empty, because packages choose their builds for glibc if it is
+ * not (detect-libc, npm, the loaders of napi-rs). */
 SYMBOL const char *gnu_get_libc_version(void)
 {
     return "";
 }
 
-/* V8 asks it for the end of the stack where pthread_getattr_np() fails, which it does not. */
+/* V8 reads the end of the stack here if pthread_getattr_np() fails. On musl, that does not fail. */
 SYMBOL void *__libc_stack_end;
 
 SYMBOL int __res_init(void)
@@ -30,24 +31,24 @@ SYMBOL int __res_init(void)
     return res_init();
 }
 
-/* glibc forgets the handlers of a library that is unloaded; musl unloads none. */
+/* glibc removes the handlers of an unloaded library. musl never unloads libraries. */
 SYMBOL int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *library)
 {
     (void)library;
     return pthread_atfork(prepare, parent, child);
 }
 
-/* Offsets have 64 bits anyway. */
+/* File offsets in musl always have 64 bits. */
 SYMBOL int fcntl64(int fd, int command, ...)
 {
-    va_list rest;
-    va_start(rest, command);
-    void *argument = va_arg(rest, void *);
-    va_end(rest);
+    va_list arguments;
+    va_start(arguments, command);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
     return fcntl(fd, command, argument);
 }
 
-/* Native stacks of crashes are empty: the program does with none. */
+/* The native stack of a crash is empty. The program works without one. */
 SYMBOL int backtrace(void **frames, int size)
 {
     (void)frames, (void)size;
@@ -66,7 +67,7 @@ SYMBOL void backtrace_symbols_fd(void *const *frames, int size, int fd)
     (void)frames, (void)size, (void)fd;
 }
 
-/* OpenSSL asks whether it may have coroutines, and does without. */
+/* OpenSSL checks whether it can use coroutines, and works without them. */
 static int unavailable(void)
 {
     errno = ENOSYS;

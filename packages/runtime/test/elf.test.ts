@@ -1,4 +1,4 @@
-/** ELF files of the host, read by us and by readelf; and damaged ones. */
+/** Reads ELF files of the host, and compares with readelf. Also reads damaged files. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,8 +9,8 @@ import { parseElf, readElf, type Elf } from '../elf.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'nodeos-elf-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
-const lacking = ['gcc', 'readelf'].filter((tool) => spawnSync(tool, ['--version']).error !== undefined);
-if (process.platform !== 'linux') lacking.push('Linux');
+const missing = ['gcc', 'readelf'].filter((tool) => spawnSync(tool, ['--version']).error !== undefined);
+if (process.platform !== 'linux') missing.push('Linux');
 
 function byReadelf(path: string): Omit<Elf, 'machine'> {
   const text = execFileSync('readelf', ['-W', '-d', '-l', path], {
@@ -42,18 +42,18 @@ const loaded = (): string[] => {
   return [...new Set([...maps.matchAll(/\s(\/\S+\.so[\d.]*)$/gm)].map(([, path]) => path ?? ''))].filter(existsSync);
 };
 
-describe.skipIf(lacking.length > 0)(`ELF files${lacking.map((what) => ` (not here: ${what})`).join('')}`, () => {
+describe.skipIf(missing.length > 0)(`ELF files${missing.map((name) => ` (not here: ${name})`).join('')}`, () => {
   let dynamic = '';
   beforeAll(() => {
     dynamic = compile('dynamic', MAIN);
   });
 
-  it('of Node.js itself and of all that it has loaded are read as readelf does', async () => {
+  it('of Node.js, and of all libraries that it has loaded, are read like readelf does', async () => {
     const paths = [realpathSync(process.execPath), ...loaded()];
     expect(paths.length).toBeGreaterThan(3);
     for (const path of paths) {
-      const { machine, ...rest } = await readElf(path);
-      expect({ path, ...rest }).toEqual({ path, ...byReadelf(path) });
+      const { machine, ...elf } = await readElf(path);
+      expect({ path, ...elf }).toEqual({ path, ...byReadelf(path) });
       expect(machine).toBe({ x64: 62, arm64: 183 }[process.arch as string]);
     }
   });
@@ -69,14 +69,14 @@ describe.skipIf(lacking.length > 0)(`ELF files${lacking.map((what) => ` (not her
     ['a library without a name', () => compile('liby.so', 'int y;', '-shared', '-nostdlib')],
     ['with another interpreter', () => compile('other', MAIN, '-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1')],
     ['with libraries in order', () => compile('two', MAIN, '-Wl,--no-as-needed', '-lm', '-ldl', '-lpthread')],
-  ])('that are %s are read as readelf does', async (_, make) => {
+  ])('that are %s are read like readelf does', async (_, make) => {
     const path = make();
-    const { machine, ...rest } = await readElf(path);
-    expect(rest).toEqual(byReadelf(path));
+    const { machine, ...elf } = await readElf(path);
+    expect(elf).toEqual(byReadelf(path));
     expect(machine).toBeGreaterThan(0);
   });
 
-  it('that are damaged give an error or a sane answer, soon', () => {
+  it('that are damaged quickly give an error or a sane result', () => {
     const whole = readFileSync(dynamic);
     const read = (bytes: Buffer): void => {
       try {
@@ -103,7 +103,7 @@ describe.skipIf(lacking.length > 0)(`ELF files${lacking.map((what) => ` (not her
     );
   });
 
-  it('that are cut off in what is needed are refused, never taken for static', () => {
+  it('that are truncated are refused, or give all needed libraries', () => {
     const whole = readFileSync(dynamic);
     const { needed } = parseElf(whole);
     expect(needed).not.toEqual([]);
@@ -118,7 +118,7 @@ describe.skipIf(lacking.length > 0)(`ELF files${lacking.map((what) => ` (not her
     }
   });
 
-  it('made to name one long thing many times fill no memory', () => {
+  it('that name one long library many times do not fill the memory', () => {
     const whole = readFileSync(dynamic);
     const many = 1 << 16;
     const bytes = Buffer.alloc(whole.length + many * 16 + (1 << 20), 'x');
@@ -128,7 +128,7 @@ describe.skipIf(lacking.length > 0)(`ELF files${lacking.map((what) => ` (not her
       bytes.writeBigUInt64LE(BigInt(whole.length + many * 16), whole.length + i * 16 + 8);
     }
     bytes[bytes.length - 1] = 0;
-    bytes.writeBigUInt64LE(5n, whole.length); // DT_STRTAB, at the file's start
+    bytes.writeBigUInt64LE(5n, whole.length); // DT_STRTAB, at the start of the file
     bytes.writeBigUInt64LE(0n, whole.length + 8);
     const start = Number(bytes.readBigUInt64LE(32));
     for (let i = 0; i < bytes.readUInt16LE(56); i++) {
@@ -141,7 +141,7 @@ describe.skipIf(lacking.length > 0)(`ELF files${lacking.map((what) => ` (not her
   });
 });
 
-describe('what is no ELF file', () => {
+describe('a file that is not a well-formed ELF file', () => {
   const header = (changes: Record<number, number>): Buffer => {
     const bytes = Buffer.alloc(64);
     bytes.write('\x7fELF\x02\x01\x01', 'latin1');
@@ -163,14 +163,14 @@ describe('what is no ELF file', () => {
     expect(() => parseElf(bytes)).toThrow(message);
   });
 
-  it('is named', async () => {
+  it('is named in the error', async () => {
     const path = join(dir, 'text');
     writeFileSync(path, 'hello');
     await expect(readElf(path)).rejects.toThrow(`${path}: not an ELF file`);
     await expect(readElf(join(dir, 'missing'))).rejects.toThrow(/missing: ENOENT/);
   });
 
-  it('may be anything', () => {
+  it('may have any content', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 400 }), (tail) => {
         const bytes = Buffer.concat([header({}).subarray(0, 32), tail]);

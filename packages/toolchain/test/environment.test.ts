@@ -5,7 +5,7 @@ import { cmakeFile, environmentOf, mesonFile } from '../environment.js';
 describe('the environment', () => {
   const target = targetOf('x86_64');
 
-  it('names the programs, and looks for libraries in the sysroot only', () => {
+  it('names the programs, and restricts the library search to the sysroot', () => {
     expect(environmentOf(target, '/t')).toMatchObject({
       CC: 'x86_64-linux-musl-gcc',
       PKG_CONFIG_SYSROOT_DIR: '/t/x86_64-linux-musl/sysroot',
@@ -15,7 +15,7 @@ describe('the environment', () => {
     });
   });
 
-  it('as files names no folder, so that the toolchain can be moved', () => {
+  it('contains no absolute path in its files, so that the toolchain can be moved', () => {
     for (const text of [cmakeFile(target), mesonFile(target)]) {
       expect(text).toContain('x86_64-linux-musl-g++');
       expect(text).not.toMatch(/["' ]\//);

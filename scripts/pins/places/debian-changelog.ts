@@ -1,6 +1,6 @@
 /**
- * The changelog of a source package: in the archive's file of Debian's changes. Mirrors do not always have that of a
- * new version; then from one of the packages that were made of it, the smallest first.
+ * Reads the changelog of a source package from its `.debian.tar` file. Mirrors do not always have that file for a new
+ * version. In that case, it is read from a binary package of the same source, smallest package first.
  */
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -14,7 +14,7 @@ import { sourceFiles, stanzas, versionsOf, type File } from './debian.js';
 import type { Context } from './index.js';
 
 const APT_HELPER = '/usr/lib/apt/apt-helper';
-/** The smallest packages often have a link to the changelog of another one. */
+/** Small packages often only have a link to another package's changelog, so one package is not enough. */
 const PACKAGES_TO_TRY = 5;
 const MAX_CHANGELOG = 64 << 20;
 
@@ -25,13 +25,13 @@ interface SourcePackage {
 
 const changelogs = memo<Promise<Release[]>>();
 
-/** @throws NodeosError saying where it was looked for. */
+/** @throws NodeosError listing the failed files */
 export function changelogOf(apt: Apt, source: SourcePackage, context: Context): Promise<Release[]> {
   return changelogs(apt, `${source.name} ${source.version}`, () => find(apt, source, context));
 }
 
-async function find(apt: Apt, source: SourcePackage, { signal, say }: Context): Promise<Release[]> {
-  say(`reading the changelog of ${source.name} ${source.version}`);
+async function find(apt: Apt, source: SourcePackage, { signal, log }: Context): Promise<Release[]> {
+  log(`reading the changelog of ${source.name} ${source.version}`);
   const dir = await mkdtemp(join(tmpdir(), 'nodeos-pins-'));
   const failures: string[] = [];
   try {
@@ -78,8 +78,8 @@ async function fromPackage(path: string, dir: string): Promise<string> {
 
 async function smallestPackages(apt: Apt, name: string, version: string): Promise<File[]> {
   const sources = stanzas(await apt.run('apt-cache', ['showsrc', '--only-source', name]));
-  const made = sources.find((stanza) => stanza['Version'] === version)?.['Binary']?.split(/[\s,]+/) ?? [];
-  const offered = (await versionsOf(apt, made, 'Packages')).filter((row) => row.version === version);
+  const binaries = sources.find((stanza) => stanza['Version'] === version)?.['Binary']?.split(/[\s,]+/) ?? [];
+  const offered = (await versionsOf(apt, binaries, 'Packages')).filter((row) => row.version === version);
   if (offered.length === 0) return [];
   const specs = [...new Set(offered.map((row) => `${row.name}=${version}`))];
   const records = stanzas(await apt.run('apt-cache', ['show', ...specs])).filter(({ Version }) => Version === version);
@@ -91,8 +91,8 @@ async function smallestPackages(apt: Apt, name: string, version: string): Promis
   ]);
   return bySize.flatMap(({ Filename = '', SHA256 = '' }) => {
     const uri = [...uris.matchAll(/^'([^']+)'/gm)]
-      .map(([, one = '']) => one)
-      .find((one) => decodeURIComponent(one).endsWith(Filename));
+      .map(([, link = '']) => link)
+      .find((link) => decodeURIComponent(link).endsWith(Filename));
     return uri === undefined ? [] : [{ uri, name: basename(Filename), sha256: SHA256 }];
   });
 }

@@ -1,4 +1,4 @@
-/** What a Debian suite offers, by its signed package lists. */
+/** The packages that a Debian suite offers, from its signed package lists. */
 import { NodeosError } from '@nodeos/base';
 import { privateApt, type Apt, type DebianPlace } from '@nodeos/engine';
 import { compareDebian } from '../debian-version.js';
@@ -9,7 +9,7 @@ import type { Context, PlaceKind } from './index.js';
 export const debian: PlaceKind = {
   name: 'Debian',
   matches: (place) => 'debian' in place,
-  async ask(place, context) {
+  async query(place, context) {
     const wanted = (place as DebianPlace).debian;
     const { package: name, version: pinned, suite, member } = wanted;
     const apt = await signedApt(wanted, context);
@@ -31,7 +31,7 @@ export const debian: PlaceKind = {
       history: async () => changelogOf(apt, await source(), context),
       async newestPlace() {
         const files = member === undefined ? await binaryFile(apt, name, newest) : await sourceFiles(apt, name, newest);
-        const file = files.find((one) => member === undefined || partOf(one.name) === partOf(member));
+        const file = files.find((file) => member === undefined || partOf(file.name) === partOf(member));
         if (!file) throw new NodeosError(`${name} ${newest} in suite ${suite} has no file like ${String(member)}`);
         const renamed = member === undefined ? {} : { member: file.name };
         return { debian: { ...wanted, version: newest, ...renamed }, sha256: file.sha256 };
@@ -40,18 +40,18 @@ export const debian: PlaceKind = {
   },
 };
 
-const opened = memo<Promise<Apt>>();
+const archives = memo<Promise<Apt>>();
 const sources = memo<Promise<Version>>();
 
-/** One for each archive in a run: its lists are read once. */
+/** Returns one `Apt` for each archive and run, so that its lists are read only once. */
 function signedApt({ suite, arch }: DebianPlace['debian'], context: Context): Promise<Apt> {
-  return opened(context, `${suite} ${arch ?? 'all'}`, () => open(suite, arch, context));
+  return archives(context, `${suite} ${arch ?? 'all'}`, () => openArchive(suite, arch, context));
 }
 
-async function open(suite: string, arch: string | undefined, { cache, signal, say }: Context): Promise<Apt> {
+async function openArchive(suite: string, arch: string | undefined, { cache, signal, log }: Context): Promise<Apt> {
   const archive = { suite, signed: true, ...(arch === undefined ? {} : { arch }) };
   const progress = (line: string): void => {
-    if (line.startsWith('reading')) say(line); // the rest is apt's
+    if (line.startsWith('reading')) log(line); // omit apt's own output
   };
   const apt = await privateApt(archive, { home: cache.root, signal, progress });
   try {
@@ -73,13 +73,13 @@ interface Version {
   readonly version: string;
 }
 
-/** The versions that the lists of binary packages (`Packages`) or of source packages have of these names. */
+/** The versions of these packages in the lists of binary packages (`Packages`) or of source packages (`Sources`). */
 export async function versionsOf(apt: Apt, names: readonly string[], list: 'Packages' | 'Sources'): Promise<Version[]> {
   const rows = (await apt.run('apt-cache', ['madison', ...names])).split('\n').filter((line) => line.endsWith(list));
   return rows
     .map((row) => row.split('|').map((column) => column.trim()))
     .map(([name = '', version = '']) => ({ name, version }))
-    .filter(({ name }) => names.includes(name)); // a source package is also listed for the packages that it makes
+    .filter(({ name }) => names.includes(name)); // source packages are also listed for their binary packages
 }
 
 async function sourceOf(apt: Apt, name: string, version: string): Promise<Version> {
@@ -88,7 +88,7 @@ async function sourceOf(apt: Apt, name: string, version: string): Promise<Versio
   return { name: source, version: own };
 }
 
-/** The fields of each stanza (deb822(5)) that are of one line. */
+/** The first line of each field, for each stanza (deb822(5)). */
 export function stanzas(text: string): Readonly<Record<string, string>>[] {
   return text
     .split(/\n\s*\n/)
@@ -120,5 +120,5 @@ const filesIn = (uris: string): File[] =>
     sha256,
   }));
 
-/** Which of a source package's files it is, by the end of its name: `.orig.tar`, `.orig-docs.tar`, `.debian.tar`. */
+/** The part of a source package that a file is, from its name: `.orig.tar`, `.orig-docs.tar`, `.debian.tar`. */
 const partOf = (name: string): string | undefined => /\.(?:orig(?:-[\w-]+)?|debian)\.tar(?=\.\w+$)/.exec(name)?.[0];

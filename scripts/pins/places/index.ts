@@ -1,48 +1,48 @@
-/** The kinds of place that can be asked for the newest version: one row a kind. */
+/** The kinds of place that can be queried for the newest version, one row each. */
 import type { Cache, DebianPlace, NpmPlace, Place, Source } from '@nodeos/engine';
 import type { Release } from '../changelog.js';
 import { debian } from './debian.js';
 import { npm } from './npm.js';
 
 export interface Context {
-  /** Where fetched files go: the builds' own, so that the next one finds them. */
+  /** The cache for fetched files: the one of the builds, so that the next build finds them. */
   readonly cache: Cache;
   readonly signal: AbortSignal;
-  readonly say: (text: string) => void;
+  readonly log: (text: string) => void;
 }
 
-/** What a place says about the pinned package. */
+/** What a place offers of the pinned package. */
 export interface Offer {
   readonly package: string;
   readonly pinned: string;
   readonly newest: string;
-  /** Pins of one family in one file are moved together. */
+  /** The family of the pin. Pins of the same family in the same file are moved together. */
   family(): Promise<string>;
-  /** Whether version `a` is older than, the same as or newer than `b`. */
+  /** Negative if version `a` is older than `b`, 0 if they are equal, positive if `a` is newer. */
   readonly compare: (a: string, b: string) => number;
   /** The package's releases. */
   history(): Promise<Release[]>;
-  /** Where the newest version is, with the checksum that the place declares. */
-  newestPlace(): Promise<AskedPlace>;
+  /** The place of the newest version, with the checksum that the place declares. */
+  newestPlace(): Promise<PackagePlace>;
 }
 
-export type AskedPlace = DebianPlace | NpmPlace;
+export type PackagePlace = DebianPlace | NpmPlace;
 
 export interface PlaceKind {
   readonly name: string;
   matches(place: Place): boolean;
-  ask(place: Place, context: Context): Promise<Offer>;
+  query(place: Place, context: Context): Promise<Offer>;
 }
 
 const KINDS: readonly PlaceKind[] = [debian, npm];
 
 export const kindOf = (place: Place): PlaceKind | undefined => KINDS.find((kind) => kind.matches(place));
 
-/** The first of the source's places that can be asked. */
-export function askedPlace(source: Source): AskedPlace | undefined {
-  return source.places.find((place): place is AskedPlace => kindOf(place) !== undefined);
+/** The first place of the source that can be queried. */
+export function packagePlaceOf(source: Source): PackagePlace | undefined {
+  return source.places.find((place): place is PackagePlace => kindOf(place) !== undefined);
 }
 
 /** The package's name and its pinned version. */
-export const packageOf = (place: AskedPlace): { readonly package: string; readonly version: string } =>
+export const packageOf = (place: PackagePlace): { readonly package: string; readonly version: string } =>
   'npm' in place ? place.npm : place.debian;

@@ -1,4 +1,4 @@
-/** What the npm registry offers, asked through npm: it knows the registry, the proxy and the credentials. */
+/** The versions that the npm registry offers. Runs npm, which knows the registry, the proxy and the credentials. */
 import { NodeosError } from '@nodeos/base';
 import { run, type NpmPlace } from '@nodeos/engine';
 import { dayOf } from '../changelog.js';
@@ -7,9 +7,9 @@ import type { Context, PlaceKind } from './index.js';
 export const npm: PlaceKind = {
   name: 'npm',
   matches: (place) => 'npm' in place,
-  async ask(place, context) {
+  async query(place, context) {
     const { package: name, version: pinned } = (place as NpmPlace).npm;
-    const view = (spec: string, field: string): Promise<unknown> => ask(spec, field, context);
+    const view = (spec: string, field: string): Promise<unknown> => npmView(spec, field, context);
     const time = (await view(name, 'time')) as Readonly<Record<string, string>>;
     const newest = newestOf(Object.keys(time), pinned);
     if (newest === undefined) throw new NodeosError(`npm has no stable version of ${name} ${lineOf(pinned)}`);
@@ -20,7 +20,7 @@ export const npm: PlaceKind = {
       family: () => Promise.resolve(`npm ${name}`),
       compare: compareNumbers,
       history: () =>
-        Promise.resolve(Object.entries(time).map(([version, at]) => ({ version, date: dayOf(at), fixes: [] }))),
+        Promise.resolve(Object.entries(time).map(([version, time]) => ({ version, date: dayOf(time), fixes: [] }))),
       async newestPlace() {
         const integrity = String(await view(`${name}@${newest}`, 'dist.integrity'));
         return { npm: { package: name, version: newest }, sha512: sha512In(integrity, `${name}@${newest}`) };
@@ -29,7 +29,7 @@ export const npm: PlaceKind = {
   },
 };
 
-async function ask(spec: string, field: string, context: Context): Promise<unknown> {
+async function npmView(spec: string, field: string, context: Context): Promise<unknown> {
   const { stdout } = await run('npm', ['view', spec, field, '--json', '--loglevel=error'], {
     environment: 'host',
     signal: context.signal,
@@ -41,7 +41,7 @@ async function ask(spec: string, field: string, context: Context): Promise<unkno
   }
 }
 
-/** @returns the newest stable version with the same first number as `like` */
+/** @returns the newest stable version with the same major version as `like` */
 export function newestOf(versions: readonly string[], like: string): string | undefined {
   return versions
     .filter((version) => /^\d+\.\d+\.\d+$/.test(version) && lineOf(version) === lineOf(like))
@@ -56,9 +56,9 @@ function compareNumbers(a: string, b: string): number {
   return x.map((number, i) => number - (y[i] ?? 0)).find((difference) => difference !== 0) ?? 0;
 }
 
-/** The SHA-512 in a subresource integrity (https://www.w3.org/TR/SRI/), in hexadecimal. */
-export function sha512In(integrity: string, what: string): string {
+/** Extracts the SHA-512 of a subresource integrity (https://www.w3.org/TR/SRI/), in hexadecimal. */
+export function sha512In(integrity: string, spec: string): string {
   const digest = Buffer.from(/(?:^|\s)sha512-([A-Za-z0-9+/=]+)/.exec(integrity)?.[1] ?? '', 'base64');
   if (digest.length === 64) return digest.toString('hex');
-  throw new NodeosError(`npm declares no SHA-512 of ${what}: ${integrity}`);
+  throw new NodeosError(`npm declares no SHA-512 of ${spec}: ${integrity}`);
 }

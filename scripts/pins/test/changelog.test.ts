@@ -16,7 +16,7 @@ glibc (2.41-12) unstable experimental; urgency=low
 # Older entries have been removed from this changelog.
 `;
 
-it('has the version, the day in UTC and the holes of each release', () => {
+it('has the version, the day in UTC and the CVEs of each release', () => {
   expect(parseChangelog(TEXT)).toEqual([
     { version: '2.41-12+deb13u5', date: '2026-10-11', fixes: ['CVE-2026-0001', 'CVE-2026-0002'] },
     { version: '2.41-12', date: '2026-06-01', fixes: [] },
@@ -25,7 +25,7 @@ it('has the version, the day in UTC and the holes of each release', () => {
   expect(parseChangelog('a (1) x; urgency=low\n')).toEqual([{ version: '1', date: undefined, fixes: [] }]);
 });
 
-it('never throws, and is quick', () => {
+it('never throws, and is fast', () => {
   const words = fc.constantFrom(
     'a (1) x; u=l\n',
     ' -- A <b>  ',

@@ -27,7 +27,7 @@ describe('compareDebian', () => {
     ['1.0-0', '1.0'],
   ])('%s is %s', (a, b) => expect(compareDebian(a, b)).toBe(0));
 
-  it.skipIf(!hasDpkg)('says what dpkg says', () => {
+  it.skipIf(!hasDpkg)('agrees with dpkg', () => {
     const pieces = fc.array(fc.constantFrom('0', '1', '9', '10', '007', 'a', 'Z', 'rc', '+', '.', '~'), {
       maxLength: 5,
     });
@@ -35,7 +35,7 @@ describe('compareDebian', () => {
     const version = fc
       .tuple(fc.constantFrom('', '0:', '2:'), text, fc.option(text.filter((part) => part !== '')))
       .map(([epoch, upstream, revision]) => `${epoch}1${upstream}${revision === null ? '' : `-${revision}`}`);
-    // Versions that have much in common, too.
+    // Also pairs of similar versions.
     const pair = fc.oneof(
       fc.tuple(version, version),
       fc.tuple(version, text).map(([a, more]) => [a, a + more] as const),
@@ -48,9 +48,9 @@ describe('compareDebian', () => {
     const { stdout, stderr } = spawnSync('sh', ['-c', script], { input, encoding: 'utf8' });
     expect(stderr).toBe('');
     const ours = pairs.map(([a, b]) => `${a} ${b} ${Math.sign(compareDebian(a, b))}`);
-    const verdicts = stdout.trim().split('\n');
-    expect(ours).toEqual(pairs.map(([a, b], i) => `${a} ${b} ${verdicts[i] ?? ''}`));
-    expect(new Set(verdicts)).toEqual(new Set(['-1', '0', '1']));
+    const expected = stdout.trim().split('\n');
+    expect(ours).toEqual(pairs.map(([a, b], i) => `${a} ${b} ${expected[i] ?? ''}`));
+    expect(new Set(expected)).toEqual(new Set(['-1', '0', '1']));
   });
 });
 

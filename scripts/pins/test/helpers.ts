@@ -14,7 +14,7 @@ export function temporary(): string {
   return dir;
 }
 
-/** A repository with these files, and those that say what its workspaces and its style are. */
+/** A repository with these files, and the files that define its workspaces and its formatting. */
 export function repository(files: Readonly<Record<string, string>>): string {
   const root = temporary();
   const all = { 'package.json': JSON.stringify({ workspaces: ['packages/*', 'kernel'] }), ...files };
@@ -38,7 +38,7 @@ export interface Outcome {
 /** Runs the command line on a repository. */
 export const pins = (root: string, ...args: string[]): Promise<Outcome> => run(root, args);
 
-/** Ends it, as Ctrl-C does, when it says the words. */
+/** Interrupts the command line, like Ctrl-C does, once `words` are on stderr. */
 export const interrupted = (root: string, args: string[], words: string): Promise<Outcome> => run(root, args, words);
 
 async function run(root: string, args: string[], end?: string): Promise<Outcome> {

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readPins } from '../pins.js';
-import { askedPlace } from '../places/index.js';
+import { packagePlaceOf } from '../places/index.js';
 import { pins, repository, ROOT } from './helpers.js';
 
 const SUM = 'a'.repeat(64);
@@ -10,7 +10,7 @@ const source = (name: string, sum: string, key = 'sha256'): string =>
   `{ name: '${name}', version: '1', places: [{ url: 'https://example.org/${name}', ${key}: '${sum}' }] }`;
 
 describe('the pins of this repository', () => {
-  it('are found by their names, with a place that can be asked if they are not moved by hand', async () => {
+  it('are found by their names, with a place that can be queried, unless they are moved by hand', async () => {
     const found = await readPins(ROOT);
     const ids = found.map(({ id }) => id);
     expect(new Set(ids).size).toBe(ids.length);
@@ -18,7 +18,7 @@ describe('the pins of this repository', () => {
       expect.arrayContaining(['linux', 'gcc', 'binutils', 'musl', 'musl-fixes', 'mbedtls', 'mimalloc']),
     );
     expect(ids.filter((id) => id.startsWith('libc6'))).not.toEqual([]);
-    expect(found.filter(({ source }) => !askedPlace(source)).map(({ id }) => id)).toEqual(['node-musl']);
+    expect(found.filter(({ source }) => !packagePlaceOf(source)).map(({ id }) => id)).toEqual(['node-musl']);
   });
 
   it('are in files called sources.ts only', () => {
@@ -31,7 +31,7 @@ describe('the pins of this repository', () => {
 });
 
 describe('readPins', () => {
-  it('looks into tables, and names pins of one name by their keys', async () => {
+  it('looks into tables, and adds keys to pins with the same name', async () => {
     const text = `
       const shared = ${source('lib', SUM)};
       export const TABLE = { x86_64: ${source('node', SUM)}, aarch64: ${source('node', 'b'.repeat(128), 'sha512')} };

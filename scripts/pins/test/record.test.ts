@@ -30,24 +30,24 @@ describe('the warning', () => {
   });
 
   it('is a line on standard error, and never a failure', async () => {
-    const said = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
     try {
       await warnOfPins(recorded({ two: { version: '2.0.0', newest: new Date().toISOString().slice(0, 10) } }));
       await warnOfPins(repository({ 'kernel/sources.ts': '', [RECORD]: '{' }));
       await warnOfPins(join(ROOT, 'nowhere'));
-      expect(said.mock.calls.flat()).toEqual([
+      expect(warn.mock.calls.flat()).toEqual([
         expect.stringMatching(/^warning: the pin one was never/),
         expect.stringMatching(/^warning: the pins could not be read: scripts\/pins\/record\.json is not JSON/),
         expect.stringMatching(/^warning: the pins could not be read: ENOENT/),
       ]);
     } finally {
-      said.mockRestore();
+      warn.mockRestore();
     }
   });
 });
 
 describe('the record', () => {
-  it('keeps what it is not told about, forgets pins that are gone, and leaves nothing beside it', async () => {
+  it('keeps other entries, removes those of deleted pins, and leaves no other file', async () => {
     const root = recorded({
       gone: { version: '1', newest: '2026-01-01' },
       two: { version: '2.0.0', newest: '2026-01-01' },
@@ -61,7 +61,7 @@ describe('the record', () => {
     expect(readdirSync(join(root, 'scripts/pins'))).toEqual(['record.json']);
   });
 
-  it('of this repository fits its pins', async () => {
+  it('of this repository matches its pins', async () => {
     const entries = await readRecord(ROOT);
     const ids = (await readPins(ROOT)).map(({ id }) => id);
     expect(Object.keys(entries).filter((id) => !ids.includes(id))).toEqual([]);

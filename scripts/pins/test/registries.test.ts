@@ -1,12 +1,12 @@
-/** Against the real registries: Debian's mirror, with its signatures, and npm. */
+/** Uses the real registries: Debian's mirror, with its signatures, and npm. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Cache, fetchSource, hashFile, type UrlPlace } from '@nodeos/engine';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import type { Report } from '../look.js';
+import type { Report } from '../inspect.js';
 import { readPins } from '../pins.js';
-import { askedPlace } from '../places/index.js';
+import { packagePlaceOf } from '../places/index.js';
 import { newestOf, sha512In } from '../places/npm.js';
 import { RECORD } from '../record.js';
 import { interrupted, pins, repository, ROOT, temporary, textOf } from './helpers.js';
@@ -15,7 +15,7 @@ const hasApt = existsSync('/usr/lib/apt/apt-helper');
 const SUM = 'a'.repeat(64);
 const SHA1 = 'b'.repeat(40);
 
-/** Old versions with checksums of nothing: two packages of one source, and both halves of another one. */
+/** Old versions with wrong checksums: two packages of the same source, and Debian's patches of another source. */
 const LAYER = `/** The comment stays. */
 import { debianPlaces, type Source } from '@nodeos/engine';
 
@@ -46,7 +46,7 @@ export const PACKAGE: Source = {
 `;
 
 describe.skipIf(!hasApt)('the pins of this repository', () => {
-  it('can all be asked about', { timeout: 600_000 }, async () => {
+  it('can all be queried', { timeout: 600_000 }, async () => {
     const { stdout } = await pins(ROOT, 'check', '--json');
     const { pins: reports, npm } = JSON.parse(stdout) as { pins: Report[]; npm: object };
     expect(reports.map(({ id }) => id)).toEqual((await readPins(ROOT)).map(({ id }) => id));
@@ -65,7 +65,7 @@ describe.skipIf(!hasApt)('update', () => {
     expect(dry).toMatchObject({ status: 0, stdout: expect.stringMatching(/^libatomic1: 14\.2\.0-1 -> /) });
     expect([textOf(root, 'kernel/sources.ts'), existsSync(join(root, RECORD))]).toEqual([LAYER, false]);
 
-    // A pin of the same source moves too; the others stay.
+    // A pin of the same source moves, too. The others stay.
     const one = await pins(root, 'update', 'libatomic1');
     expect(one.stdout).toMatch(/gcc-14-base: 14\.2\.0-1 -> [\s\S]*\n2 pins moved\n$/);
     expect(textOf(root, 'kernel/sources.ts')).toContain("version: '1.2.3-1'");
@@ -76,7 +76,7 @@ describe.skipIf(!hasApt)('update', () => {
     expect(textOf(root, 'kernel/sources.ts')).toMatch(/^\/\*\* The comment stays\. \*\//);
     const cache = new Cache();
     for (const { id, source } of await readPins(root)) {
-      const places = [askedPlace(source)].flatMap((place) => place ?? []);
+      const places = [packagePlaceOf(source)].flatMap((place) => place ?? []);
       const path = await fetchSource(
         cache,
         { ...source, places },
@@ -107,7 +107,7 @@ describe.skipIf(!hasApt)('update', () => {
     },
   );
 
-  it('leaves a pin alone that its place does not have, and moves the others', { timeout: 600_000 }, async () => {
+  it('does not move a pin that its place does not have, and moves the others', { timeout: 600_000 }, async () => {
     const nowhere = NPM.replace("'bindings'", "'nodeos-no-such-package'").replace("'old'", "'gone'");
     const root = repository({ 'packages/x/sources.ts': nowhere, 'packages/y/sources.ts': NPM });
     const { status, stdout } = await pins(root, 'update');

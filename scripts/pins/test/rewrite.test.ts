@@ -3,16 +3,16 @@ import { join } from 'node:path';
 import { checksumOf, type Source } from '@nodeos/engine';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { upstreamOf } from '../debian-version.js';
-import { moved } from '../moved.js';
+import { moveSource } from '../moved.js';
 import { pinsIn, readPins, type Pin } from '../pins.js';
-import { askedPlace, packageOf, type AskedPlace } from '../places/index.js';
+import { packagePlaceOf, packageOf, type PackagePlace } from '../places/index.js';
 import { rewrite, type Move } from '../rewrite.js';
 import { ROOT, textOf } from './helpers.js';
 
 const hash = (algorithm: string, text: string): string => createHash(algorithm).update(text).digest('hex');
 
-/** Another version of the pinned package: a file that nobody has, in a place that does not matter here. */
-function elsewhere(place: AskedPlace, change: (version: string) => string): AskedPlace {
+/** A place with another version of the pinned package. The file does not exist, which does not matter here. */
+function elsewhere(place: PackagePlace, change: (version: string) => string): PackagePlace {
   const version = change(packageOf(place).version);
   if ('npm' in place) return { npm: { ...place.npm, version }, sha512: hash('sha512', version) };
   const { member } = place.debian;
@@ -22,12 +22,12 @@ function elsewhere(place: AskedPlace, change: (version: string) => string): Aske
   return { debian, sha256: hash('sha256', `${version} ${member ?? place.debian.package} ${place.debian.arch ?? ''}`) };
 }
 
-const move = (pin: Pin, to: AskedPlace): Move => ({
+const move = (pin: Pin, to: PackagePlace): Move => ({
   pin,
-  ...moved(pin.source, placeOf(pin), to, hash('sha1', JSON.stringify(to))),
+  ...moveSource(pin.source, placeOf(pin), to, hash('sha1', JSON.stringify(to))),
 });
-const placeOf = (pin: Pin): AskedPlace => askedPlace(pin.source) as AskedPlace;
-/** What was broken into several lines because it was too long stays so. */
+const placeOf = (pin: Pin): PackagePlace => packagePlaceOf(pin.source) as PackagePlace;
+/** Removes line breaks, because lines that were wrapped once stay wrapped. */
 const tight = (text: string): string => text.replace(/,?\s+/g, '');
 const nextRevision = (version: string): string => `${version}+deb99u10`;
 const atPath = (text: string, pin: Pin): Source | undefined =>
@@ -38,30 +38,32 @@ describe('on the real files', () => {
   beforeAll(async () => void (all = await readPins(ROOT)));
 
   /** Pins of one package can share literals, so they are moved together. */
-  const sharers = (pin: Pin, asked: readonly Pin[]): Pin[] =>
-    asked.filter((one) => one.file === pin.file && nameOf(one) === nameOf(pin));
+  const sharers = (pin: Pin, queryable: readonly Pin[]): Pin[] =>
+    queryable.filter((one) => one.file === pin.file && nameOf(one) === nameOf(pin));
   const nameOf = (pin: Pin): string => packageOf(placeOf(pin)).package;
 
-  it('moves each pin there and back, and leaves everything else as it is', async () => {
-    const asked = all.filter(({ source }) => askedPlace(source) !== undefined);
-    expect(asked.length).toBeGreaterThan(10);
-    for (const pin of asked.filter((one) => sharers(one, asked)[0] === one)) {
+  it('moves each pin to another version and back, and changes nothing else', async () => {
+    const queryable = all.filter(({ source }) => packagePlaceOf(source) !== undefined);
+    expect(queryable.length).toBeGreaterThan(10);
+    for (const pin of queryable.filter((one) => sharers(one, queryable)[0] === one)) {
       const before = textOf(ROOT, pin.file);
       const path = join(ROOT, pin.file);
-      const family = sharers(pin, asked);
+      const family = sharers(pin, queryable);
       const moves = family.map((one) => move(one, elsewhere(placeOf(one), nextRevision)));
       const after = await rewrite(before, moves, path);
       for (const { pin: one, source } of moves) {
         expect(atPath(after, one), one.id).toEqual(source);
-        expect(packageOf(askedPlace(source) as AskedPlace).version).toBe(nextRevision(packageOf(placeOf(one)).version));
+        expect(packageOf(packagePlaceOf(source) as PackagePlace).version).toBe(
+          nextRevision(packageOf(placeOf(one)).version),
+        );
       }
       for (const other of all.filter(({ file, id }) => file === pin.file && !family.some((one) => one.id === id))) {
         expect(atPath(after, other), `${other.id} beside ${pin.id}`).toEqual(other.source);
       }
-      const back = moves.map(({ pin: one, source, words }) => ({
+      const back = moves.map(({ pin: one, source, replacements }) => ({
         pin: { ...one, source },
         source: one.source,
-        words: new Map([...words].map(([from, to]) => [to, from])),
+        replacements: new Map([...replacements].map(([from, to]) => [to, from])),
       }));
       expect(tight(await rewrite(after, back, path)), pin.id).toBe(tight(before));
     }
@@ -87,7 +89,7 @@ describe('on the real files', () => {
     expect(after.split('\n').length).toBe(textOf(ROOT, file).split('\n').length);
   });
 
-  it('refuses to move one of two that share a version, and names the other', async () => {
+  it('refuses to move one of two pins that share a version, and names the other', async () => {
     const musl = all.find(({ id }) => id === 'musl') as Pin;
     const alone = [move(musl, elsewhere(placeOf(musl), nextRevision))];
     await expect(rewrite(textOf(ROOT, musl.file), alone, join(ROOT, musl.file))).rejects.toThrow(
@@ -114,7 +116,7 @@ describe('on other ways to write a pin', () => {
     if (!pin) throw new Error('no pin');
     return { ...pin, id: pin.source.name };
   };
-  const npm = (version: string): AskedPlace => ({ npm: { package: 'n', version }, sha512: hash('sha512', version) });
+  const npm = (version: string): PackagePlace => ({ npm: { package: 'n', version }, sha512: hash('sha512', version) });
 
   it('changes one row of a table, though another has the same version', async () => {
     const text = `// 1.2.3 was the first
@@ -142,14 +144,17 @@ export const A = { name: 'a', version: \`\${V}\`, places: [{ npm: { package: 'n'
     expect(pinned(after).source).toMatchObject({ version: '2.0.0', places: [npm('2.0.0')] });
   });
 
-  it('moves the version beside a source with it', async () => {
+  it('moves the version next to a source, too', async () => {
     const text = `export const A = {
   version: '1.2.3',
   source: { name: 'a', version: '1.2.3', places: [{ npm: { package: 'n', version: '1.2.3' }, sha512: '${OLD}' }] },
 };
 `;
     const after = await rewrite(text, [move(pinned(text), npm('2.0.0'))], path);
-    expect(pinned(after)).toMatchObject({ beside: '2.0.0', source: { version: '2.0.0', places: [npm('2.0.0')] } });
+    expect(pinned(after)).toMatchObject({
+      outerVersion: '2.0.0',
+      source: { version: '2.0.0', places: [npm('2.0.0')] },
+    });
   });
 
   it('refuses a source whose version is not that of its package', () => {

@@ -1,21 +1,21 @@
-/** npm audit itself, asked to ask a registry of ours: the answers are those of npm's documented interface. */
+/** Runs npm audit against a test registry, whose answers follow npm's documented interface. */
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, expect, it, onTestFinished } from 'vitest';
-import { findHoles } from '../holes.js';
+import { findVulnerabilities } from '../vulnerabilities.js';
 import { temporary } from './helpers.js';
 
 const BULK = '/-/npm/v1/security/advisories/bulk';
 
-/** A project that has `hurt` to run and `tool` to develop, and a registry that answers about them. */
-async function project(status: number, answer: object): Promise<{ root: string; asked: () => unknown[] }> {
-  const asked: unknown[] = [];
+/** A project that depends on `hurt`, and on `tool` for development only; and a registry that answers about them. */
+async function project(status: number, answer: object): Promise<{ root: string; requests: () => unknown[] }> {
+  const requests: unknown[] = [];
   const server = createServer((request, response) => {
     void body(request).then((bytes) => {
-      if (request.url === BULK) asked.push(JSON.parse(gunzipSync(bytes).toString()));
+      if (request.url === BULK) requests.push(JSON.parse(gunzipSync(bytes).toString()));
       response.writeHead(request.url === BULK ? status : 404, { 'content-type': 'application/json' });
       response.end(JSON.stringify(request.url === BULK ? answer : {}));
     });
@@ -36,7 +36,7 @@ async function project(status: number, answer: object): Promise<{ root: string; 
     JSON.stringify({ ...own, lockfileVersion: 3, requires: true, packages }),
   );
   process.env['npm_config_registry'] = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-  return { root, asked: () => asked };
+  return { root, requests: () => requests };
 }
 
 const before = process.env['npm_config_registry'];
@@ -53,7 +53,7 @@ async function body(request: IncomingMessage): Promise<Buffer> {
 
 const signal = new AbortController().signal;
 
-it('lists the holes of what is there for running', async () => {
+it('lists the vulnerabilities of run-time dependencies', async () => {
   const advisory = {
     id: 1,
     url: 'https://example.org/1',
@@ -61,19 +61,21 @@ it('lists the holes of what is there for running', async () => {
     severity: 'high',
     vulnerable_versions: '<2',
   };
-  const { root, asked } = await project(200, {
+  const { root, requests } = await project(200, {
     hurt: [{ ...advisory, cwe: [], cvss: { score: 7, vectorString: null } }],
   });
-  expect(await findHoles(root, signal)).toEqual({
+  expect(await findVulnerabilities(root, signal)).toEqual({
     holes: [{ package: 'hurt', severity: 'high', range: '<2', title: 'it hurts', url: 'https://example.org/1' }],
   });
-  expect(asked()[0]).toEqual({ hurt: ['1.0.0'] });
+  expect(requests()[0]).toEqual({ hurt: ['1.0.0'] });
 });
 
-it('knows when there are none', async () => {
-  expect(await findHoles((await project(200, {})).root, signal)).toEqual({ holes: [] });
+it('reports that there are none', async () => {
+  expect(await findVulnerabilities((await project(200, {})).root, signal)).toEqual({ holes: [] });
 });
 
 it('says when the registry does not answer', async () => {
-  expect(await findHoles((await project(405, {})).root, signal)).toEqual({ unknown: expect.stringContaining('405') });
+  expect(await findVulnerabilities((await project(405, {})).root, signal)).toEqual({
+    unknown: expect.stringContaining('405'),
+  });
 });

@@ -1,15 +1,15 @@
-/** Looks at a pin: asks its place what is newest, when both versions were released, and what the newest one fixes. */
+/** Inspects a pin: the newest version, the release dates of both versions, and what the newest version fixes. */
 import { messageOf, NodeosError } from '@nodeos/base';
 import { checksumOf, type Place } from '@nodeos/engine';
 import type { Release } from './changelog.js';
 import type { Pin } from './pins.js';
-import { askedPlace, kindOf, packageOf, type Context, type Offer } from './places/index.js';
+import { packagePlaceOf, kindOf, packageOf, type Context, type Offer } from './places/index.js';
 import { entryOf, type Entries } from './record.js';
 
-/** `by hand`: none of its places can be asked. `unknown`: the place did not answer, or it only has older versions. */
+/** `by hand`: none of its places can be queried. `unknown`: the query failed, or the place only has older versions. */
 export type State = 'newest' | 'behind' | 'by hand' | 'unknown';
 
-export interface Look {
+export interface Inspection {
   readonly pin: Pin;
   readonly offer?: Offer;
   readonly report: Report;
@@ -25,17 +25,17 @@ export interface Report {
   readonly state: State;
   readonly newest?: string;
   readonly newestReleased?: string;
-  /** Identifiers of holes (CVE) that are closed after the pinned version, where the place says so. */
+  /** CVE identifiers that later versions fix, if the place lists them. */
   readonly fixes: readonly string[];
-  /** Only the packaging is newer: what it fixes is in patches, which are not in the pinned file. */
+  /** Whether only the packaging is newer. Its fixes are patches, which are not in the pinned file. */
   readonly sameFile?: true;
-  /** What could not be found out, and why. */
+  /** What is unknown, and why. */
   readonly problems: readonly string[];
 }
 
-/** A place that does not answer is a problem in the report: the other pins are looked at all the same. */
-export async function look(pin: Pin, entries: Entries, context: Context): Promise<Look> {
-  const place = askedPlace(pin.source);
+/** If the query fails, the report contains the problem, so that other pins are still inspected. */
+export async function inspect(pin: Pin, entries: Entries, context: Context): Promise<Inspection> {
+  const place = packagePlaceOf(pin.source);
   const kind = place && kindOf(place);
   const base = {
     id: pin.id,
@@ -46,16 +46,16 @@ export async function look(pin: Pin, entries: Entries, context: Context): Promis
     problems: [],
   } as const;
   if (!place || !kind)
-    return { pin, report: { ...base, state: 'by hand', problems: ['none of its places can be asked'] } };
+    return { pin, report: { ...base, state: 'by hand', problems: ['none of its places can be queried'] } };
   const known = entryOf(entries, pin);
   try {
-    const offer = await kind.ask(place, context);
+    const offer = await kind.query(place, context);
     const state = stateOf(offer);
     const same = state === 'behind' && (await isSameFile(place, offer)) ? { sameFile: true as const } : {};
     const dates = await history(offer, known?.released, context);
     const named = { ...base, place: kind.name, package: offer.package, pinned: offer.pinned, newest: offer.newest };
-    const only = state === 'unknown' ? [`its place has ${offer.newest} only`] : [];
-    return { pin, offer, report: { ...named, ...dates, ...same, state, problems: [...dates.problems, ...only] } };
+    const older = state === 'unknown' ? [`its place only has ${offer.newest}`] : [];
+    return { pin, offer, report: { ...named, ...dates, ...same, state, problems: [...dates.problems, ...older] } };
   } catch (error) {
     context.signal.throwIfAborted();
     const { package: name, version } = packageOf(place);
@@ -75,7 +75,7 @@ function stateOf({ compare, newest, pinned }: Offer): State {
 
 type History = Pick<Report, 'released' | 'newestReleased' | 'fixes' | 'problems'>;
 
-/** The releases are only read if there is something to find out: a changelog is some megabytes. */
+/** Reads the releases only if necessary, because a changelog has several megabytes. */
 async function history(offer: Offer, released: string | undefined, { signal }: Context): Promise<History> {
   const { newest, pinned, compare } = offer;
   if (released !== undefined && newest === pinned) return { ...dates(released, released), fixes: [], problems: [] };
@@ -86,7 +86,7 @@ async function history(offer: Offer, released: string | undefined, { signal }: C
     signal.throwIfAborted();
     return { ...dates(released, undefined), fixes: [], problems: [reasonOf(error)] };
   }
-  const dateOf = (version: string): string | undefined => releases.find((one) => one.version === version)?.date;
+  const dateOf = (version: string): string | undefined => releases.find((release) => release.version === version)?.date;
   const later = releases.filter(({ version }) => compare(version, pinned) > 0 && compare(version, newest) <= 0);
   const fixes = [...new Set(later.flatMap((release) => release.fixes))].sort();
   return { ...dates(released ?? dateOf(pinned), dateOf(newest)), fixes, problems: [] };
