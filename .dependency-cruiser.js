@@ -17,6 +17,7 @@ const SYSTEM = {
   app: ['base', 'contract', 'engine', 'rootfs', 'targets', 'toolchain', 'tree'],
   init: ['contract', 'engine', 'targets', 'toolchain'],
   vm: ['base', 'contract', 'targets'],
+  netroot: ['base', 'block', 'contract', 'disk', 'engine', 'fs', 'initramfs', 'nbd', 'tree'],
 };
 const ARROWS = { ...LIBRARIES, ...SYSTEM };
 
@@ -25,7 +26,7 @@ const rules = Object.entries(ARROWS).map(([name, allowed]) => ({
   comment: `packages/${name} imports ${allowed.length === 0 ? 'no other package' : allowed.join(', ')}`,
   severity: 'error',
   from: { path: `^packages/${name}/` },
-  to: { path: '^(packages|kernel|initramfs)/', pathNot: [name, ...allowed].map((one) => `^packages/${one}/`) },
+  to: { path: '^(packages|kernel|initramfs)/', pathNot: [name, ...allowed].map((one) => `^(packages/)?${one}/`) },
 }));
 
 export default {

@@ -1,5 +1,6 @@
 /** The pinned source of the kernel. `docs/kernel.md` says how to move the pin. */
 import { debianPlaces, type Source } from '@nodeos/engine';
+import type { Target } from '@nodeos/targets';
 
 /**
  * Linux 6.12 LTS with Debian's fixes, from the package that Debian makes for compiling a kernel. The source package has
@@ -14,3 +15,24 @@ export const LINUX: Source = {
     '9aa07615a8b892e5b713596998ebd85b31d58958',
   ),
 };
+
+/** For each folder of `arch/` that a target uses, the values of the kernel's `ARCH` that need it. */
+const ARCHITECTURES: Readonly<Record<string, readonly string[]>> = {
+  arm: ['arm64'], // the device trees of arm and arm64 include each other's files
+  arm64: ['arm64'],
+  x86: ['x86'],
+};
+const OTHERS = [
+  ...['alpha', 'arc', 'csky', 'hexagon', 'loongarch', 'm68k', 'microblaze', 'mips', 'nios2', 'openrisc', 'parisc'],
+  ...['powerpc', 'riscv', 's390', 'sh', 'sparc', 'um', 'xtensa'],
+];
+
+/**
+ * Paths in the source that no kernel for the target needs: two of five files. `Documentation/Kconfig` stays, because
+ * every configuration reads it.
+ */
+export function without({ arch }: Target): string[] {
+  const unused = Object.keys(ARCHITECTURES).filter((name) => !ARCHITECTURES[name]?.includes(arch));
+  const folders = [...OTHERS, ...unused].map((name) => `arch/${name}`);
+  return [...folders, 'Documentation/*/*', 'tools/perf', 'tools/testing'];
+}

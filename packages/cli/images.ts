@@ -1,16 +1,11 @@
 /** Provides the files that a machine boots from. A streamed root is also served while the machine runs. */
-import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { messageOf, UsageError } from '@nodeos/base';
 import { stepsOf } from '@nodeos/engine';
-import { appendEntries, secretEntries, tlsEntries } from '@nodeos/initramfs';
+import { admit, serveRoot } from '@nodeos/netroot';
 import { rootTree } from '@nodeos/rootfs';
 import { imageAt, type RunMachineOptions } from '@nodeos/vm';
 import { buildSteps, type Building } from './building.js';
 import { say, type Io, type Parsed } from './command.js';
-import { GUEST, serveRoot } from './streamed-root.js';
 import type { System } from './system.js';
 
 /** The places from which the guest can get Node.js. */
@@ -116,33 +111,6 @@ async function streamed(system: System, options: MediaOptions, building: Buildin
     };
   } catch (error) {
     await admitted.remove();
-    throw error;
-  }
-}
-
-/** The credentials that admit one machine for one run. */
-interface Admission {
-  readonly secret: string;
-  readonly key: Uint8Array | undefined;
-  /** The initramfs that contains the credentials. */
-  readonly initramfs: string;
-  readonly remove: () => Promise<void>;
-}
-
-/** @param handshake the path of the TLS handshake program; undefined: no TLS, all data is sent in the clear */
-async function admit(initramfs: string, handshake: string | undefined): Promise<Admission> {
-  const folder = await mkdtemp(join(tmpdir(), 'nodeos-key-'));
-  const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
-  try {
-    const secret = randomBytes(16).toString('hex');
-    const key = handshake === undefined ? undefined : randomBytes(32);
-    const keys = key && Buffer.from(`${GUEST}:${key.toString('hex')}\n`);
-    const tls = handshake === undefined || !keys ? [] : await tlsEntries(handshake, { 'keys.psk': keys });
-    const path = join(folder, 'initramfs');
-    await appendEntries(initramfs, [...secretEntries(secret), ...tls], path);
-    return { secret, key, initramfs: path, remove };
-  } catch (error) {
-    await remove();
     throw error;
   }
 }

@@ -46,6 +46,8 @@ export const PATHS = {
   node: '/bin/node',
   /** The guest's TypeScript, bundled into one file. */
   init: '/sbin/init',
+  /** The init's addon: system calls that Node.js lacks. */
+  addon: '/sbin/syscalls.node',
   /** The description of the application: `SystemConfig`. */
   system: '/etc/nodeos.json',
   /** The application's project folder. */

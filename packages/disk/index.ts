@@ -1,5 +1,7 @@
-/** Disks by name: opening, creating and describing them. */
+/** Disks by name: opening, creating, describing and serving them. */
+export * from './describe.js';
 export { openDestination, type Destination } from './destination.js';
+export * from './exports.js';
 export { hintFrom, type Hints } from './hints.js';
 export { claim, mountsOf } from './in-use.js';
 export * from './layers.js';

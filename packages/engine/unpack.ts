@@ -12,18 +12,26 @@ export interface Unpacked {
   readonly wrapping?: string;
 }
 
+export interface UnpackOptions {
+  /**
+   * Files and folders to leave out, as paths below the source's folder. `*` stands for a part of a name. Large trees are
+   * mostly tests and manuals, and unpacking and removing those takes longer than compiling some of the sources.
+   */
+  readonly without?: readonly string[];
+}
+
 /**
  * Unpacks a source tarball, or the tarball inside a Debian package.
  * @param name the source's name, and the name of the new folder in the scratch folder
  * @throws NodeosError if a Debian package contains no source tarball
  */
-export async function unpack(context: StepContext, name: string): Promise<Unpacked> {
+export async function unpack(context: StepContext, name: string, options: UnpackOptions = {}): Promise<Unpacked> {
   const file = await context.fetch(name);
   const source = join(context.work, name);
   context.progress(`unpacking ${name}`);
   await context.run('mkdir', [source]);
   if (!(await isDebianPackage(file))) {
-    await untar(context, file, source);
+    await untar(context, file, source, options);
     return { source };
   }
   const wrapping = join(context.work, `${name}-package`);
@@ -33,12 +41,18 @@ export async function unpack(context: StepContext, name: string): Promise<Unpack
   const names = await readdir(wrapping, { recursive: true });
   const tarball = names.find((path) => /^usr\/src\/(?:[^/]+\/)?[^/]+\.tar\.\w+$/.test(path));
   if (tarball === undefined) throw new NodeosError(`${file}: there is no source tarball in this Debian package`);
-  await untar(context, join(wrapping, tarball), source);
+  await untar(context, join(wrapping, tarball), source, options);
   return { source, wrapping };
 }
 
-async function untar(context: StepContext, file: string, to: string): Promise<void> {
-  await context.run('tar', ['-xf', file, '-C', to, '--strip-components=1', '--no-same-owner']);
+async function untar(context: StepContext, file: string, to: string, { without = [] }: UnpackOptions): Promise<void> {
+  // The first component is the folder of the version.
+  const patterns = without.map((path) => `--exclude=*/${path}`);
+  const matching = ['--anchored', '--wildcards', '--no-wildcards-match-slash'];
+  await context.run('tar', [
+    ...['-xf', file, '-C', to, '--strip-components=1', '--no-same-owner'],
+    ...(patterns.length === 0 ? [] : [...matching, ...patterns]),
+  ]);
 }
 
 async function isDebianPackage(path: string): Promise<boolean> {

@@ -44,6 +44,6 @@ async function baseTree(output: string): Promise<Tree> {
   return concat(SKELETON, [
     await program('init', 'init'),
     await program(entryPath(PATHS.init), 'init.js'),
-    await program('sbin/syscalls.node', 'syscalls.node'),
+    await program(entryPath(PATHS.addon), 'syscalls.node'),
   ]);
 }

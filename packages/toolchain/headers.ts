@@ -14,7 +14,8 @@ export function headers(target: Target, linux: Source): Step {
     sources: { linux, musl: MUSL, 'musl-fixes': MUSL_FIXES },
     tools: ['gcc', 'make'],
     async build(context) {
-      await unpack(context, 'linux');
+      const without = ['Documentation', 'drivers', 'fs', 'net', 'sound', 'tools/testing'];
+      await unpack(context, 'linux', { without });
       const { arch, cross } = target;
       const to = join(context.dir, 'usr');
       const output = join(context.work, 'build');

@@ -39,7 +39,10 @@ const FLOOR = 'floor, memory';
 const SERVERS: Readonly<Record<string, (socket: string, file: string) => string[]>> = {
   [FLOOR]: (socket) => [join(dirname(socket), 'nbd-floor'), socket, String(BYTES)],
   'ours, memory': (socket) => [...OURS, `memory:${SIZE}`, '--listen', socketUri(socket)],
-  'ours with threads, memory': (socket) => [...OURS, `memory:${SIZE}`, '--threads', '2', '--listen', socketUri(socket)],
+  'ours without threads, memory': (socket) => [
+    ...OURS,
+    ...[`memory:${SIZE}`, '--threads', '0', '--listen', socketUri(socket)],
+  ],
   'nbdkit, memory': (socket) => ['nbdkit', '-f', '-U', socket, 'memory', SIZE],
   'ours, file': (socket, file) => [...OURS, file, '--listen', socketUri(socket)],
   'nbdkit, file': (socket, file) => ['nbdkit', '-f', '-U', socket, 'file', file],
@@ -50,7 +53,7 @@ const SERVERS: Readonly<Record<string, (socket: string, file: string) => string[
 const PAIRS: readonly (readonly [ours: string, peer: string])[] = [
   [FLOOR, 'nbdkit, memory'],
   ['ours, memory', 'nbdkit, memory'],
-  ['ours with threads, memory', 'ours, memory'],
+  ['ours, memory', 'ours without threads, memory'],
   ['ours, file', 'nbdkit, file'],
   ['ours, file', 'qemu-nbd, file'],
 ];

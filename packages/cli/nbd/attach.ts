@@ -7,7 +7,7 @@ import { messageOf, NodeosError, UsageError } from '@nodeos/base';
 import { parseUri } from '@nodeos/nbd';
 import { buildingOf } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
-import { openExports } from './exports.js';
+import { openExports } from '@nodeos/disk';
 import { attachTool, checkDevice, checkDriver, freeDevice, isAttached, type AttachTool } from './kernel-device.js';
 import { logFor } from './log.js';
 import { wholeOf } from './options.js';

@@ -2,7 +2,7 @@
 import { visible, visibleJson } from '@nodeos/base';
 import { isNbdUri } from '@nodeos/nbd';
 import type { Command } from '../command.js';
-import { describeRemote, describeSource, negotiating, serverOf, type Description, type Server } from './describe.js';
+import { describeRemote, describeSource, negotiating, serverOf, type Description, type Server } from '@nodeos/disk';
 import { JSON_OPTION, operandsOf } from './options.js';
 import { unlessStopped } from './stop.js';
 

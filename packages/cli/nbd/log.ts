@@ -2,7 +2,7 @@
 import { messageOf, readable, visibleJson } from '@nodeos/base';
 import type { ServerEvent } from '@nodeos/nbd';
 import { say, type Io, type Parsed } from '../command.js';
-import type { Opened } from './exports.js';
+import type { Opened } from '@nodeos/disk';
 import { withExport } from './uris.js';
 
 export interface Log {

@@ -1,10 +1,12 @@
 /** nodeos nbd serve: serves files, URLs and other disks over NBD. */
+import { availableParallelism } from 'node:os';
 import { bytesOf, messageOf, NodeosError, UsageError } from '@nodeos/base';
 import { runAttached } from '@nodeos/engine';
 import { LEAST_REQUEST, MOST_REQUEST, type ListenAt } from '@nodeos/nbd';
 import type { Command, Io, Parsed } from '../command.js';
 import { ReaderGoneError } from '../output.js';
-import { EACH, openExports, wantedOf, type Opened } from './exports.js';
+import { EACH, openExports, type Opened } from '@nodeos/disk';
+import { wantedOf } from './wanted.js';
 import { logFor } from './log.js';
 import { JSON_OPTION } from './options.js';
 import { serving, type Listening } from './serving.js';
@@ -46,7 +48,7 @@ export const serveCommand: Command = {
     description: { type: 'string', value: 'TEXT', help: 'for those who list the exports' },
     connections: { type: 'string', value: 'N', help: 'at once, at most (default 1024)' },
     'max-request': { type: 'string', value: 'SIZE', help: 'of one request, from 64K to 256M (default 32M)' },
-    threads: { type: 'string', value: 'N', help: 'for busy connections, at most (default 0: none)' },
+    threads: { type: 'string', value: 'N', help: 'for busy connections, at most (default: one per processor)' },
     json: { ...JSON_OPTION, help: 'the log as JSON lines on standard output' },
   },
   examples: [
@@ -85,7 +87,7 @@ interface Settings {
   readonly metrics: string | undefined;
   readonly connections: number | undefined;
   readonly request: number | undefined;
-  readonly threads: number | undefined;
+  readonly threads: number;
 }
 
 async function settingsOf(args: Parsed, io: Io): Promise<Settings> {
@@ -112,7 +114,7 @@ async function settingsOf(args: Parsed, io: Io): Promise<Settings> {
     metrics: args.text('metrics'),
     connections: args.number('connections', 1),
     request: requestOf(args.text('max-request')),
-    threads: args.number('threads', 0),
+    threads: args.number('threads', 0) ?? availableParallelism(),
   };
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Closer, closing, messageOf, NodeosError } from '@nodeos/base';
 import { NbdServer, type ListenAt, type ServerEvent, type ServerTls } from '@nodeos/nbd';
 import type { Io } from '../command.js';
-import type { OpenedExports } from './exports.js';
+import type { OpenedExports } from '@nodeos/disk';
 import { hintFrom, type Hints } from '@nodeos/disk';
 import { serveMetrics } from './metrics.js';
 import { unlessKilled } from './stop.js';

@@ -1,5 +1,5 @@
 /** Sources in their different wrappings, made and unpacked by the real tools. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
@@ -63,6 +63,21 @@ describe('a source', () => {
     expect(readFileSync(join(wrapping ?? '', 'usr/src/code/debian/patches/a.diff')).equals(readFileSync(inner))).toBe(
       true,
     );
+  });
+
+  it('can be unpacked without some of its folders and files', async () => {
+    const file = await tarball();
+    for (const path of ['gcc/tests/a/b', 'gcc/other/tests/c', 'manual/index', 'manual/part/d']) {
+      mkdirSync(join(dir, 'code-1.0', path, '..'), { recursive: true });
+      writeFileSync(join(dir, 'code-1.0', path), '');
+    }
+    await run('tar', ['-cJf', file, '-C', dir, 'code-1.0']);
+    const { source } = await unpack(context(file), 'code', { without: ['gcc/tests', 'manual/*/*'] });
+    const names = readdirSync(source, { recursive: true }).map(String).sort();
+    expect(names).toEqual([
+      ...['gcc', 'gcc/other', 'gcc/other/tests', 'gcc/other/tests/c'],
+      ...['hello.c', 'manual', 'manual/index', 'manual/part'],
+    ]);
   });
 
   it('is rejected if the Debian package has no tarball', async () => {

@@ -7,7 +7,7 @@ import { openTrace } from '@nodeos/disk';
 import { openUpper } from '../upper.js';
 
 async function folder(): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'nodeos-cli-'));
+  const path = await mkdtemp(join(tmpdir(), 'nodeos-netroot-'));
   onTestFinished(() => rm(path, { recursive: true, force: true }));
   const mask = process.umask(0);
   onTestFinished(() => void process.umask(mask));

@@ -9,8 +9,7 @@ import { erofs, type ErofsImage } from '@nodeos/fs';
 import { formatUri, NbdServer, type Export, type ServerEvent } from '@nodeos/nbd';
 import type { Tree } from '@nodeos/tree';
 import { type Closer, closing } from '@nodeos/base';
-import { closersOf } from './nbd/exports.js';
-import { openTrace } from '@nodeos/disk';
+import { closersOf, openTrace } from '@nodeos/disk';
 import { openUpper } from './upper.js';
 
 export interface StreamedRootOptions {

@@ -12,7 +12,7 @@ import {
   type ExportInfo,
   type NbdUri,
 } from '@nodeos/nbd';
-import { hintFor, nameOf, openSource } from '@nodeos/disk';
+import { hintFor, nameOf, openSource } from './open.js';
 
 export interface Description {
   readonly 'export-name': string;

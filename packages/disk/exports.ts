@@ -1,8 +1,9 @@
-/** The exports of `nodeos nbd serve`: sources that stay open while the server runs. */
+/** Disks as the exports of an NBD server. The sources stay open while the server runs. */
 import { overlay, readOnly, temporaryOverlay, withClose, type BlockBackend, type MaybePromise } from '@nodeos/block';
-import { type Closer, closing, messageOf, NodeosError, UsageError } from '@nodeos/base';
+import { type Closer, closing, messageOf, NodeosError } from '@nodeos/base';
 import type { Export, ExportResolver } from '@nodeos/nbd';
-import { canBeWritten, hintFor, nameOf, openSource, openTrace, pathBelow } from '@nodeos/disk';
+import { canBeWritten, hintFor, openSource, pathBelow } from './open.js';
+import { openTrace } from './trace-file.js';
 
 export interface Wanted {
   readonly name: string;
@@ -35,25 +36,6 @@ export interface OpenedExports {
   readonly resolver: ExportResolver;
   /** Closes everything. All writes are durable afterwards. */
   close(): Promise<void>;
-}
-
-/**
- * Parses `NAME=SOURCE` operands. Without a name, an export is called after the last part of its source, or, if it is
- * the only one, becomes the default export.
- * @throws UsageError for two equal names, or `--export` with several sources
- */
-export function wantedOf(operands: readonly string[], name: string | undefined): Wanted[] {
-  if (operands.length > 1 && name !== undefined)
-    throw new UsageError(`--export ${name}: only with one source`, { hint: `write ${name}=${operands[0]} …` });
-  const isOnly = operands.length === 1;
-  const all = operands.map((text) => {
-    const [, given, source = ''] = /^([^/:=]*)=(.+)$/s.exec(text) ?? [];
-    if (given !== undefined) return { name: name ?? given, source };
-    return { name: name ?? (isOnly ? '' : nameOf(text)), source: text };
-  });
-  const double = all.find((one, index) => all.findIndex((other) => other.name === one.name) !== index);
-  if (double) throw new UsageError(`two sources are called ${double.name}`, { hint: `NAME=${double.source}` });
-  return all;
 }
 
 /** Opens all sources. @throws UsageError, NodeosError; in that case everything is closed again */
