@@ -1,4 +1,4 @@
 /** The kernel layer. */
 export * from './kernel.js';
 export * from './config.js';
-export * from './sources.js';
+export { LINUX } from './sources.js';

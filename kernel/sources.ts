@@ -16,20 +16,20 @@ export const LINUX: Source = {
   ),
 };
 
-/** The folders of `arch/`, and the kernel's `ARCH` of the targets that need them. */
-const ARCHITECTURES: Readonly<Record<string, readonly string[]>> = {
-  arm: ['arm64'], // device trees include files of each other
-  arm64: ['arm64'],
-  x86: ['x86'],
-};
-const OTHERS = [
-  ...['alpha', 'arc', 'csky', 'hexagon', 'loongarch', 'm68k', 'microblaze', 'mips', 'nios2', 'openrisc', 'parisc'],
-  ...['powerpc', 'riscv', 's390', 'sh', 'sparc', 'um', 'xtensa'],
+/** The folders of `arch/`. */
+const ARCHITECTURES = [
+  ...['alpha', 'arc', 'arm', 'arm64', 'csky', 'hexagon', 'loongarch', 'm68k', 'microblaze', 'mips', 'nios2'],
+  ...['openrisc', 'parisc', 'powerpc', 'riscv', 's390', 'sh', 'sparc', 'um', 'x86', 'xtensa'],
 ];
+/** Architectures whose kernels need files of others. The device trees of arm64 include files of arm. */
+const NEEDS: Readonly<Record<string, readonly string[]>> = { arm64: ['arm'] };
 
-/** What no kernel for the target is compiled from: two of five files. A Kconfig file is one that all configurations read. */
-export function without({ arch }: Target): string[] {
-  const unused = Object.keys(ARCHITECTURES).filter((name) => !ARCHITECTURES[name]?.includes(arch));
-  const folders = [...OTHERS, ...unused].map((name) => `arch/${name}`);
+/**
+ * Paths in the source that no kernel for the target needs: two of five files. `Documentation/Kconfig` stays, because
+ * every configuration reads it.
+ */
+export function unneededPaths({ arch }: Target): string[] {
+  const needed = [arch, ...(NEEDS[arch] ?? [])];
+  const folders = ARCHITECTURES.filter((name) => !needed.includes(name)).map((name) => `arch/${name}`);
   return [...folders, 'Documentation/*/*', 'tools/perf', 'tools/testing'];
 }

@@ -14,12 +14,11 @@ const STAMPS = join(ROOT, 'node_modules/.nodeos');
 export function setUp({ all = false } = {}) {
   checkNode();
   installPackages();
-  run(
-    'the system packages',
-    process.execPath,
-    [join(ROOT, 'bin/install-dependencies'), '--quiet', ...(all ? ['--all'] : [])],
-    'to-stderr',
-  );
+  run('the system packages', process.execPath, [
+    join(ROOT, 'bin/install-dependencies'),
+    '--quiet',
+    ...(all ? ['--all'] : []),
+  ]);
   compile();
 }
 
@@ -37,7 +36,7 @@ function installPackages() {
   if (existsSync(join(STAMPS, 'installed')) && readFileSync(join(STAMPS, 'installed'), 'utf8') === lock) return;
   process.stderr.write('installing the npm packages\n');
   // The output of npm goes to stderr, because stdout belongs to the command that follows.
-  run('the npm packages', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], 'to-stderr');
+  run('the npm packages', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
   stamp('installed', lock);
 }
 
@@ -45,7 +44,7 @@ function compile() {
   const newest = String(Math.max(...sources(ROOT)));
   if (existsSync(join(STAMPS, 'compiled')) && readFileSync(join(STAMPS, 'compiled'), 'utf8') === newest) return;
   process.stderr.write('compiling\n');
-  run('the TypeScript', process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-b', ROOT], 'to-stderr');
+  run('the TypeScript', process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-b', ROOT]);
   stamp('compiled', newest);
 }
 
@@ -69,10 +68,9 @@ function stamp(name, value) {
   writeFileSync(join(STAMPS, name), value);
 }
 
-/** @param {string} label @param {string} command @param {string[]} args @param {'to-stderr'} [output] */
-function run(label, command, args, output) {
-  const stdout = output === 'to-stderr' ? 2 : 'inherit';
-  const result = spawnSync(command, args, { cwd: ROOT, stdio: ['inherit', stdout, 'inherit'] });
+/** Runs a program whose output goes to standard error. @param {string} label @param {string} command @param {string[]} args */
+function run(label, command, args) {
+  const result = spawnSync(command, args, { cwd: ROOT, stdio: ['inherit', 2, 'inherit'] });
   if (result.status === 0) return;
   if (result.signal !== null) process.exit(130);
   fail(`${label}: ${[command, ...args].join(' ')}: ${result.error?.message ?? `exit status ${String(result.status)}`}`);

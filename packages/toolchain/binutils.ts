@@ -13,7 +13,7 @@ export function binutils(target: Target): Step {
     sources: { binutils: BINUTILS },
     tools: ['gcc', 'ld', 'make'],
     async build(context) {
-      // Seven of eight files are tests.
+      // Leave out the tests, which are seven of eight files.
       await unpack(context, 'binutils', { without: ['gas', 'ld'].map((name) => `${name}/testsuite`) });
       const build = new Package(context, 'build');
       await build.configure('../binutils/configure', [

@@ -61,7 +61,7 @@ export function gcc(target: Target, binutils: Step, headers: Step): Step {
   };
 }
 
-/** Tests (the makefile needs the self-tests) and libraries of other languages: nine of ten files. */
+/** Tests, and libraries of languages that are not built. They are nine of ten files. The makefile needs `selftests`. */
 const WITHOUT = ['gcc/testsuite/[!s]*', 'libstdc++-v3/testsuite/*/*', 'libgomp/testsuite', 'libgo', 'libphobos'];
 
 export async function unpackGcc(context: StepContext): Promise<void> {
