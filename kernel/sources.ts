@@ -21,15 +21,16 @@ const ARCHITECTURES = [
   ...['alpha', 'arc', 'arm', 'arm64', 'csky', 'hexagon', 'loongarch', 'm68k', 'microblaze', 'mips', 'nios2'],
   ...['openrisc', 'parisc', 'powerpc', 'riscv', 's390', 'sh', 'sparc', 'um', 'x86', 'xtensa'],
 ];
-/** Architectures whose kernels need files of others. The device trees of arm64 include files of arm. */
-const NEEDS: Readonly<Record<string, readonly string[]>> = { arm64: ['arm'] };
+/** Architectures whose kernels need files of others: device trees of arm64 include those of arm, and Kconfig files. */
+const NEEDS: Readonly<Record<string, readonly string[]>> = { arm64: ['arm', 'x86'] };
 
 /**
- * Paths in the source that no kernel for the target needs: two of five files. `Documentation/Kconfig` stays, because
- * every configuration reads it.
+ * Paths in the source that no kernel for the target needs: two of five files. Every configuration reads
+ * `Documentation/Kconfig` and `crypto/Kconfig` of all architectures, so these stay.
  */
 export function unneededPaths({ arch }: Target): string[] {
   const needed = [arch, ...(NEEDS[arch] ?? [])];
-  const folders = ARCHITECTURES.filter((name) => !needed.includes(name)).map((name) => `arch/${name}`);
+  const others = ARCHITECTURES.filter((name) => !needed.includes(name));
+  const folders = others.flatMap((name) => [`arch/${name}/[!c]*`, `arch/${name}/c[!r]*`]);
   return [...folders, 'Documentation/*/*', 'tools/perf', 'tools/testing'];
 }
