@@ -14,10 +14,8 @@ export const PREFIX = '/toolchain';
 
 /**
  * The flags that everything is compiled with: no debug information, and no paths of the build machine.
- * @param level the optimization level, as in `-O2`
  */
-export const compilerFlags = (context: StepContext, level = 2): string =>
-  `-O${level} -g0 -ffile-prefix-map=${context.work}=.`;
+export const compilerFlags = (context: StepContext): string => `-O2 -g0 -ffile-prefix-map=${context.work}=.`;
 
 /** A make variable that replaces `makeinfo`, so that no manuals are built. */
 const NO_MANUALS = 'MAKEINFO=true';

@@ -41,15 +41,18 @@ export function gcc(target: Target, binutils: Step, headers: Step): Step {
         ...['sanitizer', 'ssp', 'quadmath', 'gomp', 'itm', 'vtv'].map((library) => `--disable-lib${library}`),
         // Hardened by default: position-independent code and the stack protector. The linker adds RELRO.
         ...['--enable-default-pie', '--enable-default-ssp', '--enable-initfini-array', '--with-linker-hash-style=gnu'],
-        ...['CFLAGS', 'CXXFLAGS'].map((name) => `${name}=${compilerFlags(context, OPTIMIZATION_LEVEL)}`),
+        // The flags name no folder: a checksum of them is part of the compiler. Without -g, it contains no paths.
+        ...['CFLAGS', 'CXXFLAGS'].map((name) => `${name}=-O${OPTIMIZATION_LEVEL} -g0`),
         ...extraOptions,
       ]);
       await build.make(['configure-gcc']);
       await removeBuildPaths(context);
       await build.make(['all-gcc']);
       // A static libgcc, for programs without a C library. `MAKE` passes `enable_shared` on to nested makes.
+      // libgcc's makefile appends a -g of its own, which would record the folder of the kernel's headers.
+      const targetFlags = [`CFLAGS_FOR_TARGET=${compilerFlags(context)}`, 'LIBGCC2_DEBUG_CFLAGS=-g0'];
       const withoutShared = 'MAKE=make enable_shared=no';
-      await build.make([withoutShared, 'all-target-libgcc', `CFLAGS_FOR_TARGET=${compilerFlags(context)}`]);
+      await build.make([withoutShared, 'all-target-libgcc', ...targetFlags]);
       await merge([context.input('binutils')], context.dir);
       await build.install(['install-strip-gcc'], context.dir);
       await build.install([withoutShared, 'install-target-libgcc'], context.dir);
