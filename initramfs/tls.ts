@@ -52,5 +52,5 @@ export async function writeTlsInitramfs(
   path: string,
 ): Promise<void> {
   const entries = await tlsEntries(program, files);
-  await replaceFile(path, (made) => appendEntries(initramfs, entries, made));
+  await replaceFile(path, (temporary) => appendEntries(initramfs, entries, temporary));
 }

@@ -30,17 +30,17 @@ async function sizeOf(bytes: Window, path: string): Promise<number> {
   let at = 0;
   const unknown = (): Error => new Error(`${path}: what is at byte ${at} is not known`);
   while (at < bytes.size) {
-    const start = await bytes.at(at, HEADER);
+    const start = await bytes.read(at, HEADER);
     if (start.toString('latin1', 0, 6) === '070701' && start.length === HEADER) {
       const [size, nameSize] = [field(start, 6), field(start, 11)];
       if (!(size >= 0 && nameSize <= LARGEST_NAME)) throw unknown();
-      const name = (await bytes.at(at + HEADER, nameSize)).toString('latin1');
+      const name = (await bytes.read(at + HEADER, nameSize)).toString('latin1');
       if (name !== 'TRAILER!!!\0') total += INODE + Math.ceil(size / PAGE) * PAGE;
       at = aligned(aligned(at + HEADER + nameSize) + size);
     } else if (start.length >= 4 && start.readUInt32LE(0) === LZ4_LEGACY) {
       // The format has no end mark. Blocks follow until the end of the file, each after its length.
       for (at += 4; at < bytes.size; total += LZ4_BLOCK) {
-        const length = await bytes.at(at, 4);
+        const length = await bytes.read(at, 4);
         if (length.length < 4) throw unknown();
         at += 4 + length.readUInt32LE(0);
       }
@@ -68,7 +68,7 @@ class Window {
   ) {}
 
   /** @returns the bytes at a position; fewer than `length` at the end of the file */
-  async at(position: number, length: number): Promise<Buffer> {
+  async read(position: number, length: number): Promise<Buffer> {
     if (position < this.#start || position + length > this.#start + this.#length) {
       this.#start = position;
       this.#length = (await this.file.read(this.#buffer, 0, this.#buffer.length, position)).bytesRead;

@@ -62,7 +62,7 @@ function kernelStep(target: Target, board: Board, compiler: Compiler, options: K
     inputs: compiler.inputs,
     tools: [...compiler.tools, 'make'],
     async build(context) {
-      const { source } = await unpack(context, 'linux', { without: unneededPaths(target) });
+      const { source } = await unpack(context, 'linux', { exclude: unneededPaths(target) });
       await patchAll(context, source, context.file('patches'));
       await mkdir(join(context.work, 'build'));
       await configure(context, compiler, Object.keys(extra));

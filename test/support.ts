@@ -20,7 +20,7 @@ export interface Running {
   /** Resolves when it has ended; a signal is 128 + its number, as in a shell. */
   readonly ended: Promise<Finished>;
   /** Resolves when `pattern` is in the output. @throws Error if the process ends without it */
-  saw(pattern: RegExp): Promise<RegExpExecArray>;
+  waitForOutput(pattern: RegExp): Promise<RegExpExecArray>;
 }
 
 export interface Finished {
@@ -45,17 +45,17 @@ export function start(args: readonly string[], options: { env?: Record<string, s
   const ended = new Promise<Finished>((resolve) => {
     child.on('close', (code, signal) => resolve({ status: code ?? SIGNALS[signal ?? ''] ?? 1, ...output }));
   });
-  let over = false;
-  void ended.then(() => (over = true));
+  let isOver = false;
+  void ended.then(() => (isOver = true));
   return {
     child,
     output,
     ended,
-    async saw(pattern) {
+    async waitForOutput(pattern) {
       for (;;) {
         const match = pattern.exec(output.stdout + output.stderr);
         if (match) return match;
-        if (over) throw new Error(`ended without ${String(pattern)}:\n${output.stdout}\n${output.stderr}`);
+        if (isOver) throw new Error(`ended without ${String(pattern)}:\n${output.stdout}\n${output.stderr}`);
         await sleep(20);
       }
     },
@@ -114,7 +114,7 @@ export async function application(files: Readonly<Record<string, string>>, manif
 }
 
 /** Asks until there is an answer: QEMU takes connections before the guest does. */
-export async function ask(url: string, init: RequestInit = {}, seconds = 60): Promise<Response> {
+export async function request(url: string, init: RequestInit = {}, seconds = 60): Promise<Response> {
   for (const deadline = Date.now() + seconds * 1000; ;) {
     try {
       return await fetch(url, { ...init, signal: AbortSignal.timeout(5000) });

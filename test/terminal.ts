@@ -20,9 +20,9 @@ export interface Terminal {
   /** What is on the screen, without what has scrolled away. */
   screen(): Promise<string>;
   /** Resolves when the screen matches. @throws Error with the screen if it does not in time */
-  shows(pattern: RegExp, seconds?: number): Promise<string>;
+  waitForScreen(pattern: RegExp, seconds?: number): Promise<string>;
   /** Resolves when the shell waits for the next command. */
-  returned(seconds?: number): Promise<string>;
+  waitForPrompt(seconds?: number): Promise<string>;
   resize(columns: number, rows: number): Promise<void>;
   /** Whether a cursor is shown. */
   hasCursor(): Promise<boolean>;
@@ -42,7 +42,7 @@ export async function openTerminal(columns = 80, rows = 24, env: Record<string, 
   });
   await tmux('set-option', '-g', 'window-size', 'manual');
   const screen = (): Promise<string> => tmux('capture-pane', '-p');
-  const shows = async (pattern: RegExp, seconds = 60): Promise<string> => {
+  const waitForScreen = async (pattern: RegExp, seconds = 60): Promise<string> => {
     for (const deadline = Date.now() + seconds * 1000; ; await sleep(50)) {
       const text = await screen();
       if (pattern.test(text)) return text;
@@ -50,12 +50,12 @@ export async function openTerminal(columns = 80, rows = 24, env: Record<string, 
     }
   };
   const state = async (format: string): Promise<string> => (await tmux('display-message', '-p', format)).trimEnd();
-  const returned = (seconds?: number): Promise<string> => shows(new RegExp(`${PROMPT}\\s*$`), seconds);
-  await returned();
+  const waitForPrompt = (seconds?: number): Promise<string> => waitForScreen(new RegExp(`${PROMPT}\\s*$`), seconds);
+  await waitForPrompt();
   return {
     screen,
-    shows,
-    returned,
+    waitForScreen,
+    waitForPrompt,
     type: async (line) => {
       await tmux('send-keys', '-l', line);
       await tmux('send-keys', 'Enter');

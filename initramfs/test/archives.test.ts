@@ -18,7 +18,7 @@ import { type Step, type StepContext } from '@nodeos/engine';
 import { afterAll, describe, expect, it } from 'vitest';
 import { basePart, type Part } from '@nodeos/rootfs';
 import { runtimePart } from '@nodeos/runtime';
-import { filesPart, morePart } from '@nodeos/app';
+import { filesPart, extraPart } from '@nodeos/app';
 import { initramfs } from '../initramfs.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-initramfs-'));
@@ -49,7 +49,7 @@ const INIT = step('init', made({ init: 'PID1', 'init.js': 'INIT', 'syscalls.node
 const APP = step('app', made({ 'nodeos.json': '{"name":"web"}', 'files/index.js': 'APP', 'files/lib/a.js': 'A' }));
 const MODULES = step('app-modules', made({ 'files/node_modules/ms/index.js': 'MS' }));
 
-const [base, app, modules, runtime] = [basePart(INIT), filesPart(APP), morePart(MODULES), runtimePart(RUNTIME)];
+const [base, app, modules, runtime] = [basePart(INIT), filesPart(APP), extraPart(MODULES), runtimePart(RUNTIME)];
 const imageOf = (...parts: Part[]): Step => initramfs(target, 'initramfs', parts).step;
 
 /** Builds a step and its inputs, each once, in folders. */

@@ -42,8 +42,8 @@ function copiedModules(target: Target, app: Application): Step {
 }
 
 export function appFiles(target: Target, app: Application, modules: Step | undefined, libc: Libc): Step {
-  const { files, links } = placed(app);
-  const environment = { ...librarySays(libc), ...packageVariables(app) };
+  const { files, links } = packedLayout(app);
+  const environment = { ...libcVariables(libc), ...packageVariables(app) };
   return {
     name: 'app',
     target,
@@ -60,12 +60,12 @@ export function appFiles(target: Target, app: Application, modules: Step | undef
     ...(modules ? { inputs: { modules } } : {}),
     async build(context) {
       await mkdir(join(context.dir, 'files'), { recursive: true });
-      const place = async (path: string): Promise<string> => {
+      const preparePath = async (path: string): Promise<string> => {
         await mkdir(join(context.dir, 'files', dirname(path)), { recursive: true });
         return join(context.dir, 'files', path);
       };
-      for (const path of Object.keys(files)) await cp(context.file(path), await place(path));
-      for (const [path, target] of Object.entries(links)) await symlink(target, await place(path));
+      for (const path of Object.keys(files)) await cp(context.file(path), await preparePath(path));
+      for (const [path, target] of Object.entries(links)) await symlink(target, await preparePath(path));
       const config = await initConfig(context, app, environment, { packed: files, hasModules: modules !== undefined });
       await writeFile(join(context.dir, 'nodeos.json'), JSON.stringify(config, null, 2) + '\n');
     },
@@ -73,8 +73,8 @@ export function appFiles(target: Target, app: Application, modules: Step | undef
 }
 
 /** The files of this machine and the targets of links, keyed by their places in /app. */
-function placed(app: Application): { files: Record<string, string>; links: Record<string, string> } {
-  const own = {
+function packedLayout(app: Application): { files: Record<string, string>; links: Record<string, string> } {
+  const appPackage = {
     place: app.project?.member ?? '',
     dir: app.dir,
     files: app.packed.files.filter((path) => !isHostBuild(app, path)),
@@ -82,9 +82,11 @@ function placed(app: Application): { files: Record<string, string>; links: Recor
   };
   const linked = linkedPlaces(app.project?.links ?? [], '');
   // A workspace can be packed twice, by itself and as a part of its root. Both give the same files.
-  const all = [own, ...linked];
-  const pairs = all.flatMap(({ place, dir, files }) => files.map((path) => [posix.join(place, path), join(dir, path)]));
-  const links = all.flatMap(({ place, links }) =>
+  const packages = [appPackage, ...linked];
+  const pairs = packages.flatMap(({ place, dir, files }) =>
+    files.map((path) => [posix.join(place, path), join(dir, path)]),
+  );
+  const links = packages.flatMap(({ place, links }) =>
     Object.entries(links).map(([path, target]) => [posix.join(place, path), target]),
   );
   return {
@@ -97,10 +99,10 @@ type Links = NonNullable<Application['project']>['links'];
 
 function linkedPlaces(
   links: Links,
-  below: string,
+  parent: string,
 ): { place: string; dir: string; files: readonly string[]; links: Readonly<Record<string, string>> }[] {
   return links.flatMap((link) => {
-    const place = posix.join(below, placeOf(link));
+    const place = posix.join(parent, placeOf(link));
     const { dir, packed } = link;
     return [
       { place, dir, files: packed.files, links: packed.links },
@@ -149,7 +151,7 @@ async function initConfig(
 /**
  * node-gyp-build selects a prebuilt binary by LIBC. Without it, node-gyp-build looks for a file of one distribution.
  */
-const librarySays = (libc: Libc): Record<string, string> => (libc === 'musl' ? { LIBC: libc } : {});
+const libcVariables = (libc: Libc): Record<string, string> => (libc === 'musl' ? { LIBC: libc } : {});
 
 /**
  * The variables that npm gives a script about its package.

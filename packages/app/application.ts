@@ -9,7 +9,7 @@ import { readManifest, type PackageJson } from './manifest.js';
 import { notes } from './notes.js';
 import { filesOf } from './node-options.js';
 import { ownerOf } from './lock.js';
-import { isPacked, keptOutBy, packedFiles, type Packed } from './packed.js';
+import { isPacked, excludedBy, packedFiles, type Packed } from './packed.js';
 import { readProject, type Project, type ReadOptions } from './project.js';
 import { startOf, type Start, type StartCommand } from './start-script.js';
 
@@ -35,8 +35,8 @@ export async function readApplication(folder: string, target: Target, options: R
   const packed = await packedFiles(dir, manifest, project?.root);
   const app = { dir, manifest, packed, project };
   const start = startOf(manifest, isPacked(packed), (command) => refusal(app, command));
-  const whole = { ...app, start, name: manifest.name ?? basename(dir) };
-  return { ...whole, notes: notes(whole, target) };
+  const application = { ...app, start, name: manifest.name ?? basename(dir) };
+  return { ...application, notes: notes(application, target) };
 }
 
 type Known = Pick<Application, 'dir' | 'manifest' | 'packed' | 'project'>;
@@ -51,12 +51,12 @@ function refusal(app: Known, command: StartCommand): UsageError | undefined {
 }
 
 function missingFile({ dir, manifest }: Known, path: string, from: string): UsageError {
-  const there = !path.startsWith('..') && !path.startsWith('/') && existsSync(join(dir, path));
-  const why = there ? `: it is there, but ${keptOutBy(dir, manifest)} leaves it out` : '';
+  const isPresent = !path.startsWith('..') && !path.startsWith('/') && existsSync(join(dir, path));
+  const reason = isPresent ? `: it is there, but ${excludedBy(dir, manifest)} leaves it out` : '';
   const secret = /(^|\/)\.env/.test(path) ? '; or give variables with --env NAME=VALUE instead of a file' : '';
-  return new UsageError(`${dir}: ${from} names ${path}, which is not among the files that npm would pack${why}`, {
+  return new UsageError(`${dir}: ${from} names ${path}, which is not among the files that npm would pack${reason}`, {
     hint:
-      (there
+      (isPresent
         ? `take it in by \`files\` in package.json, or make an .npmignore, which counts instead of .gitignore`
         : 'check the path, and `files`, .npmignore and .gitignore') + secret,
   });

@@ -83,8 +83,8 @@ async function locate({ modules, packed }: Files, path: string): Promise<Found |
     }
     if (current.startsWith('..')) return undefined;
   }
-  const own = packed[current];
-  if (own !== undefined) return { path: current, host: own };
+  const packedPath = packed[current];
+  if (packedPath !== undefined) return { path: current, host: packedPath };
   const installed = modules === undefined ? undefined : join(modules, current);
   return installed !== undefined && existsSync(installed) ? { path: current, host: installed } : undefined;
 }
@@ -93,15 +93,17 @@ async function locate({ modules, packed }: Files, path: string): Promise<Found |
 async function declared(files: Files, folder: string, bin: string): Promise<Found | undefined> {
   const { modules } = files;
   if (modules === undefined || !existsSync(join(modules, folder))) return undefined;
-  const list = async (path: string): Promise<string[]> =>
+  const childrenOf = async (path: string): Promise<string[]> =>
     (await readdir(join(modules, path)).catch(() => [])).filter((name) => !name.startsWith('.')).sort();
-  for (const name of await list(folder)) {
-    const names = name.startsWith('@') ? (await list(posix.join(folder, name))).map((one) => `${name}/${one}`) : [name];
-    for (const one of names) {
-      const manifest = await locate(files, posix.join(folder, one, 'package.json'));
+  for (const name of await childrenOf(folder)) {
+    const names = name.startsWith('@')
+      ? (await childrenOf(posix.join(folder, name))).map((child) => `${name}/${child}`)
+      : [name];
+    for (const packageName of names) {
+      const manifest = await locate(files, posix.join(folder, packageName, 'package.json'));
       const { bin: bins } = manifest ? (parseJson(await readFile(manifest.host, 'utf8')) as PackageJson) : {};
-      const file = commandFile(one, bins, bin);
-      if (file !== undefined) return locate(files, posix.join(folder, one, file));
+      const file = commandFile(packageName, bins, bin);
+      if (file !== undefined) return locate(files, posix.join(folder, packageName, file));
     }
   }
   return undefined;

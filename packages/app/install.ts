@@ -16,7 +16,7 @@ import { lockedPackages, type LockedPackage } from './lock.js';
 import type { PackageJson } from './manifest.js';
 import { runNpm } from './npm.js';
 import { applyPatches, patchesOf } from './patches.js';
-import { filesCopied, type Project } from './project.js';
+import { listCopiedFiles, type Project } from './project.js';
 
 /**
  * The steps that install a project and the projects that it links to.
@@ -31,13 +31,13 @@ export async function modulesSteps(
   place = '',
 ): Promise<Step[]> {
   const { manifests, npmrc, member, installer } = project;
-  const copied = await filesCopied(project);
+  const copied = await listCopiedFiles(project);
   const patches = await patchesOf(project);
   const prepared = lockedPackages(project.lock, target, member)
-    .filter((one) => isFromGit(one) && ruleFor(rules, one) === true)
+    .filter((pkg) => isFromGit(pkg) && ruleFor(rules, pkg) === true)
     .map(({ path, resolved = '' }) => ({ path, resolved }));
-  const beside = installer.files.filter((path) => existsSync(join(project.root, path)));
-  const named = [...copied, ...beside, ...(patches?.files ?? [])];
+  const installerFiles = installer.files.filter((path) => existsSync(join(project.root, path)));
+  const inputFiles = [...copied, ...installerFiles, ...(patches?.files ?? [])];
   const step: Step = {
     name: ['app-modules', ...place.split('/').filter((part) => part !== '' && part !== 'node_modules')]
       .join('-')
@@ -47,20 +47,21 @@ export async function modulesSteps(
     parameters: { installer: installer.program, manifests, member, place, prepared, patches, npmrc: npmrc.kept, libc },
     files: {
       lock: project.lockFile,
-      ...Object.fromEntries(named.map((path) => [path, join(project.root, path)])),
+      ...Object.fromEntries(inputFiles.map((path) => [path, join(project.root, path)])),
     },
     tools: [installer.program],
     async build(context) {
-      const root = await layOut(context, project, named);
+      const root = await layOut(context, project, inputFiles);
       await installer.install(context, { root, member, target, libc, settings: npmrc.personal });
-      for (const one of prepared) await prepare(context, project, root, one);
+      for (const pkg of prepared) await prepare(context, project, root, pkg);
       if (patches) await applyPatches(context, patches, root);
       await collect(context, project, root, place);
     },
   };
   const linked: Step[] = [];
-  for (const { project: own, path } of project.links) {
-    if (own) linked.push(...(await modulesSteps(target, own, rules, libc, posix.join(place, path))));
+  for (const { project: linkedProject, path } of project.links) {
+    if (linkedProject)
+      linked.push(...(await modulesSteps(target, linkedProject, rules, libc, posix.join(place, path))));
   }
   return [step, ...linked];
 }
@@ -116,8 +117,8 @@ async function prepare(
 async function collect(context: StepContext, project: Project, root: string, place: string): Promise<void> {
   const files = join(context.dir, 'files', place);
   await mkdir(join(context.dir, 'files'), { recursive: true });
-  const inside = Object.keys(project.manifests).filter((folder) => !folder.startsWith('..'));
-  for (const folder of inside) {
+  const innerFolders = Object.keys(project.manifests).filter((folder) => !folder.startsWith('..'));
+  for (const folder of innerFolders) {
     if (!existsSync(join(root, folder, 'node_modules'))) continue;
     await mkdir(join(files, folder), { recursive: true });
     await rename(join(root, folder, 'node_modules'), join(files, folder, 'node_modules'));

@@ -28,14 +28,14 @@ export interface Installer {
   /** Optional files next to package.json that affect the installation. */
   readonly files: readonly string[];
   /** @returns why the program cannot install from this lock; undefined if it can */
-  refuses(lock: string): string | undefined;
-  install(context: StepContext, what: Installation): Promise<void>;
+  unsupportedReason(lock: string): string | undefined;
+  install(context: StepContext, installation: Installation): Promise<void>;
 }
 
 export const NPM: Installer = {
   program: 'npm',
   files: [],
-  refuses: () => undefined,
+  unsupportedReason: () => undefined,
   async install(context, { root, member, target, libc, settings }) {
     const platform = ['--os=linux', `--cpu=${target.nodeArch}`, `--libc=${libc}`];
     // Install scripts would run the code of packages and compile for the host. native.ts runs the allowed ones.
@@ -47,7 +47,7 @@ export const NPM: Installer = {
 const PNPM: Installer = {
   program: 'pnpm',
   files: ['pnpm-workspace.yaml', '.pnpmfile.cjs', 'patches'],
-  refuses: (lock) =>
+  unsupportedReason: (lock) =>
     /^ {2}(?!\.:)\S+:$/m.test(lock.split(/^packages:/m, 1)[0]?.split(/^importers:/m)[1] ?? '') ||
     /^ +(version|specifier): ['"]?(link|workspace|file):/m.test(lock)
       ? '`pnpm --filter NAME deploy --prod DIR` makes a folder with all that a package of a workspace needs'
@@ -57,14 +57,14 @@ const PNPM: Installer = {
     const layout = ['--config.node-linker=hoisted', '--config.package-import-method=copy'];
     const args = ['install', '--prod', '--frozen-lockfile', '--ignore-scripts', '--reporter=append-only'];
     await context.run('pnpm', [...args, ...layout, ...platform], { cwd: root, environment: 'host', env: settings });
-    await forget(join(root, 'node_modules'), /^\.(pnpm.*|modules\.yaml)$/);
+    await removeMatching(join(root, 'node_modules'), /^\.(pnpm.*|modules\.yaml)$/);
   },
 };
 
 const YARN: Installer = {
   program: 'yarn',
   files: ['.yarnrc'],
-  refuses: (lock) =>
+  unsupportedReason: (lock) =>
     /^__metadata:/m.test(lock)
       ? 'with Yarn 2 and later, `yarn workspaces focus --production` makes a node_modules to be copied (nodeLinker: node-modules)'
       : /"?@(link|file|portal):/.test(lock)
@@ -81,14 +81,14 @@ const YARN: Installer = {
     ];
     // Yarn 1 has no option for the C library and installs the packages for this machine's platform.
     await context.run('yarn', args, { cwd: root, environment: 'host', env: settings });
-    await forget(join(root, 'node_modules'), /^\.yarn-/);
+    await removeMatching(join(root, 'node_modules'), /^\.yarn-/);
   },
 };
 
 /** Removes files for later installations. They contain times and paths of this machine. */
-async function forget(folder: string, names: RegExp): Promise<void> {
+async function removeMatching(folder: string, pattern: RegExp): Promise<void> {
   const found = existsSync(folder) ? await readdir(folder) : [];
-  for (const name of found.filter((one) => names.test(one))) await rm(join(folder, name), { recursive: true });
+  for (const name of found.filter((entry) => pattern.test(entry))) await rm(join(folder, name), { recursive: true });
 }
 
 /** The installer for each lock file. */
@@ -98,13 +98,15 @@ export type Found = { readonly lockFile: string } & ({ readonly installer: Insta
 
 /** Finds the lock file of another installer, with the installer or the reason why it cannot be used. */
 export function foreignLock(dir: string): Found | undefined {
-  const name = ['pnpm-lock.yaml', 'yarn.lock', 'bun.lock', 'bun.lockb'].find((one) => existsSync(join(dir, one)));
+  const name = ['pnpm-lock.yaml', 'yarn.lock', 'bun.lock', 'bun.lockb'].find((candidate) =>
+    existsSync(join(dir, candidate)),
+  );
   if (name === undefined) return undefined;
   const lockFile = join(dir, name);
   const installer = BY_LOCK[name];
   if (!installer) return { lockFile, refusal: 'Bun is not understood' };
   if (!isInstalled(installer.program)) return { lockFile, refusal: `${installer.program} is not installed here` };
-  const refusal = installer.refuses(readFileSync(lockFile, 'utf8'));
+  const refusal = installer.unsupportedReason(readFileSync(lockFile, 'utf8'));
   return refusal === undefined ? { lockFile, installer } : { lockFile, refusal };
 }
 

@@ -91,7 +91,7 @@ export function lockedPackages(lock: Lock, target: Target, member = ''): LockedP
   return Object.entries(lock.packages ?? {})
     .filter(([path, { dev, link }]) => path.includes(MODULES) && dev !== true && link !== true)
     .filter(([path]) => needed?.has(path) ?? true)
-    .filter(([, { os, cpu }]) => serves(os, 'linux') && serves(cpu, target.nodeArch))
+    .filter(([, { os, cpu }]) => supports(os, 'linux') && supports(cpu, target.nodeArch))
     .map(([path, { version = '', resolved, hasInstallScript = false }]) => {
       return { name: nameAt(path), version, path, resolved, hasInstallScript };
     })
@@ -104,10 +104,10 @@ export const nameAt = (path: string): string => path.replace(/^.*node_modules\//
  * Whether a list such as `["linux"]` or `["!win32"]` includes a name.
  * https://docs.npmjs.com/cli/configuring-npm/package-json#os
  */
-function serves(list: readonly string[] | undefined, name: string): boolean {
+function supports(list: readonly string[] | undefined, name: string): boolean {
   if (list === undefined || list.length === 0) return true;
   if (list.includes(`!${name}`)) return false;
-  return list.includes(name) || list.every((one) => one.startsWith('!'));
+  return list.includes(name) || list.every((item) => item.startsWith('!'));
 }
 
 /** A folder that npm links instead of installing it. */
@@ -172,8 +172,8 @@ export function commandFile(
 export function ownerOf(lock: Lock, member: string, command: string): { name: string; dev: boolean } | undefined {
   const { packages = {} } = lock;
   for (const folder of placesOf('', member)) {
-    const own = Object.keys(packages).filter((path) => path.startsWith(folder) && path === folder + nameAt(path));
-    for (const path of own) {
+    const paths = Object.keys(packages).filter((path) => path.startsWith(folder) && path === folder + nameAt(path));
+    for (const path of paths) {
       const { link, resolved = '', dev = false } = packages[path] ?? {};
       const { bin } = packages[link === true ? posix.normalize(resolved) : path] ?? {};
       if (commandFile(nameAt(path), bin, command) !== undefined) return { name: nameAt(path), dev };

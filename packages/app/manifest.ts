@@ -68,25 +68,25 @@ export async function readManifest(dir: string): Promise<PackageJson> {
  */
 function checkTypes(dir: string, manifest: PackageJson): void {
   const { scripts, nodeos } = manifest;
-  const check = (name: string, value: unknown, what: string, right: boolean): void => {
-    if (value !== undefined && !right) throw new UsageError(`${dir}/package.json: ${name} must be ${what}`);
+  const check = (name: string, value: unknown, expected: string, isValid: boolean): void => {
+    if (value !== undefined && !isValid) throw new UsageError(`${dir}/package.json: ${name} must be ${expected}`);
   };
-  const text = (name: string, value: unknown): void => check(name, value, 'a string', typeof value === 'string');
-  const object = (name: string, value: unknown): void =>
+  const checkString = (name: string, value: unknown): void => check(name, value, 'a string', typeof value === 'string');
+  const checkObject = (name: string, value: unknown): void =>
     check(name, value, 'an object', typeof value === 'object' && value !== null && !Array.isArray(value));
-  text('name', manifest.name);
-  text('version', manifest.version);
-  text('main', manifest.main);
-  object('scripts', scripts);
-  for (const [name, line] of Object.entries(scripts ?? {})) text(`scripts.${name}`, line);
+  checkString('name', manifest.name);
+  checkString('version', manifest.version);
+  checkString('main', manifest.main);
+  checkObject('scripts', scripts);
+  for (const [name, line] of Object.entries(scripts ?? {})) checkString(`scripts.${name}`, line);
   for (const name of ['dependencies', 'devDependencies', 'optionalDependencies', 'peerDependencies', 'config'] as const)
-    object(name, manifest[name]);
+    checkObject(name, manifest[name]);
   check('files', manifest.files, 'an array', Array.isArray(manifest.files));
-  object('allowScripts', manifest.allowScripts);
-  object('nodeos', nodeos);
-  text('nodeos.start', nodeos?.start);
-  object('nodeos.env', nodeos?.env);
-  for (const [name, value] of Object.entries(nodeos?.env ?? {})) text(`nodeos.env.${name}`, value);
+  checkObject('allowScripts', manifest.allowScripts);
+  checkObject('nodeos', nodeos);
+  checkString('nodeos.start', nodeos?.start);
+  checkObject('nodeos.env', nodeos?.env);
+  for (const [name, value] of Object.entries(nodeos?.env ?? {})) checkString(`nodeos.env.${name}`, value);
 }
 
 function checkSettings(dir: string, manifest: PackageJson): void {

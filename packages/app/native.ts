@@ -32,7 +32,7 @@ export interface NativeTools {
 export function nativeModules(target: Target, app: Application, modules: Step, tools: NativeTools): Step | undefined {
   const { lock = {}, member = '', allowScripts = {}, manifests = {} } = app.project ?? {};
   const chosen = lockedPackages(lock, target, member)
-    .filter((one) => ruleFor(allowScripts, one) === true)
+    .filter((pkg) => ruleFor(allowScripts, pkg) === true)
     .map(({ name, version, path }) => ({ name, version, path }));
   if (chosen.length === 0) return undefined;
   return {
@@ -46,18 +46,18 @@ export function nativeModules(target: Target, app: Application, modules: Step, t
       const folder = join(context.work, 'app');
       await cp(join(context.input('modules'), 'files'), folder, COPY);
       // Optional dependencies may be missing.
-      const there = await Promise.all(chosen.map(({ path }) => exists(join(folder, path))));
-      const wanted = chosen.filter((_, at) => there[at]);
+      const isPresent = await Promise.all(chosen.map(({ path }) => exists(join(folder, path))));
+      const packages = chosen.filter((_, at) => isPresent[at]);
       await mkdir(join(context.dir, 'files'));
-      if (wanted.length === 0) return;
+      if (packages.length === 0) return;
       for (const [path, manifest] of Object.entries(manifests).filter(([path]) => !path.startsWith('..'))) {
         await mkdir(join(folder, path), { recursive: true });
         await writeFile(join(folder, path, 'package.json'), JSON.stringify(manifest));
       }
       const before = await timesOf(folder);
-      context.progress(`compiling ${wanted.map(({ name, version }) => `${name}@${version}`).join(', ')}`);
+      context.progress(`compiling ${packages.map(({ name, version }) => `${name}@${version}`).join(', ')}`);
       // Packages are named by place, because another package could have the same name and version.
-      const places = wanted.map(({ path }) => `./${path}`);
+      const places = packages.map(({ path }) => `./${path}`);
       await runNpm(context, ['rebuild', '--foreground-scripts', ...places], {
         environment: 'clean',
         ...optionsOf(context, tools, folder),
@@ -145,9 +145,9 @@ async function collect(
   folder: string,
   before: ReadonlyMap<string, number>,
 ): Promise<void> {
-  const made = [...(await timesOf(folder))].filter(([path, time]) => before.get(path) !== time && isResult(path));
+  const results = [...(await timesOf(folder))].filter(([path, time]) => before.get(path) !== time && isResult(path));
   await mkdir(join(context.dir, 'files'), { recursive: true });
-  for (const [path] of made) {
+  for (const [path] of results) {
     const to = join(context.dir, 'files', path);
     await mkdir(dirname(to), { recursive: true });
     await cp(join(folder, path), to);

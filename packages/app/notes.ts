@@ -4,7 +4,7 @@ import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { Target } from '@nodeos/targets';
 import { unreviewed, type Rules } from './allow.js';
 import { lockedPackages } from './lock.js';
-import { keptOutBy, type Packed } from './packed.js';
+import { excludedBy, type Packed } from './packed.js';
 import { INSTALL_SCRIPTS } from './patches.js';
 import type { PackageJson } from './manifest.js';
 import type { Project } from './project.js';
@@ -38,7 +38,7 @@ function environmentFiles({ dir, manifest, packed }: Described): string[] {
     (name) => existsSync(join(dir, name)) && !packed.files.includes(name),
   );
   return names.map(
-    (name) => `${name} is left out by ${keptOutBy(dir, manifest)}; --env NAME=VALUE gives single variables`,
+    (name) => `${name} is left out by ${excludedBy(dir, manifest)}; --env NAME=VALUE gives single variables`,
   );
 }
 
@@ -46,10 +46,10 @@ const WITHOUT_SCRIPTS =
   'does not name install scripts: none is run, and no native code compiled; package-lock.json of npm 7 and later does';
 
 function dependenciesNotRun(project: Project, target: Target, rules: Rules): string[] {
-  const own = unreviewed(lockedPackages(project.lock, target, project.member), rules);
+  const warnings = unreviewed(lockedPackages(project.lock, target, project.member), rules);
   const unknown = project.lock.packages ? [] : [`${project.lockFile} ${WITHOUT_SCRIPTS}`];
   return [
-    ...own,
+    ...warnings,
     ...unknown,
     ...project.links.flatMap((link) => (link.project ? dependenciesNotRun(link.project, target, rules) : [])),
   ];
@@ -59,32 +59,39 @@ function dependenciesNotRun(project: Project, target: Target, rules: Rules): str
 function linksOfCopy({ dir, manifest }: Described): string[] {
   const modules = join(dir, 'node_modules');
   if (manifest.nodeos?.modules !== 'copy' || !existsSync(modules)) return [];
-  const within = (path: string): string[] => readdirSync(path).map((name) => join(path, name));
-  const all = within(modules).flatMap((path) => (basename(path).startsWith('@') ? within(path) : [path]));
-  const out = all
+  const entriesOf = (path: string): string[] => readdirSync(path).map((name) => join(path, name));
+  const all = entriesOf(modules).flatMap((path) => (basename(path).startsWith('@') ? entriesOf(path) : [path]));
+  const outside = all
     .filter((path) => lstatSync(path).isSymbolicLink())
     .filter((path) => relative(modules, resolve(dirname(path), readlinkSync(path))).startsWith('..'));
-  return out.length === 0
+  return outside.length === 0
     ? []
-    : [`links that lead out of node_modules are not followed: ${out.map((path) => relative(dir, path)).join(', ')}`];
+    : [
+        `links that lead out of node_modules are not followed: ${outside.map((path) => relative(dir, path)).join(', ')}`,
+      ];
 }
 
 /** Scripts of the application and of linked packages that npm would run after an install. */
 function scriptsNotRun({ project, manifest, packed }: Described): string[] {
-  const own = named('', { scripts: project?.scripts ?? manifest.scripts ?? {} }, packed.files.includes('binding.gyp'));
-  const ofMember = project && project.member !== '' ? named('', manifest, packed.files.includes('binding.gyp')) : [];
+  const rootLines = scriptLines(
+    '',
+    { scripts: project?.scripts ?? manifest.scripts ?? {} },
+    packed.files.includes('binding.gyp'),
+  );
+  const ofMember =
+    project && project.member !== '' ? scriptLines('', manifest, packed.files.includes('binding.gyp')) : [];
   const ofLinks = (project?.links ?? []).flatMap(({ target, manifest, packed }) => [
-    ...named(`${target}: `, manifest, false),
+    ...scriptLines(`${target}: `, manifest, false),
     ...(packed.files.includes('binding.gyp') ? [`${target}: what compiles binding.gyp`] : []),
   ]);
-  const all = [...own, ...ofMember, ...ofLinks];
+  const all = [...rootLines, ...ofMember, ...ofLinks];
   return all.length === 0 ? [] : [`scripts that are not run: ${all.join(', ')}`];
 }
 
 /** @param compiled the `install` script does run, to compile an addon */
-function named(where: string, { scripts = {} }: PackageJson, compiled: boolean): string[] {
+function scriptLines(prefix: string, { scripts = {} }: PackageJson, compiled: boolean): string[] {
   return INSTALL_SCRIPTS.filter((name) => scripts[name] !== undefined && !(compiled && name === 'install'))
     .map((name) => ({ name, line: scripts[name] ?? '' }))
     .filter(({ line }) => !/^(npx )?patch-package( --[\w-]+( [\w./]+)?)*$/.test(line.trim()))
-    .map(({ name, line }) => `${where}${name} (${line})`);
+    .map(({ name, line }) => `${prefix}${name} (${line})`);
 }

@@ -13,17 +13,17 @@ export async function runNpm(
   args: readonly string[],
   options: RunOptions & { readonly settings?: Readonly<Record<string, string>> } = {},
 ): Promise<void> {
-  const { settings, ...others } = options;
+  const { settings, ...runOptions } = options;
   try {
     // npm's settings (registry, proxy, credentials) can also be in the user's environment.
     await context.run('npm', [...args, ...QUIET], {
       environment: 'host',
-      ...others,
-      env: { ...settings, ...others.env },
+      ...runOptions,
+      env: { ...settings, ...runOptions.env },
       lastLines: MANY_LINES,
     });
   } catch (error) {
-    throw error instanceof NodeosError ? explained(error) : error;
+    throw error instanceof NodeosError ? withAdvice(error) : error;
   }
 }
 
@@ -43,7 +43,7 @@ const ADVICE: Readonly<Record<string, string>> = {
 };
 
 /** Shortens npm's output to the cause, without its usage and the path of its log. */
-export function explained(error: NodeosError): NodeosError {
+export function withAdvice(error: NodeosError): NodeosError {
   const usage = error.lines.findIndex((line) => /^npm error (Usage:|Clean install a project)/.test(line));
   const lines = error.lines
     .slice(0, usage < 0 ? undefined : usage)

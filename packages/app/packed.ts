@@ -21,7 +21,7 @@ export interface Packed {
 /** A node of npm's tree, plus the entries other than files that the walk finds. */
 interface Node extends PackageNode {
   readonly links: string[];
-  readonly others: string[];
+  readonly unsupported: string[];
 }
 
 /** npm's walk. It also records the entries that npm silently skips. */
@@ -30,13 +30,13 @@ class Walker extends packlist.Walker {
 
   override onstat(visit: Visit, done: () => void): unknown {
     const { st, entry, file } = visit;
-    const list = st.isSymbolicLink() ? this.tree.links : this.tree.others;
+    const list = st.isSymbolicLink() ? this.tree.links : this.tree.unsupported;
     if (file && !st.isFile() && !st.isDirectory()) list.push(this.#place(entry));
     return super.onstat(visit, done);
   }
 
   override stat(visit: Pick<Visit, 'entry' | 'file'>, done: () => void): unknown {
-    if (visit.entry.includes('*')) this.tree.others.push(this.#place(visit.entry));
+    if (visit.entry.includes('*')) this.tree.unsupported.push(this.#place(visit.entry));
     return super.stat(visit, done);
   }
 
@@ -55,7 +55,7 @@ class Walker extends packlist.Walker {
  * @throws UsageError for a file whose name is not UTF-8
  */
 export async function packedFiles(dir: string, manifest: PackageJson, root = dir): Promise<Packed> {
-  const node = { path: dir, package: manifest, isProjectRoot: true, edgesOut: new Map(), links: [], others: [] };
+  const node = { path: dir, package: manifest, isProjectRoot: true, edgesOut: new Map(), links: [], unsupported: [] };
   const workspace = root === dir ? {} : { prefix: root, workspaces: [dir] };
   const listed = await walk(node, workspace).catch(async (error: unknown) => {
     const name = codeOf(error) === 'ENOENT' ? await unreadableName(dir) : undefined;
@@ -66,13 +66,13 @@ export async function packedFiles(dir: string, manifest: PackageJson, root = dir
   });
   // npm lists a name that begins with @ as ./@name.
   const files = listed.map((path) => posix.normalize(path)).filter((path) => posix.basename(path) !== '.npmrc');
-  const { links, broken } = await linksAmong(dir, node.links, files);
+  const { links, broken } = await resolveLinks(dir, node.links, files);
   const leftOut = [
-    ...(await alone(dir, manifest, files)),
+    ...(await loneMainWarning(dir, manifest, files)),
     ...(broken.length === 0 ? [] : [`symbolic links are left out: ${broken.join(', ')}`]),
-    ...(node.others.length === 0
+    ...(node.unsupported.length === 0
       ? []
-      : [`npm packs no such files, they are left out: ${node.others.sort().join(', ')}`]),
+      : [`npm packs no such files, they are left out: ${node.unsupported.sort().join(', ')}`]),
   ];
   return { files: files.sort(), links, leftOut };
 }
@@ -93,12 +93,12 @@ export const isPacked =
   };
 
 /** npm packs `main` even if its folder is ignored, which is common for compiled output. */
-async function alone(dir: string, manifest: PackageJson, files: readonly string[]): Promise<string[]> {
+async function loneMainWarning(dir: string, manifest: PackageJson, files: readonly string[]): Promise<string[]> {
   const main = posix.normalize(manifest.main ?? '.');
   const folder = posix.dirname(main);
-  if (folder === '.' || !files.includes(main) || keptOutBy(dir, manifest) !== '.gitignore') return [];
-  const others = await readdir(join(dir, folder));
-  if (others.length === 1 || files.some((path) => path !== main && path.startsWith(`${folder}/`))) return [];
+  if (folder === '.' || !files.includes(main) || excludedBy(dir, manifest) !== '.gitignore') return [];
+  const siblings = await readdir(join(dir, folder));
+  if (siblings.length === 1 || files.some((path) => path !== main && path.startsWith(`${folder}/`))) return [];
   return [`of ${folder} only ${main} is packed, .gitignore leaves out the rest; "files": ["${folder}"] takes it in`];
 }
 
@@ -108,7 +108,7 @@ const walk = (node: Node, options: object): Promise<string[]> =>
   });
 
 /** A link is kept if its target is packed. */
-async function linksAmong(
+async function resolveLinks(
   dir: string,
   paths: readonly string[],
   files: readonly string[],
@@ -116,34 +116,34 @@ async function linksAmong(
   const targets = await Promise.all(
     [...paths].sort().map(async (path) => [path, await readlink(join(dir, path))] as const),
   );
-  const there = (path: string): boolean =>
+  const isThere = (path: string): boolean =>
     path === '.' || files.some((file) => file === path || file.startsWith(`${path}/`)) || paths.includes(path);
-  const leadsIn = ([path, target]: readonly [string, string]): boolean =>
-    !target.startsWith('/') && there(posix.join(posix.dirname(path), target).replace(/\/$/, ''));
+  const staysInside = ([path, target]: readonly [string, string]): boolean =>
+    !target.startsWith('/') && isThere(posix.join(posix.dirname(path), target).replace(/\/$/, ''));
   return {
-    links: Object.fromEntries(targets.filter(leadsIn)),
+    links: Object.fromEntries(targets.filter(staysInside)),
     broken: targets
-      .filter((one) => !leadsIn(one))
+      .filter((link) => !staysInside(link))
       .map(([path, target]) => `${path} → ${target} (which is not among what is packed)`),
   };
 }
 
 /** The first name below a folder that is not UTF-8, with its bytes escaped. */
-async function unreadableName(dir: string, below = ''): Promise<string | undefined> {
-  const names = await readdir(join(dir, below), { encoding: 'buffer', withFileTypes: true });
+async function unreadableName(dir: string, folder = ''): Promise<string | undefined> {
+  const names = await readdir(join(dir, folder), { encoding: 'buffer', withFileTypes: true });
   for (const entry of names) {
     const name = entry.name.toString('utf8');
     const escaped = entry.name.toString('latin1').replace(/[^ -~]/g, (c) => `\\x${c.charCodeAt(0).toString(16)}`);
-    if (!Buffer.from(name).equals(entry.name)) return posix.join(below, escaped);
+    if (!Buffer.from(name).equals(entry.name)) return posix.join(folder, escaped);
     if (!entry.isDirectory() || ['node_modules', '.git'].includes(name)) continue;
-    const found = await unreadableName(dir, posix.join(below, name));
+    const found = await unreadableName(dir, posix.join(folder, name));
     if (found !== undefined) return found;
   }
   return undefined;
 }
 
 /** What keeps an existing file out of the package. The first of these alone decides. */
-export function keptOutBy(dir: string, manifest: PackageJson): string {
+export function excludedBy(dir: string, manifest: PackageJson): string {
   if (manifest.files) return '`files` of package.json';
   return existsSync(join(dir, '.npmignore')) ? '.npmignore' : '.gitignore';
 }

@@ -18,15 +18,15 @@ export async function appParts(target: Target, app: Application, libc: Libc, too
   const modules = await appModules(target, app, libc);
   const [main] = modules;
   const native = [main && nativeModules(target, app, main, tools), nativeAddon(target, app, main, tools)];
-  const more = [...modules, ...native].filter((step) => step !== undefined);
-  return [filesPart(appFiles(target, app, main, libc)), ...more.map(morePart)];
+  const extra = [...modules, ...native].filter((step) => step !== undefined);
+  return [filesPart(appFiles(target, app, main, libc)), ...extra.map(extraPart)];
 }
 
 /** The application's own files and settings. */
 export const filesPart = (step: Step): Part => partOf(step, appTree);
 
 /** Additional contents of the application's folder: dependencies and native code. */
-export const morePart = (step: Step): Part => partOf(step, moreTree);
+export const extraPart = (step: Step): Part => partOf(step, extraTree);
 
 const partOf = (step: Step, tree: Part['tree']): Part => ({
   name: step.name,
@@ -40,5 +40,5 @@ async function appTree(output: string): Promise<Tree> {
   return concat([directory('etc')], [settings], fromDirectory(join(output, 'files'), { prefix: PREFIX }));
 }
 
-const moreTree = (output: string): Tree =>
+const extraTree = (output: string): Tree =>
   concat([directory(PREFIX)], fromDirectory(join(output, 'files'), { prefix: PREFIX }));

@@ -32,7 +32,7 @@ export interface Patches {
   /** Paths of the patches, relative to the project's root. */
   readonly files: readonly string[];
   /** The script only runs the tool. */
-  readonly whole: boolean;
+  readonly isOnlyCommand: boolean;
   readonly script: string;
 }
 
@@ -53,11 +53,11 @@ export async function patchesOf(project: Project): Promise<Patches | undefined> 
   return { ...found, files, version };
 }
 
-function callIn(script: string, line: string): Pick<Patches, 'args' | 'whole' | 'script'> | undefined {
+function callIn(script: string, line: string): Pick<Patches, 'args' | 'isOnlyCommand' | 'script'> | undefined {
   if (!line.includes(TOOL)) return undefined;
   const commands = split(line).map((words) => words.slice(words.findIndex((word) => !RUNNERS.has(word))));
   const call = commands.find(([command]) => command === TOOL);
-  return call && { script, args: call.slice(1), whole: commands.length === 1 };
+  return call && { script, args: call.slice(1), isOnlyCommand: commands.length === 1 };
 }
 
 /** Splits a line into commands. A line that needs a shell is split roughly, because it may still run the tool. */

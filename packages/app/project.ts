@@ -48,7 +48,7 @@ export interface LinkedPackage extends Link {
 export const placeOf = ({ outside, path, target }: LinkedPackage): string => (outside ? path : target);
 
 /** Fields that decide what npm installs. Other fields (scripts, version) may change without a new installation. */
-const DECIDING = [
+const RELEVANT_FIELDS = [
   ...['dependencies', 'devDependencies', 'optionalDependencies', 'peerDependencies', 'peerDependenciesMeta'],
   ...[
     'overrides',
@@ -64,7 +64,7 @@ const DECIDING = [
   ],
 ] as const;
 /** Fields that npm checks for a link. */
-const OF_A_LINK = [...DECIDING, 'name', 'version', 'bin'] as const;
+const LINK_FIELDS = [...RELEVANT_FIELDS, 'name', 'version', 'bin'] as const;
 
 export interface ReadOptions {
   /** Makes the lock file of a folder that needs one and has none. */
@@ -73,7 +73,7 @@ export interface ReadOptions {
 
 /**
  * Reads a project.
- * @param within the folders that link to this one, outermost first
+ * @param ancestors the folders that link to this one, outermost first
  * @returns undefined if there is nothing to install
  * @throws UsageError if the versions of the dependencies are not fixed
  */
@@ -81,13 +81,13 @@ export async function readProject(
   dir: string,
   manifest: PackageJson,
   options: ReadOptions = {},
-  within: readonly string[] = [],
+  ancestors: readonly string[] = [],
 ): Promise<Project | undefined> {
   let found = await findLock(dir);
   if (!found && needsInstall(manifest)) {
     await options.makeLock?.(dir);
     found = options.makeLock && (await findLock(dir));
-    if (!found) throw leftOpen(dir);
+    if (!found) throw missingLockError(dir);
   }
   if (!found) return undefined;
   const { root, path, lock, installer } = found;
@@ -102,20 +102,20 @@ export async function readProject(
     lock,
     scripts: rootManifest.scripts ?? {},
     allowScripts: rootManifest.allowScripts ?? {},
-    manifests: await decidingManifests(root, rootManifest, lock),
+    manifests: await relevantManifests(root, rootManifest, lock),
     npmrc: await readNpmrc(root),
     copied: copiedFiles(root, rootManifest, lock),
-    links: await Promise.all(links.map((link) => linkedPackage(root, link, options, [...within, dir]))),
+    links: await Promise.all(links.map((link) => linkedPackage(root, link, options, [...ancestors, dir]))),
   };
 }
 
 type FoundLock = LockFile & Pick<Project, 'root' | 'installer'>;
 
 async function findLock(dir: string): Promise<FoundLock | undefined> {
-  const own = await readLock(dir);
-  if (own) return { root: dir, installer: NPM, ...own };
-  const around = await workspaceAround(dir);
-  if (around) return { installer: NPM, ...around };
+  const ownLock = await readLock(dir);
+  if (ownLock) return { root: dir, installer: NPM, ...ownLock };
+  const workspace = await enclosingWorkspace(dir);
+  if (workspace) return { installer: NPM, ...workspace };
   const foreign = foreignLock(dir);
   return foreign && 'installer' in foreign
     ? { root: dir, installer: foreign.installer, path: foreign.lockFile, lock: {} }
@@ -123,7 +123,7 @@ async function findLock(dir: string): Promise<FoundLock | undefined> {
 }
 
 /** @returns the nearest ancestor folder whose lock lists this folder as a workspace */
-async function workspaceAround(dir: string): Promise<(LockFile & { root: string }) | undefined> {
+async function enclosingWorkspace(dir: string): Promise<(LockFile & { root: string }) | undefined> {
   for (let root = dirname(dir); root !== dirname(root); root = dirname(root)) {
     if (!existsSync(join(root, 'package.json'))) continue;
     const found = await readLock(root);
@@ -141,23 +141,23 @@ function needsInstall(manifest: PackageJson): boolean {
   );
 }
 
-function leftOpen(dir: string): UsageError {
+function missingLockError(dir: string): UsageError {
   const foreign = foreignLock(dir);
-  const copy =
+  const copyHint =
     'take node_modules as it is with "nodeos": {"modules": "copy"} in package.json (also that of a folder that ' +
     '`pnpm deploy` or the like has made)';
   if (foreign && 'refusal' in foreign)
     return new UsageError(`${dir} has dependencies and ${basename(foreign.lockFile)}, but ${foreign.refusal}`, {
-      hint: `make npm's lock with --lock, which may choose other versions; or ${copy}`,
+      hint: `make npm's lock with --lock, which may choose other versions; or ${copyHint}`,
     });
   return new UsageError(`${dir} has dependencies but no package-lock.json, so what they are is left open`, {
     hint:
       `make one with --lock, or run \`npm install\` in ${dir}: it fixes their versions, and is to be kept with the source` +
-      (existsSync(join(dir, 'node_modules')) ? `; or ${copy}` : ''),
+      (existsSync(join(dir, 'node_modules')) ? `; or ${copyHint}` : ''),
   });
 }
 
-async function decidingManifests(
+async function relevantManifests(
   root: string,
   manifest: PackageJson,
   lock: Lock,
@@ -167,10 +167,10 @@ async function decidingManifests(
     const dir = join(root, target);
     if (!existsSync(join(dir, 'package.json')))
       throw new UsageError(`${root}: the lock file names the package ${target}, which is not there`);
-    return [target, pick(await readManifest(dir), OF_A_LINK, dir)] as const;
+    return [target, pickFields(await readManifest(dir), LINK_FIELDS, dir)] as const;
   });
-  const own = { name: 'app', version: '0.0.0', ...pick(manifest, DECIDING, root) };
-  return Object.fromEntries([['', own] as const, ...(await Promise.all(linked))]);
+  const rootFields = { name: 'app', version: '0.0.0', ...pickFields(manifest, RELEVANT_FIELDS, root) };
+  return Object.fromEntries([['', rootFields] as const, ...(await Promise.all(linked))]);
 }
 
 /** npm checks every link, even those that it will not make. */
@@ -178,7 +178,7 @@ const withDevelopment = ({ packages = {} }: Lock): NonNullable<Lock['packages']>
   Object.fromEntries(Object.entries(packages).map(([path, entry]) => [path, { ...entry, dev: false }]));
 
 /** Absolute paths would depend on this machine. npm's lock also stores relative paths. */
-function pick(manifest: PackageJson, names: readonly string[], dir: string): PackageJson {
+function pickFields(manifest: PackageJson, names: readonly string[], dir: string): PackageJson {
   const fields = Object.entries(manifest).filter(([name]) => names.includes(name));
   return Object.fromEntries(
     fields.map(([name, value]) => [name, /ependencies$/.test(name) ? withRelativePaths(value, dir) : value]),
@@ -213,25 +213,25 @@ async function linkedPackage(
   root: string,
   link: Link,
   options: ReadOptions,
-  within: readonly string[],
+  ancestors: readonly string[],
 ): Promise<LinkedPackage> {
   const dir = resolve(root, link.target);
   const outside = link.target.startsWith('..');
   const manifest = await readManifest(dir);
-  if (outside && within.includes(dir))
-    throw new UsageError(`${[...within, dir].join(' → ')}: folders that link to each other cannot be copied`);
+  if (outside && ancestors.includes(dir))
+    throw new UsageError(`${[...ancestors, dir].join(' → ')}: folders that link to each other cannot be copied`);
   return {
     ...link,
     dir,
     manifest,
     outside,
     packed: await packedFiles(dir, manifest, outside ? dir : root),
-    project: outside ? await readProject(dir, manifest, options, within) : undefined,
+    project: outside ? await readProject(dir, manifest, options, ancestors) : undefined,
   };
 }
 
 /** The files that npm copies. For a folder, these are the files that it would pack. */
-export async function filesCopied({ root, copied }: Project): Promise<string[]> {
+export async function listCopiedFiles({ root, copied }: Project): Promise<string[]> {
   const files = copied.map(async (path) => {
     if (!statSync(join(root, path)).isDirectory()) return [path];
     const { files } = await packedFiles(join(root, path), await readManifest(join(root, path)));

@@ -54,22 +54,22 @@ export function startOf(
 ): Start {
   const { scripts = {}, main, nodeos } = manifest;
   const reader = new Reader(scripts, main, packed);
-  const own = nodeos?.start;
-  const hasScript = own !== undefined || scripts['start'] !== undefined;
-  const all = !hasScript
+  const nodeosStart = nodeos?.start;
+  const hasScript = nodeosStart !== undefined || scripts['start'] !== undefined;
+  const commands = !hasScript
     ? [withoutScript(main, packed)]
-    : own === undefined
+    : nodeosStart === undefined
       ? reader.script('start', false, 'npm start')
-      : reader.line(own, 'nodeos.start');
-  const refused = all.map(refusal).find((error) => error !== undefined);
+      : reader.line(nodeosStart, 'nodeos.start');
+  const refused = commands.map(refusal).find((error) => error !== undefined);
   if (refused) throw refused;
-  const first = all.slice(0, -1);
-  const application = all.at(-1) as StartCommand;
-  if (own !== undefined || !hasScript) return { first, main: application, leftOut: reader.leftOut };
-  const before = optional(reader, 'prestart', refusal);
-  const after = scripts['poststart'] === undefined ? [] : [notRun('poststart', scripts['poststart'])];
-  const leftOut = [...before.leftOut, ...reader.leftOut, ...after];
-  return { first: [...before.commands, ...first], main: application, leftOut };
+  const first = commands.slice(0, -1);
+  const application = commands.at(-1) as StartCommand;
+  if (nodeosStart !== undefined || !hasScript) return { first, main: application, leftOut: reader.leftOut };
+  const prestart = optionalScript(reader, 'prestart', refusal);
+  const postNotes = scripts['poststart'] === undefined ? [] : [notRun('poststart', scripts['poststart'])];
+  const leftOut = [...prestart.leftOut, ...reader.leftOut, ...postNotes];
+  return { first: [...prestart.commands, ...first], main: application, leftOut };
 }
 
 const notRun = (name: string, line: string): string => `scripts.${name} is not run: ${line}`;
@@ -78,7 +78,7 @@ const notRun = (name: string, line: string): string => `scripts.${name} is not r
  * A script that is left out as a whole if it cannot run. Its work, such as compiling, may already be done on this
  * machine.
  */
-function optional(
+function optionalScript(
   reader: Reader,
   name: string,
   refusal: (command: StartCommand) => UsageError | undefined,
@@ -98,7 +98,7 @@ function optional(
 
 function withoutScript(main: string | undefined, packed: (path: string) => boolean): StartCommand {
   const plain = { args: [], nodeArgs: [], env: {}, kind: 'module' as const };
-  if (main !== undefined) return { ...plain, from: 'main', main: asFile(main, packed) };
+  if (main !== undefined) return { ...plain, from: 'main', main: resolveFile(main, packed) };
   const found = ['index.js', 'index.mjs', 'server.js'].find(packed);
   if (found !== undefined) return { ...plain, from: 'the default', main: found };
   throw new UsageError('package.json has neither scripts.start nor main, and there is no index.js or server.js', {
@@ -131,21 +131,21 @@ class Reader {
     private readonly packed: (path: string) => boolean,
   ) {}
 
-  /** The commands of a script. @param around include its `pre` script @param from what runs the script */
-  script(name: string, around: boolean, from: string): StartCommand[] {
+  /** The commands of a script. @param withHooks include its `pre` script @param from what runs the script */
+  script(name: string, withHooks: boolean, from: string): StartCommand[] {
     const line = this.scripts[name];
     const chain = [...this.#within, name];
     if (line === undefined) throw new UsageError(`${from} runs the script "${name}", and there is none`);
     if (this.#within.includes(name)) throw new UsageError(`scripts run themselves: ${chain.join(' → ')}`);
     this.#within.push(name);
-    const own = this.line(line, `scripts.${name}`);
+    const commands = this.line(line, `scripts.${name}`);
     this.#within.pop();
-    if (!around) return own;
+    if (!withHooks) return commands;
     // Nothing runs after an application. Its leftovers disappear together with the machine.
-    const after = `post${name}`;
-    if (this.scripts[after] !== undefined) this.leftOut.push(notRun(after, this.scripts[after]));
-    const before = `pre${name}`;
-    return [...(this.scripts[before] === undefined ? [] : this.script(before, false, from)), ...own];
+    const postName = `post${name}`;
+    if (this.scripts[postName] !== undefined) this.leftOut.push(notRun(postName, this.scripts[postName]));
+    const preName = `pre${name}`;
+    return [...(this.scripts[preName] === undefined ? [] : this.script(preName, false, from)), ...commands];
   }
 
   line(line: string, source: string): StartCommand[] {
@@ -161,7 +161,7 @@ class Reader {
     if (command === undefined) throw needsShell(line, source);
     if (NODE.test(command)) return this.#node(rest, env, from, () => needsShell(line, source));
     const runner = runnerOf(command, rest, this.scripts, from);
-    if (runner?.kind === 'script') return withMore(this.script(runner.name, true, from), env, runner.args);
+    if (runner?.kind === 'script') return extendCommands(this.script(runner.name, true, from), env, runner.args);
     if (runner?.kind === 'bin') return [{ kind: 'bin', from, bin: runner.name, args: runner.args, nodeArgs: [], env }];
     const common = { from, args: rest.map(argumentOf), nodeArgs: [], env };
     const installed = BIN.exec(command)?.[1];
@@ -170,30 +170,31 @@ class Reader {
     return [{ ...common, kind: 'bin', bin: installed ?? command }];
   }
 
-  #node(words: Word[], env: StartCommand['env'], from: string, shell: () => UsageError): StartCommand[] {
-    const rest = [...words];
+  #node(words: Word[], env: StartCommand['env'], from: string, shellError: () => UsageError): StartCommand[] {
+    const remaining = [...words];
     const nodeArgs: string[] = [];
     const next = (): string | undefined => {
-      const word = rest.shift();
+      const word = remaining.shift();
       if (word === undefined) return undefined;
       const text = textOf(word);
-      if (text === undefined) throw shell();
+      if (text === undefined) throw shellError();
       return text;
     };
     let main = next();
     for (; main !== undefined && isOption(main) && main !== '--'; main = next()) {
-      const instead = insteadOfFile(main);
-      if (instead !== undefined) throw new UsageError(`${from} ${instead} (${main}), and names no file to run`);
+      const behaviour = insteadOfFile(main);
+      if (behaviour !== undefined) throw new UsageError(`${from} ${behaviour} (${main}), and names no file to run`);
       const [option = '', value] = main.split(/=(.*)/s, 2);
-      if (option === '--run') return withMore(this.script(value ?? next() ?? '', false, from), env, argumentsOf(rest));
+      if (option === '--run')
+        return extendCommands(this.script(value ?? next() ?? '', false, from), env, argumentsOf(remaining));
       nodeArgs.push(main);
-      const ofOption = takesNextWord(main) ? next() : undefined;
-      if (ofOption !== undefined) nodeArgs.push(ofOption);
+      const optionValue = takesNextWord(main) ? next() : undefined;
+      if (optionValue !== undefined) nodeArgs.push(optionValue);
     }
     if (main === '--') main = next();
     if (main === undefined || main === '-') throw new UsageError(`${from} names no file to run`);
-    const file = asFile(/^\.\/*$/.test(main) ? (this.folder ?? 'index.js') : main, this.packed);
-    return [{ kind: 'module', from, main: file, args: rest.map(argumentOf), nodeArgs, env }];
+    const file = resolveFile(/^\.\/*$/.test(main) ? (this.folder ?? 'index.js') : main, this.packed);
+    return [{ kind: 'module', from, main: file, args: remaining.map(argumentOf), nodeArgs, env }];
   }
 }
 
@@ -201,7 +202,7 @@ const argumentsOf = (words: readonly Word[]): Argument[] =>
   words.filter((w, at) => at > 0 || textOf(w) !== '--').map(argumentOf);
 
 /** The variables apply to all commands of a script. The arguments go to the last one. */
-function withMore(commands: StartCommand[], env: StartCommand['env'], args: readonly Argument[]): StartCommand[] {
+function extendCommands(commands: StartCommand[], env: StartCommand['env'], args: readonly Argument[]): StartCommand[] {
   return commands.map((command, at) => ({
     ...command,
     env: { ...env, ...command.env },
@@ -210,16 +211,19 @@ function withMore(commands: StartCommand[], env: StartCommand['env'], args: read
 }
 
 /** Commands that only set variables or execute another command, and need no program of their own. */
-const HANDS_OVER = new Set(['cross-env', 'env', 'exec']);
+const PREFIX_COMMANDS = new Set(['cross-env', 'env', 'exec']);
 
-function withoutPrefix(all: readonly Word[], shell: () => UsageError): { env: Record<string, string>; words: Word[] } {
+function withoutPrefix(
+  all: readonly Word[],
+  shellError: () => UsageError,
+): { env: Record<string, string>; words: Word[] } {
   const words = [...all];
   const variables: [name: string, value: string][] = [];
   for (let head = words[0]; head !== undefined; head = words[0]) {
     const pair = assignment(head);
-    if (pair && pair.value === undefined) throw shell();
+    if (pair && pair.value === undefined) throw shellError();
     if (pair) variables.push([pair.name, pair.value ?? '']);
-    else if (!HANDS_OVER.has(textOf(head) ?? '')) break;
+    else if (!PREFIX_COMMANDS.has(textOf(head) ?? '')) break;
     words.shift();
   }
   return { env: Object.fromEntries(variables), words };
@@ -229,12 +233,12 @@ function withoutPrefix(all: readonly Word[], shell: () => UsageError): { env: Re
 function assignment(word: Word): { name: string; value: string | undefined } | undefined {
   const first = word.pieces[0];
   const name = typeof first === 'string' ? /^([A-Za-z_]\w*)=/.exec(first)?.[1] : undefined;
-  if (name === undefined || name.length + 1 > word.bare) return undefined;
+  if (name === undefined || name.length + 1 > word.unquotedLength) return undefined;
   return { name, value: textOf(word)?.slice(name.length + 1) };
 }
 
 /** Resolves `./lib`, `lib/` or `lib` to `lib/index.js` or `lib.js`, like require(). */
-function asFile(name: string, packed: (path: string) => boolean): string {
+function resolveFile(name: string, packed: (path: string) => boolean): string {
   const path = posix.normalize(name).replace(/\/$/, '');
   return [path, `${path}.js`, `${path}.json`, posix.join(path, 'index.js')].find(packed) ?? path;
 }

@@ -13,7 +13,7 @@ export type Argument = string | readonly Piece[];
 export interface Word {
   readonly pieces: readonly Piece[];
   /** Number of unquoted characters at the start: `A=1` is an assignment, `"A=1"` is not. */
-  readonly bare: number;
+  readonly unquotedLength: number;
 }
 
 /** The default origin of a line, for messages. */
@@ -31,8 +31,8 @@ export function commandsIn(line: string, source = SOURCE): Word[][] {
 
 /** The words of a single command without variables. @throws UsageError for anything else */
 export function splitWords(line: string): string[] {
-  const [words = [], ...more] = commandsIn(line);
-  if (more.length > 0) throw needsShell(line, SOURCE);
+  const [words = [], ...others] = commandsIn(line);
+  if (others.length > 0) throw needsShell(line, SOURCE);
   return words.map((word) => textOf(word) ?? fail(needsShell(line, SOURCE)));
 }
 
@@ -62,17 +62,17 @@ class Splitter {
   ) {}
 
   commands(): Word[][] {
-    const all: Word[][] = [[]];
+    const commands: Word[][] = [[]];
     for (this.#skipSpace(); this.#at < this.line.length; this.#skipSpace()) {
-      if (!this.line.startsWith('&&', this.#at)) all.at(-1)?.push(this.#word());
-      else if (all.at(-1)?.length === 0) throw needsShell(this.line, this.source);
+      if (!this.line.startsWith('&&', this.#at)) commands.at(-1)?.push(this.#word());
+      else if (commands.at(-1)?.length === 0) throw needsShell(this.line, this.source);
       else {
         this.#at += 2;
-        all.push([]);
+        commands.push([]);
       }
     }
-    if (all.length > 1 && all.at(-1)?.length === 0) throw needsShell(this.line, this.source);
-    return all;
+    if (commands.length > 1 && commands.at(-1)?.length === 0) throw needsShell(this.line, this.source);
+    return commands;
   }
 
   #skipSpace(): void {
@@ -82,7 +82,7 @@ class Splitter {
   #word(): Word {
     const pieces: Piece[] = [];
     let text = '';
-    let bare: number | undefined;
+    let unquotedLength: number | undefined;
     const add = (piece: Piece): void => {
       if (typeof piece === 'string') text += piece;
       else {
@@ -92,7 +92,7 @@ class Splitter {
       }
     };
     for (let next = this.line[this.#at]; next !== undefined && !/\s/.test(next); next = this.line[this.#at]) {
-      if (next === "'" || next === '"' || next === '\\') bare ??= text.length;
+      if (next === "'" || next === '"' || next === '\\') unquotedLength ??= text.length;
       if (next === "'") add(this.#singleQuoted());
       else if (next === '"') this.#doubleQuoted(add);
       else if (next === '\\') add(this.#escaped());
@@ -104,7 +104,7 @@ class Splitter {
     if (/\s/.test(this.line[this.#at] ?? ' ') && !' \t'.includes(this.line[this.#at] ?? ' '))
       throw needsShell(this.line, this.source);
     if (text !== '' || pieces.length === 0) pieces.push(text);
-    return { pieces, bare: bare ?? text.length };
+    return { pieces, unquotedLength: unquotedLength ?? text.length };
   }
 
   #singleQuoted(): string {

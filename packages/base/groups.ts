@@ -5,7 +5,7 @@
 const groups = new Set<number>();
 
 /** Remembers a process group. @returns a function that forgets it; call it when the process has ended */
-export function remember(pid: number | undefined): () => void {
+export function trackGroup(pid: number | undefined): () => void {
   if (pid === undefined) return () => undefined;
   groups.add(pid);
   return () => void groups.delete(pid);

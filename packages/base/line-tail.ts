@@ -10,7 +10,7 @@ const MAX_LINE = 4096;
 export class LineTail {
   readonly lines: string[] = [];
   readonly #decoder = new StringDecoder('utf8'); // a chunk may end in the middle of a character
-  #rest = '';
+  #unfinished = '';
 
   constructor(
     private readonly limit: number,
@@ -19,20 +19,20 @@ export class LineTail {
 
   push(chunk: Buffer | string): void {
     const text = typeof chunk === 'string' ? chunk : this.#decoder.write(chunk);
-    const parts = (this.#rest + text).split(/\r?\n|\r/);
+    const parts = (this.#unfinished + text).split(/\r?\n|\r/);
     // A program that never ends its line must not use up the memory.
-    this.#rest = (parts.pop() ?? '').slice(-MAX_LINE);
+    this.#unfinished = (parts.pop() ?? '').slice(-MAX_LINE);
     for (const line of parts) this.#add(line);
   }
 
   end(): void {
     this.push(this.#decoder.end());
-    this.#add(this.#rest);
-    this.#rest = '';
+    this.#add(this.#unfinished);
+    this.#unfinished = '';
   }
 
-  #add(whole: string): void {
-    const line = whole.slice(-MAX_LINE);
+  #add(text: string): void {
+    const line = text.slice(-MAX_LINE);
     if (line.trim() === '') return;
     this.lines.push(line);
     if (this.lines.length > this.limit) this.lines.shift();

@@ -12,10 +12,10 @@ export async function replaceFile(path: string, write: (path: string) => Promise
   const name = Array.from(basename(path)).slice(0, 50).join('');
   const folder = await mkdtemp(join(dirname(path), `.${name}.`));
   try {
-    const made = join(folder, 'file');
-    await write(made);
-    await sync(made);
-    await rename(made, path);
+    const temporary = join(folder, 'file');
+    await write(temporary);
+    await sync(temporary);
+    await rename(temporary, path);
     await syncDirectory(dirname(path));
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -16,20 +16,20 @@ const LONGEST = 1000;
 const LONGEST_TEXT = 100_000;
 
 /** Escapes one line of text. Every hidden or active character becomes a JavaScript escape. */
-export const visible = (words: string, longest = LONGEST): string => cut(words, longest).replace(HIDDEN, escaped);
+export const visible = (text: string, longest = LONGEST): string => truncate(text, longest).replace(HIDDEN, escaped);
 
 /** Escapes text of several lines. Line feeds and tabs stay. */
-export const visibleText = (text: string): string => cut(text, LONGEST_TEXT).replace(HIDDEN_IN_TEXT, escaped);
+export const visibleText = (text: string): string => truncate(text, LONGEST_TEXT).replace(HIDDEN_IN_TEXT, escaped);
 
-const cut = (text: string, longest: number): string =>
+const truncate = (text: string, longest: number): string =>
   text.length > longest ? `${text.slice(0, longest)}… (${text.length - longest} more)` : text;
 
-const NAMED: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+const ESCAPES: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 
 function escaped(character: string): string {
   const code = character.codePointAt(0) ?? 0;
   const digits = code.toString(16);
-  if (code < 0x100) return NAMED[character] ?? `\\x${digits.padStart(2, '0')}`;
+  if (code < 0x100) return ESCAPES[character] ?? `\\x${digits.padStart(2, '0')}`;
   return code < 0x10000 ? `\\u${digits.padStart(4, '0')}` : `\\u{${digits}}`;
 }
 

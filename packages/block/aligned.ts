@@ -1,7 +1,7 @@
 /** Serves any range of a device that has a minimum and a maximum request size, such as some NBD exports. */
-import { checkRange, joined, type BlockBackend, type Extent, type MaybePromise } from './backend.js';
-import { changeBlocks, inwards, outwards, writing, zeroing, type Change, type Edges } from './blocks.js';
-import { after, inTurn } from './maybe.js';
+import { checkRange, mergeExtents, type BlockBackend, type Extent, type MaybePromise } from './backend.js';
+import { changeBlocks, alignInwards, alignOutwards, writing, zeroing, type Change, type Edges } from './blocks.js';
+import { chain, forEachInTurn } from './maybe.js';
 import { rangeLock } from './range-lock.js';
 import { pieces } from './sizes.js';
 
@@ -14,11 +14,11 @@ export function aligned(inner: BlockBackend): BlockBackend {
   if (blockSizes === undefined || (blockSizes.minimum === 1 && blockSizes.maximum >= size)) return inner;
   const { minimum, maximum } = blockSizes;
   const blocks = { blockSize: minimum, size };
-  const most = Math.max(minimum, maximum - (maximum % minimum));
+  const largest = Math.max(minimum, maximum - (maximum % minimum));
   const lock = rangeLock();
 
   const isWhole = (offset: number, length: number): boolean =>
-    offset % minimum === 0 && length <= most && (length % minimum === 0 || offset + length === size);
+    offset % minimum === 0 && length <= largest && (length % minimum === 0 || offset + length === size);
 
   const edges: Edges = {
     canBeCut: () => false,
@@ -30,8 +30,8 @@ export function aligned(inner: BlockBackend): BlockBackend {
     checkRange(inner, offset, into.length);
     if (into.length === 0) return;
     if (isWhole(offset, into.length)) return inner.read(into, offset);
-    const [from, to] = outwards(offset, into.length, blocks);
-    return inTurn(pieces(from, to - from, most), ([at, length]) => readPiece(into, offset, at, length));
+    const [from, to] = alignOutwards(offset, into.length, blocks);
+    return forEachInTurn(pieces(from, to - from, largest), ([at, length]) => readPiece(into, offset, at, length));
   }
 
   /** Reads a piece of whole blocks and keeps only what lies in the requested range. */
@@ -39,7 +39,7 @@ export function aligned(inner: BlockBackend): BlockBackend {
     const [start, end] = [at - offset, at + length - offset];
     if (start >= 0 && end <= into.length) return inner.read(into.subarray(start, end), at);
     const piece = new Uint8Array(length);
-    return after(inner.read(piece, at), () =>
+    return chain(inner.read(piece, at), () =>
       into.set(piece.subarray(Math.max(0, -start), into.length - start), Math.max(0, start)),
     );
   }
@@ -49,15 +49,15 @@ export function aligned(inner: BlockBackend): BlockBackend {
     const { offset, length } = change;
     checkRange(inner, offset, length);
     if (length === 0) return;
-    const [from, to] = outwards(offset, length, blocks);
+    const [from, to] = alignOutwards(offset, length, blocks);
     return lock(from, to, () => changeBlocks(change, blocks, edges));
   }
 
   const write = (bytes: Uint8Array, offset: number): MaybePromise<void> =>
     change(
-      writing(bytes, offset, (whole, from) =>
-        inTurn(pieces(0, whole.length, most), ([at, length]) =>
-          inner.write?.(whole.subarray(at, at + length), from + at),
+      writing(bytes, offset, (blocksBytes, from) =>
+        forEachInTurn(pieces(0, blocksBytes.length, largest), ([at, length]) =>
+          inner.write?.(blocksBytes.subarray(at, at + length), from + at),
         ),
       ),
     );
@@ -71,7 +71,7 @@ export function aligned(inner: BlockBackend): BlockBackend {
     ...(inner.trim && {
       trim: (offset, length) => {
         checkRange(inner, offset, length);
-        const [from, to] = inwards(offset, length, blocks);
+        const [from, to] = alignInwards(offset, length, blocks);
         if (from < to) return inner.trim?.(from, to - from);
       },
     }),
@@ -82,14 +82,14 @@ export function aligned(inner: BlockBackend): BlockBackend {
     ...(inner.extents && {
       extents: (offset, length) => {
         checkRange(inner, offset, length);
-        const [from, to] = outwards(offset, length, blocks);
-        return after(inner.extents?.(from, to - from) ?? [], (all) => clipped(all, offset, offset + length));
+        const [from, to] = alignOutwards(offset, length, blocks);
+        return chain(inner.extents?.(from, to - from) ?? [], (extents) => clipped(extents, offset, offset + length));
       },
     }),
     ...(inner.prefetch && {
       prefetch: (offset, length) => {
         checkRange(inner, offset, length);
-        const [from, to] = outwards(offset, length, blocks);
+        const [from, to] = alignOutwards(offset, length, blocks);
         return inner.prefetch?.(from, to - from);
       },
     }),
@@ -99,7 +99,7 @@ export function aligned(inner: BlockBackend): BlockBackend {
 
 /** The parts of the extents that lie within the range. */
 const clipped = (extents: readonly Extent[], offset: number, end: number): readonly Extent[] =>
-  joined(
+  mergeExtents(
     extents.map((extent) => {
       const from = Math.max(extent.offset, offset);
       return { ...extent, offset: from, length: Math.max(0, Math.min(extent.offset + extent.length, end) - from) };

@@ -19,7 +19,7 @@ export type Around = <T>(
 /** `inner` with `around` called for each request. Methods that `inner` lacks stay absent. `close` closes `inner`. */
 export function around(inner: BlockBackend, around: Around): BlockBackend {
   return {
-    ...passedOn(inner),
+    ...delegate(inner),
     get size() {
       return inner.size;
     },
@@ -45,7 +45,7 @@ export function around(inner: BlockBackend, around: Around): BlockBackend {
 }
 
 /** All members of `inner` except `size`: a wrapper must define `size` as a getter, because it can change. */
-export function passedOn(inner: BlockBackend): Omit<BlockBackend, 'size'> {
+export function delegate(inner: BlockBackend): Omit<BlockBackend, 'size'> {
   return {
     blockSizes: inner.blockSizes,
     version: inner.version,
@@ -64,7 +64,7 @@ export function passedOn(inner: BlockBackend): Omit<BlockBackend, 'size'> {
 /** `inner` with another `close`: for a device that is shared, or that has more than itself to close. */
 export function withClose(inner: BlockBackend, close: BlockBackend['close']): BlockBackend {
   const device: BlockBackend = {
-    ...passedOn(inner),
+    ...delegate(inner),
     get size() {
       return inner.size;
     },

@@ -82,14 +82,14 @@ export function failure(code: string, message: string, cause?: unknown): Error &
 }
 
 /** Merges neighbouring extents of the same state and drops empty ones. */
-export function joined(extents: Iterable<Extent>): Extent[] {
-  const all: Extent[] = [];
+export function mergeExtents(extents: Iterable<Extent>): Extent[] {
+  const merged: Extent[] = [];
   for (const extent of extents) {
-    const last = all.at(-1);
+    const last = merged.at(-1);
     if (extent.length === 0) continue;
     if (last?.hole === extent.hole && last.zero === extent.zero)
-      all[all.length - 1] = { ...last, length: last.length + extent.length };
-    else all.push(extent);
+      merged[merged.length - 1] = { ...last, length: last.length + extent.length };
+    else merged.push(extent);
   }
-  return all;
+  return merged;
 }

@@ -12,7 +12,7 @@ export interface Bitmap {
   /** Copies of the pages that changed since the last call. Keys are offsets in bytes, values are the bytes. */
   takeChanged(): ReadonlyMap<number, Uint8Array>;
   /** Marks the pages as changed again, because they could not be stored. */
-  giveBack(pages: ReadonlyMap<number, Uint8Array>): void;
+  restoreChanged(pages: ReadonlyMap<number, Uint8Array>): void;
 }
 
 const PAGE = 4096;
@@ -47,7 +47,7 @@ export function bitmap(bytes: Uint8Array): Bitmap {
       changed.clear();
       return new Map(pages);
     },
-    giveBack: (pages) => {
+    restoreChanged: (pages) => {
       for (const offset of pages.keys()) changed.add(offset / PAGE);
     },
   };

@@ -1,6 +1,6 @@
 /** Changes to arbitrary ranges of a device that can only be changed in whole blocks. */
 import type { MaybePromise } from './backend.js';
-import { after, inTurn } from './maybe.js';
+import { chain, forEachInTurn } from './maybe.js';
 
 export interface Blocks {
   /** Bytes of a block. The last block ends where the device does. */
@@ -69,11 +69,11 @@ export function changeBlocks(
   const edges = [...new Set([first, last])].filter((block) => isCut(block) && !canBeCut(block));
   const from = edges.includes(first) ? (first + 1) * blockSize : offset;
   const to = edges.includes(last) ? last * blockSize : end;
-  return after(from < to ? middle(from, to) : undefined, () =>
-    inTurn(edges, (index) => {
+  return chain(from < to ? middle(from, to) : undefined, () =>
+    forEachInTurn(edges, (index) => {
       const start = index * blockSize;
       const block = new Uint8Array(Math.min(blockSize, size - start));
-      return after(read(block, start), () => {
+      return chain(read(block, start), () => {
         edge(block, start);
         return write(block, start);
       });
@@ -82,13 +82,21 @@ export function changeBlocks(
 }
 
 /** The smallest range of whole blocks that contains the range. */
-export const outwards = (offset: number, length: number, { blockSize, size }: Blocks): [from: number, to: number] => [
+export const alignOutwards = (
+  offset: number,
+  length: number,
+  { blockSize, size }: Blocks,
+): [from: number, to: number] => [
   offset - (offset % blockSize),
   Math.min(size, Math.ceil((offset + length) / blockSize) * blockSize),
 ];
 
 /** The largest range of whole blocks within the range. If there is none, `to` is not greater than `from`. */
-export const inwards = (offset: number, length: number, { blockSize, size }: Blocks): [from: number, to: number] => {
+export const alignInwards = (
+  offset: number,
+  length: number,
+  { blockSize, size }: Blocks,
+): [from: number, to: number] => {
   const end = offset + length;
   return [Math.ceil(offset / blockSize) * blockSize, end === size ? end : end - (end % blockSize)];
 };

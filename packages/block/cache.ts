@@ -4,9 +4,9 @@
  * A cached block is never older than the device. If a write to a block ends while the block is being fetched, the
  * requests that already wait for the fetch may see either version, and the block is not cached.
  */
-import { passedOn } from './around.js';
+import { delegate } from './around.js';
 import { checkRange, type BlockBackend, type MaybePromise } from './backend.js';
-import { isPromise, observed, rescued } from './maybe.js';
+import { isPromise, whenSettled, recover } from './maybe.js';
 
 export interface CacheOptions {
   /** Bytes to keep at most. Default 64 MiB. */
@@ -33,35 +33,35 @@ const ALL: Run = { first: 0, count: Infinity };
  * @throws RangeError for an invalid block size, or if `bytes` is less than one block
  */
 export function cache(inner: BlockBackend, options: CacheOptions = {}): BlockBackend {
-  const { bytes: room = 64 << 20, blockSize = 64 << 10, ahead = 16 << 20 } = options;
-  if (!(blockSize >= 512 && Number.isInteger(Math.log2(blockSize)) && room >= blockSize))
-    throw new RangeError(`a cache of ${room} bytes in blocks of ${blockSize}: a power of two from 512 is needed`);
+  const { bytes: capacity = 64 << 20, blockSize = 64 << 10, ahead = 16 << 20 } = options;
+  if (!(blockSize >= 512 && Number.isInteger(Math.log2(blockSize)) && capacity >= blockSize))
+    throw new RangeError(`a cache of ${capacity} bytes in blocks of ${blockSize}: a power of two from 512 is needed`);
   /** In order of use, the most recent last. */
-  const kept = new Map<number, Block>();
+  const cached = new Map<number, Block>();
   const fetching = new Map<number, Promise<Block>>();
-  let aheadNow = 0;
+  let prefetching = 0;
   let changing = 0;
   /** Changes have overlapped in time since the last moment without any change under way. */
-  let isCrowded = false;
+  let hasOverlap = false;
 
   const runOf = (offset: number, length: number): Run => {
     const first = Math.floor(offset / blockSize);
     return { first, count: length === 0 ? 0 : Math.ceil((offset + length) / blockSize) - first };
   };
 
-  function used(index: number): Block | undefined {
-    const block = kept.get(index);
+  function touch(index: number): Block | undefined {
+    const block = cached.get(index);
     if (block === undefined) return undefined;
-    kept.delete(index);
-    kept.set(index, block);
+    cached.delete(index);
+    cached.set(index, block);
     return block;
   }
 
-  function keep(index: number, block: Block): void {
-    kept.set(index, block);
-    for (const oldest of kept.keys()) {
-      if (kept.size * blockSize <= room) break;
-      kept.delete(oldest);
+  function store(index: number, block: Block): void {
+    cached.set(index, block);
+    for (const oldest of cached.keys()) {
+      if (cached.size * blockSize <= capacity) break;
+      cached.delete(oldest);
     }
   }
 
@@ -77,30 +77,30 @@ export function cache(inner: BlockBackend, options: CacheOptions = {}): BlockBac
     if (!isPromise(answer)) {
       for (const index of indexes) {
         const block = blockAt(index);
-        keep(index, block);
+        store(index, block);
         use(block, index);
       }
       return;
     }
-    const arrived = Promise.resolve(answer);
+    const loaded = Promise.resolve(answer);
     return Promise.all(
       indexes.map((index) =>
-        fetched(
+        track(
           index,
-          arrived.then(() => blockAt(index)),
+          loaded.then(() => blockAt(index)),
           use,
         ),
       ),
     ).then(() => undefined);
   }
 
-  function fetched(index: number, block: Promise<Block>, use: (block: Block, index: number) => void): Promise<void> {
+  function track(index: number, block: Promise<Block>, use: (block: Block, index: number) => void): Promise<void> {
     fetching.set(index, block);
     /** Whether no write came in between. */
     const isCurrent = (): boolean => fetching.get(index) === block && fetching.delete(index);
     return block.then(
       (bytes) => {
-        if (isCurrent()) keep(index, bytes);
+        if (isCurrent()) store(index, bytes);
         use(bytes, index);
       },
       (error: unknown) => {
@@ -114,22 +114,22 @@ export function cache(inner: BlockBackend, options: CacheOptions = {}): BlockBac
   function obtain(run: Run, use: (block: Block, index: number) => void): MaybePromise<void> {
     const waiting: Promise<unknown>[] = [];
     const failed: unknown[] = [];
-    const wait = (answer: MaybePromise<void>): void => {
+    const collect = (answer: MaybePromise<void>): void => {
       // Wait for all requests even if one fails: until then they write into the reader's buffer.
       if (isPromise(answer)) waiting.push(answer.catch((error: unknown) => failed.push(error)));
     };
     const end = run.first + run.count;
     for (let index = run.first; index < end; index++) {
-      const block = used(index);
-      const coming = fetching.get(index);
+      const block = touch(index);
+      const loading = fetching.get(index);
       if (block) use(block, index);
-      else if (coming) wait(coming.then((bytes) => use(bytes, index)));
+      else if (loading) collect(loading.then((bytes) => use(bytes, index)));
       else {
         const first = index;
-        while (index + 1 < end && !kept.has(index + 1) && !fetching.has(index + 1)) index++;
+        while (index + 1 < end && !cached.has(index + 1) && !fetching.has(index + 1)) index++;
         const missing = { first, count: index + 1 - first };
-        wait(
-          rescued(
+        collect(
+          recover(
             () => fetch(missing, use),
             (error) => Promise.reject(error as Error),
           ),
@@ -144,13 +144,13 @@ export function cache(inner: BlockBackend, options: CacheOptions = {}): BlockBac
 
   /** Runs a write, then updates or forgets the cached blocks of its range. */
   function change(run: Run, work: () => MaybePromise<void>, update: () => void): MaybePromise<void> {
-    if (++changing > 1) isCrowded = true;
-    return observed(work, (error) => {
+    if (++changing > 1) hasOverlap = true;
+    return whenSettled(work, (error) => {
       // If two changes overlap in time, the order in which the device applied them is unknown.
-      if (error === undefined && !isCrowded) update();
-      else forget(kept, run);
-      forget(fetching, run);
-      if (--changing === 0) isCrowded = false;
+      if (error === undefined && !hasOverlap) update();
+      else evict(cached, run);
+      evict(fetching, run);
+      if (--changing === 0) hasOverlap = false;
     });
   }
 
@@ -158,30 +158,30 @@ export function cache(inner: BlockBackend, options: CacheOptions = {}): BlockBac
     for (let index = run.first; index < run.first + run.count; index++) {
       const start = index * blockSize - offset;
       const part = bytes.subarray(Math.max(0, start), Math.max(0, start + blockSize));
-      kept.get(index)?.set(part, Math.max(0, -start));
+      cached.get(index)?.set(part, Math.max(0, -start));
     }
   }
 
   function clear(offset: number, length: number, work: () => MaybePromise<void>): MaybePromise<void> {
     checkRange(inner, offset, length);
     const run = runOf(offset, length);
-    return change(run, work, () => forget(kept, run));
+    return change(run, work, () => evict(cached, run));
   }
 
   function prefetch(offset: number, length: number): MaybePromise<void> {
     checkRange(inner, offset, length);
-    const run = runOf(offset, Math.max(0, Math.min(length, ahead - aheadNow, room / 2)));
+    const run = runOf(offset, Math.max(0, Math.min(length, ahead - prefetching, capacity / 2)));
     if (run.count === 0) return;
-    aheadNow += run.count * blockSize;
-    return observed(
+    prefetching += run.count * blockSize;
+    return whenSettled(
       () => obtain(run, () => undefined),
-      () => (aheadNow -= run.count * blockSize),
+      () => (prefetching -= run.count * blockSize),
     );
   }
 
-  const passed = passedOn(inner);
+  const delegated = delegate(inner);
   return {
-    ...passed,
+    ...delegated,
     get size() {
       return inner.size;
     },
@@ -192,7 +192,7 @@ export function cache(inner: BlockBackend, options: CacheOptions = {}): BlockBac
         into.set(block.subarray(Math.max(0, -start), into.length - start), Math.max(0, start));
       });
     },
-    ...(passed.write && {
+    ...(delegated.write && {
       write: (bytes, offset) => {
         checkRange(inner, offset, bytes.length);
         const run = runOf(offset, bytes.length);
@@ -203,28 +203,28 @@ export function cache(inner: BlockBackend, options: CacheOptions = {}): BlockBac
         );
       },
     }),
-    ...(passed.trim && { trim: (offset, length) => clear(offset, length, () => inner.trim?.(offset, length)) }),
-    ...(passed.zero && {
+    ...(delegated.trim && { trim: (offset, length) => clear(offset, length, () => inner.trim?.(offset, length)) }),
+    ...(delegated.zero && {
       zero: (offset, length, options) => clear(offset, length, () => inner.zero?.(offset, length, options)),
     }),
-    ...(passed.resize && {
+    ...(delegated.resize && {
       resize: (size) =>
         change(
           ALL,
           () => inner.resize?.(size),
-          () => forget(kept, ALL),
+          () => evict(cached, ALL),
         ),
     }),
     prefetch,
     close: () => {
-      forget(kept, ALL);
+      evict(cached, ALL);
       return inner.close();
     },
   };
 }
 
 /** The contents may have changed: drop the blocks, and pass no older ones on. */
-function forget(blocks: Map<number, unknown>, { first, count }: Run): void {
+function evict(blocks: Map<number, unknown>, { first, count }: Run): void {
   const end = first + count;
   if (count <= blocks.size) for (let index = first; index < end; index++) blocks.delete(index);
   else for (const index of [...blocks.keys()]) if (first <= index && index < end) blocks.delete(index);

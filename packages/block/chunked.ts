@@ -47,31 +47,31 @@ export function chunked(format: ChunkFormat, options: ChunkedOptions = {}): Bloc
   const last = chunks.at(-1);
   const size = last === undefined ? 0 : last.offset + last.length;
   /** In order of use, the most recent last. */
-  const kept = new Map<Chunk, Promise<Uint8Array>>();
+  const cached = new Map<Chunk, Promise<Uint8Array>>();
   let bytes = 0;
-  let line: Promise<unknown> = Promise.resolve();
+  let queue: Promise<unknown> = Promise.resolve();
 
   function obtain(chunk: Chunk): Promise<Uint8Array> {
-    const found = kept.get(chunk);
+    const found = cached.get(chunk);
     if (found) {
-      kept.delete(chunk);
-      kept.set(chunk, found);
+      cached.delete(chunk);
+      cached.set(chunk, found);
       return found;
     }
-    const coming = line.then(() => format.unpack(chunk));
-    line = coming.catch(() => undefined);
-    kept.set(chunk, coming);
+    const unpacking = queue.then(() => format.unpack(chunk));
+    queue = unpacking.catch(() => undefined);
+    cached.set(chunk, unpacking);
     bytes += chunk.length;
-    coming.catch(() => forget(chunk)); // a later attempt may succeed
-    for (const oldest of kept.keys()) {
+    unpacking.catch(() => evict(chunk)); // a later attempt may succeed
+    for (const oldest of cached.keys()) {
       if (bytes <= memory || oldest === chunk) break;
-      forget(oldest);
+      evict(oldest);
     }
-    return coming;
+    return unpacking;
   }
 
-  function forget(chunk: Chunk): void {
-    if (kept.delete(chunk)) bytes -= chunk.length;
+  function evict(chunk: Chunk): void {
+    if (cached.delete(chunk)) bytes -= chunk.length;
   }
 
   return {
@@ -88,7 +88,7 @@ export function chunked(format: ChunkFormat, options: ChunkedOptions = {}): Bloc
       }
     },
     close: () => {
-      kept.clear();
+      cached.clear();
       return format.close();
     },
   };

@@ -1,6 +1,6 @@
 /** A disk in clusters, which the tables of an image locate: the common part of these formats. */
 import { aligned } from './aligned.js';
-import { checkRange, joined, type BlockBackend, type Extent } from './backend.js';
+import { checkRange, mergeExtents, type BlockBackend, type Extent } from './backend.js';
 import type { Parsing } from './parsing.js';
 import { extentsAt } from './sizes.js';
 
@@ -23,7 +23,7 @@ export interface Clusters<Key> {
   readonly placeOf: (cluster: number) => Promise<Place<Key>>;
   /** Unpacks a compressed cluster. */
   readonly unpacked: (key: Key) => Promise<Uint8Array>;
-  readonly bad: Parsing['bad'];
+  readonly formatError: Parsing['formatError'];
   readonly backing?: BlockBackend;
 }
 
@@ -36,15 +36,15 @@ interface Run<Key> {
 
 /** The disk, read-only. `close` closes the image and the backing device. */
 export function clustered<Key>(image: BlockBackend, clusters: Clusters<Key>): BlockBackend {
-  const { size, clusterSize, placeOf, unpacked, bad, backing } = clusters;
-  const whole = aligned(image);
-  const below = backing && aligned(backing);
+  const { size, clusterSize, placeOf, unpacked, formatError, backing } = clusters;
+  const alignedImage = aligned(image);
+  const alignedBacking = backing && aligned(backing);
 
   async function* runs(offset: number, length: number): AsyncGenerator<Run<Key>> {
     let last: Run<Key> | undefined;
     for (let at = offset, end = offset + length; at < end;) {
       const cluster = Math.floor(at / clusterSize);
-      const place = within(await placeOf(cluster), at % clusterSize);
+      const place = placeWithin(await placeOf(cluster), at % clusterSize);
       const span = place.kind === 'nothing' ? (place.span ?? 1) : 1;
       const to = Math.min(end, (cluster + span) * clusterSize);
       if (last && follows(last, place)) last = { ...last, to };
@@ -57,17 +57,17 @@ export function clustered<Key>(image: BlockBackend, clusters: Clusters<Key>): Bl
     if (last) yield last;
   }
 
-  function within(place: Place<Key>, skipped: number): Place<Key> {
+  function placeWithin(place: Place<Key>, skipped: number): Place<Key> {
     if (place.kind !== 'data') return place;
-    if (place.at >= image.size) throw bad(`a cluster at byte ${place.at}, and it has ${image.size} bytes`);
+    if (place.at >= image.size) throw formatError(`a cluster at byte ${place.at}, and it has ${image.size} bytes`);
     return { kind: 'data', at: place.at + skipped };
   }
 
   async function readRun(into: Uint8Array, { place, from }: Run<Key>): Promise<void> {
     if (place.kind === 'zero') into.fill(0);
-    else if (place.kind === 'nothing') await readUpTo(below, into, from);
+    else if (place.kind === 'nothing') await readUpTo(alignedBacking, into, from);
     // A file may end within its last cluster.
-    else if (place.kind === 'data') await readUpTo(whole, into, place.at);
+    else if (place.kind === 'data') await readUpTo(alignedImage, into, place.at);
     else into.set((await unpackedOnce(place.key)).subarray(from % clusterSize, (from % clusterSize) + into.length));
   }
 
@@ -90,9 +90,11 @@ export function clustered<Key>(image: BlockBackend, clusters: Clusters<Key>): Bl
       checkRange({ size }, offset, length);
       const found: Extent[] = [];
       for await (const { place, from, to } of runs(offset, length))
-        for (const extent of place.kind === 'nothing' ? await statesBelow(below, from, to) : [stateOf(place, from, to)])
+        for (const extent of place.kind === 'nothing'
+          ? await backingStates(alignedBacking, from, to)
+          : [stateOf(place, from, to)])
           found.push(extent);
-      return joined(found);
+      return mergeExtents(found);
     },
     close: async () => {
       await image.close();
@@ -109,9 +111,9 @@ function follows<Key>({ place: last, from, to }: Run<Key>, place: Place<Key>): b
 
 /** Bytes beyond the end of the device read as zeros. */
 async function readUpTo(device: BlockBackend | undefined, into: Uint8Array, at: number): Promise<void> {
-  const there = Math.max(0, Math.min(into.length, (device?.size ?? 0) - at));
-  if (there > 0) await device?.read(into.subarray(0, there), at);
-  into.fill(0, there);
+  const available = Math.max(0, Math.min(into.length, (device?.size ?? 0) - at));
+  if (available > 0) await device?.read(into.subarray(0, available), at);
+  into.fill(0, available);
 }
 
 const stateOf = <Key>({ kind }: Place<Key>, from: number, to: number): Extent => ({
@@ -121,27 +123,27 @@ const stateOf = <Key>({ kind }: Place<Key>, from: number, to: number): Extent =>
   zero: kind === 'nothing' || kind === 'zero',
 });
 
-async function statesBelow(below: BlockBackend | undefined, from: number, to: number): Promise<readonly Extent[]> {
-  const end = Math.max(from, Math.min(to, below?.size ?? 0));
-  const there = below && end > from ? await extentsAt(below, from, end - from, from) : [];
-  return [...there, stateOf({ kind: 'nothing' }, end, to)];
+async function backingStates(backing: BlockBackend | undefined, from: number, to: number): Promise<readonly Extent[]> {
+  const end = Math.max(from, Math.min(to, backing?.size ?? 0));
+  const existing = backing && end > from ? await extentsAt(backing, from, end - from, from) : [];
+  return [...existing, stateOf({ kind: 'nothing' }, end, to)];
 }
 
 /** Bytes of tables to keep. */
-const KEPT = 16 << 20;
+const CACHED_BYTES = 16 << 20;
 
 /** Returns the table at a byte of the image. The most recently used tables are kept. */
-export function tablesOf(from: Parsing, length: number): (at: number) => Promise<Buffer> {
-  const most = Math.max(1, Math.floor(KEPT / length));
-  const kept = new Map<number, Promise<Buffer>>();
+export function tablesOf(input: Parsing, length: number): (at: number) => Promise<Buffer> {
+  const limit = Math.max(1, Math.floor(CACHED_BYTES / length));
+  const cached = new Map<number, Promise<Buffer>>();
   return (at) => {
-    const table = kept.get(at) ?? from.bytes(at, length, 'a table');
-    kept.delete(at);
-    kept.set(at, table);
-    table.catch(() => kept.delete(at)); // a later attempt may succeed
-    for (const oldest of kept.keys()) {
-      if (kept.size <= most) break;
-      kept.delete(oldest);
+    const table = cached.get(at) ?? input.bytes(at, length, 'a table');
+    cached.delete(at);
+    cached.set(at, table);
+    table.catch(() => cached.delete(at)); // a later attempt may succeed
+    for (const oldest of cached.keys()) {
+      if (cached.size <= limit) break;
+      cached.delete(oldest);
     }
     return table;
   };

@@ -2,7 +2,7 @@
 import type { BlockBackend } from './backend.js';
 import type { CopyOptions } from './copy.js';
 import { inParallel } from './parallel.js';
-import { about, cut, partsOf, unitOf, type Part } from './parts.js';
+import { withErrorContext, splitPart, partsOf, unitOf, type Part } from './parts.js';
 import { extentsOf, roundUp } from './sizes.js';
 
 const PIECE = 1 << 20;
@@ -22,25 +22,25 @@ export async function difference(
   let first: number | undefined;
   let done = 0;
 
-  const passed = (length: number): void => progress?.((done += length), source.size);
+  const advance = (length: number): void => progress?.((done += length), source.size);
 
   async function comparePiece({ offset, length, zero }: Part, worker: number): Promise<void> {
     const [a, b] = (buffers[worker] ??= [Buffer.alloc(PIECE), Buffer.alloc(PIECE)]);
     const expected = a.subarray(0, length);
     if (zero) expected.fill(0);
-    else await about('reading', 'the source', offset, length, () => source.read(expected, offset));
-    const whole = b.subarray(0, roundUp(length, minimum)); // the source may end within a block of the target
-    await about('reading', 'the target', offset, whole.length, () => target.read(whole, offset));
-    const at = offset + firstDifference(expected, whole);
+    else await withErrorContext('reading', 'the source', offset, length, () => source.read(expected, offset));
+    const actual = b.subarray(0, roundUp(length, minimum)); // the source may end within a block of the target
+    await withErrorContext('reading', 'the target', offset, actual.length, () => target.read(actual, offset));
+    const at = offset + firstDifference(expected, actual);
     if (at < offset + length) first = Math.min(first ?? at, at);
-    passed(length);
+    advance(length);
   }
 
-  async function* all(): AsyncGenerator<Part> {
+  async function* parts(): AsyncGenerator<Part> {
     for await (const part of partsOf(source, unitOf(source, target))) {
-      for await (const doubtful of part.zero ? notZero(part) : [part]) {
+      for await (const candidate of part.zero ? notZero(part) : [part]) {
         if (first !== undefined) return; // only requests under way can still find an earlier difference
-        yield* cut(doubtful, PIECE);
+        yield* splitPart(candidate, PIECE);
       }
     }
   }
@@ -48,12 +48,12 @@ export async function difference(
   /** The extents that the target does not report as zero. */
   async function* notZero({ offset, length }: Part): AsyncGenerator<Part> {
     for (const extent of await extentsOf(target, offset, length)) {
-      if (extent.zero) passed(extent.length);
+      if (extent.zero) advance(extent.length);
       else yield { offset: extent.offset, length: extent.length, zero: true };
     }
   }
 
-  await inParallel(all(), requests, comparePiece, signal);
+  await inParallel(parts(), requests, comparePiece, signal);
   return first;
 }
 

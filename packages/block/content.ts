@@ -1,6 +1,6 @@
 /** The contents of a device as a stream of bytes: for pipes, hashes and other consumers that cannot seek. */
 import type { BlockBackend } from './backend.js';
-import { about, cut, partsOf, unitOf, type Part } from './parts.js';
+import { withErrorContext, splitPart, partsOf, unitOf, type Part } from './parts.js';
 import { ZEROS } from './sizes.js';
 
 export interface ContentOptions {
@@ -22,8 +22,8 @@ export async function* contentOf(
   const ahead: Promise<Uint8Array>[] = [];
   try {
     for await (const part of partsOf(device, unitOf(device, device)))
-      for (const piece of cut(part, PIECE)) {
-        const bytes = bytesOf(device, piece);
+      for (const piece of splitPart(part, PIECE)) {
+        const bytes = readPart(device, piece);
         bytes.catch(() => undefined); // reported when its turn comes
         ahead.push(bytes);
         if (ahead.length >= requests) yield await (ahead.shift() as Promise<Uint8Array>);
@@ -34,9 +34,9 @@ export async function* contentOf(
   }
 }
 
-async function bytesOf(device: BlockBackend, { offset, length, zero }: Part): Promise<Uint8Array> {
+async function readPart(device: BlockBackend, { offset, length, zero }: Part): Promise<Uint8Array> {
   if (zero) return ZEROS.subarray(0, length);
   const bytes = Buffer.allocUnsafeSlow(length);
-  await about('reading', 'the source', offset, length, () => device.read(bytes, offset));
+  await withErrorContext('reading', 'the source', offset, length, () => device.read(bytes, offset));
   return bytes;
 }

@@ -11,15 +11,15 @@ import { aligned } from './aligned.js';
 import {
   checkRange,
   failure,
-  joined,
+  mergeExtents,
   type BlockBackend,
   type Extent,
   type MaybePromise,
   type ZeroOptions,
 } from './backend.js';
 import { bitmap, type Bitmap } from './bitmap.js';
-import { changeBlocks, inwards, writing, zeroing, type Change, type Edges } from './blocks.js';
-import { after, inTurn } from './maybe.js';
+import { changeBlocks, alignInwards, writing, zeroing, type Change, type Edges } from './blocks.js';
+import { chain, forEachInTurn } from './maybe.js';
 import { checkBitmap, decodeHeader, encodeHeader, HEADER, type OverlayLayout } from './overlay-format.js';
 import { rangeLock } from './range-lock.js';
 import { extentsAt } from './sizes.js';
@@ -57,45 +57,45 @@ export async function copyOnWrite(
   { identity = '', name = 'the delta' }: CopyOnWriteOptions = {},
 ): Promise<BlockBackend> {
   if (delta.write === undefined) throw failure('EROFS', `${name}: cannot be written`);
-  const [below, store] = [aligned(base), aligned(delta)];
+  const [alignedBase, alignedDelta] = [aligned(base), aligned(delta)];
   const header = Buffer.alloc(Math.min(HEADER, delta.size));
-  await store.read(header, 0);
+  await alignedDelta.read(header, 0);
   const layout = decodeHeader(header, name, base.size, identity);
   if (delta.size !== layout.size)
     throw failure('EINVAL', `${name}: has ${delta.size} bytes, an overlay over ${base.size} has ${layout.size}`);
   const bits = new Uint8Array(layout.bitmapSize);
-  await store.read(bits, HEADER);
+  await alignedDelta.read(bits, HEADER);
   checkBitmap(bits, layout, name);
-  return backendOf(below, store, layout, bitmap(bits));
+  return backendOf(alignedBase, alignedDelta, layout, bitmap(bits));
 }
 
-function backendOf(base: BlockBackend, delta: BlockBackend, layout: OverlayLayout, here: Bitmap): BlockBackend {
+function backendOf(base: BlockBackend, delta: BlockBackend, layout: OverlayLayout, inDelta: Bitmap): BlockBackend {
   const { blockSize, baseSize: size, data } = layout;
   const lock = rangeLock();
   const blocks = { blockSize, size };
   const edges: Edges = {
-    canBeCut: (block) => here.has(block),
+    canBeCut: (block) => inDelta.has(block),
     read: (block, start) => base.read(block, start),
     write: (block, start) => delta.write?.(block, data + start),
   };
 
   /** Splits a range into runs that are either entirely in the delta or entirely not. */
-  function* runs(offset: number, length: number): Generator<{ isHere: boolean; from: number; to: number }> {
+  function* runs(offset: number, length: number): Generator<{ isInDelta: boolean; from: number; to: number }> {
     const end = offset + length;
     const last = Math.ceil(end / blockSize);
     for (let at = offset; at < end;) {
       const block = Math.floor(at / blockSize);
-      const to = Math.min(here.runEnd(block, last) * blockSize, end);
-      yield { isHere: here.has(block), from: at, to };
+      const to = Math.min(inDelta.runEnd(block, last) * blockSize, end);
+      yield { isInDelta: inDelta.has(block), from: at, to };
       at = to;
     }
   }
 
   function read(into: Uint8Array, offset: number): MaybePromise<void> {
     checkRange({ size }, offset, into.length);
-    return inTurn(runs(offset, into.length), ({ isHere, from, to }) => {
+    return forEachInTurn(runs(offset, into.length), ({ isInDelta, from, to }) => {
       const part = to - from === into.length ? into : into.subarray(from - offset, to - offset);
-      return isHere ? delta.read(part, data + from) : base.read(part, from);
+      return isInDelta ? delta.read(part, data + from) : base.read(part, from);
     });
   }
 
@@ -109,8 +109,8 @@ function backendOf(base: BlockBackend, delta: BlockBackend, layout: OverlayLayou
     checkRange({ size }, offset, length);
     if (length === 0) return;
     const [first, end] = [Math.floor(offset / blockSize), Math.ceil((offset + length) / blockSize)];
-    if (here.hasAll(first, end)) return change.middle(offset, offset + length);
-    return lock(first, end, () => after(changeBlocks(change, blocks, edges), () => here.set(first, end)));
+    if (inDelta.hasAll(first, end)) return change.middle(offset, offset + length);
+    return lock(first, end, () => chain(changeBlocks(change, blocks, edges), () => inDelta.set(first, end)));
   }
 
   const write = (bytes: Uint8Array, offset: number): MaybePromise<void> =>
@@ -122,21 +122,21 @@ function backendOf(base: BlockBackend, delta: BlockBackend, layout: OverlayLayou
   /** Blocks in the delta become zeros. All other blocks keep the contents of the base. */
   function trim(offset: number, length: number): MaybePromise<void> {
     checkRange({ size }, offset, length);
-    const [first, end] = inwards(offset, length, blocks);
-    return inTurn(runs(first, Math.max(0, end - first)), ({ isHere, from, to }) =>
-      isHere ? delta.trim?.(data + from, to - from) : undefined,
+    const [first, end] = alignInwards(offset, length, blocks);
+    return forEachInTurn(runs(first, Math.max(0, end - first)), ({ isInDelta, from, to }) =>
+      isInDelta ? delta.trim?.(data + from, to - from) : undefined,
     );
   }
 
   function extents(offset: number, length: number): MaybePromise<readonly Extent[]> {
     checkRange({ size }, offset, length);
     const found: Extent[] = [];
-    const all = inTurn([...runs(offset, length)], ({ isHere, from, to }) =>
-      after(extentsAt(isHere ? delta : base, isHere ? data + from : from, to - from, from), (states) => {
+    const all = forEachInTurn([...runs(offset, length)], ({ isInDelta, from, to }) =>
+      chain(extentsAt(isInDelta ? delta : base, isInDelta ? data + from : from, to - from, from), (states) => {
         for (const state of states) found.push(state);
       }),
     );
-    return after(all, () => joined(found));
+    return chain(all, () => mergeExtents(found));
   }
 
   return {
@@ -144,32 +144,32 @@ function backendOf(base: BlockBackend, delta: BlockBackend, layout: OverlayLayou
     blockSizes: { minimum: 1, preferred: blockSize, maximum: MAXIMUM },
     read,
     write,
-    flush: oneAtATime(() => persist(delta, here)),
+    flush: oneAtATime(() => persist(delta, inDelta)),
     ...(delta.trim && { trim }),
     ...(delta.zero && { zero }),
     ...((base.extents ?? delta.extents) && { extents }),
     ...(base.prefetch && {
       prefetch: (offset, length) => {
         checkRange({ size }, offset, length);
-        return inTurn([...runs(offset, length)], ({ isHere, from, to }) =>
-          isHere ? undefined : base.prefetch?.(from, to - from),
+        return forEachInTurn([...runs(offset, length)], ({ isInDelta, from, to }) =>
+          isInDelta ? undefined : base.prefetch?.(from, to - from),
         );
       },
     }),
-    close: () => after(delta.close(), () => base.close()),
+    close: () => chain(delta.close(), () => base.close()),
   };
 }
 
 /** The bits are taken before the data is made durable: bits of later writes must not be stored yet. */
-async function persist(delta: BlockBackend, here: Bitmap): Promise<void> {
-  const changed = here.takeChanged();
+async function persist(delta: BlockBackend, inDelta: Bitmap): Promise<void> {
+  const changed = inDelta.takeChanged();
   try {
     await delta.flush?.();
     if (changed.size === 0) return;
     for (const [offset, page] of changed) await delta.write?.(page, HEADER + offset);
     await delta.flush?.();
   } catch (error) {
-    here.giveBack(changed);
+    inDelta.restoreChanged(changed);
     throw error;
   }
 }

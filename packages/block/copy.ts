@@ -1,7 +1,7 @@
 /** Copies one device to another. Holes are not read, and zeros become holes. */
 import { failure, type BlockBackend } from './backend.js';
 import { inParallel } from './parallel.js';
-import { about, cut, isZero, partsOf, unitOf, type Part } from './parts.js';
+import { withErrorContext, splitPart, isZero, partsOf, unitOf, type Part } from './parts.js';
 import { pieces, roundUp, ZEROS } from './sizes.js';
 
 export interface CopyOptions {
@@ -54,7 +54,7 @@ export async function copy(source: BlockBackend, target: BlockBackend, options: 
     if (zero) await to.clear(offset, length);
     else {
       const buffer = (buffers[worker] ??= Buffer.allocUnsafeSlow(pieceSize)).subarray(0, length);
-      await about('reading', 'the source', offset, length, () => source.read(buffer, offset));
+      await withErrorContext('reading', 'the source', offset, length, () => source.read(buffer, offset));
       counts.read += length;
       for (const run of sparse ? runs(buffer, offset) : [{ offset, length, zero: false }]) {
         const bytes = buffer.subarray(run.offset - offset, run.offset - offset + run.length);
@@ -65,12 +65,12 @@ export async function copy(source: BlockBackend, target: BlockBackend, options: 
     progress?.(done, source.size);
   }
 
-  async function* all(): AsyncGenerator<Part> {
+  async function* parts(): AsyncGenerator<Part> {
     for await (const part of partsOf(source, unitOf(source, target)))
-      yield* cut(part, part.zero ? ZERO_PIECE : pieceSize);
+      yield* splitPart(part, part.zero ? ZERO_PIECE : pieceSize);
   }
 
-  await inParallel(all(), requests, copyPiece, signal);
+  await inParallel(parts(), requests, copyPiece, signal);
   return counts;
 }
 
@@ -82,14 +82,14 @@ function check(source: BlockBackend, target: BlockBackend): void {
 
 /** Splits data into runs of zero blocks and runs of other blocks. */
 function runs(bytes: Buffer, offset: number): Part[] {
-  const all: Part[] = [];
+  const found: Part[] = [];
   for (const [at, length] of pieces(0, bytes.length, BLOCK)) {
     const zero = isZero(bytes.subarray(at, at + length));
-    const last = all.at(-1);
-    if (last?.zero === zero) all[all.length - 1] = { ...last, length: last.length + length };
-    else all.push({ offset: offset + at, length, zero });
+    const last = found.at(-1);
+    if (last?.zero === zero) found[found.length - 1] = { ...last, length: last.length + length };
+    else found.push({ offset: offset + at, length, zero });
   }
-  return all;
+  return found;
 }
 
 interface Writer {
@@ -105,26 +105,28 @@ function writer(
   const minimum = target.blockSizes?.minimum ?? 1;
 
   async function write(bytes: Uint8Array, offset: number): Promise<void> {
-    const whole = bytes.length % minimum === 0 ? bytes : await filledUp(bytes, offset);
-    await about('writing', 'the target', offset, whole.length, () => target.write?.(whole, offset));
+    const aligned = bytes.length % minimum === 0 ? bytes : await padded(bytes, offset);
+    await withErrorContext('writing', 'the target', offset, aligned.length, () => target.write?.(aligned, offset));
     counts.written += bytes.length;
   }
 
   /**
    * Completes the last block if the source ends within a block of the target. Bytes after the source stay unchanged.
    */
-  async function filledUp(bytes: Uint8Array, offset: number): Promise<Uint8Array> {
-    const whole = new Uint8Array(roundUp(bytes.length, minimum));
-    await about('reading', 'the target', offset, whole.length, () => target.read(whole, offset));
-    whole.set(bytes);
-    return whole;
+  async function padded(bytes: Uint8Array, offset: number): Promise<Uint8Array> {
+    const aligned = new Uint8Array(roundUp(bytes.length, minimum));
+    await withErrorContext('reading', 'the target', offset, aligned.length, () => target.read(aligned, offset));
+    aligned.set(bytes);
+    return aligned;
   }
 
   async function clear(offset: number, length: number): Promise<void> {
     if (sparse && targetIsZero) {
       counts.zeros += length;
     } else if (target.zero && length % minimum === 0) {
-      await about('zeroing', 'the target', offset, length, () => target.zero?.(offset, length, { mayTrim: sparse }));
+      await withErrorContext('zeroing', 'the target', offset, length, () =>
+        target.zero?.(offset, length, { mayTrim: sparse }),
+      );
       counts.zeros += length;
     } else {
       for (const [at, count] of pieces(offset, length, ZEROS.length)) await write(ZEROS.subarray(0, count), at);

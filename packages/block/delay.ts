@@ -8,9 +8,9 @@ export type Delay = (operation: Operation, offset: number, length: number) => nu
 
 /** `inner` with a delay before each request. */
 export function delay(inner: BlockBackend, wait: number | Delay): BlockBackend {
-  const waiting = typeof wait === 'number' ? () => wait : wait;
+  const delayOf = typeof wait === 'number' ? () => wait : wait;
   return around(inner, async (operation, offset, length, work) => {
-    const milliseconds = waiting(operation, offset, length);
+    const milliseconds = delayOf(operation, offset, length);
     await (milliseconds > 0 ? sleep(milliseconds) : nextTurn());
     return work();
   });

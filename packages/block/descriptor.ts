@@ -12,23 +12,23 @@ import type { Pace } from './pace.js';
  * @throws Error with the code EIO if the file ends too early; the errors of `read`
  */
 export function readAt(fd: number, into: Uint8Array, position: number, pace: Pace, name: string): MaybePromise<void> {
-  const begun = pace.begin(into.length);
-  if (begun < 0) return readPooled(fd, into, position, name);
+  const started = pace.begin(into.length);
+  if (started < 0) return readPooled(fd, into, position, name);
   for (let done = 0; done < into.length;) {
     const count = readSync(fd, into, done, into.length - done, position + done);
-    if (count === 0) throw ended(name, position + done);
+    if (count === 0) throw truncatedError(name, position + done);
     done += count;
   }
-  pace.end(begun, into.length);
+  pace.end(started, into.length);
 }
 
 /** Writes all of `bytes`. @throws the errors of `write` */
 export function writeAt(fd: number, bytes: Uint8Array, position: number, pace: Pace): MaybePromise<void> {
-  const begun = pace.begin(bytes.length);
-  if (begun < 0) return writePooled(fd, bytes, position);
+  const started = pace.begin(bytes.length);
+  if (started < 0) return writePooled(fd, bytes, position);
   // A disk that is nearly full accepts a part and refuses the rest.
   for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done, bytes.length - done, position + done);
-  pace.end(begun, bytes.length);
+  pace.end(started, bytes.length);
 }
 
 // Callbacks cost less than the promises of a FileHandle.
@@ -38,7 +38,7 @@ const readPooled = (fd: number, into: Uint8Array, position: number, name: string
       readPart(fd, into, done, into.length - done, position + done, (error, count) => {
         if (error) reject(error);
         else if (done + count >= into.length) resolve();
-        else if (count === 0) reject(ended(name, position + done));
+        else if (count === 0) reject(truncatedError(name, position + done));
         else step(done + count);
       });
     step(0);
@@ -55,5 +55,5 @@ const writePooled = (fd: number, bytes: Uint8Array, position: number): Promise<v
     step(0);
   });
 
-const ended = (name: string, position: number): Error =>
+const truncatedError = (name: string, position: number): Error =>
   failure('EIO', `${name}: ends at byte ${position}, though it was longer`);

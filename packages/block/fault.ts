@@ -26,9 +26,9 @@ const RANGELESS: ReadonlySet<Operation> = new Set(['flush', 'resize']);
  * the same way.
  */
 export function fault(inner: BlockBackend, faults: readonly Fault[], seed = 0): BlockBackend {
-  const checks = faults.map((one, index) => ({ one, hits: matcher(one, seed + index) }));
+  const checks = faults.map((rule, index) => ({ one: rule, hits: matcher(rule, seed + index) }));
   return around(inner, (operation, offset, length, work) => {
-    const hit = checks.filter(({ hits }) => hits(operation, offset, length))[0]?.one; // each counts every request
+    const hit = checks.filter(({ hits: matches }) => matches(operation, offset, length))[0]?.one; // each counts every request
     if (hit === undefined) return work();
     const message = `${operation} of ${length} bytes at ${offset}: fails as it was told to`;
     throw Object.assign(failure(hit.code ?? 'EIO', message), { transient: hit.transient ?? false });
@@ -37,14 +37,14 @@ export function fault(inner: BlockBackend, faults: readonly Fault[], seed = 0): 
 
 function matcher(fault: Fault, seed: number): (operation: Operation, offset: number, length: number) => boolean {
   const { operations, range, nth, fraction } = fault;
-  const chance = random(seed);
+  const nextRandom = random(seed);
   let count = 0;
   return (operation, offset, length) => {
     if (operations?.includes(operation) === false) return false;
     if (range && (RANGELESS.has(operation) || offset >= range.offset + range.length || offset + length <= range.offset))
       return false;
     count++;
-    const isChosen = fraction === undefined || chance() < fraction;
+    const isChosen = fraction === undefined || nextRandom() < fraction;
     return isChosen && (nth === undefined || nth === count);
   };
 }

@@ -1,14 +1,14 @@
 /** Finds the holes of a file. */
 import { fstatSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { joined, type Extent, type MaybePromise } from './backend.js';
+import { mergeExtents, type Extent, type MaybePromise } from './backend.js';
 import { dataExtents } from './sizes.js';
 import type { Sparse } from './sparse.js';
 
 /** The unit of `st_blocks` in bytes, whatever the block size of the filesystem. */
 const SECTOR = 512;
 /** Extents to find before the event loop gets a turn. */
-const TURN = 1024;
+const BATCH = 1024;
 
 /**
  * The extents of a range of an open file. If holes cannot be found, the whole range is data. Bytes beyond the end of
@@ -24,7 +24,7 @@ export function fileExtents(
   if (sparse === undefined || blocks * SECTOR >= size) return dataExtents(offset, length);
   const found: Extent[] = [];
   const states = scan(fd, sparse, offset, offset + length);
-  return take(states, found) ? joined(found) : takeInTurns(states, found);
+  return collect(states, found) ? mergeExtents(found) : collectInTurns(states, found);
 }
 
 function* scan(fd: number, sparse: Sparse, offset: number, end: number): Generator<Extent> {
@@ -40,8 +40,8 @@ function* scan(fd: number, sparse: Sparse, offset: number, end: number): Generat
 }
 
 /** @returns whether the iterator is exhausted */
-function take(states: Iterator<Extent>, found: Extent[]): boolean {
-  for (let count = 0; count < TURN; count++) {
+function collect(states: Iterator<Extent>, found: Extent[]): boolean {
+  for (let count = 0; count < BATCH; count++) {
     const next = states.next();
     if (next.done === true) return true;
     found.push(next.value);
@@ -49,8 +49,8 @@ function take(states: Iterator<Extent>, found: Extent[]): boolean {
   return false;
 }
 
-async function takeInTurns(states: Iterator<Extent>, found: Extent[]): Promise<readonly Extent[]> {
+async function collectInTurns(states: Iterator<Extent>, found: Extent[]): Promise<readonly Extent[]> {
   do await nextTurn();
-  while (!take(states, found));
-  return joined(found);
+  while (!collect(states, found));
+  return mergeExtents(found);
 }

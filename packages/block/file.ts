@@ -7,7 +7,7 @@ import { withClose } from './around.js';
 import { checkRange, failure, type BlockBackend, type MaybePromise } from './backend.js';
 import { readAt, writeAt } from './descriptor.js';
 import { fileExtents } from './file-extents.js';
-import { after, inTurn } from './maybe.js';
+import { chain, forEachInTurn } from './maybe.js';
 import { pace, type Pace, type PaceOptions } from './pace.js';
 import { shareable } from './shared.js';
 import { checkSize, pieces, ZEROS } from './sizes.js';
@@ -28,7 +28,7 @@ interface OpenFile {
   readonly path: string;
   size: number;
   /** A regular file, not a block device. */
-  readonly plain: boolean;
+  readonly isRegular: boolean;
   readonly sparse: Sparse | undefined;
 }
 
@@ -57,12 +57,12 @@ export async function file(path: string, options: FileOptions = {}): Promise<Blo
   try {
     if (create !== undefined) await fs.truncate(fd, create);
     const stat = await fs.stat(fd);
-    const opened = { fd, path, size: await sizeOf(stat, path), plain: stat.isFile(), sparse };
+    const opened = { fd, path, size: await sizeOf(stat, path), isRegular: stat.isFile(), sparse };
     const device = backendOf(opened, options);
     // Custom options apply to this thread only, so such a device has no recipe.
     if (options.sparse !== undefined || options.pace !== undefined) return device;
-    const from = (): SharedFile => ({ fd, path, size: opened.size, plain: opened.plain, readOnly });
-    return shareable(device, () => ({ module: import.meta.url, name: openSharedFile.name, from: from() }));
+    const from = (): SharedFile => ({ fd, path, size: opened.size, isRegular: opened.isRegular, readOnly });
+    return shareable(device, () => ({ module: import.meta.url, name: openSharedFile.name, args: from() }));
   } catch (error) {
     await fs.close(fd);
     throw error;
@@ -92,8 +92,8 @@ export const deviceNumbers = (rdev: number): string =>
   `${(rdev >>> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >>> 12) & 0xfff00)}`;
 
 function backendOf(opened: OpenFile, { readOnly = false, pace: options }: FileOptions): BlockBackend {
-  const { fd, path, plain, sparse } = opened;
-  const reads = pace(options);
+  const { fd, path, isRegular, sparse } = opened;
+  const readPace = pace(options);
   const changes = readOnly ? undefined : changesOf(opened, pace(options));
   return {
     get size() {
@@ -101,14 +101,14 @@ function backendOf(opened: OpenFile, { readOnly = false, pace: options }: FileOp
     },
     read: (into, offset) => {
       checkRange(opened, offset, into.length);
-      return readAt(fd, into, offset, reads, path);
+      return readAt(fd, into, offset, readPace, path);
     },
     ...(changes && { write: changes.write, flush: changes.flush, zero: changes.zero }),
     ...(changes && sparse && { trim: changes.trim }),
-    ...(changes && plain && { resize: changes.resize }),
+    ...(changes && isRegular && { resize: changes.resize }),
     extents: (offset, length) => {
       checkRange(opened, offset, length);
-      return fileExtents(fd, plain ? sparse : undefined, offset, length);
+      return fileExtents(fd, isRegular ? sparse : undefined, offset, length);
     },
     close: () => fs.close(fd),
   };
@@ -116,33 +116,34 @@ function backendOf(opened: OpenFile, { readOnly = false, pace: options }: FileOp
 
 type Changes = Required<Pick<BlockBackend, 'write' | 'flush' | 'trim' | 'zero' | 'resize'>>;
 
-function changesOf(opened: OpenFile, writes: Pace): Changes {
+function changesOf(opened: OpenFile, writePace: Pace): Changes {
   const { fd, path, sparse } = opened;
-  let lost: unknown;
+  let flushError: unknown;
   return {
     write: (bytes, offset) => {
       checkRange(opened, offset, bytes.length);
-      return writeAt(fd, bytes, offset, writes);
+      return writeAt(fd, bytes, offset, writePace);
     },
     flush: async () => {
       // After a failed fdatasync the kernel treats the pages as clean, so the next fdatasync would report success.
-      if (lost !== undefined) throw failure('EIO', `${path}: a flush failed before, so writes may be lost`, lost);
+      if (flushError !== undefined)
+        throw failure('EIO', `${path}: a flush failed before, so writes may be lost`, flushError);
       await fs.sync(fd).catch((error: unknown) => {
-        lost = error;
+        flushError = error;
         throw error;
       });
     },
     trim: (offset, length) => {
       checkRange(opened, offset, length);
-      return after(allocated(sparse?.punch, fd, offset, length), () => undefined);
+      return chain(allocated(sparse?.punch, fd, offset, length), () => undefined);
     },
     zero: (offset, length, { mayTrim = true, fast = false } = {}) => {
       checkRange(opened, offset, length);
-      return after(allocated(mayTrim ? sparse?.punch : sparse?.zeroRange, fd, offset, length), (done) => {
+      return chain(allocated(mayTrim ? sparse?.punch : sparse?.zeroRange, fd, offset, length), (done) => {
         if (done) return;
         if (fast) throw failure('ENOTSUP', `${path}: zeros here are not faster than writing them`);
-        return inTurn(pieces(offset, length, ZEROS.length), ([from, count]) =>
-          writeAt(fd, ZEROS.subarray(0, count), from, writes),
+        return forEachInTurn(pieces(offset, length, ZEROS.length), ([from, count]) =>
+          writeAt(fd, ZEROS.subarray(0, count), from, writePace),
         );
       });
     },

@@ -7,9 +7,9 @@ import { uint64LE, type Parsing } from './parsing.js';
 import type { Partition } from './partition-entry.js';
 
 const SIGNATURE = 'EFI PART';
-const LEAST_HEADER = 92;
+const MIN_HEADER = 92;
 /** Largest list of entries in bytes. A usual list has 16 KiB. */
-const MOST_ENTRIES = 1 << 20;
+const MAX_ENTRIES = 1 << 20;
 /** Where the name is within an entry, in bytes. */
 const NAME = { at: 56, length: 72 };
 const UNUSED = '00000000-0000-0000-0000-000000000000';
@@ -19,14 +19,14 @@ export const SECTOR_SIZES = [512, 4096] as const;
 
 /** @returns undefined if neither place has a header. @throws Error with the code EINVAL if no header is intact */
 export async function gptPartitions(
-  from: Parsing,
+  input: Parsing,
   sizes: readonly number[] = SECTOR_SIZES,
 ): Promise<Partition[] | undefined> {
   let problem: Error | undefined;
   for (const sectorSize of sizes)
-    for (const at of [sectorSize, from.size - (from.size % sectorSize) - sectorSize])
+    for (const at of [sectorSize, input.size - (input.size % sectorSize) - sectorSize])
       try {
-        const found = await readTable(from, at, sectorSize);
+        const found = await readTable(input, at, sectorSize);
         if (found) return found;
       } catch (error) {
         problem ??= error as Error; // the other header may be intact
@@ -36,21 +36,22 @@ export async function gptPartitions(
 }
 
 /** @returns undefined if there is no header. @throws Error with the code EINVAL if the header is damaged */
-async function readTable(from: Parsing, at: number, sectorSize: number): Promise<Partition[] | undefined> {
-  if (at < sectorSize || at + sectorSize > from.size) return undefined;
-  const header = await from.bytes(at, sectorSize, 'the header');
+async function readTable(input: Parsing, at: number, sectorSize: number): Promise<Partition[] | undefined> {
+  if (at < sectorSize || at + sectorSize > input.size) return undefined;
+  const header = await input.bytes(at, sectorSize, 'the header');
   if (header.toString('latin1', 0, 8) !== SIGNATURE) return undefined;
   const size = header.readUInt32LE(12);
-  if (size < LEAST_HEADER || size > sectorSize) throw from.bad(`a header of ${size} bytes`);
+  if (size < MIN_HEADER || size > sectorSize) throw input.formatError(`a header of ${size} bytes`);
   const sum = header.readUInt32LE(16);
   header.writeUInt32LE(0, 16);
-  if (crc32(header.subarray(0, size)) !== sum) throw from.bad('the header’s checksum is wrong');
-  if (uint64LE(header, 24) !== at / sectorSize) throw from.bad('the header is of another place');
+  if (crc32(header.subarray(0, size)) !== sum) throw input.formatError('the header’s checksum is wrong');
+  if (uint64LE(header, 24) !== at / sectorSize) throw input.formatError('the header is of another place');
   const [count, entrySize] = [header.readUInt32LE(80), header.readUInt32LE(84)];
-  if (entrySize < 128 || entrySize % 8 !== 0 || count * entrySize > MOST_ENTRIES)
-    throw from.bad(`${count} entries of ${entrySize} bytes`);
-  const entries = await from.bytes(uint64LE(header, 72) * sectorSize, count * entrySize, 'the list of partitions');
-  if (crc32(entries) !== header.readUInt32LE(88)) throw from.bad('the checksum of the list of partitions is wrong');
+  if (entrySize < 128 || entrySize % 8 !== 0 || count * entrySize > MAX_ENTRIES)
+    throw input.formatError(`${count} entries of ${entrySize} bytes`);
+  const entries = await input.bytes(uint64LE(header, 72) * sectorSize, count * entrySize, 'the list of partitions');
+  if (crc32(entries) !== header.readUInt32LE(88))
+    throw input.formatError('the checksum of the list of partitions is wrong');
   return Array.from({ length: count }, (_, index) => entries.subarray(index * entrySize, (index + 1) * entrySize))
     .map((entry, index) => partitionOf(entry, index + 1, sectorSize))
     .filter(({ type }) => type !== UNUSED);

@@ -1,6 +1,6 @@
 /** A file on an HTTP server as a read-only device, by range requests. */
 import type { BlockBackend } from './backend.js';
-import { nothing, ranged, type RangeAnswer, type RangedOptions, type RangeRequest, type Version } from './ranged.js';
+import { emptyBody, ranged, type RangeAnswer, type RangedOptions, type RangeRequest, type Version } from './ranged.js';
 
 export interface HttpOptions extends RangedOptions {
   /** Sent with every request. Headers that carry credentials are not sent to another origin after a redirect. */
@@ -22,8 +22,8 @@ async function get(
   headers: Readonly<Record<string, string>>,
   { range, version, signal }: RangeRequest,
 ): Promise<RangeAnswer> {
-  const asked = { ...headers, range, 'accept-encoding': 'identity', ...conditions(version) };
-  const answer = await fetch(url, { headers: asked, signal });
+  const requestHeaders = { ...headers, range, 'accept-encoding': 'identity', ...conditions(version) };
+  const answer = await fetch(url, { headers: requestHeaders, signal });
   const header = (name: string): string | undefined => answer.headers.get(name) ?? undefined;
   return {
     status: answer.status,
@@ -31,7 +31,7 @@ async function get(
     lastModified: header('last-modified'),
     contentRange: header('content-range'),
     contentEncoding: header('content-encoding'),
-    body: answer.body ?? nothing(),
+    body: answer.body ?? emptyBody(),
   };
 }
 

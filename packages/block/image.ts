@@ -15,8 +15,8 @@ export interface WriteImageOptions {
  * @throws the errors of `from` or of the filesystem, or the signal's reason; `path` is unchanged in that case
  */
 export function writeImage(from: BlockBackend, path: string, options: WriteImageOptions = {}): Promise<void> {
-  return replaceFile(path, async (made) => {
-    const to = await file(made, { create: from.size });
+  return replaceFile(path, async (temporary) => {
+    const to = await file(temporary, { create: from.size });
     await fill(to, from, options).finally(() => to.close());
   });
 }

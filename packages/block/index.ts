@@ -38,4 +38,4 @@ export * from './trace.js';
 export * from './stats.js';
 export * from './delay.js';
 export * from './fault.js';
-export { after, inTurn, isPromise, observed, rescued } from './maybe.js';
+export { chain, forEachInTurn, isPromise, whenSettled, recover } from './maybe.js';

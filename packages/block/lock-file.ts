@@ -31,38 +31,42 @@ const PAUSE = 10;
  * lives
  */
 export async function lockFile(path: string): Promise<() => Promise<void>> {
-  const mine = `${path}.${randomBytes(6).toString('hex')}`;
-  await writeFile(mine, JSON.stringify(thisProcess()), { flag: 'wx' });
+  const ownPath = `${path}.${randomBytes(6).toString('hex')}`;
+  await writeFile(ownPath, JSON.stringify(thisProcess()), { flag: 'wx' });
   try {
     for (let tries = 0; tries < TRIES; tries++) {
       // `link` makes the complete file appear at once, and fails if the name exists.
-      if (await link(mine, path).then(() => true, unless('EEXIST', false))) return () => unlink(path);
-      const content = await readFile(path, 'utf8').catch(unless('ENOENT', undefined));
+      if (await link(ownPath, path).then(() => true, ignoring('EEXIST', false))) return () => unlink(path);
+      const content = await readFile(path, 'utf8').catch(ignoring('ENOENT', undefined));
       if (content === undefined) continue;
-      const why = inUse(content);
-      if (why !== undefined) throw failure('EBUSY', `${path}: ${why}`);
-      if (await takeOver(path, content, mine)) return () => unlink(path);
+      const reason = describeHolder(content);
+      if (reason !== undefined) throw failure('EBUSY', `${path}: ${reason}`);
+      if (await replaceStale(path, content, ownPath)) return () => unlink(path);
       await sleep(PAUSE);
     }
     throw failure('EBUSY', `${path}: others take it all the time, or have left ${path}.* behind`);
   } finally {
-    await unlink(mine).catch(unless('ENOENT', undefined));
+    await unlink(ownPath).catch(ignoring('ENOENT', undefined));
   }
 }
 
 /**
- * Replaces a dead owner's lock with `mine`. Of several processes that find the owner dead, only one may do so: the one
+ * Replaces a dead owner's lock with `ownPath`. Of several processes that find the owner dead, only one may do so: the one
  * that takes a second lock, named after the content to be replaced. Nobody else replaces that content, so it cannot
  * change between the check and the rename.
  * @returns false if another process was faster
  */
-async function takeOver(path: string, dead: string, mine: string): Promise<boolean> {
-  const name = createHash('sha256').update(dead).digest('hex').slice(0, 12);
-  const unlock = await lockFile(`${path}.${name}`).catch(unless('EBUSY', undefined));
+async function replaceStale(path: string, staleContent: string, ownPath: string): Promise<boolean> {
+  const name = createHash('sha256').update(staleContent).digest('hex').slice(0, 12);
+  const unlock = await lockFile(`${path}.${name}`).catch(ignoring('EBUSY', undefined));
   if (!unlock) return false;
   try {
-    if ((await readFile(path, 'utf8').catch(unless('ENOENT', undefined))) !== dead || inUse(dead)) return false;
-    await rename(mine, path);
+    if (
+      (await readFile(path, 'utf8').catch(ignoring('ENOENT', undefined))) !== staleContent ||
+      describeHolder(staleContent)
+    )
+      return false;
+    await rename(ownPath, path);
     return true;
   } finally {
     await unlock();
@@ -72,18 +76,18 @@ async function takeOver(path: string, dead: string, mine: string): Promise<boole
 /**
  * Why the lock is in use; undefined if its owner is dead. An owner counts as alive if its state cannot be determined.
  */
-function inUse(content: string): string | undefined {
+function describeHolder(content: string): string | undefined {
   const owner = parsed(content);
-  const here = thisProcess();
+  const current = thisProcess();
   if (owner === undefined) return 'is no lock of this program; remove it if it is not wanted';
-  const other = (name: 'boot' | 'namespace'): boolean => owner[name] !== here[name] && here[name] !== '';
-  if (owner.host === here.host && other('boot') && owner.boot !== '') return undefined;
-  if (owner.host !== here.host || other('namespace'))
+  const differs = (name: 'boot' | 'namespace'): boolean => owner[name] !== current[name] && current[name] !== '';
+  if (owner.host === current.host && differs('boot') && owner.boot !== '') return undefined;
+  if (owner.host !== current.host || differs('namespace'))
     return `process ${owner.pid} of ${owner.host} has it, which cannot be seen from here; remove it if that is dead`;
-  return lives(owner) ? `process ${owner.pid} has it` : undefined;
+  return isAlive(owner) ? `process ${owner.pid} has it` : undefined;
 }
 
-function lives({ pid, started }: Owner): boolean {
+function isAlive({ pid, started }: Owner): boolean {
   try {
     process.kill(pid, 0);
   } catch (error) {
@@ -106,17 +110,17 @@ const thisProcess = (): Owner => ({
   pid: process.pid,
   started: startOf(process.pid),
   host: hostname(),
-  boot: attempt(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()),
-  namespace: attempt(() => readlinkSync('/proc/self/ns/pid')),
+  boot: readOrEmpty(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()),
+  namespace: readOrEmpty(() => readlinkSync('/proc/self/ns/pid')),
 });
 
 /** Field 22 of /proc/PID/stat, behind a name that may contain anything; empty if the file cannot be read. */
 function startOf(pid: number): string {
-  const stat = attempt(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  const stat = readOrEmpty(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
 }
 
-function attempt(work: () => string): string {
+function readOrEmpty(work: () => string): string {
   try {
     return work();
   } catch {
@@ -124,9 +128,9 @@ function attempt(work: () => string): string {
   }
 }
 
-const unless =
-  <T>(code: string, otherwise: T) =>
+const ignoring =
+  <T>(code: string, fallback: T) =>
   (error: unknown): T => {
-    if ((error as { code?: unknown }).code === code) return otherwise;
+    if ((error as { code?: unknown }).code === code) return fallback;
     throw error;
   };

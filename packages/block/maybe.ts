@@ -9,50 +9,50 @@ export const isPromise = <T>(value: MaybePromise<T>): value is Promise<T> =>
   typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
 
 /** Calls `next` with the answer, synchronously unless the answer is a promise. */
-export function after<T, U>(answer: MaybePromise<T>, next: (value: T) => MaybePromise<U>): MaybePromise<U> {
+export function chain<T, U>(answer: MaybePromise<T>, next: (value: T) => MaybePromise<U>): MaybePromise<U> {
   return isPromise(answer) ? Promise.resolve(answer).then(next) : next(answer);
 }
 
-/** The result of `work`, or the result of `failed` if `work` throws or rejects. */
-export function rescued<T>(work: () => MaybePromise<T>, failed: (error: unknown) => MaybePromise<T>): MaybePromise<T> {
+/** The result of `work`, or the result of `onError` if `work` throws or rejects. */
+export function recover<T>(work: () => MaybePromise<T>, onError: (error: unknown) => MaybePromise<T>): MaybePromise<T> {
   try {
     const answer = work();
-    return isPromise(answer) ? Promise.resolve(answer).catch(failed) : answer;
+    return isPromise(answer) ? Promise.resolve(answer).catch(onError) : answer;
   } catch (error) {
-    return failed(error);
+    return onError(error);
   }
 }
 
-/** Calls `done` after `work`, with the error if `work` fails. Passes on the result or the error of `work`. */
-export function observed<T>(work: () => MaybePromise<T>, done: (error?: unknown) => void): MaybePromise<T> {
+/** Calls `onSettled` after `work`, with the error if `work` fails. Passes on the result or the error of `work`. */
+export function whenSettled<T>(work: () => MaybePromise<T>, onSettled: (error?: unknown) => void): MaybePromise<T> {
   let answer: MaybePromise<T>;
   try {
     answer = work();
   } catch (error) {
-    done(error);
+    onSettled(error);
     throw error;
   }
   if (isPromise(answer))
     return Promise.resolve(answer).then(
-      (value) => (done(), value),
+      (value) => (onSettled(), value),
       (error: unknown) => {
-        done(error);
+        onSettled(error);
         throw error;
       },
     );
-  done();
+  onSettled();
   return answer;
 }
 
 /** Runs one step after the other. Returns a promise only if a step does. */
-export function inTurn<T>(items: Iterable<T>, step: (item: T) => MaybePromise<void>): MaybePromise<void> {
+export function forEachInTurn<T>(items: Iterable<T>, step: (item: T) => MaybePromise<void>): MaybePromise<void> {
   const iterator = items[Symbol.iterator]();
   for (let item = iterator.next(); item.done !== true; item = iterator.next()) {
     const answer = step(item.value);
-    if (isPromise(answer)) return Promise.resolve(answer).then(() => theRest(iterator, step));
+    if (isPromise(answer)) return Promise.resolve(answer).then(() => continueAsync(iterator, step));
   }
 }
 
-async function theRest<T>(iterator: Iterator<T>, step: (item: T) => MaybePromise<void>): Promise<void> {
+async function continueAsync<T>(iterator: Iterator<T>, step: (item: T) => MaybePromise<void>): Promise<void> {
   for (let item = iterator.next(); item.done !== true; item = iterator.next()) await step(item.value);
 }

@@ -10,7 +10,7 @@ const SIZE = 512;
 const ENTRIES = 446;
 const ENTRY = 16;
 /** A longer chain is a loop or an attack. */
-const MOST_LOGICAL = 128;
+const MAX_LOGICAL = 128;
 /** Types of partitions that hold the chain of logical partitions. */
 const EXTENDED: ReadonlySet<number> = new Set([0x05, 0x0f, 0x85]);
 /** Protects a GPT disk from tools that only know the MBR. */
@@ -30,9 +30,9 @@ export interface Mbr {
 }
 
 /** @returns undefined if the sector holds no such table */
-export async function readMbr(from: Parsing, at = 0): Promise<Mbr | undefined> {
-  if (at + SIZE > from.size) return undefined;
-  const sector = await from.bytes(at, SIZE, 'the partition table');
+export async function readMbr(input: Parsing, at = 0): Promise<Mbr | undefined> {
+  if (at + SIZE > input.size) return undefined;
+  const sector = await input.bytes(at, SIZE, 'the partition table');
   if (sector.readUInt16LE(SIZE - 2) !== 0xaa55) return undefined;
   const entries = Array.from({ length: 4 }, (_, index) => {
     const start = ENTRIES + index * ENTRY;
@@ -48,7 +48,7 @@ export async function readMbr(from: Parsing, at = 0): Promise<Mbr | undefined> {
 const isUsed = ({ type, count }: Entry): boolean => type !== 0 && count > 0;
 
 /** Primary partitions are numbered 1 to 4 by position, logical ones from 5 on. */
-export async function mbrPartitions(from: Parsing, { entries }: Mbr, sectorSize: number): Promise<Partition[]> {
+export async function mbrPartitions(input: Parsing, { entries }: Mbr, sectorSize: number): Promise<Partition[]> {
   const found: Partition[] = [];
   const add = (number: number, { type, first, count }: Entry, base: number): void =>
     void found.push({ number, offset: (base + first) * sectorSize, length: count * sectorSize, type: hex(type) });
@@ -58,16 +58,16 @@ export async function mbrPartitions(from: Parsing, { entries }: Mbr, sectorSize:
   if (!extended) return found;
   let number = 5;
   for (let next = 0, links = 0; ; links++) {
-    if (links === MOST_LOGICAL)
-      throw from.bad(`more than ${MOST_LOGICAL} logical partitions, or a chain without an end`);
+    if (links === MAX_LOGICAL)
+      throw input.formatError(`more than ${MAX_LOGICAL} logical partitions, or a chain without an end`);
     const base = extended.first + next;
-    if (next >= extended.count) throw from.bad('the chain of logical partitions leaves the extended one');
-    const link = await readMbr(from, base * sectorSize);
-    if (!link) throw from.bad(`no link of the chain of logical partitions at sector ${base}`);
-    const [own, following] = link.entries;
-    if (own && isUsed(own)) add(number++, own, base);
-    if (!following || !isUsed(following) || following.first === 0) return found;
-    next = following.first;
+    if (next >= extended.count) throw input.formatError('the chain of logical partitions leaves the extended one');
+    const link = await readMbr(input, base * sectorSize);
+    if (!link) throw input.formatError(`no link of the chain of logical partitions at sector ${base}`);
+    const [partition, nextLink] = link.entries;
+    if (partition && isUsed(partition)) add(number++, partition, base);
+    if (!nextLink || !isUsed(nextLink) || nextLink.first === 0) return found;
+    next = nextLink.first;
   }
 }
 

@@ -1,6 +1,6 @@
 /** A sparse block device in memory. Every method is synchronous. */
 import { withClose } from './around.js';
-import { checkRange, joined, type BlockBackend, type Extent } from './backend.js';
+import { checkRange, mergeExtents, type BlockBackend, type Extent } from './backend.js';
 import { chunkSizeFor, Pages, type SharedPages } from './pages.js';
 import { shareable } from './shared.js';
 import { checkSize } from './sizes.js';
@@ -14,7 +14,7 @@ const DEFAULT_PAGE = 64 << 10;
 const SMALLEST_PAGE = 4096;
 const LARGEST_PAGE = 16 << 20;
 /** Bytes. A larger device cannot be shared between threads. */
-const MOST_SHARED = 64 * 2 ** 30;
+const MAX_SHARED = 64 * 2 ** 30;
 
 /**
  * A device of zeros. A page takes memory from the first write to it until all of it is trimmed or zeroed.
@@ -27,9 +27,9 @@ export function memory(size: number, { pageSize = DEFAULT_PAGE }: MemoryOptions 
     throw new RangeError(`a page of ${pageSize} bytes: a power of two from 4 KiB to 16 MiB is needed`);
   const pages = new Pages(pageSize, chunkSizeFor(size, pageSize));
   const device = deviceOf(size, pages);
-  if (size > MOST_SHARED) return device;
-  const from = (): SharedMemory => ({ size: device.size, ...pages.share(device.size) });
-  return shareable(device, () => ({ module: import.meta.url, name: openSharedMemory.name, from: from() }));
+  if (size > MAX_SHARED) return device;
+  const args = (): SharedMemory => ({ size: device.size, ...pages.share(device.size) });
+  return shareable(device, () => ({ module: import.meta.url, name: openSharedMemory.name, args: args() }));
 }
 
 type SharedMemory = SharedPages & { readonly size: number };
@@ -104,7 +104,7 @@ function deviceOf(size: number, pages: Pages): BlockBackend {
     },
     extents: (offset, length) => {
       checkRange(device, offset, length);
-      return joined(states(offset, length));
+      return mergeExtents(states(offset, length));
     },
     resize: (to) => {
       checkSize(to);

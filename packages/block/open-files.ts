@@ -3,10 +3,10 @@ import { closeSync, fstatSync, open, openSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { failure, type MaybePromise } from './backend.js';
 import { readAt } from './descriptor.js';
-import { after, observed } from './maybe.js';
+import { chain, whenSettled } from './maybe.js';
 import { pace as newPace, type PaceOptions } from './pace.js';
 
-const openLater = promisify(open);
+const openAsync = promisify(open);
 
 /** A file in the state in which it was described. */
 export interface ExpectedFile {
@@ -30,18 +30,18 @@ interface Open {
   readonly fd: number;
   /** Requests under way. The file is not closed before they are done. */
   users: number;
-  unwanted: boolean;
+  isEvicted: boolean;
 }
 
-/** @param most files to keep open; requests under way may need more */
-export function openFiles(most: number, options?: PaceOptions): OpenFiles {
+/** @param limit files to keep open; requests under way may need more */
+export function openFiles(limit: number, options?: PaceOptions): OpenFiles {
   const pace = newPace(options);
   /** In order of use, the most recent last. */
   const open = new Map<string, Open>();
-  const seen = new Map<string, { size: number; mtime: number }>();
+  const knownStats = new Map<string, { size: number; mtime: number }>();
 
   /** Returns the file with one more user, so that it stays open. */
-  function opened(expected: ExpectedFile): MaybePromise<Open> {
+  function acquire(expected: ExpectedFile): MaybePromise<Open> {
     const { file } = expected;
     const known = open.get(file);
     if (known !== undefined) {
@@ -50,60 +50,63 @@ export function openFiles(most: number, options?: PaceOptions): OpenFiles {
       known.users++;
       return known;
     }
-    const begun = pace.begin(0);
-    if (begun < 0) return openLater(file, 'r').then((fd) => keep(expected, fd));
+    const started = pace.begin(0);
+    if (started < 0) return openAsync(file, 'r').then((fd) => register(expected, fd));
     const fd = openSync(file, 'r');
-    pace.end(begun, 0);
-    return keep(expected, fd);
+    pace.end(started, 0);
+    return register(expected, fd);
   }
 
-  function keep(expected: ExpectedFile, fd: number): Open {
+  function register(expected: ExpectedFile, fd: number): Open {
     try {
       check(expected, fd);
     } catch (error) {
       closeSync(fd);
       throw error;
     }
-    const entry = { fd, users: 1, unwanted: false };
-    drop(expected.file); // another request may have opened it in the meantime
+    const entry = { fd, users: 1, isEvicted: false };
+    evict(expected.file); // another request may have opened it in the meantime
     open.set(expected.file, entry);
     for (const oldest of open.keys()) {
-      if (open.size <= most) break;
-      drop(oldest);
+      if (open.size <= limit) break;
+      evict(oldest);
     }
     return entry;
   }
 
   function check({ file, size, mtime }: ExpectedFile, fd: number): void {
-    const { size: isSize, mtimeMs: isMtime } = fstatSync(fd);
-    const before = seen.get(file) ?? { size: size ?? isSize, mtime: mtime ?? isMtime };
-    if (before.size !== isSize || before.mtime !== isMtime) {
-      const [was, is] = [asText(before.size, before.mtime), asText(isSize, isMtime)];
-      throw failure('EIO', `${file}: changed since it was described: ${was}, now ${is}`);
+    const { size: actualSize, mtimeMs: actualMtime } = fstatSync(fd);
+    const expectedStats = knownStats.get(file) ?? { size: size ?? actualSize, mtime: mtime ?? actualMtime };
+    if (expectedStats.size !== actualSize || expectedStats.mtime !== actualMtime) {
+      const [previous, current] = [
+        describeStats(expectedStats.size, expectedStats.mtime),
+        describeStats(actualSize, actualMtime),
+      ];
+      throw failure('EIO', `${file}: changed since it was described: ${previous}, now ${current}`);
     }
-    seen.set(file, before);
+    knownStats.set(file, expectedStats);
   }
 
-  function drop(file: string): void {
+  function evict(file: string): void {
     const entry = open.get(file);
     if (entry === undefined) return;
     open.delete(file);
-    entry.unwanted = true;
+    entry.isEvicted = true;
     if (entry.users === 0) closeSync(entry.fd);
   }
 
   return {
     read: (expected, into, position) =>
-      after(opened(expected), (entry) =>
-        observed(
+      chain(acquire(expected), (entry) =>
+        whenSettled(
           () => readAt(entry.fd, into, position, pace, expected.file),
           () => {
-            if (--entry.users === 0 && entry.unwanted) closeSync(entry.fd);
+            if (--entry.users === 0 && entry.isEvicted) closeSync(entry.fd);
           },
         ),
       ),
-    close: () => [...open.keys()].forEach(drop),
+    close: () => [...open.keys()].forEach(evict),
   };
 }
 
-const asText = (size: number, mtime: number): string => `${size} bytes of ${new Date(mtime).toISOString()}`;
+const describeStats = (size: number, mtime: number): string => `${size} bytes of ${new Date(mtime).toISOString()}`;

@@ -73,18 +73,20 @@ export function encodeHeader({ blockSize, baseSize, data }: OverlayLayout, ident
  * @throws Error with the code EINVAL if it is not a header, is damaged, or belongs to an overlay over another base
  */
 export function decodeHeader(header: Buffer, name: string, baseSize: number, identity: string): OverlayLayout {
-  const bad = (why: string): Error => failure('EINVAL', `${name}: ${why}`);
-  if (header.length < HEADER || !header.subarray(0, 6).equals(MAGIC.subarray(0, 6))) throw bad('is no overlay');
-  if (!header.subarray(0, MAGIC.length).equals(MAGIC)) throw bad('is an overlay of another version');
+  const formatError = (reason: string): Error => failure('EINVAL', `${name}: ${reason}`);
+  if (header.length < HEADER || !header.subarray(0, 6).equals(MAGIC.subarray(0, 6))) throw formatError('is no overlay');
+  if (!header.subarray(0, MAGIC.length).equals(MAGIC)) throw formatError('is an overlay of another version');
   if (!header.subarray(CHECKED, CHECKED + SHA256).equals(sha256(header.subarray(0, CHECKED))))
-    throw bad('is an overlay with a damaged header');
+    throw formatError('is an overlay with a damaged header');
   const size = Number(header.readBigUInt64LE(16));
-  if (size !== baseSize) throw bad(`is an overlay over ${size} bytes, not over ${baseSize}`);
-  if (!['', identity].some((one) => header.subarray(CHECKED - SHA256, CHECKED).equals(sha256(one))))
-    throw bad(`is an overlay over another base${than(identity)}; bring that one back, or begin another overlay`);
+  if (size !== baseSize) throw formatError(`is an overlay over ${size} bytes, not over ${baseSize}`);
+  if (!['', identity].some((candidate) => header.subarray(CHECKED - SHA256, CHECKED).equals(sha256(candidate))))
+    throw formatError(
+      `is an overlay over another base${identityHint(identity)}; bring that one back, or begin another overlay`,
+    );
   const layout = overlayLayout(baseSize, header.readUInt32LE(8));
   if (Number(header.readBigUInt64LE(24)) !== layout.data)
-    throw bad('is an overlay with a header that contradicts itself');
+    throw formatError('is an overlay with a header that contradicts itself');
   return layout;
 }
 
@@ -95,7 +97,7 @@ export function checkBitmap(bytes: Uint8Array, { blocks }: OverlayLayout, name: 
     throw failure('EINVAL', `${name}: is an overlay with a damaged bitmap`);
 }
 
-const than = (identity: string): string =>
+const identityHint = (identity: string): string =>
   identity === '' ? ', which is known by its version' : `, or another version of it, than ${identity}`;
 
-const sha256 = (of: string | Uint8Array): Buffer => createHash('sha256').update(of).digest();
+const sha256 = (data: string | Uint8Array): Buffer => createHash('sha256').update(data).digest();

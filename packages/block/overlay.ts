@@ -56,8 +56,8 @@ export async function overlay(base: BlockBackend, path: string, options: Overlay
 /** Uses another name until the file is durable: a crash leaves a complete overlay or none. */
 function create(path: string, baseSize: number, blockSize: number, identity: string): Promise<void> {
   const layout = overlayLayout(baseSize, blockSize);
-  return replaceFile(path, async (made) => {
-    const delta = await file(made, { create: layout.size });
+  return replaceFile(path, async (temporary) => {
+    const delta = await file(temporary, { create: layout.size });
     await formatDelta(delta, layout, identity).finally(() => delta.close());
   });
 }

@@ -23,7 +23,7 @@ export interface Pace {
    */
   begin(length: number): number;
   /** Ends a request that was made at once, without the pool. */
-  end(begun: number, length: number): void;
+  end(started: number, length: number): void;
 }
 
 export interface PaceOptions {
@@ -60,12 +60,12 @@ export function pace({
 }: PaceOptions = {}): Pace {
   let penalty = least;
   let pooled = 0;
-  let looked = -Infinity;
-  let before = 0;
+  let lastChecked = -Infinity;
+  let delayBefore = 0;
 
-  function isSlow(begun: number, length: number): boolean {
-    const [limit, time] = [slow + (length / MIB) * perMiB, now() - begun];
-    return time > limit && time - (delay() - before) > limit;
+  function isSlow(started: number, length: number): boolean {
+    const [limit, time] = [slow + (length / MIB) * perMiB, now() - started];
+    return time > limit && time - (delay() - delayBefore) > limit;
   }
 
   return {
@@ -75,15 +75,15 @@ export function pace({
         pooled--;
         return -1;
       }
-      const begun = now();
-      if (begun - looked > FRESH) {
-        looked = begun;
-        before = delay();
+      const started = now();
+      if (started - lastChecked > FRESH) {
+        lastChecked = started;
+        delayBefore = delay();
       }
-      return begun;
+      return started;
     },
-    end: (begun, length) => {
-      if (!isSlow(begun, length)) {
+    end: (started, length) => {
+      if (!isSlow(started, length)) {
         penalty = Math.max(least, penalty - 1);
         return;
       }

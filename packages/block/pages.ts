@@ -53,30 +53,33 @@ export class Pages {
   share(size: number): SharedPages {
     this.#isShared = true;
     const count = Math.ceil(size / this.chunkSize);
-    const memory = Array.from({ length: count }, (_, index) => this.#made(index).bytes.buffer as SharedArrayBuffer);
+    const memory = Array.from(
+      { length: count },
+      (_, index) => this.#ensureChunk(index).bytes.buffer as SharedArrayBuffer,
+    );
     return { pageSize: this.pageSize, chunkSize: this.chunkSize, memory };
   }
 
   /** @returns whether the page is present */
   read(index: number, at: number, into: Uint8Array, to: number, length: number): boolean {
     const chunk = this.#chunks.get(this.#chunkIndex(index));
-    const inside = index % this.#count;
-    if (chunk?.marks[inside] !== 1) return false;
-    const start = inside * this.pageSize + at;
+    const indexInChunk = index % this.#count;
+    if (chunk?.marks[indexInChunk] !== 1) return false;
+    const start = indexInChunk * this.pageSize + at;
     chunk.bytes.copy(into, to, start, start + length);
     return true;
   }
 
   write(index: number, at: number, bytes: Uint8Array, from: number, length: number): void {
-    const chunk = this.#made(this.#chunkIndex(index));
-    const inside = index % this.#count;
-    copy(bytes, from, chunk.bytes, inside * this.pageSize + at, length);
-    chunk.marks[inside] = 1;
+    const chunk = this.#ensureChunk(this.#chunkIndex(index));
+    const indexInChunk = index % this.#count;
+    copy(bytes, from, chunk.bytes, indexInChunk * this.pageSize + at, length);
+    chunk.marks[indexInChunk] = 1;
   }
 
   /** Marks the page as present without changing its bytes. */
   add(index: number): void {
-    this.#made(this.#chunkIndex(index)).marks[index % this.#count] = 1;
+    this.#ensureChunk(this.#chunkIndex(index)).marks[index % this.#count] = 1;
   }
 
   /** Writes zeros to a page if its chunk exists. */
@@ -123,7 +126,7 @@ export class Pages {
     return Math.floor(page / this.#count);
   }
 
-  #made(index: number): Chunk {
+  #ensureChunk(index: number): Chunk {
     const chunk = this.#chunks.get(index) ?? this.#chunkOf(new SharedArrayBuffer(this.chunkSize + this.#count));
     this.#chunks.set(index, chunk);
     return chunk;

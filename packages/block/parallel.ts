@@ -34,9 +34,9 @@ export async function inParallel<T>(
       throw error;
     }
   }
-  const all = await Promise.allSettled(Array.from({ length: workers }, (_, number) => worker(number)));
+  const results = await Promise.allSettled(Array.from({ length: workers }, (_, number) => worker(number)));
   await items.return(undefined);
   signal?.throwIfAborted();
-  const failed = all.find((one) => one.status === 'rejected');
+  const failed = results.find((result) => result.status === 'rejected');
   if (failed) throw failed.reason;
 }

@@ -5,22 +5,22 @@ import { failure, type BlockBackend } from './backend.js';
 export interface Parsing {
   /** Bytes of the device. */
   readonly size: number;
-  /** @throws Error with the code EINVAL, which names `what`, if the range is not within the device */
-  bytes(offset: number, length: number, what: string): Promise<Buffer>;
+  /** @throws Error with the code EINVAL, which names `subject`, if the range is not within the device */
+  bytes(offset: number, length: number, subject: string): Promise<Buffer>;
   /** Makes an error about the contents of the device, with the code EINVAL. */
-  readonly bad: (why: string) => Error;
+  readonly formatError: (reason: string) => Error;
 }
 
 /** @param format the format for messages, such as `qcow2` */
 export function parsing(device: BlockBackend, format: string): Parsing {
   const inner = aligned(device);
-  const bad = (why: string): Error => failure('EINVAL', `${format}: ${why}`);
+  const formatError = (reason: string): Error => failure('EINVAL', `${format}: ${reason}`);
   return {
     size: inner.size,
-    bad,
-    async bytes(offset, length, what) {
+    formatError,
+    async bytes(offset, length, subject) {
       if (!(Number.isSafeInteger(offset) && offset >= 0 && length >= 0 && offset + length <= inner.size))
-        throw bad(`${what} should be at byte ${offset}, and the device has ${inner.size} bytes`);
+        throw formatError(`${subject} should be at byte ${offset}, and the device has ${inner.size} bytes`);
       const bytes = Buffer.alloc(length);
       await inner.read(bytes, offset);
       return bytes;

@@ -19,14 +19,14 @@ export interface PartitionsOptions {
  */
 export async function partitions(disk: BlockBackend, options: PartitionsOptions = {}): Promise<Partition[]> {
   const { sectorSize } = options;
-  const from = parsing(disk, 'the partition table');
-  const mbr = await readMbr(from);
+  const input = parsing(disk, 'the partition table');
+  const mbr = await readMbr(input);
   if (!mbr) throw failure('EINVAL', 'the disk has no partition table');
   const gpt = mbr.isProtective
-    ? await gptPartitions(from, sectorSize === undefined ? undefined : [sectorSize])
+    ? await gptPartitions(input, sectorSize === undefined ? undefined : [sectorSize])
     : undefined;
-  if (mbr.isProtective && !gpt) throw from.bad('the MBR says that there is a GPT, and there is none');
-  return gpt ?? mbrPartitions(from, mbr, sectorSize ?? 512);
+  if (mbr.isProtective && !gpt) throw input.formatError('the MBR says that there is a GPT, and there is none');
+  return gpt ?? mbrPartitions(input, mbr, sectorSize ?? 512);
 }
 
 /**
@@ -40,7 +40,7 @@ export async function partition(
   options: PartitionsOptions = {},
 ): Promise<BlockBackend> {
   const all = await partitions(disk, options);
-  const found = all.find((one) => one.number === number);
+  const found = all.find((candidate) => candidate.number === number);
   if (!found) throw failure('ENOENT', `there is no partition ${number}: ${listOf(all)}`);
   const { offset, length } = found;
   if (!(offset >= 0 && length > 0 && offset + length <= disk.size))
@@ -49,13 +49,13 @@ export async function partition(
 }
 
 /** Partitions to list in a message: a hostile table has thousands. */
-const MOST_NAMED = 32;
+const MAX_NAMED = 32;
 
-function listOf(all: readonly Partition[]): string {
-  if (all.length === 0) return 'the table is empty';
-  const shown = all.slice(0, MOST_NAMED).map(({ number, length, name }) => {
-    const words = name === undefined ? '' : `, ${JSON.stringify(name)}`;
-    return `${number} (${length} bytes${words})`;
+function listOf(partitions: readonly Partition[]): string {
+  if (partitions.length === 0) return 'the table is empty';
+  const shown = partitions.slice(0, MAX_NAMED).map(({ number, length, name }) => {
+    const label = name === undefined ? '' : `, ${JSON.stringify(name)}`;
+    return `${number} (${length} bytes${label})`;
   });
-  return `there are ${shown.join(', ')}${all.length > MOST_NAMED ? ' …' : ''}`;
+  return `there are ${shown.join(', ')}${partitions.length > MAX_NAMED ? ' …' : ''}`;
 }

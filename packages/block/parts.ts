@@ -34,8 +34,8 @@ export async function* partsOf(device: BlockBackend, unit: number): AsyncGenerat
 }
 
 /** Splits a part into pieces that fit into one request. */
-export function* cut({ offset, length, zero }: Part, most: number): Generator<Part> {
-  for (const [at, count] of pieces(offset, length, most)) yield { offset: at, length: count, zero };
+export function* splitPart({ offset, length, zero }: Part, largest: number): Generator<Part> {
+  for (const [at, count] of pieces(offset, length, largest)) yield { offset: at, length: count, zero };
 }
 
 export const isZero = (bytes: Uint8Array): boolean =>
@@ -44,9 +44,9 @@ export const isZero = (bytes: Uint8Array): boolean =>
   );
 
 /** Runs `work`; an error names the device and the range, and keeps its code. */
-export async function about<T>(
-  doing: string,
-  what: string,
+export async function withErrorContext<T>(
+  action: string,
+  subject: string,
   offset: number,
   length: number,
   work: () => T | Promise<T>,
@@ -55,7 +55,7 @@ export async function about<T>(
     return await work();
   } catch (error) {
     const { code, message } = error as { code?: unknown; message?: unknown };
-    const words = `${doing} ${length} bytes at ${offset} of ${what}: ${String(message ?? error)}`;
-    throw failure(typeof code === 'string' ? code : 'EIO', words, error);
+    const text = `${action} ${length} bytes at ${offset} of ${subject}: ${String(message ?? error)}`;
+    throw failure(typeof code === 'string' ? code : 'EIO', text, error);
   }
 }

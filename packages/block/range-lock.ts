@@ -1,5 +1,5 @@
 /** Locks on ranges. A request waits for all earlier requests that overlap it. */
-import { observed } from './maybe.js';
+import { whenSettled } from './maybe.js';
 import type { MaybePromise } from './backend.js';
 
 /** Runs `work` once no earlier overlapping range is locked, synchronously if there is none. `end` is exclusive. */
@@ -14,17 +14,17 @@ interface Held {
 }
 
 export function rangeLock(): RangeLock {
-  const all = new Set<Held>();
+  const locks = new Set<Held>();
   return (first, end, work) => {
-    const before = all.size === 0 ? [] : [...all].filter((held) => held.first < end && first < held.end);
-    const mine: Held = { first, end };
-    all.add(mine);
+    const blocking = locks.size === 0 ? [] : [...locks].filter((held) => held.first < end && first < held.end);
+    const own: Held = { first, end };
+    locks.add(own);
     const locked = (): ReturnType<typeof work> =>
-      observed(work, () => {
-        all.delete(mine);
-        mine.release?.();
+      whenSettled(work, () => {
+        locks.delete(own);
+        own.release?.();
       });
-    return before.length === 0 ? locked() : Promise.all(before.map(released)).then(locked);
+    return blocking.length === 0 ? locked() : Promise.all(blocking.map(released)).then(locked);
   };
 }
 

@@ -54,7 +54,7 @@ const CODES: Readonly<Record<number, readonly [code: string, meaning: string]>> 
   412: ['ESTALE', 'changed since it was opened'],
   416: ['ESTALE', 'shorter than when it was opened'],
 };
-const TRANSIENT = (status: number): boolean => status >= 500 || status === 429 || status === 408;
+const isTransientStatus = (status: number): boolean => status >= 500 || status === 429 || status === 408;
 
 export const remoteFailure = (code: string, transient: boolean, message: string, cause?: unknown): RemoteError =>
   Object.assign(failure(code, message, cause), { transient });
@@ -71,24 +71,24 @@ export async function ranged(name: string, get: GetRange, options: RangedOptions
   const closed = new AbortController();
   setMaxListeners(0, closed.signal); // one listener for each request under way
 
-  async function request(first: number, into: Uint8Array, wanted: ObjectVersion | undefined): Promise<ObjectVersion> {
+  async function request(first: number, into: Uint8Array, expected: ObjectVersion | undefined): Promise<ObjectVersion> {
     const range = `bytes=${first}-${first + into.length - 1}`;
-    const what = `${name}: ${range}`;
-    const quiet = deadline(timeout, closed.signal);
+    const subject = `${name}: ${range}`;
+    const idleTimeout = deadline(timeout, closed.signal);
     try {
-      const answer = await get({ range, version: wanted ?? {}, signal: quiet.signal });
-      quiet.again();
-      if (answer.status === 416 && wanted === undefined) return { size: 0 };
-      const version = checked(answer, first, into.length, wanted, what);
-      await fill(into, answer.body, what, quiet.again);
+      const answer = await get({ range, version: expected ?? {}, signal: idleTimeout.signal });
+      idleTimeout.refresh();
+      if (answer.status === 416 && expected === undefined) return { size: 0 };
+      const version = checked(answer, first, into.length, expected, subject);
+      await readBody(into, answer.body, subject, idleTimeout.refresh);
       return version;
     } catch (error) {
-      if (closed.signal.aborted) throw remoteFailure('ECANCELED', false, `${what}: was closed meanwhile`, error);
-      if (quiet.signal.aborted)
-        throw remoteFailure('ETIMEDOUT', true, `${what}: nothing came for ${timeout} ms`, error);
-      throw described(error, what);
+      if (closed.signal.aborted) throw remoteFailure('ECANCELED', false, `${subject}: was closed meanwhile`, error);
+      if (idleTimeout.signal.aborted)
+        throw remoteFailure('ETIMEDOUT', true, `${subject}: nothing came for ${timeout} ms`, error);
+      throw describeError(error, subject);
     } finally {
-      quiet.end();
+      idleTimeout.end();
     }
   }
 
@@ -106,7 +106,7 @@ export async function ranged(name: string, get: GetRange, options: RangedOptions
 
 /** An empty body, for an answer without one. */
 // eslint-disable-next-line @typescript-eslint/require-await -- there is nothing to wait for
-export async function* nothing(): AsyncGenerator<Uint8Array> {
+export async function* emptyBody(): AsyncGenerator<Uint8Array> {
   yield* [];
 }
 
@@ -114,82 +114,86 @@ function checked(
   answer: RangeAnswer,
   first: number,
   length: number,
-  wanted: ObjectVersion | undefined,
-  what: string,
+  expected: ObjectVersion | undefined,
+  subject: string,
 ): ObjectVersion {
   const { status, etag, lastModified, contentEncoding = 'identity' } = answer;
   if (status !== PARTIAL) {
     const [code, meaning] = CODES[status] ?? ['EIO', 'the server failed'];
-    throw remoteFailure(code, TRANSIENT(status), `${what}: HTTP status ${status}: ${meaning}`);
+    throw remoteFailure(code, isTransientStatus(status), `${subject}: HTTP status ${status}: ${meaning}`);
   }
   if (contentEncoding !== 'identity')
-    throw remoteFailure('ENOTSUP', false, `${what}: is sent encoded (${contentEncoding}), so ranges mean nothing`);
-  const size = sizeIn(answer.contentRange, first, length, what);
-  if (wanted === undefined) {
+    throw remoteFailure('ENOTSUP', false, `${subject}: is sent encoded (${contentEncoding}), so ranges mean nothing`);
+  const size = sizeIn(answer.contentRange, first, length, subject);
+  if (expected === undefined) {
     if (etag === undefined && lastModified === undefined)
-      throw remoteFailure('ENOTSUP', false, `${what}: neither ETag nor Last-Modified: a change would go unseen`);
+      throw remoteFailure('ENOTSUP', false, `${subject}: neither ETag nor Last-Modified: a change would go unseen`);
     return { size, etag, lastModified };
   }
-  const isSame = wanted.etag === undefined ? lastModified === wanted.lastModified : etag === wanted.etag;
-  if (isSame && size === wanted.size) return wanted;
+  const isSame = expected.etag === undefined ? lastModified === expected.lastModified : etag === expected.etag;
+  if (isSame && size === expected.size) return expected;
   throw remoteFailure(
     'ESTALE',
     false,
-    `${what}: changed since it was opened: ${asText(wanted)}, now ${asText({ ...answer, size })}`,
+    `${subject}: changed since it was opened: ${describeVersion(expected)}, now ${describeVersion({ ...answer, size })}`,
   );
 }
 
-const asText = ({ etag, lastModified, size }: ObjectVersion): string =>
+const describeVersion = ({ etag, lastModified, size }: ObjectVersion): string =>
   `${etag ?? lastModified ?? 'no ETag'} of ${size} bytes`;
 
 /**
  * The size of the object, from `Content-Range: bytes 0-0/1234`. @throws RemoteError if the range is not the requested
  * one
  */
-function sizeIn(contentRange: string | undefined, first: number, length: number, what: string): number {
+function sizeIn(contentRange: string | undefined, first: number, length: number, subject: string): number {
   const [, from, to, total] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(contentRange ?? '') ?? [];
   const size = Number(total);
   if (Number(from) === first && Number(to) === first + length - 1 && Number.isSafeInteger(size)) return size;
-  throw remoteFailure('EIO', false, `${what}: the answer is of another range: ${contentRange ?? 'no Content-Range'}`);
+  throw remoteFailure(
+    'EIO',
+    false,
+    `${subject}: the answer is of another range: ${contentRange ?? 'no Content-Range'}`,
+  );
 }
 
-async function fill(
+async function readBody(
   into: Uint8Array,
   body: AsyncIterable<Uint8Array>,
-  what: string,
+  subject: string,
   progress: () => void,
 ): Promise<void> {
   let done = 0;
   for await (const bytes of body) {
     if (done + bytes.length > into.length)
-      throw remoteFailure('EIO', false, `${what}: the body is longer than the range`);
+      throw remoteFailure('EIO', false, `${subject}: the body is longer than the range`);
     into.set(bytes, done);
     done += bytes.length;
     progress();
   }
-  if (done < into.length) throw remoteFailure('EIO', true, `${what}: the body ended after ${done} bytes`);
+  if (done < into.length) throw remoteFailure('EIO', true, `${subject}: the body ended after ${done} bytes`);
 }
 
 /** An error that is not an answer of the server comes from the network, so it counts as transient. */
-function described(error: unknown, what: string): unknown {
+function describeError(error: unknown, subject: string): unknown {
   if (error instanceof Error && 'transient' in error) return error;
-  const causes = [error, (error as Error).cause].filter((one) => one instanceof Error) as (Error & {
+  const causes = [error, (error as Error).cause].filter((cause) => cause instanceof Error) as (Error & {
     code?: unknown;
   })[];
-  const code = causes.map((one) => one.code).find((one) => typeof one === 'string');
-  const reason = causes.map((one) => one.message).join(': ');
-  return remoteFailure(code?.startsWith('E') === true ? code : 'EIO', true, `${what}: ${reason}`, error);
+  const code = causes.map((cause) => cause.code).find((code) => typeof code === 'string');
+  const reason = causes.map((cause) => cause.message).join(': ');
+  return remoteFailure(code?.startsWith('E') === true ? code : 'EIO', true, `${subject}: ${reason}`, error);
 }
 
 /** A signal that aborts if nothing happens for `timeout` milliseconds. */
-function deadline(timeout: number, closed: AbortSignal): { signal: AbortSignal; again: () => void; end: () => void } {
-  const late = new AbortController();
-  const timer = setTimeout(() => late.abort(), timeout);
-  const stop = (): void => late.abort();
+function deadline(timeout: number, closed: AbortSignal): { signal: AbortSignal; refresh: () => void; end: () => void } {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), timeout);
+  const stop = (): void => controller.abort();
   closed.addEventListener('abort', stop);
   return {
-    signal: late.signal,
-    again: () => timer.refresh(),
+    signal: controller.signal,
+    refresh: () => timer.refresh(),
     end: () => {
       clearTimeout(timer);
       closed.removeEventListener('abort', stop);

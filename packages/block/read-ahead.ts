@@ -1,7 +1,7 @@
 /** Prefetches the next bytes for sequential readers. */
-import { passedOn } from './around.js';
+import { delegate } from './around.js';
 import type { BlockBackend } from './backend.js';
-import { rescued } from './maybe.js';
+import { recover } from './maybe.js';
 
 export interface ReadAheadOptions {
   /** The first amount to prefetch in bytes; each later one is twice as large. Default 128 KiB. */
@@ -31,24 +31,24 @@ export function readAhead(inner: BlockBackend, options: ReadAheadOptions = {}): 
   /** In order of use, the most recent last. */
   const known: Stream[] = [];
 
-  function follow(offset: number, length: number): void {
+  function track(offset: number, length: number): void {
     const end = offset + length;
     const index = known.findIndex(({ next }) => next === offset);
     const stream = known.splice(index, index < 0 ? 0 : 1)[0] ?? { next: end, ahead: end, window: first };
     known.push(stream);
     if (known.length > streams) known.shift();
     stream.next = end;
-    if (index >= 0) fetch(stream);
+    if (index >= 0) prefetch(stream);
   }
 
   /** The next window is requested while half a window is left, so that it arrives in time. */
-  function fetch(stream: Stream): void {
+  function prefetch(stream: Stream): void {
     stream.ahead = Math.max(stream.ahead, stream.next);
     if (stream.ahead - stream.next > stream.window / 2) return;
     const length = Math.min(stream.window, inner.size - stream.ahead);
     if (length <= 0) return;
     // A prefetch is a hint: the read itself reports the error.
-    void rescued(
+    void recover(
       () => inner.prefetch?.(stream.ahead, length),
       () => undefined,
     );
@@ -57,13 +57,13 @@ export function readAhead(inner: BlockBackend, options: ReadAheadOptions = {}): 
   }
 
   return {
-    ...passedOn(inner),
+    ...delegate(inner),
     get size() {
       return inner.size;
     },
     read: (into, offset) => {
       const answer = inner.read(into, offset);
-      if (into.length > 0) follow(offset, into.length);
+      if (into.length > 0) track(offset, into.length);
       return answer;
     },
   };

@@ -1,10 +1,10 @@
-import { passedOn } from './around.js';
+import { delegate } from './around.js';
 import type { BlockBackend } from './backend.js';
 import { openShared, shareable, wrapping, type Recipe } from './shared.js';
 
 /** `inner` without the methods that change it. */
 export function readOnly(inner: BlockBackend): BlockBackend {
-  const { blockSizes, version, read, extents, prefetch, close } = passedOn(inner);
+  const { blockSizes, version, read, extents, prefetch, close } = delegate(inner);
   const device: BlockBackend = {
     get size() {
       return inner.size;

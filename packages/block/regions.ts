@@ -4,8 +4,8 @@
  */
 import { stat } from 'node:fs/promises';
 import { aligned } from './aligned.js';
-import { checkRange, joined, type BlockBackend, type Extent, type MaybePromise } from './backend.js';
-import { after, inTurn } from './maybe.js';
+import { checkRange, mergeExtents, type BlockBackend, type Extent, type MaybePromise } from './backend.js';
+import { chain, forEachInTurn } from './maybe.js';
 import { openFiles, type ExpectedFile, type OpenFiles } from './open-files.js';
 import type { PaceOptions } from './pace.js';
 import { checkSize, extentsAt } from './sizes.js';
@@ -51,16 +51,16 @@ interface Placed {
   extents(at: number, length: number): MaybePromise<readonly Extent[]>;
 }
 
-const MOST_FILES = 64;
+const MAX_FILES = 64;
 
 /**
  * The disk, read-only. Gaps between regions read as zeros. `close` closes the devices among the sources.
  * @throws RangeError if regions overlap, if a region is longer than its source, or if `size` is less than their end
  */
 export function regions(list: Iterable<Region>, options: RegionsOptions = {}): BlockBackend {
-  const files = openFiles(options.openFiles ?? MOST_FILES, options.pace);
+  const files = openFiles(options.openFiles ?? MAX_FILES, options.pace);
   const backends = new Set<BlockBackend>();
-  const placed = place(list, files, backends);
+  const placed = placeRegions(list, files, backends);
   const end = placed.at(-1)?.end ?? 0;
   const { size = end } = options;
   checkSize(size);
@@ -70,7 +70,7 @@ export function regions(list: Iterable<Region>, options: RegionsOptions = {}): B
     size,
     read: (into, offset) => {
       checkRange({ size }, offset, into.length);
-      return inTurn(parts(placed, offset, into.length), ({ region, from, to }) => {
+      return forEachInTurn(parts(placed, offset, into.length), ({ region, from, to }) => {
         const part = into.subarray(from - offset, to - offset);
         if (region) return region.read(part, from - region.offset);
         part.fill(0);
@@ -79,11 +79,11 @@ export function regions(list: Iterable<Region>, options: RegionsOptions = {}): B
     extents: (offset, length) => {
       checkRange({ size }, offset, length);
       const found: Extent[] = [];
-      const all = inTurn(parts(placed, offset, length), ({ region, from, to }) => {
+      const all = forEachInTurn(parts(placed, offset, length), ({ region, from, to }) => {
         const states = region ? region.extents(from - region.offset, to - from) : [hole(from, to - from)];
-        return after(states, (some) => void found.push(...some));
+        return chain(states, (extents) => void found.push(...extents));
       });
-      return after(all, () => joined(found));
+      return chain(all, () => mergeExtents(found));
     },
     close: async () => {
       files.close();
@@ -98,22 +98,22 @@ export async function fileRegion(file: string, offset?: number): Promise<Region>
   return { ...(offset !== undefined && { offset }), length: size, source: { file, size, mtime: mtimeMs } };
 }
 
-function place(list: Iterable<Region>, files: OpenFiles, backends: Set<BlockBackend>): readonly Placed[] {
-  const all: Placed[] = [];
+function placeRegions(list: Iterable<Region>, files: OpenFiles, backends: Set<BlockBackend>): readonly Placed[] {
+  const placed: Placed[] = [];
   let end = 0;
   for (const { offset = end, length, source } of list) {
     checkSize(offset);
     checkSize(length);
     checkSize((end = offset + length));
-    if (length > 0) all.push({ offset, end, ...reader(source, offset, length, files, backends) });
+    if (length > 0) placed.push({ offset, end, ...reader(source, offset, length, files, backends) });
   }
-  all.sort((a, b) => a.offset - b.offset);
-  for (const [index, region] of all.entries()) {
-    const before = all[index - 1];
-    if (before !== undefined && before.end > region.offset)
-      throw new RangeError(`regions overlap: ${before.offset} to ${before.end}, and from ${region.offset} on`);
+  placed.sort((a, b) => a.offset - b.offset);
+  for (const [index, region] of placed.entries()) {
+    const previous = placed[index - 1];
+    if (previous !== undefined && previous.end > region.offset)
+      throw new RangeError(`regions overlap: ${previous.offset} to ${previous.end}, and from ${region.offset} on`);
   }
-  return all;
+  return placed;
 }
 
 type Reader = Pick<Placed, 'read' | 'extents'>;

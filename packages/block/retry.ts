@@ -3,7 +3,7 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { around } from './around.js';
 import type { BlockBackend } from './backend.js';
-import { rescued } from './maybe.js';
+import { recover } from './maybe.js';
 
 export interface RetryOptions {
   /** Attempts per request at most, the first one included. Default 6. */
@@ -38,17 +38,17 @@ export function retry(inner: BlockBackend, options: RetryOptions = {}): BlockBac
   setMaxListeners(0, signal); // one listener for each waiting request
   const device = around(inner, (operation, _offset, _length, work) => {
     if (operation === 'flush') return work();
-    return rescued(work, async (failed) => {
+    return recover(work, async (failed) => {
       let error = failed;
       const end = performance.now() + total;
       for (let attempt = 1; attempt < attempts && transient(error); attempt++) {
         const longest = Math.min(longestDelay, delay * 2 ** (attempt - 1));
         const wait = longest * (1 - jitter * Math.random());
-        if (performance.now() + wait > end || !(await slept(wait, signal))) break;
+        if (performance.now() + wait > end || !(await sleepUnlessAborted(wait, signal))) break;
         try {
           return await work();
-        } catch (another) {
-          error = another;
+        } catch (retryError) {
+          error = retryError;
         }
       }
       throw error;
@@ -62,7 +62,7 @@ export function retry(inner: BlockBackend, options: RetryOptions = {}): BlockBac
   });
 }
 
-const slept = (milliseconds: number, signal: AbortSignal): Promise<boolean> =>
+const sleepUnlessAborted = (milliseconds: number, signal: AbortSignal): Promise<boolean> =>
   sleep(milliseconds, undefined, { signal }).then(
     () => true,
     () => false,

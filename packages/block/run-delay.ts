@@ -7,22 +7,22 @@ import { openSync, readSync } from 'node:fs';
 
 const MILLISECOND = 1e6;
 /** Bytes: more than three 64-bit numbers need. */
-const ROOM = 80;
+const BUFFER_SIZE = 80;
 
-let look: (() => number) | undefined;
+let readDelay: (() => number) | undefined;
 
 /** @returns milliseconds; 0 if the kernel does not report them */
 export function runDelay(): number {
-  return (look ??= opened())();
+  return (readDelay ??= openReader())();
 }
 
 /** The file belongs to the thread that opens it, and stays open for the life of that thread. */
-function opened(): () => number {
-  const text = Buffer.alloc(ROOM);
+function openReader(): () => number {
+  const text = Buffer.alloc(BUFFER_SIZE);
   try {
     const fd = openSync('/proc/thread-self/schedstat', 'r');
     return () => {
-      const [, waited] = text.toString('latin1', 0, readSync(fd, text, 0, ROOM, 0)).split(' ', 2);
+      const [, waited] = text.toString('latin1', 0, readSync(fd, text, 0, BUFFER_SIZE, 0)).split(' ', 2);
       return Number(waited) / MILLISECOND;
     };
   } catch {

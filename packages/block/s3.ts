@@ -2,7 +2,7 @@
 import { addAbortSignal, type Readable } from 'node:stream';
 import type { GetObjectCommandOutput, S3Client } from '@aws-sdk/client-s3';
 import { failure, type BlockBackend } from './backend.js';
-import { nothing, ranged, type RangeAnswer, type RangedOptions, type RangeRequest } from './ranged.js';
+import { emptyBody, ranged, type RangeAnswer, type RangedOptions, type RangeRequest } from './ranged.js';
 
 export interface S3Options extends RangedOptions {
   readonly bucket: string;
@@ -20,7 +20,8 @@ type Sdk = typeof import('@aws-sdk/client-s3');
  * Error with the code ENOTSUP if `@aws-sdk/client-s3` is not installed
  */
 export async function s3(object: string | URL | S3Options): Promise<BlockBackend> {
-  const { bucket, key, client, ...options } = typeof object === 'object' && 'bucket' in object ? object : named(object);
+  const { bucket, key, client, ...options } =
+    typeof object === 'object' && 'bucket' in object ? object : parseUrl(object);
   const sdk = await loadSdk();
   const s3 = client ?? defaultClient(sdk);
   const device = await ranged(`s3://${bucket}/${key}`, (request) => get(sdk, s3, { bucket, key }, request), options);
@@ -33,7 +34,7 @@ export async function s3(object: string | URL | S3Options): Promise<BlockBackend
   };
 }
 
-function named(url: string | URL): S3Options {
+function parseUrl(url: string | URL): S3Options {
   const { protocol, hostname, pathname } = new URL(url);
   const key = decodeURIComponent(pathname.slice(1));
   if (protocol !== 's3:' || hostname === '' || key === '') throw new TypeError(`${String(url)}: not s3://bucket/key`);
@@ -66,24 +67,24 @@ async function get(
     ...(etag !== undefined && { IfMatch: etag }),
   });
   try {
-    return answered(await client.send(command, { abortSignal: signal }), signal);
+    return toAnswer(await client.send(command, { abortSignal: signal }), signal);
   } catch (error) {
     const status = error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined;
     if (status === undefined) throw error;
-    return { status, body: nothing() };
+    return { status, body: emptyBody() };
   }
 }
 
-const answered = (output: GetObjectCommandOutput, signal: AbortSignal): RangeAnswer => ({
+const toAnswer = (output: GetObjectCommandOutput, signal: AbortSignal): RangeAnswer => ({
   status: output.$metadata.httpStatusCode ?? 0,
   etag: output.ETag,
   lastModified: output.LastModified?.toUTCString(),
   contentRange: output.ContentRange,
   contentEncoding: output.ContentEncoding,
-  body: output.Body === undefined ? nothing() : ended(output.Body as Readable, signal),
+  body: output.Body === undefined ? emptyBody() : abortable(output.Body as Readable, signal),
 });
 
 /** The SDK's own signal ends with the headers. */
-function ended(body: Readable, signal: AbortSignal): Readable {
+function abortable(body: Readable, signal: AbortSignal): Readable {
   return addAbortSignal(signal, body).on('error', () => undefined); // the reader sees the error
 }

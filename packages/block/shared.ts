@@ -15,7 +15,7 @@ export interface Recipe {
   /** The exported function of that module. */
   readonly name: string;
   /** The argument of that function. */
-  readonly from: unknown;
+  readonly args: unknown;
 }
 
 const recipes = new WeakMap<BlockBackend, () => Recipe>();
@@ -35,12 +35,12 @@ export const recipeOf = (device: BlockBackend): (() => Recipe) | undefined => re
 /** The recipe of a wrapper: it opens the inner device and wraps it again in the other thread. */
 export function wrapping(inner: BlockBackend, module: string, name: string, args: object): (() => Recipe) | undefined {
   const recipe = recipeOf(inner);
-  return recipe && (() => ({ module, name, from: { ...args, inner: recipe() } }));
+  return recipe && (() => ({ module, name, args: { ...args, inner: recipe() } }));
 }
 
 /** Opens a device that another thread has open. Its `close` leaves the device open for the others. */
-export async function openShared({ module, name, from }: Recipe): Promise<BlockBackend> {
+export async function openShared({ module, name, args }: Recipe): Promise<BlockBackend> {
   const { [name]: open } = (await import(module)) as Record<string, (from: unknown) => MaybePromise<BlockBackend>>;
   if (!open) throw new Error(`${module} has no ${name}`);
-  return open(from);
+  return open(args);
 }

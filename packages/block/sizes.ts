@@ -1,6 +1,6 @@
 /** Sizes and ranges in bytes, and extents of devices that do not report them. */
 import type { BlockBackend, Extent, MaybePromise } from './backend.js';
-import { after } from './maybe.js';
+import { chain } from './maybe.js';
 
 /** @throws RangeError unless `size` is a safe integer of at least 0 */
 export function checkSize(size: number): void {
@@ -13,9 +13,9 @@ export const ZEROS = Buffer.alloc(1 << 20);
 
 export const roundUp = (value: number, unit: number): number => Math.ceil(value / unit) * unit;
 
-/** Splits a range into pieces of at most `most` bytes, as pairs of offset and length. */
-export function* pieces(offset: number, length: number, most: number): Generator<[offset: number, length: number]> {
-  for (let done = 0; done < length; done += most) yield [offset + done, Math.min(most, length - done)];
+/** Splits a range into pieces of at most `largest` bytes, as pairs of offset and length. */
+export function* pieces(offset: number, length: number, largest: number): Generator<[offset: number, length: number]> {
+  for (let done = 0; done < length; done += largest) yield [offset + done, Math.min(largest, length - done)];
 }
 
 /** One extent of data; none if the range is empty. */
@@ -33,6 +33,6 @@ export const extentsAt = (
   length: number,
   to: number,
 ): MaybePromise<readonly Extent[]> =>
-  after(extentsOf(device, offset, length), (extents) =>
+  chain(extentsOf(device, offset, length), (extents) =>
     extents.map((extent) => ({ ...extent, offset: extent.offset - offset + to })),
   );

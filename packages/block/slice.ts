@@ -14,21 +14,29 @@ const SMALLEST_PREFERRED = 512;
  */
 export function slice(inner: BlockBackend, start: number, size: number): BlockBackend {
   checkRange(inner, start, size);
-  const at = (offset: number, length: number): number => {
+  const innerOffset = (offset: number, length: number): number => {
     checkRange({ size }, offset, length);
     return start + offset;
   };
-  const whole = aligned(inner);
+  const alignedInner = aligned(inner);
   const device: BlockBackend = {
     size,
     ...(inner.blockSizes && { blockSizes: sizesFrom(start, inner.blockSizes) }),
-    read: (into, offset) => whole.read(into, at(offset, into.length)),
-    ...(whole.write && { write: (bytes, offset) => whole.write?.(bytes, at(offset, bytes.length)) }),
-    ...(whole.flush && { flush: () => whole.flush?.() }),
-    ...(whole.trim && { trim: (offset, length) => whole.trim?.(at(offset, length), length) }),
-    ...(whole.zero && { zero: (offset, length, options) => whole.zero?.(at(offset, length), length, options) }),
-    ...(whole.extents && { extents: (offset, length) => extentsAt(whole, at(offset, length), length, offset) }),
-    ...(whole.prefetch && { prefetch: (offset, length) => whole.prefetch?.(at(offset, length), length) }),
+    read: (into, offset) => alignedInner.read(into, innerOffset(offset, into.length)),
+    ...(alignedInner.write && {
+      write: (bytes, offset) => alignedInner.write?.(bytes, innerOffset(offset, bytes.length)),
+    }),
+    ...(alignedInner.flush && { flush: () => alignedInner.flush?.() }),
+    ...(alignedInner.trim && { trim: (offset, length) => alignedInner.trim?.(innerOffset(offset, length), length) }),
+    ...(alignedInner.zero && {
+      zero: (offset, length, options) => alignedInner.zero?.(innerOffset(offset, length), length, options),
+    }),
+    ...(alignedInner.extents && {
+      extents: (offset, length) => extentsAt(alignedInner, innerOffset(offset, length), length, offset),
+    }),
+    ...(alignedInner.prefetch && {
+      prefetch: (offset, length) => alignedInner.prefetch?.(innerOffset(offset, length), length),
+    }),
     close: () => inner.close(),
   };
   // Partial blocks are read, changed and written back under a lock, which works within one thread only.

@@ -27,9 +27,9 @@ const KEEP_SIZE = 1;
 const PUNCH_HOLE = 2;
 const ZERO_RANGE = 16;
 /** Architectures on which `off_t` has 64 bits in every C library. */
-const WIDE = new Set(['x64', 'arm64', 'riscv64', 'loong64', 'ppc64', 's390x']);
+const SUPPORTED_ARCHITECTURES = new Set(['x64', 'arm64', 'riscv64', 'loong64', 'ppc64', 's390x']);
 const { ENXIO, EINVAL, EOPNOTSUPP, ENOSYS, ENODEV } = constants.errno;
-const CANNOT = new Set([EINVAL, EOPNOTSUPP, ENOSYS, ENODEV]);
+const UNSUPPORTED = new Set([EINVAL, EOPNOTSUPP, ENOSYS, ENODEV]);
 
 let loaded: Promise<Sparse | undefined> | undefined;
 
@@ -39,7 +39,7 @@ export function loadSparse(): Promise<Sparse | undefined> {
 }
 
 async function load(): Promise<Sparse | undefined> {
-  if (process.platform !== 'linux' || !WIDE.has(process.arch)) return undefined;
+  if (process.platform !== 'linux' || !SUPPORTED_ARCHITECTURES.has(process.arch)) return undefined;
   const { default: koffi } = await import('koffi');
   const libc = koffi.load(null);
   const lseek = libc.func('int64_t lseek(int fd, int64_t offset, int whence)') as (...args: number[]) => number;
@@ -54,7 +54,7 @@ async function load(): Promise<Sparse | undefined> {
 
   function allocate(fd: number, mode: number, offset: number, length: number): boolean {
     if (length === 0 || fallocate(fd, mode, offset, length) === 0) return true;
-    if (CANNOT.has(koffi.errno())) return false;
+    if (UNSUPPORTED.has(koffi.errno())) return false;
     throw systemError('fallocate', koffi.errno());
   }
 

@@ -1,7 +1,7 @@
 /** Counts the requests to a device. */
 import { around, OPERATIONS, type Operation } from './around.js';
 import type { BlockBackend } from './backend.js';
-import { observed } from './maybe.js';
+import { whenSettled } from './maybe.js';
 
 /** Counts for one operation, since the wrapper was made. */
 export interface OperationStats {
@@ -36,14 +36,17 @@ interface Counters {
 
 /** `inner` with counts of requests, bytes and times. @param now milliseconds; only differences count */
 export function stats(inner: BlockBackend, now = (): number => performance.now()): Counted {
-  const all = Object.fromEntries(OPERATIONS.map((operation) => [operation, zeros()])) as Record<Operation, Counters>;
+  const counters = Object.fromEntries(OPERATIONS.map((operation) => [operation, zeros()])) as Record<
+    Operation,
+    Counters
+  >;
   const device = around(inner, (operation, _offset, length, work) => {
-    const begun = now();
-    return observed(work, (error) => {
-      count(all[operation], (now() - begun) * 1000, operation === 'resize' ? 0 : length, error !== undefined);
+    const started = now();
+    return whenSettled(work, (error) => {
+      count(counters[operation], (now() - started) * 1000, operation === 'resize' ? 0 : length, error !== undefined);
     });
   });
-  return Object.assign(device, { snapshot: () => structuredClone(all) }); // keeps the getter of `size`
+  return Object.assign(device, { snapshot: () => structuredClone(counters) }); // keeps the getter of `size`
 }
 
 const zeros = (): Counters => ({

@@ -19,8 +19,8 @@ export interface TarMember {
 
 const BLOCK = 512;
 /** Largest long name, or attributes of one member, in bytes. */
-const MOST_EXTRA = 1 << 20;
-const MOST_MEMBERS = 1 << 17;
+const MAX_EXTRA = 1 << 20;
+const MAX_MEMBERS = 1 << 17;
 
 /** Types of regular files. Other members have no contents that could be a disk, and are skipped. */
 const FILES: ReadonlySet<string> = new Set(['0', '\0', '7']);
@@ -33,7 +33,7 @@ interface Extra {
 }
 
 /** Readers of extra headers, by type. */
-const EXTRAS: Readonly<Record<string, (bytes: Buffer, bad: Parsing['bad']) => Extra>> = {
+const EXTRAS: Readonly<Record<string, (bytes: Buffer, formatError: Parsing['formatError']) => Extra>> = {
   L: (bytes) => ({ path: textOf(bytes) }),
   K: () => ({}),
   x: paxOf,
@@ -44,23 +44,26 @@ const EXTRAS: Readonly<Record<string, (bytes: Buffer, bad: Parsing['bad']) => Ex
  * @throws Error with the code EINVAL if it is not a tar archive or is damaged; ENOTSUP for a sparse file of GNU tar
  */
 export async function tarMembers(archive: BlockBackend): Promise<TarMember[]> {
-  const from = parsing(archive, 'tar');
+  const input = parsing(archive, 'tar');
   const found: TarMember[] = [];
   let extra: Extra = {};
-  for (let at = 0, headers = 0; at + BLOCK <= from.size; headers++) {
-    const header = await from.bytes(at, BLOCK, 'a header');
+  for (let at = 0, headers = 0; at + BLOCK <= input.size; headers++) {
+    const header = await input.bytes(at, BLOCK, 'a header');
     if (header.every((byte) => byte === 0)) break;
-    if (headers === MOST_MEMBERS) throw from.bad(`more than ${MOST_MEMBERS} members`);
-    const { name, size, type } = decoded(header, at, from);
+    if (headers === MAX_MEMBERS) throw input.formatError(`more than ${MAX_MEMBERS} members`);
+    const { name, size, type } = decoded(header, at, input);
     const length = extra.size ?? size;
     const read = EXTRAS[type];
     if (read) {
-      if (size > MOST_EXTRA) throw from.bad(`${size} bytes of attributes at byte ${at}`);
-      extra = { ...extra, ...read(await from.bytes(at + BLOCK, size, 'attributes'), from.bad) };
+      if (size > MAX_EXTRA) throw input.formatError(`${size} bytes of attributes at byte ${at}`);
+      extra = { ...extra, ...read(await input.bytes(at + BLOCK, size, 'attributes'), input.formatError) };
     } else {
-      if (FILES.has(type)) found.push({ name: plain(extra.path ?? name), offset: at + BLOCK, length });
+      if (FILES.has(type)) found.push({ name: withoutDotSlash(extra.path ?? name), offset: at + BLOCK, length });
       if (type === 'S' || extra.isSparse)
-        throw failure('ENOTSUP', `tar: ${JSON.stringify(plain(extra.path ?? name))} is stored as a sparse file`);
+        throw failure(
+          'ENOTSUP',
+          `tar: ${JSON.stringify(withoutDotSlash(extra.path ?? name))} is stored as a sparse file`,
+        );
       extra = {};
     }
     at += BLOCK + roundUp(read ? size : length, BLOCK);
@@ -76,29 +79,29 @@ export async function tarMembers(archive: BlockBackend): Promise<TarMember[]> {
  */
 export async function tarMember(archive: BlockBackend, name: string): Promise<BlockBackend> {
   const all = await tarMembers(archive);
-  const found = all.findLast((member) => member.name === plain(name));
+  const found = all.findLast((member) => member.name === withoutDotSlash(name));
   if (!found) throw failure('ENOENT', `there is no ${JSON.stringify(name)} in the archive: ${listOf(all)}`);
   if (found.offset + found.length > archive.size)
     throw failure('EINVAL', `tar: the archive ends within ${JSON.stringify(found.name)}`);
   return readOnly(slice(archive, found.offset, found.length));
 }
 
-const MOST_NAMED = 32;
+const MAX_NAMED = 32;
 
 const listOf = (all: readonly TarMember[]): string =>
   all.length === 0
     ? 'it has no files'
-    : `it has ${all.slice(0, MOST_NAMED).map((member) => JSON.stringify(member.name)).join(', ')}${all.length > MOST_NAMED ? ' …' : ''}`; // prettier-ignore
+    : `it has ${all.slice(0, MAX_NAMED).map((member) => JSON.stringify(member.name)).join(', ')}${all.length > MAX_NAMED ? ' …' : ''}`; // prettier-ignore
 
-const plain = (name: string): string => name.replace(/^(\.\/+)+/, '');
+const withoutDotSlash = (name: string): string => name.replace(/^(\.\/+)+/, '');
 
-function decoded(header: Buffer, at: number, { bad }: Parsing): { name: string; size: number; type: string } {
+function decoded(header: Buffer, at: number, { formatError }: Parsing): { name: string; size: number; type: string } {
   const sum = numberOf(header.subarray(148, 156));
   // The checksum counts its own field as spaces.
-  const own = header.reduce((all, byte, index) => all + (index >= 148 && index < 156 ? 0x20 : byte), 0);
-  if (sum !== own) throw bad(at === 0 ? 'this is no tar archive' : `no header at byte ${at}`);
+  const computed = header.reduce((all, byte, index) => all + (index >= 148 && index < 156 ? 0x20 : byte), 0);
+  if (sum !== computed) throw formatError(at === 0 ? 'this is no tar archive' : `no header at byte ${at}`);
   const size = numberOf(header.subarray(124, 136));
-  if (!Number.isSafeInteger(size)) throw bad(`a member of a size that is none, at byte ${at}`);
+  if (!Number.isSafeInteger(size)) throw formatError(`a member of a size that is none, at byte ${at}`);
   // GNU's own format has a space there, and uses the prefix field for times.
   const prefix = header.toString('latin1', 257, 263) === 'ustar\0' ? textOf(header.subarray(345, 500)) : '';
   const name = textOf(header.subarray(0, 100));
@@ -122,19 +125,19 @@ function textOf(bytes: Buffer): string {
 }
 
 /** Lines of the form `LENGTH KEY=VALUE\n`. LENGTH is the length of the whole line in decimal digits. */
-function paxOf(bytes: Buffer, bad: Parsing['bad']): Extra {
+function paxOf(bytes: Buffer, formatError: Parsing['formatError']): Extra {
   const extra: { path?: string; size?: number; isSparse?: boolean } = {};
   for (let at = 0; at < bytes.length && bytes[at] !== 0;) {
     const [digits = ''] = /^\d{1,7} /.exec(bytes.toString('latin1', at, at + 8)) ?? [];
     const length = Number(digits);
-    if (length <= digits.length || at + length > bytes.length) throw bad('attributes that are none');
+    if (length <= digits.length || at + length > bytes.length) throw formatError('attributes that are none');
     const [, key = '', value = ''] =
       /^([^=]*)=(.*)\n$/s.exec(bytes.toString('utf8', at + digits.length, at + length)) ?? [];
     if (key === 'path') extra.path = value;
     if (key.startsWith('GNU.sparse.')) extra.isSparse = true;
     if (key === 'size') {
       if (!/^\d{1,16}$/.test(value) || !Number.isSafeInteger(Number(value)))
-        throw bad(`a size of ${JSON.stringify(value.slice(0, 40))}`);
+        throw formatError(`a size of ${JSON.stringify(value.slice(0, 40))}`);
       extra.size = Number(value);
     }
     at += length;

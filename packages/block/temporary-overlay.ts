@@ -29,7 +29,7 @@ export async function temporaryOverlay(
   { folder = tmpdir(), blockSize = 4096 }: TemporaryOverlayOptions = {},
 ): Promise<BlockBackend> {
   const layout = overlayLayout(base.size, blockSize);
-  const delta = await nameless(folder, layout.size);
+  const delta = await unnamedFile(folder, layout.size);
   try {
     await formatDelta(delta, layout);
     const device = await copyOnWrite(
@@ -45,11 +45,11 @@ export async function temporaryOverlay(
 }
 
 /** The file is in a folder that no other user can enter, until its name is removed. */
-async function nameless(folder: string, size: number): Promise<BlockBackend> {
-  const own = await mkdtemp(join(folder, 'nodeos-overlay-'));
+async function unnamedFile(folder: string, size: number): Promise<BlockBackend> {
+  const dir = await mkdtemp(join(folder, 'nodeos-overlay-'));
   try {
-    return await file(join(own, 'changes'), { create: size });
+    return await file(join(dir, 'changes'), { create: size });
   } finally {
-    await rm(own, { recursive: true, force: true });
+    await rm(dir, { recursive: true, force: true });
   }
 }

@@ -2,7 +2,7 @@
 import type { Writable } from 'node:stream';
 import { around, type Operation } from './around.js';
 import type { BlockBackend } from './backend.js';
-import { observed } from './maybe.js';
+import { whenSettled } from './maybe.js';
 
 export interface TraceRecord {
   /** Start of the request, in milliseconds since the wrapper was made or since `since`. */
@@ -48,21 +48,21 @@ export function trace(
   const { record, end } = typeof to === 'function' ? { record: to, end: () => undefined } : lines(to, buffered);
   const start = since ?? now();
   const device = around(inner, (op, offset, length, work) => {
-    const begun = now();
-    return observed(work, (error) => {
+    const started = now();
+    return whenSettled(work, (error) => {
       record({
-        t: rounded(begun - start),
+        t: rounded(started - start),
         op,
         offset,
         length,
-        took: rounded(now() - begun),
+        took: rounded(now() - started),
         ...(error !== undefined && { error: nameOf(error) }),
         ...(name !== undefined && { export: name }),
         ...(client !== undefined && { client }),
       });
     });
   });
-  return Object.assign(device, { close: () => observed(() => inner.close(), end) }); // keeps the getter of `size`
+  return Object.assign(device, { close: () => whenSettled(() => inner.close(), end) }); // keeps the getter of `size`
 }
 
 /** Rounds to microseconds. */

@@ -20,10 +20,10 @@ const FOOTER = 2 * SECTOR;
 const FLAG = { zeroGrains: 1 << 2, compressed: 1 << 16 };
 const DEFLATE = 1;
 /** Limits in bytes. */
-const MOST_DIRECTORY = 32 << 20;
-const MOST_DESCRIPTOR = 1 << 20;
+const MAX_DIRECTORY = 32 << 20;
+const MAX_DESCRIPTOR = 1 << 20;
 /** Sectors. Most images have grains of 64 KiB. */
-const MOST_GRAIN = 2048;
+const MAX_GRAIN = 2048;
 
 interface Header {
   readonly flags: number;
@@ -43,15 +43,15 @@ interface Header {
  * or a layer over another image. `inner` stays open in these cases
  */
 export async function vmdk(inner: BlockBackend): Promise<BlockBackend> {
-  const from = parsing(inner, 'vmdk');
-  const header = await readHeader(from);
-  await checkDescriptor(header, from);
+  const input = parsing(inner, 'vmdk');
+  const header = await readHeader(input);
+  await checkDescriptor(header, input);
   const { flags, size, grainSize, perTable } = header;
   const isCompressed = (flags & FLAG.compressed) !== 0;
   const entries = Math.ceil(size / grainSize / perTable);
-  if (entries * 4 > MOST_DIRECTORY) throw from.bad(`a directory of ${entries} entries`);
-  const directory = await from.bytes(header.directory, entries * 4, 'the directory');
-  const tables = tablesOf(from, perTable * 4);
+  if (entries * 4 > MAX_DIRECTORY) throw input.formatError(`a directory of ${entries} entries`);
+  const directory = await input.bytes(header.directory, entries * 4, 'the directory');
+  const tables = tablesOf(input, perTable * 4);
 
   async function placeOf(grain: number): Promise<Place<number>> {
     const table = directory.readUInt32LE(Math.floor(grain / perTable) * 4);
@@ -64,37 +64,40 @@ export async function vmdk(inner: BlockBackend): Promise<BlockBackend> {
 
   /** A compressed grain is preceded by its first sector and its length. */
   async function unpacked(at: number): Promise<Uint8Array> {
-    const length = (await from.bytes(at, 12, 'a compressed grain')).readUInt32LE(8);
-    if (length > 2 * grainSize + SECTOR) throw from.bad(`a compressed grain of ${length} bytes`);
-    return inflated(await from.bytes(at + 12, length, 'a compressed grain'), grainSize, at);
+    const length = (await input.bytes(at, 12, 'a compressed grain')).readUInt32LE(8);
+    if (length > 2 * grainSize + SECTOR) throw input.formatError(`a compressed grain of ${length} bytes`);
+    return inflated(await input.bytes(at + 12, length, 'a compressed grain'), grainSize, at);
   }
 
-  return clustered(inner, { size, clusterSize: grainSize, placeOf, unpacked, bad: from.bad });
+  return clustered(inner, { size, clusterSize: grainSize, placeOf, unpacked, formatError: input.formatError });
 }
 
-async function readHeader(from: Parsing): Promise<Header> {
-  if (from.size < HEADER) throw from.bad('this is no VMDK image');
-  const first = headerOf(await from.bytes(0, HEADER, 'the header'), from);
+async function readHeader(input: Parsing): Promise<Header> {
+  if (input.size < HEADER) throw input.formatError('this is no VMDK image');
+  const first = headerOf(await input.bytes(0, HEADER, 'the header'), input);
   if (first.directory !== AT_END) return first;
-  const last = headerOf(await from.bytes(from.size - FOOTER, HEADER, 'the footer'), from);
-  if (last.directory === AT_END) throw from.bad('its footer does not say where its directory is: it may be cut off');
+  const last = headerOf(await input.bytes(input.size - FOOTER, HEADER, 'the footer'), input);
+  if (last.directory === AT_END)
+    throw input.formatError('its footer does not say where its directory is: it may be cut off');
   return last;
 }
 
-function headerOf(bytes: Buffer, { bad }: Parsing): Header {
-  if (bytes.toString('latin1', 0, 4) !== MAGIC) throw bad('this is no VMDK image, or one that names other files');
+function headerOf(bytes: Buffer, { formatError }: Parsing): Header {
+  if (bytes.toString('latin1', 0, 4) !== MAGIC)
+    throw formatError('this is no VMDK image, or one that names other files');
   const version = bytes.readUInt32LE(4);
-  if (version < 1 || version > 3) throw bad(`version ${version}`);
+  if (version < 1 || version > 3) throw formatError(`version ${version}`);
   const grain = uint64LE(bytes, 20);
   const perTable = bytes.readUInt32LE(44);
-  if (grain < 8 || grain > MOST_GRAIN || !Number.isInteger(Math.log2(grain)) || perTable < 1 || perTable > 4096)
-    throw bad(`grains of ${grain} sectors, in tables of ${perTable}`);
+  if (grain < 8 || grain > MAX_GRAIN || !Number.isInteger(Math.log2(grain)) || perTable < 1 || perTable > 4096)
+    throw formatError(`grains of ${grain} sectors, in tables of ${perTable}`);
   const size = uint64LE(bytes, 12) * SECTOR;
   if (size === 0) throw failure('ENOTSUP', 'vmdk: its data is in other files');
-  if (!Number.isSafeInteger(size)) throw bad('a size beyond every disk');
+  if (!Number.isSafeInteger(size)) throw formatError('a size beyond every disk');
   const algorithm = bytes.readUInt16LE(77);
   const flags = bytes.readUInt32LE(8);
-  if (flags & FLAG.compressed && algorithm !== DEFLATE) throw bad(`a compression of the unknown kind ${algorithm}`);
+  if (flags & FLAG.compressed && algorithm !== DEFLATE)
+    throw formatError(`a compression of the unknown kind ${algorithm}`);
   return {
     flags,
     size,
@@ -109,9 +112,9 @@ function headerOf(bytes: Buffer, { bad }: Parsing): Header {
 const PART = 'vmdk: it is one of several files of a disk';
 
 /** Checks the text in the image, which tells its type and its parent. */
-async function checkDescriptor({ descriptor }: Header, from: Parsing): Promise<void> {
-  if (descriptor.at === 0 || !(descriptor.length <= MOST_DESCRIPTOR)) throw failure('ENOTSUP', PART);
-  const text = (await from.bytes(descriptor.at, descriptor.length, 'the description')).toString('latin1');
+async function checkDescriptor({ descriptor }: Header, input: Parsing): Promise<void> {
+  if (descriptor.at === 0 || !(descriptor.length <= MAX_DESCRIPTOR)) throw failure('ENOTSUP', PART);
+  const text = (await input.bytes(descriptor.at, descriptor.length, 'the description')).toString('latin1');
   const valueOf = (key: string): string =>
     new RegExp(`^${key}\\s*=\\s*"?([^"\\n\\0]*)`, 'm').exec(text)?.[1]?.trim() ?? '';
   const parent = valueOf('parentCID');

@@ -14,10 +14,10 @@ const FOOTER_MAGIC = 'YZ';
 const CHECKS: ReadonlySet<number> = new Set([0, 1, 4]);
 /** Bytes of a stream header, and of a stream footer. */
 const ENDS = 12;
-const MOST_INDEX = 16 << 20;
-const MOST_BLOCKS = 1 << 20;
-const MOST_STREAMS = 1 << 16;
-const MOST_PADDING = 1 << 20;
+const MAX_INDEX = 16 << 20;
+const MAX_BLOCKS = 1 << 20;
+const MAX_STREAMS = 1 << 16;
+const MAX_PADDING = 1 << 20;
 
 /** A block, with the data needed to make a stream of it alone. */
 interface Block extends Chunk {
@@ -35,15 +35,15 @@ interface Block extends Chunk {
  * these cases
  */
 export async function xz(inner: BlockBackend, options: ChunkedOptions = {}): Promise<BlockBackend> {
-  const from = parsing(inner, 'xz');
+  const input = parsing(inner, 'xz');
   const unpack = await unpacker();
-  const blocks = await blocksOf(from);
+  const blocks = await blocksOf(input);
   const format: ChunkFormat = {
     name: 'xz: a block',
     chunks: blocks,
     unpack: async (chunk) => {
       const block = chunk as Block;
-      const bytes = await from.bytes(block.at, block.stored, 'a block');
+      const bytes = await input.bytes(block.at, block.stored, 'a block');
       return unpack(streamOf(block, bytes), block.length).catch((error: unknown) => {
         throw failure('EIO', `xz: the block at byte ${block.at} is damaged`, error);
       });
@@ -74,18 +74,18 @@ async function unpacker(): Promise<Unpack> {
 }
 
 /** Reads streams from the last to the first. Zeros may follow a stream as padding. */
-async function blocksOf(from: Parsing): Promise<Block[]> {
+async function blocksOf(input: Parsing): Promise<Block[]> {
   const streams: Block[][] = [];
   let count = 0;
-  for (let end = await beforePadding(from, from.size); end > 0; end = await beforePadding(from, end)) {
-    const { start, blocks } = await streamBefore(from, end);
+  for (let end = await beforePadding(input, input.size); end > 0; end = await beforePadding(input, end)) {
+    const { start, blocks } = await streamBefore(input, end);
     count += blocks.length;
-    if (streams.length === MOST_STREAMS || count > MOST_BLOCKS)
-      throw from.bad('more streams or blocks than a disk has');
+    if (streams.length === MAX_STREAMS || count > MAX_BLOCKS)
+      throw input.formatError('more streams or blocks than a disk has');
     streams.push(blocks);
     end = start;
   }
-  if (streams.length === 0) throw from.bad('it is empty');
+  if (streams.length === 0) throw input.formatError('it is empty');
   let offset = 0;
   return streams.reverse().flatMap((blocks) =>
     blocks.map((block) => {
@@ -95,30 +95,31 @@ async function blocksOf(from: Parsing): Promise<Block[]> {
   );
 }
 
-async function beforePadding(from: Parsing, end: number): Promise<number> {
+async function beforePadding(input: Parsing, end: number): Promise<number> {
   let at = end;
-  while (at >= 4 && (await from.bytes(at - 4, 4, 'the end')).readUInt32LE(0) === 0) {
+  while (at >= 4 && (await input.bytes(at - 4, 4, 'the end')).readUInt32LE(0) === 0) {
     at -= 4;
-    if (end - at > MOST_PADDING) throw from.bad('zeros at the end');
+    if (end - at > MAX_PADDING) throw input.formatError('zeros at the end');
   }
   return at;
 }
 
-async function streamBefore(from: Parsing, end: number): Promise<{ start: number; blocks: Block[] }> {
-  const footer = await from.bytes(end - ENDS, ENDS, 'the end of a stream');
-  if (footer.toString('latin1', 10) !== FOOTER_MAGIC) throw from.bad('this is not xz’s, or it is cut off');
-  if (crc32(footer.subarray(4, 10)) !== footer.readUInt32LE(0)) throw from.bad('the end of a stream is damaged');
+async function streamBefore(input: Parsing, end: number): Promise<{ start: number; blocks: Block[] }> {
+  const footer = await input.bytes(end - ENDS, ENDS, 'the end of a stream');
+  if (footer.toString('latin1', 10) !== FOOTER_MAGIC) throw input.formatError('this is not xz’s, or it is cut off');
+  if (crc32(footer.subarray(4, 10)) !== footer.readUInt32LE(0))
+    throw input.formatError('the end of a stream is damaged');
   const flags = footer.subarray(8, 10);
   if (!CHECKS.has(flags[1] ?? 0))
     throw failure('ENOTSUP', 'xz: its checksums are of a kind that is not read here: --check=crc64 is the usual one');
   const length = (footer.readUInt32LE(4) + 1) * 4;
-  if (length > MOST_INDEX) throw from.bad(`an index of ${length} bytes`);
+  if (length > MAX_INDEX) throw input.formatError(`an index of ${length} bytes`);
   const index = end - ENDS - length;
-  const records = recordsOf(await from.bytes(index, length, 'the index'), from);
+  const records = recordsOf(await input.bytes(index, length, 'the index'), input);
   const start = index - records.reduce((sum, { unpadded }) => sum + roundUp(unpadded, 4), 0) - ENDS;
-  const header = await from.bytes(start, ENDS, 'the start of a stream');
+  const header = await input.bytes(start, ENDS, 'the start of a stream');
   if (!header.subarray(0, 6).equals(MAGIC) || !header.subarray(6, 8).equals(flags))
-    throw from.bad(`no stream starts at byte ${start}`);
+    throw input.formatError(`no stream starts at byte ${start}`);
   let at = start + ENDS;
   const blocks = records.map(({ unpadded, length: size }) => {
     const stored = roundUp(unpadded, 4);
@@ -129,10 +130,10 @@ async function streamBefore(from: Parsing, end: number): Promise<{ start: number
 }
 
 /** The sizes of the blocks: a zero byte, the number of blocks, and two numbers per block. */
-function recordsOf(index: Buffer, { bad }: Parsing): { unpadded: number; length: number }[] {
+function recordsOf(index: Buffer, { formatError }: Parsing): { unpadded: number; length: number }[] {
   const end = index.length - 4;
   if (end < 4 || index[0] !== 0 || crc32(index.subarray(0, end)) !== index.readUInt32LE(end))
-    throw bad('the index is damaged');
+    throw formatError('the index is damaged');
   let at = 1;
   const next = (): number => {
     let [value, unit] = [0, 1];
@@ -145,10 +146,10 @@ function recordsOf(index: Buffer, { bad }: Parsing): { unpadded: number; length:
       }
       unit *= 128;
     }
-    throw bad('the index is damaged');
+    throw formatError('the index is damaged');
   };
   const count = next();
-  if (count > MOST_BLOCKS) throw bad(`${count} blocks; ${MOST_BLOCKS} are the most`);
+  if (count > MAX_BLOCKS) throw formatError(`${count} blocks; ${MAX_BLOCKS} are the most`);
   return Array.from({ length: count }, () => ({ unpadded: next(), length: next() }));
 }
 

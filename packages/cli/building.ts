@@ -11,7 +11,7 @@ import {
   type Step,
 } from '@nodeos/engine';
 import { makeLock } from '@nodeos/app';
-import { say, type Io, type Option, type Parsed } from './command.js';
+import { printMessage, type Io, type Option, type Parsed } from './command.js';
 import type { SystemOptions } from './system.js';
 
 export const BUILD_OPTIONS = {
@@ -67,14 +67,17 @@ export const buildingOf = (args: Parsed): Building => ({
  * Implements `--lock`, and reports the files of an application that are left out.
  * @throws UsageError for `--lock` together with `--explain`
  */
-export function applicationOptions(args: Parsed, io: Io): Pick<SystemOptions, 'makeLock' | 'say'> {
+export function applicationOptions(args: Parsed, io: Io): Pick<SystemOptions, 'makeLock' | 'log'> {
   if (args.flag('lock') && args.flag('explain'))
     throw new UsageError('--lock writes a file, and --explain does nothing: one of them, please');
-  const make = async (dir: string): Promise<void> => {
+  const makeFor = async (dir: string): Promise<void> => {
     await makeLock(dir, io.signal);
-    say(io, `made package-lock.json of ${dir}: it fixes the versions that are installed; keep it with the source`);
+    printMessage(
+      io,
+      `made package-lock.json of ${dir}: it fixes the versions that are installed; keep it with the source`,
+    );
   };
-  return { say: (line) => say(io, line), ...(args.flag('lock') ? { makeLock: make } : {}) };
+  return { log: (line) => printMessage(io, line), ...(args.flag('lock') ? { makeLock: makeFor } : {}) };
 }
 
 /**

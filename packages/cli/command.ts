@@ -14,7 +14,7 @@ export interface Io {
 }
 
 /** Prints a message of ours to standard error, separate from the command's output. Foreign text in it is escaped. */
-export const say = (io: Pick<Io, 'stderr'>, text: string): void =>
+export const printMessage = (io: Pick<Io, 'stderr'>, text: string): void =>
   void io.stderr.write(`nodeos: ${visible(text, LONGEST_LINE)}\n`);
 
 const LONGEST_LINE = 8000;
@@ -54,7 +54,7 @@ export interface Group {
 export interface Parsed {
   readonly operands: readonly string[];
   /** The arguments after `--`, for another program. */
-  readonly rest: readonly string[];
+  readonly passthrough: readonly string[];
   text(name: string): string | undefined;
   texts(name: string): readonly string[];
   flag(name: string): boolean;
@@ -68,8 +68,8 @@ export interface Parsed {
 /** Parses a command's arguments. @throws UsageError naming the wrong option */
 export function parse(command: Command, args: readonly string[]): Parsed {
   const at = command.operands.includes('--') ? args.indexOf('--') : -1;
-  const own = at < 0 ? args : args.slice(0, at);
-  const rest = at < 0 ? [] : args.slice(at + 1);
+  const ownArgs = at < 0 ? args : args.slice(0, at);
+  const passthrough = at < 0 ? [] : args.slice(at + 1);
   const options = Object.fromEntries(
     Object.entries(command.options).map(([name, { type, short, multiple }]) => [
       name,
@@ -79,14 +79,19 @@ export function parse(command: Command, args: readonly string[]): Parsed {
   let values: Record<string, unknown>;
   let operands: string[];
   try {
-    ({ values, positionals: operands } = parseArgs({ args: [...own], options, allowPositionals: true, strict: true }));
+    ({ values, positionals: operands } = parseArgs({
+      args: [...ownArgs],
+      options,
+      allowPositionals: true,
+      strict: true,
+    }));
   } catch (error) {
     const message = (error as Error).message.replace(/\. To specify a positional.*/s, '');
     throw new UsageError(`nodeos ${command.name}: ${message}`, { hint: `see nodeos ${command.name} --help` });
   }
   return {
     operands,
-    rest,
+    passthrough,
     text: (name) => values[name] as string | undefined,
     texts: (name) => (values[name] as string[] | undefined) ?? [],
     flag: (name) => values[name] === true,

@@ -1,11 +1,11 @@
 /** Provides the files that a machine boots from. A streamed root is also served while the machine runs. */
 import { messageOf, UsageError } from '@nodeos/base';
 import { stepsOf } from '@nodeos/engine';
-import { admit, serveRoot } from '@nodeos/netroot';
+import { createSecretInitramfs, serveRoot } from '@nodeos/netroot';
 import { rootTree } from '@nodeos/rootfs';
 import { imageAt, type RunMachineOptions } from '@nodeos/vm';
 import { buildSteps, type Building } from './building.js';
-import { say, type Io, type Parsed } from './command.js';
+import { printMessage, type Io, type Parsed } from './command.js';
 import type { System } from './system.js';
 
 /** The places from which the guest can get Node.js. */
@@ -16,7 +16,7 @@ export const ROOTS = ['nbd', 'nbds'] as const;
 
 export interface Media extends Pick<RunMachineOptions, 'kernel' | 'initramfs' | 'usr'> {
   /** Words for the kernel command line. */
-  readonly words: readonly string[];
+  readonly kernelArgs: readonly string[];
   close(): Promise<void>;
 }
 
@@ -43,8 +43,8 @@ export function mediaOf(args: Parsed): MediaOptions {
       `--runtime ${args.text('runtime')}: expected ${allowed.join(' or ')}${remote ? ` with --root ${root}` : ''}`,
     );
   const [persist, trace] = [args.text('persist'), args.text('trace')];
-  const alone = persist === undefined ? trace && '--trace' : '--persist';
-  if (!remote && alone) throw new UsageError(`${alone}: only with --root ${ROOTS.join(' or ')}`);
+  const rootOption = persist === undefined ? trace && '--trace' : '--persist';
+  if (!remote && rootOption) throw new UsageError(`${rootOption}: only with --root ${ROOTS.join(' or ')}`);
   if (remote && args.flag('restrict'))
     throw new UsageError(`--restrict: not with --root ${root}, which the guest has from a server on this host`, {
       hint: 'leave --root out: then the system is in the memory of the guest',
@@ -72,7 +72,7 @@ async function unpacked(system: System, { runtime }: MediaOptions, building: Bui
     kernel: built.path(vmlinux),
     initramfs: built.path(base),
     usr: usr && (await imageAt(built.path(usr))),
-    words: [],
+    kernelArgs: [],
     close: () => Promise.resolve(),
   };
 }
@@ -90,27 +90,27 @@ async function streamed(system: System, options: MediaOptions, building: Buildin
   const [usr] = images;
   const image = usr && (await imageAt(built.path(usr)));
   const [program] = programs;
-  const admitted = await admit(built.path(initramfsStream), program && built.path(program));
+  const secured = await createSecretInitramfs(built.path(initramfsStream), program && built.path(program));
   try {
     const served = await serveRoot({
       tree: await rootTree(parts, ({ artifact }) => built.path(artifact)),
       persist,
       trace,
-      secret: admitted.secret,
-      key: admitted.key,
+      secret: secured.secret,
+      key: secured.key,
       onEvent: ({ event, error }) => {
-        if (error !== undefined) say(io, `root over NBD: ${event}: ${messageOf(error)}`);
+        if (error !== undefined) printMessage(io, `root over NBD: ${event}: ${messageOf(error)}`);
       },
     });
     return {
       kernel: built.path(vmlinux),
-      initramfs: admitted.initramfs,
+      initramfs: secured.initramfs,
       usr: image,
-      words: served.words,
-      close: () => served.close().finally(admitted.remove),
+      kernelArgs: served.kernelArgs,
+      close: () => served.close().finally(secured.remove),
     };
   } catch (error) {
-    await admitted.remove();
+    await secured.remove();
     throw error;
   }
 }

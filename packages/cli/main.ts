@@ -28,14 +28,14 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
     return await dispatch(args, io);
   } catch (error) {
     const interruption = io.signal.aborted ? [io.signal.reason as unknown] : [];
-    const [status = 1] = [...failuresIn(error, io.signal), ...interruption].map((one) => report(one, io));
+    const [status = 1] = [...failuresIn(error, io.signal), ...interruption].map((failure) => report(failure, io));
     return status;
   }
 }
 
 /** The individual failures, without those that are only a consequence of the interruption. */
 function failuresIn(error: unknown, signal: AbortSignal): unknown[] {
-  if (error instanceof AggregateError) return error.errors.flatMap((one) => failuresIn(one, signal));
+  if (error instanceof AggregateError) return error.errors.flatMap((cause) => failuresIn(cause, signal));
   return isConsequence(error, signal) ? [] : [error];
 }
 
@@ -63,8 +63,8 @@ async function dispatch([name, ...args]: readonly string[], io: Io): Promise<num
 const asksForHelp = (word: string): boolean => ['--help', '-h', 'help'].includes(word);
 
 function runCommand(command: Command, args: readonly string[], io: Io): Promise<number> | number {
-  const own = args.slice(0, args.includes('--') ? args.indexOf('--') : args.length);
-  if (own.includes('--help') || own.includes('-h')) return help(command, [], io);
+  const ownArgs = args.slice(0, args.includes('--') ? args.indexOf('--') : args.length);
+  if (ownArgs.includes('--help') || ownArgs.includes('-h')) return help(command, [], io);
   return command.run(parse(command, args), io);
 }
 
@@ -82,7 +82,7 @@ function runAction(group: Group, args: readonly string[], io: Io): Promise<numbe
 }
 
 function help(command: Command | Group, [name]: readonly string[], io: Io): number {
-  const action = 'actions' in command ? command.actions.find((one) => actionOf(one) === name) : command;
+  const action = 'actions' in command ? command.actions.find((candidate) => actionOf(candidate) === name) : command;
   io.stdout.write(action ? helpOf(action) : helpOfGroup(command as Group));
   return 0;
 }

@@ -1,7 +1,7 @@
 /** Handles failures of the standard streams: the reader may go away, or the disk may be full. */
 import { setImmediate as turn } from 'node:timers/promises';
 import { codeOf, messageOf, NodeosError } from '@nodeos/base';
-import { say } from './command.js';
+import { printMessage } from './command.js';
 
 /** Nobody reads standard output any more. Pending work stops as after a signal, but without a message. */
 export class ReaderGoneError extends NodeosError {
@@ -31,12 +31,12 @@ export function watchOutput(
       stop.abort(new ReaderGoneError());
     } else if (failed === undefined) {
       failed = 1;
-      say({ stderr }, `cannot write to standard output: ${messageOf(error)}`);
+      printMessage({ stderr }, `cannot write to standard output: ${messageOf(error)}`);
     }
   });
   return async (status) => {
-    const late = [stdout, stderr].filter((stream) => stream.writableLength > 0);
-    await Promise.all(late.map((stream) => written(stream, stop.signal, kill)));
+    const unwritten = [stdout, stderr].filter((stream) => stream.writableLength > 0);
+    await Promise.all(unwritten.map((stream) => flushed(stream, stop.signal, kill)));
     await turn(); // then a failure of the last write is known too
     return status === 0 ? (failed ?? 0) : status;
   };
@@ -48,20 +48,20 @@ const LAST_MS = 1000;
 /**
  * Resolves when everything is written. After an interruption it waits only LAST_MS, because a pager may wait for a key.
  */
-async function written(stream: NodeJS.WritableStream, stop: AbortSignal, kill: AbortSignal): Promise<void> {
+async function flushed(stream: NodeJS.WritableStream, stop: AbortSignal, kill: AbortSignal): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   await new Promise<void>((resolve) => {
-    const hurry = (): void => void (timer ??= setTimeout(resolve, LAST_MS));
+    const startTimer = (): void => void (timer ??= setTimeout(resolve, LAST_MS));
     stream.write('', () => resolve());
     kill.addEventListener('abort', () => resolve(), { once: true });
-    stop.addEventListener('abort', hurry, { once: true });
-    if (stop.aborted) hurry();
+    stop.addEventListener('abort', startTimer, { once: true });
+    if (stop.aborted) startTimer();
   });
   clearTimeout(timer);
 }
 
 /** Buffered bytes above which the source has to wait. */
-const MOST_WAITING = 1 << 20;
+const MAX_WAITING = 1 << 20;
 
 /**
  * A sink for endless output, such as a machine's console. A slow reader makes the source wait. After `stop` is aborted,
@@ -73,7 +73,7 @@ export function sinkOf(
   stop: AbortSignal,
 ): (chunk: Uint8Array | string) => Promise<void> | undefined {
   let waiting: Promise<void> | undefined;
-  const isFull = (): boolean => (stream.writableLength ?? 0) > MOST_WAITING;
+  const isFull = (): boolean => (stream.writableLength ?? 0) > MAX_WAITING;
   return (chunk) => {
     if (stop.aborted && isFull()) return undefined;
     stream.write(chunk);

@@ -23,7 +23,7 @@ import {
 import { boardOf, boardsOf, TARGETS, type Board, type Target } from '@nodeos/targets';
 import { bareCompiler, crossCompiler, HOST_COMPILER, toolchainSteps, type Compiler } from '@nodeos/toolchain';
 import { appParts, readApplication, type ReadOptions } from '@nodeos/app';
-import { say, type Io, type Parsed } from './command.js';
+import { printMessage, type Io, type Parsed } from './command.js';
 
 export type Libc = RuntimeInfo['libc'];
 
@@ -41,8 +41,8 @@ const BASES: Readonly<Record<Libc, (target: Target, node: NodeRelease, allocator
   musl(target, node, allocator) {
     const steps = toolchainSteps(target, LINUX);
     const compiler = crossCompiler(target, steps);
-    const instead = allocator === 'mimalloc' ? mimalloc(target, compiler) : undefined;
-    return { runtime: muslRuntime(target, node, compiler, instead), bare: bareCompiler(steps), compiler };
+    const replacement = allocator === 'mimalloc' ? mimalloc(target, compiler) : undefined;
+    return { runtime: muslRuntime(target, node, compiler, replacement), bare: bareCompiler(steps), compiler };
   },
   // The host's compiler is good enough, and the first boot is possible after five minutes.
   glibc: (target, node) => ({ runtime: glibcRuntime(target, node), bare: HOST_COMPILER, compiler: HOST_COMPILER }),
@@ -51,14 +51,14 @@ const BASES: Readonly<Record<Libc, (target: Target, node: NodeRelease, allocator
 /** Parses `--libc`. @throws UsageError naming the known C libraries */
 function libcOf(name: string | undefined): Libc {
   const libcs = Object.keys(BASES) as Libc[];
-  const libc = name === undefined ? libcs[0] : libcs.find((one) => one === name);
+  const libc = name === undefined ? libcs[0] : libcs.find((candidate) => candidate === name);
   if (libc) return libc;
   throw new UsageError(`--libc ${name ?? ''}: expected ${libcs.join(' or ')}`);
 }
 
 /** Parses `--allocator`. @throws UsageError for an unknown allocator, or one that the C library does not support */
 function allocatorOf(name: string | undefined, libc: Libc): Allocator {
-  const allocator = ALLOCATORS.find((one) => one === (name ?? ALLOCATORS[0]));
+  const allocator = ALLOCATORS.find((candidate) => candidate === (name ?? ALLOCATORS[0]));
   if (!allocator) throw new UsageError(`--allocator ${name ?? ''}: expected ${ALLOCATORS.join(' or ')}`);
   if (name === undefined || libc === 'musl') return allocator;
   throw new UsageError(`--allocator ${name}: only with --libc musl; glibc has its own`);
@@ -67,7 +67,7 @@ function allocatorOf(name: string | undefined, libc: Libc): Allocator {
 /** Parses `--node-build`. @throws UsageError for an unknown build, or one that the C library or `--node` excludes */
 function buildOf(args: Parsed, libc: Libc): NodeBuild {
   const name = args.text('node-build') ?? NODE_BUILDS[0];
-  const build = NODE_BUILDS.find((one) => one === name);
+  const build = NODE_BUILDS.find((candidate) => candidate === name);
   if (!build) throw new UsageError(`--node-build ${name}: expected ${NODE_BUILDS.join(' or ')}`);
   if (build === 'official') return build;
   if (libc !== 'musl') throw new UsageError(`--node-build ${name}: only with --libc musl`);
@@ -90,7 +90,7 @@ export async function runtimeOf(
   const build = buildOf(args, libc);
   const wanted = args.text('node');
   if (wanted === undefined) return { libc, allocator, node: pinnedNode(target, build) };
-  return { libc, allocator, node: await releaseOf(target, wanted, (line) => say(io, line)) };
+  return { libc, allocator, node: await releaseOf(target, wanted, (line) => printMessage(io, line)) };
 }
 
 export interface SystemOptions extends KernelOptions {
@@ -107,7 +107,7 @@ export interface SystemOptions extends KernelOptions {
   /** Creates the lock file if the application has none. */
   readonly makeLock?: ReadOptions['makeLock'];
   /** Called for each file of the application that is left out. */
-  readonly say?: (line: string) => void;
+  readonly log?: (line: string) => void;
 }
 
 /**
@@ -160,19 +160,19 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
   const { runtime, bare, compiler } = BASES[libc](target, node, options.allocator ?? 'musl');
   const initStep = init(target, runtime, bare);
   const app = options.app === undefined ? undefined : await readApplication(options.app, target, options);
-  for (const line of app?.notes ?? []) options.say?.(line);
+  for (const line of app?.notes ?? []) options.log?.(line);
   const application = app ? await appParts(target, app, libc, { runtime, compiler }) : [];
   const parts = [basePart(initStep), ...application];
-  const whole = [...parts, runtimePart(runtime)];
+  const allParts = [...parts, runtimePart(runtime)];
   const system: Omit<System, 'layers'> = {
     kernel: kernel(target, options.board ?? boardOf(target), bare, options),
     runtime,
     init: initStep,
     usr: runtimeImage(target, runtime),
-    initramfs: initramfs(target, 'initramfs', whole),
+    initramfs: initramfs(target, 'initramfs', allParts),
     initramfsBase: initramfs(target, 'initramfs-base', parts),
     initramfsStream: streamInitramfs(target, initStep),
-    root: rootImage(target, whole),
+    root: rootImage(target, allParts),
     handshake: tlsHandshake(target, compiler),
     parts,
     runtimePart: runtimePart(runtime),

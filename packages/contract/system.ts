@@ -62,13 +62,13 @@ const isListOf =
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 const isOneOf =
-  (words: readonly string[]): Check =>
+  (values: readonly string[]): Check =>
   (value) =>
-    words.includes(value as string);
+    values.includes(value as string);
 const isEnvironment: Check = (value) => isRecord(value) && Object.values(value).every(isText);
 const isPiece: Check = (value) => isText(value) || (isRecord(value) && isText(value['name']));
 
-type Fields = Readonly<Record<string, readonly [what: string, check: Check]>>;
+type Fields = Readonly<Record<string, readonly [expected: string, check: Check]>>;
 
 const PROGRAM: Fields = {
   main: ['an absolute path', isPath],
@@ -80,7 +80,7 @@ const PROGRAM: Fields = {
 const SYSTEM: Fields = {
   ...PROGRAM,
   name: ['text', isText],
-  first: ['a list of programs', isListOf((value) => isRecord(value) && wrongIn(value, PROGRAM) === undefined)],
+  first: ['a list of programs', isListOf((value) => isRecord(value) && findInvalid(value, PROGRAM) === undefined)],
   cwd: ['an absolute path', isPath],
   user: [USERS.join(' or '), isOneOf(USERS)],
   restart: [RESTARTS.join(', '), isOneOf(RESTARTS)],
@@ -88,9 +88,9 @@ const SYSTEM: Fields = {
 };
 
 /** @returns a description of the first wrong field; undefined if all are right */
-function wrongIn(value: Readonly<Record<string, unknown>>, fields: Fields): string | undefined {
-  const wrong = Object.entries(fields).find(([name, [, check]]) => !check(value[name]));
-  return wrong && `${wrong[0]} is not ${wrong[1][0]}`;
+function findInvalid(value: Readonly<Record<string, unknown>>, fields: Fields): string | undefined {
+  const invalid = Object.entries(fields).find(([name, [, check]]) => !check(value[name]));
+  return invalid && `${invalid[0]} is not ${invalid[1][0]}`;
 }
 
 /** Validates a configuration. @throws Error naming the wrong field or the unknown version */
@@ -99,7 +99,7 @@ export function checkSystemConfig(value: unknown): SystemConfig {
   const { version } = value;
   if (version !== SYSTEM_VERSION)
     throw new Error(`its version is ${JSON.stringify(version)}; this init knows ${SYSTEM_VERSION}`);
-  const wrong = wrongIn(value, SYSTEM);
-  if (wrong !== undefined) throw new Error(wrong);
+  const problem = findInvalid(value, SYSTEM);
+  if (problem !== undefined) throw new Error(problem);
   return value as unknown as SystemConfig;
 }

@@ -1,6 +1,6 @@
 /** Describes a disk and its capabilities, with the field names of `nbdinfo --json`. */
 import type { BlockBackend } from '@nodeos/block';
-import { messageOf, NodeosError, readable, UsageError } from '@nodeos/base';
+import { messageOf, NodeosError, formatSize, UsageError } from '@nodeos/base';
 import {
   connectNbd,
   FLAG,
@@ -40,7 +40,7 @@ export interface Server {
  * @throws UsageError if `text` is not an NBD URI
  * @throws NodeosError if the connection or `work` fails
  */
-export async function negotiating<T>(
+export async function withHandshake<T>(
   text: string,
   signal: AbortSignal,
   work: (handshake: Handshake, uri: NbdUri) => Promise<T>,
@@ -51,7 +51,7 @@ export async function negotiating<T>(
     try {
       return await work(handshake, uri);
     } finally {
-      handshake.leave();
+      handshake.disconnect();
     }
   } catch (error) {
     signal.throwIfAborted();
@@ -107,7 +107,7 @@ export async function describeRemote(
   signal: AbortSignal,
 ): Promise<Description> {
   if (!handshake.hasOptions) return describeOpened(text, signal);
-  return handshake.look(uri.export).then(
+  return handshake.getInfo(uri.export).then(
     (info) => describeExport(info, text),
     (error: unknown) => {
       if (error instanceof RefusedError && error.isUnknownOption) return describeOpened(text, signal);
@@ -118,7 +118,7 @@ export async function describeRemote(
 
 /** Old servers describe an export only when it is opened. */
 async function describeOpened(text: string, signal: AbortSignal): Promise<Description> {
-  const backend = await connectNbd(text, { connections: 1, patience: 0, signal });
+  const backend = await connectNbd(text, { connections: 1, reconnectTimeout: 0, signal });
   await backend.close();
   return describeExport(backend.info, text);
 }
@@ -137,5 +137,5 @@ const describeBackend = (source: BlockBackend, name: string): Description => ({
 
 const sizeOf = (bytes: number): Pick<Description, 'export-size' | 'export-size-str'> => ({
   'export-size': bytes,
-  'export-size-str': readable(bytes),
+  'export-size-str': formatSize(bytes),
 });

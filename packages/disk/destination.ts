@@ -31,7 +31,7 @@ export interface Destination {
 export async function openDestination(text: string, size: number, options: OpenOptions = {}): Promise<Destination> {
   const path = localPath(text);
   if (path === undefined) return inPlace(text, options);
-  const { target, kind } = await lookAt(path).catch((error: unknown) => cannotCreate(path, error));
+  const { target, kind } = await inspect(path).catch((error: unknown) => cannotCreate(path, error));
   if (kind?.isBlockDevice()) return device(target, target, options);
   if (kind && !kind.isFile()) throw new NodeosError(`cannot copy to ${path}: it is neither a file nor a block device`);
   return newFile(target, size).catch((error: unknown) => cannotCreate(path, error));
@@ -55,11 +55,11 @@ const existing = (backend: BlockBackend & Partial<Pick<NbdBackend, 'mayBeLost'>>
 /** Opens an existing destination: an export, memory, a partition of a file or of a block device. */
 async function inPlace(text: string, options: OpenOptions): Promise<Destination> {
   const write = { ...options, write: true };
-  const below = pathBelow(text);
-  const kind = below === undefined ? undefined : await stat(below).catch(() => undefined);
-  if (below !== undefined && kind?.isBlockDevice()) return device(below, text, options);
+  const path = pathBelow(text);
+  const kind = path === undefined ? undefined : await stat(path).catch(() => undefined);
+  if (path !== undefined && kind?.isBlockDevice()) return device(path, text, options);
   const opened = existing(await openSource(text, write));
-  return below === undefined ? opened : { ...opened, isLocal: true };
+  return path === undefined ? opened : { ...opened, isLocal: true };
 }
 
 /** @param path the block device that is the source, or contains it */
@@ -75,28 +75,28 @@ async function device(path: string, source: string, options: OpenOptions): Promi
 }
 
 /** The destination after following symbolic links, and its status; it need not exist. */
-async function lookAt(path: string): Promise<{ target: string; kind: Stats | undefined }> {
-  const target = await followed(path);
-  return { target, kind: await stat(target).catch(unless('ENOENT')) };
+async function inspect(path: string): Promise<{ target: string; kind: Stats | undefined }> {
+  const target = await followLinks(path);
+  return { target, kind: await stat(target).catch(ignoring('ENOENT')) };
 }
 
 /** The same limit as in Linux. */
 const MAX_LINKS = 40;
 
 /** Follows symbolic links one by one. Unlike with realpath(3), the target of the last one need not exist. */
-async function followed(path: string, links = 0): Promise<string> {
+async function followLinks(path: string, links = 0): Promise<string> {
   if (path.endsWith('/')) throw new Error('it names a folder');
   const folder = await realpath(dirname(path));
   const place = join(folder, basename(path));
-  const link = await readlink(place).catch(unless('ENOENT', 'EINVAL'));
+  const link = await readlink(place).catch(ignoring('ENOENT', 'EINVAL'));
   if (link === undefined) return place;
   // Such a link has no target that could be replaced; the name in it is only a description.
   if (folder.startsWith('/proc/')) throw new Error(`it leads to ${place}, which is something open and not a name`);
   if (links === MAX_LINKS) throw new Error('too many links lead to each other');
-  return followed(isAbsolute(link) ? link : `${folder}/${link}`, links + 1);
+  return followLinks(isAbsolute(link) ? link : `${folder}/${link}`, links + 1);
 }
 
-const unless =
+const ignoring =
   (...codes: string[]) =>
   (error: unknown): undefined => {
     if (!codes.includes(codeOf(error) ?? '')) throw error;
@@ -147,7 +147,7 @@ async function create(path: string, size: number): Promise<BlockBackend> {
 
 /** Gives `partial` the permissions of the file that it replaces. If there is none, it gets those of any new file. */
 async function permit(partial: string, path: string): Promise<void> {
-  const before = await stat(path).catch(unless('ENOENT'));
+  const before = await stat(path).catch(ignoring('ENOENT'));
   const mode = before ? await ownedLike(partial, before) : 0o666 & ~umask();
   // Some filesystems have no permissions. If they cannot be set, the file stays private.
   await chmod(partial, mode).catch(() => undefined);
@@ -155,13 +155,13 @@ async function permit(partial: string, path: string): Promise<void> {
 
 /** @returns the mode to set. If the group cannot be given to the file, the mode has no permissions for the group */
 async function ownedLike(partial: string, { uid, gid, mode }: Stats): Promise<number> {
-  const give = (owner: number): Promise<boolean> =>
+  const tryChown = (owner: number): Promise<boolean> =>
     chown(partial, owner, gid).then(
       () => true,
       () => false,
     );
-  const given = (await give(uid)) || (await give((await stat(partial)).uid));
-  return mode & (given ? 0o777 : 0o707);
+  const hasOwner = (await tryChown(uid)) || (await tryChown((await stat(partial)).uid));
+  return mode & (hasOwner ? 0o777 : 0o707);
 }
 
 /**

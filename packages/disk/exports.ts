@@ -61,7 +61,7 @@ export async function openExports(options: ExportOptions): Promise<OpenedExports
 /** The local files that the exports use. */
 const pathsOf = ({ wanted, overlay: path }: ExportOptions): string[] =>
   [...wanted.map(({ source }) => pathBelow(source)), path === EACH ? undefined : path].filter(
-    (one) => one !== undefined,
+    (path) => path !== undefined,
   );
 
 async function openOne({ source }: Wanted, options: ExportOptions): Promise<BlockBackend> {
@@ -103,17 +103,17 @@ export function closersOf(device: BlockBackend, source: string): Closer[] {
  * `onlyNamed`, the exports have secret names, so they are not listed.
  */
 function resolverOf(list: readonly Opened[], { description, onlyNamed = false }: ExportOptions): ExportResolver {
-  const words = description === undefined ? {} : { description };
+  const details = description === undefined ? {} : { description };
   const exports = new Map(
     list.map(({ name, backend, isForEach, view }): [string, Export] => {
       const open = (): MaybePromise<BlockBackend> =>
         isForEach ? temporaryOverlay(backend) : withClose(backend, () => undefined);
-      return [name, { ...words, shared: !isForEach, open, ...(view && { view }) }];
+      return [name, { ...details, shared: !isForEach, open, ...(view && { view }) }];
     }),
   );
-  const [only] = list.length === 1 && !onlyNamed ? exports.values() : [];
+  const [defaultExport] = list.length === 1 && !onlyNamed ? exports.values() : [];
   return {
-    ...(onlyNamed ? {} : { list: () => [...exports.keys()].map((name) => ({ name, ...words })) }),
-    find: (name): Export | undefined => exports.get(name) ?? (name === '' ? only : undefined),
+    ...(onlyNamed ? {} : { list: () => [...exports.keys()].map((name) => ({ name, ...details })) }),
+    find: (name): Export | undefined => exports.get(name) ?? (name === '' ? defaultExport : undefined),
   };
 }

@@ -11,7 +11,7 @@ interface LayerKind {
   /** Whether the layer passes writes to the source below it. */
   readonly writable: boolean;
   /** Returns the problem with the argument, if there is one. If absent, the layer takes no argument. */
-  readonly whyNot?: (argument: string) => string | undefined;
+  readonly problemOf?: (argument: string) => string | undefined;
   /**
    * Opens the layer; closing it closes `inner`. @throws an error that says why it cannot be opened; `inner` stays open
    * then
@@ -26,7 +26,7 @@ const KINDS = {
   partition: {
     form: 'partition:N:SOURCE',
     writable: true,
-    whyNot: (text) => (PARTITION.test(text) ? undefined : 'expected a number, such as partition:1:disk.img, or 1/4096 on a disk with sectors of 4096 bytes'), // prettier-ignore
+    problemOf: (text) => (PARTITION.test(text) ? undefined : 'expected a number, such as partition:1:disk.img, or 1/4096 on a disk with sectors of 4096 bytes'), // prettier-ignore
     open(inner, text) {
       const [, number, sectorSize] = PARTITION.exec(text) ?? [];
       return partition(inner, Number(number), sectorSize === undefined ? {} : { sectorSize: Number(sectorSize) });
@@ -35,7 +35,7 @@ const KINDS = {
   tar: {
     form: 'tar:MEMBER:SOURCE',
     writable: false,
-    whyNot: (text) => (text === '' ? 'expected the name of a file in it, such as tar:disk.img:box.ova' : undefined),
+    problemOf: (text) => (text === '' ? 'expected the name of a file in it, such as tar:disk.img:box.ova' : undefined),
     open: tarMember,
   },
   qcow2: { form: 'qcow2:SOURCE', writable: false, open: (inner) => qcow2(inner) },
@@ -62,15 +62,15 @@ const kindOf = ({ kind }: Layer): LayerKind => KINDS[kind];
 
 /** @throws UsageError if an argument is missing or wrong, or if the source is missing */
 export function parseLayers(text: string): Layered {
-  const [, name = '', rest = ''] = /^([a-z0-9]+):(.*)$/s.exec(text) ?? [];
+  const [, name = '', remainder = ''] = /^([a-z0-9]+):(.*)$/s.exec(text) ?? [];
   if (!Object.hasOwn(KINDS, name)) return { layers: [], source: text };
   const kind = name as Layer['kind'];
-  const { form, whyNot }: LayerKind = KINDS[kind];
-  const [, given, inner = ''] = whyNot ? (/^([^:]*):(.*)$/s.exec(rest) ?? []) : ['', '', rest];
-  if (given === undefined || inner === '') throw new UsageError(`${text}: expected ${form}`);
-  const argument = decoded(given, text);
-  const wrong = whyNot?.(argument);
-  if (wrong !== undefined) throw new UsageError(`${text}: ${wrong}`);
+  const { form, problemOf }: LayerKind = KINDS[kind];
+  const [, argumentText, inner = ''] = problemOf ? (/^([^:]*):(.*)$/s.exec(remainder) ?? []) : ['', '', remainder];
+  if (argumentText === undefined || inner === '') throw new UsageError(`${text}: expected ${form}`);
+  const argument = decoded(argumentText, text);
+  const problem = problemOf?.(argument);
+  if (problem !== undefined) throw new UsageError(`${text}: ${problem}`);
   const { layers, source } = parseLayers(inner);
   return { layers: [{ kind, argument }, ...layers], source };
 }
@@ -78,12 +78,13 @@ export function parseLayers(text: string): Layered {
 /** The text from which `parseLayers` makes the same layers. */
 export const textOf = ({ layers, source }: Layered): string =>
   layers.reduceRight((inner, { kind, argument }) => {
-    const { whyNot }: LayerKind = KINDS[kind];
-    return `${kind}:${whyNot ? `${encoded(argument)}:` : ''}${inner}`;
+    const { problemOf }: LayerKind = KINDS[kind];
+    return `${kind}:${problemOf ? `${encoded(argument)}:` : ''}${inner}`;
   }, source);
 
 /** Encoded as in a URI, so that a name may contain a colon: `%3A`. */
-const encoded = (argument: string): string => argument.replace(/[%:]/g, (one) => (one === ':' ? '%3A' : '%25'));
+const encoded = (argument: string): string =>
+  argument.replace(/[%:]/g, (character) => (character === ':' ? '%3A' : '%25'));
 
 function decoded(argument: string, text: string): string {
   try {

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cache, file, http, memory, readAhead, retry, s3, type BlockBackend } from '@nodeos/block';
-import { bytesOf, messageOf, NodeosError, UsageError } from '@nodeos/base';
+import { parseSize, messageOf, NodeosError, UsageError } from '@nodeos/base';
 import { connectNbd, RefusedError, type NbdBackend } from '@nodeos/nbd';
 import { hintFrom, type Hints } from './hints.js';
 import { canBeWrittenThrough, LAYER_FORMS, openLayers, parseLayers } from './layers.js';
@@ -53,7 +53,7 @@ const nbd: Scheme = {
     }),
 };
 
-const plain: Scheme = {
+const localFile: Scheme = {
   form: 'a file or a block device',
   writable: true,
   async open(text, { write = false }) {
@@ -67,7 +67,7 @@ const plain: Scheme = {
 
 /** Schemes by the text before the first colon, in lower case. */
 const SCHEMES: Readonly<Record<string, Scheme>> = {
-  file: plain,
+  file: localFile,
   http: remote('http://… or https://…', http),
   https: remote('http://… or https://…', http),
   s3: remote('s3://BUCKET/KEY', s3),
@@ -78,7 +78,7 @@ const SCHEMES: Readonly<Record<string, Scheme>> = {
   memory: {
     form: 'memory:SIZE',
     writable: true,
-    open: (text) => memory(bytesOf(text.slice('memory:'.length), 'memory:')),
+    open: (text) => memory(parseSize(text.slice('memory:'.length), 'memory:')),
   },
 };
 
@@ -89,7 +89,7 @@ function schemeOf(text: string): Scheme {
   const name = given.toLowerCase();
   const scheme = Object.hasOwn(SCHEMES, name) ? SCHEMES[name] : undefined;
   if (scheme) return scheme;
-  if (slashes === undefined) return plain;
+  if (slashes === undefined) return localFile;
   throw new UsageError(`${text}: nothing is known of ${name}://`, { hint: `a source is ${FORMS}` });
 }
 
@@ -109,7 +109,7 @@ export function localPath(text: string): string | undefined {
 /** The path of the file or block device of this machine that contains the source, if there is one. */
 export function pathBelow(text: string): string | undefined {
   const { source } = parseLayers(text);
-  return schemeOf(source) === plain ? pathOf(source) : undefined;
+  return schemeOf(source) === localFile ? pathOf(source) : undefined;
 }
 
 function pathOf(text: string): string {
@@ -132,7 +132,7 @@ export async function openSource(text: string, options: OpenOptions = {}): Promi
   try {
     // Formats read small pieces.
     const bottom = await scheme.open(source, layers.length > 0 ? { ...options, cached: true } : options);
-    return layers.length === 0 ? bottom : withLoss(await openLayers(layers, bottom), bottom);
+    return layers.length === 0 ? bottom : withMayBeLost(await openLayers(layers, bottom), bottom);
   } catch (error) {
     if (error instanceof NodeosError) throw error;
     if (error instanceof TypeError || error instanceof RangeError)
@@ -146,8 +146,10 @@ export async function openSource(text: string, options: OpenOptions = {}): Promi
 }
 
 /** Writes to a part of an NBD export may be lost in the same way as writes to the export. */
-const withLoss = (device: BlockBackend, bottom: BlockBackend & Partial<Pick<NbdBackend, 'mayBeLost'>>): BlockBackend =>
-  Object.defineProperty(device, 'mayBeLost', { get: () => bottom.mayBeLost });
+const withMayBeLost = (
+  device: BlockBackend,
+  bottom: BlockBackend & Partial<Pick<NbdBackend, 'mayBeLost'>>,
+): BlockBackend => Object.defineProperty(device, 'mayBeLost', { get: () => bottom.mayBeLost });
 
 const HINTS: Hints = {
   ENOENT: 'is its name right?',

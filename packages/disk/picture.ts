@@ -1,5 +1,5 @@
 /** Draws a disk as a standalone SVG file: which of its blocks were read, and when first. */
-import { readable } from '@nodeos/base';
+import { formatSize } from '@nodeos/base';
 
 export interface Read {
   /** Milliseconds. */
@@ -89,10 +89,10 @@ function squares(first: readonly (number | undefined)[], last: number): string[]
 
 /** @param at from 0 to 1 */
 function colourAt(at: number): string {
-  const place = (Math.round(at * (SHADES - 1)) / (SHADES - 1)) * (STOPS.length - 1);
-  const index = Math.min(STOPS.length - 2, Math.floor(place));
+  const position = (Math.round(at * (SHADES - 1)) / (SHADES - 1)) * (STOPS.length - 1);
+  const index = Math.min(STOPS.length - 2, Math.floor(position));
   const [from, to] = [channels(STOPS[index] ?? ''), channels(STOPS[index + 1] ?? '')];
-  const mixed = from.map((value, channel) => Math.round(value + ((to[channel] ?? 0) - value) * (place - index)));
+  const mixed = from.map((value, channel) => Math.round(value + ((to[channel] ?? 0) - value) * (position - index)));
   return `#${mixed.map((value) => value.toString(16).padStart(2, '0')).join('')}`;
 }
 
@@ -119,19 +119,19 @@ function legend(y: number, last: number, blockSize: number): string[] {
     ...ticks,
     `<rect x="${right}" y="${y}" width="14" height="14" rx="2" fill="${UNTOUCHED}"/>`,
     text(right + 22, y + 12, 'never read'),
-    text(right, y + 34, `a square is ${readable(blockSize)}; row by row, from the first to the last`),
+    text(right, y + 34, `a square is ${formatSize(blockSize)}; row by row, from the first to the last`),
     text(MARGIN + SCALE / 2, y + 54, 'when it was read first', 'text-anchor="middle" fill="#666" font-size="12"'),
   ];
 }
 
 function totalsOf(reads: readonly Read[], size: number, written: number): string {
-  const once = coveredBy(reads);
-  const all = reads.reduce((sum, { length }) => sum + length, 0);
-  const share = size === 0 ? 0 : (once / size) * 100;
+  const distinct = coveredBy(reads);
+  const total = reads.reduce((sum, { length }) => sum + length, 0);
+  const share = size === 0 ? 0 : (distinct / size) * 100;
   return [
-    `${readable(once)} of ${readable(size)} were read: ${share.toFixed(1)} %`,
-    `${readable(all)} in ${reads.length} requests`,
-    ...(written > 0 ? [`${readable(written)} written`] : []),
+    `${formatSize(distinct)} of ${formatSize(size)} were read: ${share.toFixed(1)} %`,
+    `${formatSize(total)} in ${reads.length} requests`,
+    ...(written > 0 ? [`${formatSize(written)} written`] : []),
   ].join(' · ');
 }
 
@@ -147,11 +147,11 @@ function coveredBy(reads: readonly Read[]): number {
 
 const milliseconds = (time: number): string => `${time > 0 && time < 10 ? time.toFixed(1) : Math.round(time)} ms`;
 
-const text = (x: number, y: number, words: string, more = ''): string =>
-  `<text x="${x}" y="${y}"${more && ` ${more}`}>${escaped(words)}</text>`;
+const text = (x: number, y: number, content: string, attributes = ''): string =>
+  `<text x="${x}" y="${y}"${attributes && ` ${attributes}`}>${escaped(content)}</text>`;
 
-const escaped = (words: string): string =>
-  words
+const escaped = (content: string): string =>
+  content
     // XML cannot represent these characters.
     .replace(/[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu, '\uFFFD')
     .replaceAll('&', '&amp;')

@@ -1,6 +1,6 @@
 /** Lists which parts of a disk are data and which are holes, like `nbdinfo --map`. */
 import { messageOf, NodeosError } from '@nodeos/base';
-import { extentsOf, joined, pieces, type BlockBackend, type Extent } from '@nodeos/block';
+import { extentsOf, mergeExtents, pieces, type BlockBackend, type Extent } from '@nodeos/block';
 
 /** Bytes to query for extents at once. */
 const SPAN = 1 << 30;
@@ -37,13 +37,13 @@ const stateOf = ({ hole, zero }: Extent): State => {
 export async function statesOf(source: BlockBackend, text: string, signal?: AbortSignal): Promise<StateRun[]> {
   const extents: Extent[] = [];
   for (const [at, length] of pieces(0, source.size, SPAN)) {
-    for (const extent of await ask(source, at, length, text)) extents.push(extent);
+    for (const extent of await readExtents(source, at, length, text)) extents.push(extent);
     signal?.throwIfAborted();
   }
-  return joined(extents).map((extent) => ({ offset: extent.offset, length: extent.length, ...stateOf(extent) }));
+  return mergeExtents(extents).map((extent) => ({ offset: extent.offset, length: extent.length, ...stateOf(extent) }));
 }
 
-async function ask(source: BlockBackend, at: number, length: number, text: string): Promise<readonly Extent[]> {
+async function readExtents(source: BlockBackend, at: number, length: number, text: string): Promise<readonly Extent[]> {
   try {
     return await extentsOf(source, at, length);
   } catch (error) {

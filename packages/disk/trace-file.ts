@@ -19,14 +19,14 @@ export interface TraceFile {
 
 /**
  * Opens a trace file.
- * @param others files in use at the same time, none of which the trace may overwrite
- * @throws UsageError if the trace is one of `others`; NodeosError if the file cannot be written
+ * @param inputs files in use at the same time, none of which the trace may overwrite
+ * @throws UsageError if the trace is one of `inputs`; NodeosError if the file cannot be written
  */
-export async function openTrace(path: string, others: readonly string[]): Promise<TraceFile> {
+export async function openTrace(path: string, inputs: readonly string[]): Promise<TraceFile> {
   const identity = await identityOf(path);
-  for (const other of others)
-    if ((await identityOf(other)) === identity)
-      throw new UsageError(`--trace ${path}: it is ${other}, which would be overwritten`);
+  for (const input of inputs)
+    if ((await identityOf(input)) === identity)
+      throw new UsageError(`--trace ${path}: it is ${input}, which would be overwritten`);
   const handle = await open(path, 'w', 0o600).catch((error: unknown) => {
     throw new NodeosError(`--trace ${path}: ${messageOf(error)}`, { ...hintFor(error, path), cause: error });
   });

@@ -31,51 +31,53 @@ const TAG_TEXT = `${SIGNATURE} Backups can leave it out: https://bford.info/cach
 const FILE =
   /^(?:CACHEDIR\.TAG|accelerator\.json(?:\.\d+)?|node-versions\.json|\.(?:CACHEDIR\.TAG|accelerator\.json|node-versions\.json)\.[A-Za-z0-9]{6})$/;
 
-export interface Own {
+export interface OwnedEntry {
   readonly path: string;
   /** The names below the part's folder: `NAME/TARGET/KEY` has three. */
   readonly names: readonly string[];
 }
 
 /** A path that is never removed, and the reason. */
-export interface Left {
+export interface Skipped {
   readonly path: string;
-  readonly why: string;
+  readonly reason: string;
 }
 
-export interface OwnList {
-  readonly own: readonly Own[];
-  readonly left: readonly Left[];
+export interface OwnedList {
+  readonly owned: readonly OwnedEntry[];
+  readonly skipped: readonly Skipped[];
   /** The folders that contain these paths. A folder comes before its contents. */
   readonly folders: readonly string[];
 }
 
-export async function listOwn(root: string, part: Part): Promise<OwnList> {
-  const left: Left[] = [];
+export async function listOwned(root: string, part: Part): Promise<OwnedList> {
+  const skipped: Skipped[] = [];
   const folders: string[] = [];
-  const admitted = async (items: readonly Own[], isFolder: boolean): Promise<Own[]> => {
-    const checked = await Promise.all(items.map(async (item) => [item, await obstacle(item.path, isFolder)] as const));
-    for (const [{ path }, why] of checked) if (why !== undefined && why !== '') left.push({ path, why });
-    return checked.filter(([, why]) => why === undefined).map(([item]) => item);
+  const filterOwned = async (items: readonly OwnedEntry[], isFolder: boolean): Promise<OwnedEntry[]> => {
+    const checked = await Promise.all(
+      items.map(async (item) => [item, await ownershipProblem(item.path, isFolder)] as const),
+    );
+    for (const [{ path }, reason] of checked) if (reason !== undefined && reason !== '') skipped.push({ path, reason });
+    return checked.filter(([, reason]) => reason === undefined).map(([item]) => item);
   };
-  let items: Own[] = [{ path: join(root, part), names: [] }];
+  let items: OwnedEntry[] = [{ path: join(root, part), names: [] }];
   for (const pattern of LAYOUT[part]) {
-    const parents = await admitted(items, true);
+    const parents = await filterOwned(items, true);
     items = [];
     for (const { path, names } of parents) {
       folders.push(path);
       for (const name of await namesIn(path)) {
         const item = { path: join(path, name), names: [...names, name] };
         if (pattern.test(name)) items.push(item);
-        else left.push({ path: item.path, why: 'it is not of the cache' });
+        else skipped.push({ path: item.path, reason: 'it is not of the cache' });
       }
     }
   }
-  return { own: await admitted(items, false), left, folders };
+  return { owned: await filterOwned(items, false), skipped, folders };
 }
 
 /** Why a path must stay. Empty if it does not exist; undefined if it may be removed. */
-async function obstacle(path: string, isFolder: boolean): Promise<string | undefined> {
+async function ownershipProblem(path: string, isFolder: boolean): Promise<string | undefined> {
   const info = await lstat(path).catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
@@ -103,8 +105,8 @@ export async function removeEmpty(folders: readonly string[]): Promise<void> {
  */
 export async function makeCacheFolder(root: string): Promise<void> {
   await mkdir(root, { recursive: true });
-  await refuseEverything(root);
-  if ((await hasTag(root)) || (await strangersIn(root)).length > 0) return;
+  await refuseSystemFolders(root);
+  if ((await hasTag(root)) || (await foreignNames(root)).length > 0) return;
   // If only the subfolders are writable, the root stays untagged. That is safe: it contains nothing else.
   await replaceFile(join(root, TAG), (path) => writeFile(path, TAG_TEXT)).catch(() => undefined);
 }
@@ -119,10 +121,10 @@ export async function checkCacheFolder(root: string): Promise<void> {
     throw error;
   });
   if (info === undefined) return;
-  await refuseEverything(root);
-  const strangers = (await hasTag(root)) ? [] : await strangersIn(root);
-  if (strangers.length > 0)
-    throw new NodeosError(`${root} is not known to be a cache: it has no ${TAG} of nodeos, but ${some(strangers)}`, {
+  await refuseSystemFolders(root);
+  const foreign = (await hasTag(root)) ? [] : await foreignNames(root);
+  if (foreign.length > 0)
+    throw new NodeosError(`${root} is not known to be a cache: it has no ${TAG} of nodeos, but ${summary(foreign)}`, {
       hint: 'nothing is removed; if it is one, move what is not of the cache out of it, and try again',
     });
   if (!isOurs(info))
@@ -132,7 +134,7 @@ export async function checkCacheFolder(root: string): Promise<void> {
 }
 
 /** A wrong environment variable must not fill or empty the wrong folder. */
-async function refuseEverything(root: string): Promise<void> {
+async function refuseSystemFolders(root: string): Promise<void> {
   const [path, home] = [await realpath(root), await realpath(homedir()).catch(() => homedir())];
   if (path !== '/' && path !== home) return;
   throw new NodeosError(`${root} cannot be the cache: it is ${path === '/' ? 'the root folder' : 'the home folder'}`, {
@@ -148,13 +150,13 @@ async function hasTag(root: string): Promise<boolean> {
 }
 
 /** The foreign names in the folder, including another program's tag. */
-async function strangersIn(root: string): Promise<string[]> {
+async function foreignNames(root: string): Promise<string[]> {
   const names = await namesIn(root);
-  const others = names.filter((name) => !Object.hasOwn(LAYOUT, name) && !FILE.test(name));
-  return names.includes(TAG) && !(await hasTag(root)) ? [TAG, ...others] : others;
+  const unknownNames = names.filter((name) => !Object.hasOwn(LAYOUT, name) && !FILE.test(name));
+  return names.includes(TAG) && !(await hasTag(root)) ? [TAG, ...unknownNames] : unknownNames;
 }
 
-const some = (names: readonly string[]): string =>
+const summary = (names: readonly string[]): string =>
   names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', ');
 
 async function namesIn(path: string): Promise<string[]> {

@@ -14,7 +14,7 @@
 import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { listOwn, makeCacheFolder } from './cache-folder.js';
+import { listOwned, makeCacheFolder } from './cache-folder.js';
 import { firstDamage } from './damage.js';
 import { codeOf, messageOf, NodeosError } from '@nodeos/base';
 import { listTree, type FileRecord } from './hash.js';
@@ -53,7 +53,7 @@ export type Lookup =
 export class Cache {
   /** An absolute path. */
   readonly root: string;
-  #made: Promise<void> | undefined;
+  #created: Promise<void> | undefined;
 
   constructor(root: string = defaultRoot()) {
     this.root = resolve(root); // tools run in other folders than this process
@@ -75,7 +75,7 @@ export class Cache {
   async ensure(...names: string[]): Promise<string> {
     const path = join(this.root, ...names);
     return this.#writing(path, async () => {
-      await (this.#made ??= makeCacheFolder(this.root));
+      await (this.#created ??= makeCacheFolder(this.root));
       await mkdir(path, { recursive: true });
       return path;
     });
@@ -102,7 +102,7 @@ export class Cache {
   async begin(entry: Entry): Promise<string> {
     const tmp = await this.ensure('tmp');
     const prefix = `${lockName(entry)}-`;
-    for (const { path, names } of (await listOwn(this.root, 'tmp')).own)
+    for (const { path, names } of (await listOwned(this.root, 'tmp')).owned)
       if (names[0]?.startsWith(prefix)) await remove(path);
     return this.#writing(tmp, () => mkdtemp(join(tmp, prefix)));
   }
@@ -111,16 +111,16 @@ export class Cache {
   async commit(
     entry: Entry,
     dir: string,
-    made: { readonly ingredients: Ingredients; readonly seconds: number },
+    result: { readonly ingredients: Ingredients; readonly seconds: number },
   ): Promise<Manifest> {
     const manifest: Manifest = {
       manifest: MANIFEST_VERSION,
       name: entry.name,
       target: entry.target,
       key: entry.key,
-      ingredients: made.ingredients,
+      ingredients: result.ingredients,
       files: await listTree(join(dir, 'output')),
-      seconds: Math.round(made.seconds * 1000) / 1000,
+      seconds: Math.round(result.seconds * 1000) / 1000,
     };
     await this.#writing(entry.path, async () => {
       await writeFile(join(dir, 'manifest.json'), JSON.stringify(manifest, null, 1));
@@ -133,19 +133,19 @@ export class Cache {
 
   /** Every finished output, intact or not. */
   async entries(): Promise<Entry[]> {
-    const { own } = await listOwn(this.root, 'steps');
-    return own.map(({ names: [name = '', target = '', key = ''] }) => this.#entry(name, target, key));
+    const { owned } = await listOwned(this.root, 'steps');
+    return owned.map(({ names: [name = '', target = '', key = ''] }) => this.#entry(name, target, key));
   }
 
   /** The manifest of this step's most recently used output. `--explain` compares with it. */
   async latest(step: Pick<Step, 'name' | 'target'>): Promise<Manifest | undefined> {
-    const used: { entry: Entry; time: number }[] = [];
-    for (const key of await names(join(this.root, 'steps', step.name, step.target.name))) {
+    const candidates: { entry: Entry; time: number }[] = [];
+    for (const key of await listNames(join(this.root, 'steps', step.name, step.target.name))) {
       const entry = this.entry(step, key);
       const info = await stat(join(entry.path, 'manifest.json')).catch(() => undefined);
-      if (info) used.push({ entry, time: info.mtimeMs });
+      if (info) candidates.push({ entry, time: info.mtimeMs });
     }
-    for (const { entry } of used.sort((a, b) => b.time - a.time)) {
+    for (const { entry } of candidates.sort((a, b) => b.time - a.time)) {
       const manifest = await readManifest(entry);
       if (typeof manifest === 'object') return manifest;
     }
@@ -195,13 +195,13 @@ export function sourceLockName(digest: string): string {
 
 /** Removes a path with everything below it, including read-only folders. */
 export async function remove(path: string): Promise<void> {
-  const attempt = (): Promise<void> => rm(path, { recursive: true, force: true, maxRetries: 3 });
+  const tryRemove = (): Promise<void> => rm(path, { recursive: true, force: true, maxRetries: 3 });
   try {
-    await attempt();
+    await tryRemove();
   } catch (error) {
     if (codeOf(error) !== 'EACCES' && codeOf(error) !== 'EPERM') throw error;
     await makeWritable(path);
-    await attempt();
+    await tryRemove();
   }
 }
 
@@ -237,7 +237,7 @@ function isManifest(value: unknown): value is Manifest {
   return manifest === MANIFEST_VERSION && isTable && Array.isArray(files) && files.every(isRecord);
 }
 
-async function names(path: string): Promise<string[]> {
+async function listNames(path: string): Promise<string[]> {
   try {
     return (await readdir(path)).sort();
   } catch (error) {

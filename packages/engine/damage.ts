@@ -37,19 +37,19 @@ async function damageOf(
   hash: 'changed' | 'all',
 ): Promise<string | undefined> {
   const path = join(output, record.path);
-  const now = await lstat(path).catch(() => undefined);
-  if (now === undefined) return `${record.path} is missing`;
-  if (typeOf(now) !== record.type) return `${record.path} is no longer a ${record.type}`;
-  if (record.type === 'file' && now.size !== record.size) {
-    return `${record.path} has ${now.size} bytes instead of ${record.size}`;
+  const info = await lstat(path).catch(() => undefined);
+  if (info === undefined) return `${record.path} is missing`;
+  if (typeOf(info) !== record.type) return `${record.path} is no longer a ${record.type}`;
+  if (record.type === 'file' && info.size !== record.size) {
+    return `${record.path} has ${info.size} bytes instead of ${record.size}`;
   }
   // The permissions of a symbolic link differ between systems and have no meaning.
-  if (record.type !== 'symlink' && (now.mode & 0o7777) !== record.mode) {
+  if (record.type !== 'symlink' && (info.mode & 0o7777) !== record.mode) {
     return `the permissions of ${record.path} have changed`;
   }
   // Reading a symbolic link costs no more than checking its time.
-  const same = record.type !== 'symlink' && Math.floor(now.mtimeMs) === record.mtime;
-  if (hash === 'changed' && same) return undefined;
+  const isUnchanged = record.type !== 'symlink' && Math.floor(info.mtimeMs) === record.mtime;
+  if (hash === 'changed' && isUnchanged) return undefined;
   if (record.type === 'directory') return unknownName(output, record.path, names);
   try {
     const content = record.type === 'file' ? await hashFile(path) : sha256(await readlink(path));

@@ -44,7 +44,7 @@ export class BuildResult {
 
   /** The output folder of a step. @throws Error if the step was not among the wanted ones */
   outputOf(step: Step): string {
-    const built = this.steps.find((one) => one.step === step);
+    const built = this.steps.find((built) => built.step === step);
     if (built) return built.output;
     throw new Error(`${step.name} was not asked to be built`);
   }
@@ -71,7 +71,7 @@ export async function build(wanted: readonly Step[], options: BuildOptions): Pro
     }
     // The plan lists inputs first, so they are already running.
     const inputs = Object.values(item.inputs).map((input) => running.get(input) ?? Promise.resolve());
-    const work = Promise.all(inputs).then(() => slots.use(() => new StepRun(cache, item, options, signal).make()));
+    const work = Promise.all(inputs).then(() => slots.use(() => new StepRun(cache, item, options, signal).run()));
     running.set(
       item,
       work.catch((error: unknown) => {
@@ -105,11 +105,11 @@ class StepRun {
     this.#log = cache.logPath(item.step, item.key);
   }
 
-  async make(): Promise<void> {
+  async run(): Promise<void> {
     const { step, entry } = this.item;
     this.signal.throwIfAborted();
     this.options.progress.event({ type: 'start', step, reasons: this.item.reasons });
-    const onWait = (): void => this.#say('waiting for another process that is building it');
+    const onWait = (): void => this.#report('waiting for another process that is building it');
     const started = performance.now();
     try {
       await this.cache.ensure();
@@ -149,8 +149,8 @@ class StepRun {
   #context(dir: string): StepContext {
     const { step, inputs } = this.item;
     const { cache, signal } = this;
-    const progress = (message: string): void => this.#say(message);
-    const named = <T>(table: Readonly<Record<string, T>> | undefined, kind: string, name: string): T => {
+    const progress = (message: string): void => this.#report(message);
+    const lookUp = <T>(table: Readonly<Record<string, T>> | undefined, kind: string, name: string): T => {
       const value = table?.[name];
       if (value === undefined) throw new Error(`${step.name} has no ${kind} called ${name}`);
       return value;
@@ -162,30 +162,30 @@ class StepRun {
       jobs: this.options.jobs,
       signal,
       progress,
-      input: (name) => named(inputs, 'input', name).entry.output,
-      file: (name) => named(step.files, 'file', name),
-      fetch: (name) => fetchSource(cache, named(step.sources, 'source', name), { signal, progress }),
+      input: (name) => lookUp(inputs, 'input', name).entry.output,
+      file: (name) => lookUp(step.files, 'file', name),
+      fetch: (name) => fetchSource(cache, lookUp(step.sources, 'source', name), { signal, progress }),
       run: (command, args, options) =>
         run(command, args, { cwd: join(dir, 'work'), signal, log: this.#log, onLine: progress, ...options }),
     };
   }
 
-  #say(line: string): void {
+  #report(line: string): void {
     this.options.progress.event({ type: 'output', step: this.item.step, line });
   }
 
   /** Adds the step's name, and advice if the disk is full or read-only. */
   #explained(error: unknown): unknown {
     if (error instanceof InterruptedError || this.signal.aborted) return error;
-    const known = error instanceof NodeosError ? error : undefined;
-    const hint = known?.hint ?? storageAdvice(error);
+    const nodeosError = error instanceof NodeosError ? error : undefined;
+    const hint = nodeosError?.hint ?? storageAdvice(error);
     // A bug in a recipe needs its stack trace. A storage error needs advice.
-    const bug = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    const text = known || codeOf(error) !== undefined ? messageOf(error) : bug;
+    const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    const text = nodeosError || codeOf(error) !== undefined ? messageOf(error) : stack;
     return new NodeosError(`${this.item.step.name}: ${text}`, {
-      lines: known?.lines ?? [],
+      lines: nodeosError?.lines ?? [],
       cause: error,
-      ...(known?.log === undefined ? {} : { log: known.log }),
+      ...(nodeosError?.log === undefined ? {} : { log: nodeosError.log }),
       ...(hint === undefined ? {} : { hint }),
     });
   }
@@ -219,7 +219,7 @@ export async function exportFile(file: string, dir: string): Promise<string> {
   const path = join(dir, basename(file));
   try {
     await mkdir(dir, { recursive: true });
-    await replaceFile(path, (made) => copyFile(file, made));
+    await replaceFile(path, (temporary) => copyFile(file, temporary));
     return path;
   } catch (error) {
     throw new NodeosError(`cannot copy ${file} to ${path}: ${messageOf(error)}`, { cause: error });

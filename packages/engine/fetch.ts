@@ -33,8 +33,8 @@ export async function fetchSource(cache: Cache, source: Source, options: FetchOp
   }
   const home = await cache.ensure('sources');
   for (const place of source.places) {
-    const what = kindOf(place).describe(place);
-    options.progress(`fetching ${label} from ${what}`);
+    const description = kindOf(place).describe(place);
+    options.progress(`fetching ${label} from ${description}`);
     try {
       return await withLock(cache.lockPath(sourceLockName(checksumOf(place).digest)), options, () =>
         fetchFrom(cache, place, source.maxBytes ?? DEFAULT_MAX_BYTES, { ...options, home: cache.root }),
@@ -45,7 +45,7 @@ export async function fetchSource(cache: Cache, source: Source, options: FetchOp
       // The disk is the problem, so another place would not help.
       if (hint !== undefined)
         throw new NodeosError(`cannot fetch ${label}: ${messageOf(error)}`, { hint, cause: error });
-      failures.push(`${what}: ${reasonOf(error)}`);
+      failures.push(`${description}: ${reasonOf(error)}`);
     }
   }
   throw new NodeosError(`cannot fetch ${label} from any of its ${source.places.length} places`, {
@@ -63,25 +63,25 @@ async function fetchFrom(
   const path = pathOf(cache, place);
   if (await verified(path, place)) return path; // another process fetched it first
   const part = `${path}.part`;
-  const begun = await lstat(part).catch(() => undefined);
+  const partial = await lstat(part).catch(() => undefined);
   // The name is predictable. If something other than a file is there, such as a link, it would lead elsewhere.
-  if (begun && !begun.isFile()) await rm(part, { recursive: true });
-  const resumed = begun?.isFile() === true;
+  if (partial && !partial.isFile()) await rm(part, { recursive: true });
+  const resumed = partial?.isFile() === true;
   await kindOf(place).download(place, part, { ...context, maxBytes });
-  const wrong = await mismatch(part, place);
-  if (wrong !== undefined) {
+  const problem = await mismatch(part, place);
+  if (problem !== undefined) {
     await rm(part, { force: true });
     // The earlier partial download may belong to another file. Start again from the beginning.
     if (resumed) return fetchFrom(cache, place, maxBytes, context);
-    throw new NodeosError(wrong);
+    throw new NodeosError(problem);
   }
-  await settle(part);
+  await finalize(part);
   await rename(part, path);
   return path;
 }
 
 /** Every build reads the source. It must be synced, complete and read-only before it gets its name. */
-async function settle(path: string): Promise<void> {
+async function finalize(path: string): Promise<void> {
   const file = await open(path, 'r');
   await file.sync().finally(() => file.close());
   await chmod(path, 0o444);
@@ -110,6 +110,6 @@ const pathOf = (cache: Cache, place: Place): string => join(cache.root, 'sources
 
 function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? ` (${messageOf(error.cause)})` : '';
-  const last = error instanceof NodeosError ? error.lines.filter((line) => /^(E:|Err|npm error)/.test(line)) : [];
-  return [messageOf(error) + cause, ...last].join('; ');
+  const lines = error instanceof NodeosError ? error.lines.filter((line) => /^(E:|Err|npm error)/.test(line)) : [];
+  return [messageOf(error) + cause, ...lines].join('; ');
 }

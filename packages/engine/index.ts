@@ -1,6 +1,6 @@
 /** The engine: the only code that caches outputs and runs build tools. */
 export * from './artifact.js';
-export { checkCacheFolder, type Left } from './cache-folder.js';
+export { checkCacheFolder, type Skipped } from './cache-folder.js';
 export * from './cache.js';
 export * from './engine.js';
 export * from './fetch.js';

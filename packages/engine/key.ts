@@ -20,7 +20,7 @@ export type Ingredients = Readonly<Record<string, string>>;
 const ENGINE_VERSION = '1';
 
 /** Packages that do not count as part of a recipe. The target is already in the key as data. */
-const OWN: ReadonlySet<string> = new Set(['@nodeos/base', '@nodeos/targets', '@nodeos/engine']);
+const ENGINE_PACKAGES: ReadonlySet<string> = new Set(['@nodeos/base', '@nodeos/targets', '@nodeos/engine']);
 
 /**
  * Collects a step's ingredients.
@@ -47,14 +47,14 @@ export function keyOf(ingredients: Ingredients): string {
 }
 
 /** The ingredients that differ, as lines for a person. */
-export function difference(before: Ingredients, after: Ingredients): string[] {
-  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
+export function difference(previous: Ingredients, current: Ingredients): string[] {
+  const names = [...new Set([...Object.keys(previous), ...Object.keys(current)])].sort();
   return names
-    .filter((name) => before[name] !== after[name])
+    .filter((name) => previous[name] !== current[name])
     .map((name) => {
-      if (before[name] === undefined) return `${name} is new`;
-      if (after[name] === undefined) return `${name} is gone`;
-      return `${name} changed from ${abridged(before[name])} to ${abridged(after[name])}`;
+      if (previous[name] === undefined) return `${name} is new`;
+      if (current[name] === undefined) return `${name} is gone`;
+      return `${name} changed from ${abridged(previous[name])} to ${abridged(current[name])}`;
     });
 }
 
@@ -80,15 +80,15 @@ const toolVersions = new Map<string, Promise<string>>();
 function toolVersion(tool: string): Promise<string> {
   const known = toolVersions.get(tool);
   if (known) return known;
-  const asked = promisify(execFile)(tool, ['--version'], { env: { ...process.env, LC_ALL: 'C' } }).then(
+  const pending = promisify(execFile)(tool, ['--version'], { env: { ...process.env, LC_ALL: 'C' } }).then(
     ({ stdout }) => stdout.split('\n')[0] ?? '',
     (error: unknown) => {
       if (codeOf(error) === 'ENOENT') return 'missing';
       throw new NodeosError(`${tool} --version failed: ${String(error)}`);
     },
   );
-  toolVersions.set(tool, asked);
-  return asked;
+  toolVersions.set(tool, pending);
+  return pending;
 }
 
 /**
@@ -103,7 +103,7 @@ export async function recipeOf(urls: readonly string[]): Promise<Record<string, 
     if (visited.has(path)) return;
     visited.add(path);
     const home = packageOf(path);
-    if (OWN.has(home.name)) return;
+    if (ENGINE_PACKAGES.has(home.name)) return;
     if (path.includes('/node_modules/')) {
       found[`recipe ${home.name}`] = home.version;
       return;

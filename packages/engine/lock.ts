@@ -25,13 +25,13 @@ export interface LockOptions {
  */
 export async function withLock<T>(path: string, options: LockOptions, work: () => Promise<T>): Promise<T> {
   // A process stopped for longer than STALE_MS can lose its lock to another. That matters only if the work fails.
-  let lost: Error | undefined;
-  const release = await acquire(path, options, (error) => (lost = error));
+  let lostError: Error | undefined;
+  const release = await acquire(path, options, (error) => (lostError = error));
   try {
     return await work();
   } catch (error) {
-    if (lost === undefined || options.signal?.aborted) throw error;
-    throw new NodeosError(`lost the lock ${path} to another process (${lost.message}): ${messageOf(error)}`, {
+    if (lostError === undefined || options.signal?.aborted) throw error;
+    throw new NodeosError(`lost the lock ${path} to another process (${lostError.message}): ${messageOf(error)}`, {
       hint: `this process did not run for ${STALE_MS / 1000} s, or the lock was removed: try again`,
       cause: error,
     });

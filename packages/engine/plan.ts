@@ -52,22 +52,22 @@ export async function resolvePlan(cache: Cache, wanted: readonly Step[]): Promis
     const inputKeys = Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, input.key]));
     const ingredients = await ingredientsOf(step, inputKeys);
     const key = keyOf(ingredients);
-    const twin = byKey.get(key); // two descriptions of the same output are built once
-    const result = twin ?? { step, ingredients, key, inputs, ...(await stateOf(cache, step, key, ingredients)) };
+    const duplicate = byKey.get(key); // two descriptions of the same output are built once
+    const result = duplicate ?? { step, ingredients, key, inputs, ...(await stateOf(cache, step, key, ingredients)) };
     planned.set(step, result);
     byKey.set(key, result);
     return result;
   };
 
-  const need = (item: PlannedStep): void => {
+  const markNeeded = (item: PlannedStep): void => {
     if (needed.has(item)) return;
-    if (item.state === 'build') Object.values(item.inputs).forEach(need);
+    if (item.state === 'build') Object.values(item.inputs).forEach(markNeeded);
     needed.add(item);
   };
   const chosen: { step: Step; planned: PlannedStep }[] = [];
   for (const step of wanted) {
     const item = await planStep(step, []);
-    need(item);
+    markNeeded(item);
     chosen.push({ step, planned: item });
   }
   return { steps: [...needed], wanted: chosen };

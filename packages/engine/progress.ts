@@ -26,15 +26,15 @@ const REPEAT_MS = 15_000;
 
 /** Prints a line at the start and end of each step, and every 15 s at most the running tool's last line. */
 export function plainProgress(write: Write): Progress {
-  const told = new Map<Step, { started: number; last: number }>();
+  const reported = new Map<Step, { started: number; last: number }>();
   const handlers: Handlers = {
     plan: () => undefined,
     start({ step, reasons }) {
-      told.set(step, { started: Date.now(), last: Date.now() });
+      reported.set(step, { started: Date.now(), last: Date.now() });
       write(`${step.name}: building, because ${reasons.slice(0, 3).join('; ')}\n`);
     },
     output({ step, line }) {
-      const times = told.get(step);
+      const times = reported.get(step);
       if (!times || Date.now() - times.last < REPEAT_MS) return;
       times.last = Date.now();
       write(`${step.name}: ${Math.round((Date.now() - times.started) / 1000)} s: ${line.trim()}\n`);
@@ -48,8 +48,8 @@ export function plainProgress(write: Write): Progress {
 
 /** Prints one JSON object per line: `{"event":"start","step":"kernel","target":"x86_64",…}`. */
 export function jsonProgress(write: Write): Progress {
-  const send = (event: string, step: Step, rest: object = {}): void =>
-    write(canonicalJson({ event, step: step.name, target: step.target.name, ...rest }) + '\n');
+  const send = (event: string, step: Step, details: object = {}): void =>
+    write(canonicalJson({ event, step: step.name, target: step.target.name, ...details }) + '\n');
   const handlers: Handlers = {
     plan({ steps }) {
       for (const { step, key, state, reasons } of steps) send('plan', step, { key, state, reasons });

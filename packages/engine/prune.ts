@@ -1,13 +1,13 @@
 /** Frees space in the cache. */
 import { lstat, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkCacheFolder, listOwn, removeEmpty, type Left, type Part } from './cache-folder.js';
+import { checkCacheFolder, listOwned, removeEmpty, type Skipped, type Part } from './cache-folder.js';
 import { lockName, remove, sourceLockName, type Cache, type Entry } from './cache.js';
 import { isLocked, withLock } from './lock.js';
 
 export interface PruneOptions {
   /** Number of most recently used outputs to keep for each step and target. */
-  readonly keep: number;
+  readonly keepPerStep: number;
   /** Also remove fetched sources. A later build has to fetch them again. */
   readonly sources: boolean;
   /** Only report what would be removed. */
@@ -20,9 +20,9 @@ export interface Pruned {
 }
 
 export interface PruneResult {
-  readonly gone: readonly Pruned[];
+  readonly removed: readonly Pruned[];
   /** Paths in the cache's folders that do not belong to the cache. */
-  readonly left: readonly Left[];
+  readonly skipped: readonly Skipped[];
 }
 
 export interface Usage {
@@ -47,40 +47,41 @@ export async function usageOf(cache: Cache): Promise<Usage[]> {
  * Removes outputs that were not used lately and leftovers of interrupted builds; sources too if asked.
  * @throws NodeosError if the folder is not known to be a cache
  */
-export async function prune(cache: Cache, { keep, sources, dryRun }: PruneOptions): Promise<PruneResult> {
+export async function prune(cache: Cache, { keepPerStep, sources, dryRun }: PruneOptions): Promise<PruneResult> {
   await checkCacheFolder(cache.root);
-  const gone: Pruned[] = [];
+  const removed: Pruned[] = [];
   const drop = async (path: string, bytes: number, lock?: string): Promise<void> => {
     if (!dryRun) {
       if (lock === undefined) await remove(path);
       else await withLock(cache.lockPath(lock), {}, () => remove(path));
     }
-    gone.push({ path, bytes });
+    removed.push({ path, bytes });
   };
-  for (const { entry, bytes } of surplus(await usageOf(cache), keep)) await drop(entry.path, bytes, lockName(entry));
+  for (const { entry, bytes } of surplus(await usageOf(cache), keepPerStep))
+    await drop(entry.path, bytes, lockName(entry));
   // List the folders before checking the locks: then a listed folder belongs to a lock held at that time or earlier.
-  const temporary = await listOwn(cache.root, 'tmp');
-  for (const { path, names } of temporary.own)
+  const temporary = await listOwned(cache.root, 'tmp');
+  for (const { path, names } of temporary.owned)
     if (!(await isLocked(cache.lockPath(lockOf(names))))) await drop(path, await sizeOf(path));
-  const fetched = sources ? await listOwn(cache.root, 'sources') : NOTHING;
-  for (const { path, names } of fetched.own) {
+  const fetched = sources ? await listOwned(cache.root, 'sources') : NOTHING;
+  for (const { path, names } of fetched.owned) {
     const digest = /^sha\d+-([0-9a-f]+)/.exec(names[0] ?? '')?.[1] ?? '';
     await drop(path, await sizeOf(path), sourceLockName(digest));
   }
-  const { left } = await listOwn(cache.root, 'steps');
-  return { gone, left: [...left, ...temporary.left, ...fetched.left] };
+  const { skipped } = await listOwned(cache.root, 'steps');
+  return { removed, skipped: [...skipped, ...temporary.skipped, ...fetched.skipped] };
 }
 
-const NOTHING = { own: [], left: [] };
+const NOTHING = { owned: [], skipped: [] };
 
-/** All outputs beyond the first `keep` of each step and target. */
-function surplus(list: readonly Usage[], keep: number): Usage[] {
+/** All outputs beyond the first `keepPerStep` of each step and target. */
+function surplus(list: readonly Usage[], keepPerStep: number): Usage[] {
   const seen = new Map<string, number>();
   return list.filter(({ entry }) => {
     const id = `${entry.name} ${entry.target}`;
     const rank = seen.get(id) ?? 0;
     seen.set(id, rank + 1);
-    return rank >= keep;
+    return rank >= keepPerStep;
   });
 }
 
@@ -99,18 +100,18 @@ const FETCHED: readonly Part[] = ['sources', 'apt', 'locks'];
  * @returns the paths that stay
  * @throws NodeosError if the folder is not known to be a cache
  */
-export async function clean(cache: Cache, { all }: { readonly all: boolean }): Promise<Left[]> {
+export async function clean(cache: Cache, { all }: { readonly all: boolean }): Promise<Skipped[]> {
   await checkCacheFolder(cache.root);
-  const left: Left[] = [];
+  const skipped: Skipped[] = [];
   for (const part of all ? [...BUILT, ...FETCHED] : BUILT) {
-    const list = await listOwn(cache.root, part);
-    for (const { path } of list.own) await remove(path);
+    const list = await listOwned(cache.root, part);
+    for (const { path } of list.owned) await remove(path);
     await removeEmpty(list.folders);
-    left.push(...list.left);
+    skipped.push(...list.skipped);
   }
   const notes = all ? ['accelerator.json', 'node-versions.json'] : [];
   for (const name of notes) await rm(join(cache.root, name), { force: true });
-  return left;
+  return skipped;
 }
 
 /** Size in bytes of a file, or of all files in a folder. Symbolic links are not followed. */

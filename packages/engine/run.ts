@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
-import { InterruptedError, LineTail, NodeosError, remember, withParentDeathSignal } from '@nodeos/base';
+import { InterruptedError, LineTail, NodeosError, trackGroup, withParentDeathSignal } from '@nodeos/base';
 import { ToolLog } from './tool-log.js';
 import { storageAdvice } from './storage-advice.js';
 
@@ -65,7 +65,7 @@ export async function run(command: string, args: readonly string[], options: Run
     reject: false,
     ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
   });
-  const forget = remember(child.pid);
+  const untrack = trackGroup(child.pid);
   const stopKilling = killGroupOnAbort(child.pid, options.signal);
   const log = options.log === undefined ? undefined : new ToolLog(options.log);
   log?.write(`$ ${printable(command, args)}\n`);
@@ -78,18 +78,18 @@ export async function run(command: string, args: readonly string[], options: Run
     stdoutBytes += chunk.length;
   });
   // Each stream is split into lines separately, so that a partial line is not mixed with the other stream.
-  const cutters = [child.stdout, child.stderr].map((stream) => {
-    const cutter = new LineTail(0, (line) => tail.push(`${line}\n`));
+  const splitters = [child.stdout, child.stderr].map((stream) => {
+    const splitter = new LineTail(0, (line) => tail.push(`${line}\n`));
     stream.on('data', (chunk: Buffer) => {
       log?.write(chunk, stream);
-      cutter.push(chunk);
+      splitter.push(chunk);
     });
-    return cutter;
+    return splitter;
   });
   const result = await child;
-  forget();
+  untrack();
   stopKilling();
-  for (const cutter of cutters) cutter.end();
+  for (const splitter of splitters) splitter.end();
   await log?.close();
 
   options.signal?.throwIfAborted();
@@ -142,17 +142,18 @@ function failure(
 ): NodeosError {
   const refusal = lines.find((line) => line.startsWith('setpriv: failed to execute'));
   // If a PATH folder is not searchable, execvp(3) says "permission denied" even for a program that exists nowhere.
-  const nowhere = outcome.exitCode === 126 && !command.includes('/') && refusal?.endsWith('Permission denied');
-  const missing = outcome.code === 'ENOENT' || (outcome.exitCode === 127 && refusal !== undefined) || nowhere === true;
+  const isNotExecutable = outcome.exitCode === 126 && !command.includes('/') && refusal?.endsWith('Permission denied');
+  const missing =
+    outcome.code === 'ENOENT' || (outcome.exitCode === 127 && refusal !== undefined) || isNotExecutable === true;
   const hint = missing ? `${command} is not installed; run bin/install-dependencies` : storageAdvice(undefined, lines);
-  const how = missing
+  const ending = missing
     ? 'it was not found'
     : outcome.signal !== undefined
       ? `ended by ${outcome.signal}`
       : outcome.exitCode !== undefined
         ? `exit status ${outcome.exitCode}`
         : (outcome.originalMessage ?? 'could not be started');
-  return new NodeosError(`${printable(command, args)}: ${how}`, {
+  return new NodeosError(`${printable(command, args)}: ${ending}`, {
     lines,
     ...(log === undefined ? {} : { log }),
     ...(hint === undefined ? {} : { hint }),
@@ -191,15 +192,15 @@ export async function runAttached(
   const { execa } = await load();
   options?.signal.throwIfAborted();
   const child = execa(command, [...args], { env, stdio: 'inherit', reject: false });
-  const forget = options && passOn(options, (signal) => child.kill(signal));
+  const untrack = options && forwardSignals(options, (signal) => child.kill(signal));
   const result = await child;
-  forget?.();
+  untrack?.();
   if (result.exitCode !== undefined) return result.exitCode;
   if (result.signal !== undefined) return 128 + constants.signals[result.signal];
   throw failure(command, args, result, [], undefined);
 }
 
-function passOn({ signal, kill, stdin }: AttachedOptions, send: (signal: NodeJS.Signals) => void): () => void {
+function forwardSignals({ signal, kill, stdin }: AttachedOptions, send: (signal: NodeJS.Signals) => void): () => void {
   const onAbort = (): void => {
     const name = signal.reason instanceof InterruptedError ? signal.reason.signal : 'SIGTERM';
     if (name !== 'SIGINT' || !stdin.isTTY) send(name);

@@ -14,7 +14,7 @@ import type { Step } from './step.js';
 /** Time between two drawings, in milliseconds. */
 const FRAME_MS = 500;
 /** Characters of a line that can be shown: more columns than any terminal has. */
-const MOST = 1024;
+const MAX_LENGTH = 1024;
 /** Width of a terminal that does not report its size. */
 const COLUMNS = 80;
 const INDENTATION = 2;
@@ -27,7 +27,7 @@ const INDENTATION = 2;
 const rendererOn = (output: NodeJS.WriteStream): typeof DefaultRenderer =>
   class extends DefaultRenderer {
     static override nonTTY = true;
-    #due: NodeJS.Timeout | undefined;
+    #timer: NodeJS.Timeout | undefined;
 
     override async render(): Promise<void> {
       await super.render();
@@ -35,22 +35,22 @@ const rendererOn = (output: NodeJS.WriteStream): typeof DefaultRenderer =>
     }
 
     override update(): void {
-      this.#due ??= setTimeout(() => {
-        this.#due = undefined;
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined;
         super.update();
       }, FRAME_MS);
     }
 
     override end(): void {
-      clearTimeout(this.#due);
+      clearTimeout(this.#timer);
       super.end();
     }
 
     protected override format(message: string, icon: string, level: number): string[] {
       if (message.trim() === '') return [];
       const indentation = ' '.repeat(level * INDENTATION);
-      const room = (output.columns || COLUMNS) - indentation.length - 1;
-      return [indentation + cliTruncate(icon === '' ? message : `${icon} ${message}`, Math.max(1, room))];
+      const width = (output.columns || COLUMNS) - indentation.length - 1;
+      return [indentation + cliTruncate(icon === '' ? message : `${icon} ${message}`, Math.max(1, width))];
     }
   };
 
@@ -65,7 +65,7 @@ export function terminalProgress(output: NodeJS.WriteStream = process.stderr): P
   const logger = new ListrLogger({ useIcons: true, processOutput: new ProcessOutput(output, output) });
   const rendererOptions = { timer: PRESET_TIMER, logger };
   const rows = new Map<Step, Row>();
-  let shown: Promise<unknown> = Promise.resolve();
+  let rendered: Promise<unknown> = Promise.resolve();
   let frames: NodeJS.Timeout | undefined;
   const handlers: Handlers = {
     plan({ steps }) {
@@ -86,11 +86,11 @@ export function terminalProgress(output: NodeJS.WriteStream = process.stderr): P
           registerSignalListeners: false,
         },
       );
-      shown = list.run().catch(() => undefined); // the engine throws the error; listr2 only draws it
+      rendered = list.run().catch(() => undefined); // the engine throws the error; listr2 only draws it
       frames = setInterval(() => rows.forEach((row) => row.show()), FRAME_MS);
     },
-    start: ({ step }) => rows.get(step)?.say('starting'),
-    output: ({ step, line }) => rows.get(step)?.say(line),
+    start: ({ step }) => rows.get(step)?.setLine('starting'),
+    output: ({ step, line }) => rows.get(step)?.setLine(line),
     done: ({ step }) => rows.get(step)?.finish(),
     failed: ({ step }) => rows.get(step)?.finish(new Error(`${step.name} failed`)),
     stopped: ({ step }) => rows.get(step)?.finish(new Error(`${step.name} was stopped`)),
@@ -101,7 +101,7 @@ export function terminalProgress(output: NodeJS.WriteStream = process.stderr): P
       clearInterval(frames);
       // Steps that never started must not look finished.
       for (const [step, row] of rows) row.finish(new Error(`${step.name} was not built`));
-      await shown;
+      await rendered;
     },
   };
 }
@@ -126,7 +126,7 @@ class Row {
   }
 
   /** Only stores the line, because thousands of lines arrive in a second. */
-  say(line: string): void {
+  setLine(line: string): void {
     this.#line = line;
   }
 
@@ -141,8 +141,8 @@ class Row {
  * Prepares a tool's line for display: one line without terminal control characters, cut at the end to 1024 characters.
  */
 export function shownLine(line: string): string {
-  const text = stripVTControlCharacters(line.trimStart().slice(0, 2 * MOST));
-  return text.replace(STEERING, ' ').slice(0, MOST).trim();
+  const text = stripVTControlCharacters(line.trimStart().slice(0, 2 * MAX_LENGTH));
+  return text.replace(STEERING, ' ').slice(0, MAX_LENGTH).trim();
 }
 
 /** C0, DEL, C1, and characters that change the text direction. */

@@ -17,7 +17,7 @@ export interface UnpackOptions {
    * Files and folders to leave out, as paths below the source's folder. `*` stands for a part of a name. Large trees are
    * mostly tests and manuals, and unpacking and removing those takes longer than compiling some of the sources.
    */
-  readonly without?: readonly string[];
+  readonly exclude?: readonly string[];
 }
 
 /**
@@ -45,9 +45,9 @@ export async function unpack(context: StepContext, name: string, options: Unpack
   return { source, wrapping };
 }
 
-async function untar(context: StepContext, file: string, to: string, { without = [] }: UnpackOptions): Promise<void> {
+async function untar(context: StepContext, file: string, to: string, { exclude = [] }: UnpackOptions): Promise<void> {
   // The first component is the folder of the version.
-  const patterns = without.map((path) => `--exclude=*/${path}`);
+  const patterns = exclude.map((path) => `--exclude=*/${path}`);
   const matching = ['--anchored', '--wildcards', '--no-wildcards-match-slash'];
   await context.run('tar', [
     ...['-xf', file, '-C', to, '--strip-components=1', '--no-same-owner'],

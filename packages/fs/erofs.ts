@@ -96,19 +96,19 @@ export async function erofs(tree: Tree | Iterable<Entry>, options: ErofsOptions 
   const root = await treeOf(tree);
   const inodes = numbered(root);
   await Promise.all(inodes.map(readContent));
-  describe(root, root);
-  const metadata = place(inodes, options.tails ?? false);
-  describe(root, root); // folders contain the offsets of their entries
-  const end = layOut(inodes, metadata);
-  const bytes = head(inodes, metadata, end);
-  const contents = inodes.filter((inode) => inBlocks(inode) > 0).map(blocksRegion);
+  setContents(root, root);
+  const metadata = placeInodes(inodes, options.tails ?? false);
+  setContents(root, root); // folders contain the offsets of their entries
+  const end = placeBlocks(inodes, metadata);
+  const bytes = encodeMetadata(inodes, metadata, end);
+  const contents = inodes.filter((inode) => blocksLength(inode) > 0).map(blocksRegion);
   return {
     regions: [...headRegions(inodes, bytes), ...contents],
     size: roundUp(end, options.align ?? BLOCK),
     metadata,
     identify(uuid) {
       bytes.set(uuid, SUPERBLOCK + UUID);
-      seal(bytes);
+      updateChecksum(bytes);
     },
   };
 }
@@ -189,15 +189,15 @@ const sorted = (children: ReadonlyMap<string, Inode>): [string, Inode][] =>
   [...children].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
 
 /** Sets the content of folders and links. */
-function describe(inode: Inode, parent: Inode): void {
+function setContents(inode: Inode, parent: Inode): void {
   const { type, link } = inode.entry;
   if (type === 'symlink') inode.content = Buffer.from(link ?? '');
   else if (type === 'directory') inode.content = encodeFolder(inode, parent);
-  for (const child of inode.children.values()) describe(child, inode);
+  for (const child of inode.children.values()) setContents(child, inode);
 }
 
 /** Sets the offset of every inode, with its tail if both fit in one block. @returns the end in bytes */
-function place(inodes: readonly Inode[], tails: boolean): number {
+function placeInodes(inodes: readonly Inode[], tails: boolean): number {
   let end = INODE_TABLE;
   for (const inode of inodes) {
     const tail = sizeOf(inode) % BLOCK;
@@ -217,14 +217,14 @@ function place(inodes: readonly Inode[], tails: boolean): number {
  * Assigns blocks to every content: first folders and links, then files, with large files last. @returns the end in
  * bytes
  */
-function layOut(inodes: readonly Inode[], metadata: number): number {
+function placeBlocks(inodes: readonly Inode[], metadata: number): number {
   let end = metadata;
   const rank = ({ entry }: Inode): number => (entry.type !== 'file' ? 0 : entry.size < HUGE_PAGE ? 1 : 2);
   for (const inode of [...inodes].sort((a, b) => rank(a) - rank(b) || a.number - b.number)) {
-    if (inBlocks(inode) === 0) continue;
+    if (blocksLength(inode) === 0) continue;
     if (rank(inode) === 2) end = roundUp(end, HUGE_PAGE);
     inode.block = end / BLOCK;
-    end += roundUp(inBlocks(inode), BLOCK);
+    end += roundUp(blocksLength(inode), BLOCK);
   }
   return end;
 }
@@ -232,7 +232,7 @@ function layOut(inodes: readonly Inode[], metadata: number): number {
 const sizeOf = ({ content, entry }: Inode): number => content?.length ?? (entry.type === 'file' ? entry.size : 0);
 
 /** Bytes of the content without its tail. */
-const inBlocks = (inode: Inode): number => sizeOf(inode) - inode.tail;
+const blocksLength = (inode: Inode): number => sizeOf(inode) - inode.tail;
 
 /** Blocks of entries, followed by their names, in the byte order of the names. `.` and `..` are included. */
 function encodeFolder(inode: Inode, parent: Inode): Buffer {
@@ -268,11 +268,11 @@ function encodeEntries(entries: readonly [string, Inode][]): Buffer {
 const nidOf = ({ at }: Inode): number => at / NID_UNIT;
 
 /** The start of the image up to the end of the inodes, without the tails of this machine's files. */
-function head(inodes: readonly Inode[], metadata: number, end: number): Buffer {
+function encodeMetadata(inodes: readonly Inode[], metadata: number, end: number): Buffer {
   const bytes = Buffer.alloc(metadata);
   for (const inode of inodes) {
     encodeInode(inode).copy(bytes, inode.at);
-    if (inode.tail > 0) inode.content?.copy(bytes, inode.at + INODE_SIZE, inBlocks(inode));
+    if (inode.tail > 0) inode.content?.copy(bytes, inode.at + INODE_SIZE, blocksLength(inode));
   }
   const superblock = bytes.subarray(SUPERBLOCK, INODE_TABLE);
   superblock.writeUInt32LE(MAGIC, 0);
@@ -281,12 +281,12 @@ function head(inodes: readonly Inode[], metadata: number, end: number): Buffer {
   superblock.writeUInt16LE(INODE_TABLE / NID_UNIT, 14); // the root is the first inode
   superblock.writeBigUInt64LE(BigInt(inodes.length), 16);
   superblock.writeUInt32LE(end / BLOCK, 36);
-  seal(bytes);
+  updateChecksum(bytes);
   return bytes;
 }
 
 /** Sets the checksum of the superblock, over the rest of its block with zeros in the checksum field. */
-function seal(bytes: Buffer): void {
+function updateChecksum(bytes: Buffer): void {
   bytes.writeUInt32LE(0, SUPERBLOCK + CHECKSUM);
   bytes.writeUInt32LE(crc32c(bytes.subarray(SUPERBLOCK, BLOCK)), SUPERBLOCK + CHECKSUM);
 }
@@ -330,24 +330,24 @@ async function readContent(inode: Inode): Promise<void> {
 /** The start of the image as regions: the tails of this machine's files, and the bytes between them. */
 function headRegions(inodes: readonly Inode[], bytes: Buffer): Region[] {
   const all: Region[] = [];
-  let done = 0;
-  const upTo = (offset: number): void => {
-    if (offset > done) all.push({ offset: done, ...bytesRegion(bytes.subarray(done, offset)) });
+  let written = 0;
+  const pushBefore = (offset: number): void => {
+    if (offset > written) all.push({ offset: written, ...bytesRegion(bytes.subarray(written, offset)) });
   };
   for (const inode of inodes) {
     if (inode.tail === 0 || !inode.entry.host) continue;
     const offset = inode.at + INODE_SIZE;
-    upTo(offset);
-    all.push({ offset, length: inode.tail, source: hostSource(inode, inBlocks(inode)) });
-    done = offset + inode.tail;
+    pushBefore(offset);
+    all.push({ offset, length: inode.tail, source: hostSource(inode, blocksLength(inode)) });
+    written = offset + inode.tail;
   }
-  upTo(bytes.length);
+  pushBefore(bytes.length);
   return all;
 }
 
 function blocksRegion(inode: Inode): Region {
   const offset = inode.block * BLOCK;
-  const length = inBlocks(inode);
+  const length = blocksLength(inode);
   if (inode.content) return { offset, ...bytesRegion(inode.content.subarray(0, length)) };
   return { offset, length, source: hostSource(inode, 0) };
 }

@@ -75,10 +75,10 @@ export async function compileProgram(
   context: StepContext,
   compiler: Compiler,
   { name, units, options }: Program,
-  more: readonly string[] = [],
+  extraFlags: readonly string[] = [],
 ): Promise<void> {
   await writeFile(join(context.work, 'contract.h'), contractHeader());
-  const flags = [...COMMON, ...NO_LIBC, ...compiler.flags(context), ...options, ...more, `-I${context.work}`];
+  const flags = [...COMMON, ...NO_LIBC, ...compiler.flags(context), ...options, ...extraFlags, `-I${context.work}`];
   // Compiles by relative names below one folder, so that no path of this machine gets into the output.
   await context.run(`${compiler.prefix}gcc`, [...flags, '-o', join(context.dir, name), ...units], {
     ...compiler.options(context),

@@ -29,9 +29,9 @@ export function tlsHandshake(target: Target, compiler: Compiler): Artifact<'prog
     tools: compiler.tools,
     async build(context) {
       const { source } = await unpack(context, 'mbedtls');
-      const ours = context.file('tls');
-      await copyFile(join(ours, 'mbedtls-config.h'), join(source, 'include/mbedtls/mbedtls_config.h'));
-      await copyFile(join(ours, 'handshake.c'), join(source, 'library/handshake.c'));
+      const tlsFolder = context.file('tls');
+      await copyFile(join(tlsFolder, 'mbedtls-config.h'), join(source, 'include/mbedtls/mbedtls_config.h'));
+      await copyFile(join(tlsFolder, 'handshake.c'), join(source, 'library/handshake.c'));
       context.progress('compiling Mbed TLS');
       const library = join(source, 'library');
       const sources = (await readdir(library)).filter((name) => name.endsWith('.c')).sort();

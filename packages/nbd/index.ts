@@ -1,5 +1,5 @@
 export { connectNbd, type ClientEvent, type ClientOptions, type NbdBackend } from './client/client.js';
-export { Handshake, RefusedError, type ExportInfo, type MakeStream, type Wishes } from './client/client-handshake.js';
+export { Handshake, RefusedError, type ExportInfo, type MakeStream, type Features } from './client/client-handshake.js';
 export * from './server/exports.js';
 export * from './server/metrics.js';
 export { FLAG, namesOf, ProtocolError } from './wire/protocol.js';

@@ -7,7 +7,7 @@ import { appendEntries, secretEntries, tlsEntries } from '@nodeos/initramfs';
 import { GUEST } from './serve.js';
 
 /** The credentials that admit one machine for one run. */
-export interface Admission {
+export interface SecretInitramfs {
   readonly secret: string;
   readonly key: Uint8Array | undefined;
   /** The initramfs that contains the credentials. */
@@ -16,7 +16,10 @@ export interface Admission {
 }
 
 /** @param handshake the path of the TLS handshake program; undefined: no TLS, all data is sent in the clear */
-export async function admit(initramfs: string, handshake: string | undefined): Promise<Admission> {
+export async function createSecretInitramfs(
+  initramfs: string,
+  handshake: string | undefined,
+): Promise<SecretInitramfs> {
   const folder = await mkdtemp(join(tmpdir(), 'nodeos-key-'));
   const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
   try {

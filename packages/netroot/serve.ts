@@ -32,7 +32,7 @@ export interface StreamedRootOptions {
 
 export interface StreamedRoot {
   /** Words for the kernel command line. */
-  readonly words: readonly string[];
+  readonly kernelArgs: readonly string[];
   /** Answers the machine's pending requests, then closes the server. */
   close(): Promise<void>;
 }
@@ -69,7 +69,7 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
     });
     closers.push(() => server.close());
     const { port } = new URL(await server.listen({ port: 0 }));
-    const at = formatUri({
+    const baseUri = formatUri({
       tls: key !== undefined,
       ...(key && { username: GUEST }),
       at: { host: HOST, port: Number(port) },
@@ -77,9 +77,9 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
     });
     const readAhead = Math.min(image.metadata, READ_AHEAD);
     return {
-      words: [
-        ...[ADDRESS, `root=${at}/${ROOT}`, 'rootfstype=erofs', word('readAhead', readAhead)],
-        ...(exports.has(UPPER + secret) ? [word('upper', `${at}/${UPPER}`)] : []),
+      kernelArgs: [
+        ...[ADDRESS, `root=${baseUri}/${ROOT}`, 'rootfstype=erofs', word('readAhead', readAhead)],
+        ...(exports.has(UPPER + secret) ? [word('upper', `${baseUri}/${UPPER}`)] : []),
       ],
       close: () => close(Promise.resolve()),
     };

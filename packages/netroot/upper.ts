@@ -29,7 +29,7 @@ export async function openUpper(path: string): Promise<BlockBackend> {
     throw new NodeosError(`--persist ${path}: ${messageOf(error)}`, hint);
   });
   try {
-    if (!(await exists(path))) await make(path);
+    if (!(await exists(path))) await createDisk(path);
     const backend = await file(path);
     return withClose(backend, async () => {
       await backend.close();
@@ -43,9 +43,9 @@ export async function openUpper(path: string): Promise<BlockBackend> {
 }
 
 /** Creates the image under a temporary name. Only the owner can read it. */
-const make = (path: string): Promise<void> =>
-  replaceFile(path, async (made) => {
-    await writeFile(made, '', { mode: 0o600 });
-    await truncate(made, SIZE);
-    await run('mke2fs', [...OPTIONS, made], { env: { MKE2FS_CONFIG: '/dev/null' } });
+const createDisk = (path: string): Promise<void> =>
+  replaceFile(path, async (temporary) => {
+    await writeFile(temporary, '', { mode: 0o600 });
+    await truncate(temporary, SIZE);
+    await run('mke2fs', [...OPTIONS, temporary], { env: { MKE2FS_CONFIG: '/dev/null' } });
   });

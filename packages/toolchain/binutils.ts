@@ -14,7 +14,7 @@ export function binutils(target: Target): Step {
     tools: ['gcc', 'ld', 'make'],
     async build(context) {
       // Leave out the tests, which are seven of eight files.
-      await unpack(context, 'binutils', { without: ['gas', 'ld'].map((name) => `${name}/testsuite`) });
+      await unpack(context, 'binutils', { exclude: ['gas', 'ld'].map((name) => `${name}/testsuite`) });
       const build = new Package(context, 'build');
       await build.configure('../binutils/configure', [
         ...[`--target=${triplet}`, `--prefix=${PREFIX}`, `--with-sysroot=${PREFIX}/${triplet}/sysroot`],

@@ -68,7 +68,7 @@ export function gcc(target: Target, binutils: Step, headers: Step): Step {
 const WITHOUT = ['gcc/testsuite/[!s]*', 'libstdc++-v3/testsuite/*/*', 'libgomp/testsuite', 'libgo', 'libphobos'];
 
 export async function unpackGcc(context: StepContext): Promise<void> {
-  const { source, wrapping } = await unpack(context, 'gcc', { without: WITHOUT });
+  const { source, wrapping } = await unpack(context, 'gcc', { exclude: WITHOUT });
   // Debian's tarball lacks the manuals, which are not free by Debian's rules. The patch makes the makefile accept that.
   const patches = wrapping === undefined ? undefined : join(wrapping, 'usr/src/gcc-14/debian/patches');
   if (patches !== undefined) await patch(context, source, join(patches, 'gcc-gfdl-build.diff'), 2);

@@ -14,8 +14,8 @@ export function headers(target: Target, linux: Source): Step {
     sources: { linux, musl: MUSL, 'musl-fixes': MUSL_FIXES },
     tools: ['gcc', 'make'],
     async build(context) {
-      const without = ['Documentation', 'drivers', 'fs', 'net', 'sound', 'tools/testing'];
-      await unpack(context, 'linux', { without });
+      const exclude = ['Documentation', 'drivers', 'fs', 'net', 'sound', 'tools/testing'];
+      await unpack(context, 'linux', { exclude });
       const { arch, cross } = target;
       const to = join(context.dir, 'usr');
       const output = join(context.work, 'build');

@@ -10,7 +10,7 @@ import { messageOf, sha256 } from '@nodeos/base';
 import { targetOf, type Board } from '@nodeos/targets';
 import { word } from '@nodeos/contract';
 import { runMachine } from './machine.js';
-import { remembered } from './notes.js';
+import { noted } from './notes.js';
 
 export interface Accelerator {
   readonly name: 'kvm' | 'hvf' | 'tcg';
@@ -37,9 +37,7 @@ export async function chooseAccelerator(options: ProbeOptions): Promise<Accelera
   if (nodeArch !== process.arch) return { name: 'tcg', reason: `the host is ${process.arch}, the guest ${nodeArch}` };
   const unusable = await candidate.unusable();
   if (unusable !== undefined) return { name: 'tcg', reason: unusable };
-  const failure = await remembered(options.notes, await idOf(options, candidate.name), () =>
-    probe(options, candidate.name),
-  );
+  const failure = await noted(options.notes, await idOf(options, candidate.name), () => probe(options, candidate.name));
   return failure === '' ? { name: candidate.name } : { name: 'tcg', reason: failure };
 }
 
@@ -68,7 +66,7 @@ async function probe(options: ProbeOptions, accelerator: string): Promise<string
       noNetwork: true,
       settings: { exec: '' },
       timeout: PROBE_SECONDS,
-      patience: PROBE_SECONDS,
+      bootTimeout: PROBE_SECONDS,
     });
     return result.events.length > 0 ? '' : `a guest under ${accelerator} came to nothing in ${PROBE_SECONDS} s`;
   } catch (error) {

@@ -16,12 +16,12 @@ export interface Port {
 export type Sink = (chunk: Buffer) => unknown;
 
 /** Forwards a stream to a sink, no faster than the sink accepts. */
-export function pour(from: Readable, sink: Sink): void {
+export function forward(from: Readable, sink: Sink): void {
   from.on('data', (chunk: Buffer) => {
-    const full = sink(chunk);
-    if (!(full instanceof Promise)) return;
+    const pending = sink(chunk);
+    if (!(pending instanceof Promise)) return;
     from.pause();
-    void full.then(() => from.resume());
+    void pending.then(() => from.resume());
   });
 }
 
@@ -34,7 +34,7 @@ export async function listenPort(path: string, onData: Sink, greeting = ''): Pro
   const server = createServer((socket) => {
     peer = socket;
     socket.write(greeting);
-    pour(socket, onData);
+    forward(socket, onData);
     socket.on('error', () => undefined); // QEMU was killed
   });
   server.listen(path);

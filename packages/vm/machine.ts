@@ -9,9 +9,9 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
-import { codeOf, LineTail, NodeosError, remember, withParentDeathSignal } from '@nodeos/base';
+import { codeOf, LineTail, NodeosError, trackGroup, withParentDeathSignal } from '@nodeos/base';
 import { PORTS, type GuestEvent, type RunConfig } from '@nodeos/contract';
-import { eventParser, listenPort, pour, type Port, type Sink } from './events.js';
+import { eventParser, listenPort, forward, type Port, type Sink } from './events.js';
 import { checkFree } from './ports.js';
 import { qemuArguments, type Connections, type Image, type MachineOptions } from './qemu.js';
 import { troubleIn, type Trouble } from './trouble.js';
@@ -28,7 +28,7 @@ export interface RunMachineOptions extends MachineOptions {
   /** Seconds after which the machine is powered off. Default: never. */
   readonly timeout?: number;
   /** Seconds to wait for a sign of life from the guest's PID 1 before the machine is killed. Default: 60. */
-  readonly patience?: number;
+  readonly bootTimeout?: number;
   /** Aborting `signal` powers the machine off in an orderly way. Aborting `kill` ends it at once. */
   readonly signal?: AbortSignal;
   readonly kill?: AbortSignal;
@@ -45,13 +45,13 @@ export interface MachineResult {
   readonly lines: readonly string[];
   /** The problem that the console reports, if any. */
   readonly trouble?: Trouble | undefined;
-  readonly why: 'ended' | 'timeout' | 'interrupted';
+  readonly reason: 'ended' | 'timeout' | 'interrupted';
 }
 
 const LAST_LINES = 25;
 /** Number of characters of the console that are searched for signs of trouble. */
 const KEPT_TEXT = 64 << 10;
-const DEFAULT_PATIENCE = 60;
+const DEFAULT_BOOT_TIMEOUT = 60;
 /** Time for an orderly power-off before the machine is killed. Longer than the guest's own grace period. */
 const POWEROFF_MS = 20_000;
 /**
@@ -93,7 +93,7 @@ class RunningMachine {
   #text = '';
   #child: ChildProcess | undefined;
   #signal: NodeJS.Signals | null = null;
-  #why: MachineResult['why'] | 'silent' = 'ended';
+  #reason: MachineResult['reason'] | 'silent' = 'ended';
 
   constructor(
     private readonly options: RunMachineOptions,
@@ -156,14 +156,14 @@ class RunningMachine {
       detached: !terminal,
     });
     this.#child = child;
-    if (!terminal) child.once('exit', remember(child.pid));
+    if (!terminal) child.once('exit', trackGroup(child.pid));
     const onOutput = (chunk: Buffer): void => {
       this.#console.push(chunk);
       this.#text = (this.#text + chunk.toString('latin1')).slice(-KEPT_TEXT);
     };
     const { onConsole } = this.options;
     if (child.stdout)
-      pour(child.stdout, (chunk) => {
+      forward(child.stdout, (chunk) => {
         onOutput(chunk);
         return onConsole?.(chunk);
       });
@@ -185,17 +185,17 @@ class RunningMachine {
   }
 
   #watchTime(): void {
-    const { timeout, patience = DEFAULT_PATIENCE } = this.options;
-    if (timeout !== undefined) this.#after(timeout * 1000, () => this.#powerOff('timeout'));
-    this.#after(patience * 1000, () => {
+    const { timeout, bootTimeout = DEFAULT_BOOT_TIMEOUT } = this.options;
+    if (timeout !== undefined) this.#schedule(timeout * 1000, () => this.#powerOff('timeout'));
+    this.#schedule(bootTimeout * 1000, () => {
       if (this.#events.length > 0) return;
-      this.#why = 'silent';
+      this.#reason = 'silent';
       this.#child?.kill('SIGKILL');
     });
   }
 
-  #powerOff(why: 'timeout' | 'interrupted'): void {
-    this.#why = why;
+  #powerOff(reason: 'timeout' | 'interrupted'): void {
+    this.#reason = reason;
     // Before PID 1 runs, nothing in the guest can receive the request.
     if (this.#events.length === 0) this.#child?.kill('SIGKILL');
     else this.#ports[0]?.write('poweroff\n');
@@ -208,7 +208,7 @@ class RunningMachine {
     this.#killer = setTimeout(() => void this.#child?.kill('SIGKILL'), milliseconds).unref();
   }
 
-  #after(milliseconds: number, work: () => void): void {
+  #schedule(milliseconds: number, work: () => void): void {
     this.#timers.push(setTimeout(work, milliseconds).unref());
   }
 
@@ -228,33 +228,33 @@ class RunningMachine {
     }
     this.#console.end();
     const events = this.#events;
-    const why = this.#why;
+    const reason = this.#reason;
     const lines = this.#console.lines.map(stripVTControlCharacters);
     const trouble = troubleIn(this.#text, this.options.memory);
     const result = { events, status: lastStatus(events), lines, trouble };
-    if (why === 'timeout' || why === 'interrupted') return { ...result, why };
-    if (events.some(({ event }) => event === 'end')) return { ...result, why: 'ended' };
-    const { cause, hint } = trouble ?? this.#silence(code);
+    if (reason === 'timeout' || reason === 'interrupted') return { ...result, reason };
+    if (events.some(({ event }) => event === 'end')) return { ...result, reason: 'ended' };
+    const { cause, hint } = trouble ?? this.#explainEnd(code);
     throw new NodeosError(cause, { lines, ...(hint === undefined ? {} : { hint }) });
   }
 
   /** Explains an early end that the console does not explain. */
-  #silence(code: number): Trouble {
-    const { board, patience = DEFAULT_PATIENCE } = this.options;
+  #explainEnd(code: number): Trouble {
+    const { board, bootTimeout = DEFAULT_BOOT_TIMEOUT } = this.options;
     const qemu = board.emulator.program;
-    if (this.#why === 'silent') return { cause: `the guest gave no sign of life for ${patience} s` };
+    if (this.#reason === 'silent') return { cause: `the guest gave no sign of life for ${bootTimeout} s` };
     if (this.#signal === 'SIGSYS')
       return {
         cause: `${qemu} did what its sandbox forbids, such as to start a program`,
         hint: 'if it was asked to, let it: -- -sandbox on,spawn=allow …',
       };
-    const how = this.#signal === null ? `exit status ${code}` : `ended by ${this.#signal}`;
-    return { cause: `the machine ended without a word (${qemu}: ${how})` };
+    const ending = this.#signal === null ? `exit status ${code}` : `ended by ${this.#signal}`;
+    return { cause: `the machine ended without a word (${qemu}: ${ending})` };
   }
 }
 
 function lastStatus(events: readonly GuestEvent[]): number | undefined {
-  const last = events.findLast((one) => one.event === 'exit');
-  if (!last) return undefined;
-  return last.signal > 0 ? 128 + last.signal : last.status;
+  const exit = events.findLast((event) => event.event === 'exit');
+  if (!exit) return undefined;
+  return exit.signal > 0 ? 128 + exit.signal : exit.status;
 }

@@ -6,21 +6,21 @@ import { replaceFile } from '@nodeos/base';
 /**
  * Looks up an answer, or finds it out and keeps it.
  * @param id identifies the question and everything that the answer depends on
- * @param ask returns the answer; undefined if it cannot be found out now, which is not kept
+ * @param compute returns the answer; undefined if it cannot be found out now, which is not kept
  */
-export async function remembered<T extends string | undefined>(
+export async function noted<T extends string | undefined>(
   path: string,
   id: string,
-  ask: () => Promise<T>,
+  compute: () => Promise<T>,
 ): Promise<T | string> {
   const notes = await readNotes(path);
   const known = notes[id];
   if (known !== undefined) return known;
-  const answer = await ask();
+  const answer = await compute();
   if (answer === undefined) return answer;
   // If the answer cannot be kept, the next start only has to test again.
   await mkdir(dirname(path), { recursive: true })
-    .then(() => replaceFile(path, (made) => writeFile(made, JSON.stringify({ ...notes, [id]: answer }))))
+    .then(() => replaceFile(path, (temporary) => writeFile(temporary, JSON.stringify({ ...notes, [id]: answer }))))
     .catch(() => undefined);
   return answer;
 }

@@ -28,19 +28,22 @@ export function parsePublish(text: string): Publish {
  * Checks that the host's ports are free, because QEMU's own message says little. @throws NodeosError naming the port
  */
 export async function checkFree(publish: readonly Publish[]): Promise<void> {
-  for (const one of publish) {
+  for (const entry of publish) {
     try {
-      await TRY[one.protocol](one);
+      await PROBES[entry.protocol](entry);
     } catch (error) {
-      const taken = codeOf(error) === 'EADDRINUSE';
-      throw new NodeosError(`port ${one.host} of ${one.address}: ${taken ? 'another program has it' : String(error)}`, {
-        hint: `publish another one: --publish ${one.host === 65535 ? 65534 : one.host + 1}:${one.guest}`,
-      });
+      const isTaken = codeOf(error) === 'EADDRINUSE';
+      throw new NodeosError(
+        `port ${entry.host} of ${entry.address}: ${isTaken ? 'another program has it' : String(error)}`,
+        {
+          hint: `publish another one: --publish ${entry.host === 65535 ? 65534 : entry.host + 1}:${entry.guest}`,
+        },
+      );
     }
   }
 }
 
-const TRY: Readonly<Record<Publish['protocol'], (publish: Publish) => Promise<void>>> = {
+const PROBES: Readonly<Record<Publish['protocol'], (publish: Publish) => Promise<void>>> = {
   tcp: ({ address, host }) =>
     new Promise((resolve, reject) => {
       const server = createServer();

@@ -7,7 +7,7 @@ import { stat } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import type { Board } from '@nodeos/targets';
 import { sha256 } from '@nodeos/base';
-import { remembered } from './notes.js';
+import { noted } from './notes.js';
 
 export const SANDBOX = ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'] as const;
 
@@ -25,15 +25,15 @@ export interface SandboxOptions {
  * Tests once for each QEMU whether the sandbox works. QEMU may be built without it, or the kernel may refuse it.
  * @returns why there is no sandbox; undefined if there is one, or if there is no QEMU
  */
-export async function lackOfSandbox({ board, notes }: SandboxOptions): Promise<string | undefined> {
+export async function findSandboxProblem({ board, notes }: SandboxOptions): Promise<string | undefined> {
   const qemu = board.emulator.program;
   const program = await identityOf(qemu);
   if (program === undefined) return undefined;
-  const lack = await remembered(notes, sha256(`sandbox\n${program}`), async () => {
-    const tried = await endOf(qemu, SANDBOX);
-    return tried === '' || (await endOf(qemu, [])) === '' ? tried : undefined;
+  const problem = await noted(notes, sha256(`sandbox\n${program}`), async () => {
+    const problem = await runHelp(qemu, SANDBOX);
+    return problem === '' || (await runHelp(qemu, [])) === '' ? problem : undefined;
   });
-  return lack === '' ? undefined : lack;
+  return problem === '' ? undefined : problem;
 }
 
 /** The path of a program plus values that differ for another version; undefined if there is no such program. */
@@ -47,15 +47,15 @@ async function identityOf(program: string): Promise<string | undefined> {
 }
 
 /** Makes QEMU list its machines. @returns an empty string if that works, else QEMU's message */
-function endOf(qemu: string, options: readonly string[]): Promise<string> {
+function runHelp(qemu: string, options: readonly string[]): Promise<string> {
   return new Promise((resolve) => {
-    let said = '';
+    let stderr = '';
     const child = spawn(qemu, [...options, '-machine', 'help'], { stdio: ['ignore', 'ignore', 'pipe'] });
-    child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
     child.on('error', (error) => resolve(error.message));
     child.on('close', (code, signal) => {
-      const words = said.trim().split('\n').at(-1) ?? '';
-      resolve(code === 0 ? '' : words === '' ? `it ended with ${signal ?? `status ${code}`}` : words);
+      const lastLine = stderr.trim().split('\n').at(-1) ?? '';
+      resolve(code === 0 ? '' : lastLine === '' ? `it ended with ${signal ?? `status ${code}`}` : lastLine);
     });
   });
 }

@@ -24,7 +24,10 @@ const SIGNS: readonly (readonly [RegExp, (match: RegExpExecArray) => Trouble])[]
   ],
   [
     /Initramfs unpacking failed: (.*)/,
-    ([, why]) => ({ cause: `the initramfs does not fit into the guest's memory (${why ?? ''})`, hint: MORE_MEMORY }),
+    ([, reason]) => ({
+      cause: `the initramfs does not fit into the guest's memory (${reason ?? ''})`,
+      hint: MORE_MEMORY,
+    }),
   ],
   [
     /Failed to allocate memory for (?:kernel|initrd)|initrd is too large|kernel too large/i,
@@ -44,12 +47,12 @@ const SIGNS: readonly (readonly [RegExp, (match: RegExpExecArray) => Trouble])[]
   ],
   [
     /nodeos: mount root: (.*?)\s*$/m,
-    ([, why]) => ({
-      cause: `the guest could not mount its root: ${why ?? ''}`,
+    ([, reason]) => ({
+      cause: `the guest could not mount its root: ${reason ?? ''}`,
       hint: 'look at root= and ip= on its command line, and at the server',
     }),
   ],
-  [/Kernel panic - not syncing: (.*?)\s*$/m, ([, why]) => ({ cause: `the kernel panicked: ${why ?? ''}` })],
+  [/Kernel panic - not syncing: (.*?)\s*$/m, ([, reason]) => ({ cause: `the kernel panicked: ${reason ?? ''}` })],
   [
     /Could not set up host forwarding rule '(.*?)'/,
     ([, rule]) => ({
@@ -59,9 +62,9 @@ const SIGNS: readonly (readonly [RegExp, (match: RegExpExecArray) => Trouble])[]
   ],
   [
     /cannot set up guest memory '.*?': (.*)/,
-    ([, why]) => ({ cause: `the host has not enough memory for the guest (${why ?? ''})` }),
+    ([, reason]) => ({ cause: `the host has not enough memory for the guest (${reason ?? ''})` }),
   ],
-  [/^qemu-system-\S+: (?!warning:|info:)(.*)$/m, ([, why]) => ({ cause: `QEMU: ${why ?? ''}` })],
+  [/^qemu-system-\S+: (?!warning:|info:)(.*)$/m, ([, reason]) => ({ cause: `QEMU: ${reason ?? ''}` })],
 ];
 
 /**
@@ -72,10 +75,10 @@ export function troubleIn(text: string, memory: string): Trouble | undefined {
     const match = pattern.exec(text);
     if (!match) continue;
     const { cause, hint } = explain(match);
-    return hint === undefined ? { cause } : { cause, hint: hint.replace('MORE', twice(memory)) };
+    return hint === undefined ? { cause } : { cause, hint: hint.replace('MORE', doubled(memory)) };
   }
   return undefined;
 }
 
 /** Twice the memory, and at least 512 MiB, which is enough for most systems. */
-const twice = (memory: string): string => memoryOf(Math.max(512, 2 * mebibytesOf(memory)));
+const doubled = (memory: string): string => memoryOf(Math.max(512, 2 * mebibytesOf(memory)));

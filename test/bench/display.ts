@@ -40,10 +40,13 @@ export async function display(runs: number): Promise<Row> {
       terminal?.push(await costOf('terminal', length));
       plain?.push(await costOf('plain', length));
     }
-    const of = (costs: Cost[] | undefined, what: keyof Cost): number => median((costs ?? []).map((cost) => cost[what]));
-    const extra = of(terminal, 'processor') - of(plain, 'processor');
-    row[`display, lines of ${length}: share of a core, %`] = round((100 * extra) / of(terminal, 'wall'));
-    row[`display, lines of ${length}: time in a terminal / without`] = round(of(terminal, 'wall') / of(plain, 'wall'));
+    const medianOf = (costs: Cost[] | undefined, field: keyof Cost): number =>
+      median((costs ?? []).map((cost) => cost[field]));
+    const extra = medianOf(terminal, 'processor') - medianOf(plain, 'processor');
+    row[`display, lines of ${length}: share of a core, %`] = round((100 * extra) / medianOf(terminal, 'wall'));
+    row[`display, lines of ${length}: time in a terminal / without`] = round(
+      medianOf(terminal, 'wall') / medianOf(plain, 'wall'),
+    );
   }
   return row;
 }

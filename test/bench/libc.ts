@@ -16,8 +16,8 @@ type System = Pick<MachineOptions, 'initramfs'> & Required<Pick<MachineOptions, 
 
 async function systemOn(libc: Libc): Promise<System> {
   const { initramfsBase, usr } = await systemOf(target, { libc, app: join(ROOT, 'test/bench/app') });
-  const made = await built(initramfsBase, usr);
-  return { initramfs: made.path(initramfsBase), usr: await imageAt(made.path(usr)) };
+  const result = await built(initramfsBase, usr);
+  return { initramfs: result.path(initramfsBase), usr: await imageAt(result.path(usr)) };
 }
 
 interface Load {
@@ -40,14 +40,14 @@ async function underLoad(context: Context, system: System): Promise<Load> {
     const url = `http://127.0.0.1:${port}`;
     const memory = async (): Promise<{ rss: number; machine: number }> =>
       (await (await fetch(`${url}/memory`)).json()) as { rss: number; machine: number };
-    const before = await memory();
+    const idle = await memory();
     const { requests } = await autocannon({ url, connections: CONNECTIONS, duration: SECONDS });
-    const after = await memory();
+    const loaded = await memory();
     const mebibytes = (bytes: number): number => bytes / (1 << 20);
     return {
-      rss: mebibytes(before.rss),
-      rssUnderLoad: mebibytes(after.rss),
-      machineUnderLoad: mebibytes(after.machine),
+      rss: mebibytes(idle.rss),
+      rssUnderLoad: mebibytes(loaded.rss),
+      machineUnderLoad: mebibytes(loaded.machine),
       requests: requests.average,
     };
   } finally {

@@ -48,17 +48,17 @@ export async function images(): Promise<Images> {
   const floorNode = initramfs(target, 'bench-floor-node', [basePart(floorInit(target)), ...application]);
   const node = artifact(system.runtime, 'program', 'root/bin/node');
   const glibcNode = artifact((await systemOf(target, { libc: 'glibc' })).runtime, 'program', 'root/bin/node');
-  const made = await built(kernel.vmlinux, initramfsBase, whole, usr, floor, floorNode, node, glibcNode);
+  const result = await built(kernel.vmlinux, initramfsBase, whole, usr, floor, floorNode, node, glibcNode);
   return {
-    kernel: made.path(kernel.vmlinux),
-    bzImage: made.path(kernel.image),
-    system: made.path(initramfsBase),
-    whole: made.path(whole),
-    usr: await imageAt(made.path(usr)),
-    floor: made.path(floor),
-    floorNode: made.path(floorNode),
-    node: made.path(node),
-    glibcNode: made.path(glibcNode),
+    kernel: result.path(kernel.vmlinux),
+    bzImage: result.path(kernel.image),
+    system: result.path(initramfsBase),
+    whole: result.path(whole),
+    usr: await imageAt(result.path(usr)),
+    floor: result.path(floor),
+    floorNode: result.path(floorNode),
+    node: result.path(node),
+    glibcNode: result.path(glibcNode),
   };
 }
 
@@ -93,7 +93,7 @@ export interface Boot {
 export async function bootOurs(context: Context, options: Partial<MachineOptions> = {}): Promise<Boot | undefined> {
   const port = await freePort();
   const stop = new AbortController();
-  const at: Record<string, number> = {};
+  const times: Record<string, number> = {};
   let kernelBefore = 0;
   const spawned = performance.now();
   const running = runMachine({
@@ -102,7 +102,7 @@ export async function bootOurs(context: Context, options: Partial<MachineOptions
     timeout: 60,
     signal: stop.signal,
     onEvent: ({ event, us }) => {
-      at[event] ??= performance.now();
+      times[event] ??= performance.now();
       if (event === 'pid1') kernelBefore = us / 1000;
     },
   }).finally(() => stop.abort());
@@ -113,9 +113,9 @@ export async function bootOurs(context: Context, options: Partial<MachineOptions
   if (byte === undefined) return undefined;
   const since = (time = Number.NaN): number => (time - spawned) / 1000;
   return {
-    kernel: since((at['pid1'] ?? 0) - kernelBefore),
-    pid1: since(at['pid1']),
-    node: since(at['node']),
+    kernel: since((times['pid1'] ?? 0) - kernelBefore),
+    pid1: since(times['pid1']),
+    node: since(times['node']),
     byte: since(byte),
   };
 }
@@ -152,13 +152,13 @@ export async function bootDistribution(
     accelerator: context.accelerator,
     cpu: context.accelerator === 'tcg' ? 'max' : 'host',
   });
-  const asked = firstByte(port, stop.signal);
+  const answer = firstByte(port, stop.signal);
   let byte: number | undefined;
-  void asked.then((time) => (byte = time));
+  void answer.then((time) => (byte = time));
   const spawned = performance.now();
   const waiting = consoleOf(qemu, args, () => false, 180).catch(() => undefined);
   // The console says nothing about the first byte: the machine is ended when it has come.
-  byte = await Promise.race([asked, waiting.then(() => undefined)]);
+  byte = await Promise.race([answer, waiting.then(() => undefined)]);
   stop.abort();
   if (byte === undefined) throw new Error('the distribution did not answer in 180 s');
   return (byte - spawned) / 1000;

@@ -140,8 +140,8 @@ async function rebuilds(context: Context): Promise<Row> {
       const image = await timed();
       changed.push(image);
       const { initramfsBase } = await systemOf(target, { app: dir });
-      const made = await built(initramfsBase);
-      const boot = await bootOurs(context, { initramfs: made.path(initramfsBase) });
+      const result = await built(initramfsBase);
+      const boot = await bootOurs(context, { initramfs: result.path(initramfsBase) });
       answered.push(image + (boot?.byte ?? Number.NaN));
     }
     return {

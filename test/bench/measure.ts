@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const INTERVAL = 25;
 const PATIENCE = 500;
 
-const given = new Set<number>();
+const usedPorts = new Set<number>();
 
 /** A port that was free a moment ago; never the same one twice. */
 export async function freePort(): Promise<number> {
@@ -15,8 +15,8 @@ export async function freePort(): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   await new Promise((resolve) => server.close(resolve));
-  if (given.has(port)) return freePort();
-  given.add(port);
+  if (usedPorts.has(port)) return freePort();
+  usedPorts.add(port);
   return port;
 }
 
@@ -26,27 +26,27 @@ export async function freePort(): Promise<number> {
  * @returns the time of the first byte, by `performance.now()`, or undefined if the signal came first
  */
 export async function firstByte(port: number, signal: AbortSignal): Promise<number | undefined> {
-  let answered: number | undefined;
+  let answerTime: number | undefined;
   const sockets = new Set<ReturnType<typeof connect>>();
-  while (answered === undefined && !signal.aborted) {
+  while (answerTime === undefined && !signal.aborted) {
     const socket = connect(port, '127.0.0.1');
     sockets.add(socket);
     socket.on('connect', () => socket.write('GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n'));
-    socket.on('data', () => (answered ??= performance.now()));
+    socket.on('data', () => (answerTime ??= performance.now()));
     socket.on('error', () => undefined);
     socket.on('close', () => sockets.delete(socket));
     socket.setTimeout(PATIENCE, () => socket.destroy());
     await sleep(INTERVAL);
   }
   for (const socket of sockets) socket.destroy();
-  return answered;
+  return answerTime;
 }
 
 /** Runs a machine until `watch` has what it wants. @returns the time of the spawn and the console's text */
 export async function consoleOf(
   program: string,
   args: readonly string[],
-  until: (text: string) => boolean,
+  isDone: (text: string) => boolean,
   seconds: number,
 ): Promise<{ spawned: number; seen: number; text: string }> {
   const spawned = performance.now();
@@ -57,7 +57,7 @@ export async function consoleOf(
     const seen = await new Promise<number>((resolve, reject) => {
       child.stdout.on('data', (chunk: Buffer) => {
         text += chunk.toString('latin1');
-        if (until(text)) resolve(performance.now());
+        if (isDone(text)) resolve(performance.now());
       });
       child.on('error', reject);
       child.on('close', () => reject(new Error(`the machine ended too early:\n${text.slice(-2000)}`)));

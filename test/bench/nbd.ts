@@ -67,8 +67,8 @@ export async function nbd(runs: number): Promise<Row> {
     for (const [name, command] of Object.entries(SERVERS)) {
       const file = join(folder, `${socketOf(name).split('/').at(-1)}.disk`);
       if (name.endsWith('file')) await writeFile(file, randomBytes(BYTES));
-      running.set(name, await started(command(socketOf(name), file), socketOf(name)));
-      await filled(socketUri(socketOf(name)));
+      running.set(name, await startServer(command(socketOf(name), file), socketOf(name)));
+      await fill(socketUri(socketOf(name)));
     }
     const rows: Record<string, number> = {};
     for (const load of WORKLOADS) Object.assign(rows, await compared(load, runs, socketOf));
@@ -87,9 +87,9 @@ async function compared(
 ): Promise<Record<string, number>> {
   const names = Object.keys(SERVERS);
   const measured: Record<string, number[]> = Object.fromEntries(names.map((name) => [name, []]));
-  const what = `${load.rw} ${load.block} depth ${load.depth}`;
+  const label = `${load.rw} ${load.block} depth ${load.depth}`;
   for (let run = 0; run < runs; run++) {
-    note(`${what}, round ${run + 1} of ${runs}`);
+    note(`${label}, round ${run + 1} of ${runs}`);
     // Another one first each time.
     for (let turn = 0; turn < names.length; turn++) {
       const name = names[(run + turn) % names.length] ?? '';
@@ -98,16 +98,16 @@ async function compared(
   }
   const speed = (name: string): number => median(measured[name] ?? []);
   return Object.fromEntries([
-    ...names.map((name) => [`${what}: ${name}, requests/s`, Math.round(speed(name))]),
-    ...PAIRS.map(([ours, peer]) => [`${what}: ${ours} / ${peer}`, round(speed(ours) / speed(peer))]),
+    ...names.map((name) => [`${label}: ${name}, requests/s`, Math.round(speed(name))]),
+    ...PAIRS.map(([ours, peer]) => [`${label}: ${ours} / ${peer}`, round(speed(ours) / speed(peer))]),
   ]) as Record<string, number>;
 }
 
 /** @returns requests per second */
 async function fio({ rw, block, depth }: Workload, uri: string): Promise<number> {
-  const words = [`--rw=${rw}`, `--bs=${block}`, `--iodepth=${depth}`, `--runtime=${SECONDS}`, `--uri=${uri}`];
+  const options = [`--rw=${rw}`, `--bs=${block}`, `--iodepth=${depth}`, `--runtime=${SECONDS}`, `--uri=${uri}`];
   const common = ['--name=bench', '--ioengine=nbd', '--time_based', `--size=${BYTES}`, '--output-format=json'];
-  const child = spawn('fio', [...common, ...words], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn('fio', [...common, ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
   child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
   const [status] = (await once(child, 'close')) as [number];
@@ -117,7 +117,7 @@ async function fio({ rw, block, depth }: Workload, uri: string): Promise<number>
 }
 
 /** Starts a server, and waits until it listens. */
-async function started(command: readonly string[], socket: string): Promise<ChildProcess> {
+async function startServer(command: readonly string[], socket: string): Promise<ChildProcess> {
   const [program = '', ...args] = command;
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
   for (let tries = 0; tries < 200; tries++) {
@@ -133,7 +133,7 @@ async function started(command: readonly string[], socket: string): Promise<Chil
 }
 
 /** Data everywhere: nobody is measured on holes. */
-async function filled(uri: string): Promise<void> {
+async function fill(uri: string): Promise<void> {
   const disk = await connectNbd(uri);
   const bytes = randomBytes(1 << 20);
   for (let offset = 0; offset < disk.size; offset += bytes.length) await disk.write?.(bytes, offset);
@@ -145,13 +145,13 @@ async function manyConnections(folder: string): Promise<number> {
   const socket = join(folder, 'many');
   const file = join(folder, 'many.disk');
   await writeFile(file, randomBytes(16 << 20));
-  const server = await started([...OURS, file, '--listen', socketUri(socket)], socket);
+  const server = await startServer([...OURS, file, '--listen', socketUri(socket)], socket);
   const idle: Socket[] = Array.from({ length: 100 }, () => connect(socket));
   try {
     const disks = await Promise.all(
       Array.from({ length: 10 }, () => connectNbd(socketUri(socket), { connections: 1, inFlight: 16 })),
     );
-    let most = 0;
+    let peak = 0;
     const until = performance.now() + SECONDS * 1000;
     const busy = disks.flatMap((disk, index) =>
       Array.from({ length: 8 }, async () => {
@@ -165,13 +165,13 @@ async function manyConnections(folder: string): Promise<number> {
     const watching = (async () => {
       while (performance.now() < until) {
         const status = await readFile(`/proc/${server.pid}/status`, 'utf8');
-        most = Math.max(most, Number(/VmRSS:\s*(\d+)/.exec(status)?.[1]) / 1024);
+        peak = Math.max(peak, Number(/VmRSS:\s*(\d+)/.exec(status)?.[1]) / 1024);
         await sleep(100);
       }
     })();
     await Promise.all([...busy, watching]);
     await Promise.all(disks.map((disk) => disk.close()));
-    return round(most);
+    return round(peak);
   } finally {
     for (const socketOfOne of idle) socketOfOne.destroy();
     server.kill('SIGKILL');

@@ -23,13 +23,13 @@ export async function streamedRoot(runs: number): Promise<Row> {
     await cp(join(ROOT, 'examples/fastify'), app, { recursive: true });
     const times: Record<string, number[]> = Object.fromEntries(Object.keys(KINDS).map((name) => [name, []]));
     const kinds = Object.entries(KINDS);
-    for (const [, options] of kinds) await answered(app, options); // whatever there is to build
+    for (const [, options] of kinds) await measureStart(app, options); // whatever there is to build
     for (let run = 0; run < runs; run++) {
       note(`streamed root, round ${run + 1} of ${runs}`);
       for (let turn = 0; turn < kinds.length; turn++) {
         const [name, options] = kinds[(run + turn) % kinds.length] ?? ['', []];
         await appendFile(join(app, 'server.js'), `// ${run} ${turn}\n`);
-        times[name]?.push((await answered(app, options)) ?? Number.NaN);
+        times[name]?.push((await measureStart(app, options)) ?? Number.NaN);
       }
     }
     const time = (name: string): number => median(times[name] ?? []);
@@ -39,7 +39,7 @@ export async function streamedRoot(runs: number): Promise<Row> {
       if (name !== 'plain') rows[`${name} / plain`] = round(time(name) / time('plain'));
     }
     for (const [name, options] of kinds.slice(1)) {
-      Object.assign(rows, await read(app, name, options, join(folder, 'trace.jsonl')));
+      Object.assign(rows, await measureReads(app, name, options, join(folder, 'trace.jsonl')));
       rows[`smallest --memory, ${name}, MiB`] = await smallest(app, options);
     }
     return rows;
@@ -49,29 +49,29 @@ export async function streamedRoot(runs: number): Promise<Row> {
 }
 
 /** Starts the machine as a user does. @returns seconds from there to the first byte of an answer, if there was one */
-async function answered(
+async function measureStart(
   app: string,
   options: readonly string[],
-  { patience = PATIENCE, then }: { readonly patience?: number; readonly then?: () => Promise<void> } = {},
+  { seconds = PATIENCE, onAnswer }: { readonly seconds?: number; readonly onAnswer?: () => Promise<void> } = {},
 ): Promise<number | undefined> {
   const port = await freePort();
-  const words = ['start', app, '--publish', `${port}:80`, '--boot-timeout', String(patience), ...options];
+  const args = ['start', app, '--publish', `${port}:80`, '--boot-timeout', String(seconds), ...options];
   const started = performance.now();
-  const child = spawn(process.execPath, [join(ROOT, 'bin/nodeos'), ...words], { stdio: 'ignore' });
-  const over = new AbortController();
-  const ended = once(child, 'close').finally(() => over.abort());
-  const byte = await firstByte(port, AbortSignal.any([over.signal, AbortSignal.timeout(patience * 1000)]));
-  await then?.();
+  const child = spawn(process.execPath, [join(ROOT, 'bin/nodeos'), ...args], { stdio: 'ignore' });
+  const closed = new AbortController();
+  const ended = once(child, 'close').finally(() => closed.abort());
+  const byte = await firstByte(port, AbortSignal.any([closed.signal, AbortSignal.timeout(seconds * 1000)]));
+  await onAnswer?.();
   child.kill('SIGINT');
   await ended;
   return byte === undefined ? undefined : (byte - started) / 1000;
 }
 
 /** What was read from the root up to the first answer. */
-async function read(app: string, name: string, options: readonly string[], trace: string): Promise<Row> {
+async function measureReads(app: string, name: string, options: readonly string[], trace: string): Promise<Row> {
   let text = '';
-  const then = async (): Promise<void> => void (text = await readFile(trace, 'utf8'));
-  await answered(app, [...options, '--trace', trace], { then });
+  const onAnswer = async (): Promise<void> => void (text = await readFile(trace, 'utf8'));
+  await measureStart(app, [...options, '--trace', trace], { onAnswer });
   const reads = text
     .split('\n')
     .slice(0, -1) // of the last line there may be only a part
@@ -89,7 +89,7 @@ async function smallest(app: string, options: readonly string[]): Promise<number
   let [low, high] = [48, 256];
   while (high - low > 8) {
     const middle = ((low + high) >> 4) << 3;
-    const works = (await answered(app, [...options, '--memory', `${middle}M`], { patience: 20 })) !== undefined;
+    const works = (await measureStart(app, [...options, '--memory', `${middle}M`], { seconds: 20 })) !== undefined;
     note(`${middle} MiB: ${works ? 'answers' : 'does not answer'}`);
     if (works) high = middle;
     else low = middle;

@@ -17,7 +17,7 @@ describe('an application that writes without end', () => {
   it('is slowed down to the speed of the console, and the machine still ends on request', async () => {
     const app = await application({ 'main.js': FLOOD });
     const machine = start(['start', app, '--publish', `${await freePort()}:80`, '--events']);
-    await machine.saw(/^#{100}$/m);
+    await machine.waitForOutput(/^#{100}$/m);
     machine.child.kill('SIGINT');
     const { status, stdout } = await machine.ended;
     expect(status).toBe(130);
@@ -38,7 +38,7 @@ describe('an application that writes without end', () => {
     const path = join(await temporary(), 'qmp');
     const monitor = ['--', '-qmp', `unix:${path},server=on,wait=off`];
     const machine = start(['start', app, '--publish', `${await freePort()}:80`, ...monitor]);
-    await machine.saw(/^#{100}$/m);
+    await machine.waitForOutput(/^#{100}$/m);
     machine.child.kill('SIGSTOP'); // nobody reads the console now
     await sleep(1000);
     const qemu = connect(path).resume();

@@ -1,16 +1,16 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ask, freePort, LONG, ROOT, start } from '../support.js';
+import { request, freePort, LONG, ROOT, start } from '../support.js';
 
 async function boot(name: string): Promise<string> {
   const port = await freePort();
-  await start(['start', join(ROOT, 'examples', name), '--publish', `${port}:80`]).saw(/the guest's port 80/); // built by then
+  await start(['start', join(ROOT, 'examples', name), '--publish', `${port}:80`]).waitForOutput(/the guest's port 80/); // built by then
   return `http://127.0.0.1:${port}`;
 }
 
 describe('an example answers over HTTP', { timeout: LONG }, () => {
   it('hello', async () => {
-    const response = await ask(await boot('hello'));
+    const response = await request(await boot('hello'));
     expect(await response.text()).toMatch(
       /^Hello from hello: Node\.js v26\.\d+\.\d+ on Linux 6\.12\.\d+-nodeos, up [\d.]+ s\n$/,
     );
@@ -18,15 +18,15 @@ describe('an example answers over HTTP', { timeout: LONG }, () => {
 
   it('fastify', async () => {
     const url = await boot('fastify');
-    expect(await (await ask(`${url}/?name=there`)).json()).toEqual({ hello: 'there', node: 'v26.10.0' });
-    expect((await ask(`${url}/?name=${'x'.repeat(101)}`)).status).toBe(400);
-    expect((await ask(`${url}/nowhere`)).status).toBe(404);
+    expect(await (await request(`${url}/?name=there`)).json()).toEqual({ hello: 'there', node: 'v26.10.0' });
+    expect((await request(`${url}/?name=${'x'.repeat(101)}`)).status).toBe(400);
+    expect((await request(`${url}/nowhere`)).status).toBe(404);
   });
 
   it('repl', async () => {
     const url = await boot('repl');
-    expect(await (await ask(url, { method: 'POST', body: 'var x = 20 + 1' })).text()).toBe('undefined\n');
-    expect(await (await ask(url, { method: 'POST', body: 'x * 2' })).text()).toBe('42\n');
-    expect((await ask(url, { method: 'POST', body: 'nonsense(' })).status).toBe(400);
+    expect(await (await request(url, { method: 'POST', body: 'var x = 20 + 1' })).text()).toBe('undefined\n');
+    expect(await (await request(url, { method: 'POST', body: 'x * 2' })).text()).toBe('42\n');
+    expect((await request(url, { method: 'POST', body: 'nonsense(' })).status).toBe(400);
   });
 });

@@ -111,7 +111,7 @@ describe('Ctrl-C', () => {
     const tmp = await temporary();
     await mkdir(join(tmp, 'x'));
     const machine = start(['start', app, '--events', '--publish', `${await freePort()}:80`]);
-    await machine.saw(moment);
+    await machine.waitForOutput(moment);
     machine.child.kill('SIGINT');
     const { status } = await machine.ended;
     expect(status).toBe(130);

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { asked, message, type Asked, type Message } from '../../packages/init/test/server.js';
+import { parseRequest, message, type Request, type Message } from '../../packages/init/test/server.js';
 import { temporary } from '../support.js';
 
 const OUR_MAC = Buffer.from('020000000001', 'hex');
@@ -22,7 +22,7 @@ export interface Lan {
   options: Message['options'];
   /** The addresses in ARP requests and the destinations of echoed datagrams. */
   readonly seen: Set<string>;
-  readonly heard: (what: string) => void;
+  readonly record: (event: string) => void;
 }
 
 /** A datagram to this address makes the server send the other options from then on. */
@@ -30,26 +30,26 @@ const CHANGE = 'echo 10.0.0.77';
 
 /**
  * Starts the network.
- * @param later the other options
- * @param more options of the card, such as `host_mtu=1500`
+ * @param changedOptions the other options
+ * @param deviceOptions options of the card, such as `host_mtu=1500`
  */
 export async function lan(
   address: readonly number[],
   options: Message['options'],
-  later: Message['options'] = options,
-  more = '',
+  changedOptions: Message['options'] = options,
+  deviceOptions = '',
 ): Promise<Lan> {
   const path = join(await temporary(), 'lan');
   const net: Lan = {
     card: [
       ...['-netdev', `stream,id=lan,server=off,addr.type=unix,addr.path=${path}`],
-      ...['-device', `virtio-net-pci,netdev=lan,romfile=${more === '' ? '' : `,${more}`}`],
+      ...['-device', `virtio-net-pci,netdev=lan,romfile=${deviceOptions === '' ? '' : `,${deviceOptions}`}`],
     ],
     options,
     seen: new Set(),
-    heard: (what) => {
-      net.seen.add(what);
-      if (what === CHANGE) net.options = later;
+    record: (event) => {
+      net.seen.add(event);
+      if (event === CHANGE) net.options = changedOptions;
     },
   };
   const server = createServer((socket) => {
@@ -58,7 +58,7 @@ export async function lan(
     socket.on('data', (chunk) => {
       bytes = Buffer.concat([bytes, chunk]);
       for (let end; bytes.length >= 4 && bytes.length >= (end = 4 + bytes.readUInt32BE()); bytes = bytes.subarray(end))
-        for (const answer of answers(net, address, bytes.subarray(4, end))) put(socket, answer);
+        for (const answer of answers(net, address, bytes.subarray(4, end))) sendFrame(socket, answer);
     });
   });
   onTestFinished(() => void server.close());
@@ -66,7 +66,7 @@ export async function lan(
   return net;
 }
 
-function put(socket: Socket, frame: Buffer): void {
+function sendFrame(socket: Socket, frame: Buffer): void {
   const length = Buffer.alloc(4);
   length.writeUInt32BE(frame.length);
   socket.write(Buffer.concat([length, frame]));
@@ -80,21 +80,21 @@ function answers(net: Lan, address: readonly number[], frame: Buffer): Buffer[] 
   const [from, to] = [payload.subarray(12, 16), payload.subarray(16, 20)];
   const datagram = payload.subarray(((payload[0] ?? 0) & 15) * 4, payload.readUInt16BE(2));
   const [source, port, data] = [datagram.readUInt16BE(0), datagram.readUInt16BE(2), datagram.subarray(8)];
-  if (port === SERVER_PORT) return [leased(net, address, asked(data))];
+  if (port === SERVER_PORT) return [leaseReply(net, address, parseRequest(data))];
   if (port !== ECHO_PORT) return [];
-  net.heard(`echo ${to.join('.')}`);
+  net.record(`echo ${to.join('.')}`);
   return [packet(mac, to, from, port, source, data)];
 }
 
 function answersOfArp(net: Lan, mac: Buffer, request: Buffer): Buffer[] {
   const [sender, target] = [request.subarray(14, 18), request.subarray(24, 28)];
   if (request.readUInt16BE(6) !== 1 || sender.equals(target)) return []; // an announcement
-  net.heard(`arp ${target.join('.')}`);
+  net.record(`arp ${target.join('.')}`);
   const head = Buffer.from([0, 1, 8, 0, 6, 4, 0, 2]); // Ethernet, IPv4, a reply
   return [framed(mac, ARP, Buffer.concat([head, OUR_MAC, target, mac, sender]))];
 }
 
-function leased(net: Lan, address: readonly number[], { xid, mac, type }: Asked): Buffer {
+function leaseReply(net: Lan, address: readonly number[], { xid, mac, type }: Request): Buffer {
   const options: Message['options'] = [[53, type === 1 ? 2 : 5], [54, 10, 0, 0, 1], ...net.options];
   const data = message({ xid, mac, yiaddr: address, options });
   return packet(EVERYBODY, Buffer.from([10, 0, 0, 1]), Buffer.alloc(4, 255), SERVER_PORT, CLIENT_PORT, data);

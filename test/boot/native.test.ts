@@ -5,7 +5,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { application, ask, freePort, LONG, nodeos, ROOT, start, temporary } from '../support.js';
+import { application, request, freePort, LONG, nodeos, ROOT, start, temporary } from '../support.js';
 
 /** An application whose addon starts a thread that needs 4 MB of stack. */
 const ADDON = {
@@ -43,8 +43,8 @@ describe('native code', { timeout: LONG }, () => {
   it('of an example works: an addon with node-addon-api, and a package without a binary for musl', async () => {
     const port = await freePort();
     const guest = start(['start', join(ROOT, 'examples/native'), '--publish', `${port}:80`]);
-    await guest.saw(/the guest's port 80/);
-    expect((await ask(`http://127.0.0.1:${port}/?upTo=1`)).status).toBe(400);
+    await guest.waitForOutput(/the guest's port 80/);
+    expect((await request(`http://127.0.0.1:${port}/?upTo=1`)).status).toBe(400);
     const get = (query: string): Promise<Response> => fetch(`http://127.0.0.1:${port}/?${query}`);
     expect(await (await get('upTo=1000000')).json()).toEqual({ upTo: 1000000, primes: 78498, remembered: false });
     expect(await (await get('upTo=1000000')).json()).toEqual({ upTo: 1000000, primes: 78498, remembered: true });

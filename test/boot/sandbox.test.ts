@@ -2,7 +2,7 @@
 import { createServer } from 'node:net';
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { application, ask, exec, freePort, start, valueOf } from '../support.js';
+import { application, request, exec, freePort, start, valueOf } from '../support.js';
 
 /** Connects to a port on the host's loopback and to the network's name server. */
 const reaching = (port: number): string => `
@@ -35,7 +35,7 @@ describe('a guest', () => {
     const port = await freePort();
     const app = await application({ 'main.js': "require('http').createServer((_, r) => r.end('here')).listen(80);" });
     const machine = start(['start', app, '--restrict', '--publish', `${port}:80`]);
-    expect(await (await ask(`http://127.0.0.1:${port}`)).text()).toBe('here');
+    expect(await (await request(`http://127.0.0.1:${port}`)).text()).toBe('here');
     machine.child.kill('SIGINT');
     expect((await machine.ended).status).toBe(130);
   });
@@ -65,7 +65,7 @@ describe("QEMU's sandbox", () => {
     const word = `nodeos.hostname=h${process.pid}-${args.length}`;
     const code = "console.log('up'); setTimeout(() => 0, 60000)";
     const machine = start(['start', '--append', word, '--exec', code, ...args]);
-    await machine.saw(/^up$/m);
+    await machine.waitForOutput(/^up$/m);
     const own = /^Seccomp:\t0$/m.test(readFileSync('/proc/self/status', 'latin1'));
     if (own || args.length === 0) expect(stateOf(word)).toEqual(expected);
     machine.child.kill('SIGINT');

@@ -43,7 +43,7 @@ describe('PID 1', () => {
     });
     const port = await freePort();
     const machine = start(['start', app, '--publish', `${port}:80`, '--events']);
-    await machine.saw(/^up$/m);
+    await machine.waitForOutput(/^up$/m);
     machine.child.kill('SIGINT');
     const { status, stdout } = await machine.ended;
     expect(status).toBe(130);
@@ -56,7 +56,7 @@ describe('PID 1', () => {
       'main.js': `process.on('SIGTERM', () => {}); console.log('up'); setInterval(() => {}, 1000);`,
     });
     const machine = start(['start', app, '--publish', `${await freePort()}:80`, '--events']);
-    await machine.saw(/^up$/m);
+    await machine.waitForOutput(/^up$/m);
     machine.child.kill('SIGINT');
     const { stdout } = await machine.ended;
     const events = eventsIn(stdout);
@@ -77,7 +77,7 @@ describe('PID 1', () => {
       '-qmp',
       `unix:${monitor},server=on,wait=off`,
     ]);
-    await machine.saw(/^up$/m);
+    await machine.waitForOutput(/^up$/m);
     connect(monitor).end('{"execute":"qmp_capabilities"}\n{"execute":"system_powerdown"}\n');
     const { stdout } = await machine.ended;
     expect(stdout).toContain('nodeos: power button');

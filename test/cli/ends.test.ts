@@ -85,7 +85,7 @@ describe('a reader that goes away', () => {
     const words = ['nbd', 'serve', '--json', 'memory:1M', '--'];
     const script = 'sleep 1; nbdinfo --size "$NBD_URI" >&2; exec sleep 60';
     const server = start([...words, 'sh', '-c', script], { env: { TMPDIR } });
-    await server.saw(/"event":"listening"/);
+    await server.waitForOutput(/"event":"listening"/);
     server.child.stdout?.destroy();
     expect(await server.ended).toMatchObject({ status: 141, stderr: `${MIB}\n` });
     expect(await readdir(TMPDIR)).toEqual([]);
@@ -94,7 +94,7 @@ describe('a reader that goes away', () => {
   it('ends a copy and leaves no partial file', async () => {
     const [into, slow] = [await temporary(), await nbdkit('--filter=delay', 'pattern', '1G', 'delay-read=100ms')];
     const copy = start(['nbd', 'copy', slow, join(into, 'copy'), '--json', '--requests', '1']);
-    await copy.saw(/"event":"copied"/);
+    await copy.waitForOutput(/"event":"copied"/);
     copy.child.stdout?.destroy();
     expect(await copy.ended).toMatchObject({ status: 141, stderr: '' });
     expect(await readdir(into)).toEqual([]);

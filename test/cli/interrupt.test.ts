@@ -31,14 +31,14 @@ describe.runIf(process.platform === 'linux')('a kernel build in progress', () =>
     const root = await cacheWith();
     const env = { NODEOS_CACHE: root };
     const first = start(['build', 'kernel', '--libc', 'glibc', '--json'], { env });
-    await first.saw(/"line":" {2}CC .*"/);
+    await first.waitForOutput(/"line":" {2}CC .*"/);
     first.child.kill('SIGKILL');
     expect((await first.ended).status).toBe(137);
     expect(await none(root)).toEqual([]);
     expect(await readdir(join(root, 'steps')).catch(() => [])).toEqual([]); // no output looks finished
 
     const second = start(['build', 'kernel', '--libc', 'glibc', '--json'], { env });
-    await second.saw(/"line":" {2}CC .*"/);
+    await second.waitForOutput(/"line":" {2}CC .*"/);
     expect(await readdir(join(root, 'tmp'))).toHaveLength(1); // the leftovers of the first build are gone
     second.child.kill('SIGINT');
     expect((await second.ended).status).toBe(130);

@@ -58,17 +58,17 @@ describe('in a terminal, nodeos start', { timeout: LONG }, () => {
     await nodeos('build');
     const terminal = await openTerminal();
     await terminal.type(`${NODEOS} start`);
-    await terminal.shows(/^> $|^>$/m);
+    await terminal.waitForScreen(/^> $|^>$/m);
     await terminal.type("'a' + 'b'.repeat(3)");
-    await terminal.shows(/^'abbb'$/m);
+    await terminal.waitForScreen(/^'abbb'$/m);
     await terminal.press('C-c'); // for the guest's REPL
-    await terminal.shows(/\(To exit, press Ctrl\+C again/);
+    await terminal.waitForScreen(/\(To exit, press Ctrl\+C again/);
     await terminal.type('process.stdout.columns');
-    await terminal.shows(/^80$/m);
+    await terminal.waitForScreen(/^80$/m);
     await terminal.type('.exit');
-    await terminal.returned();
+    await terminal.waitForPrompt();
     await terminal.type('stty -a | tr " " "\\n" | grep -c "^-echo;\\?$"; echo status $?');
-    await terminal.shows(/^0\nstatus 1$/m);
+    await terminal.waitForScreen(/^0\nstatus 1$/m);
     expect(await terminal.hasCursor()).toBe(true);
   });
 
@@ -76,9 +76,9 @@ describe('in a terminal, nodeos start', { timeout: LONG }, () => {
     const port = String(await freePort());
     const terminal = await openTerminal(100, 30);
     await terminal.type(`${NODEOS} start ${await application(TALKING)} --publish ${port}:80; echo status $?`);
-    await terminal.shows(/working/);
+    await terminal.waitForScreen(/working/);
     await terminal.press('C-c');
-    await terminal.shows(/status 130/);
+    await terminal.waitForScreen(/status 130/);
     expect(await gone(port)).toEqual([]);
   });
 
@@ -86,17 +86,17 @@ describe('in a terminal, nodeos start', { timeout: LONG }, () => {
     const port = String(await freePort());
     const terminal = await openTerminal(100, 30);
     await terminal.type(`${NODEOS} start ${await application(TALKING)} --publish ${port}:80`);
-    await terminal.shows(/working/);
+    await terminal.waitForScreen(/working/);
     await terminal.press('C-z');
-    await terminal.shows(/Stopped/);
+    await terminal.waitForScreen(/Stopped/);
     await terminal.type('clear');
     await sleep(1000);
     expect(await terminal.screen()).not.toContain('working');
     expect(await stopped(() => statesOfMachines(port))).toEqual(new Set(['T']));
     await terminal.type('fg');
-    await terminal.shows(/working/);
+    await terminal.waitForScreen(/working/);
     await terminal.press('C-c');
-    await terminal.returned();
+    await terminal.waitForPrompt();
     expect(await gone(port)).toEqual([]);
   });
 
@@ -105,12 +105,12 @@ describe('in a terminal, nodeos start', { timeout: LONG }, () => {
     const flood = { 'main.js': "setInterval(() => console.log('x'.repeat(4000)), 1)" };
     const terminal = await openTerminal(100, 30);
     await terminal.type(`${NODEOS} start ${await application(flood)} --publish ${port}:80 | less`);
-    await terminal.shows(/xxxx/);
+    await terminal.waitForScreen(/xxxx/);
     await sleep(3000); // until the pipe is full
     await terminal.press('C-c');
     expect(await gone(port)).toEqual([]);
     await terminal.press('q');
-    await terminal.returned();
+    await terminal.waitForPrompt();
   });
 
   it('ends when the npm that started it ends', async () => {
@@ -118,7 +118,7 @@ describe('in a terminal, nodeos start', { timeout: LONG }, () => {
     const terminal = await openTerminal(100, 30);
     const app = await application(TALKING);
     await terminal.type(`npm start -- ${app} --publish ${port}:80 & wait`);
-    await terminal.shows(/working/);
+    await terminal.waitForScreen(/working/);
     const npm =
       execFileSync('pgrep', ['-f', `npm start.*${port}`], { encoding: 'utf8' })
         .trim()
@@ -134,19 +134,19 @@ describe('in a terminal', { timeout: LONG }, () => {
     const terminal = await openTerminal(80, 24, { NODEOS_CACHE: root });
     const tools = (): string[] => statesOf(`${root}/tmp`);
     await terminal.type(`clear; ${NODEOS} toolchain build`);
-    await terminal.shows(/toolchain-binutils\s+› .*checking/, 300);
+    await terminal.waitForScreen(/toolchain-binutils\s+› .*checking/, 300);
     await terminal.press('C-z');
-    await terminal.shows(/Stopped/);
-    await terminal.returned();
+    await terminal.waitForScreen(/Stopped/);
+    await terminal.waitForPrompt();
     expect(await terminal.hasCursor()).toBe(true);
     expect(await stopped(tools)).toEqual(new Set(['T']));
     await terminal.type('clear; fg');
     await terminal.resize(40, 12);
-    await terminal.shows(/› /);
+    await terminal.waitForScreen(/› /);
     const rows = (await terminal.screen()).trimEnd().split('\n');
     expect(rows.filter((row) => row.length > 40)).toEqual([]);
     await terminal.press('C-c');
-    await terminal.returned();
+    await terminal.waitForPrompt();
     expect(await terminal.hasCursor()).toBe(true);
     expect(tools()).toEqual([]);
   });
@@ -165,34 +165,34 @@ describe('in a terminal', { timeout: LONG }, () => {
   ])('nodeos %s answers, into a pager too', async (words, pattern) => {
     const terminal = await openTerminal(200, 50);
     await terminal.type(`clear; ${NODEOS} ${words} 2>&1; echo status $?`);
-    expect(await terminal.shows(/^status \d+$/m)).toMatch(pattern);
+    expect(await terminal.waitForScreen(/^status \d+$/m)).toMatch(pattern);
     expect(await terminal.screen()).toMatch(/^status 0$/m);
     expect(await terminal.hasCursor()).toBe(true);
     await terminal.type(`clear; ${NODEOS} ${words} | less`);
-    await terminal.shows(/:\s*$|\(END\)\s*$/);
+    await terminal.waitForScreen(/:\s*$|\(END\)\s*$/);
     await terminal.press('q');
-    await terminal.returned();
+    await terminal.waitForPrompt();
   });
 
   it('a command that ends after its pager has started leaves the terminal to the pager', async () => {
     const terminal = await openTerminal();
     await terminal.type(`clear; ${NODEOS} nbd serve memory:1M -- sleep 2 | (sleep 0.5; less)`);
-    await terminal.shows(/\(END\)\s*$/);
+    await terminal.waitForScreen(/\(END\)\s*$/);
     await sleep(4000); // until the command has ended
     await terminal.press('q');
-    await terminal.returned(10);
+    await terminal.waitForPrompt(10);
   });
 
   it('a server ends at Ctrl-C and stops at Ctrl-Z', async () => {
     const terminal = await openTerminal(100, 24);
     await terminal.type(`clear; ${NODEOS} nbd serve memory:1M --listen nbd://127.0.0.1:0`);
-    await terminal.shows(/nbd:\/\/127/);
+    await terminal.waitForScreen(/nbd:\/\/127/);
     await terminal.press('C-z');
-    await terminal.shows(/Stopped/);
+    await terminal.waitForScreen(/Stopped/);
     await terminal.type('clear; fg; echo status $?');
-    await terminal.shows(/^node /m);
+    await terminal.waitForScreen(/^node /m);
     await terminal.press('C-c');
-    await terminal.shows(/status 130/);
+    await terminal.waitForScreen(/status 130/);
   });
 
   it('a copy shows its progress and leaves nothing behind at Ctrl-C', async () => {
@@ -202,11 +202,11 @@ describe('in a terminal', { timeout: LONG }, () => {
     await terminal.type(
       `clear; ${delay} '${NODEOS} nbd copy "$uri" ${dir}/copy --requests 1'; echo status $?; ls ${dir}`,
     );
-    await terminal.shows(/%|MiB/);
+    await terminal.waitForScreen(/%|MiB/);
     await terminal.resize(40, 24);
     await terminal.press('C-c');
-    const text = await terminal.shows(/status \d+/);
-    await terminal.returned();
+    const text = await terminal.waitForScreen(/status \d+/);
+    await terminal.waitForPrompt();
     expect(text).not.toMatch(/copy\S*$/m);
   });
 });

@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { remoteOf } from '../../packages/cli/nbd/attach.js';
 import { bundle } from '../../packages/init/test/bundle.js';
 import { freePort, LONG, ROOT, start } from '../support.js';
-import { folder, served } from './guest.js';
+import { folder, replaceableServer } from './guest.js';
 import { attachProgram } from './images.js';
 import { HOST, nbdkit } from './machines.js';
 import { nbd } from './nbd-command.js';
@@ -56,7 +56,7 @@ async function guest(): Promise<(code: string) => Promise<unknown>> {
     machine.child.kill('SIGINT');
     await machine.ended;
   });
-  await machine.saw(/^up$/m);
+  await machine.waitForOutput(/^up$/m);
   return async (code) => {
     const url = `http://127.0.0.1:${port}/${encodeURIComponent(code)}`;
     return (await fetch(url, { signal: AbortSignal.timeout(100_000) })).json() as Promise<unknown>;
@@ -75,8 +75,8 @@ describe('the arguments of attach', () => {
     ['nbd://10.0.0.2/disk', 1, 'nbd://10.0.0.2:10809/disk?connections=1'],
   ])('%s with %s connections becomes %s for the tool', (uri, connections, expected) => {
     const remote = remoteOf(uri, connections);
-    const { host, port } = remote.at;
-    expect(remote.uriAt(`${host.includes(':') ? `[${host}]` : host}:${port}`)).toBe(expected);
+    const { host, port } = remote.address;
+    expect(remote.uriFor(`${host.includes(':') ? `[${host}]` : host}:${port}`)).toBe(expected);
   });
 
   it.each([
@@ -110,7 +110,7 @@ describe('attach', () => {
 
   it('attaches an export to a device until it is detached', async () => {
     const port = await freePort();
-    const server = await served(() => nbdkit(port, 'memory', '3M'));
+    const server = await replaceableServer(() => nbdkit(port, 'memory', '3M'));
     const run = await guest();
     const uri = `nbd://${HOST}:${port}/`;
     expect(await run(`return nbd('attach', '${uri}', '--timeout', '30')`)).toEqual({
@@ -142,8 +142,8 @@ describe('attach', () => {
   it('leaves a device alone after it was detached and attached to something else', async () => {
     const [port, other] = [await freePort(), await freePort()];
     const content = (byte: number): string[] => ['data', `data=${byte}*${MIB}`];
-    await served(() => nbdkit(port, ...content(1)));
-    const server = await served(() => nbdkit(other, ...content(2)));
+    await replaceableServer(() => nbdkit(port, ...content(1)));
+    const server = await replaceableServer(() => nbdkit(other, ...content(2)));
     const run = await guest();
     for (const at of [port, other]) {
       const code = `return execFileSync('/home/nbd-attach', ['nbd://${HOST}:${at}/', '/dev/nbd0'], { encoding: 'utf8' })`;
@@ -160,7 +160,7 @@ describe('attach', () => {
 
   it('rejects a device in use, and reports it if all are in use', async () => {
     const port = await freePort();
-    await served(() => nbdkit(port, 'memory', '1M'));
+    await replaceableServer(() => nbdkit(port, 'memory', '1M'));
     const run = await guest();
     const code = `
       for (const name of fs.readdirSync('/sys/block').filter((name) => name.startsWith('nbd') && name !== 'nbd3'))

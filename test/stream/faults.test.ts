@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { random } from '../../packages/block/random.js';
-import { ask, freePort, LONG, ROOT } from '../support.js';
+import { request, freePort, LONG, ROOT } from '../support.js';
 import { streamed, type Streamed } from './images.js';
 import { boot, IP, serve, type Server } from './machines.js';
 
@@ -138,7 +138,7 @@ it(`${KILLS} kills of the server, and ${CUT} s without a network`, { timeout: 30
       .catch(() => undefined),
   );
   const state = async (path = ''): Promise<State> =>
-    (await (await ask(`http://127.0.0.1:${web}/${path}`)).json()) as State;
+    (await (await request(`http://127.0.0.1:${web}/${path}`)).json()) as State;
 
   const until = async (isSo: () => boolean): Promise<void> => {
     for (const deadline = Date.now() + 30_000; !isSo(); await sleep(10))

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, expect, onTestFinished } from 'vitest';
-import { ask, freePort } from '../support.js';
+import { request, freePort } from '../support.js';
 import { attachProgram, streamed, type Streamed } from './images.js';
 import { boot, HOST, IP, nbdkit, qemuNbd, type Booted, type BootOptions, type Server } from './machines.js';
 
@@ -70,7 +70,7 @@ const APP = `
 const DATA = randomBytes(4 << 20);
 
 /** Builds the system with that application. */
-export async function talking(): Promise<Streamed> {
+export async function buildGuest(): Promise<Streamed> {
   const app = join(folder, 'app');
   const settings = { user: 'root', env: { SUM: createHash('sha256').update(DATA).digest('hex') } };
   mkdirSync(app);
@@ -95,7 +95,7 @@ export interface Guest {
 /** The files that a machine boots from. */
 type Machine = Pick<Streamed, 'kernel' | 'initramfs'>;
 
-export async function started(system: Machine, options: BootOptions, ip = IP): Promise<Guest> {
+export async function startGuest(system: Machine, options: BootOptions, ip = IP): Promise<Guest> {
   const port = await freePort();
   const machine = await boot(system, { port, ...options, append: [ip, ...options.append] });
   onTestFinished(() =>
@@ -105,7 +105,7 @@ export async function started(system: Machine, options: BootOptions, ip = IP): P
       .catch(() => undefined),
   );
   const url = `http://127.0.0.1:${port}/`;
-  await ask(`${url}rounds`);
+  await request(`${url}rounds`);
   // Sent only once, because a request may have side effects.
   const get = async (path: string): Promise<unknown> =>
     (await fetch(url + path, { headers: { connection: 'close' }, signal: AbortSignal.timeout(60_000) })).json();
@@ -113,7 +113,7 @@ export async function started(system: Machine, options: BootOptions, ip = IP): P
 }
 
 /** A server that can be replaced by another one on the same port. */
-export async function served(start: () => Promise<Server>) {
+export async function replaceableServer(start: () => Promise<Server>) {
   let server = await start();
   onTestFinished(() => server.kill());
   return {
@@ -131,12 +131,12 @@ export async function served(start: () => Promise<Server>) {
 }
 
 /** A root on one server and an ext4 filesystem on another. */
-export async function withUpper(system: Streamed, path: string, more = '') {
+export async function withUpper(system: Streamed, path: string, extra = '') {
   const [rootPort, upperPort] = [await freePort(), await freePort()];
-  const root = await served(() => nbdkit(rootPort, '-r', 'file', system.small));
-  const upper = await served(() => qemuNbd(upperPort, '-f', 'raw', '-x', 'data', path));
-  const words = [`root=${at(rootPort, 'root')}${more}`, `nodeos.upper=${at(upperPort, 'data')}`];
-  return { root, upper, options: { append: words, usr: system.usr } };
+  const root = await replaceableServer(() => nbdkit(rootPort, '-r', 'file', system.small));
+  const upper = await replaceableServer(() => qemuNbd(upperPort, '-f', 'raw', '-x', 'data', path));
+  const append = [`root=${at(rootPort, 'root')}${extra}`, `nodeos.upper=${at(upperPort, 'data')}`];
+  return { root, upper, options: { append, usr: system.usr } };
 }
 
 export const ADMIN = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` };
@@ -162,7 +162,7 @@ export interface Rounds {
   readonly failures: readonly string[];
 }
 
-type Replaced = Awaited<ReturnType<typeof served>>;
+type Replaced = Awaited<ReturnType<typeof replaceableServer>>;
 
 /**
  * Lets the application read and write while its servers are killed and restarted, each time after a pause in

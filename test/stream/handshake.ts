@@ -49,14 +49,16 @@ const harness: Step = {
       compile(sources.filter((name) => !READERS.test(name))),
     ]);
     const objects = sources.map((name) => name.replace(/\.c$/, '.o'));
-    const ours = ['-Wall', '-Wextra', '-Werror', '-I../include', '-I.', join(context.file('test'), 'harness.c')];
+    const harnessArgs = ['-Wall', '-Wextra', '-Werror', '-I../include', '-I.', join(context.file('test'), 'harness.c')];
     const output = join(context.dir, 'harness');
-    await context.run('gcc', [...SANITIZERS, WATCHED, ...WRAPPED, '-o', output, ...ours, ...objects], { cwd: library });
+    await context.run('gcc', [...SANITIZERS, WATCHED, ...WRAPPED, '-o', output, ...harnessArgs, ...objects], {
+      cwd: library,
+    });
   },
 };
 
 /** @returns the path of the program */
 export async function handshakeHarness(): Promise<string> {
-  const made = await build([harness], { progress: plainProgress((text) => process.stderr.write(text)), jobs: 2 });
-  return join(made.outputOf(harness), 'harness');
+  const result = await build([harness], { progress: plainProgress((text) => process.stderr.write(text)), jobs: 2 });
+  return join(result.outputOf(harness), 'harness');
 }

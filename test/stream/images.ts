@@ -36,11 +36,11 @@ export async function attachProgram(): Promise<string> {
 /** Builds a system and writes its root as images into a folder. */
 export async function streamed(folderOfApp: string, folder: string): Promise<Streamed> {
   const { kernel, initramfsStream, usr, parts, runtimePart } = await systemOf(target, { app: folderOfApp });
-  const whole = [...parts, runtimePart];
-  const result = await built(kernel.vmlinux, initramfsStream, usr, ...whole.map((part) => part.artifact));
+  const allParts = [...parts, runtimePart];
+  const result = await built(kernel.vmlinux, initramfsStream, usr, ...allParts.map((part) => part.artifact));
   const pathOf = (part: Part): string => result.path(part.artifact);
   const [image, small] = [join(folder, 'root.erofs'), join(folder, 'small.erofs')];
-  await writeErofs(await rootTree(whole, pathOf), image);
+  await writeErofs(await rootTree(allParts, pathOf), image);
   await writeErofs(await rootTree(parts, pathOf), small);
   return {
     kernel: result.path(kernel.vmlinux),

@@ -22,13 +22,13 @@ export interface Server {
 /** Starts a server and waits until it listens. */
 export async function serve(port: number, program: string, ...args: readonly string[]): Promise<Server> {
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  let said = '';
-  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
   const ended = once(child, 'close');
   for (let listens = false; !listens;) {
-    listens = await answers(port); // another program may listen there
+    listens = await isListening(port); // another program may listen there
     await sleep(20);
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${program} ended: ${said}`);
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${program} ended: ${stderr}`);
   }
   return {
     child,
@@ -39,7 +39,7 @@ export async function serve(port: number, program: string, ...args: readonly str
   };
 }
 
-function answers(port: number): Promise<boolean> {
+function isListening(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     socket.once('connect', () => {
@@ -67,7 +67,7 @@ export interface Booted {
   console: string;
   readonly ended: Promise<MachineResult>;
   powerOff(): Promise<MachineResult>;
-  saw(pattern: RegExp, seconds?: number): Promise<RegExpExecArray>;
+  waitForOutput(pattern: RegExp, seconds?: number): Promise<RegExpExecArray>;
 }
 
 export interface BootOptions {
@@ -94,7 +94,7 @@ export async function boot(system: Pick<Streamed, 'kernel' | 'initramfs'>, optio
   const stop = new AbortController();
   const events: GuestEvent[] = [];
   const booted = { events, console: '' };
-  let over = false;
+  let isOver = false;
   const ended = runMachine({
     board,
     accelerator,
@@ -111,7 +111,7 @@ export async function boot(system: Pick<Streamed, 'kernel' | 'initramfs'>, optio
     onEvent: (event) => events.push(event),
     signal: stop.signal,
     timeout: options.timeout ?? 120,
-  }).finally(() => (over = true));
+  }).finally(() => (isOver = true));
   ended.catch(() => undefined);
   const result: Booted = Object.assign(booted, {
     ended,
@@ -119,11 +119,11 @@ export async function boot(system: Pick<Streamed, 'kernel' | 'initramfs'>, optio
       stop.abort();
       return ended;
     },
-    async saw(pattern: RegExp, seconds = 60) {
+    async waitForOutput(pattern: RegExp, seconds = 60) {
       for (const deadline = Date.now() + seconds * 1000; ;) {
         const match = pattern.exec(result.console);
         if (match) return match;
-        if (over || Date.now() > deadline) throw new Error(`no ${String(pattern)} in:\n${result.console}`);
+        if (isOver || Date.now() > deadline) throw new Error(`no ${String(pattern)} in:\n${result.console}`);
         await sleep(20);
       }
     },

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { nameServer, type NameServer } from '../../packages/init/test/name-server.js';
 import { authority } from '../../packages/nbd/test/pki.js';
 import { freePort, LONG } from '../support.js';
-import { folder, served, started, talking } from './guest.js';
+import { folder, replaceableServer, startGuest, buildGuest } from './guest.js';
 import { withTls, type Streamed } from './images.js';
 import { boot, HOST, IP, nbdkit } from './machines.js';
 
@@ -21,28 +21,28 @@ const names: NameServer | undefined = await nameServer({}, { port: 53 }).catch((
 
 let system: Streamed;
 beforeAll(async () => {
-  system = await talking();
+  system = await buildGuest();
 }, LONG);
 
 describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53 is not available)'}`, () => {
-  const { asked = [] } = names ?? {};
-  const knows = (known: NameServer['known']): void => {
-    if (names) names.known = known;
+  const { queries = [] } = names ?? {};
+  const knows = (known: NameServer['addresses']): void => {
+    if (names) names.addresses = known;
   };
   beforeEach(() => {
-    asked.length = 0;
+    queries.length = 0;
   });
   afterAll(() => names?.close());
 
   it('is found at one of its addresses, and found again when it moves', async () => {
     const port = await freePort();
     knows({ [NAME]: [NOBODY, HOST] });
-    const root = await served(() => nbdkit(port, '-r', 'file', system.small));
+    const root = await replaceableServer(() => nbdkit(port, '-r', 'file', system.small));
     const options = { append: [`root=nbd://${NAME}:${port}/root`], usr: system.usr };
-    const { machine, get } = await started(system, options, WITH_NAMES);
+    const { machine, get } = await startGuest(system, options, WITH_NAMES);
     expect(await get('read')).toBe(true);
     expect(machine.console).toMatch(/nodeos: nbd:\/\/disks\.example\.org:\d+\/root: no route to host; trying again/);
-    const again = (times: number): Promise<unknown> => machine.saw(RegExp(`(connected again[^]*){${times}}`));
+    const again = (times: number): Promise<unknown> => machine.waitForOutput(RegExp(`(connected again[^]*){${times}}`));
 
     await root.replace();
     await again(1); // at its known address, although it is the second one
@@ -50,9 +50,9 @@ describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53
 
     knows({ [NAME]: [NOBODY] });
     await root.kill();
-    asked.length = 0;
+    queries.length = 0;
     await sleep(3000);
-    expect(asked).toContain(`${NAME} 1`);
+    expect(queries).toContain(`${NAME} 1`);
     knows({ [NAME]: [HOST] });
     await root.begin();
     await again(2);
@@ -70,10 +70,10 @@ describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53
     const port = await freePort();
     knows({ [NAME]: [HOST], 'other.example.org': [HOST] });
     const tls = [`--tls-certificates=${pki}`, '--tls=require'];
-    await served(() => nbdkit(port, ...tls, '-r', 'file', system.small));
+    await replaceableServer(() => nbdkit(port, ...tls, '-r', 'file', system.small));
     const machine = await withTls(system, pki);
     const append = (name: string): string[] => [`root=nbds://${name}:${port}/root`];
-    const { get } = await started(machine, { append: append(`${NAME}.`), usr: system.usr }, WITH_NAMES);
+    const { get } = await startGuest(machine, { append: append(`${NAME}.`), usr: system.usr }, WITH_NAMES);
     expect(await get('read')).toBe(true);
     const other = await boot(machine, { append: [WITH_NAMES, ...append('other.example.org'), 'nodeos.nbd.wait=1'] });
     expect((await other.ended).trouble?.cause).toMatch(/the server's certificate: .* does not match/);
@@ -82,19 +82,19 @@ describe.skipIf(!names)(`a server with a name${names ? '' : ' (not here: port 53
   it('can be found by the first part of its name', async () => {
     const [port, other] = [await freePort(), await freePort()];
     knows({ [NAME]: [HOST] });
-    await served(() => nbdkit(port, '-r', 'file', system.small));
-    await served(() => nbdkit(other, 'memory', '3M'));
-    const { get } = await started(system, { append: [`root=nbd://${HOST}:${port}/root`], usr: system.usr });
+    await replaceableServer(() => nbdkit(port, '-r', 'file', system.small));
+    await replaceableServer(() => nbdkit(other, 'memory', '3M'));
+    const { get } = await startGuest(system, { append: [`root=nbd://${HOST}:${port}/root`], usr: system.usr });
     const lines = `# a comment;search example.org more.example.org;nameserver fe80::1%eth0;nameserver ${HOST}`;
     await get(`resolver/${encodeURIComponent(lines)}`);
     const words = `nbd://disks:${other}/x /dev/nbd5`;
     expect(await get(`attach/${encodeURIComponent(words)}`)).toEqual({ status: 0, stdout: '' });
     expect(await get(`device/${encodeURIComponent('/dev/nbd5')}`)).toBe(3 << 20);
-    expect(new Set(asked)).toEqual(new Set([`${NAME} 1`]));
-    asked.length = 0;
+    expect(new Set(queries)).toEqual(new Set([`${NAME} 1`]));
+    queries.length = 0;
     knows({ alone: [HOST] });
     expect(await get(`attach/${encodeURIComponent(`nbd://alone:${other}/x /dev/nbd6`)}`)).toMatchObject({ status: 0 });
-    expect([...new Set(asked)]).toEqual(['alone.example.org 1', 'alone.example.org 28', 'alone 1']);
+    expect([...new Set(queries)]).toEqual(['alone.example.org 1', 'alone.example.org 28', 'alone 1']);
   });
 
   it('is named in the error if nobody knows it', async () => {

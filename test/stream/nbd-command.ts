@@ -12,7 +12,7 @@ import { Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import { main } from 'nodeos';
 import { afterAll, expect, onTestFinished } from 'vitest';
-import { started } from '../../packages/nbd/test/support.js';
+import { startServer } from '../../packages/nbd/test/support.js';
 import { start, temporary, type Finished, type Running } from '../support.js';
 
 export const MIB = 1 << 20;
@@ -38,7 +38,7 @@ export async function nbd(...args: string[]): Promise<Finished> {
 }
 
 /** Runs a command that must succeed. @returns its standard output */
-export async function works(...args: string[]): Promise<string> {
+export async function runNbd(...args: string[]): Promise<string> {
   const { status, stdout, stderr } = await nbd(...args);
   expect(status, stderr).toBe(0);
   return stdout;
@@ -73,14 +73,14 @@ export const stored = async (path: string): Promise<number> => (await stat(path)
 export async function serve(...args: string[]): Promise<Running & { uri: string }> {
   const listen = args.includes('--listen') ? [] : ['--listen', 'nbd://127.0.0.1:0'];
   const server = start(['nbd', 'serve', ...listen, ...args]);
-  const [uri] = await server.saw(/nbds?(\+unix)?:\/\/\S+/);
+  const [uri] = await server.waitForOutput(/nbds?(\+unix)?:\/\/\S+/);
   return { ...server, uri };
 }
 
 /** Starts a foreign server on a Unix socket. */
 export async function foreign(command: string, args: (socket: string) => string[]): Promise<string> {
   const socket = join(await temporary(), 'socket');
-  await started(socket, command, ...args(socket));
+  await startServer(socket, command, ...args(socket));
   return `nbd+unix:///?socket=${socket}`;
 }
 

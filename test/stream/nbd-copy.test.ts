@@ -22,7 +22,7 @@ import {
   sum,
   tool,
   webServer,
-  works,
+  runNbd,
 } from './nbd-command.js';
 
 describe('info, list and map', () => {
@@ -34,24 +34,24 @@ describe('info, list and map', () => {
   it('print the same as nbdinfo for nbdkit and qemu-nbd', async () => {
     const path = await disk(folder);
     for (const uri of [await nbdkit('file', path), await nbdkit('-r', 'memory', '5M'), await qemuNbd(path, '-r')]) {
-      const ours = JSON.parse(await works('info', uri, '--json')) as Info;
+      const ours = JSON.parse(await runNbd('info', uri, '--json')) as Info;
       const theirs = JSON.parse(await tool('nbdinfo', '--json', uri)) as Info;
       for (const key of SAME) expect([key, ours.exports[0]?.[key]]).toEqual([key, theirs.exports[0]?.[key]]);
       expect(ours).toMatchObject({ protocol: 'newstyle-fixed', TLS: false, structured: true });
-      expect(JSON.parse(await works('map', uri, '--json'))).toEqual(JSON.parse(await tool('nbdinfo', '--map', '--json', uri))); // prettier-ignore
-      expect(await works('map', uri)).toBe(await tool('nbdinfo', '--map', uri));
-      expect(await works('map', uri, '--totals')).toBe(await tool('nbdinfo', '--map', '--totals', uri));
-      expect(await works('info', uri)).toMatch(/^protocol: newstyle-fixed without TLS, using structured packets\nexport="":\n/); // prettier-ignore
+      expect(JSON.parse(await runNbd('map', uri, '--json'))).toEqual(JSON.parse(await tool('nbdinfo', '--map', '--json', uri))); // prettier-ignore
+      expect(await runNbd('map', uri)).toBe(await tool('nbdinfo', '--map', uri));
+      expect(await runNbd('map', uri, '--totals')).toBe(await tool('nbdinfo', '--map', '--totals', uri));
+      expect(await runNbd('info', uri)).toMatch(/^protocol: newstyle-fixed without TLS, using structured packets\nexport="":\n/); // prettier-ignore
     }
   });
 
   it('list the exports of a server with their sizes', async () => {
     const uri = await foreign('nbdkit', (socket) => ['-f', '-U', socket, '--filter=exportname', 'memory', '3M', 'exportname-list=explicit', 'exportname=one', 'exportname=two']); // prettier-ignore
-    expect(await works('list', uri)).toBe('       3 MiB  one\n       3 MiB  two\n');
-    const { exports } = JSON.parse(await works('list', uri, '--json')) as Info;
+    expect(await runNbd('list', uri)).toBe('       3 MiB  one\n       3 MiB  two\n');
+    const { exports } = JSON.parse(await runNbd('list', uri, '--json')) as Info;
     expect(exports[1]).toMatchObject({ 'export-name': 'two', uri: uri.replace('///', '///two') });
     const described = await qemuNbd(await disk(folder), '-x', 'disk', '-D', 'a disk');
-    expect(await works('list', described)).toMatch(/MiB {2}disk {2}a disk\n$/);
+    expect(await runNbd('list', described)).toMatch(/MiB {2}disk {2}a disk\n$/);
   });
 
   it('suggest where to look for a missing export', async () => {
@@ -100,12 +100,12 @@ describe('info, list and map', () => {
         stderr: expect.stringContaining(words as string),
       });
     await writeFile(join(at, 'disk'), 'x');
-    expect(await works('info', `FILE:${at}/disk`)).toBe(await works('info', join(at, 'disk')));
+    expect(await runNbd('info', `FILE:${at}/disk`)).toBe(await runNbd('info', join(at, 'disk')));
   });
 
   it('work with a server without options', async () => {
     const old = await nbdkit('--mask-handshake=0', 'memory', '3M');
-    const found = JSON.parse(await works('info', old, '--json')) as Info & { protocol: string };
+    const found = JSON.parse(await runNbd('info', old, '--json')) as Info & { protocol: string };
     expect(found).toMatchObject({ protocol: 'newstyle', exports: [{ 'export-size': 3 * MIB }] });
     expect(found.protocol).toBe((JSON.parse(await tool('nbdinfo', '--json', old)) as { protocol: string }).protocol);
     const { status, stderr } = await nbd('list', old);
@@ -114,10 +114,10 @@ describe('info, list and map', () => {
 
   it('work with an oldstyle server, files and URLs', async () => {
     const old = await nbdkit('-o', 'memory', '3M');
-    expect(JSON.parse(await works('info', old, '--json'))).toMatchObject({ protocol: 'oldstyle', exports: [{ 'export-size': 3 * MIB }] }); // prettier-ignore
+    expect(JSON.parse(await runNbd('info', old, '--json'))).toMatchObject({ protocol: 'oldstyle', exports: [{ 'export-size': 3 * MIB }] }); // prettier-ignore
     const path = await disk(folder);
-    expect(await works('info', path)).toContain(`export-size: ${10 * MIB + 512} (10.0 MiB)`);
-    expect(await works('map', path)).toBe(await tool('nbdinfo', '--map', await nbdkit('file', path)));
+    expect(await runNbd('info', path)).toContain(`export-size: ${10 * MIB + 512} (10.0 MiB)`);
+    expect(await runNbd('map', path)).toBe(await tool('nbdinfo', '--map', await nbdkit('file', path)));
   });
 });
 
@@ -127,32 +127,32 @@ describe('copy', () => {
     const to = (name: string): string => join(folder, `copy-${name}`);
     const expected = await sum(path);
 
-    await works('copy', path, to('file'), '--verify');
+    await runNbd('copy', path, to('file'), '--verify');
     expect(await sum(to('file'))).toBe(expected);
     expect(await stored(to('file'))).toBeLessThan(await stored(path)); // the stored zeros are not copied
 
-    await works('copy', await nbdkit('file', path), to('nbdkit'));
+    await runNbd('copy', await nbdkit('file', path), to('nbdkit'));
     expect(await tool('cmp', path, to('nbdkit'))).toBe('');
 
     const blank = join(folder, 'blank');
     await writeFile(blank, randomBytes(11 * MIB));
     const tail = (await readFile(blank)).subarray(10 * MIB + 512);
     const target = await qemuNbd(blank);
-    await works('copy', path, target, '--verify', '--flush');
+    await runNbd('copy', path, target, '--verify', '--flush');
     expect((await readFile(blank)).subarray(10 * MIB + 512).equals(tail)).toBe(true);
     expect((await readFile(blank)).subarray(0, 10 * MIB + 512).equals(await readFile(path))).toBe(true);
 
     const server = await serve('memory:10486272');
-    await works('copy', path, server.uri, '--connections', '2', '--requests', '3', '--destination-is-zero');
+    await runNbd('copy', path, server.uri, '--connections', '2', '--requests', '3', '--destination-is-zero');
     expect(await tool('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', path, server.uri)).toContain('identical');
     const between = await nbdkit('memory', '10486272');
-    await works('copy', server.uri, between, '--verify');
+    await runNbd('copy', server.uri, between, '--verify');
     expect(await tool('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', path, between)).toContain('identical');
 
-    await works('copy', await webServer(path), to('web'));
+    await runNbd('copy', await webServer(path), to('web'));
     expect(await sum(to('web'))).toBe(expected);
 
-    await works('copy', path, to('full'), '--no-sparse');
+    await runNbd('copy', path, to('full'), '--no-sparse');
     expect(await sum(to('full'))).toBe(expected);
     expect(await stored(to('full'))).toBeGreaterThanOrEqual(10 * MIB);
   });
@@ -161,8 +161,8 @@ describe('copy', () => {
     const path = await disk(folder);
     const server = await serve('--overlay', join(folder, 'web-delta'), await webServer(path));
     expect(await tool('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', path, server.uri)).toContain('identical');
-    await works('copy', 'memory:10M', server.uri);
-    const [first] = JSON.parse(await works('map', server.uri, '--json')) as Record<string, unknown>[];
+    await runNbd('copy', 'memory:10M', server.uri);
+    const [first] = JSON.parse(await runNbd('map', server.uri, '--json')) as Record<string, unknown>[];
     expect(first).toMatchObject({ offset: 0, length: 10 * MIB, description: 'hole,zero' });
   });
 
@@ -173,7 +173,7 @@ describe('copy', () => {
     expect(failed.status).toBe(1);
     expect(failed.stderr).toMatch(/cannot copy nbd\S+ to \S+: reading \d+ bytes at \d+ of the source: EIO/);
     expect(await readFile(old, 'utf8')).toBe('as it was');
-    const line = (await works('copy', path, old, '--json', '--verify')).trim();
+    const line = (await runNbd('copy', path, old, '--json', '--verify')).trim();
     expect(JSON.parse(line)).toMatchObject({ event: 'done', size: 10 * MIB + 512, verified: true });
     expect(await sum(old)).toBe(await sum(path));
     expect((await readdir(folder)).filter((name) => name.includes('partial'))).toEqual([]);
@@ -198,7 +198,7 @@ describe('copy', () => {
     const slow = await nbdkit('--filter=rate', 'pattern', '64M', 'rate=64M');
     const target = await temporary();
     const copying = start(['nbd', 'copy', slow, join(target, 'disk'), '--json', '--requests', '2']);
-    await copying.saw(/\{"event":"copied","done":\d+,"size":67108864,"seconds":[\d.]+\}/);
+    await copying.waitForOutput(/\{"event":"copied","done":\d+,"size":67108864,"seconds":[\d.]+\}/);
     expect(readdirSync(target)).toHaveLength(1);
     copying.child.kill('SIGINT');
     const { status, stderr } = await copying.ended;
@@ -232,10 +232,10 @@ describe('a destination that is a file', () => {
     await symlink('there', join(at, 'folder'));
     await symlink('second', join(at, 'first'));
     await symlink('folder/../nowhere', join(at, 'second'));
-    await works('copy', 'memory:1M', join(at, 'folder', '..', 'first'));
+    await runNbd('copy', 'memory:1M', join(at, 'folder', '..', 'first'));
     expect((await readdir(at)).sort()).toEqual(['first', 'folder', 'nowhere', 'second', 'there']);
     expect([await readlink(join(at, 'first')), (await stat(join(at, 'nowhere'))).size]).toEqual(['second', MIB]);
-    await works('copy', 'memory:2M', join(at, 'first'));
+    await runNbd('copy', 'memory:2M', join(at, 'first'));
     expect([await readlink(join(at, 'first')), (await stat(join(at, 'nowhere'))).size]).toEqual(['second', 2 * MIB]);
   });
 
@@ -260,7 +260,7 @@ describe('a destination that is a file', () => {
     await writeFile(to('private'), '');
     await chmod(to('private'), 0o604);
     if (isRoot) await chown(to('private'), 65534, 65533);
-    for (const name of ['private', 'new']) await works('copy', 'memory:1M', to(name));
+    for (const name of ['private', 'new']) await runNbd('copy', 'memory:1M', to(name));
     expect([await mode(to('private')), await mode(to('new'))]).toEqual([0o604, 0o640]);
     if (isRoot) expect(await stat(to('private'))).toMatchObject({ uid: 65534, gid: 65533, size: MIB });
 
@@ -274,7 +274,7 @@ describe('a destination that is a file', () => {
 
   it('can have any valid file name; other names are rejected before anything is read', async () => {
     const at = await temporary();
-    for (const name of ['x'.repeat(255), 'ü'.repeat(127)]) await works('copy', 'memory:1M', join(at, name));
+    for (const name of ['x'.repeat(255), 'ü'.repeat(127)]) await runNbd('copy', 'memory:1M', join(at, name));
     expect(await readdir(at)).toHaveLength(2);
     const unreadable = await nbdkit('--filter=error', 'pattern', '8M', 'error-pread-rate=100%');
     for (const [name, why] of [
@@ -372,7 +372,7 @@ describe('a destination whose server is killed and restarted without its unflush
     const first = await server();
     const slow = await nbdkit('--filter=delay', 'pattern', '12M', 'rdelay=300ms');
     const copying = start(['nbd', 'copy', slow, first.uri, '--json', '--requests', '2', ...options]);
-    await copying.saw(/"event":"copied","done":\d{7}/);
+    await copying.waitForOutput(/"event":"copied","done":\d{7}/);
     first.child.kill('SIGKILL');
     await first.ended;
     await server();
@@ -410,7 +410,7 @@ describe('a destination that is a block device', () => {
 
   it.runIf(hasLoop)('is written in place, and the rest of it stays (needs root and loop devices)', async () => {
     const [{ device }, path] = [await loop(), await disk(folder, 10 * MIB)];
-    await works('copy', path, device, '--verify');
+    await runNbd('copy', path, device, '--verify');
     const bytes = await readFile(device);
     expect(bytes.subarray(0, 10 * MIB).equals(await readFile(path))).toBe(true);
     expect(bytes.subarray(10 * MIB).equals(Buffer.alloc(6 * MIB, 1))).toBe(true);
@@ -433,6 +433,6 @@ describe('a destination that is a block device', () => {
       execFileSync('umount', [at]);
     }
     execFileSync('e2fsck', ['-fn', device], { stdio: 'pipe' });
-    await works('copy', 'memory:1M', device);
+    await runNbd('copy', 'memory:1M', device);
   });
 });

@@ -4,7 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { gptOf, tarOf, zstdOf } from '../../packages/block/test/formats.js';
-import { disk, folder, MIB, nbd, serve, sum, tool, webServer, works } from './nbd-command.js';
+import { disk, folder, MIB, nbd, serve, sum, tool, webServer, runNbd } from './nbd-command.js';
 
 let count = 0;
 const path = (name: string): string => join(folder, `format-${count++}-${name}`);
@@ -26,9 +26,9 @@ describe('a nested source', () => {
     expect(await tool('qemu-img', 'compare', '-f', 'raw', '-F', 'qcow2', uri, image)).toContain('identical');
     expect(JSON.parse(await tool('nbdinfo', '--json', uri))).toMatchObject({ exports: [{ is_read_only: true }] });
     const copy = path('copy');
-    await works('copy', source, copy, '--verify');
+    await runNbd('copy', source, copy, '--verify');
     expect(await sum(copy)).toBe(await sum(raw));
-    expect(await works('map', `qcow2:${image}`, '--totals')).toMatch(/hole,zero/);
+    expect(await runNbd('map', `qcow2:${image}`, '--totals')).toMatch(/hole,zero/);
   });
 
   it('is served from an appliance: the first partition of a VMDK in an OVA', async () => {
@@ -44,7 +44,7 @@ describe('a nested source', () => {
   it('is written in place: a partition', async () => {
     const [raw, whole] = [await disk(folder), path('gpt')];
     await writeFile(whole, gptOf(new Uint8Array(12 * MIB), 512, 'root'));
-    await works('copy', raw, `partition:1:${whole}`);
+    await runNbd('copy', raw, `partition:1:${whole}`);
     const judged = path('judged');
     execFileSync('nbdkit', ['-U', '-', '--filter=partition', 'file', whole, 'partition=1', '--run', `nbdcopy "$uri" ${judged}`]); // prettier-ignore
     expect((await readFile(judged)).subarray(0, 10 * MIB + 512).equals(await readFile(raw))).toBe(true);

@@ -12,7 +12,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { authority } from '../../packages/nbd/test/pki.js';
 import { output } from '../../packages/nbd/test/support.js';
 import { ROOT, start, temporary } from '../support.js';
-import { disk, folder, MIB, nbd, nbdkit, serve, sum, tool, webServer, works } from './nbd-command.js';
+import { disk, folder, MIB, nbd, nbdkit, serve, sum, tool, webServer, runNbd } from './nbd-command.js';
 
 const CLI = join(ROOT, 'packages/cli/bin/nodeos.js');
 
@@ -28,7 +28,7 @@ describe('serve', () => {
     const other = await disk(folder);
     await tool('nbdcopy', '--flush', other, server.uri);
     expect(await sum(path)).toBe(await sum(other));
-    await server.saw(/connection \d+ \(127\.0\.0\.1:\d+\) has left "disk"/);
+    await server.waitForOutput(/connection \d+ \(127\.0\.0\.1:\d+\) has left "disk"/);
     server.child.kill('SIGINT');
     expect((await server.ended).status).toBe(130);
   });
@@ -45,7 +45,7 @@ describe('serve', () => {
     expect(two).toMatch(/^nbd:\/\/127\.0\.0\.1:\d+\/two$/);
     expect(await tool('nbdinfo', '--size', two)).toBe(`${4 * MIB}\n`);
     await expect(tool('nbdcopy', path, two)).rejects.toThrow();
-    await server.saw(/"event":"close".*"export":"two"/);
+    await server.waitForOutput(/"event":"close".*"export":"two"/);
     server.child.kill('SIGTERM');
     expect((await server.ended).status).toBe(143);
   });
@@ -105,7 +105,7 @@ print(again.pread(8, 4096) == old, h.pread(8, 4096))`;
     expect(await output('nbdsh', '-u', server.uri, '-c', script)).toBe(
       "False False False\nbytearray(b'mine....') bytearray(b'theirs..') True\nTrue bytearray(b'mine....')\n",
     );
-    await server.saw(/what a connection writes ends with it/);
+    await server.waitForOutput(/what a connection writes ends with it/);
     // The overlay has no file name, so nothing is left behind however the server ends.
     expect((await readdir(tmpdir())).filter((name) => name.startsWith('nodeos-overlay-'))).toEqual([]);
     server.child.kill('SIGKILL');
@@ -142,7 +142,7 @@ print(again.pread(8, 4096) == old, h.pread(8, 4096))`;
 
   it('passes a signal on to the command', async () => {
     const server = start(['nbd', 'serve', 'memory:1M', '--', 'sh', '-c', 'echo "pid $$ $NBD_URI"; exec sleep 60']);
-    const [, pid = '', socket = ''] = await server.saw(/pid (\d+) \S+socket=(\S+)/);
+    const [, pid = '', socket = ''] = await server.waitForOutput(/pid (\d+) \S+socket=(\S+)/);
     server.child.kill('SIGTERM');
     expect((await server.ended).status).toBe(143);
     expect(existsSync(`/proc/${pid}`)).toBe(false);
@@ -154,7 +154,7 @@ print(again.pread(8, 4096) == old, h.pread(8, 4096))`;
     const server = await serve(slow);
     const client = spawn('nbdcopy', [server.uri, 'null:'], { stdio: 'ignore' });
     onTestFinished(() => void client.kill('SIGKILL'));
-    await server.saw(/uses the default export/);
+    await server.waitForOutput(/uses the default export/);
     await sleep(300);
     server.child.kill('SIGINT');
     await sleep(700);
@@ -188,7 +188,7 @@ print(again.pread(8, 4096) == old, h.pread(8, 4096))`;
     expect(psk.uri).toMatch(/^nbds:/);
     const uri = `${psk.uri.replace('//', '//alice@')}?tls-psk-file=${keys}`;
     expect(await tool('nbdinfo', '--size', uri)).toBe(`${2 * MIB}\n`);
-    expect(await works('info', uri)).toMatch(/^protocol: newstyle-fixed with TLS/);
+    expect(await runNbd('info', uri)).toMatch(/^protocol: newstyle-fixed with TLS/);
     await expect(tool('nbdinfo', psk.uri.replace('nbds', 'nbd'))).rejects.toThrow();
 
     const command = ['sh', '-c', 'cd / && nbdinfo --size "$NBD_URI"'];
@@ -207,18 +207,18 @@ print(again.pread(8, 4096) == old, h.pread(8, 4096))`;
   it('serves metrics and writes a trace that can be drawn', async () => {
     const [path, trace, svg] = [await disk(folder), join(folder, 'trace'), join(folder, 'picture.svg')];
     const server = await serve(path, '--trace', trace, '--metrics', '0');
-    const [, url = ''] = await server.saw(/metrics: (\S+)/);
+    const [, url = ''] = await server.waitForOutput(/metrics: (\S+)/);
     await tool('nbdcopy', server.uri, 'null:');
     const text = await (await fetch(url)).text();
     expect(text).toMatch(/^nbd_requests_total\{command="read"\} [1-9]/m);
     expect((await fetch(url.replace('metrics', 'x'))).status).toBe(404);
     server.child.kill('SIGINT');
     await server.ended;
-    await works('plot', trace, '--output', svg, '--title', 'A <disk>');
+    await runNbd('plot', trace, '--output', svg, '--title', 'A <disk>');
     const picture = await readFile(svg, 'utf8');
     expect(picture).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
     expect(picture).toContain('<title>A &lt;disk&gt;</title>');
     expect(picture).toContain('of 10.0 MiB were read');
-    expect(await works('plot', trace, '--title', 'A <disk>')).toBe(picture);
+    expect(await runNbd('plot', trace, '--title', 'A <disk>')).toBe(picture);
   });
 });

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { crc32c } from '../../packages/fs/crc32c.js';
-import { ask, freePort, LONG } from '../support.js';
+import { request, freePort, LONG } from '../support.js';
 import {
   ADMIN,
   at,
@@ -17,9 +17,9 @@ import {
   ext4,
   folder,
   replacedInTurn,
-  served,
-  started,
-  talking,
+  replaceableServer,
+  startGuest,
+  buildGuest,
   withUpper,
   type Rounds,
 } from './guest.js';
@@ -28,7 +28,7 @@ import { boot, IP, nbdkit, qemuNbd } from './machines.js';
 
 let system: Streamed;
 beforeAll(async () => {
-  system = await talking();
+  system = await buildGuest();
 }, LONG);
 
 describe('a machine boots from', () => {
@@ -46,8 +46,8 @@ describe('a machine boots from', () => {
     ],
   ])('%s', async (_, start, more) => {
     const port = await freePort();
-    await served(() => start(port));
-    const { machine, get } = await started(system, { append: [`root=${at(port, 'root')}${more}`] });
+    await replaceableServer(() => start(port));
+    const { machine, get } = await startGuest(system, { append: [`root=${at(port, 'root')}${more}`] });
     expect(await get('mounts')).toEqual(['overlay / overlay', 'tmpfs /var/log tmpfs']);
     expect(await get('note')).toBe('x');
     expect(await get('rename')).toEqual(['note', 'renamed']);
@@ -63,9 +63,9 @@ describe('a machine boots from', () => {
     const append = ['ip=dhcp', `root=${at(port, 'root')}`];
     const machine = await boot(system, { port: web, usr: system.usr, append });
     onTestFinished(() => machine.powerOff().then(() => undefined));
-    await machine.saw(/root: connection refused; trying again/);
-    await served(() => nbdkit(port, '-r', 'file', system.small));
-    const mounts = await (await ask(`http://127.0.0.1:${web}/mounts`)).json();
+    await machine.waitForOutput(/root: connection refused; trying again/);
+    await replaceableServer(() => nbdkit(port, '-r', 'file', system.small));
+    const mounts = await (await request(`http://127.0.0.1:${web}/mounts`)).json();
     expect(mounts).toEqual(['overlay / overlay', 'tmpfs /var/log tmpfs', '/dev/pmem0 /usr erofs']);
   });
 
@@ -77,9 +77,9 @@ describe('a machine boots from', () => {
     truncateSync(path, 96 << 20);
     execFileSync('mke2fs', ['-q', '-t', 'ext4', '-d', unpacked, path], { env: ADMIN });
     const port = await freePort();
-    await served(() => qemuNbd(port, '-f', 'raw', '-x', 'root', path));
+    await replaceableServer(() => qemuNbd(port, '-f', 'raw', '-x', 'root', path));
     const append = [`root=${at(port, 'root')}`, 'rootfstype=ext4', 'rw'];
-    const { machine, get } = await started(system, { append, usr: system.usr });
+    const { machine, get } = await startGuest(system, { append, usr: system.usr });
     expect(await get('mounts')).toEqual(['/dev/nbd0 / ext4', 'tmpfs /var/log tmpfs', '/dev/pmem0 /usr erofs']);
     expect(await get('note')).toBe('x');
     await machine.powerOff();
@@ -92,7 +92,7 @@ describe('data that a machine writes to an ext4 image on a server', () => {
     const path = ext4('kept');
     const { options } = await withUpper(system, path);
     for (const note of ['x', 'xx']) {
-      const { machine, get } = await started(system, options);
+      const { machine, get } = await startGuest(system, options);
       expect(await get('note')).toBe(note);
       await machine.powerOff();
       expectClean(path);
@@ -107,7 +107,7 @@ describe('a server that goes away', () => {
   ])('and comes back repeatedly corrupts neither reads nor writes (%s)', async (_, more) => {
     const path = ext4('killed');
     const { root, upper, options } = await withUpper(system, path, more);
-    const { machine, get } = await started(system, options);
+    const { machine, get } = await startGuest(system, options);
     const before = await replacedInTurn(get, { root, upper }, [0, 100, 500, 1000]);
     await sleep(1000);
     const { rounds, failures } = (await get('stop')) as Rounds;
@@ -129,22 +129,22 @@ describe('a server that goes away', () => {
     bytes.writeUInt32LE(crc32c(bytes.subarray(1024, 4096)), 1024 + 4);
     writeFileSync(rebuilt, bytes);
     let image = system.small;
-    const root = await served(() => nbdkit(port, 'file', image)); // writable, so that it is the machine that does not write
-    const { machine, get } = await started(system, { append: [`root=${at(port, 'root')}`], usr: system.usr });
+    const root = await replaceableServer(() => nbdkit(port, 'file', image)); // writable, so that it is the machine that does not write
+    const { machine, get } = await startGuest(system, { append: [`root=${at(port, 'root')}`], usr: system.usr });
     expect(await get('note')).toBe('x');
     image = rebuilt;
     await root.replace();
-    await machine.saw(/root: the export has become another one: its size, its start, or/);
+    await machine.waitForOutput(/root: the export has become another one: its size, its start, or/);
     image = system.small;
     await root.replace();
-    await machine.saw(/connected again/);
+    await machine.waitForOutput(/connected again/);
     expect(await get('read')).toBe(true);
   });
 
   it('or is only slow is waited for', async () => {
     const port = await freePort();
-    const root = await served(() => nbdkit(port, '-r', 'file', system.small));
-    const { machine, get } = await started(system, { append: [`root=${at(port, 'root')}`], usr: system.usr });
+    const root = await replaceableServer(() => nbdkit(port, '-r', 'file', system.small));
+    const { machine, get } = await startGuest(system, { append: [`root=${at(port, 'root')}`], usr: system.usr });
     expect(await get('read')).toBe(true);
     root.signal('SIGSTOP');
     const read = get('read');
@@ -156,7 +156,7 @@ describe('a server that goes away', () => {
 
   it('while its filesystem is being mounted is waited for', async () => {
     const port = await freePort();
-    await served(() => nbdkit(port, '-r', 'file', system.small));
+    await replaceableServer(() => nbdkit(port, '-r', 'file', system.small));
     let connections = 0;
     const proxy = createServer((socket) => {
       const server = connect(port, '127.0.0.1');
@@ -175,7 +175,7 @@ describe('a server that goes away', () => {
     onTestFinished(() => void proxy.close());
     await new Promise((resolve) => proxy.once('listening', resolve));
     const append = [`root=${at((proxy.address() as AddressInfo).port, 'root')}`];
-    const { machine, get } = await started(system, { append, usr: system.usr });
+    const { machine, get } = await startGuest(system, { append, usr: system.usr });
     expect(await get('read')).toBe(true);
     expect(machine.console).toMatch(/connected again/);
     expect(connections).toBe(2);
@@ -183,23 +183,23 @@ describe('a server that goes away', () => {
 
   it('for longer than nodeos.nbd.timeout makes reads fail until it comes back', async () => {
     const port = await freePort();
-    const root = await served(() => nbdkit(port, '-r', 'file', system.small));
+    const root = await replaceableServer(() => nbdkit(port, '-r', 'file', system.small));
     const append = [`root=${at(port, 'root')}`, 'nodeos.nbd.timeout=1'];
-    const { machine, get } = await started(system, { append, usr: system.usr });
+    const { machine, get } = await startGuest(system, { append, usr: system.usr });
     expect(await get('read')).toBe(true);
     await root.kill();
     expect(await get('read')).toBe('EIO');
     await root.begin();
-    await machine.saw(/connected again/);
+    await machine.waitForOutput(/connected again/);
     expect(await get('read')).toBe(true);
   });
 
   it('for ever does not prevent the end of the machine', async () => {
     const { root, upper, options } = await withUpper(system, ext4('gone'));
-    const { machine, get } = await started(system, options);
+    const { machine, get } = await startGuest(system, options);
     await get('loop');
     await Promise.all([root.kill(), upper.kill()]);
-    await machine.saw(/\/root: connection lost/);
+    await machine.waitForOutput(/\/root: connection lost/);
     const { events } = await machine.powerOff();
     expect(events.at(-1)).toMatchObject({ event: 'end' });
     expect(machine.console).toMatch(/the server is gone: what was not yet written is lost/);
@@ -208,11 +208,11 @@ describe('a server that goes away', () => {
 
   it('is connected to again even if its keeper was killed', async () => {
     const port = await freePort();
-    const root = await served(() => nbdkit(port, '-r', 'file', system.small));
-    const { machine, get } = await started(system, { append: [`root=${at(port, 'root')}`], usr: system.usr });
+    const root = await replaceableServer(() => nbdkit(port, '-r', 'file', system.small));
+    const { machine, get } = await startGuest(system, { append: [`root=${at(port, 'root')}`], usr: system.usr });
     await get('keeper');
     await root.replace();
-    await machine.saw(/connected again/);
+    await machine.waitForOutput(/connected again/);
     expect(await get('read')).toBe(true);
   });
 });
@@ -223,9 +223,9 @@ describe('nbd-attach', () => {
     ['by ioctl', '-i '],
   ])('attaches and detaches a device %s', async (_, how) => {
     const [port, other] = [await freePort(), await freePort()];
-    await served(() => nbdkit(port, '-r', 'file', system.small));
-    const server = await served(() => nbdkit(other, 'memory', '3M'));
-    const { get } = await started(system, { append: [`root=${at(port, 'root')}`], usr: system.usr });
+    await replaceableServer(() => nbdkit(port, '-r', 'file', system.small));
+    const server = await replaceableServer(() => nbdkit(other, 'memory', '3M'));
+    const { get } = await startGuest(system, { append: [`root=${at(port, 'root')}`], usr: system.usr });
     const attach = (words: string): Promise<unknown> => get(`attach/${encodeURIComponent(words)}`);
     const length = (): Promise<unknown> => get(`device/${encodeURIComponent('/dev/nbd5')}`);
     expect(await attach(`${how}${at(other, '')} /dev/nbd5`)).toEqual({ status: 0, stdout: '' });
@@ -250,7 +250,7 @@ async function says(words: Buffer): Promise<number> {
 describe('a root that fails says why:', () => {
   const kit = async (...args: string[]): Promise<number> => {
     const port = await freePort();
-    await served(() => nbdkit(port, ...args));
+    await replaceableServer(() => nbdkit(port, ...args));
     return port;
   };
   const psk = (): string => {
@@ -289,7 +289,7 @@ describe('a root that fails says why:', () => {
       'no such export',
       async () => {
         const port = await freePort();
-        await served(() => qemuNbd(port, '-r', '-f', 'raw', '-x', 'root', system.small));
+        await replaceableServer(() => qemuNbd(port, '-r', '-f', 'raw', '-x', 'root', system.small));
         return [`root=${at(port, 'other')}`];
       },
       /\/other: the server has no export "other": .*other/,

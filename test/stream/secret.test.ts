@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { application, ask, freePort, start, temporary } from '../support.js';
+import { application, request, freePort, start, temporary } from '../support.js';
 
 /** Looks for a secret in all readable places, and talks NBD to the host like a client. */
 const SPY = `
@@ -79,7 +79,7 @@ describe.skipIf(process.getuid?.() !== 0)('the root of a machine and its changes
     const file = join(folder, 'changes.ext4');
     const words = ['start', app, '--root', root, '--persist', file, '--trace', join(folder, 'trace')];
     const machine = start([...words, '--publish', `${port}:80`], { env: { TMPDIR } });
-    const get = async (path: string): Promise<unknown> => (await ask(`http://127.0.0.1:${port}/${path}`)).json();
+    const get = async (path: string): Promise<unknown> => (await request(`http://127.0.0.1:${port}/${path}`)).json();
     expect(await get('user')).toBe(1000);
     expect(await get('write')).toBe('written');
 

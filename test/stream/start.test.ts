@@ -5,7 +5,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Cache } from '@nodeos/engine';
 import { describe, expect, it } from 'vitest';
-import { application, ask, freePort, nodeos, start, temporary } from '../support.js';
+import { application, request, freePort, nodeos, start, temporary } from '../support.js';
 
 const ADMIN = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` };
 const MOUNTS = `console.log(fs.readFileSync('/proc/mounts', 'utf8').split('\\n').filter((line) => / (\\/|\\/usr) /.test(line)).map((line) => line.split(' ').slice(0, 3).join(' ')).join(';'))`;
@@ -47,7 +47,7 @@ describe('a machine with a served root', () => {
       expect(made).toEqual([expect.stringMatching(/^steps\/app\/[^/]+\/[^/]+\/output\/files\/data$/)]);
     };
     const machine = start(['start', app, '--root', 'nbd', '--publish', `${port}:80`], { env: { TMPDIR } });
-    expect(await (await ask(`http://127.0.0.1:${port}`)).text()).toBe(`written${data}`);
+    expect(await (await request(`http://127.0.0.1:${port}`)).text()).toBe(`written${data}`);
     // The initramfs with the credentials: about 40 KB.
     expectNothingElse(['key', 'key/initramfs']);
     machine.child.kill('SIGINT');

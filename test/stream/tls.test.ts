@@ -11,7 +11,16 @@ import { NbdServer, type ServerTls } from '@nodeos/nbd';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { authority } from '../../packages/nbd/test/pki.js';
 import { freePort, LONG, nodeos } from '../support.js';
-import { expectClean, ext4, folder, replacedInTurn, served, started, talking, type Rounds } from './guest.js';
+import {
+  expectClean,
+  ext4,
+  folder,
+  replacedInTurn,
+  replaceableServer,
+  startGuest,
+  buildGuest,
+  type Rounds,
+} from './guest.js';
 import { withTls, type Streamed } from './images.js';
 import { boot, HOST, IP, nbdkit, qemuNbd, serve, type Server } from './machines.js';
 
@@ -36,7 +45,7 @@ beforeAll(async () => {
     writeFileSync(join(keys, name), `guest:${KEY.toString('hex')}\nlong:${LONG_KEY.toString('hex')}\n`, {
       mode: 0o600,
     });
-  system = await talking();
+  system = await buildGuest();
   known = await withTls(system, join(folder, 'alice'));
   nobody = await withTls(system, join(folder, 'nobody'));
   stranger = await withTls(system, foreign);
@@ -73,7 +82,7 @@ describe('a machine mounts its root over TLS', () => {
       () => known,
       async () => {
         const port = await freePort();
-        await served(() => certified(port, '--tls-verify-peer'));
+        await replaceableServer(() => certified(port, '--tls-verify-peer'));
         return at(port);
       },
     ],
@@ -82,7 +91,7 @@ describe('a machine mounts its root over TLS', () => {
       () => shared,
       async () => {
         const port = await freePort();
-        await served(() => kit(port, `--tls-psk=${join(keys, 'keys.psk')}`));
+        await replaceableServer(() => kit(port, `--tls-psk=${join(keys, 'keys.psk')}`));
         return `nbds://guest@${HOST}:${port}/root`;
       },
     ],
@@ -91,7 +100,7 @@ describe('a machine mounts its root over TLS', () => {
       () => known,
       async () => {
         const port = await freePort();
-        await served(() => certifiedQemu(port, '-r', system.small));
+        await replaceableServer(() => certifiedQemu(port, '-r', system.small));
         return at(port, '?connections=2');
       },
     ],
@@ -119,7 +128,7 @@ describe('a machine mounts its root over TLS', () => {
       async () => `nbds://long@${HOST}:${await ours({ psk: { find: () => LONG_KEY } })}/root`,
     ],
   ])('%s', async (_, machineOf, uri) => {
-    const { machine, get } = await started(machineOf(), { append: [`root=${await uri()}`], usr: system.usr });
+    const { machine, get } = await startGuest(machineOf(), { append: [`root=${await uri()}`], usr: system.usr });
     expect(await get('read')).toBe(true);
     expect(await get('note')).toBe('x');
     await machine.powerOff();
@@ -131,10 +140,10 @@ describe('a connection that is lost', () => {
   it('is restored over TLS and corrupts neither reads nor writes', async () => {
     const path = ext4('secured');
     const [rootPort, upperPort] = [await freePort(), await freePort()];
-    const root = await served(() => certified(rootPort));
-    const upper = await served(() => certifiedQemu(upperPort, path));
+    const root = await replaceableServer(() => certified(rootPort));
+    const upper = await replaceableServer(() => certifiedQemu(upperPort, path));
     const append = [`root=${at(rootPort)}`, `nodeos.upper=${at(upperPort)}`];
-    const { machine, get } = await started(known, { append, usr: system.usr });
+    const { machine, get } = await startGuest(known, { append, usr: system.usr });
     const before = await replacedInTurn(get, { root, upper }, [0, 100, 1000]);
     await get('keeper'); // a new keeper must find the program too
     await Promise.all([root.replace(), upper.replace()]);
@@ -155,7 +164,7 @@ describe('a TLS failure is explained:', () => {
       () => known,
       async () => {
         const port = await freePort();
-        await served(() => nbdkit(port, '-r', 'file', system.small));
+        await replaceableServer(() => nbdkit(port, '-r', 'file', system.small));
         return at(port);
       },
       /the server has no TLS/,
@@ -177,7 +186,7 @@ describe('a TLS failure is explained:', () => {
       () => nobody,
       async () => {
         const port = await freePort();
-        await served(() => certified(port, '--tls-verify-peer'));
+        await replaceableServer(() => certified(port, '--tls-verify-peer'));
         return at(port);
       },
       /root: (the server ends TLS with alert \d+|the server hung up)/,
@@ -217,7 +226,7 @@ describe('a TLS failure is explained:', () => {
       () => known,
       async () => {
         const port = await freePort();
-        await served(() =>
+        await replaceableServer(() =>
           serve(
             port,
             'nbdkit',

@@ -46,7 +46,7 @@ describe('the toolchain', { timeout: LONG }, () => {
     const env = { NODEOS_CACHE: await cacheWith('toolchain-binutils', 'toolchain-headers') };
     for (let attempt = 0; attempt < 2; attempt++) {
       const building = start(['toolchain', 'build', '--json'], { env });
-      await building.saw(/"line":".*checking for/);
+      await building.waitForOutput(/"line":".*checking for/);
       building.child.kill('SIGINT');
       const { status, stdout, stderr } = await building.ended;
       expect(status).toBe(130);

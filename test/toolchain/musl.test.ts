@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { ask, eventsIn, exec, freePort, LONG, nodeos, ROOT, start, valueOf } from '../support.js';
+import { request, eventsIn, exec, freePort, LONG, nodeos, ROOT, start, valueOf } from '../support.js';
 
 const run = promisify(execFile);
 const onMusl = (body: string, ...options: string[]): Promise<unknown> => valueOf(body, '--libc', 'musl', ...options);
@@ -115,8 +115,8 @@ describe('Node.js on musl', { timeout: LONG }, () => {
       const port = await freePort();
       const args = ['start', join(ROOT, 'examples/fastify'), '--libc', 'musl', '--machine', machine];
       const guest = start([...args, '--publish', `${port}:80`, '--events']);
-      await guest.saw(/the guest's port 80/); // built by then
-      expect(await (await ask(`http://127.0.0.1:${port}/`)).text()).not.toBe('');
+      await guest.waitForOutput(/the guest's port 80/); // built by then
+      expect(await (await request(`http://127.0.0.1:${port}/`)).text()).not.toBe('');
       guest.child.kill('SIGINT');
       const { stdout } = await guest.ended;
       expect(eventsIn(stdout).map(({ event }) => event)).toEqual(expect.arrayContaining(['pid1', 'app', 'end']));
@@ -144,8 +144,8 @@ describe('Node.js on glibc', { timeout: LONG }, () => {
   it('runs an application', async () => {
     const port = await freePort();
     const guest = start(['start', join(ROOT, 'examples/fastify'), ...glibc, '--publish', `${port}:80`]);
-    await guest.saw(/the guest's port 80/);
-    expect(await (await ask(`http://127.0.0.1:${port}/`)).text()).not.toBe('');
+    await guest.waitForOutput(/the guest's port 80/);
+    expect(await (await request(`http://127.0.0.1:${port}/`)).text()).not.toBe('');
   });
 });
 

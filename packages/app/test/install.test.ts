@@ -6,7 +6,7 @@ import { NodeosError, UsageError } from '@nodeos/base';
 import { Cache, hashPath } from '@nodeos/engine';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeLock } from '../index.js';
-import { command, folder, installed, locked, ran, read, root, target, type Files } from './support.js';
+import { command, folder, install, createLock, runApp, read, root, target, type Files } from './support.js';
 import { modulesSteps } from '../install.js';
 
 const DEPENDENCIES = { ms: '2.1.3' };
@@ -30,7 +30,7 @@ function packed(files: Files, to: string): void {
 }
 
 async function failure(dir: string): Promise<NodeosError> {
-  const error: unknown = await installed(dir).then(
+  const error: unknown = await install(dir).then(
     () => new Error('it was installed'),
     (reason: unknown) => reason,
   );
@@ -42,8 +42,8 @@ describe('a project is installed the way npm ci does it', { timeout: 300_000 }, 
   it('with an npm-shrinkwrap.json, which takes precedence over a package-lock.json', async () => {
     const files = { 'npm-shrinkwrap.json': LOCK, 'package-lock.json': {}, 'index.js': TELLS };
     const dir = folder({ ...files, 'package.json': { dependencies: DEPENDENCIES } });
-    const image = await installed(dir);
-    expect(ran(image)).toBe('172800000\n');
+    const image = await install(dir);
+    expect(runApp(image)).toBe('172800000\n');
     expect(image.config.env).toEqual({ LIBC: 'musl' });
   });
 
@@ -51,7 +51,7 @@ describe('a project is installed the way npm ci does it', { timeout: 300_000 }, 
     const marked = (value: object): string => `\uFEFF${JSON.stringify(value)}`;
     const manifest = marked({ dependencies: DEPENDENCIES });
     const dir = folder({ 'package.json': manifest, 'package-lock.json': marked(LOCK), 'index.js': TELLS });
-    expect(ran(await installed(dir))).toBe('172800000\n');
+    expect(runApp(await install(dir))).toBe('172800000\n');
   });
 
   it('with the settings of .npmrc, which are part of the key', async () => {
@@ -63,9 +63,9 @@ describe('a project is installed the way npm ci does it', { timeout: 300_000 }, 
       'index.js': TELLS,
     });
     packed({ 'package.json': peer, 'index.js': '' }, join(dir, 'vendor'));
-    const first = await installed(locked(dir));
-    expect(ran(first)).toBe('172800000\n');
-    expect(existsSync(join(first.at, '.npmrc'))).toBe(false);
+    const first = await install(createLock(dir));
+    expect(runApp(first)).toBe('172800000\n');
+    expect(existsSync(join(first.imageDir, '.npmrc'))).toBe(false);
     writeFileSync(join(dir, '.npmrc'), '');
     const error = await failure(dir);
     expect(error.lines.join('\n')).toMatch(/ERESOLVE|EUSAGE/);
@@ -81,10 +81,10 @@ describe('a project is installed the way npm ci does it', { timeout: 300_000 }, 
     const x = { 'package.json': { name: 'x', version: '1.0.0' }, 'index.js': `module.exports = ${Date.now()}` };
     packed(x, join(dir, 'vendor'));
     const { npm_config_cache } = process.env;
-    locked(dir);
+    createLock(dir);
     process.env['npm_config_cache'] = join(root, 'empty-npm-cache');
     try {
-      expect(ran(await installed(dir))).toBe(`${x['index.js'].slice('module.exports = '.length)}\n`);
+      expect(runApp(await install(dir))).toBe(`${x['index.js'].slice('module.exports = '.length)}\n`);
     } finally {
       if (npm_config_cache === undefined) delete process.env['npm_config_cache'];
       else process.env['npm_config_cache'] = npm_config_cache;
@@ -92,7 +92,7 @@ describe('a project is installed the way npm ci does it', { timeout: 300_000 }, 
   });
 
   it('if it is the root of a workspace', async () => {
-    const dir = locked(
+    const dir = createLock(
       folder({
         'package.json': {
           workspaces: ['packages/*'],
@@ -118,14 +118,14 @@ describe('a project is installed the way npm ci does it', { timeout: 300_000 }, 
         'packages/lib/dist/index.js': "module.exports = (who) => `hello ${who} ${require('ms/package.json').version}`",
       }),
     );
-    const image = await installed(dir);
+    const image = await install(dir);
     expect(image.config.main).toBe('/app/packages/cli/cli.js');
-    expect(ran(image)).toBe('hello there 2.0.0 2.1.3\n');
-    expect(readlinkSync(join(image.at, 'node_modules/@acme/lib'))).toBe('../../packages/lib');
+    expect(runApp(image)).toBe('hello there 2.0.0 2.1.3\n');
+    expect(readlinkSync(join(image.imageDir, 'node_modules/@acme/lib'))).toBe('../../packages/lib');
   });
 
   it('if it is a package of a workspace, without the dependencies of other packages', async () => {
-    const workspace = locked(
+    const workspace = createLock(
       folder({
         'package.json': { workspaces: ['packages/*'], dependencies: { wrappy: '1.0.2' } },
         '.gitignore': '.env\n',
@@ -143,13 +143,13 @@ describe('a project is installed the way npm ci does it', { timeout: 300_000 }, 
         'packages/other/index.js': '',
       }),
     );
-    const image = await installed(join(workspace, 'packages/web'));
+    const image = await install(join(workspace, 'packages/web'));
     expect(image.config).toMatchObject({ main: '/app/packages/web/main.js', cwd: '/app/packages/web' });
-    expect(ran(image)).toBe('2.0.0 2.1.3\n');
-    expect(readdirSync(join(image.at, 'packages')).sort()).toEqual(['lib', 'web']);
-    expect(existsSync(join(image.at, 'node_modules/once'))).toBe(false);
+    expect(runApp(image)).toBe('2.0.0 2.1.3\n');
+    expect(readdirSync(join(image.imageDir, 'packages')).sort()).toEqual(['lib', 'web']);
+    expect(existsSync(join(image.imageDir, 'node_modules/once'))).toBe(false);
     // The ignore file of the workspace also applies to its packages.
-    expect(existsSync(join(image.at, 'packages/web/.env'))).toBe(false);
+    expect(existsSync(join(image.imageDir, 'packages/web/.env'))).toBe(false);
     expect(image.app.notes.join('\n')).toContain('.env is left out by .gitignore');
   });
 
@@ -160,16 +160,16 @@ describe('a project is installed the way npm ci does it', { timeout: 300_000 }, 
       'lib/package.json': { name: 'lib', version: '1.0.0', dependencies: { ms: '2.0.0' } },
       'lib/index.js': "module.exports = require('ms/package.json').version",
     });
-    const app = locked(join(place, 'app'));
+    const app = createLock(join(place, 'app'));
     await expect(read(app)).rejects.toThrow(`${join(place, 'lib')} has dependencies but no package-lock.json`);
-    locked(join(place, 'lib'));
-    const image = await installed(app);
-    expect(ran(image)).toBe('2.0.0 2.1.3\n');
-    expect(lstatSync(join(image.at, 'node_modules/lib')).isDirectory()).toBe(true);
+    createLock(join(place, 'lib'));
+    const image = await install(app);
+    expect(runApp(image)).toBe('2.0.0 2.1.3\n');
+    expect(lstatSync(join(image.imageDir, 'node_modules/lib')).isDirectory()).toBe(true);
   });
 
   it('with a folder inside it', async () => {
-    const dir = locked(
+    const dir = createLock(
       folder({
         'package.json': { dependencies: { lib: 'file:vendor/lib' }, files: ['index.js'] },
         'index.js': "console.log(require('lib'))",
@@ -177,7 +177,7 @@ describe('a project is installed the way npm ci does it', { timeout: 300_000 }, 
         'vendor/lib/index.js': "module.exports = require('ms')('1s')",
       }),
     );
-    expect(ran(await installed(dir))).toBe('1000\n');
+    expect(runApp(await install(dir))).toBe('1000\n');
   });
 
   it('with copied folders (install-links)', async () => {
@@ -188,7 +188,7 @@ describe('a project is installed the way npm ci does it', { timeout: 300_000 }, 
       'lib/package.json': { name: 'lib', version: '1.0.0', dependencies: DEPENDENCIES },
       'lib/index.js': "module.exports = require('ms')('1m')",
     });
-    expect(ran(await installed(locked(join(place, 'app'))))).toBe('60000\n');
+    expect(runApp(await install(createLock(join(place, 'app'))))).toBe('60000\n');
   });
 
   it('with the same bytes in another folder', async () => {
@@ -198,8 +198,8 @@ describe('a project is installed the way npm ci does it', { timeout: 300_000 }, 
       'lib/cli.js': '#!/usr/bin/env node\n',
     };
     const images = ['here', 'there/and further'].map(async (name) => {
-      const dir = locked(join(folder(files, join(root, name)), 'app'));
-      return hashPath((await installed(dir, new Cache(join(root, `cache of ${name}`)))).at);
+      const dir = createLock(join(folder(files, join(root, name)), 'app'));
+      return hashPath((await install(dir, new Cache(join(root, `cache of ${name}`)))).imageDir);
     });
     const [one, other] = await Promise.all(images);
     expect(one).toBe(other);
@@ -215,15 +215,17 @@ describe('an installation', { timeout: 300_000 }, () => {
       main: 'a.js',
     };
     const lib = { name: 'lib', version: '1.0.0' };
-    const dir = locked(folder({ 'package.json': manifest, 'a.js': '', 'lib/package.json': lib, 'lib/index.js': '' }));
-    expect((await installed(dir)).ran).toEqual(['app-modules', 'app']);
+    const dir = createLock(
+      folder({ 'package.json': manifest, 'a.js': '', 'lib/package.json': lib, 'lib/index.js': '' }),
+    );
+    expect((await install(dir)).builtSteps).toEqual(['app-modules', 'app']);
     folder(
       { 'package.json': { ...manifest, version: '2.0.0', scripts: { test: 'x' } }, 'a.js': '1', 'lib/index.js': '2' },
       dir,
     );
-    expect((await installed(dir)).ran).toEqual(['app']);
+    expect((await install(dir)).builtSteps).toEqual(['app']);
     folder({ 'lib/package.json': { ...lib, peerDependencies: { ms: '*' } } }, dir);
-    expect((await installed(dir)).ran).toEqual(['app-modules', 'app']);
+    expect((await install(dir)).builtSteps).toEqual(['app-modules', 'app']);
   });
 });
 
@@ -293,15 +295,15 @@ describe('the code of a dependency', { timeout: 300_000 }, () => {
   it('from git is prepared if package.json allows it, and reported otherwise', async () => {
     const { url, commit } = repository();
     const manifest = { dependencies: { made: url } };
-    const dir = locked(folder({ 'package.json': manifest, 'index.js': "console.log(require('made'))" }));
+    const dir = createLock(folder({ 'package.json': manifest, 'index.js': "console.log(require('made'))" }));
     const { notes } = await read(dir);
     expect(notes.join('\n')).toContain(`"allowScripts": {"${url}#${commit}": true}`);
-    const without = await installed(dir);
-    expect(existsSync(join(without.at, 'node_modules/made/made.js'))).toBe(false);
+    const without = await install(dir);
+    expect(existsSync(join(without.imageDir, 'node_modules/made/made.js'))).toBe(false);
     folder({ 'package.json': { ...manifest, allowScripts: { [`${url}#${commit.slice(0, 8)}`]: true } } }, dir);
-    const image = await installed(dir);
+    const image = await install(dir);
     expect(image.app.notes).toEqual([]);
-    expect(ran(image)).toBe('42\n');
+    expect(runApp(image)).toBe('42\n');
   });
 
   it('is reported with the setting that allows it to run', async () => {
@@ -347,18 +349,18 @@ describe('patch-package', { timeout: 300_000 }, () => {
   };
 
   it('is run if postinstall runs it, and the rest of postinstall is reported', async () => {
-    const dir = locked(folder({ 'package.json': manifest, 'index.js': TELLS, 'patches/ms+2.1.3.patch': PATCH }));
-    const image = await installed(dir);
-    expect(ran(image)).toBe('172800\n');
+    const dir = createLock(folder({ 'package.json': manifest, 'index.js': TELLS, 'patches/ms+2.1.3.patch': PATCH }));
+    const image = await install(dir);
+    expect(runApp(image)).toBe('172800\n');
     expect(image.app.notes).toEqual(['scripts that are not run: postinstall (patch-package && echo done)']);
-    expect(existsSync(join(image.at, 'node_modules/patch-package'))).toBe(false);
+    expect(existsSync(join(image.imageDir, 'node_modules/patch-package'))).toBe(false);
     writeFileSync(join(dir, 'patches/ms+2.1.3.patch'), PATCH.replace('+var s = 1;', '+var s = 2;'));
-    expect(ran(await installed(dir))).toBe('345600\n');
+    expect(runApp(await install(dir))).toBe('345600\n');
   });
 
   it('fails if a patch does not apply', async () => {
     const wrong = PATCH.replaceAll('var h = m * 60;', 'var h = m * 61;');
-    const dir = locked(folder({ 'package.json': manifest, 'index.js': TELLS, 'patches/ms+2.1.3.patch': wrong }));
+    const dir = createLock(folder({ 'package.json': manifest, 'index.js': TELLS, 'patches/ms+2.1.3.patch': wrong }));
     expect((await failure(dir)).lines.join('\n')).toMatch(/Failed to apply patch for package.*ms/);
   });
 });
@@ -374,7 +376,7 @@ describe('dependencies without a lock file', { timeout: 300_000 }, () => {
     };
     await read(dir, { makeLock: makeLockOf });
     expect(made).toEqual([dir]);
-    expect(ran(await installed(dir))).toBe('172800000\n');
+    expect(runApp(await install(dir))).toBe('172800000\n');
   });
 
   it.each([
@@ -397,8 +399,8 @@ describe('dependencies without a lock file', { timeout: 300_000 }, () => {
     });
     symlinkSync('../../elsewhere', join(dir, 'node_modules/linked'));
     symlinkSync('.pnpm/x', join(dir, 'node_modules/inside'));
-    const image = await installed(dir);
-    expect(ran(image)).toBe('told now\n');
+    const image = await install(dir);
+    expect(runApp(image)).toBe('told now\n');
     expect(image.app.notes).toEqual(['links that lead out of node_modules are not followed: node_modules/linked']);
   });
 });
@@ -420,12 +422,12 @@ describe('the lock of another installer', { timeout: 300_000 }, () => {
   ])('%s is used, and leaves no files of its program', async (name, program, args) => {
     const dir = folder({ 'package.json': { ...manifest, scripts: { start: 'cowsay -f small hello' } } });
     command(dir, program, ...args);
-    const image = await installed(dir);
+    const image = await install(dir);
     expect(image.app.notes).toEqual([expect.stringMatching(new RegExp(`/${name} does not name install scripts`))]);
-    expect(ran(image)).toContain('< hello >');
-    expect(existsSync(join(image.at, 'node_modules/once'))).toBe(false);
-    expect(readdirSync(join(image.at, 'node_modules')).filter((one) => one.startsWith('.'))).toEqual(['.bin']);
-    const again = await installed(dir, new Cache(join(root, `again with ${program}`)));
-    expect(await hashPath(again.at)).toBe(await hashPath(image.at));
+    expect(runApp(image)).toContain('< hello >');
+    expect(existsSync(join(image.imageDir, 'node_modules/once'))).toBe(false);
+    expect(readdirSync(join(image.imageDir, 'node_modules')).filter((one) => one.startsWith('.'))).toEqual(['.bin']);
+    const again = await install(dir, new Cache(join(root, `again with ${program}`)));
+    expect(await hashPath(again.imageDir)).toBe(await hashPath(image.imageDir));
   });
 });

@@ -31,7 +31,7 @@ export function command(cwd: string, program: string, ...args: string[]): string
 }
 
 /** Makes the lock file with npm. */
-export function locked(dir: string): string {
+export function createLock(dir: string): string {
   command(dir, 'npm', 'install', '--package-lock-only', '--ignore-scripts', '--no-audit', '--no-fund');
   return dir;
 }
@@ -47,7 +47,7 @@ const progress: Progress = {
 export interface Installed {
   readonly app: Application;
   /** The folder that becomes /app on the target. */
-  readonly at: string;
+  readonly imageDir: string;
   /** The configuration for the init. */
   readonly config: {
     readonly main: string;
@@ -58,33 +58,33 @@ export interface Installed {
     readonly first: readonly { readonly main: string; readonly args: readonly unknown[]; readonly from: string }[];
   };
   /** The steps that were not cached. */
-  readonly ran: readonly string[];
+  readonly builtSteps: readonly string[];
   /** The cache with the outputs and logs of the steps. */
   readonly cache: Cache;
 }
 
 /** Installs and packs an application. @param cache an empty cache for a build from scratch */
-export async function installed(dir: string, cache = new Cache(join(root, 'cache'))): Promise<Installed> {
+export async function install(dir: string, cache = new Cache(join(root, 'cache'))): Promise<Installed> {
   const app = await read(dir);
   const modules = await appModules(target, app, 'musl');
-  const own = appFiles(target, app, modules[0], 'musl');
+  const appStep = appFiles(target, app, modules[0], 'musl');
   events.length = 0;
-  const { steps: built } = await build([own, ...modules], { cache, progress, jobs: 2 });
-  const ran = [...events];
-  const at = join(root, `image-${count++}`);
-  mkdirSync(at);
+  const { steps: built } = await build([appStep, ...modules], { cache, progress, jobs: 2 });
+  const builtSteps = [...events];
+  const imageDir = join(root, `image-${count++}`);
+  mkdirSync(imageDir);
   for (const { output } of built) {
-    cpSync(join(output, 'files'), at, { recursive: true, verbatimSymlinks: true });
+    cpSync(join(output, 'files'), imageDir, { recursive: true, verbatimSymlinks: true });
   }
   const config = JSON.parse(readFileSync(join(built[0]?.output ?? '', 'nodeos.json'), 'utf8')) as Installed['config'];
-  return { app, at, config, ran, cache };
+  return { app, imageDir, config, builtSteps, cache };
 }
 
 /** Runs the application with this machine's Node.js. @returns what it prints */
-export function ran({ at, config }: Installed): string {
-  const place = (path: string): string => path.replace(/^\/app/, at);
-  return execFileSync(process.execPath, [...config.nodeArgs, place(config.main), ...config.args.map(String)], {
-    cwd: place(config.cwd),
+export function runApp({ imageDir, config }: Installed): string {
+  const hostPath = (path: string): string => path.replace(/^\/app/, imageDir);
+  return execFileSync(process.execPath, [...config.nodeArgs, hostPath(config.main), ...config.args.map(String)], {
+    cwd: hostPath(config.cwd),
     encoding: 'utf8',
     env: { ...config.env },
   });

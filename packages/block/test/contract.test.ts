@@ -9,7 +9,7 @@ import { partition, qcow2, readAhead, readOnly, regions, retry, slice, stats, ta
 import { temporaryOverlay, vmdk, xz, zstd, type Region } from '../index.js';
 import { behavesAsBlockBackend, CHANGES, type Subject } from './contract.js';
 import { device, fileDevice, gptOf, qcow2Of, tarOf, tool, xzOf, zstdOf } from './formats.js';
-import { bounded, jumbled, ranges, scratch } from './helpers.js';
+import { bounded, withRandomDelays, ranges, scratch } from './helpers.js';
 
 const path = scratch();
 const ALL = [...CHANGES, 'extents', 'resize'] as const;
@@ -151,14 +151,17 @@ const subjects: Subject[] = [
   },
   {
     name: 'cache of a slow device',
-    make: (content) => cache(jumbled(filled(content), seed++), { bytes: 8192, blockSize: 512 }),
+    make: (content) => cache(withRandomDelays(filled(content), seed++), { bytes: 8192, blockSize: 512 }),
     methods: [...ALL, 'prefetch'],
     runs: 200,
   },
   {
     name: 'readAhead',
     make: (content) =>
-      readAhead(cache(jumbled(filled(content), seed++), { bytes: 16384, blockSize: 512 }), { first: 1024, most: 4096 }),
+      readAhead(cache(withRandomDelays(filled(content), seed++), { bytes: 16384, blockSize: 512 }), {
+        first: 1024,
+        most: 4096,
+      }),
     methods: [...ALL, 'prefetch'],
   },
   {
@@ -202,7 +205,8 @@ const subjects: Subject[] = [
   { name: 'copyOnWrite', make: (content) => cow(readOnly(filled(content)), 4096), methods: [...CHANGES, 'extents'] },
   {
     name: 'copyOnWrite of slow devices',
-    make: (content) => cow(jumbled(readOnly(filled(content)), seed++), 8192, (delta) => jumbled(delta, seed++)),
+    make: (content) =>
+      cow(withRandomDelays(readOnly(filled(content)), seed++), 8192, (delta) => withRandomDelays(delta, seed++)),
     methods: [...CHANGES, 'extents'],
     runs: 200,
   },
@@ -221,7 +225,8 @@ const boundedSubjects = (minimum: number, maximum: number): Subject[] => {
     },
     {
       name: 'copyOnWrite, in blocks both',
-      make: (content) => cow(readOnly(limited(filled(content))), 4096, (delta) => limited(jumbled(delta, seed++))),
+      make: (content) =>
+        cow(readOnly(limited(filled(content))), 4096, (delta) => limited(withRandomDelays(delta, seed++))),
       methods: hinted,
     },
     {
@@ -231,7 +236,7 @@ const boundedSubjects = (minimum: number, maximum: number): Subject[] => {
     },
     {
       name: 'slice anywhere of a slow device',
-      make: (content) => slice(limited(jumbled(surrounded(content, 1234), seed++)), 1234, content.length),
+      make: (content) => slice(limited(withRandomDelays(surrounded(content, 1234), seed++)), 1234, content.length),
       methods: hinted,
       runs: 200,
     },

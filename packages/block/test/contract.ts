@@ -19,7 +19,7 @@ const OPTIONAL = [...CHANGES, 'extents', 'prefetch', 'resize'] as const;
 
 interface Place {
   readonly at: number;
-  readonly for: number;
+  readonly length: number;
 }
 type Step =
   | ({ readonly op: 'read' | 'trim' | 'extents' | 'prefetch' } & Place)
@@ -41,7 +41,7 @@ const number = fc.oneof(
   fc.nat(80).map((count) => count * 512),
   fc.nat(10).map((count) => count * 4096),
 );
-const place = { at: number, for: number };
+const place = { at: number, length: number };
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ op: fc.constantFrom('read', 'trim', 'extents', 'prefetch'), ...place }),
   fc.record({ op: fc.constant('write' as const), seed: fc.nat(), ...place }),
@@ -87,7 +87,7 @@ export function behavesAsBlockBackend({ name, make, methods, runs = 60 }: Subjec
         const content = noise(size, seed);
         const device = await make(content.slice());
         const model = { bytes: content };
-        for (const one of steps) await carryOut(device, model, one);
+        for (const current of steps) await applyStep(device, model, current);
         expect(Buffer.compare(await readAll(device), model.bytes)).toBe(0);
         expect(device.size).toBe(model.bytes.length);
         await device.close();
@@ -102,12 +102,12 @@ interface Model {
 }
 
 /** A range within the device. */
-function within({ bytes: { length: size } }: Model, { at, for: wanted }: Place): [offset: number, length: number] {
+function within({ bytes: { length: size } }: Model, { at, length: wanted }: Place): [offset: number, length: number] {
   const offset = at % (size + 1);
   return [offset, Math.min(wanted, size - offset)];
 }
 
-async function carryOut(device: BlockBackend, model: Model, step: Step): Promise<void> {
+async function applyStep(device: BlockBackend, model: Model, step: Step): Promise<void> {
   switch (step.op) {
     case 'flush':
       return device.flush?.();
@@ -117,19 +117,19 @@ async function carryOut(device: BlockBackend, model: Model, step: Step): Promise
       return together(device, model, step.steps);
   }
   const [offset, length] = within(model, step);
-  const now = model.bytes.subarray(offset, offset + length);
+  const expected = model.bytes.subarray(offset, offset + length);
   if (step.op === 'write') {
     if (!device.write) return;
     const bytes = noise(length, step.seed);
     await device.write(bytes.slice(), offset);
-    now.set(bytes);
+    expected.set(bytes);
   } else if (step.op === 'read') {
-    expect(Buffer.compare(await read(device, offset, length), now)).toBe(0);
+    expect(Buffer.compare(await read(device, offset, length), expected)).toBe(0);
   } else if (step.op === 'zero') {
-    await zero(device, step, offset, length, now);
+    await zero(device, step, offset, length, expected);
   } else if (step.op === 'trim') {
     await device.trim?.(offset, length);
-    if (device.trim) now.set(await read(device, offset, length)); // anything, but stable from now on
+    if (device.trim) expected.set(await read(device, offset, length)); // anything, but stable from now on
   } else if (step.op === 'extents') {
     await checkExtents(device, model, offset, length);
   } else {
@@ -148,15 +148,15 @@ async function zero(
   options: { mayTrim: boolean; fast: boolean },
   offset: number,
   length: number,
-  now: Uint8Array,
+  expected: Uint8Array,
 ): Promise<void> {
   if (!device.zero) return;
   try {
     await device.zero(offset, length, options);
-    now.fill(0);
+    expected.fill(0);
   } catch (error) {
     expect(options.fast && (error as { code?: string }).code).toBe('ENOTSUP');
-    now.set(await read(device, offset, length));
+    expected.set(await read(device, offset, length));
   }
 }
 
@@ -206,30 +206,30 @@ interface Effect {
 /** One of several concurrent requests: its effect on its range, if any, and the bytes that it reads. */
 interface Request {
   readonly effect?: (length: number, seed: number) => Uint8Array | undefined;
-  readonly ask: (device: BlockBackend, offset: number, length: number, seed: number) => Promise<Seen[]>;
+  readonly send: (device: BlockBackend, offset: number, length: number, seed: number) => Promise<Seen[]>;
 }
 
-const blind = (work: (...from: Parameters<Request['ask']>) => unknown): Request['ask'] =>
-  async function ask(...from) {
+const withoutResult = (work: (...from: Parameters<Request['send']>) => unknown): Request['send'] =>
+  async function send(...from) {
     await work(...from);
     return [];
   };
 
 const REQUESTS: Readonly<Record<Concurrent['op'], Request>> = {
-  read: { ask: async (device, offset, length) => [{ offset, bytes: await read(device, offset, length) }] },
+  read: { send: async (device, offset, length) => [{ offset, bytes: await read(device, offset, length) }] },
   write: {
     effect: noise,
-    ask: blind((device, offset, length, seed) => device.write?.(noise(length, seed), offset)),
+    send: withoutResult((device, offset, length, seed) => device.write?.(noise(length, seed), offset)),
   },
   zero: {
     effect: (length) => new Uint8Array(length),
-    ask: blind((device, offset, length, seed) => device.zero?.(offset, length, { mayTrim: seed % 2 === 0 })),
+    send: withoutResult((device, offset, length, seed) => device.zero?.(offset, length, { mayTrim: seed % 2 === 0 })),
   },
-  trim: { effect: () => undefined, ask: blind((device, offset, length) => device.trim?.(offset, length)) },
-  flush: { ask: blind((device) => device.flush?.()) },
-  prefetch: { ask: blind((device, offset, length) => device.prefetch?.(offset, length)) },
+  trim: { effect: () => undefined, send: withoutResult((device, offset, length) => device.trim?.(offset, length)) },
+  flush: { send: withoutResult((device) => device.flush?.()) },
+  prefetch: { send: withoutResult((device, offset, length) => device.prefetch?.(offset, length)) },
   extents: {
-    ask: async (device, offset, length) =>
+    send: async (device, offset, length) =>
       ordered((await device.extents?.(offset, length)) ?? [], offset, length)
         .filter(({ zero }) => zero)
         .map((extent) => ({ offset: extent.offset, bytes: new Uint8Array(extent.length) })),
@@ -248,17 +248,17 @@ async function together(device: BlockBackend, model: Model, steps: readonly Conc
   const effects = all.flatMap(({ effect, range: [offset, length], seed }) =>
     effect ? [{ offset, length, bytes: effect(length, seed) }] : [],
   );
-  const seen = await Promise.all(all.map(({ ask, range, seed }) => ask(device, ...range, seed)));
-  for (const { bytes, offset } of seen.flat()) expect(illegal(bytes, offset, before, effects, false)).toBe(-1);
+  const seen = await Promise.all(all.map(({ send, range, seed }) => send(device, ...range, seed)));
+  for (const { bytes, offset } of seen.flat()) expect(findIllegal(bytes, offset, before, effects, false)).toBe(-1);
   model.bytes = await readAll(device);
-  expect(illegal(model.bytes, 0, before, effects, true)).toBe(-1);
+  expect(findIllegal(model.bytes, 0, before, effects, true)).toBe(-1);
 }
 
 /**
  * The first byte that has no explanation, or -1. It must come from an effect, or from `before` unless the effects are
  * done and cover it.
  */
-function illegal(
+function findIllegal(
   bytes: Uint8Array,
   start: number,
   before: Uint8Array,
@@ -266,12 +266,12 @@ function illegal(
   done: boolean,
 ): number {
   const legal = bytes.map((byte, index) => Number(byte === before[start + index]));
-  const near = effects.map((effect) => {
+  const overlaps = effects.map((effect) => {
     const from = Math.max(0, effect.offset - start);
     return { effect, from, to: Math.min(bytes.length, effect.offset + effect.length - start) };
   });
-  if (done) for (const { from, to } of near) if (from < to) legal.fill(0, from, to);
-  for (const { effect, from, to } of near)
+  if (done) for (const { from, to } of overlaps) if (from < to) legal.fill(0, from, to);
+  for (const { effect, from, to } of overlaps)
     for (let index = from; index < to; index++)
       if (effect.bytes === undefined || bytes[index] === effect.bytes[start + index - effect.offset]) legal[index] = 1;
   return legal.indexOf(0);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { around, passedOn, type Operation } from '../around.js';
+import { around, delegate, type Operation } from '../around.js';
 import { type BlockBackend, type Extent } from '../backend.js';
 import { difference } from '../compare.js';
 import { copy, type CopyOptions } from '../copy.js';
@@ -8,7 +8,7 @@ import { delay } from '../delay.js';
 import { fault } from '../fault.js';
 import { memory } from '../memory.js';
 import { readOnly } from '../read-only.js';
-import { jumbled, noise } from './helpers.js';
+import { withRandomDelays, noise } from './helpers.js';
 
 const KIB = 1 << 10;
 const MIB = 1 << 20;
@@ -54,7 +54,7 @@ function inBlocks(inner: BlockBackend, minimum: number): BlockBackend {
 
 /** The device without some of its methods. */
 function without(inner: BlockBackend, ...names: (keyof BlockBackend)[]): BlockBackend {
-  const device = { ...passedOn(inner), size: inner.size };
+  const device = { ...delegate(inner), size: inner.size };
   for (const name of names) Reflect.deleteProperty(device, name);
   return device;
 }
@@ -73,7 +73,10 @@ describe('copy', () => {
       const before = bytesOf(target);
       const told: number[] = [];
       const progress = (done: number): number => told.push(done);
-      const counts = await copy(jumbled(source, seed), jumbled(target, seed + 1), { ...options, progress });
+      const counts = await copy(withRandomDelays(source, seed), withRandomDelays(target, seed + 1), {
+        ...options,
+        progress,
+      });
       expect(bytesOf(target, from.size).equals(bytesOf(source))).toBe(true);
       expect(bytesOf(target).subarray(from.size).equals(before.subarray(from.size))).toBe(true);
       expect(counts.written + counts.zeros).toBe(from.size);
@@ -186,7 +189,7 @@ describe('copy', () => {
     const inner = filled(2 * MIB, [{ offset: 0, length: MIB, seed: 4 }]);
     const [source, target] = pair(inner);
     let underWay = 0;
-    const watched = around(jumbled(source, 1), async (_operation, _offset, _length, work) => {
+    const watched = around(withRandomDelays(source, 1), async (_operation, _offset, _length, work) => {
       underWay++;
       try {
         return await work();
@@ -223,7 +226,9 @@ describe('difference', () => {
       fc.pre(size > 0);
       const [a, b] = [filled(size, fills), filled(size, fills)];
       for (const at of [one % size, other % size]) void b.write?.(Uint8Array.of((bytesOf(a)[at] ?? 0) ^ 1), at);
-      expect(await difference(jumbled(a, one), jumbled(b, other))).toBe(Math.min(one % size, other % size));
+      expect(await difference(withRandomDelays(a, one), withRandomDelays(b, other))).toBe(
+        Math.min(one % size, other % size),
+      );
     });
     await fc.assert(property, { numRuns: 40 });
   });

@@ -14,9 +14,9 @@ export const tool = (name: string, ...args: string[]): string =>
 
 /** A device with these bytes. */
 export function device(bytes: Uint8Array): BlockBackend {
-  const made = memory(bytes.length, { pageSize: 4096 });
-  void made.write?.(bytes, 0);
-  return made;
+  const backend = memory(bytes.length, { pageSize: 4096 });
+  void backend.write?.(bytes, 0);
+  return backend;
 }
 
 export const fileDevice = (path: string): BlockBackend => device(readFileSync(path));
@@ -96,7 +96,7 @@ export function gptOf(content: Uint8Array, sectorSize: number, name = 'root'): B
   list.writeBigUInt64LE(BigInt(first), 32);
   list.writeBigUInt64LE(BigInt(first + sectors - 1), 40);
   list.write(name, 56, 'utf16le');
-  for (const [own, other, at] of [
+  for (const [ownSector, otherSector, at] of [
     [1, last, 2],
     [last, 1, last - listSectors],
   ] as const) {
@@ -104,10 +104,10 @@ export function gptOf(content: Uint8Array, sectorSize: number, name = 'root'): B
     const header = Buffer.alloc(92);
     header.write('EFI PART');
     header.set(u32(0x10000, 92), 8);
-    for (const [where, value] of [[24, own], [32, other], [40, first], [48, first + sectors - 1], [72, at]] as const) header.writeBigUInt64LE(BigInt(value), where); // prettier-ignore
+    for (const [position, value] of [[24, ownSector], [32, otherSector], [40, first], [48, first + sectors - 1], [72, at]] as const) header.writeBigUInt64LE(BigInt(value), position); // prettier-ignore
     header.set(u32(128, 128, crc32(list)), 80);
     header.writeUInt32LE(crc32(header), 16);
-    header.copy(disk, own * sectorSize);
+    header.copy(disk, ownSector * sectorSize);
     list.copy(disk, at * sectorSize);
   }
   return disk;
@@ -117,22 +117,24 @@ export function gptOf(content: Uint8Array, sectorSize: number, name = 'root'): B
  * Corrupts an image in many ways. Each result must open and be readable, or be refused with a code, in bounded time and
  * memory.
  */
-export async function survives(
+export async function expectRobust(
   image: Buffer,
   open: (inner: BlockBackend) => Promise<BlockBackend>,
   { runs = 200, near = [0], seed = 1 }: { runs?: number; near?: readonly number[]; seed?: number } = {},
 ): Promise<void> {
-  const chance = random(seed);
+  const nextRandom = random(seed);
   const outcomes = { opened: 0, refused: 0 };
   for (let run = 0; run < runs; run++) {
-    const spoilt = Buffer.from(image);
-    for (let count = 1 + Math.floor(chance() * 6); count > 0; count--) {
-      const start = near[Math.floor(chance() * near.length)] ?? 0;
-      const at = chance() < 0.7 ? start + Math.floor(chance() * 128) : Math.floor(chance() * spoilt.length);
-      spoilt[Math.min(at, spoilt.length - 1)] = [0, 1, 0x7f, 0x80, 0xff, Math.floor(chance() * 256)][Math.floor(chance() * 6)] ?? 0; // prettier-ignore
+    const corrupted = Buffer.from(image);
+    for (let count = 1 + Math.floor(nextRandom() * 6); count > 0; count--) {
+      const start = near[Math.floor(nextRandom() * near.length)] ?? 0;
+      const at =
+        nextRandom() < 0.7 ? start + Math.floor(nextRandom() * 128) : Math.floor(nextRandom() * corrupted.length);
+      corrupted[Math.min(at, corrupted.length - 1)] = [0, 1, 0x7f, 0x80, 0xff, Math.floor(nextRandom() * 256)][Math.floor(nextRandom() * 6)] ?? 0; // prettier-ignore
     }
-    const cut = chance() < 0.2 ? spoilt.subarray(0, Math.floor(chance() * spoilt.length)) : spoilt;
-    const inner = device(cut);
+    const truncated =
+      nextRandom() < 0.2 ? corrupted.subarray(0, Math.floor(nextRandom() * corrupted.length)) : corrupted;
+    const inner = device(truncated);
     const error = await errorOf(async () => {
       const opened = await open(inner);
       outcomes.opened++;

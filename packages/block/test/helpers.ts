@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll } from 'vitest';
-import { around, passedOn } from '../around.js';
+import { around, delegate } from '../around.js';
 import { failure, type BlockBackend } from '../backend.js';
 import { random } from '../random.js';
 
@@ -19,10 +19,10 @@ export function scratch(): (name: string) => string {
 }
 
 /** `inner` with delays before and after each request, so requests run and answer in any order. */
-export function jumbled(inner: BlockBackend, seed: number): BlockBackend {
-  const chance = random(seed);
+export function withRandomDelays(inner: BlockBackend, seed: number): BlockBackend {
+  const nextRandom = random(seed);
   const wait = async (): Promise<void> => {
-    for (let turns = Math.floor(chance() * 4); turns > 0; turns--) await nextTurn();
+    for (let turns = Math.floor(nextRandom() * 4); turns > 0; turns--) await nextTurn();
   };
   return around(inner, async (_operation, _offset, _length, work) => {
     await wait();
@@ -36,7 +36,7 @@ export function jumbled(inner: BlockBackend, seed: number): BlockBackend {
  * `inner` with a minimum and a maximum request size, like an NBD server: other requests fail. Hints must obey them too.
  */
 export function bounded(inner: BlockBackend, minimum: number, maximum: number): BlockBackend {
-  const device = around({ ...passedOn(inner), size: inner.size, prefetch: () => undefined }, (operation, ...rest) => {
+  const device = around({ ...delegate(inner), size: inner.size, prefetch: () => undefined }, (operation, ...rest) => {
     const [offset, length, work] = rest;
     const isWhole = length % minimum === 0 || offset + length === inner.size;
     const fits = length <= maximum || !['read', 'write'].includes(operation);
@@ -84,8 +84,8 @@ export const ranges =
   };
 
 const NOISE = 1 << 20;
-const next = random(1);
-const noises = Uint8Array.from({ length: 2 * NOISE }, () => 1 + Math.floor(next() * 255));
+const nextRandom = random(1);
+const noises = Uint8Array.from({ length: 2 * NOISE }, () => 1 + Math.floor(nextRandom() * 255));
 
 /** Distinctive bytes without zeros, the same for the same seed. @param length up to 1 MiB */
 export function noise(length: number, seed: number): Uint8Array {

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { after, inTurn, isPromise, observed, rescued, cache, regions, retry, stats } from '../index.js';
+import { chain, forEachInTurn, isPromise, whenSettled, recover, cache, regions, retry, stats } from '../index.js';
 import type { BlockBackend } from '../backend.js';
 import { errorOf } from './helpers.js';
 
@@ -20,23 +20,23 @@ describe('a thenable', () => {
     expect(isPromise(thenable(() => 1))).toBe(true);
     expect([undefined, null, 5, [], {}].some((value) => isPromise<unknown>(value))).toBe(false);
     expect(
-      await after(
+      await chain(
         thenable(() => 1),
         (value) => value + 1,
       ),
     ).toBe(2);
     const done: unknown[] = [];
     expect(
-      await observed(
+      await whenSettled(
         () => thenable(() => 1),
         (error) => done.push(error),
       ),
     ).toBe(1);
-    expect((await errorOf(() => observed(failing, (error) => done.push(error)))).message).toBe('failed');
+    expect((await errorOf(() => whenSettled(failing, (error) => done.push(error)))).message).toBe('failed');
     expect(done).toEqual([undefined, new Error('failed')]);
-    expect(await rescued(failing, () => 3)).toBe(3);
+    expect(await recover(failing, () => 3)).toBe(3);
     const steps: number[] = [];
-    await inTurn([1, 2, 3], (step) => thenable(() => void steps.push(step)));
+    await forEachInTurn([1, 2, 3], (step) => thenable(() => void steps.push(step)));
     expect(steps).toEqual([1, 2, 3]);
   });
 

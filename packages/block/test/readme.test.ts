@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { scratch } from './helpers.js';
-import { begun, blocksOf } from './readme.js';
+import { startExample, blocksOf } from './readme.js';
 
 const path = scratch();
 const examples = blocksOf(new URL('../README.md', import.meta.url), 'js');
@@ -21,5 +21,5 @@ it.each(OUTPUTS.map((output, index) => [index, output] as const))('runs example 
   const folder = path('example');
   mkdirSync(folder);
   writeFileSync(join(folder, 'part.img'), 'hello'.padEnd(1024));
-  expect(await begun(examples[index] ?? '', folder).ended).toMatch(output);
+  expect(await startExample(examples[index] ?? '', folder).ended).toMatch(output);
 });

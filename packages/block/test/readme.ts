@@ -11,7 +11,9 @@ const MODULES = fileURLToPath(new URL('../../../node_modules', import.meta.url))
 export function blocksOf(readme: URL, language: string): string[] {
   const text = readFileSync(readme, 'utf8');
   const blocks = [...text.matchAll(/(<!-- not run -->\s*)?^```(\w+)\n(.*?)^```/gms)];
-  return blocks.flatMap(([, skipped, of, code = '']) => (skipped === undefined && of === language ? [code] : []));
+  return blocks.flatMap(([, skipped, blockLanguage, code = '']) =>
+    skipped === undefined && blockLanguage === language ? [code] : [],
+  );
 }
 
 export interface Example {
@@ -19,13 +21,13 @@ export interface Example {
   /**
    * Resolves with the standard output once it matches. @throws Error with the output, if the example ends before that
    */
-  saw(pattern: RegExp): Promise<string>;
+  waitForOutput(pattern: RegExp): Promise<string>;
   /** The standard output, once the example has succeeded. @throws Error with the standard error if it fails */
   readonly ended: Promise<string>;
 }
 
 /** Starts an example, which is killed when the test ends. @param folder where it runs; may already have files for it */
-export function begun(code: string, folder: string): Example {
+export function startExample(code: string, folder: string): Example {
   mkdirSync(folder, { recursive: true });
   symlinkSync(MODULES, join(folder, 'node_modules'));
   writeFileSync(join(folder, 'example.mjs'), code);
@@ -34,22 +36,22 @@ export function begun(code: string, folder: string): Example {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   onTestFinished(() => void child.kill('SIGKILL'));
-  const said = { stdout: '', stderr: '' };
-  child.stdout?.on('data', (chunk: Buffer) => (said.stdout += chunk.toString()));
-  child.stderr?.on('data', (chunk: Buffer) => (said.stderr += chunk.toString()));
+  const output = { stdout: '', stderr: '' };
+  child.stdout?.on('data', (chunk: Buffer) => (output.stdout += chunk.toString()));
+  child.stderr?.on('data', (chunk: Buffer) => (output.stderr += chunk.toString()));
   const ended = new Promise<string>((resolve, reject) =>
     child.on('close', (code) =>
-      code === 0 ? resolve(said.stdout) : reject(new Error(`status ${code}: ${said.stdout}${said.stderr}`)),
+      code === 0 ? resolve(output.stdout) : reject(new Error(`status ${code}: ${output.stdout}${output.stderr}`)),
     ),
   );
-  const saw = (pattern: RegExp): Promise<string> =>
+  const waitForOutput = (pattern: RegExp): Promise<string> =>
     new Promise((resolve, reject) => {
-      const look = (): void => {
-        if (pattern.test(said.stdout)) resolve(said.stdout);
+      const check = (): void => {
+        if (pattern.test(output.stdout)) resolve(output.stdout);
       };
-      child.stdout?.on('data', look);
-      look();
-      ended.then(() => (look(), reject(new Error(`it ended: ${said.stdout}`))), reject);
+      child.stdout?.on('data', check);
+      check();
+      ended.then(() => (check(), reject(new Error(`it ended: ${output.stdout}`))), reject);
     });
-  return { folder, saw, ended };
+  return { folder, waitForOutput, ended };
 }

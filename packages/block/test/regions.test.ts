@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, readlinkSync, statSync, truncateSync, utimes
 import { basename, dirname } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { fileRegion, memory, regions, slice, writeImage, type Region } from '../index.js';
-import { errorOf, jumbled, noise, readAll, scratch } from './helpers.js';
+import { errorOf, withRandomDelays, noise, readAll, scratch } from './helpers.js';
 
 const path = scratch();
 
@@ -121,7 +121,7 @@ describe('writeImage', () => {
   it('writes a sparse file and reports its progress', async () => {
     const disk = regions([
       { length: 100, source: noise(100, 1) },
-      { offset: 3 * 2 ** 30, length: 3 << 20, source: { backend: jumbled(memory(3 << 20), 1) } },
+      { offset: 3 * 2 ** 30, length: 3 << 20, source: { backend: withRandomDelays(memory(3 << 20), 1) } },
       { offset: 5 * 2 ** 30, length: 5000, source: noise(5000, 2) },
     ]);
     const to = path('image');

@@ -104,7 +104,7 @@ describe('a recipe', () => {
 
   it('is opened by its module or not at all', async () => {
     const module = import.meta.resolve('@nodeos/block');
-    await expect(openShared({ module, name: 'nothing', from: {} })).rejects.toThrow(/has no nothing/);
+    await expect(openShared({ module, name: 'nothing', args: {} })).rejects.toThrow(/has no nothing/);
   });
 });
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { BlockBackend } from '../backend.js';
 import { around, cache, delay, fault, isPromise, memory, overlayLayout, copyOnWrite, formatDelta } from '../index.js';
 import { readAhead, readOnly, retry, slice, stats, trace, withClose, type TraceRecord } from '../index.js';
-import { errorOf, jumbled, noise } from './helpers.js';
+import { errorOf, withRandomDelays, noise } from './helpers.js';
 
 const SIZE = 1 << 20;
 
@@ -92,7 +92,7 @@ describe('a flush', () => {
 
 describe('cache', () => {
   it('fetches a block once for many readers', async () => {
-    const { device: inner, reads } = watched(jumbled(filled(), 1));
+    const { device: inner, reads } = watched(withRandomDelays(filled(), 1));
     const device = cache(inner, { blockSize: 4096 });
     const all = await Promise.all(Array.from({ length: 20 }, () => read(device, 5000, 100)));
     for (const bytes of all) expect(bytes).toEqual(noise(SIZE, 1).slice(5000, 5100));
@@ -100,7 +100,7 @@ describe('cache', () => {
   });
 
   it('fetches neighbours by one request, and does not fetch cached blocks again', async () => {
-    const { device: inner, reads } = watched(jumbled(filled(), 1));
+    const { device: inner, reads } = watched(withRandomDelays(filled(), 1));
     const device = cache(inner, { blockSize: 4096 });
     await read(device, 3 * 4096, 4096);
     await read(device, 0, 8 * 4096);
@@ -138,7 +138,7 @@ describe('cache', () => {
   });
 
   it('prefetches within its limit', async () => {
-    const { device: inner, reads } = watched(jumbled(filled(), 1));
+    const { device: inner, reads } = watched(withRandomDelays(filled(), 1));
     const device = cache(inner, { blockSize: 4096, ahead: 4 * 4096 });
     await Promise.all([device.prefetch?.(0, SIZE), device.prefetch?.(SIZE / 2, SIZE / 2)]);
     expect(reads).toEqual([[0, 4 * 4096]]);

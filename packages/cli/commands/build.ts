@@ -59,8 +59,8 @@ export const buildCommand: Command = {
     const out = args.text('out');
     for (const layer of layers) {
       const paths = out === undefined ? [] : await exportLayer(layer, built, resolve(out), secrets);
-      const made = built.steps.find(({ step }) => step === layer.artifacts[0].step);
-      if (made) report(made, paths, building, io);
+      const result = built.steps.find(({ step }) => step === layer.artifacts[0].step);
+      if (result) report(result, paths, building, io);
     }
     if (!building.json && built.steps.every(({ cached }) => cached)) {
       io.stderr.write(`nothing to do (${((performance.now() - started) / 1000).toFixed(2)} s)\n`);
@@ -71,10 +71,10 @@ export const buildCommand: Command = {
 
 /** Finds a layer by name. @throws UsageError naming the known layers */
 function layerOf({ layers }: System, name: string): Layer {
-  const layer = layers.find((one) => one.name === name);
+  const layer = layers.find((layer) => layer.name === name);
   if (layer) return layer;
   throw new UsageError(`unknown layer "${name}"`, {
-    hint: `the layers are: ${layers.map((one) => one.name).join(', ')}`,
+    hint: `the layers are: ${layers.map((layer) => layer.name).join(', ')}`,
   });
 }
 
@@ -89,9 +89,9 @@ async function exportLayer(
   secrets: TlsFiles | undefined,
 ): Promise<string[]> {
   const paths: string[] = [];
-  for (const one of artifacts) {
-    const path = await exportFile(built.path(one), dir);
-    if (seal && secrets) await seal.write(built.path(one), built.path(seal.program), secrets, path);
+  for (const artifact of artifacts) {
+    const path = await exportFile(built.path(artifact), dir);
+    if (seal && secrets) await seal.write(built.path(artifact), built.path(seal.program), secrets, path);
     paths.push(path);
   }
   return paths;
@@ -111,8 +111,8 @@ async function secretsOf(args: Parsed, layers: readonly Layer[]): Promise<TlsFil
 async function explain(steps: readonly Step[], { json }: Building, io: Io): Promise<number> {
   for (const { step, key, state, reasons } of await planOf(new Cache(), steps)) {
     const entry = { step: step.name, target: step.target.name, key, state, reasons };
-    const why = state === 'cached' ? 'in the cache' : `to be built\n${reasons.map((r) => `  - ${r}`).join('\n')}`;
-    io.stdout.write((json ? JSON.stringify(entry) : `${step.name}: ${why}`) + '\n');
+    const status = state === 'cached' ? 'in the cache' : `to be built\n${reasons.map((r) => `  - ${r}`).join('\n')}`;
+    io.stdout.write((json ? JSON.stringify(entry) : `${step.name}: ${status}`) + '\n');
   }
   return 0;
 }

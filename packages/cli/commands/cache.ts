@@ -1,7 +1,7 @@
 /** nodeos cache: lists, verifies and shrinks the cache. */
-import { UsageError, visible, visibleJson, readable } from '@nodeos/base';
-import { Cache, checkCacheFolder, prune, removeEntry, usageOf, type Left } from '@nodeos/engine';
-import { say, type Command, type Io, type Parsed } from '../command.js';
+import { UsageError, visible, visibleJson, formatSize } from '@nodeos/base';
+import { Cache, checkCacheFolder, prune, removeEntry, usageOf, type Skipped } from '@nodeos/engine';
+import { printMessage, type Command, type Io, type Parsed } from '../command.js';
 
 export const cacheCommand: Command = {
   name: 'cache',
@@ -39,8 +39,8 @@ const ACTIONS: Readonly<Record<string, (cache: Cache, args: Parsed, io: Io) => P
       return 0;
     }
     for (const { entry, bytes, used } of list) {
-      const when = used.toISOString().replace('T', ' ').slice(0, 16);
-      io.stdout.write(`${entry.key.slice(0, 12)}  ${size(bytes)}  ${when}  ${entry.name} (${entry.target})\n`);
+      const lastUsed = used.toISOString().replace('T', ' ').slice(0, 16);
+      io.stdout.write(`${entry.key.slice(0, 12)}  ${size(bytes)}  ${lastUsed}  ${entry.name} (${entry.target})\n`);
     }
     const total = list.reduce((sum, { bytes }) => sum + bytes, 0);
     io.stdout.write(`${list.length} outputs, ${size(total).trim()}, in ${cache.root}\n`);
@@ -49,16 +49,16 @@ const ACTIONS: Readonly<Record<string, (cache: Cache, args: Parsed, io: Io) => P
 
   async prune(cache, args, io) {
     const dryRun = args.flag('dry-run');
-    const { gone, left } = await prune(cache, {
-      keep: args.number('keep', 0) ?? 1,
+    const { removed, skipped } = await prune(cache, {
+      keepPerStep: args.number('keep', 0) ?? 1,
       sources: args.flag('sources'),
       dryRun,
     });
-    for (const item of gone) {
+    for (const item of removed) {
       io.stdout.write(args.flag('json') ? visibleJson(item) + '\n' : `${size(item.bytes)}  ${item.path}\n`);
     }
-    sayLeft(io, left);
-    const total = gone.reduce((sum, { bytes }) => sum + bytes, 0);
+    reportSkipped(io, skipped);
+    const total = removed.reduce((sum, { bytes }) => sum + bytes, 0);
     if (!args.flag('json')) io.stdout.write(`${dryRun ? 'would free' : 'freed'} ${size(total).trim()}\n`);
     return 0;
   },
@@ -83,12 +83,12 @@ const ACTIONS: Readonly<Record<string, (cache: Cache, args: Parsed, io: Io) => P
 };
 
 /** Maximum number of paths listed one by one. */
-const MAX_LEFT = 10;
+const MAX_REPORTED = 10;
 
 /** Reports the foreign files that stay in the cache's folders. */
-export function sayLeft(io: Io, left: readonly Left[]): void {
-  for (const { path, why } of left.slice(0, MAX_LEFT)) say(io, `left alone: ${path}: ${why}`);
-  if (left.length > MAX_LEFT) say(io, `left alone: ${left.length - MAX_LEFT} more`);
+export function reportSkipped(io: Io, skipped: readonly Skipped[]): void {
+  for (const { path, reason } of skipped.slice(0, MAX_REPORTED)) printMessage(io, `left alone: ${path}: ${reason}`);
+  if (skipped.length > MAX_REPORTED) printMessage(io, `left alone: ${skipped.length - MAX_REPORTED} more`);
 }
 
-const size = (bytes: number): string => readable(bytes).padStart(11);
+const size = (bytes: number): string => formatSize(bytes).padStart(11);

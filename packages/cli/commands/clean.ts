@@ -1,7 +1,7 @@
 /** nodeos clean: removes all built outputs; with --all, also everything that was fetched. */
 import { Cache, clean } from '@nodeos/engine';
 import type { Command } from '../command.js';
-import { sayLeft } from './cache.js';
+import { reportSkipped } from './cache.js';
 
 export const cleanCommand: Command = {
   name: 'clean',
@@ -17,7 +17,7 @@ export const cleanCommand: Command = {
   async run(args, io) {
     const cache = new Cache();
     const all = args.flag('all');
-    sayLeft(io, await clean(cache, { all }));
+    reportSkipped(io, await clean(cache, { all }));
     io.stdout.write(`removed what was built${all ? ', and what was fetched,' : ''} from ${cache.root}\n`);
     return 0;
   },

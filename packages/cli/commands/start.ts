@@ -8,7 +8,7 @@ import {
   checkFree,
   chooseAccelerator,
   hasOwnSandbox,
-  lackOfSandbox,
+  findSandboxProblem,
   mebibytesOf,
   parsePublish,
   runMachine,
@@ -16,7 +16,7 @@ import {
   type RunMachineOptions,
 } from '@nodeos/vm';
 import { applicationOptions, buildingOf, BUILD_OPTIONS, type Building } from '../building.js';
-import { say, type Command, type Io, type Parsed } from '../command.js';
+import { printMessage, type Command, type Io, type Parsed } from '../command.js';
 import { sinkOf } from '../output.js';
 import { mediaFor, mediaOf, ROOTS, RUNTIMES, type MediaOptions } from '../images.js';
 import { checkMemory } from '../memory.js';
@@ -27,7 +27,7 @@ import { checkSystem, runtimeOf, systemOf } from '../system.js';
  */
 const ATTEMPTS = 3;
 /** The first event of the user's own code. */
-const OF_THE_USER: ReadonlySet<EventName> = new Set<EventName>(['app', 'exec', 'repl']);
+const USER_EVENTS: ReadonlySet<EventName> = new Set<EventName>(['app', 'exec', 'repl']);
 /**
  * Exit statuses of a process that was aborted (134: V8 out of memory) or killed (137: kernel out of memory). The
  * console then explains why.
@@ -104,18 +104,19 @@ export const startCommand: Command = {
     });
     const media = await mediaFor(system, settings, settings, io);
     try {
-      const { words, kernel, initramfs, usr } = media;
+      const { kernelArgs, kernel, initramfs, usr } = media;
       const paths = { kernel, initramfs, usr };
       await checkMemory(settings.memory, initramfs);
       const notes = join(new Cache().root, 'accelerator.json');
       const accelerator = await chooseAccelerator({ board, notes, ...paths });
-      if (accelerator.reason !== undefined) say(io, `software emulation: ${accelerator.reason}`);
-      const lack = hasOwnSandbox(settings.extra) ? undefined : await lackOfSandbox({ board, notes });
-      if (lack !== undefined) say(io, `${board.emulator.program} runs without a sandbox: ${lack}`);
+      if (accelerator.reason !== undefined) printMessage(io, `software emulation: ${accelerator.reason}`);
+      const sandboxProblem = hasOwnSandbox(settings.extra) ? undefined : await findSandboxProblem({ board, notes });
+      if (sandboxProblem !== undefined)
+        printMessage(io, `${board.emulator.program} runs without a sandbox: ${sandboxProblem}`);
       io.signal.throwIfAborted();
-      const append = [...words, ...settings.append];
+      const append = [...kernelArgs, ...settings.append];
       return await run(
-        { ...settings, ...paths, append, accelerator: accelerator.name, sandbox: lack === undefined },
+        { ...settings, ...paths, append, accelerator: accelerator.name, sandbox: sandboxProblem === undefined },
         io,
       );
     } finally {
@@ -141,7 +142,7 @@ interface Settings extends MediaOptions, Building {
   readonly exec: string | undefined;
   readonly env: Readonly<Record<string, string>>;
   readonly timeout: number | undefined;
-  readonly patience: number;
+  readonly bootTimeout: number;
   readonly noNetwork: boolean;
   readonly restrict: boolean;
   readonly events: boolean;
@@ -175,11 +176,11 @@ function settingsOf(args: Parsed): Settings {
     exec,
     env: Object.fromEntries(args.texts('env').map(variableOf)),
     timeout,
-    patience: args.number('boot-timeout', 1) ?? 60,
+    bootTimeout: args.number('boot-timeout', 1) ?? 60,
     noNetwork: args.flag('no-network'),
     restrict: args.flag('restrict'),
     events: args.flag('events'),
-    extra: args.rest,
+    extra: args.passthrough,
     ...buildingOf(args),
   };
 }
@@ -192,12 +193,13 @@ async function run(machine: Machine, io: Io): Promise<number> {
   const { timeout, ...options } = machine;
   const sink = sinkOf(io.stdout, io.signal);
   let isWithinLine = false;
-  const out = (chunk: Buffer): unknown => {
+  const write = (chunk: Buffer): unknown => {
     isWithinLine = chunk.at(-1) !== NEWLINE;
     return sink(chunk);
   };
   // The guest's output arrives in pieces, so an event may first need a line feed.
-  const tell = (event: GuestEvent): unknown => out(Buffer.from(`${isWithinLine ? '\n' : ''}${visibleJson(event)}\n`));
+  const printEvent = (event: GuestEvent): unknown =>
+    write(Buffer.from(`${isWithinLine ? '\n' : ''}${visibleJson(event)}\n`));
   const result = await runMachine({
     ...options,
     ...(timeout === undefined ? {} : { timeout }),
@@ -207,11 +209,11 @@ async function run(machine: Machine, io: Io): Promise<number> {
       env: machine.env,
       ...(io.stdout.columns === undefined ? {} : { columns: io.stdout.columns, rows: io.stdout.rows }),
     },
-    ports: exec === undefined ? {} : { [PORTS.stdout]: out, [PORTS.stderr]: sinkOf(io.stderr, io.signal) },
+    ports: exec === undefined ? {} : { [PORTS.stdout]: write, [PORTS.stderr]: sinkOf(io.stderr, io.signal) },
     // With --exec, the console would mix with the code's output. A failure still shows the console's last lines.
-    onConsole: (chunk) => (exec === undefined ? out(chunk) : undefined),
+    onConsole: (chunk) => (exec === undefined ? write(chunk) : undefined),
     onEvent: (event) => {
-      if (machine.events) tell(event);
+      if (machine.events) printEvent(event);
       onEvent(event, machine, io);
     },
     signal: io.signal,
@@ -223,26 +225,26 @@ async function run(machine: Machine, io: Io): Promise<number> {
 function onEvent(event: GuestEvent, { publish, app }: Machine, io: Io): void {
   if (event.event !== 'app' || app === undefined) return;
   const web = publish.find(({ guest, protocol }) => guest === 80 && protocol === 'tcp');
-  if (web) say(io, `the guest's port 80 is http://${web.address}:${web.host} (Ctrl-C to power off)`);
+  if (web) printMessage(io, `the guest's port 80 is http://${web.address}:${web.host} (Ctrl-C to power off)`);
 }
 
 function statusOf(result: MachineResult, { timeout, app, exec }: Machine, io: Io): number {
-  if (result.why === 'interrupted') throw io.signal.reason ?? new InterruptedError();
-  if (result.why === 'timeout') {
-    say(io, `ended after ${timeout ?? 0} s (--timeout)`);
+  if (result.reason === 'interrupted') throw io.signal.reason ?? new InterruptedError();
+  if (result.reason === 'timeout') {
+    printMessage(io, `ended after ${timeout ?? 0} s (--timeout)`);
     return TIMED_OUT;
   }
   const { status, lines, trouble } = result;
   const hint = trouble?.hint === undefined ? {} : { hint: trouble.hint };
-  if (status === undefined || !result.events.some(({ event }) => OF_THE_USER.has(event))) {
+  if (status === undefined || !result.events.some(({ event }) => USER_EVENTS.has(event))) {
     throw new NodeosError(trouble?.cause ?? 'the guest ended before anything of the user ran', { lines, ...hint });
   }
   const killed = KILLED.includes(status);
   if (exec === undefined && app !== undefined && status !== 0) {
-    const gaveUp = result.events.find((one) => one.event === 'gave-up');
+    const gaveUp = result.events.find((event) => event.event === 'gave-up');
     const times = gaveUp ? `, ${gaveUp.failures} times in a row` : '';
     throw new NodeosError(`${app} ended with status ${status}${times}`, { lines, ...(killed ? hint : {}) });
   }
-  if (killed && trouble) say(io, [trouble.cause, trouble.hint].filter(Boolean).join('; '));
+  if (killed && trouble) printMessage(io, [trouble.cause, trouble.hint].filter(Boolean).join('; '));
   return status;
 }

@@ -32,7 +32,7 @@ export const toolchainCommand: Command = {
         hint: `${Object.keys(ACTIONS).join(', ')}; see nodeos toolchain --help`,
       });
     }
-    if (verb === 'run' && args.rest.length === 0) {
+    if (verb === 'run' && args.passthrough.length === 0) {
       throw new UsageError('nodeos toolchain run: no command', { hint: 'nodeos toolchain run -- make' });
     }
     const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
@@ -48,14 +48,14 @@ interface Toolchain {
 }
 
 const ACTIONS: Readonly<Record<string, (toolchain: Toolchain, args: Parsed, io: Io) => Promise<number> | number>> = {
-  build: ({ path }, _args, io) => say(io, path),
-  path: ({ path }, _args, io) => say(io, path),
+  build: ({ path }, _args, io) => printLine(io, path),
+  path: ({ path }, _args, io) => printLine(io, path),
   env({ target, path }, _args, io) {
     const variables = Object.entries(shellEnvironment(target, path));
-    return say(io, variables.map(([name, value]) => `export ${name}=${printable(value, [])}`).join('\n'));
+    return printLine(io, variables.map(([name, value]) => `export ${name}=${printable(value, [])}`).join('\n'));
   },
   run({ target, path }, args) {
-    const [command = '', ...rest] = args.rest;
+    const [command = '', ...rest] = args.passthrough;
     return runAttached(command, rest, shellEnvironment(target, path));
   },
 };
@@ -65,7 +65,7 @@ const shellEnvironment = (target: Target, path: string): Record<string, string> 
   ...environmentOf(target, path),
 });
 
-function say(io: Io, text: string): number {
+function printLine(io: Io, text: string): number {
   io.stdout.write(`${text}\n`);
   return 0;
 }

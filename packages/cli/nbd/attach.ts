@@ -10,7 +10,7 @@ import type { Command, Io, Parsed } from '../command.js';
 import { openExports } from '@nodeos/disk';
 import { attachTool, checkDevice, checkDriver, freeDevice, isAttached, type AttachTool } from './kernel-device.js';
 import { logFor } from './log.js';
-import { wholeOf } from './options.js';
+import { integerOption } from './options.js';
 import { serving } from './serving.js';
 import { withExport } from './uris.js';
 
@@ -36,16 +36,16 @@ export const attachCommand: Command = {
     ['nodeos nbd attach https://example.org/disk.img', 'any other source: until Ctrl-C, on a device that is free'],
   ],
   async run(args, io) {
-    const { source, device, words, connections, remote } = jobOf(args);
+    const { source, device, toolArgs, connections, remote } = jobOf(args);
     await checkDriver();
     const path = device ?? (await freeDevice());
     if (await isAttached(path))
       throw new NodeosError(`${path} is in use`, { hint: `nodeos nbd detach ${path}, or take another one` });
     const tool = await attachTool(buildingOf(args), io);
     const attach: Attach = (uri, secret) =>
-      tool([...words, ...(secret === undefined ? [] : ['-s']), uri, path], secret);
+      tool([...toolArgs, ...(secret === undefined ? [] : ['-s']), uri, path], secret);
     if (!remote) return attachServed({ source, path, connections, tool, attach }, args, io);
-    await attach(remote.uriAt(await addressOf(remote.at, source, io)));
+    await attach(remote.uriFor(await addressOf(remote.address, source, io)));
     io.stdout.write(`${path}\n`);
     return 0;
   },
@@ -55,7 +55,7 @@ interface Job {
   readonly source: string;
   readonly device: string | undefined;
   /** Arguments for the attach tool. */
-  readonly words: readonly string[];
+  readonly toolArgs: readonly string[];
   readonly connections: number | undefined;
   /** An export that the tool reaches itself. Undefined: this process serves the source to the kernel. */
   readonly remote: Remote | undefined;
@@ -65,8 +65,8 @@ function jobOf(args: Parsed): Job {
   const [source, device, ...more] = args.operands;
   if (source === undefined || more.length > 0)
     throw new UsageError('nodeos nbd attach SOURCE [/dev/nbdN]', { hint: 'see nodeos nbd attach --help' });
-  const timeout = wholeOf(args, 'timeout', 0, MAX_TIMEOUT);
-  const connections = wholeOf(args, 'connections', 1, MAX_CONNECTIONS);
+  const timeout = integerOption(args, 'timeout', 0, MAX_TIMEOUT);
+  const connections = integerOption(args, 'connections', 1, MAX_CONNECTIONS);
   const remote = /^nbd:\/\//i.test(source) ? remoteOf(source, connections) : undefined;
   if (remote && args.flag('read-only'))
     throw new UsageError('--read-only: of an nbd:// URI, the server says what can be written', {
@@ -75,7 +75,7 @@ function jobOf(args: Parsed): Job {
   return {
     source,
     device: device === undefined ? undefined : checkDevice(device),
-    words: timeout === undefined ? [] : ['-t', String(timeout)],
+    toolArgs: timeout === undefined ? [] : ['-t', String(timeout)],
     connections,
     remote,
   };
@@ -83,9 +83,9 @@ function jobOf(args: Parsed): Job {
 
 /** An NBD export that the tool can attach without this process. */
 interface Remote {
-  readonly at: { readonly host: string; readonly port: number };
+  readonly address: { readonly host: string; readonly port: number };
   /** The URI for the tool, with the host's address in place of its name. */
-  uriAt(address: string): string;
+  uriFor(address: string): string;
 }
 
 /**
@@ -98,21 +98,21 @@ export function remoteOf(text: string, wanted?: number): Remote {
   // Parsed by hand, because `URL` would resolve a/../b in an export's name as a path.
   const [, user = '', host = '', path = '', query = ''] =
     /^nbd:\/\/([^@/?#]*@)?([^/?#]*)([^?]*)\??(.*)$/is.exec(text) ?? [];
-  const words = query.split('&').filter((word) => word !== '');
-  const others = words.filter((word) => !CONNECTIONS.test(word));
-  const own = words.find((word) => CONNECTIONS.test(word));
-  if (own !== undefined && !/=[1-8]$/.test(own))
+  const parameters = query.split('&').filter((word) => word !== '');
+  const otherParameters = parameters.filter((word) => !CONNECTIONS.test(word));
+  const ownParameter = parameters.find((word) => CONNECTIONS.test(word));
+  if (ownParameter !== undefined && !/=[1-8]$/.test(ownParameter))
     throw new UsageError(`${text}: expected connections=N, from 1 to ${MAX_CONNECTIONS}`);
-  const chosen = wanted === undefined ? own : `connections=${wanted}`;
-  const uri = (at: string, ...more: readonly string[]): string =>
-    `nbd://${user}${at}${path === '' ? '/' : path}${more.length === 0 ? '' : `?${more.join('&')}`}`;
-  const at = hostOf(uri(host, ...others), text);
-  return { at, uriAt: (address) => uri(address, ...others, ...(chosen === undefined ? [] : [chosen])) };
+  const chosen = wanted === undefined ? ownParameter : `connections=${wanted}`;
+  const uri = (address: string, ...parameters: readonly string[]): string =>
+    `nbd://${user}${address}${path === '' ? '/' : path}${parameters.length === 0 ? '' : `?${parameters.join('&')}`}`;
+  const address = hostOf(uri(host, ...otherParameters), text);
+  return { address, uriFor: (address) => uri(address, ...otherParameters, ...(chosen === undefined ? [] : [chosen])) };
 }
 
 const CONNECTIONS = /^connections=/;
 
-function hostOf(uri: string, text: string): Remote['at'] {
+function hostOf(uri: string, text: string): Remote['address'] {
   try {
     const { at } = parseUri(uri);
     if ('host' in at) return at;
@@ -126,15 +126,15 @@ function hostOf(uri: string, text: string): Remote['at'] {
  * Resolves a name the way this machine does, including `/etc/hosts`. The tool cannot do that, so it gets the address
  * that answers.
  */
-async function addressOf({ host, port }: Remote['at'], uri: string, { signal }: Io): Promise<string> {
-  const shown = (address: string): string => `${isIP(address) === 6 ? `[${address}]` : address}:${port}`;
-  if (isIP(host)) return shown(host);
+async function addressOf({ host, port }: Remote['address'], uri: string, { signal }: Io): Promise<string> {
+  const withPort = (address: string): string => `${isIP(address) === 6 ? `[${address}]` : address}:${port}`;
+  if (isIP(host)) return withPort(host);
   const socket = new Socket();
   try {
     await once(socket.connect({ host, port, autoSelectFamily: true }), 'connect', { signal });
     const { remoteAddress: address = '' } = socket;
     if (address.includes('%')) throw new Error(`${address} is of one link only`);
-    return shown(address);
+    return withPort(address);
   } catch (error) {
     throw new NodeosError(`cannot attach ${uri}: ${messageOf(error)}`, { cause: error });
   } finally {

@@ -10,7 +10,7 @@ import { meterFor } from './progress.js';
 export const STANDARD_OUTPUT = '-';
 
 /** Options that need a seekable destination or that conflict with the disk's bytes, and the reason. */
-const WHY_NOT: Readonly<Record<string, string>> = {
+const UNSUPPORTED_OPTIONS: Readonly<Record<string, string>> = {
   flush: 'nobody knows when its reader has it on a disk',
   verify: 'it cannot be read back',
   'no-sparse': 'all zeros are written to it in any case',
@@ -20,8 +20,8 @@ const WHY_NOT: Readonly<Record<string, string>> = {
 
 /** @throws UsageError for options that make no sense here, and if standard output is a terminal */
 export function checkStandardOutput(args: Parsed, { stdout }: Pick<Io, 'stdout'>): void {
-  for (const [option, why] of Object.entries(WHY_NOT))
-    if (args.flag(option)) throw new UsageError(`--${option}: not to standard output: ${why}`);
+  for (const [option, reason] of Object.entries(UNSUPPORTED_OPTIONS))
+    if (args.flag(option)) throw new UsageError(`--${option}: not to standard output: ${reason}`);
   if (stdout.isTTY) throw new UsageError('standard output is a terminal', { hint: 'nodeos nbd copy SOURCE - | …' });
 }
 

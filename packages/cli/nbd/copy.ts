@@ -1,17 +1,17 @@
 /** nodeos nbd copy: copies any source to a file, a block device or an NBD export. */
 import { copy, difference, type BlockBackend, type Copied } from '@nodeos/block';
-import { messageOf, NodeosError, readable, UsageError } from '@nodeos/base';
-import { say, type Command, type Io, type Parsed } from '../command.js';
+import { messageOf, NodeosError, formatSize, UsageError } from '@nodeos/base';
+import { printMessage, type Command, type Io, type Parsed } from '../command.js';
 import { checkStandardOutput, copyOut, STANDARD_OUTPUT } from './copy-out.js';
 import { type Destination, hintFrom, type Hints, openDestination, openSource } from '@nodeos/disk';
-import { CONNECTIONS, operandsOf, wholeOf } from './options.js';
+import { CONNECTIONS, operandsOf, integerOption } from './options.js';
 import { meterFor } from './progress.js';
 import { unlessKilled } from './stop.js';
 
 /** Default number of 1 MiB pieces in flight. */
 const REQUESTS = 16;
 /** Maximum number of pieces in flight, which take 1 MiB of memory each, and of connections. */
-const MOST = 1024;
+const MAX_COUNT = 1024;
 
 export const copyCommand: Command = {
   name: 'nbd copy',
@@ -71,17 +71,17 @@ function jobOf(args: Parsed): Job {
   const [from = '', to = ''] = operandsOf('nbd copy', args, 'SOURCE', 'DESTINATION');
   if (args.flag('no-sparse') && args.flag('destination-is-zero'))
     throw new UsageError('--no-sparse and --destination-is-zero: either zeros are written or they are not');
-  const connections = wholeOf(args, 'connections', 1, MOST);
-  const requests = wholeOf(args, 'requests', 1, MOST) ?? REQUESTS;
+  const connections = integerOption(args, 'connections', 1, MAX_COUNT);
+  const requests = integerOption(args, 'requests', 1, MAX_COUNT) ?? REQUESTS;
   return { from, to, requests, ...(connections === undefined ? {} : { connections }) };
 }
 
 type Opened = Job & { readonly source: BlockBackend; readonly destination: Destination };
 
 async function perform(job: Opened, args: Parsed, io: Io): Promise<number> {
-  const begun = performance.now();
+  const started = performance.now();
   const copied = await unlessKilled(copyAll(job, args, io), io);
-  const seconds = Math.max(0.001, (performance.now() - begun) / 1000);
+  const seconds = Math.max(0.001, (performance.now() - started) / 1000);
   if (args.flag('verify')) await unlessKilled(verify(job, args, io), io);
   io.signal.throwIfAborted();
   await job.destination.finish();
@@ -99,7 +99,7 @@ async function copyAll({ source, destination, from, to, requests }: Opened, args
       signal: io.signal,
       progress: (done, size) => meter.update(done, size),
     });
-    if (!args.flag('verify')) checkKept(destination, to);
+    if (!args.flag('verify')) checkNotLost(destination, to);
     // Flush before the comparison: data that is verified after the flush can no longer be lost.
     if (destination.isLocal || args.flag('flush') || args.flag('verify')) await destination.backend.flush?.();
     return copied;
@@ -125,11 +125,12 @@ function checkFlush({ backend }: Destination, to: string, args: Parsed, io: Io):
     throw new NodeosError(`--flush: ${to} cannot be flushed: its server has no such command`, {
       hint: 'without --flush, what is copied may be lost if the server crashes',
     });
-  if (args.flag('verify')) say(io, `${to} cannot be flushed: what is verified may still be lost if its server crashes`);
+  if (args.flag('verify'))
+    printMessage(io, `${to} cannot be flushed: what is verified may still be lost if its server crashes`);
 }
 
 /** @throws NodeosError if the server was restarted and may have lost earlier writes */
-function checkKept({ mayBeLost }: Destination, to: string): void {
+function checkNotLost({ mayBeLost }: Destination, to: string): void {
   if (!mayBeLost) return;
   throw new NodeosError(`${to}: the connection was lost in between, and the server may have lost what was written`, {
     hint: 'copy it again, or with --verify, which finds out whether it is all there',
@@ -163,11 +164,11 @@ function report({ source, to }: Opened, copied: Copied, seconds: number, args: P
     io.stdout.write(JSON.stringify({ event: 'done', size, ...copied, seconds: rounded(seconds), verified }) + '\n');
     return;
   }
-  const rate = readable(Math.round(size / seconds));
+  const rate = formatSize(Math.round(size / seconds));
   const verified = args.flag('verify') ? ', and verified' : '';
   io.stderr.write(
-    `nodeos: ${to}: ${readable(size)} in ${rounded(seconds)} s (${rate}/s); ` +
-      `${readable(copied.read)} read, ${readable(copied.written)} written${verified}\n`,
+    `nodeos: ${to}: ${formatSize(size)} in ${rounded(seconds)} s (${rate}/s); ` +
+      `${formatSize(copied.read)} read, ${formatSize(copied.written)} written${verified}\n`,
   );
 }
 

@@ -2,7 +2,7 @@
 import { visible, visibleJson } from '@nodeos/base';
 import { isNbdUri } from '@nodeos/nbd';
 import type { Command } from '../command.js';
-import { describeRemote, describeSource, negotiating, serverOf, type Description, type Server } from '@nodeos/disk';
+import { describeRemote, describeSource, withHandshake, serverOf, type Description, type Server } from '@nodeos/disk';
 import { JSON_OPTION, operandsOf } from './options.js';
 import { unlessStopped } from './stop.js';
 
@@ -18,7 +18,10 @@ export const infoCommand: Command = {
   ],
   async run(args, io) {
     const [text = ''] = operandsOf('nbd info', args, 'SOURCE');
-    const found = await unlessStopped(isNbdUri(text) ? ask(text, io.signal) : look(text, io.signal), io);
+    const found = await unlessStopped(
+      isNbdUri(text) ? queryServer(text, io.signal) : describeLocal(text, io.signal),
+      io,
+    );
     io.stdout.write(args.flag('json') ? `${visibleJson(found, 2)}\n` : textOf(found));
     return 0;
   },
@@ -26,23 +29,23 @@ export const infoCommand: Command = {
 
 type Found = Partial<Server> & { readonly exports: readonly Description[] };
 
-async function ask(text: string, signal: AbortSignal): Promise<Found> {
-  return negotiating(text, signal, async (handshake, uri) => ({
+async function queryServer(text: string, signal: AbortSignal): Promise<Found> {
+  return withHandshake(text, signal, async (handshake, uri) => ({
     ...serverOf(handshake),
     exports: [await describeRemote(handshake, uri, text, signal)],
   }));
 }
 
-const look = async (text: string, signal: AbortSignal): Promise<Found> => ({
+const describeLocal = async (text: string, signal: AbortSignal): Promise<Found> => ({
   exports: [await describeSource(text, signal)],
 });
 
 function textOf({ exports, ...server }: Found): string {
   const lines = server.protocol === undefined ? [] : [`protocol: ${protocolOf(server)}`];
-  for (const { 'export-name': name, 'export-size': size, 'export-size-str': words, ...rest } of exports)
+  for (const { 'export-name': name, 'export-size': size, 'export-size-str': sizeText, ...rest } of exports)
     lines.push(
       `export=${visible(JSON.stringify(name))}:`,
-      `\texport-size: ${size} (${words})`,
+      `\texport-size: ${size} (${sizeText})`,
       ...Object.entries(rest).map(row),
     );
   return lines.join('\n') + '\n';
@@ -53,5 +56,5 @@ const protocolOf = ({ protocol, TLS, structured, extended }: Partial<Server>): s
 
 const row = ([name, value]: [string, unknown]): string =>
   Array.isArray(value)
-    ? [`\t${name}:`, ...value.map((one) => `\t\t${visible(String(one))}`)].join('\n')
+    ? [`\t${name}:`, ...value.map((item) => `\t\t${visible(String(item))}`)].join('\n')
     : `\t${name}: ${visible(String(value))}`;

@@ -39,14 +39,14 @@ export async function freeDevice(): Promise<string> {
 }
 
 /** Runs the attach tool: arguments, and standard input, which no other user can see. */
-export type AttachTool = (words: readonly string[], input?: string) => Promise<void>;
+export type AttachTool = (args: readonly string[], input?: string) => Promise<void>;
 
 /** Provides the attach tool. `$NODEOS_NBD_ATTACH` names an existing one; otherwise it is built once and cached. */
 export async function attachTool(building: Building, io: Io): Promise<AttachTool> {
   const path = io.env['NODEOS_NBD_ATTACH'] ?? (await builtTool(building, io));
-  return async (words, input) => {
+  return async (args, input) => {
     // Runs without a signal, because the device must also be detached after Ctrl-C.
-    await run(path, words, input === undefined ? {} : { input });
+    await run(path, args, input === undefined ? {} : { input });
   };
 }
 

@@ -1,7 +1,7 @@
 /** The log of a running server: text for people, JSON lines for scripts. */
-import { messageOf, readable, visibleJson } from '@nodeos/base';
+import { messageOf, formatSize, visibleJson } from '@nodeos/base';
 import type { ServerEvent } from '@nodeos/nbd';
-import { say, type Io, type Parsed } from '../command.js';
+import { printMessage, type Io, type Parsed } from '../command.js';
 import type { Opened } from '@nodeos/disk';
 import { withExport } from './uris.js';
 
@@ -12,7 +12,7 @@ export interface Log {
 
 /** Creates the log. If a command uses the terminal, the text log shows only errors. */
 export function logFor(args: Parsed, io: Io): Log {
-  return args.flag('json') ? jsonLog((text) => io.stdout.write(text)) : textLog(io, args.rest.length > 0);
+  return args.flag('json') ? jsonLog((text) => io.stdout.write(text)) : textLog(io, args.passthrough.length > 0);
 }
 
 function jsonLog(write: (text: string) => void): Log {
@@ -39,18 +39,21 @@ function textLog(io: Io, isQuiet: boolean): Log {
       for (const uri of uris) for (const { name } of exports) io.stdout.write(`${withExport(uri, name)}\n`);
       for (const { name, source, backend, isForEach } of exports) {
         const readOnly = backend.write === undefined ? ', read-only' : '';
-        const ways = isForEach ? ', what a connection writes ends with it' : readOnly;
-        say(io, `${name === '' ? 'the default export' : name} is ${source}: ${readable(backend.size)}${ways}`);
+        const access = isForEach ? ', what a connection writes ends with it' : readOnly;
+        printMessage(
+          io,
+          `${name === '' ? 'the default export' : name} is ${source}: ${formatSize(backend.size)}${access}`,
+        );
       }
-      if (metrics !== undefined) say(io, `metrics: ${metrics}`);
+      if (metrics !== undefined) printMessage(io, `metrics: ${metrics}`);
     },
     event: (event) => {
-      if (!isQuiet || event.error !== undefined) say(io, lineOf(event));
+      if (!isQuiet || event.error !== undefined) printMessage(io, lineOf(event));
     },
   };
 }
 
-const WORDS: Readonly<Record<ServerEvent['event'], string>> = {
+const EVENT_TEXTS: Readonly<Record<ServerEvent['event'], string>> = {
   open: 'uses',
   close: 'has left',
   refused: 'was refused',
@@ -60,6 +63,6 @@ const WORDS: Readonly<Record<ServerEvent['event'], string>> = {
 };
 
 function lineOf({ event, connection, peer, export: name, error }: ServerEvent): string {
-  const what = name === undefined ? '' : ` ${name === '' ? 'the default export' : JSON.stringify(name)}`;
-  return `connection ${connection} (${peer}) ${WORDS[event]}${what}${error === undefined ? '' : `: ${messageOf(error)}`}`;
+  const exportText = name === undefined ? '' : ` ${name === '' ? 'the default export' : JSON.stringify(name)}`;
+  return `connection ${connection} (${peer}) ${EVENT_TEXTS[event]}${exportText}${error === undefined ? '' : `: ${messageOf(error)}`}`;
 }

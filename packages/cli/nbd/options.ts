@@ -14,16 +14,16 @@ export function operandsOf(name: string, args: Parsed, ...wanted: readonly strin
   const { operands } = args;
   if (operands.length === wanted.length) return [...operands];
   const missing = wanted.slice(operands.length);
-  const what =
+  const problem =
     missing.length > 0 ? `${missing.join(' and ')} is missing` : `not also ${operands.slice(wanted.length).join(' ')}`;
-  throw new UsageError(`nodeos ${name} ${wanted.join(' ')}: ${what}`, { hint: `see nodeos ${name} --help` });
+  throw new UsageError(`nodeos ${name} ${wanted.join(' ')}: ${problem}`, { hint: `see nodeos ${name} --help` });
 }
 
 /**
  * The value of an option as a whole number; undefined if it is not given. @throws UsageError unless it is from
  * `minimum` to `maximum`
  */
-export function wholeOf(args: Parsed, name: string, minimum: number, maximum: number): number | undefined {
+export function integerOption(args: Parsed, name: string, minimum: number, maximum: number): number | undefined {
   const number = args.number(name, minimum);
   if (number === undefined || (Number.isInteger(number) && number <= maximum)) return number;
   throw new UsageError(`--${name} ${args.text(name)}: expected a whole number from ${minimum} to ${maximum}`);

@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TraceRecord } from '@nodeos/block';
-import { bytesOf, messageOf, NodeosError, UsageError } from '@nodeos/base';
+import { parseSize, messageOf, NodeosError, UsageError } from '@nodeos/base';
 import type { Command, Parsed } from '../command.js';
 import { diskMap, hintFor, type Read } from '@nodeos/disk';
 import { operandsOf } from './options.js';
@@ -25,7 +25,7 @@ export const plotCommand: Command = {
     const [path = ''] = operandsOf('nbd plot', args, 'TRACE');
     const wanted = args.text('size');
     const trace = await unlessStopped(readTrace(path, args), io);
-    const size = wanted === undefined ? trace.size : bytesOf(wanted, '--size');
+    const size = wanted === undefined ? trace.size : parseSize(wanted, '--size');
     const svg = diskMap({ ...trace, title: args.text('title') ?? basename(path), size });
     const output = args.text('output');
     if (output === undefined) io.stdout.write(svg);
@@ -66,26 +66,26 @@ async function readTrace(path: string, args: Parsed): Promise<Trace> {
 function chosenOf(lines: readonly Line[], path: string, wanted: string | undefined): string | undefined {
   const names = [...new Set(lines.map((line) => line.export).filter((name) => name !== undefined))];
   if (wanted === undefined ? names.length < 2 : names.includes(wanted)) return wanted ?? names[0];
-  const what = wanted === undefined ? 'has several exports' : `has no export ${JSON.stringify(wanted)}`;
-  throw new UsageError(`${path}: ${what}`, {
+  const problem = wanted === undefined ? 'has several exports' : `has no export ${JSON.stringify(wanted)}`;
+  throw new UsageError(`${path}: ${problem}`, {
     hint: names.length === 0 ? 'leave --export out' : `--export ${names.join('|')}`,
   });
 }
 
 async function linesOf(path: string): Promise<Line[]> {
   const all: Line[] = [];
-  let broken: number | undefined;
+  let brokenLine: number | undefined;
   try {
     let number = 0;
     for await (const text of createInterface({ input: createReadStream(path), crlfDelay: Infinity })) {
       number++;
-      if (broken !== undefined) break;
+      if (brokenLine !== undefined) break;
       const line = parsed(text);
       if (line) all.push(line);
-      else broken = number;
+      else brokenLine = number;
     }
     // The last line may be cut off if the server was killed.
-    if (broken !== undefined && broken < number) throw new Error(`line ${broken} is none of a trace`);
+    if (brokenLine !== undefined && brokenLine < number) throw new Error(`line ${brokenLine} is none of a trace`);
   } catch (error) {
     throw new NodeosError(`cannot read the trace ${path}: ${messageOf(error)}`, {
       ...hintFor(error, path),

@@ -2,7 +2,7 @@
  * Shows the progress of a copy: one changing line on a terminal, occasional lines elsewhere, JSON lines for scripts.
  */
 import type { Io, Parsed } from '../command.js';
-import { readable } from '@nodeos/base';
+import { formatSize } from '@nodeos/base';
 
 export interface Meter {
   /** Reports progress in bytes. */
@@ -13,14 +13,14 @@ export interface Meter {
 
 const MIB = 1 << 20;
 
-/** @param doing the verb of the messages: `copied` */
-export function meterFor(doing: string, args: Parsed, io: Io): Meter {
+/** @param action the verb of the messages: `copied` */
+export function meterFor(action: string, args: Parsed, io: Io): Meter {
   if (args.flag('json')) {
-    const send = (state: State): void => void io.stdout.write(JSON.stringify({ event: doing, ...state }) + '\n');
+    const send = (state: State): void => void io.stdout.write(JSON.stringify({ event: action, ...state }) + '\n');
     return meter(1000, send);
   }
-  if (!io.stderr.isTTY) return meter(5000, (state) => void io.stderr.write(`${lineOf(doing, state)}\n`));
-  const inner = meter(100, (state) => void io.stderr.write(`\r${lineOf(doing, state)}\x1b[K`));
+  if (!io.stderr.isTTY) return meter(5000, (state) => void io.stderr.write(`${lineOf(action, state)}\n`));
+  const inner = meter(100, (state) => void io.stderr.write(`\r${lineOf(action, state)}\x1b[K`));
   return { update: (done, size) => inner.update(done, size), close: () => void io.stderr.write('\r\x1b[K') };
 }
 
@@ -32,23 +32,23 @@ export interface State {
 }
 
 /** A line of progress: `copied 45 %: 1.2 GiB of 2.7 GiB, 130 MiB/s, 12 s left` */
-export function lineOf(doing: string, { done, size, seconds }: State): string {
+export function lineOf(action: string, { done, size, seconds }: State): string {
   const rate = seconds > 0 ? done / seconds : 0;
-  const left = done > 0 ? `, ${Math.ceil(((size - done) / done) * seconds)} s left` : '';
+  const remaining = done > 0 ? `, ${Math.ceil(((size - done) / done) * seconds)} s left` : '';
   const percent = Math.floor((done / size) * 100);
-  return `${doing} ${percent} %: ${readable(done)} of ${readable(size)}, ${Math.round(rate / MIB)} MiB/s${left}`;
+  return `${action} ${percent} %: ${formatSize(done)} of ${formatSize(size)}, ${Math.round(rate / MIB)} MiB/s${remaining}`;
 }
 
 /** Reports at most once per `interval` milliseconds. A shorter job reports nothing. */
-function meter(interval: number, tell: (state: State) => void): Meter {
-  const begun = performance.now();
-  let last = begun;
+function meter(interval: number, report: (state: State) => void): Meter {
+  const started = performance.now();
+  let last = started;
   return {
     update(done, size) {
       const now = performance.now();
       if (now - last < interval) return;
       last = now;
-      tell({ done, size, seconds: Math.round(now - begun) / 1000 });
+      report({ done, size, seconds: Math.round(now - started) / 1000 });
     },
     close: () => undefined,
   };

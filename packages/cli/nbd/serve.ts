@@ -1,8 +1,8 @@
 /** nodeos nbd serve: serves files, URLs and other disks over NBD. */
 import { availableParallelism } from 'node:os';
-import { bytesOf, messageOf, NodeosError, UsageError } from '@nodeos/base';
+import { parseSize, messageOf, NodeosError, UsageError } from '@nodeos/base';
 import { runAttached } from '@nodeos/engine';
-import { LEAST_REQUEST, MOST_REQUEST, type ListenAt } from '@nodeos/nbd';
+import { MIN_REQUEST, MAX_REQUEST, type ListenAt } from '@nodeos/nbd';
 import type { Command, Io, Parsed } from '../command.js';
 import { ReaderGoneError } from '../output.js';
 import { EACH, openExports, type Opened } from '@nodeos/disk';
@@ -69,7 +69,7 @@ export const serveCommand: Command = {
     const options = { ...settings, tls: settings.tls?.server, exports, onEvent: log.event };
     return serving(options, io, async (listening) => {
       log.listening(listening.uris, exports.list, listening.metrics);
-      if (args.rest.length > 0) return runWith(settings.tls, exports.list, listening, args, io);
+      if (args.passthrough.length > 0) return runWith(settings.tls, exports.list, listening, args, io);
       await aborted(io.signal);
       throw io.signal.reason;
     });
@@ -110,7 +110,7 @@ async function settingsOf(args: Parsed, io: Io): Promise<Settings> {
     readOnly: args.flag('read-only'),
     trace: args.text('trace'),
     description: args.text('description'),
-    listen: placesOf(args, io, tls !== undefined),
+    listen: listenAddresses(args, io, tls !== undefined),
     metrics: args.text('metrics'),
     connections: args.number('connections', 1),
     request: requestOf(args.text('max-request')),
@@ -121,8 +121,8 @@ async function settingsOf(args: Parsed, io: Io): Promise<Settings> {
 /** Parses `--max-request` into bytes. @throws UsageError if it is not a size from 64K to 256M */
 function requestOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  const bytes = bytesOf(text, '--max-request');
-  if (bytes >= LEAST_REQUEST && bytes <= MOST_REQUEST) return bytes;
+  const bytes = parseSize(text, '--max-request');
+  if (bytes >= MIN_REQUEST && bytes <= MAX_REQUEST) return bytes;
   throw new UsageError(`--max-request ${text}: expected a size from 64K to 256M`);
 }
 
@@ -130,9 +130,9 @@ function requestOf(text: string | undefined): number | undefined {
  * The addresses to listen on: those of `--listen` and those from the service manager. With a command, the list may be
  * empty, which means a private socket.
  */
-function placesOf(args: Parsed, io: Io, hasTls: boolean): ListenAt[] {
+function listenAddresses(args: Parsed, io: Io, hasTls: boolean): ListenAt[] {
   const places = [...args.texts('listen').map((text) => listenAt(text, hasTls)), ...activated(io.env)];
-  return places.length > 0 || args.rest.length > 0 ? places : [listenAt(DEFAULT, hasTls)];
+  return places.length > 0 || args.passthrough.length > 0 ? places : [listenAt(DEFAULT, hasTls)];
 }
 
 /** Runs the command with the first export in `$NBD_URI`. The server ends with the command. */
@@ -143,7 +143,7 @@ async function runWith(
   args: Parsed,
   io: Io,
 ): Promise<number> {
-  const [command = '', ...rest] = args.rest;
+  const [command = '', ...rest] = args.passthrough;
   const NBD_URI = withExport(asUser(uris[0] ?? '', tls?.user), exports[0]?.name ?? '', tls?.query);
   const env = { NBD_URI, ...(metrics === undefined ? {} : { NBD_METRICS: metrics }) };
   try {

@@ -34,7 +34,7 @@ export interface Listening {
 }
 
 /** Serves while `work` runs, then lets clients finish their pending requests. Closes the exports at the end. */
-export function serving<T>(options: ServingOptions, io: Io, work: (at: Listening) => Promise<T>): Promise<T> {
+export function serving<T>(options: ServingOptions, io: Io, work: (listening: Listening) => Promise<T>): Promise<T> {
   const closers: Closer[] = [() => unlessKilled(options.exports.close(), io)];
   return closing(begin(options, io, closers).then(work), closers);
 }
@@ -51,7 +51,7 @@ async function begin(options: ServingOptions, io: Io, closers: Closer[]): Promis
   closers.push(() => shutDown(server, io));
   const listen = options.listen.length > 0 ? options.listen : [await privateSocket(closers)];
   const all: string[] = [];
-  for (const at of listen) all.push(await listenTo(server, at));
+  for (const address of listen) all.push(await listenTo(server, address));
   // A socket that was passed as a file descriptor does not report its path.
   const uris = all.filter((uri) => !uri.endsWith('?socket='));
   if (options.metrics === undefined) return { uris };
@@ -60,12 +60,17 @@ async function begin(options: ServingOptions, io: Io, closers: Closer[]): Promis
   return { uris, metrics: metrics.url };
 }
 
-async function listenTo(server: NbdServer, at: ListenAt): Promise<string> {
+async function listenTo(server: NbdServer, address: ListenAt): Promise<string> {
   try {
-    return await server.listen(at);
+    return await server.listen(address);
   } catch (error) {
-    const where = 'path' in at ? at.path : 'fd' in at ? `file descriptor ${at.fd}` : `${at.host}:${at.port}`;
-    throw new NodeosError(`cannot listen at ${where}: ${messageOf(error)}`, {
+    const location =
+      'path' in address
+        ? address.path
+        : 'fd' in address
+          ? `file descriptor ${address.fd}`
+          : `${address.host}:${address.port}`;
+    throw new NodeosError(`cannot listen at ${location}: ${messageOf(error)}`, {
       ...hintFrom(HINTS, error),
       cause: error,
     });

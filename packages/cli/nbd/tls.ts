@@ -34,9 +34,9 @@ export interface Tls {
 export async function tlsOf(args: Parsed): Promise<Tls | undefined> {
   const [dir, psk] = [args.text('tls'), args.text('psk')];
   if (dir !== undefined && psk !== undefined) throw new UsageError('--tls and --psk: one of the two');
-  const lonely = ['tls-optional', 'tls-verify-client'].find((name) => args.flag(name));
-  if (dir === undefined && psk === undefined && lonely)
-    throw new UsageError(`--${lonely}: there is no TLS`, { hint: '--tls DIR or --psk FILE' });
+  const tlsOnlyOption = ['tls-optional', 'tls-verify-client'].find((name) => args.flag(name));
+  if (dir === undefined && psk === undefined && tlsOnlyOption)
+    throw new UsageError(`--${tlsOnlyOption}: there is no TLS`, { hint: '--tls DIR or --psk FILE' });
   if (args.flag('tls-verify-client') && dir === undefined)
     throw new UsageError('--tls-verify-client: with --psk nobody has a certificate');
   const required = !args.flag('tls-optional');
@@ -46,9 +46,9 @@ export async function tlsOf(args: Parsed): Promise<Tls | undefined> {
 
 async function certificatesOf(dir: string, required: boolean, verifyClient: boolean): Promise<Tls> {
   const [cert, key, ca] = await Promise.all([
-    material(dir, 'server-cert.pem', (cert) => createSecureContext({ cert })),
-    material(dir, 'server-key.pem', (key) => createSecureContext({ key })),
-    material(dir, 'ca-cert.pem', (ca) => new X509Certificate(ca)),
+    readMaterial(dir, 'server-cert.pem', (cert) => createSecureContext({ cert })),
+    readMaterial(dir, 'server-key.pem', (key) => createSecureContext({ key })),
+    readMaterial(dir, 'ca-cert.pem', (ca) => new X509Certificate(ca)),
   ]);
   check(`--tls ${dir}: server-cert.pem and server-key.pem`, () => createSecureContext({ cert, key }));
   return { server: { required, verifyClient, cert, key, ca }, query: { 'tls-certificates': resolve(dir) } };
@@ -58,18 +58,18 @@ async function certificatesOf(dir: string, required: boolean, verifyClient: bool
  * Checks a file at the start. Otherwise the server would notice the error only at the first connection and could not
  * report it.
  */
-async function material(dir: string, name: string, use: (content: Buffer) => unknown): Promise<Buffer> {
+async function readMaterial(dir: string, name: string, parse: (content: Buffer) => unknown): Promise<Buffer> {
   const path = join(dir, name);
   const content = await contentOf(path, '--tls');
-  check(`--tls: ${path}`, () => use(content));
+  check(`--tls: ${path}`, () => parse(content));
   return content;
 }
 
-function check(what: string, use: () => unknown): void {
+function check(subject: string, parse: () => unknown): void {
   try {
-    use();
+    parse();
   } catch (error) {
-    throw new NodeosError(`${what}: ${messageOf(error)}`, {
+    throw new NodeosError(`${subject}: ${messageOf(error)}`, {
       hint: 'certtool or openssl make them, as PEM',
       cause: error,
     });

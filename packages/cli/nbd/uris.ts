@@ -4,11 +4,11 @@ import { UsageError } from '@nodeos/base';
 import { parseUri, type ListenAt } from '@nodeos/nbd';
 
 /** Adds an export's name and further query parameters to a server's URI. */
-export function withExport(uri: string, name: string, more: Readonly<Record<string, string>> = {}): string {
+export function withExport(uri: string, name: string, parameters: Readonly<Record<string, string>> = {}): string {
   // Parsed by hand, because a URL cannot have a user without a host.
   const [, base = uri, search = ''] = /^([^:]+:\/\/[^/?#]*)[^?#]*\??([^#]*)/.exec(uri) ?? [];
-  const words = [search, ...Object.entries(more).map(([key, value]) => `${key}=${pathIn(value)}`)];
-  const query = words.filter((word) => word !== '').join('&');
+  const pairs = [search, ...Object.entries(parameters).map(([key, value]) => `${key}=${pathIn(value)}`)];
+  const query = pairs.filter((word) => word !== '').join('&');
   return `${base}/${pathIn(name)}${query === '' ? '' : `?${query}`}`.replace(/^(nbds?:\/\/[^/]+)\/$/, '$1');
 }
 

@@ -16,7 +16,7 @@ export function wantedOf(operands: readonly string[], name: string | undefined):
     if (given !== undefined) return { name: name ?? given, source };
     return { name: name ?? (isOnly ? '' : nameOf(text)), source: text };
   });
-  const double = all.find((one, index) => all.findIndex((other) => other.name === one.name) !== index);
-  if (double) throw new UsageError(`two sources are called ${double.name}`, { hint: `NAME=${double.source}` });
+  const duplicate = all.find((wanted, index) => all.findIndex((candidate) => candidate.name === wanted.name) !== index);
+  if (duplicate) throw new UsageError(`two sources are called ${duplicate.name}`, { hint: `NAME=${duplicate.source}` });
   return all;
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { bytesOf, closing, readable } from '@nodeos/base';
+import { parseSize, closing, formatSize } from '@nodeos/base';
 import { memory, type BlockBackend } from '@nodeos/block';
 import { closersOf, localPath, mountsOf, nameOf, openDestination, openSource } from '@nodeos/disk';
 import { wantedOf } from '../nbd/wanted.js';
@@ -21,14 +21,14 @@ describe('sizes', () => {
     ['1.5k', 1536],
     ['1GiB', 1 << 30],
     ['2T', 2 ** 41],
-  ])('%s is a size', (text, bytes) => expect(bytesOf(text, '--size')).toBe(bytes));
+  ])('%s is a size', (text, bytes) => expect(parseSize(text, '--size')).toBe(bytes));
 
   it.each(['', 'M', '-1', '1X', '1.3', '9999P', '0x10'])('%j is not a size', (text) =>
-    expect(() => bytesOf(text, '--size')).toThrow(`--size ${text}: expected a size`),
+    expect(() => parseSize(text, '--size')).toThrow(`--size ${text}: expected a size`),
   );
 
   it('are printed readably', () => {
-    expect([0, 1023, 1024, 1536, 3 << 20, 150.4 * 1024, 2 ** 41].map(readable)).toEqual([
+    expect([0, 1023, 1024, 1536, 3 << 20, 150.4 * 1024, 2 ** 41].map(formatSize)).toEqual([
       ...['0 bytes', '1023 bytes', '1 KiB', '1.5 KiB', '3 MiB', '150 KiB', '2 TiB'],
     ]);
   });

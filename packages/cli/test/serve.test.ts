@@ -23,13 +23,13 @@ describe('arguments after --', () => {
   it('are a command for an action that runs one', () => {
     expect(parse(serveCommand, ['disk', '--', 'sh', '-c', 'x'])).toMatchObject({
       operands: ['disk'],
-      rest: ['sh', '-c', 'x'],
+      passthrough: ['sh', '-c', 'x'],
     });
   });
 
   it('are operands for all other actions', () => {
-    const { operands, rest } = parse(mapCommand, ['one', '--', '--two']);
-    expect({ operands, rest }).toEqual({ operands: ['one', '--two'], rest: [] });
+    const { operands, passthrough } = parse(mapCommand, ['one', '--', '--two']);
+    expect({ operands, passthrough }).toEqual({ operands: ['one', '--two'], passthrough: [] });
   });
 });
 

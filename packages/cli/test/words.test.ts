@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { memory } from '@nodeos/block';
 import { NbdServer } from '@nodeos/nbd';
 import { expect, it, onTestFinished } from 'vitest';
-import { say } from '../command.js';
+import { printMessage } from '../command.js';
 import { main } from '../main.js';
 
 /** Clears the screen, changes the title and makes the terminal type, with 7-bit and 8-bit controls. Reverses text. */
@@ -67,7 +67,7 @@ it('escapes text of a trace', async () => {
 
 it('escapes foreign text in a message of ours', () => {
   let said = '';
-  say(
+  printMessage(
     { stderr: { write: (text: string) => (said += text) } as unknown as NodeJS.WritableStream },
     `it says ${EVIL}\nx`,
   );

@@ -28,7 +28,7 @@ export const debian: PlaceKind = {
   async download(place, path, context) {
     const wanted = (place as DebianPlace).debian;
     const apt = await privateApt(wanted, context);
-    const uri = await apt.alone(async () => {
+    const uri = await apt.exclusive(async () => {
       if (!(await offers(apt.run, wanted))) await apt.refresh();
       return findUri(apt.run, wanted);
     });
@@ -39,10 +39,10 @@ export const debian: PlaceKind = {
 export interface Apt {
   /** Runs a program of apt in the private folder. @returns its standard output */
   readonly run: AptRunner;
-  /** Fetches the package lists, unless they are fresh. Call it only inside `alone`. */
+  /** Fetches the package lists, unless they are fresh. Call it only inside `exclusive`. */
   refresh(): Promise<void>;
   /** Runs `work` while no other process can change the lists. */
-  alone<T>(work: () => Promise<T>): Promise<T>;
+  exclusive<T>(work: () => Promise<T>): Promise<T>;
 }
 
 type AptRunner = (command: string, args: readonly string[]) => Promise<string>;
@@ -86,7 +86,7 @@ export async function privateApt(
     await apt('apt-get', ['update', ...(signed ? ['-o', 'APT::Update::Error-Mode=any'] : [])]);
     await writeFile(join(dir, 'updated'), '');
   };
-  return { run: apt, refresh, alone: (work) => withLock(join(dir, 'lock'), context, work) };
+  return { run: apt, refresh, exclusive: (work) => withLock(join(dir, 'lock'), context, work) };
 }
 
 /** Debian's name of this machine's architecture. */
@@ -105,25 +105,29 @@ async function versionsOf(apt: AptRunner, { package: name, member }: DebianPlace
 async function findUri(apt: AptRunner, wanted: DebianPlace['debian']): Promise<string> {
   const { package: name, version, member, suite, arch } = wanted;
   const offered = await versionsOf(apt, wanted);
-  const known = offered.includes(version) ? version : offered[0];
-  if (known === undefined) throw new NodeosError(`suite ${suite} has no ${name}`);
+  const available = offered.includes(version) ? version : offered[0];
+  if (available === undefined) throw new NodeosError(`suite ${suite} has no ${name}`);
   const uris =
     member === undefined
-      ? await apt('apt-get', ['download', '--print-uris', `${name}${arch === undefined ? '' : `:${arch}`}=${known}`])
-      : await apt('apt-get', ['source', '--print-uris', '--download-only', '--only-source', `${name}=${known}`]);
+      ? await apt('apt-get', [
+          'download',
+          '--print-uris',
+          `${name}${arch === undefined ? '' : `:${arch}`}=${available}`,
+        ])
+      : await apt('apt-get', ['source', '--print-uris', '--download-only', '--only-source', `${name}=${available}`]);
   const listed = [...uris.matchAll(/^'([^']+)' (\S+)/gm)].map(([, uri, file]) => ({
     uri: uri ?? '',
     file: file ?? '',
   }));
-  const exact = known === version && listed.find(({ file }) => member === undefined || file === member);
+  const exact = available === version && listed.find(({ file }) => member === undefined || file === member);
   if (exact) return exact.uri;
   // The list has moved on, but the pool keeps old files for a while. Look next to the version that the list names.
-  const beside = listed[0]?.uri.replace(/[^/]*$/, '');
-  if (beside === undefined || known === version) {
+  const baseUri = listed[0]?.uri.replace(/[^/]*$/, '');
+  if (baseUri === undefined || available === version) {
     throw new NodeosError(`${name} ${version} in suite ${suite} has no file ${String(member)}`);
   }
   const epochless = version.replace(/^\d+:/, '');
-  return `${beside}${member ?? `${name}_${epochless}_${arch ?? 'amd64'}.deb`}`;
+  return `${baseUri}${member ?? `${name}_${epochless}_${arch ?? 'amd64'}.deb`}`;
 }
 
 function aptOptions(dir: string, foreign: string | undefined): string[] {
@@ -160,9 +164,9 @@ export function sourcesList(mirrors: readonly Mirror[], suite: string, signed = 
   const lines = new Set<string>();
   const trust = signed ? `signed-by=${KEYRING}` : 'trusted=yes';
   for (const { uri, suites } of mirrors) {
-    for (const own of suites) {
-      const pocket = /-(security|updates)$/.exec(own)?.[0] ?? '';
-      if (/-(backports|proposed)/.test(own)) continue;
+    for (const mirrorSuite of suites) {
+      const pocket = /-(security|updates)$/.exec(mirrorSuite)?.[0] ?? '';
+      if (/-(backports|proposed)/.test(mirrorSuite)) continue;
       for (const type of ['deb', 'deb-src']) lines.add(`${type} [${trust}] ${uri} ${suite}${pocket} main`);
     }
   }

@@ -8,7 +8,7 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Dispatcher, request as Request } from 'undici';
-import { codeOf, messageOf, NodeosError, readable } from '@nodeos/base';
+import { codeOf, messageOf, NodeosError, formatSize } from '@nodeos/base';
 import type { UrlPlace } from '../source.js';
 import type { FetchContext, PlaceKind } from './place-kind.js';
 import { storageAdvice } from '../storage-advice.js';
@@ -51,8 +51,8 @@ class HttpStatusError extends NodeosError {
 /** The received bytes cannot belong to the file. */
 class UnusablePartError extends NodeosError {}
 
-async function attemptDownload(first: string, path: string, context: FetchContext): Promise<void> {
-  const have = (await stat(path).catch(() => undefined))?.size ?? 0;
+async function attemptDownload(firstUrl: string, path: string, context: FetchContext): Promise<void> {
+  const resumeFrom = (await stat(path).catch(() => undefined))?.size ?? 0;
   const { EnvHttpProxyAgent } = await import('undici');
   const dispatcher = new EnvHttpProxyAgent({
     connectTimeout: TIMEOUT_MS,
@@ -60,21 +60,21 @@ async function attemptDownload(first: string, path: string, context: FetchContex
     bodyTimeout: TIMEOUT_MS,
   });
   try {
-    await receive(await follow(first, have, dispatcher, context.signal), have, path, context);
+    await receive(await followRedirects(firstUrl, resumeFrom, dispatcher, context.signal), resumeFrom, path, context);
   } catch (error) {
     if (!(error instanceof UnusablePartError)) throw error;
     // The part is unusable. It may belong to another file, so start again from the beginning.
     await rm(path, { force: true });
-    if (have === 0) throw error;
-    await attemptDownload(first, path, context);
+    if (resumeFrom === 0) throw error;
+    await attemptDownload(firstUrl, path, context);
   } finally {
     await dispatcher.destroy();
   }
 }
 
-async function receive(response: Response, have: number, path: string, context: FetchContext): Promise<void> {
+async function receive(response: Response, resumeFrom: number, path: string, context: FetchContext): Promise<void> {
   const { statusCode: status, headers, body } = response;
-  if (status === 416 && have > 0) {
+  if (status === 416 && resumeFrom > 0) {
     await body.dump(); // nothing is left to send; the checksum decides
     return;
   }
@@ -82,14 +82,14 @@ async function receive(response: Response, have: number, path: string, context: 
     await body.dump();
     throw new HttpStatusError(status);
   }
-  const start = status === 206 ? have : 0;
+  const start = status === 206 ? resumeFrom : 0;
   const sent = /^bytes (\d+)-/.exec(String(headers['content-range']))?.[1];
   if (start > 0 && sent !== undefined && Number(sent) !== start) {
     await body.dump();
     throw new UnusablePartError(`the server sent bytes from ${sent} instead of from ${start}`);
   }
   const length = Number(headers['content-length'] ?? Number.NaN);
-  const meter = bounded(start, start + length, context);
+  const meter = limited(start, start + length, context);
   const file = createWriteStream(path, { fd: await open(path, start > 0 ? APPEND : TRUNCATE) });
   // Wait until the file is closed. If the download fails during open(2), the file could appear after its removal.
   const closed = new Promise<void>((resolve) => file.once('close', resolve));
@@ -102,11 +102,16 @@ const [APPEND, TRUNCATE] = [CREATE | constants.O_APPEND, CREATE | constants.O_TR
 
 type Response = Awaited<ReturnType<typeof Request>>;
 
-async function follow(first: string, have: number, dispatcher: Dispatcher, signal: AbortSignal): Promise<Response> {
+async function followRedirects(
+  firstUrl: string,
+  resumeFrom: number,
+  dispatcher: Dispatcher,
+  signal: AbortSignal,
+): Promise<Response> {
   const { request } = await import('undici');
-  let location = first;
+  let location = firstUrl;
   for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
-    const headers: Record<string, string> = have > 0 ? { range: `bytes=${have}-` } : {};
+    const headers: Record<string, string> = resumeFrom > 0 ? { range: `bytes=${resumeFrom}-` } : {};
     const response = await request(location, { dispatcher, headers, signal });
     const next = response.headers['location'];
     if (response.statusCode < 300 || response.statusCode >= 400 || typeof next !== 'string') return response;
@@ -118,16 +123,16 @@ async function follow(first: string, have: number, dispatcher: Dispatcher, signa
   throw new NodeosError(`more than ${MAX_REDIRECTS} redirects`);
 }
 
-function bounded(start: number, total: number, { maxBytes, progress }: FetchContext): Transform {
+function limited(start: number, total: number, { maxBytes, progress }: FetchContext): Transform {
   let bytes = start;
-  let told = 0;
+  let lastReport = 0;
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
       bytes += chunk.length;
       if (bytes > maxBytes) return done(new UnusablePartError(`longer than the ${maxBytes} bytes allowed for it`));
-      if (Date.now() - told > 500) {
-        told = Date.now();
-        progress(`${readable(bytes)}${Number.isFinite(total) ? ` of ${readable(total)}` : ''}`);
+      if (Date.now() - lastReport > 500) {
+        lastReport = Date.now();
+        progress(`${formatSize(bytes)}${Number.isFinite(total) ? ` of ${formatSize(total)}` : ''}`);
       }
       done(null, chunk);
     },

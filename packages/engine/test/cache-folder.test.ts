@@ -12,7 +12,7 @@ import { clean, prune } from '../prune.js';
 import { namesIn, pathsIn, serve, stepOf, tempDir } from './helpers.js';
 
 const step = stepOf('file', (context) => writeFile(join(context.dir, 'file'), 'made'));
-const ALL = { keep: 0, sources: true, dryRun: false };
+const ALL = { keepPerStep: 0, sources: true, dryRun: false };
 
 async function filled(root = tempDir()): Promise<Cache> {
   const cache = new Cache(root);
@@ -44,9 +44,9 @@ describe('a link that leads out of the cache', () => {
       const link = join(cache.root, place);
       await rename(link, `${link}.away`).catch(() => undefined);
       await symlink(folder, link);
-      const { left } = await prune(cache, ALL);
+      const { skipped } = await prune(cache, ALL);
       const more = await clean(cache, { all: true });
-      expect([...left, ...more]).toContainEqual({ path: link, why: 'it is a symbolic link' });
+      expect([...skipped, ...more]).toContainEqual({ path: link, reason: 'it is a symbolic link' });
       expect(pathsIn(folder)).toEqual(before);
       expect(await cache.entries()).toEqual([]);
     },
@@ -56,7 +56,7 @@ describe('a link that leads out of the cache', () => {
     const [cache, folder] = [await filled(), await precious()];
     const link = join(cache.root, 'steps', 'file', 'x86_64', 'f'.repeat(64));
     await symlink(folder, link);
-    expect((await prune(cache, ALL)).left).toEqual([{ path: link, why: 'it is a symbolic link' }]);
+    expect((await prune(cache, ALL)).skipped).toEqual([{ path: link, reason: 'it is a symbolic link' }]);
     expect(namesIn(join(cache.root, 'steps', 'file', 'x86_64'))).toEqual(['f'.repeat(64)]);
   });
 
@@ -137,7 +137,7 @@ describe('a folder that is not a cache', () => {
     const [entry] = await cache.entries();
     await chown(entry?.path ?? '', 65534, 65534);
     onTestFinished(() => chown(entry?.path ?? '', 0, 0));
-    expect((await prune(cache, ALL)).left).toEqual([{ path: entry?.path, why: 'it belongs to user 65534' }]);
+    expect((await prune(cache, ALL)).skipped).toEqual([{ path: entry?.path, reason: 'it belongs to user 65534' }]);
   });
 });
 
@@ -148,8 +148,8 @@ it('a cache carries the standard tag; an untagged folder counts as a cache if it
   const old = new Cache(tempDir());
   await mkdir(join(old.root, 'tmp', `file-${'c'.repeat(32)}-AbCdEf`), { recursive: true });
   await writeFile(join(old.root, 'accelerator.json'), '{}');
-  expect((await prune(old, ALL)).gone).toHaveLength(1);
+  expect((await prune(old, ALL)).removed).toHaveLength(1);
   await build([step], { cache: old, progress: silent, jobs: 1 });
   await writeFile(join(old.root, 'notes.txt'), 'mine');
-  expect((await prune(old, ALL)).gone.length).toBeGreaterThan(0); // the first prune has tagged it
+  expect((await prune(old, ALL)).removed.length).toBeGreaterThan(0); // the first prune has tagged it
 });

@@ -141,7 +141,7 @@ it('a missing cache has no entries, and foreign names are skipped', async () => 
   const cache = new Cache(join(tempDir(), 'new'));
   expect(await cache.entries()).toEqual([]);
   expect(await usageOf(cache)).toEqual([]);
-  expect(await prune(cache, { keep: 0, sources: true, dryRun: false })).toEqual({ gone: [], left: [] });
+  expect(await prune(cache, { keepPerStep: 0, sources: true, dryRun: false })).toEqual({ removed: [], skipped: [] });
   expect(await cache.verify(cache.entry(folder(), 'x'))).toBe('it has no manifest');
   const entry = await made(cache, folder());
   await writeFile(join(cache.root, 'steps', 'note.txt'), '');
@@ -164,9 +164,9 @@ describe('prune', () => {
     const { cache, entries } = await threeVersions();
     await build([folder({ version: 1 })], { cache, progress: silent, jobs: 1 }); // use it again
     expect((await usageOf(cache)).map(({ entry }) => entry.key)).toEqual([0, 2, 1].map((index) => entries[index]?.key));
-    const options = { keep: 1, sources: false };
+    const options = { keepPerStep: 1, sources: false };
     const would = await prune(cache, { ...options, dryRun: true });
-    expect(would.gone.map(({ path }) => path)).toEqual([entries[2]?.path, entries[1]?.path]);
+    expect(would.removed.map(({ path }) => path)).toEqual([entries[2]?.path, entries[1]?.path]);
     expect(await cache.entries()).toHaveLength(3);
     expect(await prune(cache, { ...options, dryRun: false })).toEqual(would);
     expect(await cache.entries()).toEqual([entries[0]]);
@@ -181,11 +181,11 @@ describe('prune', () => {
     );
     await mkdir(join(cache.root, 'sources'));
     await writeFile(join(cache.root, 'sources', `sha256-${'a'.repeat(64)}`), 'source');
-    await prune(cache, { keep: 1, sources: false, dryRun: false });
+    await prune(cache, { keepPerStep: 1, sources: false, dryRun: false });
     expect((await cache.entries()).map(({ name }) => name)).toEqual(['folder', 'other']);
     expect(namesIn(join(cache.root, 'sources'))).toHaveLength(1);
-    const { gone } = await prune(cache, { keep: 0, sources: true, dryRun: false });
-    expect(gone.map(({ bytes }) => bytes)).toContain(6);
+    const { removed } = await prune(cache, { keepPerStep: 0, sources: true, dryRun: false });
+    expect(removed.map(({ bytes }) => bytes)).toContain(6);
     expect([await cache.entries(), namesIn(join(cache.root, 'sources'))]).toEqual([[], []]);
   });
 
@@ -195,8 +195,8 @@ describe('prune', () => {
     const running = cache.entry(folder(), 'd'.repeat(64));
     await withLock(cache.lockPath(lockName(running)), {}, async () => {
       const dir = await cache.begin(running);
-      const { gone } = await prune(cache, { keep: 1, sources: false, dryRun: false });
-      expect(gone.map(({ path }) => path)).toEqual([left]);
+      const { removed } = await prune(cache, { keepPerStep: 1, sources: false, dryRun: false });
+      expect(removed.map(({ path }) => path)).toEqual([left]);
       expect((await stat(dir)).isDirectory()).toBe(true);
     });
   });

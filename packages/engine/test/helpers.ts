@@ -22,8 +22,8 @@ export function tempDir(): string {
   return dir;
 }
 
-export function stepOf(name: string, build: Step['build'], rest: Partial<Step> = {}): Step {
-  return { name, target, recipe, build, ...rest };
+export function stepOf(name: string, build: Step['build'], options: Partial<Step> = {}): Step {
+  return { name, target, recipe, build, ...options };
 }
 
 export function recorder(): Progress & { readonly events: BuildEvent[] } {
@@ -44,12 +44,12 @@ export function namesIn(dir: string): string[] {
 export const pathsIn = (dir: string): string[] => readdirSync(dir, { recursive: true, encoding: 'utf8' }).sort();
 
 /** Waits for a condition. The time limit only makes sure that a broken test ends. */
-export async function until(condition: () => boolean, what: string): Promise<void> {
+export async function until(condition: () => boolean, description: string): Promise<void> {
   for (let tries = 0; tries < 1500; tries++) {
     if (condition()) return;
     await sleep(20);
   }
-  throw new Error(`waited for nothing: ${what}`);
+  throw new Error(`waited for nothing: ${description}`);
 }
 
 /** Whether a process runs. A zombie, whose parent has not reaped it, does not count. */

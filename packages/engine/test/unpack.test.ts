@@ -72,7 +72,7 @@ describe('a source', () => {
       writeFileSync(join(dir, 'code-1.0', path), '');
     }
     await run('tar', ['-cJf', file, '-C', dir, 'code-1.0']);
-    const { source } = await unpack(context(file), 'code', { without: ['gcc/tests', 'manual/*/*'] });
+    const { source } = await unpack(context(file), 'code', { exclude: ['gcc/tests', 'manual/*/*'] });
     const names = readdirSync(source, { recursive: true }).map(String).sort();
     expect(names).toEqual([
       ...['gcc', 'gcc/other', 'gcc/other/tests', 'gcc/other/tests/c'],

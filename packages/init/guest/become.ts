@@ -31,7 +31,7 @@ export interface Run {
 }
 
 /** Starts what this machine is for: the code of `--exec`, an application, or a REPL. */
-export function become(context: BootContext, run: Run = HERE): void {
+export function become(context: BootContext, run: Run = IN_PROCESS): void {
   const { config } = context;
   if (config.run.exec !== undefined) becomeCode(context, config.run.exec);
   else if (config.app) becomeApp(context, config.app, run);
@@ -40,8 +40,8 @@ export function become(context: BootContext, run: Run = HERE): void {
 
 function becomeApp({ sys, config, report }: BootContext, app: SystemConfig, run: Run): void {
   const home = app.user === 'root' ? '/root' : PATHS.home;
-  const given = { ...ENVIRONMENT, HOME: home, USER: app.user, NODE_ENV: 'production', PORT: '80' };
-  const environmentOf = ({ env }: Program): Environment => ({ ...given, ...env, ...config.run.env });
+  const defaults = { ...ENVIRONMENT, HOME: home, USER: app.user, NODE_ENV: 'production', PORT: '80' };
+  const environmentOf = ({ env }: Program): Environment => ({ ...defaults, ...env, ...config.run.env });
   const environment = environmentOf(app);
   const args = argumentsOf(app, environment);
   const atStart = readAtStart(environment, { ...ENVIRONMENT, ...process.env });
@@ -52,8 +52,11 @@ function becomeApp({ sys, config, report }: BootContext, app: SystemConfig, run:
   sys.chdir(app.cwd);
   if (app.user !== 'root') confine(sys);
   for (const program of first) {
-    const own = environmentOf(program);
-    const status = run.first([...program.nodeArgs, program.main, ...argumentsOf(program, own)], own);
+    const programEnvironment = environmentOf(program);
+    const status = run.first(
+      [...program.nodeArgs, program.main, ...argumentsOf(program, programEnvironment)],
+      programEnvironment,
+    );
     if (status === 0) continue;
     sys.print(2, `nodeos: ${program.from} ended with status ${status}; the application is not started\n`);
     return run.end(status);
@@ -125,7 +128,7 @@ const runMainHere: Run['main'] = (main, args, environment) => {
   process.nextTick(runMain, main);
 };
 
-const HERE: Run = {
+const IN_PROCESS: Run = {
   main: runMainHere,
   first(args, environment) {
     // Loaded on demand, because loading takes time.

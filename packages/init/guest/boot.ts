@@ -4,7 +4,7 @@
  */
 import { WORDS } from '@nodeos/contract';
 import type { Config } from './config.js';
-import { everyOne, mountAll } from './mounts.js';
+import { runForEach, mountAll } from './mounts.js';
 import { bringUp } from './network.js';
 import type { Report } from './report.js';
 import type { Syscalls } from './syscalls.js';
@@ -65,7 +65,7 @@ export const STEPS: readonly BootStep[] = [
   {
     name: 'settings',
     run({ sys }) {
-      everyOne(
+      runForEach(
         SYSCTLS,
         ([name]) => name,
         ([name, value]) => sys.write(`/proc/sys/${name}`, value),
@@ -91,7 +91,7 @@ export const STEPS: readonly BootStep[] = [
     run({ sys, report }) {
       const now = sys.clock(); // the kernel has already read the hardware clock
       if (now >= CLOCK_FLOOR) return;
-      report.say(
+      report.log(
         `clock: ${new Date(now * 1000).toISOString()} cannot be: set to ${new Date(CLOCK_FLOOR * 1000).toISOString()}`,
       );
       sys.setClock(CLOCK_FLOOR);
@@ -111,11 +111,11 @@ export const STEPS: readonly BootStep[] = [
     run({ sys, config, report }) {
       if (config.cmdline.get(WORDS.network) === 'off') return;
       try {
-        const say = (text: string): void => report.say(`network: ${text}`);
-        const lease = bringUp(sys, config.cmdline, hostNameOf(config), say);
-        if (lease) report.tell(`renew ${Math.max(30, Math.floor(lease.renewal))}`);
+        const log = (text: string): void => report.log(`network: ${text}`);
+        const lease = bringUp(sys, config.cmdline, hostNameOf(config), log);
+        if (lease) report.sendCommand(`renew ${Math.max(30, Math.floor(lease.renewal))}`);
       } catch (error) {
-        report.tell(`renew ${NETWORK_RETRY}`);
+        report.sendCommand(`renew ${NETWORK_RETRY}`);
         throw error;
       }
     },
@@ -131,7 +131,7 @@ export function boot(context: BootContext, steps: readonly BootStep[] = STEPS): 
       context.report.event('step', { step: step.name, took: context.sys.now() - started });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      context.report.say(`${step.name}: ${message}`);
+      context.report.log(`${step.name}: ${message}`);
       context.report.event('step', { step: step.name, took: context.sys.now() - started, error: message });
     }
   }

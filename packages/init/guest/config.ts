@@ -20,8 +20,8 @@ const PORT_FOLDER = '/sys/class/virtio-ports';
 export function readConfig(sys: Syscalls): Config {
   const cmdline = parseCommandLine(sys.read('/proc/cmdline').toString());
   const app = readSystem(sys);
-  const kept = readJson(sys, KEPT_SETTINGS) as RunConfig | undefined;
-  return { cmdline, run: kept ?? readSettings(sys), ...(app ? { app } : {}) };
+  const stored = readJson(sys, KEPT_SETTINGS) as RunConfig | undefined;
+  return { cmdline, run: stored ?? readSettings(sys), ...(app ? { app } : {}) };
 }
 
 function readSystem(sys: Syscalls): SystemConfig | undefined {

@@ -15,7 +15,7 @@ const PR_CAPBSET_DROP = 24;
 /** @throws Error if any part fails; then the program must not run */
 export function confine(sys: Syscalls): void {
   // Opening /dev/stdout requires ownership of the pipe behind it.
-  for (const fd of OUTPUTS) sys.own(fd, APP_ID, APP_ID);
+  for (const fd of OUTPUTS) sys.chown(fd, APP_ID, APP_ID);
   // The bounding set belongs to this thread and is inherited by new threads and programs. The other existing threads
   // execute no programs.
   const last = Number(sys.read('/proc/sys/kernel/cap_last_cap').toString());
@@ -24,5 +24,5 @@ export function confine(sys: Syscalls): void {
   // When the process gave up root, /proc/self became root's. Make it accessible again: the process's memory contains
   // only the application's own data.
   sys.control(PR_SET_DUMPABLE, 1);
-  sys.judge(filter('x86_64'));
+  sys.setFilter(filter('x86_64'));
 }

@@ -40,10 +40,10 @@ const OPTION = {
 const WANTED = [1, OPTION.routes, OPTION.router, 6, 15, 26, 51, 54, 58];
 
 /** The smallest MTU that IPv4 allows a host to assume is 576 (RFC 1122). */
-const LEAST_MTU = 576;
+const MIN_MTU = 576;
 /** Longer lists are unrealistic and are cut. */
-const MOST_SERVERS = 16;
-const MOST_ROUTES = 64;
+const MAX_SERVERS = 16;
+const MAX_ROUTES = 64;
 
 export interface Query {
   readonly type: typeof DISCOVER | typeof REQUEST;
@@ -124,28 +124,29 @@ export function decodeReply(bytes: Buffer, query: Pick<Query, 'transaction' | 'm
   const type = options.get(OPTION.type)?.[0];
   if (type === undefined) return undefined;
   const leftOut: string[] = [];
-  const usable = <T>(found: Sound<T>): T | undefined => {
+  const accept = <T>(found: Checked<T>): T | undefined => {
     if (typeof found !== 'string') return found?.value;
     leftOut.push(found);
     return undefined;
   };
-  const machines = (what: string, code: number): string[] =>
-    addressesIn(options.get(code)).filter((address) => usable(machineAt(what, address)) !== undefined);
+  const machineAddresses = (subject: string, code: number): string[] =>
+    addressesIn(options.get(code)).filter((address) => accept(machineAt(subject, address)) !== undefined);
   const seconds = (code: number): number | undefined => uint(options.get(code), 4);
   const lease = seconds(OPTION.lease) ?? 3600;
   const [server] = addressesIn(options.get(OPTION.server));
-  const domain = usable(domainIn(options.get(OPTION.domain)));
-  const mtu = usable(mtuIn(options.get(OPTION.mtu)));
-  const mask = usable(maskIn(options.get(OPTION.mask))) ?? '255.255.255.0';
-  const sound = ({ gateway }: Route): boolean =>
-    gateway === undefined || usable(machineAt('gateway', gateway)) !== undefined;
+  const domain = accept(domainIn(options.get(OPTION.domain)));
+  const mtu = accept(mtuIn(options.get(OPTION.mtu)));
+  const mask = accept(maskIn(options.get(OPTION.mask))) ?? '255.255.255.0';
+  const hasUsableGateway = ({ gateway }: Route): boolean =>
+    gateway === undefined || accept(machineAt('gateway', gateway)) !== undefined;
   const routes =
-    usable(routesIn(options.get(OPTION.routes)))?.filter(sound) ?? defaultRoute(machines('router', OPTION.router));
+    accept(routesIn(options.get(OPTION.routes)))?.filter(hasUsableGateway) ??
+    defaultRoute(machineAddresses('router', OPTION.router));
   return {
     type,
     address: addressText(bytes.subarray(16, 20)),
     mask,
-    dns: machines('name server', OPTION.dns).slice(0, MOST_SERVERS),
+    dns: machineAddresses('name server', OPTION.dns).slice(0, MAX_SERVERS),
     lease,
     renewal: Math.min(seconds(OPTION.renewal) ?? lease / 2, lease),
     leftOut,
@@ -177,33 +178,33 @@ function decodeOptions(bytes: Buffer): Map<number, Buffer> {
 }
 
 /** A valid value; undefined if the server did not send it; a message if it is invalid. */
-type Sound<T> = { readonly value: T } | undefined | string;
+type Checked<T> = { readonly value: T } | undefined | string;
 
-const without = (what: string, why: string): string => `the ${what} is left out: ${why}`;
+const omitted = (subject: string, reason: string): string => `the ${subject} is left out: ${reason}`;
 
 const NO_MACHINE = 'no machine of a network has this address';
 
-function machineAt(what: string, address: string): Sound<string> {
-  return isMachine(address) ? { value: address } : without(`${what} ${address}`, NO_MACHINE);
+function machineAt(subject: string, address: string): Checked<string> {
+  return isMachine(address) ? { value: address } : omitted(`${subject} ${address}`, NO_MACHINE);
 }
 
 /** The name is written to files, so only characters of a host name are allowed. */
-function domainIn(value: Buffer | undefined): Sound<string> {
+function domainIn(value: Buffer | undefined): Checked<string> {
   const text = value?.toString('latin1').replace(/\0+$/, '') ?? '';
   if (text === '') return undefined;
-  return /^[A-Za-z0-9.-]{1,253}$/.test(text) ? { value: text } : without('domain', 'it is not a name');
+  return /^[A-Za-z0-9.-]{1,253}$/.test(text) ? { value: text } : omitted('domain', 'it is not a name');
 }
 
-function mtuIn(value: Buffer | undefined): Sound<number> {
+function mtuIn(value: Buffer | undefined): Checked<number> {
   const mtu = uint(value, 2);
   if (mtu === undefined) return undefined;
-  return mtu >= LEAST_MTU ? { value: mtu } : without(`MTU ${mtu}`, `IPv4 needs ${LEAST_MTU} at least`);
+  return mtu >= MIN_MTU ? { value: mtu } : omitted(`MTU ${mtu}`, `IPv4 needs ${MIN_MTU} at least`);
 }
 
-function maskIn(value: Buffer | undefined): Sound<string> {
+function maskIn(value: Buffer | undefined): Checked<string> {
   if (value === undefined || value.length < 4) return undefined;
   const mask = addressText(value.subarray(0, 4));
-  return /^1+0*$/.test(bitsOf(mask)) ? { value: mask } : without(`mask ${mask}`, 'it is not ones and then zeros');
+  return /^1+0*$/.test(bitsOf(mask)) ? { value: mask } : omitted(`mask ${mask}`, 'it is not ones and then zeros');
 }
 
 const defaultRoute = ([router]: readonly string[]): Route[] | undefined =>
@@ -213,14 +214,14 @@ const defaultRoute = ([router]: readonly string[]): Route[] | undefined =>
  * RFC 3442: the prefix length, as many address bytes as the prefix needs, and the gateway. The gateway is 0.0.0.0 for a
  * destination on the link.
  */
-function routesIn(value: Buffer | undefined): Sound<Route[]> {
+function routesIn(value: Buffer | undefined): Checked<Route[]> {
   if (value === undefined) return undefined;
   const routes: Route[] = [];
   for (let at = 0; at < value.length;) {
     const prefix = value[at] ?? 0;
     const end = at + 1 + Math.ceil(prefix / 8);
-    if (prefix > 32 || end + 4 > value.length) return without('list of routes', `byte ${at} of it makes no sense`);
-    if (routes.length === MOST_ROUTES) return without('list of routes', `there are more than ${MOST_ROUTES}`);
+    if (prefix > 32 || end + 4 > value.length) return omitted('list of routes', `byte ${at} of it makes no sense`);
+    if (routes.length === MAX_ROUTES) return omitted('list of routes', `there are more than ${MAX_ROUTES}`);
     const destination = Buffer.concat([value.subarray(at + 1, end), Buffer.alloc(4)], 4);
     const gateway = addressText(value.subarray(end, end + 4));
     routes.push({
@@ -264,8 +265,8 @@ export const prefixOf = (mask: string): number => bitsOf(mask).replace(/0.*$/, '
 
 /** Clears the bits after the prefix. */
 export function networkOf(address: string, prefix: number): string {
-  const kept = prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0;
+  const mask = prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0;
   const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE((addressBytes(address).readUInt32BE() & kept) >>> 0);
+  bytes.writeUInt32BE((addressBytes(address).readUInt32BE() & mask) >>> 0);
   return addressText(bytes);
 }

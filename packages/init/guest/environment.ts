@@ -22,11 +22,11 @@ export function argumentsOf({ args }: Pick<Program, 'args'>, environment: Enviro
 
 function wordsOf(pieces: Exclude<Program['args'][number], string>, environment: Environment): string[] {
   const words: string[] = [];
-  let open = false; // the next piece continues the last word
+  let continuesWord = false; // the next piece continues the last word
   const add = (text: string): void => {
-    if (open) words.push((words.pop() ?? '') + text);
+    if (continuesWord) words.push((words.pop() ?? '') + text);
     else words.push(text);
-    open = true;
+    continuesWord = true;
   };
   for (const piece of pieces) {
     if (typeof piece === 'string') {
@@ -40,7 +40,7 @@ function wordsOf(pieces: Exclude<Program['args'][number], string>, environment: 
       continue;
     }
     for (const [at, part] of text.split(/([ \t\n]+)/).entries()) {
-      if (at % 2 === 1) open = false;
+      if (at % 2 === 1) continuesWord = false;
       else if (part !== '') add(part);
     }
   }

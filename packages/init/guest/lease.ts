@@ -5,7 +5,7 @@
  * Interface requests: netdevice(7), struct ifreq.
  */
 import { addressBytes, prefixOf, type Reply, type Route } from './dhcp.js';
-import { addRoute, inOrder, removeRoute, routeText } from './routes.js';
+import { addRoute, orderRoutes, removeRoute, routeText } from './routes.js';
 import type { Syscalls } from './syscalls.js';
 
 const AF_INET = 2;
@@ -21,24 +21,31 @@ export interface Lease extends Reply {
 }
 
 /** Receives a message for each part that is left out. */
-export type Say = (text: string) => void;
+export type Log = (text: string) => void;
 
 /**
  * Applies a lease to an interface.
- * @param before the lease being renewed: its messages are not repeated, and its obsolete routes are removed
+ * @param previous the lease being renewed: its messages are not repeated, and its obsolete routes are removed
  * @throws Error if the address cannot be set
  */
-export function configure(sys: Syscalls, control: number, name: string, reply: Reply, say: Say, before?: Lease): Lease {
+export function configure(
+  sys: Syscalls,
+  control: number,
+  name: string,
+  reply: Reply,
+  log: Log,
+  previous?: Lease,
+): Lease {
   const leftOut: string[] = [];
   const report = (text: string): void => {
     leftOut.push(text);
-    if (!before?.leftOut.includes(text)) say(`${name}: ${text}`);
+    if (!previous?.leftOut.includes(text)) log(`${name}: ${text}`);
   };
-  const attempt = (what: string, work: () => void): void => {
+  const attempt = (subject: string, work: () => void): void => {
     try {
       work();
     } catch (error) {
-      report(`the ${what} is left out: ${(error as Error).message}`);
+      report(`the ${subject} is left out: ${(error as Error).message}`);
     }
   };
   const { mtu, address, mask, dns, domain, routes = [] } = reply;
@@ -51,21 +58,21 @@ export function configure(sys: Syscalls, control: number, name: string, reply: R
     throw new Error(`the address ${address}: ${(error as Error).message}`, { cause: error });
   }
   attempt(`mask ${mask}`, () => sys.ioctl(control, SIOCSIFNETMASK, request(name, socketAddress(mask))));
-  const wanted = inOrder(routes, address, prefixOf(mask));
+  const wanted = orderRoutes(routes, address, prefixOf(mask));
   for (const route of wanted) attempt(routeText(route), () => addRoute(sys, name, route));
-  if (before) removeStale(sys, before, wanted);
+  if (previous) removeStale(sys, previous, wanted);
   const lease = { ...reply, leftOut, interface: name };
   attempt('note of the lease, for its renewal,', () => sys.write(LEASE, JSON.stringify(lease)));
   return lease;
 }
 
-function removeStale(sys: Syscalls, before: Lease, wanted: readonly Route[]): void {
-  const there = inOrder(before.routes ?? [], before.address, prefixOf(before.mask));
+function removeStale(sys: Syscalls, previous: Lease, wanted: readonly Route[]): void {
+  const existing = orderRoutes(previous.routes ?? [], previous.address, prefixOf(previous.mask));
   const targets = new Set(wanted.map(({ destination, prefix }) => `${destination}/${prefix}`));
-  for (const route of there.reverse()) {
+  for (const route of existing.reverse()) {
     if (targets.has(`${route.destination}/${route.prefix}`)) continue;
     try {
-      removeRoute(sys, before.interface, route);
+      removeRoute(sys, previous.interface, route);
     } catch {
       // the route disappeared with the old address, or never existed
     }

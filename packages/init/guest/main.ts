@@ -3,7 +3,7 @@
  * protocol.
  */
 import { PATHS } from '@nodeos/contract';
-import { play } from './roles.js';
+import { runRole } from './roles.js';
 import { LinuxSyscalls } from './syscalls.js';
 
-if (!play(process.argv[2] ?? 'boot', new LinuxSyscalls(PATHS.addon))) process.exitCode = 1;
+if (!runRole(process.argv[2] ?? 'boot', new LinuxSyscalls(PATHS.addon))) process.exitCode = 1;

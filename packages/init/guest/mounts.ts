@@ -54,7 +54,7 @@ export function mountAll(sys: Syscalls): void {
   const inMemory = rootType(sys) === 'rootfs';
   for (const [target, path] of LINKS) if (!sys.exists(path)) sys.symlink(target, path);
   try {
-    everyOne(
+    runForEach(
       MOUNTS.filter(({ onlyInMemory }) => inMemory || !onlyInMemory),
       ({ target }) => target,
       (mount) => {
@@ -70,14 +70,14 @@ export function mountAll(sys: Syscalls): void {
 /** A file takes memory besides its contents. So the number of files is limited to one per page of the size. */
 function dataOf(sys: Syscalls, { target, flags, data, share }: Mount, free: number): string {
   if (share === undefined) return data;
-  const used = flags & MS_REMOUNT ? sys.used(target) : 0;
+  const used = flags & MS_REMOUNT ? sys.usedBytes(target) : 0;
   const size = used + Math.max(MIB, Math.floor((free * share) / 100));
-  const words = [
+  const options = [
     data,
     `size=${Math.floor(size / 1024)}k`,
     flags & MS_REMOUNT ? '' : `nr_inodes=${Math.floor(size / PAGE)}`,
   ];
-  return words.filter((word) => word !== '').join(',');
+  return options.filter((word) => word !== '').join(',');
 }
 
 /** Free memory in bytes. */
@@ -96,13 +96,13 @@ function rootType(sys: Syscalls): string | undefined {
 }
 
 /** Does the work for every item. @throws Error naming each failed item; the others are done */
-export function everyOne<T>(all: readonly T[], nameOf: (one: T) => string, work: (one: T) => void): void {
+export function runForEach<T>(items: readonly T[], nameOf: (item: T) => string, work: (item: T) => void): void {
   const failures: string[] = [];
-  for (const one of all) {
+  for (const item of items) {
     try {
-      work(one);
+      work(item);
     } catch (error) {
-      failures.push(`${nameOf(one)}: ${error instanceof Error ? error.message : String(error)}`);
+      failures.push(`${nameOf(item)}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
   if (failures.length > 0) throw new Error(failures.join('; '));

@@ -18,7 +18,7 @@ import {
   type Query,
   type Reply,
 } from './dhcp.js';
-import { configure, LEASE, request, resolvConf, socketAddress, type Lease, type Say } from './lease.js';
+import { configure, LEASE, request, resolvConf, socketAddress, type Lease, type Log } from './lease.js';
 import type { Syscalls } from './syscalls.js';
 
 const AF_INET = 2;
@@ -44,7 +44,7 @@ const RUNNING: readonly string[] = ['up', 'unknown'];
  * Milliseconds to wait for each reply. RFC 2131 suggests 4, 8, 16 s, but an appliance on a fast link need not wait so
  * long.
  */
-const PATIENCE_MS = [1000, 2000, 3000, 4000];
+const TIMEOUTS_MS = [1000, 2000, 3000, 4000];
 
 /**
  * Seconds until the renewal of a lease that the kernel obtained. The kernel does not report the lease time; the server
@@ -54,7 +54,7 @@ const KERNEL_LEASE = 60;
 
 /**
  * Brings the network up.
- * @param say receives a message for each part of a lease that is left out
+ * @param log receives a message for each part of a lease that is left out
  * @returns the lease; undefined if the kernel's `ip=` has set a permanent address
  * @throws Error saying what is missing
  */
@@ -62,18 +62,18 @@ export function bringUp(
   sys: Syscalls,
   cmdline: ReadonlyMap<string, string>,
   hostName: string,
-  say: Say,
+  log: Log,
 ): Lease | undefined {
   const control = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
   try {
-    up(sys, control, 'lo');
-    const interfaces = wired(sys);
+    bringInterfaceUp(sys, control, 'lo');
+    const interfaces = wiredInterfaces(sys);
     if (interfaces.length === 0) throw new Error('there is no network interface');
     const ip = cmdline.get('ip');
     if (ip !== undefined && ip !== 'off' && ip !== 'none') return adoptKernelSetup(sys, control, interfaces);
     const failures = new Map<string, string>();
     // A failing interface must not prevent the others from being tried.
-    const trying = <T>(name: string, work: () => T): T | undefined => {
+    const attempt = <T>(name: string, work: () => T): T | undefined => {
       try {
         return work();
       } catch (error) {
@@ -81,28 +81,28 @@ export function bringUp(
         return undefined;
       }
     };
-    for (const name of interfaces) trying(name, () => up(sys, control, name));
-    for (const name of interfaces.filter((one) => !failures.has(one))) {
-      const lease = trying(name, () => obtain(sys, control, name, hostName, say));
+    for (const name of interfaces) attempt(name, () => bringInterfaceUp(sys, control, name));
+    for (const name of interfaces.filter((candidate) => !failures.has(candidate))) {
+      const lease = attempt(name, () => obtain(sys, control, name, hostName, log));
       if (!lease) continue;
       awaitRunning(sys, [name]);
       return lease;
     }
-    throw new Error([...failures].map(([name, why]) => `${name}: ${why}`).join('; '));
+    throw new Error([...failures].map(([name, reason]) => `${name}: ${reason}`).join('; '));
   } finally {
     sys.close(control);
   }
 }
 
-/** Renews a lease, or gets a new one if the server refuses. @param say as for `bringUp` */
-export function renew(sys: Syscalls, lease: Lease, hostName: string, say: Say): Lease {
+/** Renews a lease, or gets a new one if the server refuses. @param log as for `bringUp` */
+export function renew(sys: Syscalls, lease: Lease, hostName: string, log: Log): Lease {
   const control = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
   try {
     const conversation = conversationOf(sys, lease.interface);
     const query = { type: REQUEST, hostName, current: lease.address } as const;
-    const kept = exchange(sys, conversation, query, isAnswer, [lease.server ?? BROADCAST, BROADCAST]);
-    const reply = kept?.type === ACK ? { ...lease, ...kept } : acquire(sys, lease.interface, hostName);
-    return configure(sys, control, lease.interface, reply, say, lease);
+    const answer = exchange(sys, conversation, query, isAnswer, [lease.server ?? BROADCAST, BROADCAST]);
+    const reply = answer?.type === ACK ? { ...lease, ...answer } : acquire(sys, lease.interface, hostName);
+    return configure(sys, control, lease.interface, reply, log, lease);
   } catch (error) {
     throw new Error(`${lease.interface}: ${(error as Error).message}`, { cause: error });
   } finally {
@@ -110,13 +110,13 @@ export function renew(sys: Syscalls, lease: Lease, hostName: string, say: Say): 
   }
 }
 
-function obtain(sys: Syscalls, control: number, name: string, hostName: string, say: Say): Lease {
+function obtain(sys: Syscalls, control: number, name: string, hostName: string, log: Log): Lease {
   if (!hasCarrier(sys, name)) throw new Error('no link');
-  return configure(sys, control, name, acquire(sys, name, hostName), say);
+  return configure(sys, control, name, acquire(sys, name, hostName), log);
 }
 
 /** Ethernet devices. Loopback, tunnels and bridges have no hardware and are excluded. */
-function wired(sys: Syscalls): string[] {
+function wiredInterfaces(sys: Syscalls): string[] {
   return sys.list('/sys/class/net').filter((name) => sys.exists(`/sys/class/net/${name}/device`));
 }
 
@@ -141,26 +141,27 @@ function awaitRunning(sys: Syscalls, names: readonly string[]): void {
 /** @returns the server's ACK. @throws Error saying why there is none */
 function acquire(sys: Syscalls, name: string, hostName: string): Reply {
   const conversation = conversationOf(sys, name);
-  let impossible: Reply | undefined;
+  let invalidOffer: Reply | undefined;
   const isOffer = (reply: Reply): boolean => {
     if (reply.type !== OFFER) return false;
-    if (!isMachine(reply.address)) impossible = reply;
+    if (!isMachine(reply.address)) invalidOffer = reply;
     return isMachine(reply.address);
   };
   const offer = exchange(sys, conversation, { type: DISCOVER, hostName }, isOffer, [BROADCAST]);
-  const total = PATIENCE_MS.reduce((sum, wait) => sum + wait) / 1000;
-  if (!offer && impossible)
-    throw new Error(`${named(impossible)} offers ${impossible.address}, which no machine can have`);
+  const total = TIMEOUTS_MS.reduce((sum, wait) => sum + wait) / 1000;
+  if (!offer && invalidOffer)
+    throw new Error(`${serverOf(invalidOffer)} offers ${invalidOffer.address}, which no machine can have`);
   if (!offer) throw new Error(`no DHCP server answered in ${total} s`);
   const server = offer.server === undefined ? {} : { server: offer.server };
   const request = { type: REQUEST, hostName, requested: offer.address, ...server } as const;
   const answer = exchange(sys, conversation, request, isAnswer, [BROADCAST]);
-  if (!answer) throw new Error(`${named(offer)} offered ${offer.address}, then fell silent`);
-  if (answer.type === NAK) throw new Error(`${named(offer)} refused ${offer.address}, its own offer`);
+  if (!answer) throw new Error(`${serverOf(offer)} offered ${offer.address}, then fell silent`);
+  if (answer.type === NAK) throw new Error(`${serverOf(offer)} refused ${offer.address}, its own offer`);
   return answer;
 }
 
-const named = ({ server }: Reply): string => ['the DHCP server', server].filter((word) => word !== undefined).join(' ');
+const serverOf = ({ server }: Reply): string =>
+  ['the DHCP server', server].filter((word) => word !== undefined).join(' ');
 
 /** Whether a message replies to a request. An ACK with an impossible address does not count. */
 const isAnswer = ({ type, address }: Reply): boolean => type === NAK || (type === ACK && isMachine(address));
@@ -189,14 +190,14 @@ function exchange(
 ): Reply | undefined {
   const fd = openPort(sys, name);
   try {
-    for (const [attempt, patience] of PATIENCE_MS.entries()) {
+    for (const [attempt, timeout] of TIMEOUTS_MS.entries()) {
       const seconds = Math.floor((sys.now() - start) / 1e6);
       const to = destinations[Math.min(attempt, destinations.length - 1)] ?? BROADCAST;
       sys.send(fd, encodeQuery({ ...query, transaction, mac, seconds }), socketAddress(to, SERVER_PORT));
-      const deadline = sys.now() + patience * 1000;
-      for (let left = patience; left > 0; left = (deadline - sys.now()) / 1000) {
+      const deadline = sys.now() + timeout * 1000;
+      for (let remaining = timeout; remaining > 0; remaining = (deadline - sys.now()) / 1000) {
         const bytes = Buffer.alloc(1500);
-        const size = sys.receive(fd, bytes, left);
+        const size = sys.receive(fd, bytes, remaining);
         if (size < 0) break;
         const reply = decodeReply(bytes.subarray(0, size), { transaction, mac });
         if (reply && isWanted(reply)) return reply;
@@ -210,15 +211,15 @@ function exchange(
 
 function openPort(sys: Syscalls, name: string): number {
   const fd = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
-  const on = Buffer.from([1, 0, 0, 0]);
-  sys.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, on);
-  sys.setsockopt(fd, SOL_SOCKET, SO_BROADCAST, on);
+  const enabled = Buffer.from([1, 0, 0, 0]);
+  sys.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, enabled);
+  sys.setsockopt(fd, SOL_SOCKET, SO_BROADCAST, enabled);
   sys.setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, Buffer.from(`${name}\0`));
   sys.bind(fd, socketAddress('0.0.0.0', CLIENT_PORT));
   return fd;
 }
 
-function up(sys: Syscalls, control: number, name: string): void {
+function bringInterfaceUp(sys: Syscalls, control: number, name: string): void {
   sys.ioctl(control, SIOCSIFFLAGS, request(name, Buffer.from([IFF_UP_RUNNING, 0])));
 }
 
@@ -228,13 +229,13 @@ function up(sys: Syscalls, control: number, name: string): void {
  */
 function adoptKernelSetup(sys: Syscalls, control: number, interfaces: readonly string[]): Lease | undefined {
   const lines = sys.read('/proc/net/pnp').toString().split('\n');
-  const words = (key: string): string[] =>
+  const valuesOf = (key: string): string[] =>
     lines.filter((line) => line.startsWith(`${key} `)).map((line) => line.slice(key.length + 1).trim());
-  const dns = words('nameserver').filter((address) => address !== '0.0.0.0');
-  const [domain] = words('domain');
+  const dns = valuesOf('nameserver').filter((address) => address !== '0.0.0.0');
+  const [domain] = valuesOf('domain');
   sys.write('/etc/resolv.conf', resolvConf(dns, domain));
   awaitRunning(sys, interfaces);
-  if (words('#PROTO:')[0] !== 'DHCP') return undefined;
+  if (valuesOf('#PROTO:')[0] !== 'DHCP') return undefined;
   // The kernel does not renew its lease.
   for (const name of interfaces) {
     const address = addressAt(sys, control, SIOCGIFADDR, name);

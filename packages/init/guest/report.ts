@@ -17,7 +17,7 @@ export class Report {
   }
 
   /** Prints a line on the console. A failed step must be named here, whatever else breaks. */
-  say(text: string): void {
+  log(text: string): void {
     this.sys.print(CONSOLE, `nodeos: ${text}\n`);
   }
 
@@ -32,7 +32,7 @@ export class Report {
   }
 
   /** Sends a request to PID 1; see pid1/supervisor.h. */
-  tell(line: string): void {
+  sendCommand(line: string): void {
     this.sys.print(CONTROL, line + '\n');
   }
 

@@ -16,9 +16,9 @@ const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
     'boot',
     (context, run) => {
       boot(context);
-      keepSettings(context);
-      policies(context);
-      context.report.tell('booted');
+      storeSettings(context);
+      sendPolicies(context);
+      context.report.sendCommand('booted');
       become(context, run);
     },
   ],
@@ -31,18 +31,18 @@ const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
     'renew',
     ({ sys, config, report }) => {
       const hostName = hostNameOf(config);
-      const say = (text: string): void => report.say(`renew: ${text}`);
+      const log = (text: string): void => report.log(`renew: ${text}`);
       const lease = sys.exists(LEASE)
-        ? renew(sys, JSON.parse(sys.read(LEASE).toString()) as Lease, hostName, say)
-        : bringUp(sys, config.cmdline, hostName, say);
-      if (lease) report.tell(`renew ${Math.max(30, Math.floor(lease.renewal))}`);
+        ? renew(sys, JSON.parse(sys.read(LEASE).toString()) as Lease, hostName, log)
+        : bringUp(sys, config.cmdline, hostName, log);
+      if (lease) report.sendCommand(`renew ${Math.max(30, Math.floor(lease.renewal))}`);
       report.event('renewed', { address: lease?.address });
     },
   ],
 ]);
 
 /** Plays a role. @returns whether it succeeded; if not, the console shows the error */
-export function play(name: string, sys: Syscalls, run?: Run): boolean {
+export function runRole(name: string, sys: Syscalls, run?: Run): boolean {
   const report = new Report(sys);
   try {
     const role = ROLES.get(name);
@@ -51,7 +51,7 @@ export function play(name: string, sys: Syscalls, run?: Run): boolean {
     role({ sys, report, config: readConfig(sys) }, run);
     return true;
   } catch (error) {
-    report.say(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+    report.log(`${name}: ${error instanceof Error ? error.message : String(error)}`);
     return false;
   }
 }
@@ -60,7 +60,7 @@ export function play(name: string, sys: Syscalls, run?: Run): boolean {
  * Keeps the host's settings without the seed for later starts of the init, even if they are empty: the port can be read
  * only once.
  */
-function keepSettings({ sys, config }: BootContext): void {
+function storeSettings({ sys, config }: BootContext): void {
   const settings = Object.fromEntries(Object.entries(config.run).filter(([name]) => name !== 'seed'));
   if (!sys.exists(KEPT_SETTINGS) && portDevice(sys, PORTS.settings) !== undefined) {
     sys.write(KEPT_SETTINGS, JSON.stringify(settings));
@@ -68,11 +68,11 @@ function keepSettings({ sys, config }: BootContext): void {
 }
 
 /** Tells PID 1 what to do when the application ends. The kernel command line overrides the application's settings. */
-function policies({ config, report }: BootContext): void {
+function sendPolicies({ config, report }: BootContext): void {
   const { app, cmdline, run } = config;
   const interactive = run.exec !== undefined || !app;
   const onexit = cmdline.get(WORDS.onExit) ?? app?.onexit;
-  if (onexit !== undefined) report.tell(`onexit ${onexit}`);
-  report.tell(`restart ${cmdline.get(WORDS.restart) ?? (interactive ? 'never' : app.restart)}`);
-  report.tell(`attempts ${cmdline.get(WORDS.attempts) ?? '0'}`);
+  if (onexit !== undefined) report.sendCommand(`onexit ${onexit}`);
+  report.sendCommand(`restart ${cmdline.get(WORDS.restart) ?? (interactive ? 'never' : app.restart)}`);
+  report.sendCommand(`attempts ${cmdline.get(WORDS.attempts) ?? '0'}`);
 }

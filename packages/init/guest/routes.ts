@@ -27,19 +27,19 @@ const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 
 /** The kernel normally answers at once. */
-const PATIENCE_MS = 1000;
+const TIMEOUT_MS = 1000;
 
 /**
  * Adds a route, or replaces the one to the same destination. @param name the interface @throws Error if the kernel
  * refuses
  */
 export function addRoute(sys: Syscalls, name: string, route: Route): void {
-  ask(sys, RTM_NEWROUTE, NLM_F_REPLACE_CREATE, encodeRoute(route, indexOf(sys, name)));
+  request(sys, RTM_NEWROUTE, NLM_F_REPLACE_CREATE, encodeRoute(route, indexOf(sys, name)));
 }
 
 /** Removes a route. @param name the interface @throws Error if the kernel refuses */
 export function removeRoute(sys: Syscalls, name: string, route: Route): void {
-  ask(sys, RTM_DELROUTE, 0, encodeRoute(route, indexOf(sys, name)));
+  request(sys, RTM_DELROUTE, 0, encodeRoute(route, indexOf(sys, name)));
 }
 
 /** Describes a route for messages, in the style of `ip route`. */
@@ -50,7 +50,7 @@ export const routeText = ({ destination, prefix, gateway }: Route): string =>
  * Sorts routes so that the kernel accepts them: those on the link first. A gateway outside all known networks gets its
  * own route. Clouds, for example, assign an address without a network (/32) and a router next to it.
  */
-export function inOrder(routes: readonly Route[], address: string, prefix: number): Route[] {
+export function orderRoutes(routes: readonly Route[], address: string, prefix: number): Route[] {
   const onLink = routes.filter(({ gateway }) => gateway === undefined);
   const known = [{ destination: networkOf(address, prefix), prefix }, ...onLink];
   const added = new Map<string, Route>();
@@ -87,7 +87,7 @@ function attribute(type: number, value: Buffer): Buffer {
 }
 
 /** Sends a struct nlmsghdr to the kernel and checks the struct nlmsgerr that it returns. */
-function ask(sys: Syscalls, type: number, flags: number, payload: Buffer): void {
+function request(sys: Syscalls, type: number, flags: number, payload: Buffer): void {
   const head = Buffer.alloc(HEADER);
   head.writeUInt32LE(HEADER + payload.length, 0);
   head.writeUInt16LE(type, 4);
@@ -98,7 +98,7 @@ function ask(sys: Syscalls, type: number, flags: number, payload: Buffer): void 
   try {
     sys.send(fd, Buffer.concat([head, payload]), kernel);
     const answer = Buffer.alloc(1024);
-    const size = sys.receive(fd, answer, PATIENCE_MS);
+    const size = sys.receive(fd, answer, TIMEOUT_MS);
     if (size < HEADER + 4 || answer.readUInt16LE(4) !== NLMSG_ERROR) throw new Error('the kernel gives no answer');
     const error = answer.readInt32LE(HEADER);
     if (error !== 0) throw new SyscallError('rtnetlink', error);

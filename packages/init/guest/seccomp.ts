@@ -18,7 +18,7 @@ const EAFNOSUPPORT = 97;
 const NONE = -1;
 
 interface Denied {
-  readonly why: string;
+  readonly reason: string;
   /** The error that the call returns. ENOSYS makes programs fall back to another call. */
   readonly error: number;
   /** Numbers by name: x86_64, aarch64. */
@@ -27,7 +27,7 @@ interface Denied {
 
 export const DENIED: readonly Denied[] = [
   {
-    why: 'mounts',
+    reason: 'mounts',
     error: EPERM,
     calls: {
       mount: [165, 40],
@@ -47,7 +47,7 @@ export const DENIED: readonly Denied[] = [
     },
   },
   {
-    why: 'files past their paths, and the eyes on all of a filesystem',
+    reason: 'files past their paths, and the eyes on all of a filesystem',
     error: EPERM,
     calls: {
       open_by_handle_at: [304, 265],
@@ -55,18 +55,18 @@ export const DENIED: readonly Denied[] = [
     },
   },
   {
-    why: 'namespaces, in which a user is root',
+    reason: 'namespaces, in which a user is root',
     error: EPERM,
     calls: { unshare: [272, 97], setns: [308, 268] },
   },
   {
     // Its flags are in memory, which a filter cannot read. C libraries then fall back to clone.
-    why: 'the same',
+    reason: 'the same',
     error: ENOSYS,
     calls: { clone3: [435, 435] },
   },
   {
-    why: 'code for the kernel to run',
+    reason: 'code for the kernel to run',
     error: EPERM,
     calls: {
       init_module: [175, 105],
@@ -78,7 +78,7 @@ export const DENIED: readonly Denied[] = [
     },
   },
   {
-    why: 'parts of the kernel with a long record of faults',
+    reason: 'parts of the kernel with a long record of faults',
     error: ENOSYS,
     calls: {
       io_uring_setup: [425, 425],
@@ -87,7 +87,7 @@ export const DENIED: readonly Denied[] = [
     },
   },
   {
-    why: 'the same',
+    reason: 'the same',
     error: EPERM,
     calls: {
       perf_event_open: [298, 241],
@@ -98,7 +98,7 @@ export const DENIED: readonly Denied[] = [
     },
   },
   {
-    why: 'other processes',
+    reason: 'other processes',
     error: EPERM,
     calls: {
       kcmp: [312, 272],
@@ -109,7 +109,7 @@ export const DENIED: readonly Denied[] = [
     },
   },
   {
-    why: 'the machine: its clock, its name, its end, its ports, its log',
+    reason: 'the machine: its clock, its name, its end, its ports, its log',
     error: EPERM,
     calls: {
       settimeofday: [164, 170],
@@ -125,7 +125,7 @@ export const DENIED: readonly Denied[] = [
     },
   },
   {
-    why: 'what nobody needs any more',
+    reason: 'what nobody needs any more',
     error: ENOSYS,
     calls: {
       modify_ldt: [154, NONE],
@@ -178,15 +178,15 @@ const ARGUMENT_0 = 16;
 type Instruction = readonly [number, number, number, number];
 
 const load = (offset: number): Instruction => [LOAD, 0, 0, offset];
-const give = (action: number): Instruction => [RETURN, 0, 0, action];
-const deny = (error: number): Instruction => give(ERRNO | error);
+const returns = (action: number): Instruction => [RETURN, 0, 0, action];
+const deny = (error: number): Instruction => returns(ERRNO | error);
 
 export function instructions(architecture: Architecture): Instruction[] {
   const { audit, column, clone, socket, last } = ABIS[architecture];
   return [
     load(ARCHITECTURE),
     [JUMP_EQUAL, 1, 0, audit],
-    give(KILL_PROCESS),
+    returns(KILL_PROCESS),
     load(NUMBER),
     [JUMP_GREATER, 0, 1, last],
     deny(ENOSYS),
@@ -200,12 +200,12 @@ export function instructions(architecture: Architecture): Instruction[] {
     load(ARGUMENT_0),
     [JUMP_ANY_BIT, 0, 1, NEW_NAMESPACES],
     deny(EPERM),
-    give(ALLOW),
+    returns(ALLOW),
     [JUMP_EQUAL, 0, FAMILIES.length + 2, socket],
     load(ARGUMENT_0),
     ...FAMILIES.map((family, index): Instruction => [JUMP_EQUAL, FAMILIES.length - index, 0, family]),
     deny(EAFNOSUPPORT),
-    give(ALLOW),
+    returns(ALLOW),
   ];
 }
 

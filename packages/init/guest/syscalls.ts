@@ -40,7 +40,7 @@ export interface Syscalls {
   /** Changes an attribute of the calling thread or of the process: prctl(2). */
   control(option: number, value: number): void;
   /** Permanently installs a system call filter for every thread, and sets no_new_privs. */
-  judge(program: Buffer): void;
+  setFilter(program: Buffer): void;
   chdir(path: string): void;
   /** Replaces the process's program; does not return. @param args including `argv[0]` */
   execute(path: string, args: readonly string[], environment: Readonly<Record<string, string>>): never;
@@ -51,10 +51,10 @@ export interface Syscalls {
   clock(): number;
 
   /** Bytes that are in use on a filesystem. */
-  used(path: string): number;
+  usedBytes(path: string): number;
   open(path: string, flags: number): number;
   close(fd: number): void;
-  own(fd: number, uid: number, gid: number): void;
+  chown(fd: number, uid: number, gid: number): void;
   print(fd: number, text: string): void;
   exists(path: string): boolean;
   list(path: string): string[];
@@ -177,7 +177,7 @@ export class LinuxSyscalls implements Syscalls {
     this.#call('prctl', option, value, 0, 0, 0);
   }
 
-  judge(program: Buffer): void {
+  setFilter(program: Buffer): void {
     this.control(PR_SET_NO_NEW_PRIVS, 1);
     // struct sock_fprog of linux/filter.h: the number of 8-byte instructions, and their address.
     const described = Buffer.alloc(16);
@@ -209,7 +209,7 @@ export class LinuxSyscalls implements Syscalls {
     return Math.floor(Date.now() / 1000);
   }
 
-  used(path: string): number {
+  usedBytes(path: string): number {
     const { bsize, blocks, bfree } = statfsSync(path);
     return bsize * (blocks - bfree);
   }
@@ -222,7 +222,7 @@ export class LinuxSyscalls implements Syscalls {
     closeSync(fd);
   }
 
-  own(fd: number, uid: number, gid: number): void {
+  chown(fd: number, uid: number, gid: number): void {
     fchownSync(fd, uid, gid);
   }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { play } from '../guest/roles.js';
+import { runRole } from '../guest/roles.js';
 import { filter } from '../guest/seccomp.js';
 import { EVENT_PORT, Recorder, system, wiredMachine } from './recorder.js';
 import { server } from './server.js';
@@ -21,7 +21,7 @@ const cmdline = (line: string): Record<string, string> => ({ '/proc/cmdline': `$
 /** Plays a role to its end. The last line of the trace is the program that ran in this process. */
 function played(role: string, sys: Recorder): { ok: boolean; environment: Readonly<Record<string, string>> } {
   let environment: Readonly<Record<string, string>> = {};
-  const ok = play(role, sys, {
+  const ok = runRole(role, sys, {
     main(main, args, env) {
       environment = env;
       sys.trace.push(`runMain ${main} ${JSON.stringify(args)}`);
@@ -37,7 +37,7 @@ function played(role: string, sys: Recorder): { ok: boolean; environment: Readon
 
 /** The environment of the program that was executed. */
 function executed(sys: Recorder): Readonly<Record<string, string>> | undefined {
-  play('boot', sys);
+  runRole('boot', sys);
   return sys.executed;
 }
 
@@ -77,14 +77,14 @@ const SETTINGS = [
 ];
 /** The three capabilities of the recorder's machine, the user, its own /proc, the filter. */
 const CONFINED = [
-  'own 1 1000 1000',
-  'own 2 1000 1000',
+  'chown 1 1000 1000',
+  'chown 2 1000 1000',
   'control 24 0',
   'control 24 1',
   'control 24 2',
   'setIdentity 1000 1000',
   'control 4 1',
-  `judge ${filter('x86_64').length / 8}`,
+  `setFilter ${filter('x86_64').length / 8}`,
 ];
 const hostname = (name: string): string[] => [
   `setHostName ${name}`,
@@ -139,15 +139,15 @@ describe('the boot to a REPL', () => {
       NODE_REPL_HISTORY: '',
       COLOR: '1',
     });
-    expect(sys.only('ioctl')).toEqual(['ioctl 10 0x540e 1', 'ioctl 10 0x5414 2b0084']);
+    expect(sys.linesOf('ioctl')).toEqual(['ioctl 10 0x540e 1', 'ioctl 10 0x5414 2b0084']);
   });
 
   it('boots nothing when it is the shell after an application', () => {
     const sys = new Recorder({ ...CONSOLE, ...app() });
     played('shell', sys);
     expect(sys.trace[0]).toBe('open /dev/ttyS0 258 = 10');
-    expect(sys.only('mount', 'setHostName', 'socket')).toEqual([]);
-    expect(sys.only('execute')).toEqual(['execute /bin/node ["/bin/node"]']);
+    expect(sys.linesOf('mount', 'setHostName', 'socket')).toEqual([]);
+    expect(sys.linesOf('execute')).toEqual(['execute /bin/node ["/bin/node"]']);
   });
 });
 
@@ -185,7 +185,7 @@ describe('the boot to an application', () => {
     const sys = new Recorder({ ...files, '/proc/self/fd/4': 'anon_inode:[eventpoll]' });
     played('boot', sys);
     expect(sys.trace.filter((line) => /^(print|close) 4/.test(line))).toEqual([]);
-    expect(sys.only('close')).toEqual(['close 3']);
+    expect(sys.linesOf('close')).toEqual(['close 3']);
   });
 
   it('continues if nobody reads the events', () => {
@@ -198,7 +198,7 @@ describe('the boot to an application', () => {
   it('keeps root if the application runs as root', () => {
     const sys = new Recorder({ ...files, ...app({ user: 'root' }) });
     const { environment } = played('boot', sys);
-    expect(sys.only('setIdentity', 'control', 'judge', 'own')).toEqual([]);
+    expect(sys.linesOf('setIdentity', 'control', 'setFilter', 'chown')).toEqual([]);
     expect(sys.trace.slice(-2)).toEqual(['chdir /app', 'runMain /app/server.js ["--verbose"]']);
     expect(environment).toMatchObject({ HOME: '/root', USER: 'root' });
   });
@@ -300,11 +300,11 @@ describe('the boot to an application', () => {
   });
 
   it.each([
-    ['own', 'nodeos: boot: own: EPERM'],
+    ['chown', 'nodeos: boot: chown: EPERM'],
     ['control 24', 'nodeos: boot: control: EPERM'],
     ['setIdentity', 'nodeos: boot: setIdentity: EPERM'],
     ['control 4', 'nodeos: boot: control: EPERM'],
-    ['judge', 'nodeos: boot: judge: EPERM'],
+    ['setFilter', 'nodeos: boot: setFilter: EPERM'],
     ['chdir', 'nodeos: boot: chdir: EPERM'],
   ])('does not run the application if %s fails', (call, message) => {
     const sys = new Recorder(files);
@@ -353,15 +353,15 @@ describe('the boot to the code of --exec', () => {
   it('uses the console without such ports and does not restart the code', () => {
     const sys = new Recorder(files);
     executed(sys);
-    expect(sys.only('open', 'duplicate')).toEqual([]);
+    expect(sys.linesOf('open', 'duplicate')).toEqual([]);
     expect(sys.trace).toContain('print 3 restart never');
   });
 
   it('runs Node.js even if the code is empty', () => {
     const sys = new Recorder({ ...cmdline('nodeos.network=off'), ...run({ exec: '' }) });
     executed(sys);
-    expect(sys.only('execute')).toEqual(['execute /bin/node ["/bin/node","--eval",""]']);
-    expect(sys.only('chdir')).toEqual(['chdir /']);
+    expect(sys.linesOf('execute')).toEqual(['execute /bin/node ["/bin/node","--eval",""]']);
+    expect(sys.linesOf('chdir')).toEqual(['chdir /']);
   });
 });
 
@@ -378,7 +378,7 @@ describe('a step that fails', () => {
       `print 4 {"event":"step","step":"mounts","error":"${message.replace('mounts: ', '')}"}`,
     );
     expect(sys.trace).toEqual(expect.arrayContaining(MOUNTS));
-    expect(sys.only('print').filter((line) => line.startsWith('print 2'))).toHaveLength(1);
+    expect(sys.linesOf('print').filter((line) => line.startsWith('print 2'))).toHaveLength(1);
     expect(sys.trace.at(-1)).toMatch(/^runMain/);
   });
 
@@ -423,7 +423,7 @@ describe('the machine', () => {
   it('credits the seed to the random number generator', () => {
     const sys = new Recorder({ ...off, ...app(), ...run({ seed: '00112233445566778899aabbccddeeff' }) });
     played('boot', sys);
-    expect(sys.only('open', 'ioctl', 'close').slice(0, 3)).toEqual([
+    expect(sys.linesOf('open', 'ioctl', 'close').slice(0, 3)).toEqual([
       'open /dev/urandom 1 = 10',
       // 128 bits, 16 bytes, the bytes
       'ioctl 10 0x40085203 800000001000000000112233445566778899aabbccddeeff',
@@ -443,13 +443,16 @@ describe('the machine', () => {
     const sys = new Recorder({ ...off, ...app() });
     sys.date = 1_788_220_800;
     played('boot', sys);
-    expect(sys.only('setClock')).toEqual([]);
+    expect(sys.linesOf('setClock')).toEqual([]);
   });
 
   it('makes no link that devtmpfs already has', () => {
     const sys = new Recorder({ ...off, ...app(), '/dev/fd': '', '/dev/stdin': '' });
     played('boot', sys);
-    expect(sys.only('symlink')).toEqual(['symlink /dev/stdout /proc/self/fd/1', 'symlink /dev/stderr /proc/self/fd/2']);
+    expect(sys.linesOf('symlink')).toEqual([
+      'symlink /dev/stdout /proc/self/fd/1',
+      'symlink /dev/stderr /proc/self/fd/2',
+    ]);
   });
 });
 
@@ -458,7 +461,7 @@ describe('a filesystem in memory', () => {
   const mounts = (files: Record<string, string>): string[] => {
     const sys = new Recorder({ ...off, ...app(), ...files });
     played('boot', sys);
-    return sys.only('mount').filter((line) => line.includes('size='));
+    return sys.linesOf('mount').filter((line) => line.includes('size='));
   };
 
   it('gets a share of the free memory, with a minimum', () => {

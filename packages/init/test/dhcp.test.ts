@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
 import { ACK, addressBytes, decodeReply, encodeQuery, type Query, type Reply } from '../guest/dhcp.js';
 import { MAC } from './recorder.js';
-import { asked, message, SETTINGS, text, uint32, type Message } from './server.js';
+import { parseRequest, message, SETTINGS, text, uint32, type Message } from './server.js';
 
 const XID = 0x89abcdef;
 const QUERY: Query = { type: 1, transaction: XID, mac: MAC, seconds: 7, hostName: 'web' };
@@ -37,7 +37,7 @@ describe('a query', () => {
     });
     fc.assert(
       fc.property(queries, (query) => {
-        const seen = asked(encodeQuery(query));
+        const seen = parseRequest(encodeQuery(query));
         expect(seen).toMatchObject({ type: query.type, xid: query.transaction >>> 0, mac: query.mac });
         expect(seen.secs).toBe(Math.min(query.seconds, 65535));
         expect(seen.options.get(50)?.join('.')).toBe(query.requested);
@@ -48,7 +48,7 @@ describe('a query', () => {
   });
 
   it('from a client with an address contains the address', () => {
-    expect(asked(encodeQuery({ ...QUERY, current: '192.168.1.20' }))).toMatchObject({
+    expect(parseRequest(encodeQuery({ ...QUERY, current: '192.168.1.20' }))).toMatchObject({
       ciaddr: [192, 168, 1, 20],
       flags: 0,
     });

@@ -9,9 +9,9 @@ const HEADER = 12;
 export interface NameServer {
   readonly port: number;
   /** The names in the received questions, each with the type. */
-  readonly asked: string[];
+  readonly queries: string[];
   /** The addresses of each name. Undefined: the server does not reply at all. */
-  known: Record<string, readonly string[]> | undefined;
+  addresses: Record<string, readonly string[]> | undefined;
   close(): void;
 }
 
@@ -19,19 +19,19 @@ const NO_SUCH_NAME = 3;
 
 /** Starts the server. @throws Error if the port is taken or this user may not use it */
 export async function nameServer(
-  known: NameServer['known'],
+  addresses: NameServer['addresses'],
   { port = 0, error = NO_SUCH_NAME } = {},
 ): Promise<NameServer> {
   const socket = createSocket('udp4');
   socket.bind(port, '127.0.0.1');
   await once(socket, 'listening');
-  const server: NameServer = { port: socket.address().port, asked: [], known, close: () => socket.close() };
+  const server: NameServer = { port: socket.address().port, queries: [], addresses, close: () => socket.close() };
   socket.on('message', (message, peer) => {
     const { name, end } = nameIn(message);
     const type = message.readUInt16BE(end);
-    server.asked.push(`${name} ${type}`);
-    if (server.known === undefined) return;
-    const addresses = server.known[name];
+    server.queries.push(`${name} ${type}`);
+    if (server.addresses === undefined) return;
+    const addresses = server.addresses[name];
     const answers = (addresses ?? [])
       .filter((address) => TYPES[type]?.(address))
       .map((address) => record(type, address));

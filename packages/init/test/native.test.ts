@@ -186,8 +186,8 @@ describe.skipIf(lacking.length > 0)(
           names.close();
         });
         beforeEach(() => {
-          names.known = known;
-          names.asked.length = 0;
+          names.addresses = known;
+          names.queries.length = 0;
         });
         const asking = (name: string): Promise<string> =>
           looked(['-r', `127.0.0.1:${names.port}`, `nbd://${name}:1/x`]);
@@ -201,11 +201,11 @@ describe.skipIf(lacking.length > 0)(
 
         it('reports an unknown name after asking for both address types', async () => {
           expect(await asking('nobody')).toMatch(/: the name server knows no address of "nobody"\n$/);
-          expect([...new Set(names.asked)]).toEqual(['nobody 1', 'nobody 28']);
+          expect([...new Set(names.queries)]).toEqual(['nobody 1', 'nobody 28']);
         });
 
         it('reports that no name server replies', async () => {
-          names.known = undefined;
+          names.addresses = undefined;
           expect(await asking('disks.example.org')).toMatch(
             /no name server answers, to look up "disks\.example\.org"\n$/,
           );
@@ -219,16 +219,16 @@ describe.skipIf(lacking.length > 0)(
           const confused = await nameServer({}, { error: SERVFAIL });
           const second = ['-r', `127.0.0.1:${confused.port}`, '-r', `127.0.0.1:${names.port}`];
           expect(await looked([...second, 'nbd://disks.example.org:1/x'])).toMatch(/: connection refused\n$/);
-          expect(new Set(confused.asked)).toEqual(new Set(['disks.example.org 1']));
+          expect(new Set(confused.queries)).toEqual(new Set(['disks.example.org 1']));
           confused.close();
         });
 
         it('asks in lower case, and asks again if a packet is lost', async () => {
-          const [good, at] = [names.known, names.asked];
-          names.known = undefined;
+          const [good, at] = [names.addresses, names.queries];
+          names.addresses = undefined;
           const answer = asking('Disks.EXAMPLE.org');
           while (at.length === 0) await sleep(10);
-          names.known = good;
+          names.addresses = good;
           expect(await answer).toMatch(/: connection refused\n$/);
           expect(at.length).toBeGreaterThan(1);
           expect(new Set(at)).toEqual(new Set(['disks.example.org 1']));
@@ -236,7 +236,7 @@ describe.skipIf(lacking.length > 0)(
 
         it('does not ask a name server for localhost', async () => {
           expect(await asking('localhost')).toMatch(/: connection refused\n$/);
-          expect(names.asked).toEqual([]);
+          expect(names.queries).toEqual([]);
         });
       });
 

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { LEASE, type Lease, type Say } from '../guest/lease.js';
+import { LEASE, type Lease, type Log } from '../guest/lease.js';
 import { bringUp, renew } from '../guest/network.js';
 import { parseCommandLine } from '../guest/config.js';
-import { play } from '../guest/roles.js';
+import { runRole } from '../guest/roles.js';
 import { MAC, Recorder, system, wiredMachine, type Wire } from './recorder.js';
-import { ADDRESS, asked, message, nak, reply, server, SERVER, SETTINGS, uint32 } from './server.js';
+import { ADDRESS, parseRequest, message, nak, reply, server, SERVER, SETTINGS, uint32 } from './server.js';
 
 const quiet = (text: string): void => expect.unreachable(text);
-const start = (sys: Recorder, line = '', say: Say = quiet): Lease | undefined =>
+const start = (sys: Recorder, line = '', say: Log = quiet): Lease | undefined =>
   bringUp(sys, parseCommandLine(line), 'web', say);
 const machine = (files = wiredMachine(), wire: Wire = server): Recorder => {
   const sys = new Recorder(files);
@@ -66,7 +66,7 @@ describe('bringing the network up by DHCP', () => {
   it('sends the queries that RFC 2131 describes', () => {
     const sys = machine();
     start(sys);
-    const [discover, request] = sys.sent.map(({ bytes }) => asked(bytes));
+    const [discover, request] = sys.sent.map(({ bytes }) => parseRequest(bytes));
     for (const one of [discover, request]) {
       expect(one?.flags).toBe(0x8000);
       expect(one?.ciaddr).toEqual([0, 0, 0, 0]);
@@ -86,18 +86,18 @@ describe('bringing the network up by DHCP', () => {
 
   it('works without the optional parts of a reply', () => {
     const sys = machine(wiredMachine(), (datagram) => {
-      const query = asked(datagram);
+      const query = parseRequest(datagram);
       return [reply(query, query.type === 1 ? 2 : 5, [])];
     });
     expect(start(sys)).toMatchObject({ mask: '255.255.255.0', dns: [], lease: 3600, renewal: 1800 });
     expect(sys.ioctls.map(({ request }) => request)).toEqual([0x8914, 0x8914, 0x8916, 0x891c]);
     expect(sys.files.get('/etc/resolv.conf')).toBe('');
-    expect(asked(sys.sent[1]?.bytes ?? Buffer.alloc(0)).options.has(54)).toBe(false);
+    expect(parseRequest(sys.sent[1]?.bytes ?? Buffer.alloc(0)).options.has(54)).toBe(false);
   });
 
   it('ignores garbage and messages for others', () => {
     const noise: Wire = (datagram) => {
-      const query = asked(datagram);
+      const query = parseRequest(datagram);
       const [offer = Buffer.alloc(0)] = server(datagram, '', 0);
       const options = SETTINGS;
       const other = Buffer.from('525400999999', 'hex');
@@ -146,23 +146,23 @@ describe('a network that fails', () => {
     const sys = machine(wiredMachine(), () => []);
     expect(() => start(sys)).toThrow('eth0: no DHCP server answered in 10 s');
     expect(waits(sys)).toEqual([1, 2, 3, 4]);
-    expect(sys.sent.map(({ bytes }) => asked(bytes).secs)).toEqual([0, 1, 3, 6]);
-    expect(new Set(sys.sent.map(({ bytes }) => asked(bytes).xid)).size).toBe(1);
-    expect(sys.only('close')).toEqual(['close 11', 'close 10']);
+    expect(sys.sent.map(({ bytes }) => parseRequest(bytes).secs)).toEqual([0, 1, 3, 6]);
+    expect(new Set(sys.sent.map(({ bytes }) => parseRequest(bytes).xid)).size).toBe(1);
+    expect(sys.linesOf('close')).toEqual(['close 11', 'close 10']);
   });
 
   it('names a server that offers and then stays silent', () => {
     const sys = machine(wiredMachine(), (datagram) => {
-      const query = asked(datagram);
+      const query = parseRequest(datagram);
       return query.type === 1 ? [reply(query, 2)] : [];
     });
     expect(() => start(sys)).toThrow('eth0: the DHCP server 10.0.2.2 offered 10.0.2.15, then fell silent');
-    expect(sys.sent.map(({ bytes }) => asked(bytes).type)).toEqual([1, 3, 3, 3, 3]);
+    expect(sys.sent.map(({ bytes }) => parseRequest(bytes).type)).toEqual([1, 3, 3, 3, 3]);
   });
 
   it('names a server that refuses its own offer', () => {
     const sys = machine(wiredMachine(), (datagram) => {
-      const query = asked(datagram);
+      const query = parseRequest(datagram);
       return [query.type === 1 ? reply(query, 2) : nak(query)];
     });
     expect(() => start(sys)).toThrow('eth0: the DHCP server 10.0.2.2 refused 10.0.2.15, its own offer');
@@ -194,7 +194,7 @@ describe('a network that fails', () => {
       ...system({ name: 'web' }),
     });
     sys.wire = () => [];
-    play('boot', sys, { main: () => undefined, first: () => 0, end: () => undefined });
+    runRole('boot', sys, { main: () => undefined, first: () => 0, end: () => undefined });
     expect(sys.trace).toContain('print 2 nodeos: network: eth0: no DHCP server answered in 10 s');
     expect(sys.trace).toContain('print 3 renew 30');
   });
@@ -294,10 +294,10 @@ describe('renewing', () => {
   const held = (sys: Recorder): Lease => JSON.parse(sys.files.get(LEASE) ?? '') as Lease;
 
   it('asks the server itself for the current address', () => {
-    const sys = leased((datagram) => [reply(asked(datagram), 5, [[51, ...uint32(600)]])]);
-    expect(play('renew', sys)).toBe(true);
+    const sys = leased((datagram) => [reply(parseRequest(datagram), 5, [[51, ...uint32(600)]])]);
+    expect(runRole('renew', sys)).toBe(true);
     expect(sys.sent.map(({ to }) => to)).toEqual(['10.0.2.2:67']);
-    const query = asked(sys.sent[0]?.bytes ?? Buffer.alloc(0));
+    const query = parseRequest(sys.sent[0]?.bytes ?? Buffer.alloc(0));
     expect(query).toMatchObject({ type: 3, ciaddr: ADDRESS, flags: 0 });
     // RFC 2131, 4.3.2: in the RENEWING state, neither option is allowed.
     expect(query.options.has(50) || query.options.has(54)).toBe(false);
@@ -306,21 +306,21 @@ describe('renewing', () => {
   });
 
   it('happens every 30 s at most', () => {
-    const sys = leased((datagram) => [reply(asked(datagram), 5, [[51, 0, 0, 0, 1]])]);
-    play('renew', sys);
+    const sys = leased((datagram) => [reply(parseRequest(datagram), 5, [[51, 0, 0, 0, 1]])]);
+    runRole('renew', sys);
     expect(sys.trace).toContain('print 3 renew 30');
   });
 
   it('broadcasts if the server does not reply', () => {
     const sys = leased((datagram, to) => (to === '255.255.255.255:67' ? server(datagram, to, 67) : []));
-    play('renew', sys);
+    runRole('renew', sys);
     expect(sys.sent.map(({ to }) => to)).toEqual(['10.0.2.2:67', BROADCAST]);
     expect(held(sys)).toMatchObject({ address: '10.0.2.15' });
   });
 
   it('gets a new lease after a NAK, without any part of the old one', () => {
     const sys = leased((datagram) => {
-      const query = asked(datagram);
+      const query = parseRequest(datagram);
       if (query.ciaddr.join('.') !== '0.0.0.0') return [nak(query)];
       const options = [
         [53, query.type === 1 ? 2 : 5],
@@ -328,8 +328,8 @@ describe('renewing', () => {
       ] as const;
       return [message({ xid: query.xid, mac: MAC, yiaddr: [192, 168, 7, 9], options })];
     });
-    expect(play('renew', sys)).toBe(true);
-    expect(sys.sent.map(({ bytes }) => asked(bytes).type)).toEqual([3, 1, 3]);
+    expect(runRole('renew', sys)).toBe(true);
+    expect(sys.sent.map(({ bytes }) => parseRequest(bytes).type)).toEqual([3, 1, 3]);
     expect(held(sys)).toEqual({
       type: 5,
       address: '192.168.7.9',
@@ -346,7 +346,7 @@ describe('renewing', () => {
 
   it('names the interface if nobody replies, and keeps the lease', () => {
     const sys = leased(() => []);
-    expect(play('renew', sys)).toBe(false);
+    expect(runRole('renew', sys)).toBe(false);
     expect(sys.trace.at(-1)).toBe('print 2 nodeos: renew: eth0: no DHCP server answered in 10 s');
     expect(sys.sent).toHaveLength(8);
     expect(held(sys)).toMatchObject({ address: '10.0.2.15' });
@@ -355,14 +355,14 @@ describe('renewing', () => {
 
   it('starts from the beginning without a lease', () => {
     const sys = machine();
-    expect(play('renew', sys)).toBe(true);
+    expect(runRole('renew', sys)).toBe(true);
     expect(sys.trace).toContain('print 3 renew 40000');
   });
 
   it('does not change a lease because of a reply to another machine', () => {
     const sys = machine();
     const lease = start(sys);
-    sys.wire = (datagram) => [message({ xid: asked(datagram).xid, mac: Buffer.alloc(6), options: [[53, 5]] })];
+    sys.wire = (datagram) => [message({ xid: parseRequest(datagram).xid, mac: Buffer.alloc(6), options: [[53, 5]] })];
     expect(() => renew(sys, lease as Lease, 'web', quiet)).toThrow('eth0: ');
   });
 });
@@ -370,7 +370,7 @@ describe('renewing', () => {
 describe('parts of a lease', () => {
   const leasing = (options: typeof SETTINGS): Wire => {
     return (datagram) => {
-      const query = asked(datagram);
+      const query = parseRequest(datagram);
       return [reply(query, query.type === 1 ? 2 : 5, options)];
     };
   };
@@ -379,7 +379,7 @@ describe('parts of a lease', () => {
     const said: string[] = [];
     return { lease: start(sys, '', (text) => said.push(text)), said };
   };
-  const routesOf = (sys: Recorder): string[] => sys.only('route');
+  const routesOf = (sys: Recorder): string[] => sys.linesOf('route');
 
   it.each([
     ['ioctl 10 0x8922', 'MTU 1400', 'ioctl: EINVAL'],
@@ -415,7 +415,7 @@ describe('parts of a lease', () => {
       ...system({ name: 'web' }),
     });
     sys.failures.set('ioctl 10 0x8922', -22);
-    play('boot', sys, { main: () => undefined, first: () => 0, end: () => undefined });
+    runRole('boot', sys, { main: () => undefined, first: () => 0, end: () => undefined });
     expect(sys.trace).toContain('print 2 nodeos: network: eth0: the MTU 1400 is left out: ioctl: EINVAL');
     expect(sys.trace).toContain('print 3 renew 40000');
   });
@@ -460,7 +460,7 @@ describe('parts of a lease', () => {
     expect(said).toEqual(['eth0: the MTU 40 is left out: IPv4 needs 576 at least']);
     sys.trace.length = 0;
     sys.wire = leasing([bad, [26, 0, 40], [6, 127, 0, 0, 1], [121, 0, 192, 0, 2, 7]]);
-    expect(play('renew', sys)).toBe(true);
+    expect(runRole('renew', sys)).toBe(true);
     expect(routesOf(sys)).toEqual([
       'route replace 192.0.2.7/32 dev 2',
       'route replace 0.0.0.0/0 via 192.0.2.7 dev 2',
@@ -476,7 +476,7 @@ describe('parts of a lease', () => {
 describe('an impossible address', () => {
   const offering = (address: readonly number[], then: readonly number[] = address): Wire => {
     return (datagram) => {
-      const { xid, type } = asked(datagram);
+      const { xid, type } = parseRequest(datagram);
       const say = (yiaddr: readonly number[]): Buffer =>
         message({
           xid,

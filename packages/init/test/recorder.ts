@@ -43,44 +43,44 @@ export class Recorder implements Syscalls {
   }
 
   /** The lines of the trace that start with one of these words. */
-  only(...words: string[]): string[] {
+  linesOf(...words: string[]): string[] {
     return this.trace.filter((line) => words.includes(line.split(' ')[0] ?? ''));
   }
 
-  #do(line: string): void {
+  #record(line: string): void {
     this.trace.push(line);
     for (const [start, error] of this.failures) {
       if (line.startsWith(start)) throw new SyscallError(line.split(' ')[0] ?? '', error);
     }
   }
 
-  #opened(line: string): number {
+  #recordOpen(line: string): number {
     const fd = this.#next++;
-    this.#do(`${line} = ${fd}`);
+    this.#record(`${line} = ${fd}`);
     return fd;
   }
 
   mount(source: string, target: string, type: string, flags: number, data: string): void {
-    this.#do(`mount ${target} ${source} ${type} ${flags} ${data}`);
+    this.#record(`mount ${target} ${source} ${type} ${flags} ${data}`);
   }
 
   ioctl(fd: number, request: number, argument: Buffer | number): void {
     this.ioctls.push({ request, argument: typeof argument === 'number' ? argument : Buffer.from(argument) });
     const text = typeof argument === 'number' ? String(argument) : argument.toString('hex').replace(/(00)+$/, '');
-    this.#do(`ioctl ${fd} 0x${request.toString(16)} ${text}`);
+    this.#record(`ioctl ${fd} 0x${request.toString(16)} ${text}`);
     if (typeof argument !== 'number') this.answers.get(request)?.copy(argument, 16);
   }
 
   socket(domain: number, type: number, protocol: number): number {
-    return this.#opened(`socket ${domain} ${type} ${protocol}`);
+    return this.#recordOpen(`socket ${domain} ${type} ${protocol}`);
   }
 
   bind(fd: number, address: Buffer): void {
-    this.#do(`bind ${fd} ${socketName(address)}`);
+    this.#record(`bind ${fd} ${socketName(address)}`);
   }
 
   setsockopt(fd: number, level: number, name: number, value: Buffer): void {
-    this.#do(`setsockopt ${fd} ${level} ${name} ${value.toString('hex')}`);
+    this.#record(`setsockopt ${fd} ${level} ${name} ${value.toString('hex')}`);
   }
 
   send(fd: number, bytes: Buffer, address: Buffer): void {
@@ -90,7 +90,7 @@ export class Recorder implements Syscalls {
     }
     const to = socketName(address);
     this.sent.push({ bytes: Buffer.from(bytes), to, at: this.time });
-    this.#do(`send ${fd} ${to}`);
+    this.#record(`send ${fd} ${to}`);
     this.#queue.push(...this.wire(Buffer.from(bytes), to, address.readUInt16BE(2)));
   }
 
@@ -99,7 +99,7 @@ export class Recorder implements Syscalls {
     const answer = Buffer.alloc(36 + bytes.length);
     answer.writeUInt16LE(2, 4); // NLMSG_ERROR
     try {
-      this.#do(`route ${routeName(bytes)}`);
+      this.#record(`route ${routeName(bytes)}`);
     } catch (error) {
       answer.writeInt32LE(-constants.errno[(error as SyscallError).code as 'EINVAL'], 16);
     }
@@ -117,36 +117,36 @@ export class Recorder implements Syscalls {
   }
 
   duplicate(from: number, to: number): void {
-    this.#do(`duplicate ${from} ${to}`);
+    this.#record(`duplicate ${from} ${to}`);
   }
 
   setHostName(name: string): void {
-    this.#do(`setHostName ${name}`);
+    this.#record(`setHostName ${name}`);
   }
 
   setClock(seconds: number): void {
-    this.#do(`setClock ${seconds}`);
+    this.#record(`setClock ${seconds}`);
     this.date = seconds;
   }
 
   setIdentity(uid: number, gid: number): void {
-    this.#do(`setIdentity ${uid} ${gid}`);
+    this.#record(`setIdentity ${uid} ${gid}`);
   }
 
   control(option: number, value: number): void {
-    this.#do(`control ${option} ${value}`);
+    this.#record(`control ${option} ${value}`);
   }
 
-  judge(program: Buffer): void {
-    this.#do(`judge ${program.length / 8}`);
+  setFilter(program: Buffer): void {
+    this.#record(`setFilter ${program.length / 8}`);
   }
 
   chdir(path: string): void {
-    this.#do(`chdir ${path}`);
+    this.#record(`chdir ${path}`);
   }
 
   execute(path: string, args: readonly string[], environment: Readonly<Record<string, string>>): never {
-    this.#do(`execute ${path} ${JSON.stringify(args)}`);
+    this.#record(`execute ${path} ${JSON.stringify(args)}`);
     this.executed = environment;
     throw new Error('it does not return');
   }
@@ -163,25 +163,25 @@ export class Recorder implements Syscalls {
     return this.date;
   }
 
-  used(): number {
+  usedBytes(): number {
     return 3 << 20;
   }
 
   open(path: string, flags: number): number {
-    return this.#opened(`open ${path} ${flags}`);
+    return this.#recordOpen(`open ${path} ${flags}`);
   }
 
   close(fd: number): void {
-    this.#do(`close ${fd}`);
+    this.#record(`close ${fd}`);
   }
 
-  own(fd: number, uid: number, gid: number): void {
-    this.#do(`own ${fd} ${uid} ${gid}`);
+  chown(fd: number, uid: number, gid: number): void {
+    this.#record(`chown ${fd} ${uid} ${gid}`);
   }
 
   print(fd: number, text: string): void {
     // Times do not belong in the trace.
-    this.#do(`print ${fd} ${text.trimEnd().replace(/"us":\d+,|,"took":\d+/g, '')}`);
+    this.#record(`print ${fd} ${text.trimEnd().replace(/"us":\d+,|,"took":\d+/g, '')}`);
   }
 
   exists(path: string): boolean {
@@ -189,8 +189,8 @@ export class Recorder implements Syscalls {
   }
 
   list(path: string): string[] {
-    const below = [...this.files.keys()].filter((name) => name.startsWith(`${path}/`));
-    return [...new Set(below.map((name) => name.slice(path.length + 1).split('/')[0] ?? ''))].sort();
+    const names = [...this.files.keys()].filter((name) => name.startsWith(`${path}/`));
+    return [...new Set(names.map((name) => name.slice(path.length + 1).split('/')[0] ?? ''))].sort();
   }
 
   read(path: string): Buffer {
@@ -208,16 +208,16 @@ export class Recorder implements Syscalls {
   }
 
   write(path: string, content: string): void {
-    this.#do(`write ${path} ${JSON.stringify(content)}`);
+    this.#record(`write ${path} ${JSON.stringify(content)}`);
     this.files.set(path, content);
   }
 
   mkdir(path: string, mode: number): void {
-    this.#do(`mkdir ${path} ${mode.toString(8)}`);
+    this.#record(`mkdir ${path} ${mode.toString(8)}`);
   }
 
   symlink(target: string, path: string): void {
-    this.#do(`symlink ${path} ${target}`);
+    this.#record(`symlink ${path} ${target}`);
   }
 }
 

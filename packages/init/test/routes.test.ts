@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { addRoute, inOrder, removeRoute } from '../guest/routes.js';
+import { addRoute, orderRoutes, removeRoute } from '../guest/routes.js';
 import { Recorder, wiredMachine } from './recorder.js';
 
 /** The messages to the kernel in hexadecimal. */
@@ -60,11 +60,11 @@ describe('the order of routes', () => {
     ['any router beside an address alone', 32, [to('0.0.0.0', 0, '10.0.2.2')], [to('10.0.2.2', 32)]],
     ['two ways by it', 32, [to('0.0.0.0', 0, '10.0.2.2'), to('9.0.0.0', 8, '10.0.2.2')], [to('10.0.2.2', 32)]],
   ])('adds a route to %s if needed', (_, prefix, routes, added) => {
-    expect(inOrder(routes, '10.0.2.15', prefix)).toEqual([...added, ...routes]);
+    expect(orderRoutes(routes, '10.0.2.15', prefix)).toEqual([...added, ...routes]);
   });
 
   it('adds none to a router that a route of the server covers', () => {
     const [way, link] = [to('0.0.0.0', 0, '192.0.2.1'), to('192.0.2.0', 24)];
-    expect(inOrder([way, link], '10.0.2.15', 32)).toEqual([link, way]);
+    expect(orderRoutes([way, link], '10.0.2.15', 32)).toEqual([link, way]);
   });
 });

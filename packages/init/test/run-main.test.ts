@@ -12,9 +12,9 @@ import { build } from 'esbuild';
 const dir = mkdtempSync(join(tmpdir(), 'nodeos-run-main-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-/** Plays a role like main.ts, but without a kernel. */
+/** Runs a role like main.ts, but without a kernel. */
 const INIT = `
-  import { play } from './roles.ts';
+  import { runRole } from './roles.ts';
   const files = {
     '/proc/cmdline': '',
     '/etc/nodeos.json': JSON.stringify({
@@ -30,7 +30,7 @@ const INIT = `
       return 0;
     },
   });
-  if (!play('start', sys)) process.exitCode = 1;
+  if (!runRole('start', sys)) process.exitCode = 1;
 `;
 
 beforeAll(async () => {

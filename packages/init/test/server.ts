@@ -49,7 +49,7 @@ export const SETTINGS: Message['options'] = [
   [58, ...uint32(40000)],
 ];
 
-export interface Asked {
+export interface Request {
   readonly type: number;
   readonly xid: number;
   readonly secs: number;
@@ -60,7 +60,7 @@ export interface Asked {
 }
 
 /** Decodes a client's query by hand. @throws Error if a server would not accept it */
-export function asked(bytes: Buffer): Asked {
+export function parseRequest(bytes: Buffer): Request {
   if (bytes.length < 300) throw new Error('shorter than a BOOTP message');
   if (bytes[0] !== 1 || bytes[1] !== 1 || bytes[2] !== 6) throw new Error('not a request of an Ethernet client');
   if (!bytes.subarray(236, 240).equals(Buffer.from([99, 130, 83, 99]))) throw new Error('no magic cookie');
@@ -81,10 +81,10 @@ export function asked(bytes: Buffer): Asked {
   };
 }
 
-export const reply = (query: Asked, type: number, options: Message['options'] = SETTINGS): Buffer =>
+export const reply = (query: Request, type: number, options: Message['options'] = SETTINGS): Buffer =>
   message({ xid: query.xid, mac: query.mac, options: [[53, type], ...options] });
 
-export const nak = (query: Asked): Buffer =>
+export const nak = (query: Request): Buffer =>
   message({
     xid: query.xid,
     mac: query.mac,
@@ -97,6 +97,6 @@ export const nak = (query: Asked): Buffer =>
 
 /** Offers an address, then acknowledges it. */
 export const server: Wire = (datagram) => {
-  const query = asked(datagram);
+  const query = parseRequest(datagram);
   return [reply(query, query.type === 1 ? 2 : 5)];
 };

@@ -5,7 +5,7 @@
 import type { Extent } from '@nodeos/block';
 import type { Negotiated } from './client-handshake.js';
 import { Coverage } from './coverage.js';
-import { lost } from '../wire/errors.js';
+import { connectionLost } from '../wire/errors.js';
 import type { Inbox } from '../wire/inbox.js';
 import { Outbox } from '../wire/outbox.js';
 import { Pool } from '../wire/pool.js';
@@ -34,7 +34,7 @@ import {
   STRUCTURED_REPLY_SIZE,
 } from '../wire/protocol.js';
 import { NbdError, errorNameOf, printable } from '../wire/reply-errors.js';
-import { inWords } from '../wire/tls-errors.js';
+import { translateTlsError } from '../wire/tls-errors.js';
 
 /** A piece of work for the server. It may be sent more than once. */
 export interface Job {
@@ -56,7 +56,7 @@ export interface Job {
 interface Pending {
   readonly job: Job;
   /** For a read or a block status request: whether everything has arrived. */
-  whole: boolean;
+  isComplete: boolean;
   /** The parts that have arrived, if a read arrives in parts. */
   parts?: Coverage;
   /** Number of chunks that have arrived. */
@@ -65,9 +65,9 @@ interface Pending {
 }
 
 /** Bytes. Payloads up to this size are copied behind their header; larger ones are sent without a copy. */
-const COPIED = 32 << 10;
+const MAX_COPIED = 32 << 10;
 /** Largest error chunk, or chunk of an unknown type, in bytes. */
-const MAX_WORDS = MAX_STRING + 64;
+const MAX_TEXT = MAX_STRING + 64;
 /** Most chunks in one reply. */
 const MAX_CHUNKS = 1 << 16;
 
@@ -79,12 +79,12 @@ export class ClientConnection {
   readonly #pending = new Map<number, Pending>();
   readonly #header: Buffer;
   #cookie = 0;
-  #dead = false;
+  #isTerminated = false;
 
-  /** @param onDead called once, with the unanswered jobs */
+  /** @param onTerminated called once, with the unanswered jobs */
   constructor(
     readonly negotiated: Negotiated,
-    private readonly onDead: (error: Error, unanswered: Job[]) => void,
+    private readonly onTerminated: (error: Error, unanswered: Job[]) => void,
   ) {
     const { inbox, socket, extended, structured } = negotiated;
     this.#inbox = inbox;
@@ -92,9 +92,9 @@ export class ClientConnection {
     this.#header = Buffer.alloc(
       extended ? EXTENDED_REPLY_SIZE : structured ? STRUCTURED_REPLY_SIZE : SIMPLE_REPLY_SIZE,
     );
-    socket.on('error', (error) => this.#die(inWords(error)));
-    socket.on('end', () => this.#die(lost('the server closed the connection')));
-    socket.on('close', () => this.#die(lost('the connection was lost')));
+    socket.on('error', (error) => this.#terminate(translateTlsError(error)));
+    socket.on('end', () => this.#terminate(connectionLost('the server closed the connection')));
+    socket.on('close', () => this.#terminate(connectionLost('the connection was lost')));
   }
 
   /** Starts reading replies. Bytes that have already arrived may end the connection. */
@@ -111,41 +111,41 @@ export class ClientConnection {
     const { payload } = job;
     job.extents.length = 0; // it may have been sent before
     this.#cookie = (this.#cookie + 1) >>> 0;
-    this.#pending.set(this.#cookie, { job, whole: false, chunks: 0, error: undefined });
+    this.#pending.set(this.#cookie, { job, isComplete: false, chunks: 0, error: undefined });
     const head = extended ? EXTENDED_REQUEST_SIZE : REQUEST_SIZE;
-    const copied = payload && payload.length <= COPIED ? payload.length : 0;
+    const copied = payload && payload.length <= MAX_COPIED ? payload.length : 0;
     const slot = this.#outbox.reserve(head + copied);
     const bytes = slot.slab.bytes.subarray(slot.start, slot.end);
     const flags = job.flags | (extended && payload ? COMMAND_FLAG.PAYLOAD_LEN : 0);
     encodeRequest(bytes, { ...job, flags, cookieHigh: 0, cookieLow: this.#cookie }, extended);
     if (payload && copied) bytes.set(payload, head);
     this.#outbox.send(slot);
-    if (payload && !copied) this.#outbox.pass(Buffer.from(payload.buffer, payload.byteOffset, payload.length));
+    if (payload && !copied) this.#outbox.sendBytes(Buffer.from(payload.buffer, payload.byteOffset, payload.length));
   }
 
   /** Tells the server that no more requests follow. All jobs must be done before. */
-  leave(): void {
-    if (this.#dead) return;
+  disconnect(): void {
+    if (this.#isTerminated) return;
     const { extended, socket } = this.negotiated;
     const bytes = Buffer.alloc(extended ? EXTENDED_REQUEST_SIZE : REQUEST_SIZE);
     const disc = { type: COMMAND.DISC, flags: 0, offset: 0, length: 0, cookieHigh: 0, cookieLow: 0 };
     encodeRequest(bytes, disc, extended);
-    this.#dead = true;
+    this.#isTerminated = true;
     socket.write(bytes);
     socket.end(() => socket.destroy());
   }
 
-  abandon(error: Error): void {
-    this.#die(error);
+  terminate(error: Error): void {
+    this.#terminate(error);
   }
 
-  #die(error: Error): void {
-    if (this.#dead) return;
-    this.#dead = true;
+  #terminate(error: Error): void {
+    if (this.#isTerminated) return;
+    this.#isTerminated = true;
     this.negotiated.socket.destroy();
     const unanswered = [...this.#pending.values()].map(({ job }) => job);
     this.#pending.clear();
-    this.onDead(error, unanswered);
+    this.onTerminated(error, unanswered);
   }
 
   /** A protocol error ends the connection. */
@@ -153,12 +153,12 @@ export class ClientConnection {
     try {
       work();
     } catch (error) {
-      this.#die(error as Error);
+      this.#terminate(error as Error);
     }
   }
 
   #next(): void {
-    if (this.#dead) return;
+    if (this.#isTerminated) return;
     // Simple and structured replies may alternate, so the shorter header is read first.
     const first = this.negotiated.extended ? EXTENDED_REPLY_SIZE : SIMPLE_REPLY_SIZE;
     this.#inbox.next(this.#header.subarray(0, first), () => this.#step(this.#onHeader));
@@ -171,8 +171,8 @@ export class ClientConnection {
     if (extended && magic === EXTENDED_REPLY_MAGIC) return this.#onChunk(readUInt64(this.#header, 24));
     if (!structured || extended || magic !== STRUCTURED_REPLY_MAGIC)
       throw new ProtocolError(`a reply with the magic number 0x${magic.toString(16)}`);
-    const rest = this.#header.subarray(SIMPLE_REPLY_SIZE);
-    this.#inbox.next(rest, () => this.#step(() => this.#onChunk(this.#header.readUInt32BE(16))));
+    const tail = this.#header.subarray(SIMPLE_REPLY_SIZE);
+    this.#inbox.next(tail, () => this.#step(() => this.#onChunk(this.#header.readUInt32BE(16))));
   };
 
   #pendingOf(): [cookie: number, pending: Pending] {
@@ -190,7 +190,7 @@ export class ClientConnection {
     if (error !== 0) pending.error = errorOf(error, '', job);
     if (error !== 0 || !job.into) return this.#finish(cookie, pending);
     if (this.negotiated.structured) throw new ProtocolError('a simple reply to a read');
-    pending.whole = true;
+    pending.isComplete = true;
     this.#inbox.next(job.into, () => this.#finish(cookie, pending));
   }
 
@@ -201,33 +201,33 @@ export class ClientConnection {
     const isLast = (flags & DONE) !== 0;
     if (!isLast && (type === CHUNK.NONE || ++pending.chunks > MAX_CHUNKS))
       throw new ProtocolError(`a reply that does not end after ${pending.chunks} chunks`);
-    const then = (): void => (isLast ? this.#finish(cookie, pending) : this.#next());
-    if (type === CHUNK.OFFSET_DATA) return this.#onData(pending, length, then);
-    if (length > mostOf(type)) throw new ProtocolError(`a chunk ${nameOf(CHUNK, type)} of ${length} bytes`);
+    const callback = (): void => (isLast ? this.#finish(cookie, pending) : this.#next());
+    if (type === CHUNK.OFFSET_DATA) return this.#onData(pending, length, callback);
+    if (length > maxLengthOf(type)) throw new ProtocolError(`a chunk ${nameOf(CHUNK, type)} of ${length} bytes`);
     const bytes = Buffer.allocUnsafe(length);
     this.#inbox.next(bytes, () =>
       this.#step(() => {
         const read = READERS[type] ?? (type & CHUNK_ERROR_BIT ? READERS[CHUNK.ERROR] : undefined);
         if (!read) throw new ProtocolError(`a chunk of the unknown type ${type}`);
         read(pending, new Fields(bytes, `a chunk ${nameOf(CHUNK, type)}`), this.negotiated);
-        then();
+        callback();
       }),
     );
   }
 
   /** Reads the data straight into the reader's buffer. */
-  #onData(pending: Pending, length: number, then: () => void): void {
+  #onData(pending: Pending, length: number, callback: () => void): void {
     const at = Buffer.allocUnsafe(8);
     this.#inbox.next(at, () =>
-      this.#step(() => this.#inbox.next(pieceOf(pending, readUInt64(at, 0), length - 8), () => this.#step(then))),
+      this.#step(() => this.#inbox.next(pieceOf(pending, readUInt64(at, 0), length - 8), () => this.#step(callback))),
     );
   }
 
-  #finish(cookie: number, { job, error, whole, parts }: Pending): void {
+  #finish(cookie: number, { job, error, isComplete, parts }: Pending): void {
     // The connection is as good as lost: another one, or the restarted server, can do the job instead.
-    if (error?.code === 'ESHUTDOWN') return this.#die(error);
+    if (error?.code === 'ESHUTDOWN') return this.#terminate(error);
     const answers = job.into !== undefined || job.type === COMMAND.BLOCK_STATUS;
-    if (answers && !error && !whole && !parts?.isWhole(job.length))
+    if (answers && !error && !isComplete && !parts?.isWhole(job.length))
       throw new ProtocolError(`a ${nameOf(COMMAND, job.type)} that was answered in part`);
     this.#pending.delete(cookie);
     if (error) job.reject(error);
@@ -242,8 +242,8 @@ function pieceOf(pending: Pending, offset: number, length: number): Buffer {
   const from = offset - job.offset;
   if (!job.into || from < 0 || length <= 0 || from + length > job.length)
     throw new ProtocolError(`${length} bytes at ${offset} that were not asked for`);
-  if (length === job.length && !pending.whole && !pending.parts) pending.whole = true;
-  else if (pending.whole) throw new ProtocolError(`${length} bytes of a read that came before`);
+  if (length === job.length && !pending.isComplete && !pending.parts) pending.isComplete = true;
+  else if (pending.isComplete) throw new ProtocolError(`${length} bytes of a read that came before`);
   else (pending.parts ??= new Coverage()).add(from, length);
   return job.into.subarray(from, from + length);
 }
@@ -252,25 +252,25 @@ type Reader = (pending: Pending, fields: Fields, negotiated: Negotiated) => void
 
 /** Handlers of chunks by type. Data is read elsewhere, without a copy. */
 const READERS: Readonly<Record<number, Reader>> = {
-  [CHUNK.NONE]: (_pending, fields) => fields.end(),
+  [CHUNK.NONE]: (_pending, fields) => fields.expectEnd(),
   [CHUNK.OFFSET_HOLE]: (pending, fields) => void pieceOf(pending, fields.uint64(), fields.uint32()).fill(0),
   [CHUNK.BLOCK_STATUS](pending, fields, negotiated) {
-    addExtents(pending, negotiated, fields.uint32(), fields.left / 8, () => [fields.uint32(), fields.uint32()]);
+    addExtents(pending, negotiated, fields.uint32(), fields.remaining / 8, () => [fields.uint32(), fields.uint32()]);
   },
   [CHUNK.BLOCK_STATUS_EXT](pending, fields, negotiated) {
     const id = fields.uint32();
     const count = fields.uint32();
-    if (count * 16 !== fields.left) throw new ProtocolError(`${count} descriptors in ${fields.left} bytes`);
+    if (count * 16 !== fields.remaining) throw new ProtocolError(`${count} descriptors in ${fields.remaining} bytes`);
     addExtents(pending, negotiated, id, count, () => [fields.uint64(), fields.uint64()]);
   },
   [CHUNK.ERROR](pending, fields) {
     const number = fields.uint32();
-    pending.error ??= errorOf(number, fields.take(Math.min(fields.left, fields.uint16())).toString(), pending.job);
+    pending.error ??= errorOf(number, fields.read(Math.min(fields.remaining, fields.uint16())).toString(), pending.job);
   },
 };
 
-const mostOf = (type: number): number =>
-  ({ [CHUNK.BLOCK_STATUS]: 4 + 8 * MAX_EXTENTS, [CHUNK.BLOCK_STATUS_EXT]: 8 + 16 * MAX_EXTENTS })[type] ?? MAX_WORDS;
+const maxLengthOf = (type: number): number =>
+  ({ [CHUNK.BLOCK_STATUS]: 4 + 8 * MAX_EXTENTS, [CHUNK.BLOCK_STATUS_EXT]: 8 + 16 * MAX_EXTENTS })[type] ?? MAX_TEXT;
 
 /** Descriptors are consecutive from the offset of the request. Those beyond its end are cut. */
 function addExtents(
@@ -281,9 +281,9 @@ function addExtents(
   next: () => [length: number, state: number],
 ): void {
   const { job } = pending;
-  const isOne = job.type === COMMAND.BLOCK_STATUS && id === allocation && Number.isInteger(count) && count > 0;
-  if (!isOne || pending.whole) throw new ProtocolError('a block status that was not asked for');
-  pending.whole = true;
+  const isExpected = job.type === COMMAND.BLOCK_STATUS && id === allocation && Number.isInteger(count) && count > 0;
+  if (!isExpected || pending.isComplete) throw new ProtocolError('a block status that was not asked for');
+  pending.isComplete = true;
   const end = job.offset + job.length;
   let offset = job.offset;
   for (let index = 0; index < count && offset < end; index++) {
@@ -296,13 +296,13 @@ function addExtents(
 }
 
 /** @param number an unknown number counts as EINVAL */
-function errorOf(number: number, words: string, { type, offset, length }: Job): NbdError {
+function errorOf(number: number, text: string, { type, offset, length }: Job): NbdError {
   const name = nameOf(ERROR, number);
   const code = errorNameOf({ code: name in ERROR ? name : 'EINVAL' });
-  const clean = printable(words);
-  const about = `${nameOf(COMMAND, type)} of ${length} bytes at ${offset}`;
+  const clean = printable(text);
+  const command = `${nameOf(COMMAND, type)} of ${length} bytes at ${offset}`;
   return new NbdError(
     code,
-    `${code}: the server refused ${about}${clean === '' || clean === code ? '' : `: ${clean}`}`,
+    `${code}: the server refused ${command}${clean === '' || clean === code ? '' : `: ${clean}`}`,
   );
 }

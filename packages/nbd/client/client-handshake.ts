@@ -6,8 +6,8 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { failure, type BlockSizes, type MaybePromise } from '@nodeos/block';
 import { unlessAborted } from '../wire/abort.js';
-import { lost } from '../wire/errors.js';
-import { fillsItself, Inbox } from '../wire/inbox.js';
+import { connectionLost } from '../wire/errors.js';
+import { markOwnBuffers, Inbox } from '../wire/inbox.js';
 import {
   BASE_ALLOCATION,
   DEFAULT_SIZES,
@@ -41,7 +41,7 @@ const MAX_REPLY = 64 << 10;
 const MAX_REPLIES = 1 << 16;
 
 /** Features that the client asks for. `false` leaves one out, for example to test older servers. Default: all. */
-export interface Wishes {
+export interface Features {
   readonly structured?: boolean;
   readonly extended?: boolean;
   readonly allocation?: boolean;
@@ -89,9 +89,9 @@ export class RefusedError extends Error {
   constructor(
     readonly option: number,
     readonly reply: number,
-    words: string,
+    text: string,
   ) {
-    super(`${nameOf(OPTION, option)} was refused: ${nameOf(REPLY, reply)}${words === '' ? '' : ` (${words})`}`);
+    super(`${nameOf(OPTION, option)} was refused: ${nameOf(REPLY, reply)}${text === '' ? '' : ` (${text})`}`);
     this.code = CODES[reply] ?? 'EINVAL';
   }
 
@@ -116,7 +116,7 @@ export class RefusedError extends Error {
   }
 }
 
-/** A connection before an export is chosen. It ends with `choose`, `leave` or `abandon`. */
+/** A connection before an export is chosen. It ends with `choose`, `disconnect` or `destroy`. */
 export class Handshake {
   #structured = false;
   #extended = false;
@@ -127,7 +127,7 @@ export class Handshake {
     private socket: Duplex,
     /** Undefined: an oldstyle server, which has one export and no options. */
     private readonly flags: number | undefined,
-    private readonly wishes: Wishes,
+    private readonly features: Features,
   ) {}
 
   /**
@@ -137,11 +137,11 @@ export class Handshake {
   static async begin(
     uri: NbdUri,
     tls: ClientTls,
-    wishes: Wishes = {},
+    features: Features = {},
     signal?: AbortSignal,
     stream?: MakeStream,
   ): Promise<Handshake> {
-    const { inbox, socket } = await (stream ? streaming(stream, signal) : connected(uri.at, signal));
+    const { inbox, socket } = await (stream ? openStream(stream, signal) : openSocket(uri.at, signal));
     try {
       const hello = await inbox.read(16);
       if (hello.readBigUInt64BE(0) !== NBDMAGIC) throw new ProtocolError('this is not an NBD server');
@@ -149,9 +149,9 @@ export class Handshake {
       if (magic !== IHAVEOPT && magic !== OLDSTYLE_MAGIC) throw new ProtocolError('an unknown kind of NBD server');
       const flags = magic === IHAVEOPT ? (await inbox.read(2)).readUInt16BE(0) : undefined;
       if (flags !== undefined) socket.write(uint32(flags & (FIXED_NEWSTYLE | NO_ZEROES)));
-      const handshake = new Handshake(inbox, socket, flags, wishes);
+      const handshake = new Handshake(inbox, socket, flags, features);
       if (uri.tls) await handshake.#secure(tls, 'host' in uri.at ? uri.at.host : 'localhost');
-      await handshake.#agree();
+      await handshake.#negotiate();
       return handshake;
     } catch (error) {
       socket.destroy();
@@ -183,8 +183,8 @@ export class Handshake {
     this.#tls = true;
   }
 
-  async #agree(): Promise<void> {
-    const { extended = true, structured = true } = this.wishes;
+  async #negotiate(): Promise<void> {
+    const { extended = true, structured = true } = this.features;
     if (!this.hasOptions) return;
     this.#extended = extended && structured && (await this.#accepts(OPTION.EXTENDED_HEADERS));
     this.#structured = this.#extended || (structured && (await this.#accepts(OPTION.STRUCTURED_REPLY)));
@@ -197,7 +197,7 @@ export class Handshake {
     await this.#option(OPTION.LIST, undefined, (type, fields) => {
       if (type !== REPLY.SERVER) return;
       const name = fields.string();
-      const description = fields.string(fields.left);
+      const description = fields.string(fields.remaining);
       exports.push({ name, ...(description === '' ? {} : { description }) });
     });
     return exports;
@@ -208,40 +208,40 @@ export class Handshake {
    * @throws RefusedError if there is no export of that name, or if the server does not support INFO (ERR_UNSUP); Error
    * if it has no options
    */
-  async look(name: string): Promise<ExportInfo> {
+  async getInfo(name: string): Promise<ExportInfo> {
     if (!this.hasOptions) throw failure('ENOTSUP', 'the server tells of an export only when it is chosen');
     const contexts: string[] = [];
     if (this.#structured)
       await this.#option(OPTION.LIST_META_CONTEXT, Buffer.concat([encodeString(name), uint32(0)]), (type, fields) => {
         fields.uint32();
-        if (type === REPLY.META_CONTEXT) contexts.push(fields.string(fields.left));
-      }).catch(unlessRefused);
-    return { ...(await this.#inform(OPTION.INFO, name)), contexts };
+        if (type === REPLY.META_CONTEXT) contexts.push(fields.string(fields.remaining));
+      }).catch(ignoreRefusal);
+    return { ...(await this.#requestInfo(OPTION.INFO, name)), contexts };
   }
 
   /** Chooses an export. Requests follow. */
   async choose(name: string): Promise<Negotiated> {
     const allocation = await this.#allocation(name);
     const contexts = allocation === undefined ? [] : [BASE_ALLOCATION];
-    const info = { ...(await this.#go(name)), contexts };
+    const info = { ...(await this.#openExport(name)), contexts };
     const { inbox, socket } = this;
     return { inbox, socket, info, tls: this.#tls, structured: this.#structured, extended: this.#extended, allocation };
   }
 
   /** Ends the connection properly, without an export. */
-  leave(): void {
+  disconnect(): void {
     if (this.hasOptions) this.socket.write(encodeOption(OPTION.ABORT));
     this.socket.end(() => this.socket.destroy());
   }
 
-  abandon(): void {
+  destroy(): void {
     this.socket.destroy();
   }
 
-  async #go(name: string): Promise<Omit<ExportInfo, 'contexts'>> {
+  async #openExport(name: string): Promise<Omit<ExportInfo, 'contexts'>> {
     if (this.flags === undefined) return this.#oldstyle();
     if (!this.hasOptions) return this.#exportName(name);
-    return this.#inform(OPTION.GO, name).catch((error: unknown) => {
+    return this.#requestInfo(OPTION.GO, name).catch((error: unknown) => {
       // Any other refusal is the server's final answer about the export.
       if (error instanceof RefusedError && error.isUnknownOption) return this.#exportName(name);
       throw error;
@@ -261,19 +261,19 @@ export class Handshake {
   async #exportName(name: string): Promise<Omit<ExportInfo, 'contexts'>> {
     this.socket.write(encodeOption(OPTION.EXPORT_NAME, Buffer.from(name)));
     const bytes = await this.inbox.read(10 + ((this.flags ?? 0) & NO_ZEROES ? 0 : 124)).catch((error: unknown) => {
-      throw lost(`the server ended the connection when asked for the export ${JSON.stringify(name)}`, error);
+      throw connectionLost(`the server ended the connection when asked for the export ${JSON.stringify(name)}`, error);
     });
     return { name, size: readUInt64(bytes, 0), flags: bytes.readUInt16BE(8), sizes: DEFAULT_SIZES };
   }
 
-  async #inform(option: number, name: string): Promise<Omit<ExportInfo, 'contexts'>> {
+  async #requestInfo(option: number, name: string): Promise<Omit<ExportInfo, 'contexts'>> {
     let size: number | undefined;
     let flags = 0;
     let sizes = DEFAULT_SIZES;
     let description: string | undefined;
     const readers: Readonly<Record<number, (fields: Fields) => void>> = {
       [INFO.EXPORT]: (fields) => ([size, flags] = [fields.uint64(), fields.uint16()]),
-      [INFO.DESCRIPTION]: (fields) => (description = fields.string(fields.left)),
+      [INFO.DESCRIPTION]: (fields) => (description = fields.string(fields.remaining)),
       [INFO.BLOCK_SIZE]: (fields) => (sizes = sizesOf(fields)),
     };
     const wanted = [INFO.NAME, INFO.DESCRIPTION, INFO.BLOCK_SIZE].map(uint16);
@@ -286,13 +286,13 @@ export class Handshake {
   }
 
   async #allocation(name: string): Promise<number | undefined> {
-    if (!this.#structured || this.wishes.allocation === false) return undefined;
+    if (!this.#structured || this.features.allocation === false) return undefined;
     let id: number | undefined;
     const data = Buffer.concat([encodeString(name), uint32(1), encodeString(BASE_ALLOCATION)]);
     await this.#option(OPTION.SET_META_CONTEXT, data, (type, fields) => {
       const number = fields.uint32();
-      if (type === REPLY.META_CONTEXT && fields.string(fields.left) === BASE_ALLOCATION) id = number;
-    }).catch(unlessRefused);
+      if (type === REPLY.META_CONTEXT && fields.string(fields.remaining) === BASE_ALLOCATION) id = number;
+    }).catch(ignoreRefusal);
     return id;
   }
 
@@ -300,33 +300,33 @@ export class Handshake {
     return this.#option(option).then(
       () => true,
       (error: unknown) => {
-        unlessRefused(error);
+        ignoreRefusal(error);
         return false;
       },
     );
   }
 
   /** Sends an option and reads its replies up to the final one. @throws RefusedError */
-  async #option(option: number, data?: Uint8Array, each?: (type: number, fields: Fields) => void): Promise<void> {
+  async #option(option: number, data?: Uint8Array, onReply?: (type: number, fields: Fields) => void): Promise<void> {
     this.socket.write(encodeOption(option, data));
     for (let count = 0; count < MAX_REPLIES; count++) {
       const header = await this.inbox.read(OPTION_REPLY_SIZE);
       const type = header.readUInt32BE(12);
       const length = header.readUInt32BE(16);
-      const what = `the reply to ${nameOf(OPTION, option)}`;
+      const subject = `the reply to ${nameOf(OPTION, option)}`;
       if (header.readBigUInt64BE(0) !== OPTION_REPLY_MAGIC || header.readUInt32BE(8) !== option)
-        throw new ProtocolError(`${what}: not a reply to it`);
-      if (length > MAX_REPLY) throw new ProtocolError(`${what}: ${length} bytes`);
+        throw new ProtocolError(`${subject}: not a reply to it`);
+      if (length > MAX_REPLY) throw new ProtocolError(`${subject}: ${length} bytes`);
       const bytes = await this.inbox.read(length);
       if (type === REPLY.ACK) return;
       if (type >= REPLY.ERR_UNSUP) throw new RefusedError(option, type, printable(bytes.toString()));
-      each?.(type, new Fields(bytes, what));
+      onReply?.(type, new Fields(bytes, subject));
     }
     throw new ProtocolError(`${nameOf(OPTION, option)}: more than ${MAX_REPLIES} replies`);
   }
 }
 
-function unlessRefused(error: unknown): undefined {
+function ignoreRefusal(error: unknown): undefined {
   if (!(error instanceof RefusedError)) throw error;
 }
 
@@ -344,17 +344,17 @@ function sizesOf(fields: Fields): BlockSizes {
 export type MakeStream = (signal: AbortSignal) => MaybePromise<Duplex>;
 
 /** @throws the errors of `make`, or the signal's reason; a stream that arrives later is destroyed */
-async function streaming(
+async function openStream(
   make: MakeStream,
   signal = new AbortController().signal,
 ): Promise<{ inbox: Inbox; socket: Duplex }> {
   signal.throwIfAborted();
-  const made = Promise.resolve(make(signal));
-  const socket = await unlessAborted(signal, made).catch((error: unknown) => {
-    made.then((late) => late.destroy()).catch(() => undefined);
+  const pending = Promise.resolve(make(signal));
+  const socket = await unlessAborted(signal, pending).catch((error: unknown) => {
+    pending.then((stream) => stream.destroy()).catch(() => undefined);
     throw error;
   });
-  destroyedBy(signal, socket);
+  destroyOnAbort(signal, socket);
   const inbox = new Inbox();
   inbox.attach(socket);
   return { inbox, socket };
@@ -364,19 +364,19 @@ async function streaming(
  * The `signal` option of a socket is not used, because its listener stays for ever, and a client makes many
  * connections.
  */
-function destroyedBy(signal: AbortSignal | undefined, socket: Duplex): void {
+function destroyOnAbort(signal: AbortSignal | undefined, socket: Duplex): void {
   const abort = (): void => void socket.destroy(signal?.reason as Error);
   signal?.addEventListener('abort', abort, { once: true });
   socket.once('close', () => signal?.removeEventListener('abort', abort));
 }
 
 /** @throws Error with Node.js' code (ECONNREFUSED, ENOENT, …) */
-async function connected(at: NbdUri['at'], signal?: AbortSignal): Promise<{ inbox: Inbox; socket: Socket }> {
+async function openSocket(at: NbdUri['at'], signal?: AbortSignal): Promise<{ inbox: Inbox; socket: Socket }> {
   signal?.throwIfAborted();
   const inbox = new Inbox();
   const options = { onread: inbox.onread, allowHalfOpen: true };
-  const socket = fillsItself(new Socket(options as ConstructorParameters<typeof Socket>[0]));
-  destroyedBy(signal, socket);
+  const socket = markOwnBuffers(new Socket(options as ConstructorParameters<typeof Socket>[0]));
+  destroyOnAbort(signal, socket);
   await new Promise<void>((resolve, reject) => {
     const failed = (error: Error): void => {
       // Node.js gives no message if every address of a host refused.

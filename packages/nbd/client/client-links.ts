@@ -6,14 +6,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { failure } from '@nodeos/block';
 import { ClientConnection, type Job } from './client-connection.js';
 import { RefusedError, type Negotiated } from './client-handshake.js';
-import { lost } from '../wire/errors.js';
+import { connectionLost } from '../wire/errors.js';
 import { ProtocolError } from '../wire/protocol.js';
 
 export interface LinksOptions {
   /** Most unanswered requests on each connection. */
   readonly inFlight: number;
   /** Seconds to keep trying after the server has gone. */
-  readonly patience: number;
+  readonly reconnectTimeout: number;
   /** Once aborted, no more connections are made. */
   readonly signal: AbortSignal | undefined;
   /** Makes a connection to the export. @throws ChangedError if the export has changed */
@@ -21,7 +21,7 @@ export interface LinksOptions {
   readonly onConnected: () => void;
   readonly onLost: (error: Error) => void;
   /** Called when no connection is left: the server may have been restarted. */
-  readonly onAlone: () => void;
+  readonly onAllLost: () => void;
   /** Called when the server has done a command, before any later reply is read. */
   readonly onDone: (type: number) => void;
   readonly onGaveUp: (error: Error) => void;
@@ -37,9 +37,9 @@ export class ChangedError extends Error {
 const FIRST_PAUSE = 50;
 const LONGEST_PAUSE = 2000;
 /** Seconds for making a connection and choosing the export. */
-const HANDSHAKE = 30;
+const HANDSHAKE_SECONDS = 30;
 /** Milliseconds before another attempt after an additional connection could not be made. */
-const CONTENT = 5000;
+const NEW_LINK_PAUSE_MS = 5000;
 
 export class Links {
   readonly #links = new Set<ClientConnection>();
@@ -49,48 +49,48 @@ export class Links {
   #dialing = 0;
   #wanted = 1;
   /** Until this time of `performance.now()`, no additional link is attempted. */
-  #contentUntil = 0;
+  #noNewLinkUntil = 0;
   /**
    * Time of `performance.now()` since when requests have waited without any answer, whether or not there were
    * connections.
    */
-  #trouble: number | undefined;
+  #outageSince: number | undefined;
   /** Milliseconds before the next attempt to reconnect. It grows until an answer arrives. */
   #pause = 0;
   #failed: Error | undefined;
 
   /** Aborts attempts to connect. */
-  readonly #ends: AbortSignal;
+  readonly #endSignal: AbortSignal;
 
   constructor(private readonly options: LinksOptions) {
     const { signal } = this.#closing;
-    this.#ends = options.signal ? AbortSignal.any([options.signal, signal]) : signal;
+    this.#endSignal = options.signal ? AbortSignal.any([options.signal, signal]) : signal;
   }
 
   /** Makes the first link. @param wanted the number of links to have, depending on what was negotiated */
   async open(wanted: (first: Negotiated) => number): Promise<Negotiated> {
-    const link = await this.#add(HANDSHAKE);
+    const link = await this.#add(HANDSHAKE_SECONDS);
     this.#wanted = wanted(link.negotiated);
     return link.negotiated;
   }
 
   /** @throws NbdError with the server's error; Error with the code EIO if the server is gone, EBADF after `close` */
-  do(job: { type: number } & Partial<Job>): Promise<void> {
+  submit(job: { type: number } & Partial<Job>): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#failed) return reject(this.#failed);
       if (this.#closing.signal.aborted) return reject(failure('EBADF', 'the device is closed'));
-      const told = {
+      const callbacks = {
         resolve: () => {
           this.options.onDone(job.type);
           resolve();
-          this.#answered();
+          this.#onAnswer();
         },
         reject: (error: Error) => {
           reject(error);
-          this.#answered();
+          this.#onAnswer();
         },
       };
-      this.#queue.push({ flags: 0, offset: 0, length: 0, extents: [], ...job, ...told });
+      this.#queue.push({ flags: 0, offset: 0, length: 0, extents: [], ...job, ...callbacks });
       this.#dispatch();
     });
   }
@@ -100,13 +100,13 @@ export class Links {
     if (this.#closing.signal.aborted) return;
     while (this.#queue.length > 0 || [...this.#links].some(({ inFlight }) => inFlight > 0)) await sleep(1);
     this.#closing.abort(failure('EBADF', 'the device was closed'));
-    for (const link of this.#links) link.leave();
+    for (const link of this.#links) link.disconnect();
     this.#links.clear();
   }
 
   /** Takes the next request after an answer. */
-  #answered(): void {
-    this.#trouble = undefined;
+  #onAnswer(): void {
+    this.#outageSince = undefined;
     this.#pause = 0;
     this.#dispatch();
   }
@@ -125,13 +125,13 @@ export class Links {
 
   /** Adds a link once there is enough work for it. */
   #addAnother(): void {
-    if (performance.now() < this.#contentUntil) return;
+    if (performance.now() < this.#noNewLinkUntil) return;
     this.#dialing++;
-    this.#add(HANDSHAKE)
-      .catch(() => (this.#contentUntil = performance.now() + CONTENT))
+    this.#add(HANDSHAKE_SECONDS)
+      .catch(() => (this.#noNewLinkUntil = performance.now() + NEW_LINK_PAUSE_MS))
       .finally(() => {
         this.#dialing--;
-        if (this.#isAlone()) void this.#reconnect(lost('the connection was lost'));
+        if (this.#isAlone()) void this.#reconnect(connectionLost('the connection was lost'));
         else this.#dispatch();
       });
   }
@@ -141,9 +141,9 @@ export class Links {
   }
 
   async #add(seconds: number): Promise<ClientConnection> {
-    const negotiated = await within(seconds, this.#ends, this.options.dial);
-    const link = new ClientConnection(negotiated, (error, unanswered) => this.#lost(link, error, unanswered));
-    if (this.#closing.signal.aborted || this.#failed) link.leave();
+    const negotiated = await withTimeout(seconds, this.#endSignal, this.options.dial);
+    const link = new ClientConnection(negotiated, (error, unanswered) => this.#onLinkLost(link, error, unanswered));
+    if (this.#closing.signal.aborted || this.#failed) link.disconnect();
     else {
       this.#links.add(link);
       this.options.onConnected();
@@ -152,41 +152,41 @@ export class Links {
     return link;
   }
 
-  #lost(link: ClientConnection, error: Error, unanswered: Job[]): void {
+  #onLinkLost(link: ClientConnection, error: Error, unanswered: Job[]): void {
     this.#links.delete(link);
     if (this.#closing.signal.aborted) return this.#fail(error, unanswered);
     this.options.onLost(error);
-    if (this.#links.size === 0) this.options.onAlone();
+    if (this.#links.size === 0) this.options.onAllLost();
     this.#queue.unshift(...unanswered);
     // A protocol error would happen again.
-    if (error instanceof ProtocolError || this.options.patience === 0) return this.#fail(error);
+    if (error instanceof ProtocolError || this.options.reconnectTimeout === 0) return this.#fail(error);
     if (this.#isAlone()) void this.#reconnect(error);
     else this.#dispatch();
   }
 
-  async #reconnect(loss: Error): Promise<void> {
-    const since = (this.#trouble ??= performance.now());
+  async #reconnect(lossError: Error): Promise<void> {
+    const since = (this.#outageSince ??= performance.now());
     this.#dialing++;
-    const last = await this.#regain(since).catch((error: unknown) => error as Error);
+    const last = await this.#keepReconnecting(since).catch((error: unknown) => error as Error);
     this.#dialing--;
-    this.#contentUntil = 0; // a failed attempt before the restart says nothing about now
-    if (this.#queue.length === 0) this.#trouble = undefined; // nobody waits
+    this.#noNewLinkUntil = 0; // a failed attempt before the restart says nothing about now
+    if (this.#queue.length === 0) this.#outageSince = undefined; // nobody waits
     if (this.#links.size > 0) return this.#dispatch();
-    const reason = last ?? loss;
+    const reason = last ?? lossError;
     if (!this.#closing.signal.aborted) this.options.onGaveUp(reason);
     this.#fail(reason);
   }
 
   /** @returns undefined once there is a link; otherwise the last error */
-  async #regain(since: number): Promise<Error | undefined> {
-    const { patience } = this.options;
-    const left = (): number => patience - (performance.now() - since) / 1000;
+  async #keepReconnecting(since: number): Promise<Error | undefined> {
+    const { reconnectTimeout } = this.options;
+    const remaining = (): number => reconnectTimeout - (performance.now() - since) / 1000;
     let last: Error | undefined;
-    while (left() > 0) {
-      await sleep(Math.min(this.#pause, left() * 1000), undefined, { signal: this.#ends });
+    while (remaining() > 0) {
+      await sleep(Math.min(this.#pause, remaining() * 1000), undefined, { signal: this.#endSignal });
       this.#pause = Math.min(2 * this.#pause || FIRST_PAUSE, LONGEST_PAUSE);
       try {
-        await this.#add(Math.max(1, Math.min(HANDSHAKE, left())));
+        await this.#add(Math.max(1, Math.min(HANDSHAKE_SECONDS, remaining())));
         return undefined;
       } catch (error) {
         last = error as Error;
@@ -200,19 +200,23 @@ export class Links {
   #fail(error: Error, jobs: readonly Job[] = []): void {
     this.#failed ??= failure('EIO', `the NBD server is gone: ${error.message}`, error);
     for (const job of [...jobs, ...this.#queue.splice(0)]) job.reject(this.#failed);
-    for (const link of this.#links) link.abandon(error);
+    for (const link of this.#links) link.terminate(error);
   }
 }
 
 /** @throws the signal's reason; Error with the code ETIMEDOUT if it takes longer than `seconds` */
-async function within<T>(seconds: number, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+async function withTimeout<T>(
+  seconds: number,
+  signal: AbortSignal,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   signal.throwIfAborted();
   const limit = new AbortController();
   const stop = (): void => limit.abort(signal.reason);
-  const late = (): void =>
+  const onTimeout = (): void =>
     limit.abort(failure('ETIMEDOUT', `the server did not answer within ${seconds.toFixed(1)} s`));
   signal.addEventListener('abort', stop, { once: true });
-  const timer = setTimeout(late, seconds * 1000);
+  const timer = setTimeout(onTimeout, seconds * 1000);
   try {
     return await work(limit.signal);
   } catch (error) {

@@ -5,14 +5,14 @@
  * A server that crashes may lose what it acknowledged but did not flush, like a disk. `strictFlush` decides what a
  * later `flush` reports about that.
  */
-import { checkRange, failure, joined, pieces, type BlockBackend, type Extent } from '@nodeos/block';
+import { checkRange, failure, mergeExtents, pieces, type BlockBackend, type Extent } from '@nodeos/block';
 import {
   Handshake,
   RefusedError,
   type ExportInfo,
   type MakeStream,
   type Negotiated,
-  type Wishes,
+  type Features,
 } from './client-handshake.js';
 import { ChangedError, Links } from './client-links.js';
 import { COMMAND, COMMAND_FLAG, FLAG } from '../wire/protocol.js';
@@ -28,7 +28,7 @@ export interface ClientOptions {
   /** Most unanswered requests on each connection. Default 64. */
   readonly inFlight?: number;
   /** Seconds to keep trying after the server has gone or shuts down; 0 disables reconnection. Default 60. */
-  readonly patience?: number;
+  readonly reconnectTimeout?: number;
   /**
    * Fail the first flush after every connection was lost while writes were not flushed, because a restarted server may
    * have lost them. Default false, which suits servers of files: their writes survive when the server is killed.
@@ -41,7 +41,7 @@ export interface ClientOptions {
   readonly stream?: MakeStream;
   /** Replaces the TLS settings of the URI. */
   readonly tls?: ClientTls;
-  readonly wishes?: Wishes;
+  readonly features?: Features;
   /** Ends opening and reconnecting. `close` ends open connections. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: ClientEvent) => void;
@@ -90,10 +90,10 @@ class Client {
   /** The form of replies, for people. */
   #mode: Handshake['mode'] = 'simple';
   /** The size that an unanswered resize may have given to the export. */
-  #sizeToBe: number | undefined;
+  #requestedSize: number | undefined;
   /** The number of requests that changed something, and the number of those that were flushed. */
-  #done = 0;
-  #flushed = 0;
+  #completedChanges = 0;
+  #flushedChanges = 0;
   #mayBeLost = false;
 
   constructor(
@@ -101,16 +101,16 @@ class Client {
     private readonly tls: ClientTls,
     private readonly options: ClientOptions,
   ) {
-    const { inFlight = 64, patience = 60, onEvent } = options;
+    const { inFlight = 64, reconnectTimeout = 60, onEvent } = options;
     this.#links = new Links({
       inFlight,
-      patience,
+      reconnectTimeout,
       signal: options.signal,
       dial: (signal) => this.#dial(signal),
       onConnected: () => onEvent?.({ event: 'connected' }),
       onLost: (error) => onEvent?.({ event: 'lost', error }),
-      onDone: (type) => (this.#done += CHANGES.has(type) ? 1 : 0),
-      onAlone: () => (this.#mayBeLost ||= this.#done > this.#flushed),
+      onDone: (type) => (this.#completedChanges += CHANGES.has(type) ? 1 : 0),
+      onAllLost: () => (this.#mayBeLost ||= this.#completedChanges > this.#flushedChanges),
       onGaveUp: (error) => onEvent?.({ event: 'gave-up', error }),
     });
   }
@@ -168,7 +168,7 @@ class Client {
     const buffer = Buffer.from(into.buffer, into.byteOffset, into.length);
     await pieceByPiece(offset, into.length, this.#largest(), (at, length) => {
       const piece = buffer.subarray(at - offset, at - offset + length);
-      return this.#links.do({ type: COMMAND.READ, offset: at, length, into: piece });
+      return this.#links.submit({ type: COMMAND.READ, offset: at, length, into: piece });
     });
   }
 
@@ -176,14 +176,14 @@ class Client {
     checkRange({ size: this.#size }, offset, bytes.length);
     await pieceByPiece(offset, bytes.length, this.#largest(), (at, length) => {
       const payload = bytes.subarray(at - offset, at - offset + length);
-      return this.#links.do({ type: COMMAND.WRITE, offset: at, length, payload });
+      return this.#links.submit({ type: COMMAND.WRITE, offset: at, length, payload });
     });
   }
 
   async #change(type: number, flags: number, offset: number, length: number): Promise<void> {
     checkRange({ size: this.#size }, offset, length);
     await pieceByPiece(offset, length, MAX_LENGTH, (at, part) =>
-      this.#links.do({ type, flags, offset: at, length: part }),
+      this.#links.submit({ type, flags, offset: at, length: part }),
     );
   }
 
@@ -191,14 +191,14 @@ class Client {
   async #prefetch(offset: number, length: number): Promise<void> {
     checkRange({ size: this.#size }, offset, length);
     await pieceByPiece(offset, length, this.#largest(), (at, part) =>
-      this.#links.do({ type: COMMAND.CACHE, offset: at, length: part }),
+      this.#links.submit({ type: COMMAND.CACHE, offset: at, length: part }),
     );
   }
 
   async #flush(): Promise<void> {
-    const done = this.#done;
-    await this.#links.do({ type: COMMAND.FLUSH });
-    this.#flushed = Math.max(this.#flushed, done);
+    const completed = this.#completedChanges;
+    await this.#links.submit({ type: COMMAND.FLUSH });
+    this.#flushedChanges = Math.max(this.#flushedChanges, completed);
     const mayBeLost = this.#mayBeLost;
     this.#mayBeLost = false;
     if (mayBeLost && this.options.strictFlush)
@@ -207,8 +207,8 @@ class Client {
 
   async #resize(size: number): Promise<void> {
     if (!Number.isSafeInteger(size) || size < 0) throw new RangeError(`a device of ${size} bytes`);
-    this.#sizeToBe = size;
-    await this.#links.do({ type: COMMAND.RESIZE, offset: size }).finally(() => (this.#sizeToBe = undefined));
+    this.#requestedSize = size;
+    await this.#links.submit({ type: COMMAND.RESIZE, offset: size }).finally(() => (this.#requestedSize = undefined));
     if (this.#info) this.#info = { ...this.#info, size };
   }
 
@@ -219,35 +219,35 @@ class Client {
     for (let at = offset, end = offset + length; at < end;) {
       const part = Math.min(MAX_LENGTH, end - at);
       const extents: Extent[] = [];
-      await this.#links.do({ type: COMMAND.BLOCK_STATUS, offset: at, length: part, extents });
+      await this.#links.submit({ type: COMMAND.BLOCK_STATUS, offset: at, length: part, extents });
       for (const extent of extents) {
         all.push(extent);
         at = extent.offset + extent.length;
       }
     }
-    return joined(all);
+    return mergeExtents(all);
   }
 
   /** @returns the most bytes of data in one request */
   #largest(): number {
     const { maximum = LARGEST, minimum = 1 } = this.#info?.sizes ?? {};
-    const most = Math.min(maximum, LARGEST);
-    return most - (most % minimum);
+    const largest = Math.min(maximum, LARGEST);
+    return largest - (largest % minimum);
   }
 
   async #dial(signal: AbortSignal): Promise<Negotiated> {
-    const { wishes, stream } = this.options;
-    const handshake = await Handshake.begin(this.uri, this.tls, wishes, signal, stream);
-    const before = this.#info;
+    const { features, stream } = this.options;
+    const handshake = await Handshake.begin(this.uri, this.tls, features, signal, stream);
+    const previous = this.#info;
     try {
       const negotiated = await handshake.choose(this.uri.export);
-      if (before) checkSame(before, negotiated.info, this.#sizeToBe);
+      if (previous) checkSame(previous, negotiated.info, this.#requestedSize);
       this.#info ??= negotiated.info;
       this.#mode = handshake.mode;
       return negotiated;
     } catch (error) {
-      if (error instanceof RefusedError) handshake.leave();
-      else handshake.abandon();
+      if (error instanceof RefusedError) handshake.disconnect();
+      else handshake.destroy();
       throw error;
     }
   }
@@ -260,25 +260,28 @@ class Client {
 async function pieceByPiece(
   offset: number,
   length: number,
-  most: number,
+  largest: number,
   work: (offset: number, length: number) => Promise<void>,
 ): Promise<void> {
-  if (length <= most) return length === 0 ? undefined : work(offset, length);
-  const all = await Promise.allSettled(Array.from(pieces(offset, length, most), ([at, part]) => work(at, part)));
-  for (const one of all) if (one.status === 'rejected') throw one.reason;
+  if (length <= largest) return length === 0 ? undefined : work(offset, length);
+  const results = await Promise.allSettled(Array.from(pieces(offset, length, largest), ([at, part]) => work(at, part)));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 
 /**
- * @param sizeToBe the size that our own pending resize may have set. Somebody else's resize may have made the export
+ * @param requestedSize the size that our own pending resize may have set. Somebody else's resize may have made the export
  * larger
  */
-function checkSame(before: ExportInfo, now: ExportInfo, sizeToBe: number | undefined): void {
-  const mayGrow = (before.flags & FLAG.SEND_RESIZE) !== 0;
-  if (now.size !== before.size && now.size !== sizeToBe && !(mayGrow && now.size > before.size))
-    throw new ChangedError(`the export had ${before.size} bytes, and has ${now.size} now`);
-  const fewer = before.contexts.some((context) => !now.contexts.includes(context));
-  const lost = (before.flags & ~now.flags & ~FLAG.READ_ONLY) | (now.flags & ~before.flags & FLAG.READ_ONLY);
-  if (lost !== 0 || fewer) throw new ChangedError('the export can do less than before');
-  if (now.sizes.minimum > before.sizes.minimum || now.sizes.maximum < before.sizes.maximum)
-    throw new ChangedError(`the export takes requests of ${now.sizes.minimum} to ${now.sizes.maximum} bytes now`);
+function checkSame(previous: ExportInfo, current: ExportInfo, requestedSize: number | undefined): void {
+  const mayGrow = (previous.flags & FLAG.SEND_RESIZE) !== 0;
+  if (current.size !== previous.size && current.size !== requestedSize && !(mayGrow && current.size > previous.size))
+    throw new ChangedError(`the export had ${previous.size} bytes, and has ${current.size} now`);
+  const hasFewerContexts = previous.contexts.some((context) => !current.contexts.includes(context));
+  const lostFlags =
+    (previous.flags & ~current.flags & ~FLAG.READ_ONLY) | (current.flags & ~previous.flags & FLAG.READ_ONLY);
+  if (lostFlags !== 0 || hasFewerContexts) throw new ChangedError('the export can do less than before');
+  if (current.sizes.minimum > previous.sizes.minimum || current.sizes.maximum < previous.sizes.maximum)
+    throw new ChangedError(
+      `the export takes requests of ${current.sizes.minimum} to ${current.sizes.maximum} bytes now`,
+    );
 }

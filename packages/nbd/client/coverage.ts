@@ -12,13 +12,13 @@ export class Coverage {
   add(from: number, length: number): void {
     const to = from + length;
     const index = this.#firstFrom(from);
-    const [before, after] = [this.#parts[index - 1], this.#parts[index]];
-    if ((before && before.to > from) || (after && after.from < to))
+    const [previous, next] = [this.#parts[index - 1], this.#parts[index]];
+    if ((previous && previous.to > from) || (next && next.from < to))
       throw new ProtocolError(`${length} bytes of a read that came before`);
-    const joinsBefore = before?.to === from;
-    const joinsAfter = after?.from === to;
-    const part = { from: joinsBefore ? before.from : from, to: joinsAfter ? after.to : to };
-    this.#parts.splice(index - Number(joinsBefore), Number(joinsBefore) + Number(joinsAfter), part);
+    const joinsPrevious = previous?.to === from;
+    const joinsNext = next?.from === to;
+    const part = { from: joinsPrevious ? previous.from : from, to: joinsNext ? next.to : to };
+    this.#parts.splice(index - Number(joinsPrevious), Number(joinsPrevious) + Number(joinsNext), part);
     if (this.#parts.length > MAX_PARTS) throw new ProtocolError(`a read in more than ${MAX_PARTS} parts`);
   }
 

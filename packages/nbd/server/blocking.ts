@@ -16,7 +16,7 @@ import { Transmission, type Line, type Place } from './transmission.js';
 import type { Terms } from './handshake.js';
 
 /** What goes back to the event loop. */
-export interface Return {
+export interface ThreadResult {
   /** Received bytes whose requests have not begun. */
   readonly bytes: Uint8Array;
   /** Replies that the client has not taken yet. */
@@ -41,7 +41,7 @@ export interface BlockingOptions {
   log(event: 'protocol' | 'request', error: unknown): void;
 }
 
-const HERE: ReadonlySet<number> = new Set([
+const SERVED_HERE: ReadonlySet<number> = new Set([
   COMMAND.READ,
   COMMAND.WRITE,
   COMMAND.TRIM,
@@ -51,20 +51,20 @@ const HERE: ReadonlySet<number> = new Set([
 ]);
 
 /** Serves the connection until it must go back to the event loop. */
-export function serveBlocking(options: BlockingOptions): Promise<Return> {
+export function serveBlocking(options: BlockingOptions): Promise<ThreadResult> {
   const { fd, terms, backend, counts, pool } = options;
   const unsent: Buffer[] = [];
-  let [served, isLooping, isLeaving] = [0, true, false];
+  let [served, isLooping, isReturning] = [0, true, false];
   const inbox = new Inbox();
-  inbox.put(Buffer.from(options.bytes));
+  inbox.unshift(Buffer.from(options.bytes));
   const line: Line = {
-    write(bytes, gone) {
-      const left = isLeaving && unsent.length > 0 ? bytes : written(fd, bytes);
-      if (left.length > 0) {
-        isLeaving = true;
-        unsent.push(Buffer.from(left));
+    write(bytes, onWritten) {
+      const remaining = isReturning && unsent.length > 0 ? bytes : writeNow(fd, bytes);
+      if (remaining.length > 0) {
+        isReturning = true;
+        unsent.push(Buffer.from(remaining));
       }
-      gone();
+      onWritten();
     },
     cork: () => undefined,
     uncork: () => undefined,
@@ -74,16 +74,16 @@ export function serveBlocking(options: BlockingOptions): Promise<Return> {
     unsent: () => 0,
   };
   const place: Place = {
-    takes(request, cost) {
-      if (!isLeaving && isForHere(request, cost)) return true;
-      isLeaving = true;
+    accepts(request, cost) {
+      if (!isReturning && canServeHere(request, cost)) return true;
+      isReturning = true;
       return false;
     },
-    begun(atOnce) {
+    onStarted(isSynchronous) {
       served++;
-      if (!atOnce) isLeaving = true;
+      if (!isSynchronous) isReturning = true;
     },
-    soon: (write) => {
+    schedule: (write) => {
       if (!isLooping) process.nextTick(write);
     },
   };
@@ -96,14 +96,14 @@ export function serveBlocking(options: BlockingOptions): Promise<Return> {
     metrics: counts,
     allowance: FLOOR,
     budget,
-    alone: () => undefined,
+    makeExclusive: () => undefined,
     log: (event, error) => options.log(event, error),
   });
   for (;;) {
     transmission.flush();
-    if (isLeaving || options.isRecalled()) break;
+    if (isReturning || options.isRecalled()) break;
     const into = inbox.onread.buffer();
-    const count = arrived(fd, into);
+    const count = readArrived(fd, into);
     if (count === 0) break;
     inbox.onread.callback(count, into);
   }
@@ -117,14 +117,14 @@ export function serveBlocking(options: BlockingOptions): Promise<Return> {
  * Flushes and resizes concern all threads, so no single thread may do them. A request above the floor needs the shared
  * budget.
  */
-function isForHere(request: ReceivedRequest | undefined, cost: number): boolean {
-  return request !== undefined && HERE.has(request.type) && !(request.flags & COMMAND_FLAG.FUA) && cost <= FLOOR;
+function canServeHere(request: ReceivedRequest | undefined, cost: number): boolean {
+  return request !== undefined && SERVED_HERE.has(request.type) && !(request.flags & COMMAND_FLAG.FUA) && cost <= FLOOR;
 }
 
 const isInterrupted = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'EINTR';
 
 /** @returns the number of bytes; 0 after the timeout or at the end of the stream: the event loop finds out which */
-function arrived(fd: number, into: Uint8Array): number {
+function readArrived(fd: number, into: Uint8Array): number {
   for (;;) {
     try {
       return readSync(fd, into);
@@ -135,14 +135,14 @@ function arrived(fd: number, into: Uint8Array): number {
 }
 
 /** @returns the bytes that could not be written, because the client takes nothing or has gone */
-function written(fd: number, bytes: Uint8Array): Uint8Array {
-  let left = bytes;
-  while (left.length > 0) {
+function writeNow(fd: number, bytes: Uint8Array): Uint8Array {
+  let remaining = bytes;
+  while (remaining.length > 0) {
     try {
-      left = left.subarray(writeSync(fd, left));
+      remaining = remaining.subarray(writeSync(fd, remaining));
     } catch (error) {
-      if (!isInterrupted(error)) return left;
+      if (!isInterrupted(error)) return remaining;
     }
   }
-  return left;
+  return remaining;
 }

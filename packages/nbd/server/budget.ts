@@ -10,14 +10,14 @@
 /** Bytes that each connection has for itself. */
 export const FLOOR = 256 << 10;
 /** Seconds between checks of the holders, and so the least time that a holder may do nothing. */
-const LOOK = 10;
+const WATCH_SECONDS = 10;
 
 export interface Tenant {
   /** A value that changes whenever the peer takes or sends something; undefined if nothing is expected of the peer. */
   position(): string | undefined;
   /** Called once the requested memory is available. */
   resume(): void;
-  cutOff(): void;
+  disconnect(): void;
 }
 
 /** The share of one connection. */
@@ -40,23 +40,23 @@ export class Lease {
   /** Whether the connection may use this many bytes now. If not, `resume` is called once it may. */
   covers(bytes: number): boolean {
     if (bytes > this.#size) return this.budget.grow(this, bytes);
-    this.budget.leaveLine(this);
+    this.budget.leaveQueue(this);
     return true;
   }
 
   /** Gives back all but this many bytes. */
   shrink(bytes: number): void {
-    if (this.#size > FLOOR && bytes < this.#size) this.budget.takeBack(this, Math.max(bytes, FLOOR));
+    if (this.#size > FLOOR && bytes < this.#size) this.budget.reclaim(this, Math.max(bytes, FLOOR));
   }
 
   /** Stops waiting for memory. */
-  leaveLine(): void {
-    this.budget.leaveLine(this);
+  leaveQueue(): void {
+    this.budget.leaveQueue(this);
   }
 
   /** Gives everything back. */
   end(): void {
-    this.leaveLine();
+    this.leaveQueue();
     this.shrink(0);
   }
 }
@@ -64,42 +64,42 @@ export class Lease {
 export class Budget {
   #used = 0;
   /** Waiting leases in order of arrival, each with the size that it wants. */
-  readonly #line = new Map<Lease, number>();
+  readonly #queue = new Map<Lease, number>();
   /** Leases above the floor. */
   readonly #holders = new Set<Lease>();
   #isServing = false;
-  #looks: NodeJS.Timeout | undefined;
-  #seen = new Map<Lease, string>();
+  #watchTimer: NodeJS.Timeout | undefined;
+  #lastPositions = new Map<Lease, string>();
 
   /** @param limit bytes above the floors; a single lease may exceed it while the others hold none */
   constructor(private readonly limit: number) {}
 
   /** @returns whether the lease has grown; otherwise it waits */
   grow(lease: Lease, size: number): boolean {
-    if (this.#line.size === 0 && this.#has(lease, size)) {
+    if (this.#queue.size === 0 && this.#fits(lease, size)) {
       this.#set(lease, size);
       return true;
     }
     // The place in the queue stays the same.
-    this.#line.set(lease, size);
-    this.#looks ??= setInterval(() => this.#look(), LOOK * 1000);
+    this.#queue.set(lease, size);
+    this.#watchTimer ??= setInterval(() => this.#checkStalled(), WATCH_SECONDS * 1000);
     // The lease may be the first, and want less than before.
-    this.#serveSoon();
+    this.#scheduleServing();
     return false;
   }
 
-  takeBack(lease: Lease, size: number): void {
+  reclaim(lease: Lease, size: number): void {
     this.#set(lease, size);
-    this.#serveSoon();
+    this.#scheduleServing();
   }
 
-  leaveLine(lease: Lease): void {
-    if (this.#line.delete(lease)) this.#serveSoon();
+  leaveQueue(lease: Lease): void {
+    if (this.#queue.delete(lease)) this.#scheduleServing();
   }
 
-  #has(lease: Lease, size: number): boolean {
-    const others = this.#used - (lease.size - FLOOR);
-    return others === 0 || others + size - FLOOR <= this.limit;
+  #fits(lease: Lease, size: number): boolean {
+    const usedByOthers = this.#used - (lease.size - FLOOR);
+    return usedByOthers === 0 || usedByOthers + size - FLOOR <= this.limit;
   }
 
   #set(lease: Lease, size: number): void {
@@ -110,36 +110,36 @@ export class Budget {
   }
 
   /** Deferred, because each served lease may free memory for the next one, without end. */
-  #serveSoon(): void {
-    if (this.#isServing || this.#line.size === 0) return this.#rest();
+  #scheduleServing(): void {
+    if (this.#isServing || this.#queue.size === 0) return this.#stopWatching();
     this.#isServing = true;
     setImmediate(() => {
       this.#isServing = false;
-      for (const [lease, size] of this.#line) {
-        if (!this.#has(lease, size)) break;
-        this.#line.delete(lease);
+      for (const [lease, size] of this.#queue) {
+        if (!this.#fits(lease, size)) break;
+        this.#queue.delete(lease);
         this.#set(lease, size);
         lease.tenant.resume();
       }
-      this.#rest();
+      this.#stopWatching();
     });
   }
 
-  #rest(): void {
-    if (this.#line.size > 0) return;
-    clearInterval(this.#looks);
-    this.#looks = undefined;
-    this.#seen.clear();
+  #stopWatching(): void {
+    if (this.#queue.size > 0) return;
+    clearInterval(this.#watchTimer);
+    this.#watchTimer = undefined;
+    this.#lastPositions.clear();
   }
 
-  #look(): void {
-    const seen = new Map<Lease, string>();
+  #checkStalled(): void {
+    const positions = new Map<Lease, string>();
     for (const lease of [...this.#holders]) {
       const position = lease.tenant.position();
       if (position === undefined) continue;
-      if (this.#seen.get(lease) === position) lease.tenant.cutOff();
-      else seen.set(lease, position);
+      if (this.#lastPositions.get(lease) === position) lease.tenant.disconnect();
+      else positions.set(lease, position);
     }
-    this.#seen = seen;
+    this.#lastPositions = positions;
   }
 }

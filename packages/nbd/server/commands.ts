@@ -1,12 +1,12 @@
 /** The commands of the server: each row says when a command is allowed, and how it runs. */
 import {
-  after,
+  chain,
   extentsOf,
-  inTurn,
+  forEachInTurn,
   isPromise,
-  joined,
+  mergeExtents,
   pieces,
-  rescued,
+  recover,
   ZEROS,
   type BlockBackend,
   type Extent,
@@ -25,11 +25,11 @@ export interface Task {
     readonly replies: Replies;
     readonly agreement: Terms;
     /** The most extents in one reply. */
-    readonly mostExtents: number;
+    readonly maxExtents: number;
     /** Whether the connection is lost, so that nobody gets the reply. */
-    readonly gone: boolean;
+    readonly isDisconnected: boolean;
     /** Waits until no other thread uses the backend. */
-    alone(): MaybePromise<void>;
+    makeExclusive(): MaybePromise<void>;
   };
 }
 
@@ -49,12 +49,12 @@ interface Row {
   /** Whether the maximum block size limits the length, because the data is transferred. */
   readonly bounded: boolean;
   /** The error if the range ends beyond the device. */
-  readonly beyond: ErrorName;
+  readonly rangeError: ErrorName;
   /** Runs the command and sends the reply, unless it throws. */
   run(task: Task): MaybePromise<void>;
 }
 
-const PLAIN: Omit<Row, 'run'> = {
+const DEFAULTS: Omit<Row, 'run'> = {
   needs: 0,
   flags: 0,
   extendedFlags: 0,
@@ -62,73 +62,73 @@ const PLAIN: Omit<Row, 'run'> = {
   ranged: true,
   empty: false,
   bounded: false,
-  beyond: 'EINVAL',
+  rangeError: 'EINVAL',
 };
 
 export const COMMANDS: Readonly<Record<number, Row>> = {
-  [COMMAND.READ]: { ...PLAIN, flags: COMMAND_FLAG.DF, bounded: true, run: read },
+  [COMMAND.READ]: { ...DEFAULTS, flags: COMMAND_FLAG.DF, bounded: true, run: read },
   [COMMAND.WRITE]: {
-    ...PLAIN,
+    ...DEFAULTS,
     extendedFlags: COMMAND_FLAG.PAYLOAD_LEN,
     writes: true,
     bounded: true,
-    beyond: 'ENOSPC',
-    run: (task) => then(task, task.payload && task.server.backend.write?.(task.payload, task.request.offset)),
+    rangeError: 'ENOSPC',
+    run: (task) => finish(task, task.payload && task.server.backend.write?.(task.payload, task.request.offset)),
   },
   [COMMAND.FLUSH]: {
-    ...PLAIN,
+    ...DEFAULTS,
     needs: FLAG.SEND_FLUSH,
     ranged: false,
     empty: true,
-    run: (task) => then(task, flush(task)),
+    run: (task) => finish(task, flush(task)),
   },
   [COMMAND.TRIM]: {
-    ...PLAIN,
+    ...DEFAULTS,
     needs: FLAG.SEND_TRIM,
     writes: true,
-    run: (task) => then(task, task.server.backend.trim?.(task.request.offset, task.request.length)),
+    run: (task) => finish(task, task.server.backend.trim?.(task.request.offset, task.request.length)),
   },
   [COMMAND.CACHE]: {
-    ...PLAIN,
+    ...DEFAULTS,
     needs: FLAG.SEND_CACHE,
-    run: (task) => then(task, task.server.backend.prefetch?.(task.request.offset, task.request.length)),
+    run: (task) => finish(task, task.server.backend.prefetch?.(task.request.offset, task.request.length)),
   },
   [COMMAND.WRITE_ZEROES]: {
-    ...PLAIN,
+    ...DEFAULTS,
     needs: FLAG.SEND_WRITE_ZEROES,
     flags: COMMAND_FLAG.NO_HOLE | COMMAND_FLAG.FAST_ZERO,
     writes: true,
-    beyond: 'ENOSPC',
-    run: (task) => then(task, zero(task)),
+    rangeError: 'ENOSPC',
+    run: (task) => finish(task, zero(task)),
   },
   [COMMAND.BLOCK_STATUS]: {
-    ...PLAIN,
+    ...DEFAULTS,
     flags: COMMAND_FLAG.REQ_ONE,
     extendedFlags: COMMAND_FLAG.PAYLOAD_LEN,
     run: blockStatus,
   },
   [COMMAND.RESIZE]: {
-    ...PLAIN,
+    ...DEFAULTS,
     needs: FLAG.SEND_RESIZE,
     writes: true,
     ranged: false,
     run: (task) =>
-      then(
+      finish(
         task,
-        after(task.server.alone(), () => resize(task)),
+        chain(task.server.makeExclusive(), () => resize(task)),
       ),
   },
 };
 
 /**
  * Finishes a command: awaits its result, flushes for FUA, and sends the reply. Synchronous if the result is. It does
- * not use `after` for the result, and neither do reads, because that would make a function for every request and
+ * not use `chain` for the result, and neither do reads, because that would make a function for every request and
  * promises are rare.
  */
-function then(task: Task, result: MaybePromise<void>): MaybePromise<void> {
-  if (isPromise(result)) return result.then(() => then(task, undefined));
+function finish(task: Task, result: MaybePromise<void>): MaybePromise<void> {
+  if (isPromise(result)) return result.then(() => finish(task, undefined));
   const wantsFlush = task.request.flags & COMMAND_FLAG.FUA && task.request.type !== COMMAND.FLUSH;
-  if (wantsFlush) return after(flush(task), () => task.server.replies.success(task.request));
+  if (wantsFlush) return chain(flush(task), () => task.server.replies.success(task.request));
   task.server.replies.success(task.request);
 }
 
@@ -140,7 +140,7 @@ function resize({ request: { offset, length }, server: { backend } }: Task): May
 }
 
 /** Reads of at least this many bytes look for holes first. For smaller ones, sending zeros is cheaper. */
-const WORTH_A_LOOK = 64 << 10;
+const MIN_EXTENTS_READ = 64 << 10;
 /** The most chunks in one reply to a read. */
 const MAX_PIECES = 64;
 
@@ -148,11 +148,12 @@ function read(task: Task): MaybePromise<void> {
   const { request, server } = task;
   // A data chunk has at least one byte.
   if (request.length === 0) return server.replies.success(request);
-  const looks = request.length >= WORTH_A_LOOK && server.replies.structured && !(request.flags & COMMAND_FLAG.DF);
-  if (!looks || !server.backend.extents) return readWhole(task, request.offset, request.length, true);
+  const usesExtents =
+    request.length >= MIN_EXTENTS_READ && server.replies.structured && !(request.flags & COMMAND_FLAG.DF);
+  if (!usesExtents || !server.backend.extents) return readWhole(task, request.offset, request.length, true);
   // A read must not fail because its extents are unknown.
-  return after(
-    rescued(
+  return chain(
+    recover(
       () => extentsOf(server.backend, request.offset, request.length),
       () => [],
     ),
@@ -160,7 +161,7 @@ function read(task: Task): MaybePromise<void> {
   );
 }
 
-function readWhole({ request, server }: Task, offset: number, length: number, last: boolean): MaybePromise<void> {
+function readWhole({ request, server }: Task, offset: number, length: number, isLast: boolean): MaybePromise<void> {
   const { replies, backend } = server;
   const slot = replies.reserveData(length);
   const fail = (error: unknown): never => {
@@ -173,8 +174,8 @@ function readWhole({ request, server }: Task, offset: number, length: number, la
   } catch (error) {
     return fail(error);
   }
-  if (isPromise(result)) return result.then(() => replies.sendData(slot, request, offset, last), fail);
-  replies.sendData(slot, request, offset, last);
+  if (isPromise(result)) return result.then(() => replies.sendData(slot, request, offset, isLast), fail);
+  replies.sendData(slot, request, offset, isLast);
 }
 
 /** Sends holes as holes and the rest as data. Pieces are sent in order; the last one ends the reply. */
@@ -182,10 +183,10 @@ function readPieces(task: Task, extents: readonly Extent[]): MaybePromise<void> 
   const { request, server } = task;
   if (extents.length > MAX_PIECES || !extents.some(({ zero: isZero }) => isZero))
     return readWhole(task, request.offset, request.length, true);
-  return inTurn(extents.entries(), ([index, { offset, length, zero: isZero }]) => {
-    const last = index === extents.length - 1;
-    if (!isZero) return readWhole(task, offset, length, last);
-    server.replies.sendHole(request, offset, length, last);
+  return forEachInTurn(extents.entries(), ([index, { offset, length, zero: isZero }]) => {
+    const isLast = index === extents.length - 1;
+    if (!isZero) return readWhole(task, offset, length, isLast);
+    server.replies.sendHole(request, offset, length, isLast);
   });
 }
 
@@ -197,7 +198,7 @@ function zero({ request, server }: Task): MaybePromise<void> {
   if (fast) throw new NbdError('ENOTSUP', 'zeros are written here like any other bytes');
   return (async () => {
     for (const [at, count] of pieces(offset, length, ZEROS.length)) {
-      if (server.gone) throw new NbdError('ESHUTDOWN', 'the connection is lost');
+      if (server.isDisconnected) throw new NbdError('ESHUTDOWN', 'the connection is lost');
       await backend.write?.(ZEROS.subarray(0, count), at);
     }
   })();
@@ -205,20 +206,20 @@ function zero({ request, server }: Task): MaybePromise<void> {
 
 function blockStatus(task: Task): MaybePromise<void> {
   const { request, payload, server } = task;
-  const { contexts: agreed, sizes } = server.agreement;
-  const { length, contexts } = payload ? chosenBy(payload, agreed) : { ...request, contexts: agreed };
+  const { contexts: allowed, sizes } = server.agreement;
+  const { length, contexts } = payload ? parsePayload(payload, allowed) : { ...request, contexts: allowed };
   if (contexts.length === 0) throw new NbdError('EINVAL', 'no metadata context was agreed on');
   const { offset } = request;
   if (length === 0 || offset + length > server.backend.size || offset % sizes.minimum || length % sizes.minimum)
     throw new NbdError('EINVAL', `the state of ${length} bytes at ${offset}`);
-  const most = request.flags & COMMAND_FLAG.REQ_ONE ? 1 : server.mostExtents;
+  const limit = request.flags & COMMAND_FLAG.REQ_ONE ? 1 : server.maxExtents;
   const send = (all: readonly Extent[]): void => {
-    const some = all.slice(0, most);
+    const extents = all.slice(0, limit);
     // Only one context has an answer: base:allocation.
     for (const [index, context] of contexts.entries())
-      server.replies.sendExtents(request, context, some, index === contexts.length - 1);
+      server.replies.sendExtents(request, context, extents, index === contexts.length - 1);
   };
-  return after(firstExtents(server.backend, offset, length, most), send);
+  return chain(firstExtents(server.backend, offset, length, limit), send);
 }
 
 /** Bytes to query for extents at once: a whole disk may have millions of them. */
@@ -229,29 +230,29 @@ function firstExtents(
   backend: BlockBackend,
   offset: number,
   length: number,
-  most: number,
+  limit: number,
 ): MaybePromise<readonly Extent[]> {
-  return length <= WINDOW ? extentsOf(backend, offset, length) : byWindows(backend, offset, length, most);
+  return length <= WINDOW ? extentsOf(backend, offset, length) : byWindows(backend, offset, length, limit);
 }
 
-async function byWindows(backend: BlockBackend, offset: number, length: number, most: number): Promise<Extent[]> {
+async function byWindows(backend: BlockBackend, offset: number, length: number, limit: number): Promise<Extent[]> {
   const found: Extent[] = [];
   for (const [at, part] of pieces(offset, length, WINDOW)) {
-    const more = await extentsOf(backend, at, part);
+    const extents = await extentsOf(backend, at, part);
     const last = found.pop();
-    for (const extent of joined(last ? [last, ...more] : more)) found.push(extent);
-    if (found.length > most) break;
+    for (const extent of mergeExtents(last ? [last, ...extents] : extents)) found.push(extent);
+    if (found.length > limit) break;
   }
   return found;
 }
 
 /** Decodes the payload of a block status request: the length and the requested contexts. */
-function chosenBy(payload: Buffer, agreed: readonly number[]): { length: number; contexts: readonly number[] } {
+function parsePayload(payload: Buffer, allowed: readonly number[]): { length: number; contexts: readonly number[] } {
   const fields = new Fields(payload, 'BLOCK_STATUS');
   if (payload.length < 12 || payload.length % 4) throw new NbdError('EINVAL', `a payload of ${payload.length} bytes`);
   const length = fields.uint64();
-  const contexts = Array.from({ length: fields.left / 4 }, fields.uint32);
-  if (new Set(contexts).size < contexts.length || contexts.some((id) => !agreed.includes(id)))
+  const contexts = Array.from({ length: fields.remaining / 4 }, fields.uint32);
+  if (new Set(contexts).size < contexts.length || contexts.some((id) => !allowed.includes(id)))
     throw new NbdError('EINVAL', 'a metadata context that was not agreed on');
   return { length, contexts };
 }

@@ -1,5 +1,5 @@
 /** The exports of a server: names, and functions that open a backend for them. */
-import { failure, whyNoBackend, type BlockBackend, type MaybePromise } from '@nodeos/block';
+import { failure, backendProblem, type BlockBackend, type MaybePromise } from '@nodeos/block';
 import { unlessAborted } from '../wire/abort.js';
 
 export interface Export {
@@ -59,9 +59,9 @@ export type Exports = Readonly<Record<string, Export>>;
 export function resolverOf(exports: Exports | ExportResolver): ExportResolver {
   if (typeof exports['find'] === 'function') return exports as ExportResolver;
   const table = exports as Exports;
-  for (const [name, one] of Object.entries(table)) {
-    const wrong = whyNoExport(name, one);
-    if (wrong !== undefined) throw new TypeError(wrong);
+  for (const [name, entry] of Object.entries(table)) {
+    const problem = exportProblem(name, entry);
+    if (problem !== undefined) throw new TypeError(problem);
   }
   return {
     list: () =>
@@ -74,19 +74,19 @@ export function resolverOf(exports: Exports | ExportResolver): ExportResolver {
 }
 
 /** Both tables and the results of `find` may come from plain JavaScript, so their types are not checked. */
-const whyNoExport = (name: string, { open }: Partial<Export>): string | undefined =>
+const exportProblem = (name: string, { open }: Partial<Export>): string | undefined =>
   typeof open === 'function' ? undefined : `the export ${JSON.stringify(name)} has no open(), which gives its backend`;
 
 /**
  * @throws Error with the code EINVAL, which names the export and the problem, if the result is not a backend; it is
  * closed if possible
  */
-async function opened(name: string, chosen: Export): Promise<BlockBackend> {
-  const wrong = whyNoExport(name, chosen);
-  if (wrong !== undefined) throw failure('EINVAL', wrong);
+async function openBackend(name: string, chosen: Export): Promise<BlockBackend> {
+  const problem = exportProblem(name, chosen);
+  if (problem !== undefined) throw failure('EINVAL', problem);
   const backend = await chosen.open();
   try {
-    return checked(backend, `what the export ${JSON.stringify(name)} opens`);
+    return checkedBackend(backend, `what the export ${JSON.stringify(name)} opens`);
   } catch (error) {
     const { close } = Object(backend) as Partial<BlockBackend>;
     if (typeof close === 'function') await close.call(backend);
@@ -95,16 +95,16 @@ async function opened(name: string, chosen: Export): Promise<BlockBackend> {
 }
 
 /** @throws Error with the code EINVAL, which names the problem */
-function checked(backend: BlockBackend, what: string): BlockBackend {
-  const why = whyNoBackend(backend);
-  if (why === undefined) return backend;
-  throw failure('EINVAL', `${what} is no backend: ${why}`);
+function checkedBackend(backend: BlockBackend, subject: string): BlockBackend {
+  const problem = backendProblem(backend);
+  if (problem === undefined) return backend;
+  throw failure('EINVAL', `${subject} is no backend: ${problem}`);
 }
 
 /** The user's view of a backend. @throws Error with the code EINVAL if the view is not a backend */
 export function viewOf({ name, backend, export: chosen }: Opened, peer: Peer): BlockBackend {
   const view = chosen.view?.(backend, peer);
-  return view === undefined ? backend : checked(view, `the view of the export ${JSON.stringify(name)}`);
+  return view === undefined ? backend : checkedBackend(view, `the view of the export ${JSON.stringify(name)}`);
 }
 
 /** A backend in use. */
@@ -119,7 +119,7 @@ export interface Opened {
 /** The connection that opens an export. */
 export interface Opener {
   /** Aborted when nobody waits for the export any more. */
-  readonly gone: AbortSignal;
+  readonly disconnectSignal: AbortSignal;
   peer(): Peer;
   /** Reports that a backend that nobody waits for could not be closed. */
   log(event: string, error: unknown, name: string): void;
@@ -142,11 +142,11 @@ export class OpenExports {
     return [...this.#shared.values()].map(({ name }) => name);
   }
 
-  /** @throws the errors of `open`, or the reason of `opener.gone` */
+  /** @throws the errors of `open`, or the reason of `opener.disconnectSignal` */
   async open(name: string, chosen: Export, opener: Opener): Promise<Opened> {
-    const own = chosen.shared === false ? opener.peer().connection : null;
-    const id = JSON.stringify([name, chosen.key, own]);
-    while (this.#closing.has(id)) await unlessAborted(opener.gone, this.#closing.get(id));
+    const connection = chosen.shared === false ? opener.peer().connection : null;
+    const id = JSON.stringify([name, chosen.key, connection]);
+    while (this.#closing.has(id)) await unlessAborted(opener.disconnectSignal, this.#closing.get(id));
     const shared = this.#shared.get(id) ?? this.#begin(id, { name, chosen, opener });
     shared.users++;
     let released = false;
@@ -156,7 +156,7 @@ export class OpenExports {
       if (--shared.users === 0) await this.#close(id, shared);
     };
     try {
-      return { name, export: chosen, backend: await unlessAborted(opener.gone, shared.backend), release };
+      return { name, export: chosen, backend: await unlessAborted(opener.disconnectSignal, shared.backend), release };
     } catch (error) {
       release().catch((failed: unknown) => opener.log('close', failed, name));
       throw error;
@@ -164,7 +164,7 @@ export class OpenExports {
   }
 
   #begin(id: string, { name, chosen, opener }: { name: string; chosen: Export; opener: Opener }): Shared {
-    const backend = opened(name, chosen);
+    const backend = openBackend(name, chosen);
     const shared: Shared = { name, users: 0, isOpening: true, backend };
     this.#shared.set(id, shared);
     const settled = (): void => {

@@ -58,9 +58,9 @@ export interface Party {
   /** Largest request in bytes. */
   readonly largest: number;
   /** Aborted when the server shuts down: it no longer waits for the client. */
-  readonly ending: AbortSignal;
+  readonly endSignal: AbortSignal;
   /** Aborted when the connection is lost or too slow: it no longer waits for resolvers and exports. */
-  readonly gone: AbortSignal;
+  readonly disconnectSignal: AbortSignal;
   /** For the operator: reports what the client is not told. */
   log(event: string, error: unknown, name: string): void;
 }
@@ -96,7 +96,7 @@ interface Session {
   /** Whether the current option has its final reply. */
   readonly answered: () => boolean;
   /** Answers with an error and a message for the user. */
-  readonly refuse: (type: number, words: string) => undefined;
+  readonly refuse: (type: number, message: string) => undefined;
 }
 
 type Handler = (session: Session, data: Buffer) => Promise<Agreement | 'close' | undefined>;
@@ -115,12 +115,12 @@ export async function negotiate(party: Party): Promise<Agreement | undefined> {
   hello.writeUInt16BE(FIXED_NEWSTYLE | NO_ZEROES, 16);
   party.send(hello);
   // Some clients support options without setting FIXED_NEWSTYLE (go-nbd): sending an option shows that they do.
-  const clientFlags = (await received(party, 4)).readUInt32BE(0);
+  const clientFlags = (await readBytes(party, 4)).readUInt32BE(0);
   if (clientFlags & ~(FIXED_NEWSTYLE | NO_ZEROES))
     throw new ProtocolError(`client flags 0x${clientFlags.toString(16)}`);
   const state: State = { structured: false, extended: false };
   for (;;) {
-    const header = await received(party, OPTION_SIZE);
+    const header = await readBytes(party, OPTION_SIZE);
     if (header.readBigUInt64BE(0) !== IHAVEOPT) throw new ProtocolError('an option without its magic number');
     const option = header.readUInt32BE(8);
     const length = header.readUInt32BE(12);
@@ -128,12 +128,12 @@ export async function negotiate(party: Party): Promise<Agreement | undefined> {
     if (outcome === 'close') return undefined;
     if (outcome) return outcome;
     await party.drained();
-    if (party.ending.aborted) return undefined;
+    if (party.endSignal.aborted) return undefined;
   }
 }
 
-const received = ({ inbox, ending }: Party, length: number): Promise<Buffer> =>
-  unlessAborted(ending, inbox.read(length));
+const readBytes = ({ inbox, endSignal }: Party, length: number): Promise<Buffer> =>
+  unlessAborted(endSignal, inbox.read(length));
 
 function sessionOf(party: Party, state: State, option: number, clientFlags: number): Session {
   let last: number | undefined;
@@ -141,7 +141,7 @@ function sessionOf(party: Party, state: State, option: number, clientFlags: numb
     last = type;
     party.send(encodeOptionReply(option, type, data));
   };
-  const refuse = (type: number, words: string): undefined => reply(type, encodeText(words));
+  const refuse = (type: number, message: string): undefined => reply(type, encodeText(message));
   const answered = (): boolean => last !== undefined && (last === REPLY.ACK || last >= REPLY.ERR_UNSUP);
   return { party, state, noZeroes: (clientFlags & NO_ZEROES) !== 0, reply, answered, refuse };
 }
@@ -151,11 +151,11 @@ async function answer(session: Session, option: number, length: number): Promise
   if (length > MAX_OPTION) {
     if (length > 64 * MAX_OPTION || option === OPTION.EXPORT_NAME)
       throw new ProtocolError(`option ${nameOf(OPTION, option)} with ${length} bytes`);
-    await unlessAborted(party.ending, party.inbox.skipped(length));
+    await unlessAborted(party.endSignal, party.inbox.skipAsync(length));
     session.refuse(REPLY.ERR_TOO_BIG, `${length} bytes; ${MAX_OPTION} are the most`);
     return undefined;
   }
-  const data = await received(party, length);
+  const data = await readBytes(party, length);
   if (party.tlsRequired && !party.peer().tls && !WITHOUT_TLS.has(option)) {
     if (option === OPTION.EXPORT_NAME) throw new ProtocolError('EXPORT_NAME where TLS is required');
     session.refuse(REPLY.ERR_TLS_REQD, 'this server wants TLS first');
@@ -196,7 +196,7 @@ async function abort({ reply }: Session): Promise<'close'> {
 }
 
 async function structuredReply({ state, reply, refuse }: Session, data: Buffer): Promise<undefined> {
-  noData(data, 'STRUCTURED_REPLY');
+  expectNoData(data, 'STRUCTURED_REPLY');
   if (state.extended) return refuse(REPLY.ERR_EXT_HEADER_REQD, 'extended headers are agreed on');
   if (state.structured) return refuse(REPLY.ERR_INVALID, 'structured replies are agreed on already');
   state.structured = true;
@@ -204,44 +204,44 @@ async function structuredReply({ state, reply, refuse }: Session, data: Buffer):
 }
 
 async function extendedHeaders({ state, reply, refuse }: Session, data: Buffer): Promise<undefined> {
-  noData(data, 'EXTENDED_HEADERS');
+  expectNoData(data, 'EXTENDED_HEADERS');
   if (state.extended) return refuse(REPLY.ERR_INVALID, 'extended headers are agreed on already');
   state.structured = state.extended = true;
   return Promise.resolve(reply(REPLY.ACK));
 }
 
 async function startTls({ party, state, reply, refuse }: Session, data: Buffer): Promise<undefined> {
-  noData(data, 'STARTTLS');
+  expectNoData(data, 'STARTTLS');
   if (!party.startTls) return refuse(REPLY.ERR_POLICY, 'this server has no TLS');
   if (party.peer().tls) return refuse(REPLY.ERR_INVALID, 'this is TLS already');
   reply(REPLY.ACK);
-  await unlessAborted(party.ending, party.startTls());
+  await unlessAborted(party.endSignal, party.startTls());
   // An attacker may have set what was agreed on in the clear (CVE-2021-3716).
   state.structured = state.extended = false;
   delete state.chosen;
 }
 
 async function list({ party, reply, refuse }: Session, data: Buffer): Promise<undefined> {
-  noData(data, 'LIST');
+  expectNoData(data, 'LIST');
   if (!party.exports.list) return refuse(REPLY.ERR_POLICY, 'this server does not tell what it has');
-  const exports = await sought(party, '', () => party.exports.list?.(party.peer()));
+  const exports = await lookUp(party, '', () => party.exports.list?.(party.peer()));
   if (!exports) return refuse(REPLY.ERR_POLICY, 'this server cannot tell now what it has');
   for (const { name, description = '' } of exports)
     reply(REPLY.SERVER, Buffer.concat([encodeString(name), encodeText(description)]));
   reply(REPLY.ACK);
 }
 
-function noData(data: Buffer, option: string): void {
+function expectNoData(data: Buffer, option: string): void {
   if (data.length > 0) throw new ProtocolError(`${option} with ${data.length} bytes of data`);
 }
 
 /** Handles INFO and GO: the name of an export, and the information that the client requests. */
-async function info(session: Session, data: Buffer, go: boolean): Promise<Agreement | undefined> {
+async function info(session: Session, data: Buffer, isGo: boolean): Promise<Agreement | undefined> {
   const { state, reply, refuse } = session;
-  const fields = new Fields(data, go ? 'GO' : 'INFO');
+  const fields = new Fields(data, isGo ? 'GO' : 'INFO');
   const name = fields.string();
   const wanted = new Set(Array.from({ length: fields.uint16() }, fields.uint16));
-  fields.end();
+  fields.expectEnd();
   const opened = await open(session, name);
   if (!opened) return undefined;
   let agreed: Agreement | undefined;
@@ -249,7 +249,7 @@ async function info(session: Session, data: Buffer, go: boolean): Promise<Agreem
     const { backend, export: chosen } = opened;
     const sizes = sizesOf(backend, session.party.largest);
     // INFO reports the contexts that a client could choose.
-    const contexts = go ? contextsOf(state, name) : Object.values(CONTEXTS);
+    const contexts = isGo ? contextsOf(state, name) : Object.values(CONTEXTS);
     const flags = flagsOf(backend, chosen, { ...state, contexts });
     const send = (type: number, ...parts: Uint8Array[]): void =>
       reply(REPLY.INFO, Buffer.concat([uint16(type), ...parts]));
@@ -258,19 +258,19 @@ async function info(session: Session, data: Buffer, go: boolean): Promise<Agreem
     if (wanted.has(INFO.DESCRIPTION) && chosen.description !== undefined)
       send(INFO.DESCRIPTION, encodeText(chosen.description));
     send(INFO.BLOCK_SIZE, ...[sizes.minimum, sizes.preferred, sizes.maximum].map(uint32));
-    if (go && sizes.minimum > USUAL_MINIMUM && !wanted.has(INFO.BLOCK_SIZE))
+    if (isGo && sizes.minimum > USUAL_MINIMUM && !wanted.has(INFO.BLOCK_SIZE))
       return refuse(REPLY.ERR_BLOCK_SIZE_REQD, `offsets must be multiples of ${sizes.minimum}`);
     reply(REPLY.ACK);
-    if (go) agreed = agreement(opened, flags, sizes, state);
+    if (isGo) agreed = agreement(opened, flags, sizes, state);
     return agreed;
   } finally {
-    if (!agreed) await released(session.party, opened);
+    if (!agreed) await release(session.party, opened);
   }
 }
 
 async function exportName({ party, state, noZeroes }: Session, data: Buffer): Promise<Agreement> {
   const name = new Fields(data, 'EXPORT_NAME').string(data.length);
-  const chosen = await unlessAborted(party.gone, party.exports.find(name, party.peer()));
+  const chosen = await unlessAborted(party.disconnectSignal, party.exports.find(name, party.peer()));
   if (!chosen || (chosen.tls && !party.peer().tls))
     throw new ProtocolError(`no export ${JSON.stringify(name)} for EXPORT_NAME`);
   const opened = await party.opened.open(name, chosen, party);
@@ -280,20 +280,20 @@ async function exportName({ party, state, noZeroes }: Session, data: Buffer): Pr
 }
 
 /** Releases an export that was not chosen. */
-async function released(party: Party, opened: Opened): Promise<void> {
+async function release(party: Party, opened: Opened): Promise<void> {
   const closed = opened.release().catch((error: unknown) => party.log('close', error, opened.name));
-  await unlessAborted(party.gone, closed);
+  await unlessAborted(party.disconnectSignal, closed);
 }
 
 /** @returns undefined if the export was refused */
 async function open({ party, refuse }: Session, name: string): Promise<Opened | undefined> {
   const chosen = await findExport({ party, refuse }, name);
   if (!chosen) return undefined;
-  if (party.ending.aborted) return refuse(REPLY.ERR_SHUTDOWN, 'this server is being shut down');
+  if (party.endSignal.aborted) return refuse(REPLY.ERR_SHUTDOWN, 'this server is being shut down');
   try {
     return await party.opened.open(name, chosen, party);
   } catch (error) {
-    party.gone.throwIfAborted();
+    party.disconnectSignal.throwIfAborted();
     party.log('open', error, name);
     return refuse(REPLY.ERR_UNKNOWN, `the export ${JSON.stringify(name)} cannot be opened now`);
   }
@@ -303,7 +303,7 @@ async function findExport(
   { party, refuse }: Pick<Session, 'party' | 'refuse'>,
   name: string,
 ): Promise<Export | undefined> {
-  const chosen = await sought(party, name, () => party.exports.find(name, party.peer()));
+  const chosen = await lookUp(party, name, () => party.exports.find(name, party.peer()));
   if (!chosen) return refuse(REPLY.ERR_UNKNOWN, `there is no export ${JSON.stringify(name)}`);
   if (chosen.tls && !party.peer().tls)
     return refuse(REPLY.ERR_TLS_REQD, `the export ${JSON.stringify(name)} wants TLS`);
@@ -311,11 +311,11 @@ async function findExport(
 }
 
 /** The answer of a resolver; undefined if it fails. */
-async function sought<T>(party: Party, name: string, seek: () => MaybePromise<T>): Promise<T | undefined> {
+async function lookUp<T>(party: Party, name: string, search: () => MaybePromise<T>): Promise<T | undefined> {
   try {
-    return await unlessAborted(party.gone, seek());
+    return await unlessAborted(party.disconnectSignal, search());
   } catch (error) {
-    party.gone.throwIfAborted();
+    party.disconnectSignal.throwIfAborted();
     party.log('find', error, name);
     return undefined;
   }
@@ -360,31 +360,31 @@ export function flagsOf(
     [FLAG.SEND_CACHE, backend.prefetch !== undefined],
     [FLAG.BLOCK_STATUS_PAYLOAD, extended && contexts.length > 0],
   ];
-  return bits.reduce((all, [bit, is]) => (is ? all | bit : all), 0);
+  return bits.reduce((all, [bit, isSupported]) => (isSupported ? all | bit : all), 0);
 }
 
 /** Lists or chooses metadata contexts. The only namespace here is `base:`. */
-async function metaContext(session: Session, data: Buffer, set: boolean): Promise<undefined> {
+async function metaContext(session: Session, data: Buffer, isSet: boolean): Promise<undefined> {
   const { state, party, reply, refuse } = session;
-  const fields = new Fields(data, set ? 'SET_META_CONTEXT' : 'LIST_META_CONTEXT');
+  const fields = new Fields(data, isSet ? 'SET_META_CONTEXT' : 'LIST_META_CONTEXT');
   // This also applies if the new choice fails.
-  if (set) delete state.chosen;
+  if (isSet) delete state.chosen;
   if (!state.structured) return refuse(REPLY.ERR_INVALID, 'structured replies come first');
   const name = fields.string();
   const count = fields.uint32();
   if (count > MAX_QUERIES) return refuse(REPLY.ERR_TOO_BIG, `${count} queries; ${MAX_QUERIES} are the most`);
   const queries = Array.from({ length: count }, () => fields.string());
-  fields.end();
-  const nameless = queries.find((query) => !query.includes(':'));
-  if (nameless !== undefined) return refuse(REPLY.ERR_INVALID, `${JSON.stringify(nameless)} has no namespace`);
+  fields.expectEnd();
+  const unqualified = queries.find((query) => !query.includes(':'));
+  if (unqualified !== undefined) return refuse(REPLY.ERR_INVALID, `${JSON.stringify(unqualified)} has no namespace`);
   if (!(await findExport({ party, refuse }, name))) return;
   const matches = Object.entries(CONTEXTS).filter(([context]) =>
-    set
+    isSet
       ? queries.includes(context)
       : count === 0 || queries.some((query) => query === context || query === `${context.split(':')[0]}:`),
   );
   for (const [context, id] of matches)
-    reply(REPLY.META_CONTEXT, Buffer.concat([uint32(set ? id : 0), Buffer.from(context)]));
-  if (set) state.chosen = { name, contexts: matches.map(([, id]) => id) };
+    reply(REPLY.META_CONTEXT, Buffer.concat([uint32(isSet ? id : 0), Buffer.from(context)]));
+  if (isSet) state.chosen = { name, contexts: matches.map(([, id]) => id) };
   reply(REPLY.ACK);
 }

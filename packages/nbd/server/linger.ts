@@ -23,13 +23,13 @@ export function unsentOf(socket: Duplex): number {
 
 /** A socket as the line that replies go to. */
 export const lineOf = (socket: Duplex): Line => ({
-  write: (bytes, gone) => socket.write(bytes, gone),
+  write: (bytes, onWritten) => socket.write(bytes, onWritten),
   cork: () => socket.cork(),
   uncork: () => socket.uncork(),
   get destroyed() {
     return socket.destroyed;
   },
-  on: (event, then) => socket.on(event, then),
+  on: (event, callback) => socket.on(event, callback),
   destroy: () => socket.destroy(),
   unsent: () => unsentOf(socket),
 });
@@ -41,20 +41,20 @@ export const lineOf = (socket: Duplex): Line => ({
  * @param isEnding whether the server is shutting down: then the grace of the shutdown applies to a peer that still has
  * something to take
  */
-export async function ended(socket: Duplex, inbox: Inbox, isEnding: () => boolean): Promise<void> {
+export async function closeGracefully(socket: Duplex, inbox: Inbox, isEnding: () => boolean): Promise<void> {
   if (socket.destroyed) return;
   // Replies of this turn are written at its end.
   const closed = new Promise((resolve) => socket.once('close', resolve));
   await new Promise((resolve) => setImmediate(resolve));
   let last = unsentOf(socket);
-  const looks = setInterval(() => {
-    const left = unsentOf(socket);
-    if (left === last && !(left > 0 && isEnding())) socket.destroy();
-    last = left;
+  const timer = setInterval(() => {
+    const unsent = unsentOf(socket);
+    if (unsent === last && !(unsent > 0 && isEnding())) socket.destroy();
+    last = unsent;
   }, LINGER * 1000);
   inbox.discard();
   inbox.onEnd(() => socket.end(() => socket.destroy()));
   socket.end();
   await closed;
-  clearInterval(looks);
+  clearInterval(timer);
 }

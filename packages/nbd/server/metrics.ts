@@ -89,7 +89,7 @@ export class Metrics {
       for (const [labels, value] of rows) lines.push(`nbd_${name}${labels} ${value}`);
     };
     const { commands } = this;
-    const each = (value: (counts: CommandCounts) => number): [string, number][] =>
+    const perCommand = (value: (counts: CommandCounts) => number): [string, number][] =>
       Object.entries(COMMAND).flatMap(([name, type]) => {
         const counts = commands[type];
         return counts ? [[`{command="${name.toLowerCase()}"}`, value(counts)]] : [];
@@ -108,19 +108,19 @@ export class Metrics {
       'requests_total',
       'counter',
       'Requests answered.',
-      each(({ requests }) => requests),
+      perCommand(({ requests }) => requests),
     );
     family(
       'request_errors_total',
       'counter',
       'Requests answered with an error.',
-      each(({ errors }) => errors),
+      perCommand(({ errors }) => errors),
     );
     family(
       'request_bytes_total',
       'counter',
       'Bytes of the ranges asked for.',
-      each(({ bytes }) => bytes),
+      perCommand(({ bytes }) => bytes),
     );
     family('request_seconds', 'histogram', 'From the request to its answer.', histogram(commands));
     return lines.join('\n') + '\n';

@@ -6,7 +6,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Recipe } from '@nodeos/block';
-import type { Return } from './blocking.js';
+import type { ThreadResult } from './blocking.js';
 import { FLOOR } from './budget.js';
 import { hasOwnBuffers } from '../wire/inbox.js';
 import type { SetTimeouts } from './socket-timeouts.js';
@@ -16,13 +16,13 @@ import type { Place, Transmission } from './transmission.js';
 /**
  * Milliseconds per request: a connection is busy if its small synchronous requests in a row come at least this fast.
  */
-const EACH = 10;
+const MS_PER_REQUEST = 10;
 /** Largest number of requests in a row to require, after threads have repeatedly given the connection back early. */
-const MOST = 1 << 16;
+const MAX_NEEDED = 1 << 16;
 /** A stay in a thread was worthwhile if it served this many times the requests required before it. */
-const WORTH = 4;
+const WORTHWHILE = 4;
 /** Milliseconds that a thread waits for its client before it gives the connection back. */
-const WAIT = 100;
+const WAIT_MS = 100;
 
 /** The part of Node.js' internal socket handle that is used here. */
 interface Handle {
@@ -33,9 +33,9 @@ const handleOf = (socket: Socket): Handle | null => (socket as unknown as { _han
 
 /** The place of a connection that stays on the event loop. */
 export const LOOP: Place = {
-  takes: () => true,
-  begun: () => undefined,
-  soon: (write) => process.nextTick(write),
+  accepts: () => true,
+  onStarted: () => undefined,
+  schedule: (write) => process.nextTick(write),
 };
 
 /** Whether threads can serve this client: the bytes that they read and write must be those of the socket itself. */
@@ -57,8 +57,8 @@ export class Moves implements Place {
   #count = 0;
   #since = 0;
   #isMoving = false;
-  #stays = false;
-  #away: { readonly thread: Thread; readonly back: Promise<void> } | undefined;
+  #isPinned = false;
+  #inThread: { readonly thread: Thread; readonly result: Promise<void> } | undefined;
 
   constructor(private readonly options: MovesOptions) {
     this.recipe = options.recipe;
@@ -70,55 +70,55 @@ export class Moves implements Place {
     this.#transmission = transmission;
   }
 
-  takes(): boolean {
+  accepts(): boolean {
     return true;
   }
 
-  soon(write: () => void): void {
+  schedule(write: () => void): void {
     process.nextTick(write);
   }
 
-  begun(atOnce: boolean, cost: number): void {
-    if (!atOnce || cost > FLOOR) {
+  onStarted(isSynchronous: boolean, cost: number): void {
+    if (!isSynchronous || cost > FLOOR) {
       this.#count = 0;
       return;
     }
     if (this.#count++ === 0) this.#since = performance.now();
     if (this.#count < this.#needed) return;
     this.#count = 0;
-    if (performance.now() - this.#since < EACH * this.#needed) setImmediate(() => this.#move());
+    if (performance.now() - this.#since < MS_PER_REQUEST * this.#needed) setImmediate(() => this.#move());
   }
 
   /** Keeps the connection here from now on. @returns a promise if a thread still has it, undefined otherwise */
-  stay(): Promise<void> | undefined {
-    this.#stays = true;
-    this.#away?.thread.recall();
-    return this.#away?.back;
+  pin(): Promise<void> | undefined {
+    this.#isPinned = true;
+    this.#inThread?.thread.recall();
+    return this.#inThread?.result;
   }
 
   #move(): void {
     const { threads } = this.options;
-    if (this.#isMoving || this.#stays || !threads.isFree()) return;
+    if (this.#isMoving || this.#isPinned || !threads.isFree()) return;
     this.#isMoving = true;
     this.#transmission?.suspend((bytes) => {
-      if (!bytes || this.#visit(bytes)) return;
+      if (!bytes || this.#moveToThread(bytes)) return;
       this.#isMoving = false;
       this.#transmission?.resume(bytes, []);
     });
   }
 
   /** @returns whether a thread has taken the connection */
-  #visit(bytes: Buffer): boolean {
+  #moveToThread(bytes: Buffer): boolean {
     const { socket, threads } = this.options;
     const handle = handleOf(socket);
-    if (this.#stays || socket.destroyed || !handle) return false;
-    const ready = threads.take();
+    if (this.#isPinned || socket.destroyed || !handle) return false;
+    const ready = threads.acquire();
     if (!ready) return false;
-    this.#away = { thread: ready.thread, back: this.#served(handle, ready, bytes) };
+    this.#inThread = { thread: ready.thread, result: this.#serveInThread(handle, ready, bytes) };
     return true;
   }
 
-  async #served(
+  async #serveInThread(
     handle: Handle,
     { thread, setTimeouts }: { thread: Thread; setTimeouts: SetTimeouts },
     bytes: Buffer,
@@ -127,24 +127,25 @@ export class Moves implements Place {
     const terms = termsOf(this.#transmission as Transmission);
     socket.pause();
     try {
-      setTimeouts(handle.fd, WAIT);
+      setTimeouts(handle.fd, WAIT_MS);
       handle.setBlocking(true);
-      const back = await thread.serve({ fd: handle.fd, bytes, terms, recipe: this.recipe() }, log);
+      const result = await thread.serve({ fd: handle.fd, bytes, terms, recipe: this.recipe() }, log);
       handle.setBlocking(false);
-      this.#goOn(back);
+      this.#resumeHere(result);
     } catch (error) {
       log('export', error);
       socket.destroy();
     } finally {
-      threads.give(thread);
+      threads.release(thread);
     }
   }
 
-  #goOn({ bytes, unsent, served, failed }: Return): void {
-    this.#away = undefined;
+  #resumeHere({ bytes, unsent, served, failed }: ThreadResult): void {
+    this.#inThread = undefined;
     this.#isMoving = false;
-    this.#stays ||= failed;
-    this.#needed = served > WORTH * this.#needed ? this.options.threads.busy : Math.min(2 * this.#needed, MOST);
+    this.#isPinned ||= failed;
+    this.#needed =
+      served > WORTHWHILE * this.#needed ? this.options.threads.busy : Math.min(2 * this.#needed, MAX_NEEDED);
     this.#transmission?.resume(asBuffer(bytes), unsent.map(asBuffer));
   }
 }

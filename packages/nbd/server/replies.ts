@@ -20,10 +20,10 @@ import {
   writeUInt64,
   type ReceivedRequest,
 } from '../wire/protocol.js';
-import { numberOf, wordsOf } from '../wire/reply-errors.js';
+import { numberOf, messageOf } from '../wire/reply-errors.js';
 
 /** Largest error message in bytes. */
-const MAX_WORDS = 1024;
+const MAX_MESSAGE = 1024;
 
 type Cookie = Pick<ReceivedRequest, 'cookieHigh' | 'cookieLow' | 'offsetHigh' | 'offsetLow'>;
 
@@ -57,11 +57,11 @@ export class Replies {
       this.#simple(slot, request, numberOf(error));
       return this.outbox.send(slot);
     }
-    const words = encodeText(wordsOf(error), MAX_WORDS);
-    this.#chunk(request, CHUNK.ERROR, DONE, 6 + words.length, (bytes, at) => {
+    const message = encodeText(messageOf(error), MAX_MESSAGE);
+    this.#chunk(request, CHUNK.ERROR, DONE, 6 + message.length, (bytes, at) => {
       bytes.writeUInt32BE(numberOf(error), at);
-      bytes.writeUInt16BE(words.length, at + 4);
-      bytes.set(words, at + 6);
+      bytes.writeUInt16BE(message.length, at + 4);
+      bytes.set(message, at + 6);
     });
   }
 
@@ -79,38 +79,38 @@ export class Replies {
   }
 
   /** @param offset of the data on the device, in bytes */
-  sendData(slot: Slot, request: Cookie, offset: number, done: boolean): void {
+  sendData(slot: Slot, request: Cookie, offset: number, isLast: boolean): void {
     const { slab, start, end } = slot;
     if (this.structured) {
-      this.#header(slab.bytes, start, request, CHUNK.OFFSET_DATA, done ? DONE : 0, end - start - this.#head);
+      this.#header(slab.bytes, start, request, CHUNK.OFFSET_DATA, isLast ? DONE : 0, end - start - this.#head);
       writeUInt64(slab.bytes, offset, start + this.#head);
     } else this.#simple(slot, request, 0);
     this.outbox.send(slot);
   }
 
   /** Sends a hole instead of zeros; only for structured replies. */
-  sendHole(request: Cookie, offset: number, length: number, done: boolean): void {
-    this.#chunk(request, CHUNK.OFFSET_HOLE, done ? DONE : 0, 12, (bytes, at) => {
+  sendHole(request: Cookie, offset: number, length: number, isLast: boolean): void {
+    this.#chunk(request, CHUNK.OFFSET_HOLE, isLast ? DONE : 0, 12, (bytes, at) => {
       writeUInt64(bytes, offset, at);
       bytes.writeUInt32BE(length, at + 8);
     });
   }
 
-  /** @param all from 1 to 2^20 extents within the request, so with compact headers their lengths fit in 32 bits */
-  sendExtents(request: Cookie, context: number, all: readonly Extent[], done: boolean): void {
-    const flags = done ? DONE : 0;
+  /** @param extents from 1 to 2^20 extents within the request, so with compact headers their lengths fit in 32 bits */
+  sendExtents(request: Cookie, context: number, extents: readonly Extent[], isLast: boolean): void {
+    const flags = isLast ? DONE : 0;
     if (this.#extended)
-      return this.#chunk(request, CHUNK.BLOCK_STATUS_EXT, flags, 8 + all.length * 16, (bytes, at) => {
+      return this.#chunk(request, CHUNK.BLOCK_STATUS_EXT, flags, 8 + extents.length * 16, (bytes, at) => {
         bytes.writeUInt32BE(context, at);
-        bytes.writeUInt32BE(all.length, at + 4);
-        for (const [index, extent] of all.entries()) {
+        bytes.writeUInt32BE(extents.length, at + 4);
+        for (const [index, extent] of extents.entries()) {
           writeUInt64(bytes, extent.length, at + 8 + index * 16);
           writeUInt64(bytes, stateOf(extent), at + 16 + index * 16);
         }
       });
-    this.#chunk(request, CHUNK.BLOCK_STATUS, flags, 4 + all.length * 8, (bytes, at) => {
+    this.#chunk(request, CHUNK.BLOCK_STATUS, flags, 4 + extents.length * 8, (bytes, at) => {
       bytes.writeUInt32BE(context, at);
-      for (const [index, extent] of all.entries()) {
+      for (const [index, extent] of extents.entries()) {
         bytes.writeUInt32BE(extent.length, at + 4 + index * 8);
         bytes.writeUInt32BE(stateOf(extent), at + 8 + index * 8);
       }

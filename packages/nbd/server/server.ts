@@ -10,10 +10,10 @@ import { failure } from '@nodeos/block';
 import { unlessAborted } from '../wire/abort.js';
 import { Budget } from './budget.js';
 import { OpenExports, resolverOf, viewOf, type ExportResolver, type Exports, type Peer } from './exports.js';
-import { lost, shutDown } from '../wire/errors.js';
+import { connectionLost, shutDownError } from '../wire/errors.js';
 import { negotiate, type Agreement, type Party } from './handshake.js';
-import { directly, Inbox } from '../wire/inbox.js';
-import { ended, lineOf } from './linger.js';
+import { withOwnBuffers, Inbox } from '../wire/inbox.js';
+import { closeGracefully, lineOf } from './linger.js';
 import { Metrics } from './metrics.js';
 import { Pool } from '../wire/pool.js';
 import { DEFAULT_PORT, MAX_BLOCK } from '../wire/protocol.js';
@@ -71,12 +71,12 @@ const LIMITS: ServerLimits = {
   request: MAX_BLOCK,
 };
 /** Bytes. The protocol guarantees that reads of this size succeed. */
-export const LEAST_REQUEST = 64 << 10;
+export const MIN_REQUEST = 64 << 10;
 /** Bytes. A request is in memory as a whole. */
-export const MOST_REQUEST = 256 << 20;
+export const MAX_REQUEST = 256 << 20;
 
 /** Seconds that exports have to answer and close after their clients are cut off. */
-const LAST = 2;
+const LAST_SECONDS = 2;
 
 /**
  * Where to listen: a TCP port (0 for any free port), a Unix socket, or a socket descriptor from the service manager.
@@ -96,11 +96,11 @@ interface Connection {
   /** Set if a thread may serve the connection. */
   moves?: Moves;
   /** Aborted when the handshake must not wait for the client any more. */
-  readonly ending: AbortController;
+  readonly endController: AbortController;
   /** Aborted when the connection is lost: nobody waits for work that was begun for it. */
-  readonly gone: AbortController;
+  readonly disconnectController: AbortController;
   /** Resolves once the connection is closed and its resources are released. */
-  over: Promise<void>;
+  closed: Promise<void>;
 }
 
 export class NbdServer {
@@ -113,7 +113,7 @@ export class NbdServer {
   readonly #limits: ServerLimits;
   readonly #budget: Budget;
   readonly #threads: Threads;
-  #ending = false;
+  #isEnding = false;
   #count = 0;
 
   /**
@@ -126,8 +126,8 @@ export class NbdServer {
     const { request, shared } = this.#limits;
     this.#budget = new Budget(shared);
     this.#threads = new Threads(options.threads ?? 0, options.busy ?? BUSY, this.metrics);
-    if (!(Number.isInteger(request) && request >= LEAST_REQUEST && request <= MOST_REQUEST))
-      throw new RangeError(`requests of ${request} bytes: from ${LEAST_REQUEST} to ${MOST_REQUEST} may be the most`);
+    if (!(Number.isInteger(request) && request >= MIN_REQUEST && request <= MAX_REQUEST))
+      throw new RangeError(`requests of ${request} bytes: from ${MIN_REQUEST} to ${MAX_REQUEST} may be the most`);
     if (options.tls) checkServerTls(options.tls);
   }
 
@@ -153,7 +153,7 @@ export class NbdServer {
       'path' in at || 'fd' in at ? at : { host: at.host ?? '127.0.0.1', port: at.port ?? DEFAULT_PORT };
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(options, resolve));
     // Accepting one connection failed, for example because too many files are open. Others continue.
-    server.on('error', (error) => this.#turnAway('', error));
+    server.on('error', (error) => this.#refuse('', error));
     this.#servers.add(server);
     return uriOf(server, this.options.tls?.required === true);
   }
@@ -165,20 +165,23 @@ export class NbdServer {
    * clients may take 2 s more; then they are abandoned and reported to `onEvent`. Default 10
    */
   async close(grace = 10): Promise<void> {
-    this.#ending = true;
+    this.#isEnding = true;
     for (const server of this.#servers) server.close();
     const all = [...this.#connections];
-    for (const { ending, transmission, moves } of all) {
-      ending.abort(shutDown());
-      void moves?.stay();
+    for (const { endController, transmission, moves } of all) {
+      endController.abort(shutDownError());
+      void moves?.pin();
       void transmission?.end();
     }
-    const cut = setTimeout(() => this.#connections.forEach((connection) => lose(connection, shutDown())), grace * 1000);
-    let giveUp: NodeJS.Timeout | undefined;
-    const patience = new Promise((resolve) => (giveUp = setTimeout(resolve, (grace + LAST) * 1000)));
-    await Promise.race([Promise.all(all.map(({ over }) => over)), patience]);
-    clearTimeout(cut);
-    clearTimeout(giveUp);
+    const disconnectTimer = setTimeout(
+      () => this.#connections.forEach((connection) => disconnect(connection, shutDownError())),
+      grace * 1000,
+    );
+    let giveUpTimer: NodeJS.Timeout | undefined;
+    const timeout = new Promise((resolve) => (giveUpTimer = setTimeout(resolve, (grace + LAST_SECONDS) * 1000)));
+    await Promise.race([Promise.all(all.map(({ closed }) => closed)), timeout]);
+    clearTimeout(disconnectTimer);
+    clearTimeout(giveUpTimer);
     void this.#threads.end();
     const error = failure('ETIMEDOUT', 'its export has not answered: it was left alone');
     for (const { id, address: peer } of all.filter((connection) => this.#connections.has(connection)))
@@ -192,17 +195,17 @@ export class NbdServer {
 
   #accept(accepted: Socket): void {
     const address = addressOf(accepted);
-    const full = this.#connections.size >= this.#limits.connections;
-    if (full || this.#ending) {
-      this.#turnAway(address, full ? failure('ECONNREFUSED', 'too many connections') : shutDown());
+    const isFull = this.#connections.size >= this.#limits.connections;
+    if (isFull || this.#isEnding) {
+      this.#refuse(address, isFull ? failure('ECONNREFUSED', 'too many connections') : shutDownError());
       accepted.destroy();
       return;
     }
     const inbox = new Inbox();
-    void this.#begin(directly(accepted, inbox), inbox, address);
+    void this.#begin(withOwnBuffers(accepted, inbox), inbox, address);
   }
 
-  #turnAway(peer: string, error: Error): void {
+  #refuse(peer: string, error: Error): void {
     this.metrics.connections.accepted++;
     this.metrics.connections.refused++;
     this.options.onEvent?.({ event: 'refused', connection: ++this.#count, peer, error });
@@ -218,22 +221,22 @@ export class NbdServer {
       socket,
       address,
       tls: false,
-      ending: new AbortController(),
-      gone: new AbortController(),
-      over: Promise.resolve(),
+      endController: new AbortController(),
+      disconnectController: new AbortController(),
+      closed: Promise.resolve(),
     };
     this.#connections.add(connection);
-    losing(connection);
-    if (this.#ending) connection.ending.abort(shutDown());
-    connection.over = this.#live(connection, inbox).finally(() => {
+    watchClose(connection);
+    if (this.#isEnding) connection.endController.abort(shutDownError());
+    connection.closed = this.#serveConnection(connection, inbox).finally(() => {
       this.#connections.delete(connection);
       connections.open--;
     });
-    return connection.over;
+    return connection.closed;
   }
 
   /** The whole life of a connection. */
-  async #live(connection: Connection, inbox: Inbox): Promise<void> {
+  async #serveConnection(connection: Connection, inbox: Inbox): Promise<void> {
     const log: Log = (event, error, name) =>
       this.options.onEvent?.({
         event,
@@ -243,22 +246,22 @@ export class NbdServer {
         ...(error === undefined ? {} : { error }),
       });
     const party = this.#party(connection, inbox, log);
-    const late = setTimeout(
-      () => lose(connection, failure('ETIMEDOUT', `no export chosen in ${this.#limits.handshake} s`)),
+    const timer = setTimeout(
+      () => disconnect(connection, failure('ETIMEDOUT', `no export chosen in ${this.#limits.handshake} s`)),
       this.#limits.handshake * 1000,
     );
     try {
       const agreed = await negotiate(party);
-      clearTimeout(late);
+      clearTimeout(timer);
       if (agreed) await this.#transmit(connection, party, agreed, log);
     } catch (error) {
       this.metrics.connections.refused++;
       log('refused', error);
       connection.socket.destroy();
     } finally {
-      clearTimeout(late);
-      await ended(connection.socket, party.inbox, () => this.#ending);
-      connection.transmission?.over();
+      clearTimeout(timer);
+      await closeGracefully(connection.socket, party.inbox, () => this.#isEnding);
+      connection.transmission?.endLease();
     }
   }
 
@@ -269,14 +272,14 @@ export class NbdServer {
       const { socket } = connection;
       const recipe = chosen.view || connection.tls ? undefined : recipeOf(backend);
       if (recipe && canMove(socket)) {
-        const told: ThreadLog = (event, error) => log(event, error, name);
-        connection.moves = new Moves({ socket, recipe, threads: this.#threads, log: told });
+        const logThread: ThreadLog = (event, error) => log(event, error, name);
+        connection.moves = new Moves({ socket, recipe, threads: this.#threads, log: logThread });
       }
       const transmission = new Transmission(agreed, viewOf(agreed.opened, party.peer()), {
         inbox: party.inbox,
         line: lineOf(socket),
         place: connection.moves ?? LOOP,
-        alone: () => this.#threads.alone(backend),
+        makeExclusive: () => this.#threads.makeExclusive(backend),
         pool: this.#pool,
         metrics: this.metrics,
         allowance: this.#limits.inFlight,
@@ -286,12 +289,12 @@ export class NbdServer {
       connection.transmission = transmission;
       if (connection.moves) {
         connection.moves.transmission = transmission;
-        this.#threads.enter(connection.moves);
+        this.#threads.register(connection.moves);
       }
-      if (this.#ending) void transmission.end();
+      if (this.#isEnding) void transmission.end();
       await transmission.done;
     } finally {
-      if (connection.moves) this.#threads.leave(connection.moves);
+      if (connection.moves) this.#threads.unregister(connection.moves);
       await agreed.opened.release().catch((error: unknown) => log('export', error, name));
       log('close', undefined, name);
     }
@@ -299,11 +302,11 @@ export class NbdServer {
 
   #party(connection: Connection, inbox: Inbox, log: Log): Party {
     const { tls } = this.options;
-    const { ending, gone } = connection;
+    const { endController, disconnectController } = connection;
     const party: Party = {
       inbox,
       send: (bytes) => void connection.socket.write(bytes),
-      drained: () => unlessAborted(ending.signal, drained(connection.socket)).catch(() => undefined),
+      drained: () => unlessAborted(endController.signal, drained(connection.socket)).catch(() => undefined),
       tlsRequired: tls?.required === true,
       startTls:
         tls &&
@@ -312,7 +315,7 @@ export class NbdServer {
           party.inbox = secured.inbox;
           connection.socket = secured.socket;
           connection.tls = true;
-          losing(connection);
+          watchClose(connection);
           if (secured.identity !== undefined) connection.identity = secured.identity;
         }),
       peer: (): Peer => ({
@@ -324,16 +327,16 @@ export class NbdServer {
       exports: this.#exports,
       opened: this.#opened,
       largest: this.#limits.request,
-      ending: ending.signal,
-      gone: gone.signal,
-      log: (_what, error, name) => log('export', error, name),
+      endSignal: endController.signal,
+      disconnectSignal: disconnectController.signal,
+      log: (_event, error, name) => log('export', error, name),
     };
     return party;
   }
 }
 
 /**
- * `pauseOnConnect` lets the handle move to another socket (see `directly`). `keepAlive` detects a peer that has
+ * `pauseOnConnect` lets the handle move to another socket (see `withOwnBuffers`). `keepAlive` detects a peer that has
  * vanished.
  */
 const SOCKETS = {
@@ -344,16 +347,16 @@ const SOCKETS = {
   keepAliveInitialDelay: 60_000,
 };
 
-/** Aborts `gone` when either side closes the socket. */
-function losing({ gone, socket }: Connection): void {
-  socket.once('close', () => gone.abort(lost('the connection is closed')));
+/** Aborts `disconnectController` when either side closes the socket. */
+function watchClose({ disconnectController, socket }: Connection): void {
+  socket.once('close', () => disconnectController.abort(connectionLost('the connection is closed')));
 }
 
-function lose({ gone, socket, moves }: Connection, reason: Error): void {
-  gone.abort(reason);
+function disconnect({ disconnectController, socket, moves }: Connection, reason: Error): void {
+  disconnectController.abort(reason);
   // A descriptor that a thread reads from must not be closed, because its number may soon belong to another file.
-  const here = moves?.stay();
-  if (here) void here.then(() => socket.destroy(reason));
+  const returned = moves?.pin();
+  if (returned) void returned.then(() => socket.destroy(reason));
   else socket.destroy(reason);
 }
 

@@ -5,10 +5,10 @@
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import { recipeOf, type BlockBackend } from '@nodeos/block';
-import type { Return } from './blocking.js';
+import type { ThreadResult } from './blocking.js';
 import { Counts, type Metrics } from './metrics.js';
 import { loadSetTimeouts, type SetTimeouts } from './socket-timeouts.js';
-import type { ThreadData, Visit, Word } from './worker.js';
+import type { ThreadData, Visit, ThreadMessage } from './worker.js';
 
 /** Heap for young objects of a thread, in MiB. Small, because requests are short-lived. */
 const YOUNG = 2;
@@ -20,8 +20,8 @@ export type ThreadLog = (event: 'protocol' | 'request' | 'export', error: unknow
 /** Requests in a row that make a connection busy. */
 export const BUSY = 256;
 
-interface Stay {
-  readonly resolve: (back: Return) => void;
+interface Visitor {
+  readonly resolve: (result: ThreadResult) => void;
   readonly reject: (error: Error) => void;
   readonly log: ThreadLog;
 }
@@ -30,7 +30,7 @@ export class Thread {
   readonly counts = new Counts();
   readonly #worker: Worker;
   readonly #recalled = new Int32Array(new SharedArrayBuffer(4));
-  #stay: Stay | undefined;
+  #visitor: Visitor | undefined;
 
   /** @throws Error if the thread cannot be started, for example if the package is not installed under its name */
   constructor({ onReady, onEnd }: { onReady: () => void; onEnd: () => void }) {
@@ -43,26 +43,26 @@ export class Thread {
     });
     let failed = new Error('the thread of the connection has ended');
     this.#worker
-      .on('message', (word: Word) => (word.kind === 'ready' ? onReady() : this.#hear(word)))
+      .on('message', (message: ThreadMessage) => (message.kind === 'ready' ? onReady() : this.#onMessage(message)))
       .on('error', (error: Error) => (failed = error))
       .on('exit', () => {
         onEnd();
-        this.#stay?.reject(failed);
+        this.#visitor?.reject(failed);
       });
     // This must come after the listeners, because adding them would keep the process alive again.
     this.#worker.unref();
   }
 
   /** @throws Error if the thread ends in the meantime */
-  async serve(visit: Visit, log: ThreadLog): Promise<Return> {
+  async serve(visit: Visit, log: ThreadLog): Promise<ThreadResult> {
     Atomics.store(this.#recalled, 0, 0);
     try {
-      return await new Promise<Return>((resolve, reject) => {
-        this.#stay = { resolve, reject, log };
+      return await new Promise<ThreadResult>((resolve, reject) => {
+        this.#visitor = { resolve, reject, log };
         this.#worker.postMessage(visit);
       });
     } finally {
-      this.#stay = undefined;
+      this.#visitor = undefined;
     }
   }
 
@@ -76,9 +76,13 @@ export class Thread {
     await this.#worker.terminate();
   }
 
-  #hear(word: Exclude<Word, { kind: 'ready' }>): void {
-    if (word.kind === 'back') this.#stay?.resolve(word.back);
-    else this.#stay?.log(word.event, Object.assign(new Error(word.message), word.code && { code: word.code }));
+  #onMessage(message: Exclude<ThreadMessage, { kind: 'ready' }>): void {
+    if (message.kind === 'back') this.#visitor?.resolve(message.result);
+    else
+      this.#visitor?.log(
+        message.event,
+        Object.assign(new Error(message.message), message.code && { code: message.code }),
+      );
   }
 }
 
@@ -90,7 +94,7 @@ export interface Guest {
    * Keeps the connection on the event loop from now on. @returns a promise if a thread still has it, undefined
    * otherwise
    */
-  stay(): Promise<void> | undefined;
+  pin(): Promise<void> | undefined;
 }
 
 export class Threads {
@@ -99,7 +103,7 @@ export class Threads {
   readonly #free = new Map<Thread, NodeJS.Timeout>();
   readonly #guests = new Set<Guest>();
   /** Recipes of devices that may only be used on the event loop. */
-  readonly #alone = new WeakSet<object>();
+  readonly #exclusive = new WeakSet<object>();
   #setTimeouts: SetTimeouts | undefined;
   #isStarting = false;
 
@@ -114,21 +118,21 @@ export class Threads {
   ) {}
 
   /** Adds a connection that may be moved. */
-  enter(guest: Guest): void {
+  register(guest: Guest): void {
     this.#guests.add(guest);
-    if (this.#alone.has(guest.recipe)) void guest.stay();
+    if (this.#exclusive.has(guest.recipe)) void guest.pin();
   }
 
-  leave(guest: Guest): void {
+  unregister(guest: Guest): void {
     this.#guests.delete(guest);
   }
 
   /** Restricts the device to the event loop from now on. @returns when no thread uses it any more */
-  async alone(backend: BlockBackend): Promise<void> {
+  async makeExclusive(backend: BlockBackend): Promise<void> {
     const recipe = recipeOf(backend);
     if (!recipe) return;
-    this.#alone.add(recipe);
-    await Promise.all([...this.#guests].filter((guest) => guest.recipe === recipe).map(async (guest) => guest.stay()));
+    this.#exclusive.add(recipe);
+    await Promise.all([...this.#guests].filter((guest) => guest.recipe === recipe).map(async (guest) => guest.pin()));
   }
 
   /** Whether a thread is free. If not, and the limit allows it, starts one for later. */
@@ -139,7 +143,7 @@ export class Threads {
   }
 
   /** @returns a thread, which must be given back */
-  take(): { thread: Thread; setTimeouts: SetTimeouts } | undefined {
+  acquire(): { thread: Thread; setTimeouts: SetTimeouts } | undefined {
     // Take the most recently used thread, so that the others can end.
     const [thread, ending] = [...this.#free].at(-1) ?? [];
     if (!thread || !this.#setTimeouts) return undefined;
@@ -149,7 +153,7 @@ export class Threads {
     return { thread, setTimeouts: this.#setTimeouts };
   }
 
-  give(thread: Thread): void {
+  release(thread: Thread): void {
     if (!this.#all.has(thread)) return;
     this.#free.set(thread, setTimeout(() => void this.#end(thread), KEPT).unref());
   }
@@ -175,11 +179,11 @@ export class Threads {
     const thread: Thread = new Thread({
       onReady: () => {
         this.#isStarting = false;
-        this.give(thread);
+        this.release(thread);
       },
       onEnd: () => {
         this.#isStarting = false;
-        this.#forget(thread);
+        this.#remove(thread);
         this.metrics.settle(thread.counts);
       },
     });
@@ -187,14 +191,14 @@ export class Threads {
     this.metrics.add(thread.counts);
   }
 
-  #forget(thread: Thread): void {
+  #remove(thread: Thread): void {
     clearTimeout(this.#free.get(thread));
     this.#free.delete(thread);
     this.#all.delete(thread);
   }
 
   #end(thread: Thread): Promise<void> {
-    this.#forget(thread);
+    this.#remove(thread);
     return thread.end();
   }
 }

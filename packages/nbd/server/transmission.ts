@@ -43,7 +43,7 @@ const SHARE = 4;
 /** Where the replies go. Its `close` event is the end of the connection. */
 export interface Line extends Outlet {
   readonly destroyed: boolean;
-  on(event: 'close', then: () => void): unknown;
+  on(event: 'close', callback: () => void): unknown;
   destroy(): unknown;
   /** Bytes that were written but have not left the process. */
   unsent(): number;
@@ -55,11 +55,11 @@ export interface Place {
    * Whether this place serves the request. If not, it waits, and so do all later ones. Undefined: the header is
    * invalid.
    */
-  takes(request: ReceivedRequest | undefined, cost: number): boolean;
-  /** Reports that a request has begun. `atOnce` is false if it returned a promise. */
-  begun(atOnce: boolean, cost: number): void;
+  accepts(request: ReceivedRequest | undefined, cost: number): boolean;
+  /** Reports that a request has begun. `isSynchronous` is false if it returned a promise. */
+  onStarted(isSynchronous: boolean, cost: number): void;
   /** Arranges for `write` to be called once this turn's replies are ready. */
-  soon(write: () => void): void;
+  schedule(write: () => void): void;
 }
 
 export interface TransmissionOptions {
@@ -72,7 +72,7 @@ export interface TransmissionOptions {
   readonly allowance: number;
   readonly budget: Budget;
   /** Restricts the backend to this place from now on; waits until no other uses it. */
-  alone(): MaybePromise<void>;
+  makeExclusive(): MaybePromise<void>;
   log(event: 'protocol' | 'request', error: unknown): void;
 }
 
@@ -81,7 +81,7 @@ export class Transmission {
   /** Resolves when the client has left or must leave, and all requests that were begun are done. */
   readonly done: Promise<void>;
   /** The most extents in one reply. */
-  readonly mostExtents: number;
+  readonly maxExtents: number;
   readonly #header: Buffer;
   readonly #outbox: Outbox;
   readonly #lease: Lease;
@@ -91,17 +91,17 @@ export class Transmission {
   #cost = 0;
   /** The request whose data is arriving: its buffer and its cost. */
   #receiving: { readonly buffer: Buffer; readonly cost: number } | undefined;
-  #busy = 0;
-  #waiting: { readonly cost: number; readonly go: () => void } | undefined;
+  #running = 0;
+  #waiting: { readonly cost: number; readonly start: () => void } | undefined;
   /** Whether the next bytes to read are the header of a request. */
-  #isBetween = false;
+  #isBetweenRequests = false;
   /** A header of a request that another place must serve. */
   #returned: Buffer | undefined;
   /** Called once nothing is under way, with the bytes that have arrived. */
-  #whenQuiet: ((bytes: Buffer | undefined) => void) | undefined;
+  #onQuiet: ((bytes: Buffer | undefined) => void) | undefined;
   #isAway = false;
-  #ending = false;
-  #leaving = false;
+  #isEnding = false;
+  #isStopping = false;
   #finish: () => void = () => undefined;
 
   constructor(
@@ -111,11 +111,11 @@ export class Transmission {
     private readonly options: TransmissionOptions,
   ) {
     const { line, place, pool, budget, allowance } = options;
-    this.mostExtents = Math.min(MAX_EXTENTS, Math.max(1, Math.floor(allowance / SHARE / EXTENT)));
+    this.maxExtents = Math.min(MAX_EXTENTS, Math.max(1, Math.floor(allowance / SHARE / EXTENT)));
     this.#lease = new Lease(budget, {
       position: () => this.#position(),
-      resume: () => this.#tryWaiting(),
-      cutOff: () =>
+      resume: () => this.#resumeWaiting(),
+      disconnect: () =>
         this.#break(new ProtocolError('a client that takes and sends nothing while others wait for memory')),
     });
     this.#header = Buffer.alloc(agreement.extended ? EXTENDED_REQUEST_SIZE : REQUEST_SIZE);
@@ -123,13 +123,13 @@ export class Transmission {
       line,
       pool,
       () => this.#sent(),
-      (write) => place.soon(write),
+      (write) => place.schedule(write),
     );
     this.replies = new Replies(this.#outbox, agreement);
     this.done = new Promise((resolve) => (this.#finish = resolve));
-    line.on('close', () => this.#leave());
+    line.on('close', () => this.#stop());
     this.#next();
-    options.inbox.onEnd(() => this.#leave());
+    options.inbox.onEnd(() => this.#stop());
   }
 
   /** Bytes of requests and replies in memory that count against the allowance. */
@@ -137,19 +137,19 @@ export class Transmission {
     return this.#cost + this.#outbox.held;
   }
 
-  get gone(): boolean {
+  get isDisconnected(): boolean {
     return this.options.line.destroyed;
   }
 
   /** Answers all further requests with ESHUTDOWN. @returns when the requests under way are answered */
   async end(): Promise<void> {
-    this.#ending = true;
-    if (this.#busy === 0 && !this.#isAway) this.#leave();
+    this.#isEnding = true;
+    if (this.#running === 0 && !this.#isAway) this.#stop();
     await this.done;
   }
 
-  alone(): MaybePromise<void> {
-    return this.options.alone();
+  makeExclusive(): MaybePromise<void> {
+    return this.options.makeExclusive();
   }
 
   /** Sends the finished replies at once. */
@@ -160,24 +160,24 @@ export class Transmission {
   /**
    * Begins no more requests. Calls back once all that were begun are answered, with the bytes that arrived after them,
    * or with undefined if the client has left. From then on nothing is read or written here until `resume`.
-   * @param isDeaf whether no more bytes arrive meanwhile: a request whose data is incomplete then is part of these
+   * @param shouldWithdraw whether no more bytes arrive meanwhile: a request whose data is incomplete then is part of these
    * bytes
    */
-  suspend(then: (bytes: Buffer | undefined) => void, isDeaf = false): void {
-    if (this.#leaving) return then(undefined);
-    this.#whenQuiet = then;
-    if (isDeaf) this.#withdraw();
-    if (this.#isBetween) this.options.inbox.pause();
-    this.#restIfQuiet();
+  suspend(callback: (bytes: Buffer | undefined) => void, shouldWithdraw = false): void {
+    if (this.#isStopping) return callback(undefined);
+    this.#onQuiet = callback;
+    if (shouldWithdraw) this.#withdraw();
+    if (this.#isBetweenRequests) this.options.inbox.pause();
+    this.#suspendIfQuiet();
   }
 
   /** Continues with the bytes that have arrived, and sends the replies that are left. */
   resume(bytes: Buffer, unsent: readonly Buffer[]): void {
     this.#isAway = false;
-    for (const part of unsent) this.#outbox.pass(part);
-    this.options.inbox.put(bytes);
+    for (const part of unsent) this.#outbox.sendBytes(part);
+    this.options.inbox.unshift(bytes);
     this.options.inbox.resume();
-    if (this.#ending && this.#busy === 0) this.#leave();
+    if (this.#isEnding && this.#running === 0) this.#stop();
     else this.#next();
   }
 
@@ -186,36 +186,36 @@ export class Transmission {
     if (!this.#receiving) return;
     const { buffer, cost } = this.#receiving;
     this.#returned = Buffer.concat([this.#header, this.options.inbox.reclaim()]);
-    this.options.pool.give(buffer);
+    this.options.pool.release(buffer);
     this.#cost -= cost;
     this.#receiving = undefined;
-    this.#isBetween = true;
+    this.#isBetweenRequests = true;
   }
 
   #sent(): void {
-    this.#tryWaiting();
-    this.#restIfQuiet();
+    this.#resumeWaiting();
+    this.#suspendIfQuiet();
   }
 
-  #restIfQuiet(): void {
-    const then = this.#whenQuiet;
-    if (!then || !this.#isBetween || this.held > 0) return;
-    this.#whenQuiet = undefined;
+  #suspendIfQuiet(): void {
+    const callback = this.#onQuiet;
+    if (!callback || !this.#isBetweenRequests || this.held > 0) return;
+    this.#onQuiet = undefined;
     this.#isAway = true;
-    const rest = this.options.inbox.reclaim();
-    then(this.#returned ? Buffer.concat([this.#returned, rest]) : rest);
+    const unread = this.options.inbox.reclaim();
+    callback(this.#returned ? Buffer.concat([this.#returned, unread]) : unread);
     this.#returned = undefined;
   }
 
   /** Releases the memory once the connection is closed. */
-  over(): void {
+  endLease(): void {
     this.#lease.end();
   }
 
   #next(): void {
-    if (this.#leaving) return;
-    this.#isBetween = true;
-    if (this.#whenQuiet) this.options.inbox.pause();
+    if (this.#isStopping) return;
+    this.#isBetweenRequests = true;
+    if (this.#onQuiet) this.options.inbox.pause();
     else this.options.inbox.next(this.#header, this.#onHeader);
   }
 
@@ -223,16 +223,16 @@ export class Transmission {
     const { inbox } = this.options;
     const request = decodeRequest(this.#header, this.agreement.extended);
     const payload = request ? payloadOf(request, this.agreement.extended) : 0;
-    if (!this.options.place.takes(request, request ? this.#costOf(request, payload) : 0)) return this.#putBack();
-    this.#isBetween = false;
+    if (!this.options.place.accepts(request, request ? this.#costOf(request, payload) : 0)) return this.#returnHeader();
+    this.#isBetweenRequests = false;
     if (!request) return this.#break(new ProtocolError('a request without its magic number'));
-    if (request.type === COMMAND.DISC) return this.#leave();
+    if (request.type === COMMAND.DISC) return this.#stop();
     if (payload > Math.max(MAX_SKIPPED, this.agreement.sizes.maximum))
       return this.#break(new ProtocolError(`a request with ${payload} bytes of data`));
     const problem = this.#problemOf(request, payload);
     // Refusals wait too: otherwise a client that sends invalid requests and reads no replies would fill the memory.
     const cost = problem ? OVERHEAD : this.#costOf(request, payload);
-    const go = (): void => {
+    const start = (): void => {
       if (!problem) this.#receive(payload, cost, (data) => this.#run(request, cost, data, payload));
       else if (payload > FLOOR)
         inbox.skip(payload, () => {
@@ -241,16 +241,16 @@ export class Transmission {
         });
       else
         this.#receive(payload, cost, (data) => {
-          this.#end(cost, data);
+          this.#free(cost, data);
           this.#refuse(request, problem);
         });
     };
-    if (this.#admits(cost)) return go();
+    if (this.#admits(cost)) return start();
     inbox.pause();
-    this.#waiting = { cost, go };
+    this.#waiting = { cost, start };
   };
 
-  #putBack(): void {
+  #returnHeader(): void {
     this.#returned = Buffer.from(this.#header);
     this.options.inbox.pause();
   }
@@ -260,7 +260,7 @@ export class Transmission {
     if (type === COMMAND.READ) return OVERHEAD + length;
     if (type !== COMMAND.BLOCK_STATUS) return OVERHEAD + payload;
     // The length is in the payload, and is not known yet.
-    return OVERHEAD + EXTENT * (payload > 0 ? this.mostExtents : Math.min(this.mostExtents, length));
+    return OVERHEAD + EXTENT * (payload > 0 ? this.maxExtents : Math.min(this.maxExtents, length));
   }
 
   /** A request larger than the allowance is admitted once it would have all of it. */
@@ -269,52 +269,52 @@ export class Transmission {
     return (held === 0 || held + cost <= this.options.allowance) && this.#lease.covers(held + cost);
   }
 
-  #tryWaiting(): void {
+  #resumeWaiting(): void {
     if (this.#waiting && this.#admits(this.#waiting.cost)) {
-      const { go } = this.#waiting;
+      const { start } = this.#waiting;
       this.#waiting = undefined;
       this.options.inbox.resume();
-      go();
+      start();
     }
     this.#lease.shrink(this.held);
   }
 
-  #receive(payload: number, cost: number, then: (data?: Buffer) => void): void {
+  #receive(payload: number, cost: number, callback: (data?: Buffer) => void): void {
     const { inbox, pool } = this.options;
     this.#cost += cost;
     if (payload === 0) {
-      then();
+      callback();
       return this.#next();
     }
-    const buffer = pool.take(payload);
+    const buffer = pool.acquire(payload);
     this.#receiving = { buffer, cost };
     inbox.next(buffer.subarray(0, payload), () => {
       this.#receiving = undefined;
-      then(buffer);
+      callback(buffer);
       this.#next();
     });
   }
 
-  #end(cost: number, data: Buffer | undefined): void {
+  #free(cost: number, data: Buffer | undefined): void {
     this.#cost -= cost;
-    if (data) this.options.pool.give(data);
+    if (data) this.options.pool.release(data);
   }
 
   #run(request: ReceivedRequest, cost: number, buffer?: Buffer, payload = 0): void {
     const started = performance.now();
     const done = (error?: unknown): void => {
-      this.#busy--;
-      this.#end(cost, buffer);
+      this.#running--;
+      this.#free(cost, buffer);
       this.#finished(request, started, error);
     };
-    this.#busy++;
+    this.#running++;
     let result: MaybePromise<void>;
     try {
       result = COMMANDS[request.type]?.run({ request, payload: buffer?.subarray(0, payload), server: this });
     } catch (error) {
       return done(error);
     }
-    this.options.place.begun(!isPromise(result), cost);
+    this.options.place.onStarted(!isPromise(result), cost);
     if (isPromise(result)) result.then(() => done(), done);
     else done();
   }
@@ -327,7 +327,7 @@ export class Transmission {
     }
     this.options.metrics.count(request.type, request.length, (performance.now() - started) / 1000, failed);
     this.#sent();
-    if (this.#busy === 0 && (this.#leaving || this.#ending)) this.#leave();
+    if (this.#running === 0 && (this.#isStopping || this.#isEnding)) this.#stop();
   }
 
   #refuse(request: ReceivedRequest, problem: NbdError): void {
@@ -338,24 +338,24 @@ export class Transmission {
   /** The reason to refuse a request, whatever the backend. */
   #problemOf({ type, flags, offset, length }: ReceivedRequest, payload: number): NbdError | undefined {
     const command = COMMANDS[type];
-    const { flags: can, sizes, extended } = this.agreement;
-    const wrong = (words: string): NbdError => new NbdError('EINVAL', words);
-    if (this.#ending) return new NbdError('ESHUTDOWN', 'this server is being shut down');
-    if (command?.writes && can & FLAG.READ_ONLY) return new NbdError('EPERM', 'the export is read-only');
-    if (!command || (can & command.needs) !== command.needs) return wrong(`command ${type} is not supported`);
+    const { flags: exportFlags, sizes, extended } = this.agreement;
+    const invalid = (message: string): NbdError => new NbdError('EINVAL', message);
+    if (this.#isEnding) return new NbdError('ESHUTDOWN', 'this server is being shut down');
+    if (command?.writes && exportFlags & FLAG.READ_ONLY) return new NbdError('EPERM', 'the export is read-only');
+    if (!command || (exportFlags & command.needs) !== command.needs) return invalid(`command ${type} is not supported`);
     const allowed =
-      command.flags | (extended ? command.extendedFlags : 0) | (can & FLAG.SEND_FUA ? COMMAND_FLAG.FUA : 0);
-    if (flags & ~allowed || (flags & COMMAND_FLAG.DF && !(can & FLAG.SEND_DF)))
-      return wrong(`flags 0x${flags.toString(16)} with command ${type}`);
+      command.flags | (extended ? command.extendedFlags : 0) | (exportFlags & FLAG.SEND_FUA ? COMMAND_FLAG.FUA : 0);
+    if (flags & ~allowed || (flags & COMMAND_FLAG.DF && !(exportFlags & FLAG.SEND_DF)))
+      return invalid(`flags 0x${flags.toString(16)} with command ${type}`);
     // The payload holds the length of the range.
     if (payload > 0 && type !== COMMAND.WRITE)
-      return payload > MAX_SMALL ? wrong(`${payload} bytes of data`) : undefined;
-    if (command.empty && (offset !== 0 || length !== 0)) return wrong('offset and length must be 0');
+      return payload > MAX_SMALL ? invalid(`${payload} bytes of data`) : undefined;
+    if (command.empty && (offset !== 0 || length !== 0)) return invalid('offset and length must be 0');
     if (!command.ranged) return undefined;
     if (offset + length > this.backend.size)
-      return new NbdError(command.beyond, `${length} bytes at ${offset} are beyond ${this.backend.size} bytes`);
-    if (command.bounded && length > sizes.maximum) return wrong(`${length} bytes; ${sizes.maximum} are the most`);
-    if (offset % sizes.minimum || length % sizes.minimum) return wrong(`not multiples of ${sizes.minimum} bytes`);
+      return new NbdError(command.rangeError, `${length} bytes at ${offset} are beyond ${this.backend.size} bytes`);
+    if (command.bounded && length > sizes.maximum) return invalid(`${length} bytes; ${sizes.maximum} are the most`);
+    if (offset % sizes.minimum || length % sizes.minimum) return invalid(`not multiples of ${sizes.minimum} bytes`);
     return undefined;
   }
 
@@ -368,17 +368,17 @@ export class Transmission {
   #break(error: Error): void {
     this.options.log('protocol', error);
     this.options.line.destroy();
-    this.#leave();
+    this.#stop();
   }
 
-  #leave(): void {
-    this.#leaving = true;
+  #stop(): void {
+    this.#isStopping = true;
     this.#waiting = undefined;
-    this.#lease.leaveLine();
+    this.#lease.leaveQueue();
     this.options.inbox.discard();
-    this.#whenQuiet?.(undefined);
-    this.#whenQuiet = undefined;
-    if (this.#busy === 0) this.#finish();
+    this.#onQuiet?.(undefined);
+    this.#onQuiet = undefined;
+    if (this.#running === 0) this.#finish();
   }
 }
 

@@ -1,7 +1,7 @@
 /** A thread that serves one connection at a time and then gives it back. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { openShared, type Recipe } from '@nodeos/block';
-import { serveBlocking, type Return } from './blocking.js';
+import { serveBlocking, type ThreadResult } from './blocking.js';
 import type { Terms } from './handshake.js';
 import { Counts } from './metrics.js';
 import { Pool } from '../wire/pool.js';
@@ -22,9 +22,9 @@ export interface Visit {
 }
 
 /** A message from a thread. */
-export type Word =
+export type ThreadMessage =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'back'; readonly back: Return }
+  | { readonly kind: 'back'; readonly result: ThreadResult }
   | {
       readonly kind: 'log';
       readonly event: 'protocol' | 'request' | 'export';
@@ -38,21 +38,21 @@ const SPARE = 1 << 20;
 const { recalled, cells } = workerData as ThreadData;
 const counts = new Counts(cells);
 const pool = new Pool(SPARE);
-const say = (word: Word): void => parentPort?.postMessage(word);
+const post = (message: ThreadMessage): void => parentPort?.postMessage(message);
 
-const told = (event: 'protocol' | 'request' | 'export', error: unknown): void => {
+const logError = (event: 'protocol' | 'request' | 'export', error: unknown): void => {
   const { code, message } = error as NodeJS.ErrnoException;
-  say({ kind: 'log', event, code, message });
+  post({ kind: 'log', event, code, message });
 };
 
 async function serve(visit: Visit): Promise<void> {
-  const backend = await openShared(visit.recipe).catch((error: unknown) => told('export', error));
+  const backend = await openShared(visit.recipe).catch((error: unknown) => logError('export', error));
   const isRecalled = (): boolean => Atomics.load(recalled, 0) !== 0;
-  const back = backend
-    ? await serveBlocking({ ...visit, backend, counts, pool, isRecalled, log: told })
+  const result = backend
+    ? await serveBlocking({ ...visit, backend, counts, pool, isRecalled, log: logError })
     : { bytes: visit.bytes, unsent: [], served: 0, failed: true };
-  say({ kind: 'back', back });
+  post({ kind: 'back', result });
 }
 
 parentPort?.on('message', (visit: Visit) => void serve(visit));
-say({ kind: 'ready' });
+post({ kind: 'ready' });

@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { memory, type BlockBackend } from '@nodeos/block';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Budget, FLOOR, Lease } from '../server/budget.js';
-import { changed, deferred, KIB, MIB, serve, until, type Served } from './support.js';
-import { chosen, request, Wire, works } from './wire.js';
+import { withOverrides, deferred, KIB, MIB, serve, until, type Served } from './support.js';
+import { connectToExport, request, Wire, expectWorking } from './wire.js';
 
 const [READ, WRITE] = [0, 1];
 const SHARED = 8 * MIB;
@@ -16,14 +16,14 @@ function small(backend: BlockBackend = memory(16 * MIB)): Promise<Served> {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
   onTestFinished(() => void vi.useRealTimers());
   return serve(
-    { '': { open: () => changed(backend, { close: () => undefined }) } },
+    { '': { open: () => withOverrides(backend, { close: () => undefined }) } },
     { limits: { shared: SHARED, inFlight: 16 * MIB } },
   );
 }
 
 /** A client that requests much data and reads none of it. */
 async function deaf(path: string, asked = read): Promise<Wire> {
-  const wire = await chosen(path);
+  const wire = await connectToExport(path);
   wire.socket.pause();
   wire.send(asked);
   return wire;
@@ -42,7 +42,7 @@ describe('the memory of all connections', () => {
     await until(() => server.heldBytes > LARGE);
     await sleep(50);
     expect(server.heldBytes).toBeLessThanOrEqual(SHARED + wires.length * FLOOR);
-    await works(await chosen(path));
+    await expectWorking(await connectToExport(path));
     await Promise.all(wires.map((wire) => gets(wire).then(() => gets(wire))));
     await until(() => server.heldBytes === 0);
   });
@@ -53,7 +53,7 @@ describe('the memory of all connections', () => {
     await until(() => server.heldBytes > 2 * LARGE);
     await vi.advanceTimersByTimeAsync(60_000);
     expect(server.metrics.connections.open).toBe(2);
-    const waiting = await chosen(path);
+    const waiting = await connectToExport(path);
     waiting.send(read);
     await sleep(20);
     // The test reads a little from one of them between two checks.
@@ -63,7 +63,7 @@ describe('the memory of all connections', () => {
     holding[0]?.socket.pause();
     await vi.advanceTimersByTimeAsync(10_000);
     await gets(waiting);
-    await works(waiting);
+    await expectWorking(waiting);
     await until(() => server.metrics.connections.open === 2);
     expect(events.filter(({ event }) => event === 'protocol')).toMatchObject([
       { connection: 2, error: { message: /while others wait/ } },
@@ -78,7 +78,7 @@ describe('the memory of all connections', () => {
     const header = request({ type: WRITE, length: LARGE });
     const [silent, dripping] = [await deaf(path, header), await deaf(path, header)];
     await until(() => server.heldBytes > 2 * LARGE);
-    const waiting = await chosen(path);
+    const waiting = await connectToExport(path);
     waiting.send(read);
     await sleep(20);
     for (let look = 0; look < 2; look++) {
@@ -86,7 +86,7 @@ describe('the memory of all connections', () => {
       await sleep(20);
       await vi.advanceTimersByTimeAsync(10_000);
     }
-    await silent.over;
+    await silent.ended;
     await gets(waiting);
     dripping.send(Buffer.alloc(LARGE - 2));
     dripping.socket.resume();
@@ -95,11 +95,11 @@ describe('the memory of all connections', () => {
 
   it('is not taken from a client that waits for the backend', async () => {
     const gate = deferred();
-    const { path, server } = await small(changed(memory(16 * MIB), { write: () => gate.promise }));
+    const { path, server } = await small(withOverrides(memory(16 * MIB), { write: () => gate.promise }));
     const write = Buffer.concat([request({ type: WRITE, length: LARGE }), Buffer.alloc(LARGE)]);
     const holding = [await deaf(path, write), await deaf(path, write)];
     await until(() => server.heldBytes > 2 * LARGE);
-    const waiting = await chosen(path);
+    const waiting = await connectToExport(path);
     waiting.send(read);
     await sleep(50);
     await vi.advanceTimersByTimeAsync(60_000);
@@ -116,7 +116,7 @@ describe('the memory of all connections', () => {
     const { path, server } = await small();
     const holding = [await deaf(path), await deaf(path)];
     await until(() => server.heldBytes > 2 * LARGE);
-    const [vanishing, last] = [await chosen(path), await chosen(path)];
+    const [vanishing, last] = [await connectToExport(path), await connectToExport(path)];
     vanishing.send(read);
     await sleep(20);
     last.send(read);
@@ -129,13 +129,13 @@ describe('the memory of all connections', () => {
 
   it('goes to the next client when the first is cut off, whatever its backend is doing', async () => {
     const gate = deferred();
-    const { path, server } = await small(changed(memory(16 * MIB), { write: () => gate.promise }));
+    const { path, server } = await small(withOverrides(memory(16 * MIB), { write: () => gate.promise }));
     const stuck = [request({ type: WRITE, length: 2 * MIB }), Buffer.alloc(2 * MIB)];
     const more = [MIB, 5 * MIB].map((length) => request({ type: READ, length }));
     await deaf(path, Buffer.concat(stuck));
     await deaf(path, Buffer.concat([...stuck, ...more]));
     await until(() => server.heldBytes > 5 * MIB);
-    const waiting = await chosen(path);
+    const waiting = await connectToExport(path);
     waiting.send(read);
     await sleep(20);
     await vi.advanceTimersByTimeAsync(20_000);
@@ -147,7 +147,7 @@ describe('the memory of all connections', () => {
   it('may be exceeded by a single request', async () => {
     const { path, server } = await small();
     const most = 12 * MIB;
-    const wires = [await deaf(path), await chosen(path), await chosen(path)];
+    const wires = [await deaf(path), await connectToExport(path), await connectToExport(path)];
     await until(() => server.heldBytes > LARGE);
     for (const wire of wires.slice(1)) wire.send(request({ type: READ, length: most }));
     await sleep(50);
@@ -166,7 +166,7 @@ describe('the queue for memory', () => {
     const served: string[] = [];
     const lease = (name: string): Lease =>
       new Lease(budget, {
-        ...{ position: () => undefined, cutOff: () => undefined },
+        ...{ position: () => undefined, disconnect: () => undefined },
         resume: () => served.push(name),
       });
     return { served, leases: [lease('a'), lease('b'), lease('c'), lease('d')] };
@@ -203,7 +203,7 @@ describe('the queue for memory', () => {
     for (const lease of [c, d]) expect(lease.covers(FLOOR + 20 * KIB)).toBe(false);
     await sleep(5);
     expect(served).toEqual([]);
-    b.leaveLine();
+    b.leaveQueue();
     await sleep(5);
     expect([served, c.size, d.size]).toEqual([['c', 'd'], FLOOR + 20 * KIB, FLOOR + 20 * KIB]);
     b.covers(FLOOR + 80 * KIB);

@@ -7,7 +7,7 @@ import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { connectNbd, type ClientEvent, type NbdBackend } from '../index.js';
-import { fuzz, judge, random, type Player, type Random } from './fuzz.js';
+import { fuzz, assertExpected, random, type Player, type Random } from './fuzz.js';
 import { KIB, MIB, pattern, tempDir } from './support.js';
 import { HELLO, reply, u16, u32, u64 } from './wire.js';
 
@@ -124,9 +124,9 @@ async function client(uri: string, mayBe: MayBe): Promise<void> {
   const onEvent = ({ error }: ClientEvent): unknown => error && errors.push(error);
   const errors: unknown[] = [];
   const ended = (work: Promise<unknown>): Promise<unknown> => work.catch((error: unknown) => errors.push(error));
-  const opening = connectNbd(uri, { patience: 0, connections: 1, onEvent });
+  const opening = connectNbd(uri, { reconnectTimeout: 0, connections: 1, onEvent });
   await ended(opening.then((device) => exercise(device, mayBe, ended)));
-  errors.forEach(judge);
+  errors.forEach(assertExpected);
 }
 
 async function exercise(
@@ -199,7 +199,7 @@ describe('corrupted conversations of a server', () => {
       (socket) => void talk(socket, conversation(dice), dice),
     ).listen(path);
     onTestFinished(() => void server.close());
-    const device = await connectNbd(`nbd+unix:///?socket=${path}`, { patience: 0, connections: 1 });
+    const device = await connectNbd(`nbd+unix:///?socket=${path}`, { reconnectTimeout: 0, connections: 1 });
     expect([device.mode, device.size]).toEqual(['simple', SIZE]);
     const bytes = Buffer.alloc(512);
     await Promise.all([device.read(bytes, 0), device.write?.(Buffer.alloc(4096), 4096)]);

@@ -8,19 +8,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { failure, memory, overlay, readOnly, type BlockBackend } from '@nodeos/block';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { connectNbd, NbdServer, type ClientOptions, type NbdBackend } from '../index.js';
-import { changed, kept, KIB, MIB, only, serve, tempDir, until } from './support.js';
+import { withOverrides, withoutClose, KIB, MIB, singleExport, serve, tempDir, until } from './support.js';
 
 const uriOf = (path: string, name = ''): string => `nbd+unix:///${name}?socket=${path}`;
 
 async function opened(uri: string, options: ClientOptions = {}): Promise<NbdBackend> {
-  const disk = await connectNbd(uri, { patience: 0, ...options });
+  const disk = await connectNbd(uri, { reconnectTimeout: 0, ...options });
   onTestFinished(() => disk.close());
   return disk;
 }
 
 /** A backend whose answers are delayed. */
 const late = (backend: BlockBackend, milliseconds: number): BlockBackend =>
-  changed(backend, {
+  withOverrides(backend, {
     read: async (into, offset) => {
       await sleep(milliseconds);
       await backend.read(into, offset);
@@ -56,8 +56,8 @@ describe('a request in pieces of which one fails', () => {
     const disk = await opened(
       (
         await serve(
-          only(
-            changed(memory(MIB), {
+          singleExport(
+            withOverrides(memory(MIB), {
               blockSizes: pieces,
               extents: undefined,
               read: async (into, offset) => {
@@ -79,7 +79,7 @@ describe('a request in pieces of which one fails', () => {
 
   it('is rejected once nothing reads from its buffer any more', async () => {
     const store = memory(MIB);
-    const backend = changed(store, {
+    const backend = withOverrides(store, {
       blockSizes: pieces,
       write: async (bytes, offset) => {
         await sleep(20);
@@ -87,7 +87,7 @@ describe('a request in pieces of which one fails', () => {
         await store.write?.(bytes, offset);
       },
     });
-    const disk = await opened((await serve(only(backend))).uri(), { inFlight: 2 });
+    const disk = await opened((await serve(singleExport(backend))).uri(), { inFlight: 2 });
     const buffer = Buffer.alloc(MIB, 1);
     await expect(disk.write?.(buffer, 0)).rejects.toMatchObject({ code: 'ENOSPC' });
     buffer.fill(2);
@@ -103,13 +103,13 @@ describe('the client', () => {
     const path = join(tempDir(), 'socket');
     const store = memory(MIB);
     const start = async (): Promise<NbdServer> => {
-      const server = new NbdServer({ exports: { '': { open: () => late(kept(store), 20) } } });
+      const server = new NbdServer({ exports: { '': { open: () => late(withoutClose(store), 20) } } });
       await server.listen({ path });
       onTestFinished(() => server.close(0));
       return server;
     };
     const first = await start();
-    const disk = await opened(uriOf(path), { patience: 20, connections: 1 });
+    const disk = await opened(uriOf(path), { reconnectTimeout: 20, connections: 1 });
     const work = { done: false, reads: 0 };
     const readers = Promise.all(
       Array.from({ length: 8 }, async (_, index) => {
@@ -126,13 +126,13 @@ describe('the client', () => {
     await readers;
   });
 
-  it('waits no longer than its patience for a silent server', async () => {
+  it('waits no longer than its reconnect timeout for a silent server', async () => {
     const path = await front((socket, count) => {
       if (count === 1) through(socket, there.path);
     });
-    const there = await serve(only(memory(MIB)));
+    const there = await serve(singleExport(memory(MIB)));
     const events: string[] = [];
-    const disk = await connectNbd(uriOf(path), { patience: 1, onEvent: ({ event }) => events.push(event) });
+    const disk = await connectNbd(uriOf(path), { reconnectTimeout: 1, onEvent: ({ event }) => events.push(event) });
     await disk.read(Buffer.alloc(512), 0);
     await there.server.close(0);
     await expect(disk.read(Buffer.alloc(512), 0)).rejects.toThrow(/the server did not answer within/);
@@ -142,8 +142,8 @@ describe('the client', () => {
 
   it('stops waiting for a server once its signal aborts', async () => {
     const stop = new AbortController();
-    const there = await serve(only(memory(MIB)));
-    const disk = await connectNbd(there.uri(), { patience: 50, signal: stop.signal });
+    const there = await serve(singleExport(memory(MIB)));
+    const disk = await connectNbd(there.uri(), { reconnectTimeout: 50, signal: stop.signal });
     await there.server.close(0);
     const reading = expect(disk.read(Buffer.alloc(512), 0)).rejects.toMatchObject({ code: 'EIO' });
     await sleep(100);
@@ -154,12 +154,12 @@ describe('the client', () => {
 
   it('gives up on a server that drops every connection after a request', async () => {
     const sockets: Socket[] = [];
-    const there = await serve(only(changed(memory(MIB), { read: () => void sockets.at(-1)?.destroy() })));
+    const there = await serve(singleExport(withOverrides(memory(MIB), { read: () => void sockets.at(-1)?.destroy() })));
     const path = await front((socket) => {
       sockets.push(socket);
       through(socket, there.path);
     });
-    const disk = await connectNbd(uriOf(path), { patience: 1 });
+    const disk = await connectNbd(uriOf(path), { reconnectTimeout: 1 });
     await expect(disk.read(Buffer.alloc(512), 0)).rejects.toMatchObject({ code: 'EIO' });
     expect(sockets.length).toBeGreaterThan(2);
     expect(sockets.length).toBeLessThan(20);
@@ -186,7 +186,7 @@ describe('the client', () => {
       };
     };
     let kill = await start();
-    const disk = await opened(uriOf(path), { patience: 20, strictFlush: true });
+    const disk = await opened(uriOf(path), { reconnectTimeout: 20, strictFlush: true });
     await disk.write?.(Buffer.alloc(4096, 1), 0);
     await disk.flush?.();
     await kill();
@@ -210,9 +210,9 @@ describe('the client', () => {
 
 describe('connections', () => {
   it('are attempted again if they could not be made', { timeout: 30_000 }, async () => {
-    const there = await serve(only(late(memory(MIB), 5)));
+    const there = await serve(singleExport(late(memory(MIB), 5)));
     const path = await front((socket, count) => (count === 2 ? socket.destroy() : through(socket, there.path)));
-    const disk = await opened(uriOf(path), { connections: 4, patience: 20 });
+    const disk = await opened(uriOf(path), { connections: 4, reconnectTimeout: 20 });
     const work = { done: false };
     const readers = Promise.all(
       Array.from({ length: 32 }, async () => {
@@ -226,27 +226,27 @@ describe('connections', () => {
 
   it('have at most the given number of unanswered requests', async () => {
     let [now, most] = [0, 0];
-    const backend = changed(memory(MIB), {
+    const backend = withOverrides(memory(MIB), {
       read: async () => {
         most = Math.max(most, ++now);
         await sleep(10);
         now--;
       },
     });
-    const disk = await opened((await serve(only(backend))).uri(), { connections: 1, inFlight: 5 });
+    const disk = await opened((await serve(singleExport(backend))).uri(), { connections: 1, inFlight: 5 });
     await Promise.all(Array.from({ length: 40 }, async () => disk.read(Buffer.alloc(512), 0)));
     expect(most).toBe(5);
   });
 
   it('are closed after the requests under way', async () => {
     let done = 0;
-    const backend = changed(memory(MIB), {
+    const backend = withOverrides(memory(MIB), {
       read: async () => {
         await sleep(100);
         done++;
       },
     });
-    const disk = await connectNbd((await serve(only(backend))).uri(), { patience: 0 });
+    const disk = await connectNbd((await serve(singleExport(backend))).uri(), { reconnectTimeout: 0 });
     const reading = disk.read(Buffer.alloc(512), 0);
     await disk.close();
     expect(done).toBe(1);
@@ -259,11 +259,11 @@ describe('an export that comes back', () => {
   /** Serves `before`, loses the connection, serves `after`. */
   async function replaced(before: BlockBackend, after: BlockBackend): Promise<NbdBackend> {
     const path = join(tempDir(), 'socket');
-    const first = new NbdServer({ exports: only(before) });
+    const first = new NbdServer({ exports: singleExport(before) });
     await first.listen({ path });
-    const disk = await opened(uriOf(path), { patience: 10 });
+    const disk = await opened(uriOf(path), { reconnectTimeout: 10 });
     await first.close(0);
-    const second = new NbdServer({ exports: only(after) });
+    const second = new NbdServer({ exports: singleExport(after) });
     await second.listen({ path });
     onTestFinished(async () => {
       await second.close(0);
@@ -275,19 +275,19 @@ describe('an export that comes back', () => {
   const reads = async (disk: NbdBackend): Promise<void> => disk.read(Buffer.alloc(512), 0);
 
   it.each<[what: string, before: BlockBackend, after: BlockBackend, why: string]>([
-    ['without a method', memory(MIB), changed(memory(MIB), { trim: undefined }), 'can do less than before'],
+    ['without a method', memory(MIB), withOverrides(memory(MIB), { trim: undefined }), 'can do less than before'],
     ['read-only', memory(MIB), readOnly(memory(MIB)), 'can do less than before'],
     [
       'with larger blocks',
       memory(MIB),
-      changed(memory(MIB), { blockSizes: { minimum: 4096, preferred: 4096, maximum: MIB } }),
+      withOverrides(memory(MIB), { blockSizes: { minimum: 4096, preferred: 4096, maximum: MIB } }),
       'takes requests of 4096 to 1048576 bytes now',
     ],
     ['shorter', memory(2 * MIB), memory(MIB), 'had 2097152 bytes, and has 1048576 now'],
     [
       'longer, although it cannot be resized',
-      changed(memory(MIB), { resize: undefined }),
-      changed(memory(2 * MIB), { resize: undefined }),
+      withOverrides(memory(MIB), { resize: undefined }),
+      withOverrides(memory(2 * MIB), { resize: undefined }),
       'had 1048576 bytes, and has 2097152 now',
     ],
   ])('is rejected as changed: %s', async (_what, before, after, why) => {
@@ -305,14 +305,14 @@ describe('an export that comes back', () => {
     const store = memory(2 * MIB);
     const path = join(tempDir(), 'socket');
     const start = async (backend: BlockBackend): Promise<NbdServer> => {
-      const server = new NbdServer({ exports: only(backend) });
+      const server = new NbdServer({ exports: singleExport(backend) });
       await server.listen({ path });
       onTestFinished(() => server.close(0));
       return server;
     };
     // Resizes, and disappears before it has answered.
     const first = await start(
-      changed(store, {
+      withOverrides(store, {
         resize: async (size) => {
           await store.resize?.(size);
           void first.close(0);
@@ -320,7 +320,7 @@ describe('an export that comes back', () => {
         },
       }),
     );
-    const disk = await opened(uriOf(path), { patience: 10 });
+    const disk = await opened(uriOf(path), { reconnectTimeout: 10 });
     const resizing = disk.resize?.(MIB);
     await until(() => store.size === MIB);
     await until(() => first.metrics.connections.open === 0);
@@ -334,8 +334,8 @@ describe('an export that comes back', () => {
 it('an overlay of a failing device does not write into the buffers of others', async () => {
   const folder = tempDir();
   const up = await serve(
-    only(
-      changed(memory(4 * MIB), {
+    singleExport(
+      withOverrides(memory(4 * MIB), {
         blockSizes: { minimum: 1, preferred: 4096, maximum: 64 * KIB },
         extents: undefined,
         read: async (into, offset) => {
@@ -348,10 +348,12 @@ it('an overlay of a failing device does not write into the buffers of others', a
   );
   const store = memory(4 * MIB);
   const middle = await serve({
-    chain: { open: async () => overlay(readOnly(await connectNbd(up.uri(), { patience: 0 })), join(folder, 'delta')) },
+    chain: {
+      open: async () => overlay(readOnly(await connectNbd(up.uri(), { reconnectTimeout: 0 })), join(folder, 'delta')),
+    },
     other: {
       open: () =>
-        changed(kept(store), {
+        withOverrides(withoutClose(store), {
           write: async (bytes, offset) => {
             await sleep(200);
             await store.write?.(bytes, offset);

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { memory, type BlockBackend } from '@nodeos/block';
 import { expect, it, onTestFinished } from 'vitest';
 import { connectNbd, NbdServer, type ClientOptions, type NbdBackend } from '../index.js';
-import { changed, MIB, only, tempDir, until } from './support.js';
+import { withOverrides, MIB, singleExport, tempDir, until } from './support.js';
 import { HELLO, refusal, reply } from './wire.js';
 
 interface Front {
@@ -38,7 +38,7 @@ async function front(backend: () => BlockBackend): Promise<Front> {
 }
 
 function serving(backend: () => BlockBackend): (socket: Socket) => void {
-  const server = new NbdServer({ exports: only(backend()) });
+  const server = new NbdServer({ exports: singleExport(backend()) });
   return (socket) => void server.serve(socket);
 }
 
@@ -60,10 +60,10 @@ function shuttingDown(socket: Socket): void {
   });
 }
 
-it('the patience of a client begins with each loss, even after an idle time', async () => {
+it('the reconnect timeout of a client begins with each loss, even after an idle time', async () => {
   const here = await front(() => memory(MIB));
   const events: string[] = [];
-  const disk = await opened(here, { patience: 0.5, onEvent: ({ event }) => events.push(event) });
+  const disk = await opened(here, { reconnectTimeout: 0.5, onEvent: ({ event }) => events.push(event) });
   for (let losses = 0; losses < 2; losses++) {
     here.cut();
     await until(() => events.at(-1) === 'connected' && events.length === 2 * losses + 3);
@@ -75,7 +75,7 @@ it('the patience of a client begins with each loss, even after an idle time', as
 
 it('a client asks again after a server refused it because of a shutdown', async () => {
   const here = await front(() => memory(MIB));
-  const disk = await opened(here, { patience: 20 });
+  const disk = await opened(here, { reconnectTimeout: 20 });
   const serve = here.serve;
   let refused = 0;
   here.serve = (socket) => {
@@ -90,7 +90,7 @@ it('a client asks again after a server refused it because of a shutdown', async 
 it('a client reports lost writes even if another connection was being made', { timeout: 30_000 }, async () => {
   const slow = (): BlockBackend => {
     const store = memory(MIB);
-    return changed(store, {
+    return withOverrides(store, {
       write: async (bytes, offset) => {
         await sleep(5);
         await store.write?.(bytes, offset);
@@ -98,7 +98,7 @@ it('a client reports lost writes even if another connection was being made', { t
     });
   };
   const here = await front(slow);
-  const disk = await opened(here, { patience: 20, connections: 4, strictFlush: true });
+  const disk = await opened(here, { reconnectTimeout: 20, connections: 4, strictFlush: true });
   const work = { done: false, writes: 0 };
   const writers = Promise.all(
     Array.from({ length: 16 }, async (_, index) => {
@@ -127,14 +127,14 @@ it('a client reports a partly completed request as possibly lost', async () => {
   let pieces = 0;
   const store = memory(24 * MIB);
   const here = await front(() =>
-    changed(store, {
+    withOverrides(store, {
       write: async (bytes, offset) => {
         if (++pieces > 1) await shut;
         await store.write?.(bytes, offset);
       },
     }),
   );
-  const disk = await opened(here, { patience: 20, connections: 1, strictFlush: true });
+  const disk = await opened(here, { reconnectTimeout: 20, connections: 1, strictFlush: true });
   const writing = disk.write?.(Buffer.alloc(24 * MIB, 1), 0);
   await until(() => pieces > 1);
   await sleep(50);

@@ -37,7 +37,7 @@ const options = (extended: boolean): Readonly<Record<number, Buffer>> => ({
 });
 
 /** A client's device from such a server. */
-async function disk(extended: boolean, answer: Answer, patience = 0): Promise<NbdBackend> {
+async function disk(extended: boolean, answer: Answer, reconnectTimeout = 0): Promise<NbdBackend> {
   const path = join(tempDir(), 'socket');
   const said = options(extended);
   const requestSize = extended ? 32 : 28;
@@ -84,7 +84,7 @@ async function disk(extended: boolean, answer: Answer, patience = 0): Promise<Nb
   }).listen(path);
   await once(listener, 'listening');
   onTestFinished(() => void listener.close());
-  const device = await connectNbd(`nbd+unix:///?socket=${path}`, { patience, connections: 1 });
+  const device = await connectNbd(`nbd+unix:///?socket=${path}`, { reconnectTimeout, connections: 1 });
   onTestFinished(() => device.close());
   return device;
 }

@@ -66,7 +66,7 @@ it('the client works over an HTTP upgrade, and again after that is cut off', asy
 it('the client works over any stream, one per connection', async () => {
   const server = served();
   let made = 0;
-  const device = await connectNbd('nbd://x/disk', { stream: () => (made++, endOf(server)), patience: 0 });
+  const device = await connectNbd('nbd://x/disk', { stream: () => (made++, endOf(server)), reconnectTimeout: 0 });
   await Promise.all(
     Array.from({ length: 64 }, (_, index) => Promise.resolve(device.read(Buffer.alloc(4096), index * 4096))),
   );

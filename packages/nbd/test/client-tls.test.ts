@@ -6,7 +6,7 @@ import { memory } from '@nodeos/block';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { connectNbd, NbdServer, parsePskFile, type ServerTls } from '../index.js';
 import { authority } from './pki.js';
-import { started } from './support.js';
+import { startServer } from './support.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'nodeos-nbd-tls-'));
 const [server, client, other] = ['server', 'client', 'other'].map((name) => join(folder, name)) as [
@@ -29,7 +29,7 @@ let count = 0;
 
 async function nbdkit(...args: string[]): Promise<string> {
   const socket = join(folder, `${count++}.sock`);
-  await started(socket, 'nbdkit', '-f', '-U', socket, ...args, 'memory', '1M');
+  await startServer(socket, 'nbdkit', '-f', '-U', socket, ...args, 'memory', '1M');
   return socket;
 }
 
@@ -52,7 +52,7 @@ const keys = parsePskFile(`alice:${'ab'.repeat(32)}`);
 
 /** Writes and reads enough to split TLS records at any place. */
 async function works(uri: string): Promise<void> {
-  const disk = await connectNbd(uri, { patience: 0 });
+  const disk = await connectNbd(uri, { reconnectTimeout: 0 });
   expect(disk.tls).toBe(true);
   const bytes = Buffer.from(Uint8Array.from({ length: 700_001 }, (_, index) => index * 7 + (index >> 8)));
   await disk.write?.(bytes, 12345);
@@ -76,14 +76,14 @@ describe.each([
 
   it('refuses a server whose certificate is signed by a stranger', async () => {
     const uri = `nbds+unix:///?socket=${await withCertificates()}&tls-certificates=${other}`;
-    await expect(connectNbd(uri, { patience: 0 })).rejects.toThrow(/certificate/);
+    await expect(connectNbd(uri, { reconnectTimeout: 0 })).rejects.toThrow(/certificate/);
   });
 
   it('reports that the server requires a client certificate', async () => {
     const uri = `nbds+unix:///?socket=${await withCertificates()}&tls-verify-peer=false`;
     // With TLS 1.3 the client learns this after its handshake seems complete: from an alert, or from a closed
     // connection.
-    await expect(connectNbd(uri, { patience: 0 })).rejects.toThrow(
+    await expect(connectNbd(uri, { reconnectTimeout: 0 })).rejects.toThrow(
       /wants a certificate|alert|ECONNRESET|EPIPE|closed the connection/,
     );
   });
@@ -94,19 +94,23 @@ describe.each([
 
   it('refuses a server whose certificate has another name', async () => {
     const uri = `nbds+unix:///?socket=${await withCertificates()}&tls-certificates=${client}`;
-    await expect(connectNbd(`${uri}&tls-hostname=example.org`, { patience: 0 })).rejects.toThrow(/example\.org/);
+    await expect(connectNbd(`${uri}&tls-hostname=example.org`, { reconnectTimeout: 0 })).rejects.toThrow(
+      /example\.org/,
+    );
     await works(`${uri}&tls-hostname=localhost`);
   });
 
   it('reports that the server requires TLS', async () => {
     const socket = await withCertificates();
-    await expect(connectNbd(`nbd+unix:///?socket=${socket}`, { patience: 0 })).rejects.toThrow(/ERR_TLS_REQD/);
+    await expect(connectNbd(`nbd+unix:///?socket=${socket}`, { reconnectTimeout: 0 })).rejects.toThrow(/ERR_TLS_REQD/);
   });
 });
 
 it('the client reports a server without TLS', async () => {
   const socket = await nbdkit();
-  await expect(connectNbd(`nbds+unix:///?socket=${socket}`, { patience: 0 })).rejects.toThrow(/STARTTLS was refused/);
+  await expect(connectNbd(`nbds+unix:///?socket=${socket}`, { reconnectTimeout: 0 })).rejects.toThrow(
+    /STARTTLS was refused/,
+  );
 });
 
 it.each([
@@ -117,5 +121,5 @@ it.each([
   const psk = { identity: 'alice', key: keys.get('alice') ?? Buffer.alloc(0) };
   const uri = `nbds+unix:///?socket=${await ours({ cert, key })}`;
   const tls = { psk, ...(ca && { ca: ca() }) };
-  await expect(connectNbd(uri, { patience: 0, tls })).rejects.toThrow(/certificate|handshake|alert/);
+  await expect(connectNbd(uri, { reconnectTimeout: 0, tls })).rejects.toThrow(/certificate|handshake|alert/);
 });

@@ -11,7 +11,7 @@ import { afterAll, afterEach, describe, expect, it, onTestFinished } from 'vites
 import { behavesAsBlockBackend } from '../../block/test/contract.js';
 import { freePort } from '../../block/test/helpers.js';
 import { connectNbd, Handshake, NbdServer, parseUri, RefusedError, type ClientOptions } from '../index.js';
-import { needs, output, started, until } from './support.js';
+import { requirePrograms, output, startServer, until } from './support.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'nodeos-nbd-client-'));
 const servers = new Set<NbdServer>();
@@ -36,7 +36,7 @@ async function ours(backend: () => BlockBackend, socket = socketPath()): Promise
 
 /** Writes, reads, and compares the capabilities of the server. */
 async function exercised(uri: string, options: ClientOptions = {}): Promise<string> {
-  const disk = await connectNbd(uri, { patience: 0, ...options });
+  const disk = await connectNbd(uri, { reconnectTimeout: 0, ...options });
   const bytes = pattern(5856 * 512);
   await disk.write?.(bytes, 4096);
   const small = Array.from({ length: 200 }, (_, index) => pattern(512, index));
@@ -86,14 +86,14 @@ const NBDKIT: readonly (readonly [what: string, mode: string, args: string[]])[]
 describe('the client with nbdkit', () => {
   it.each(NBDKIT)('works %s', async (_what, mode, args) => {
     const socket = socketPath();
-    await started(socket, 'nbdkit', '-f', '-U', socket, ...args);
+    await startServer(socket, 'nbdkit', '-f', '-U', socket, ...args);
     expect(await exercised(uriOf(socket))).toBe(mode);
   });
 
   it('works with oldstyle, which has no options', async () => {
     const socket = socketPath();
-    await started(socket, 'nbdkit', '-f', '-o', '-U', socket, 'memory', '1M');
-    const disk = await connectNbd(uriOf(socket), { patience: 0 });
+    await startServer(socket, 'nbdkit', '-f', '-o', '-U', socket, 'memory', '1M');
+    const disk = await connectNbd(uriOf(socket), { reconnectTimeout: 0 });
     expect([disk.mode, disk.size]).toEqual(['oldstyle', 1 << 20]);
     await disk.write?.(pattern(4096), 0);
     const read = Buffer.alloc(4096);
@@ -114,8 +114,8 @@ describe('the client with nbdkit', () => {
       'error-pread-rate=100%',
       `error-pread-file=${trigger}`,
     ];
-    await started(socket, 'nbdkit', '-f', '-U', socket, ...args);
-    const disk = await connectNbd(uriOf(socket), { patience: 0 });
+    await startServer(socket, 'nbdkit', '-f', '-U', socket, ...args);
+    const disk = await connectNbd(uriOf(socket), { reconnectTimeout: 0 });
     const read = async (): Promise<void> => disk.read(Buffer.alloc(4096), 8192);
     await expect(read()).rejects.toMatchObject({
       code: 'EIO',
@@ -131,9 +131,11 @@ describe('the client with other servers', () => {
   it('works with qemu-nbd', async () => {
     const [socket, file] = [socketPath(), join(folder, 'qemu.disk')];
     writeFileSync(file, Buffer.alloc(16 << 20));
-    await started(socket, 'qemu-nbd', '-t', '-f', 'raw', '-x', 'disk', '-k', socket, file);
+    await startServer(socket, 'qemu-nbd', '-t', '-f', 'raw', '-x', 'disk', '-k', socket, file);
     expect(await exercised(uriOf(socket, 'disk'))).toBe('structured');
-    await expect(connectNbd(uriOf(socket, 'nothing'), { patience: 0 })).rejects.toThrow(/GO was refused: ERR_UNKNOWN/);
+    await expect(connectNbd(uriOf(socket, 'nothing'), { reconnectTimeout: 0 })).rejects.toThrow(
+      /GO was refused: ERR_UNKNOWN/,
+    );
   });
 
   it('works with nbd-server', async () => {
@@ -146,19 +148,19 @@ describe('the client with other servers', () => {
     );
     // It serves more than one client only as a background process.
     const pidFile = join(folder, 'server.pid');
-    await started(socket, 'nbd-server', '-C', settings, '-p', pidFile);
+    await startServer(socket, 'nbd-server', '-C', settings, '-p', pidFile);
     onTestFinished(() => void process.kill(Number(readFileSync(pidFile, 'utf8'))));
     await exercised(uriOf(socket, 'disk'));
-    const disk = await connectNbd(uriOf(socket, 'disk'), { patience: 0 });
+    const disk = await connectNbd(uriOf(socket, 'disk'), { reconnectTimeout: 0 });
     expect(Object.hasOwn(disk, 'flush')).toBe(false); // the default of nbd-server
     await disk.close();
     const handshake = await Handshake.begin(parseUri(uriOf(socket)), {});
     expect((await handshake.list()).map(({ name }) => name)).toContain('disk');
-    handshake.leave();
+    handshake.disconnect();
   });
 
   it('passes on that nbdkit does not support flush', async () => {
-    needs('nbdkit', 'nbdinfo');
+    requirePrograms('nbdkit', 'nbdinfo');
     const [socket, file] = [socketPath(), join(folder, 'unflushed.disk')];
     writeFileSync(file, Buffer.alloc(1 << 20));
     const scripts = [
@@ -167,8 +169,8 @@ describe('the client with other servers', () => {
       `pwrite=dd of=${file} seek=$4 conv=notrunc oflag=seek_bytes status=none`,
       ...['can_write=exit 0', 'can_flush=exit 3', 'can_fua=echo none'],
     ];
-    await started(socket, 'nbdkit', '-f', '-U', socket, 'eval', ...scripts);
-    const behind = await connectNbd(uriOf(socket), { patience: 0 });
+    await startServer(socket, 'nbdkit', '-f', '-U', socket, 'eval', ...scripts);
+    const behind = await connectNbd(uriOf(socket), { reconnectTimeout: 0 });
     expect(Object.hasOwn(behind, 'flush')).toBe(false);
     await behind.write?.(pattern(512), 512);
     const again = await ours(() => behind);
@@ -180,14 +182,16 @@ describe('the client with other servers', () => {
 
   it('refuses a peer that is not an NBD server', async () => {
     const socket = socketPath();
-    await started(
+    await startServer(
       socket,
       process.execPath,
       '-e',
       `require('net').createServer((s) => s.on('error', () => 0).end('HTTP/1.1 400 Bad Request\\r\\n\\r\\n')).listen(${JSON.stringify(socket)})`,
     );
-    await expect(connectNbd(uriOf(socket), { patience: 0 })).rejects.toThrow('this is not an NBD server');
-    await expect(connectNbd(uriOf(join(folder, 'nobody')), { patience: 0 })).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(connectNbd(uriOf(socket), { reconnectTimeout: 0 })).rejects.toThrow('this is not an NBD server');
+    await expect(connectNbd(uriOf(join(folder, 'nobody')), { reconnectTimeout: 0 })).rejects.toMatchObject({
+      code: 'ENOENT',
+    });
   });
 });
 
@@ -196,9 +200,9 @@ describe('the client with our own server', () => {
     ['extended', {}],
     ['structured', { extended: false }],
     ['simple', { structured: false }],
-  ] as const)('works with %s headers', async (mode, wishes) => {
+  ] as const)('works with %s headers', async (mode, features) => {
     const uri = await ours(() => memory(16 << 20));
-    expect(await exercised(uri, { wishes })).toBe(mode);
+    expect(await exercised(uri, { features })).toBe(mode);
   });
 
   it('lists the exports', async () => {
@@ -210,12 +214,12 @@ describe('the client with our own server', () => {
     await server.listen({ path: socket });
     const handshake = await Handshake.begin(parseUri(uriOf(socket)), {});
     expect(await handshake.list()).toEqual([{ name: 'one', description: 'the first' }, { name: 'two' }]);
-    expect(await handshake.look('two')).toMatchObject({ name: 'two', size: 2 << 20, contexts: ['base:allocation'] });
-    await expect(handshake.look('three')).rejects.toBeInstanceOf(RefusedError);
-    handshake.leave();
+    expect(await handshake.getInfo('two')).toMatchObject({ name: 'two', size: 2 << 20, contexts: ['base:allocation'] });
+    await expect(handshake.getInfo('three')).rejects.toBeInstanceOf(RefusedError);
+    handshake.disconnect();
   });
 
-  for (const [mode, wishes] of [
+  for (const [mode, features] of [
     ['extended', {}],
     ['simple', { structured: false }],
   ] as const) {
@@ -227,7 +231,7 @@ describe('the client with our own server', () => {
       async make(content) {
         const device = memory(content.length);
         await device.write?.(content, 0);
-        return connectNbd(await ours(() => device), { wishes, patience: 0 });
+        return connectNbd(await ours(() => device), { features, reconnectTimeout: 0 });
       },
     });
   }
@@ -235,7 +239,7 @@ describe('the client with our own server', () => {
 
 it('the signal of a client ends opening, but not open connections', async () => {
   const socket = socketPath();
-  await started(
+  await startServer(
     socket,
     process.execPath,
     '-e',
@@ -247,7 +251,7 @@ it('the signal of a client ends opening, but not open connections', async () => 
   await expect(opening).rejects.toThrow('enough');
   await expect(connectNbd(uriOf(socket), { signal: stop.signal })).rejects.toThrow('enough');
   const later = new AbortController();
-  const disk = await connectNbd(await ours(() => memory(4096)), { signal: later.signal, patience: 0 });
+  const disk = await connectNbd(await ours(() => memory(4096)), { signal: later.signal, reconnectTimeout: 0 });
   later.abort();
   await disk.read(Buffer.alloc(512), 0);
   await disk.close();
@@ -258,7 +262,7 @@ describe('a server that goes away', () => {
     const [socket, file] = [socketPath(), join(folder, 'again.disk')];
     writeFileSync(file, Buffer.alloc(16 << 20));
     const start = (): Promise<ChildProcess> =>
-      started(
+      startServer(
         socket,
         'nbdkit',
         '-f',
@@ -301,10 +305,20 @@ describe('a server that goes away', () => {
     await disk.close();
   });
 
-  it('makes requests fail once the patience is over', async () => {
+  it('makes requests fail once the reconnect timeout is over', async () => {
     const socket = socketPath();
-    const server = await started(socket, 'nbdkit', '-f', '-U', socket, '--filter=delay', 'memory', '1M', 'rdelay=60');
-    const disk = await connectNbd(uriOf(socket), { patience: 0.3 });
+    const server = await startServer(
+      socket,
+      'nbdkit',
+      '-f',
+      '-U',
+      socket,
+      '--filter=delay',
+      'memory',
+      '1M',
+      'rdelay=60',
+    );
+    const disk = await connectNbd(uriOf(socket), { reconnectTimeout: 0.3 });
     const reading = disk.read(Buffer.alloc(512), 0);
     await sleep(50);
     server.kill('SIGKILL');
@@ -317,12 +331,12 @@ describe('a server that goes away', () => {
 
   it('is not used any more if it comes back with another export', async () => {
     const socket = socketPath();
-    const server = await started(socket, 'nbdkit', '-f', '-U', socket, 'memory', '1M');
+    const server = await startServer(socket, 'nbdkit', '-f', '-U', socket, 'memory', '1M');
     const disk = await connectNbd(uriOf(socket));
     server.kill('SIGKILL');
     await once(server, 'close');
     rmSync(socket, { force: true });
-    await started(socket, 'nbdkit', '-f', '-U', socket, 'memory', '2M');
+    await startServer(socket, 'nbdkit', '-f', '-U', socket, 'memory', '2M');
     await expect(Promise.resolve(disk.read(Buffer.alloc(512), 0))).rejects.toThrow(
       /had 1048576 bytes, and has 2097152 now/,
     );

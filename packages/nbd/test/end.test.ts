@@ -3,8 +3,8 @@ import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { memory } from '@nodeos/block';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { changed, deferred, MIB, only, serve, until } from './support.js';
-import { ACK, chosen, refusal, request, text, u16, Wire } from './wire.js';
+import { withOverrides, deferred, MIB, singleExport, serve, until } from './support.js';
+import { ACK, connectToExport, refusal, request, text, u16, Wire } from './wire.js';
 
 const [READ, DISC] = [0, 2];
 const SHUTDOWN = refusal(7);
@@ -52,7 +52,7 @@ const blindly = (...requests: Buffer[]): Buffer =>
 
 describe('the shutdown of a server', () => {
   it('does not wait for a silent client in the handshake', async () => {
-    const { server, path, events } = await serve(only(memory(MIB)));
+    const { server, path, events } = await serve(singleExport(memory(MIB)));
     const clients = [stubborn(path), stubborn(path)];
     clients[1]?.send(Buffer.from('00000003494841', 'hex'));
     await until(() => server.metrics.connections.open === 2);
@@ -72,7 +72,7 @@ describe('the shutdown of a server', () => {
     const ended = server.close(30);
     setTimeout(() => gate.resolve(), 20);
     expect((await wire.reply()).type).toBe(SHUTDOWN);
-    expect(await wire.rest()).toEqual(Buffer.alloc(0));
+    expect(await wire.readToEnd()).toEqual(Buffer.alloc(0));
     wire.socket.end();
     expect(await timeOf(ended)).toBeLessThan(2000);
     expect(server.openExports).toEqual([]);
@@ -91,16 +91,16 @@ describe('the shutdown of a server', () => {
     wire.socket.resume();
     for (const { name } of list) expect((await wire.reply()).data.toString('latin1', 4, 4 + name.length)).toBe(name);
     expect((await wire.reply()).type).toBe(ACK);
-    expect(await wire.rest()).toEqual(Buffer.alloc(0));
+    expect(await wire.readToEnd()).toEqual(Buffer.alloc(0));
     wire.socket.end();
     await ended;
   });
 
   it('completes even if a backend never answers', async () => {
     const [gate, closed] = [deferred(), vi.fn()];
-    const stuck = changed(memory(MIB), { read: () => gate.promise, close: closed });
+    const stuck = withOverrides(memory(MIB), { read: () => gate.promise, close: closed });
     const { server, path, events } = await serve({ disk: { open: () => stuck } });
-    const wire = await chosen(path, 'disk');
+    const wire = await connectToExport(path, 'disk');
     wire.send(request({ type: READ, length: 1 }));
     await until(() => server.heldBytes > 0);
     fake('setTimeout', 'clearTimeout');
@@ -109,7 +109,7 @@ describe('the shutdown of a server', () => {
     await vi.advanceTimersByTimeAsync(4_900);
     expect(wire.socket.readableEnded).toBe(false);
     await vi.advanceTimersByTimeAsync(200);
-    expect(await wire.rest()).toEqual(Buffer.alloc(0));
+    expect(await wire.readToEnd()).toEqual(Buffer.alloc(0));
     expect(isOver).toBe(false);
     await vi.advanceTimersByTimeAsync(2_000);
     await ended;
@@ -122,9 +122,9 @@ describe('the shutdown of a server', () => {
 
   it('waits for backends that need slightly longer than the grace of the clients', async () => {
     const closed = vi.fn();
-    const slow = changed(memory(MIB), { read: () => sleep(200), close: () => sleep(200).then(closed) });
+    const slow = withOverrides(memory(MIB), { read: () => sleep(200), close: () => sleep(200).then(closed) });
     const { server, path } = await serve({ '': { open: () => slow } });
-    const wire = await chosen(path);
+    const wire = await connectToExport(path);
     wire.send(request({ type: READ, length: 1 }));
     await until(() => server.heldBytes > 0);
     await server.close(0);
@@ -134,7 +134,7 @@ describe('the shutdown of a server', () => {
   it('gives a slow reader all of the grace', async () => {
     const [count, length] = [4, 8 * MIB];
     const { server, path } = await serve({ '': { open: () => memory(length) } }, { limits: { inFlight: 64 * MIB } });
-    const wire = await chosen(path);
+    const wire = await connectToExport(path);
     wire.socket.pause();
     for (let index = 0; index < count; index++) wire.send(request({ type: READ, length }));
     await until(() => server.heldBytes > (count - 1) * length);
@@ -147,7 +147,7 @@ describe('the shutdown of a server', () => {
       expect(await wire.simple()).toBe(0);
       await wire.read(length);
     }
-    expect(await wire.rest()).toEqual(Buffer.alloc(0));
+    expect(await wire.readToEnd()).toEqual(Buffer.alloc(0));
     wire.socket.end();
     await ended;
   });

@@ -15,7 +15,7 @@ import {
   type ServerTls,
 } from '../index.js';
 import { authority } from './pki.js';
-import { MIB, only, serve, tempDir, until } from './support.js';
+import { MIB, singleExport, serve, tempDir, until } from './support.js';
 import { HELLO, Wire } from './wire.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-nbd-errors-'));
@@ -42,20 +42,22 @@ interface Told {
 }
 
 async function refusedBy(tls: ServerTls, come: (path: string) => Promise<unknown>): Promise<Told> {
-  const { path, events } = await serve(only(memory(MIB)), { tls });
+  const { path, events } = await serve(singleExport(memory(MIB)), { tls });
   await come(path).catch(() => undefined);
   await until(() => events.some(({ event }) => event === 'refused'));
   return events.find(({ event }) => event === 'refused')?.error as Told;
 }
 
 const client = (tls: ClientTls) => (path: string) =>
-  connectNbd(`nbds+unix:///?socket=${path}`, { patience: 0, tls }).then((disk) => disk.read(Buffer.alloc(1), 0));
+  connectNbd(`nbds+unix:///?socket=${path}`, { reconnectTimeout: 0, tls }).then((disk) =>
+    disk.read(Buffer.alloc(1), 0),
+  );
 
 const bytes = (content: string) => async (path: string) => {
   const wire = await Wire.greeted(path);
-  await wire.verdict(5);
+  await wire.finalReply(5);
   wire.send(Buffer.from(content));
-  await wire.over;
+  await wire.ended;
 };
 
 describe('the log of a server has plain messages', () => {
@@ -94,7 +96,7 @@ describe('the log of a server has plain messages', () => {
 
 describe('a client gets an error with a code', () => {
   it('if the server requires something that it does not have', async () => {
-    const { path } = await serve(only(memory(MIB)), { tls: withCertificates() });
+    const { path } = await serve(singleExport(memory(MIB)), { tls: withCertificates() });
     await expect(client({ insecure: true })(path)).rejects.toMatchObject({
       message: expect.not.stringMatching(/error:0A|routines/) as string,
       cause: expect.anything() as unknown,
@@ -103,10 +105,10 @@ describe('a client gets an error with a code', () => {
 
   it('if the server refuses it', async () => {
     const { uri } = await serve({ disk: { open: () => memory(MIB) } });
-    const error: unknown = await connectNbd(uri('none'), { patience: 0 }).catch((failed: unknown) => failed);
+    const error: unknown = await connectNbd(uri('none'), { reconnectTimeout: 0 }).catch((failed: unknown) => failed);
     expect(error).toBeInstanceOf(RefusedError);
     expect(error).toMatchObject({ name: 'RefusedError', code: 'ENOENT' });
-    const tls: unknown = await connectNbd(uri().replace('nbd+', 'nbds+'), { patience: 0 }).catch(
+    const tls: unknown = await connectNbd(uri().replace('nbd+', 'nbds+'), { reconnectTimeout: 0 }).catch(
       (failed: unknown) => failed,
     );
     expect(tls).toMatchObject({ name: 'RefusedError', code: 'EPERM' });
@@ -121,13 +123,13 @@ describe('a client gets an error with a code', () => {
       return `nbd+unix:///?socket=${path}`;
     };
     const open = async (said: Buffer): Promise<unknown> =>
-      connectNbd(await at(said), { patience: 0 }).catch((failed: unknown) => failed);
+      connectNbd(await at(said), { reconnectTimeout: 0 }).catch((failed: unknown) => failed);
     expect(await open(HELLO)).toMatchObject({ code: 'ECONNRESET' });
     expect(await open(Buffer.from('SSH-2.0-OpenSSH_9.2p1'))).toMatchObject({ code: 'EPROTO', name: 'ProtocolError' });
     const old = Buffer.concat([Buffer.from('NBDMAGICIHAVEOPT'), Buffer.alloc(2)]);
     expect(await open(old)).toMatchObject({ code: 'ECONNRESET', message: expect.stringContaining('the export ""') });
     const handshake = await Handshake.begin(parseUri(await at(old)), {});
-    for (const asked of [handshake.list(), handshake.look('x')])
+    for (const asked of [handshake.list(), handshake.getInfo('x')])
       await expect(asked).rejects.toMatchObject({ code: 'ENOTSUP' });
   });
 

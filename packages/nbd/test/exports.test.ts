@@ -4,8 +4,8 @@
 import { memory, type BlockBackend } from '@nodeos/block';
 import { describe, expect, it } from 'vitest';
 import { NbdServer, type Export } from '../index.js';
-import { changed, MIB, serve, until } from './support.js';
-import { chosen, refusal, request, text, u16, Wire, works } from './wire.js';
+import { withOverrides, MIB, serve, until } from './support.js';
+import { connectToExport, refusal, request, text, u16, Wire, expectWorking } from './wire.js';
 
 const GO = 7;
 const UNKNOWN = refusal(6);
@@ -38,7 +38,7 @@ describe('an invalid backend is refused when it is opened, and the log says why:
       '': { open: () => memory(MIB) },
     });
     const wire = await Wire.greeted(path);
-    expect(await wire.verdict(GO, text('disk'), u16(0))).toBe(UNKNOWN);
+    expect(await wire.finalReply(GO, text('disk'), u16(0))).toBe(UNKNOWN);
     expect(events).toMatchObject([
       {
         event: 'export',
@@ -49,17 +49,17 @@ describe('an invalid backend is refused when it is opened, and the log says why:
         },
       },
     ]);
-    await wire.go();
-    await works(wire);
+    await wire.openExport();
+    await expectWorking(wire);
     expect(server.openExports).toEqual(['']);
   });
 
   it('it is closed if possible', async () => {
     let closed = false;
     const { path } = await serve({
-      disk: { open: () => changed(memory(MIB), { size: NaN, close: () => void (closed = true) }) },
+      disk: { open: () => withOverrides(memory(MIB), { size: NaN, close: () => void (closed = true) }) },
     });
-    await (await Wire.greeted(path)).verdict(GO, text('disk'), u16(0));
+    await (await Wire.greeted(path)).finalReply(GO, text('disk'), u16(0));
     await until(() => closed);
   });
 
@@ -67,7 +67,7 @@ describe('an invalid backend is refused when it is opened, and the log says why:
     const { path, events } = await serve({ disk: { open: () => own({ size: 1n }) } });
     const wire = await Wire.greeted(path);
     wire.option(1, Buffer.from('disk'));
-    expect(await wire.rest()).toEqual(Buffer.alloc(0));
+    expect(await wire.readToEnd()).toEqual(Buffer.alloc(0));
     await until(() => events.length > 0);
     expect(events[0]?.error).toMatchObject({ message: expect.stringContaining('its size is 1n') });
   });
@@ -77,8 +77,8 @@ it('an invalid view ends the connection, and the log says why', async () => {
   const view = (backend: BlockBackend): Promise<BlockBackend> => Promise.resolve(backend);
   const { path, events } = await serve({ '': { open: () => memory(MIB), view } as unknown as Export });
   await (
-    await chosen(path)
-  ).over;
+    await connectToExport(path)
+  ).ended;
   await until(() => events.some(({ error }) => error !== undefined));
   expect(events.find(({ error }) => error !== undefined)?.error).toMatchObject({
     message:
@@ -90,7 +90,7 @@ it('an export without open() is refused by the constructor, or when a resolver r
   const words = 'the export "disk" has no open(), which gives its backend';
   expect(() => new NbdServer({ exports: { disk: memory(MIB) as unknown as Export } })).toThrow(new TypeError(words));
   const { path, events } = await serve({ find: () => memory(MIB) as unknown as Export });
-  expect(await (await Wire.greeted(path)).verdict(GO, text('disk'), u16(0))).toBe(UNKNOWN);
+  expect(await (await Wire.greeted(path)).finalReply(GO, text('disk'), u16(0))).toBe(UNKNOWN);
   expect(events[0]?.error).toMatchObject({ code: 'EINVAL', message: words });
 });
 
@@ -99,14 +99,14 @@ it('an export that is not shared is opened for each connection, and clients know
   const open = (): BlockBackend => {
     const own = memory(MIB);
     opened.push(own);
-    return changed(own, { close: () => void closed.push(own) });
+    return withOverrides(own, { close: () => void closed.push(own) });
   };
   const { path, server } = await serve({ '': { open, shared: false }, other: { open: () => memory(MIB) } });
   const wires = [await Wire.greeted(path), await Wire.greeted(path)];
   const flags: number[] = [];
-  for (const wire of wires) flags.push(await wire.go());
+  for (const wire of wires) flags.push(await wire.openExport());
   expect(flags.map((all) => all & (1 << 8))).toEqual([0, 0]);
-  expect((await (await Wire.greeted(path)).go('other')) & (1 << 8)).not.toBe(0);
+  expect((await (await Wire.greeted(path)).openExport('other')) & (1 << 8)).not.toBe(0);
   expect(opened).toHaveLength(2);
   for (const [index, wire] of wires.entries()) {
     wire.send(request({ type: 1, cookie: 5, length: 4 }), Buffer.from(`own${index}`));

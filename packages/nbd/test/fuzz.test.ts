@@ -12,8 +12,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { memory, slice, type BlockBackend } from '@nodeos/block';
 import { describe, expect, it } from 'vitest';
-import { fuzz, judge, pair, random, type Player, type Random } from './fuzz.js';
-import { changed, kept, KIB, MIB, nbdsh, NO_THREADS, serve, THREADS, type Served } from './support.js';
+import { fuzz, assertExpected, pair, random, type Player, type Random } from './fuzz.js';
+import { withOverrides, withoutClose, KIB, MIB, nbdsh, NO_THREADS, serve, THREADS, type Served } from './support.js';
 import { extendedRequest, hex, request, text, u16, u32, u64 } from './wire.js';
 
 const MESSAGES = Number(process.env['NBD_FUZZ_MESSAGES'] ?? 10_000);
@@ -27,7 +27,7 @@ function slow(backend: BlockBackend, dice: Random): BlockBackend {
     for (let turns = dice.int(4); turns > 0; turns--) await new Promise(setImmediate);
     return await work();
   };
-  return changed(backend, {
+  return withOverrides(backend, {
     read: (into, offset) => late(() => backend.read(into, offset)),
     write: (bytes, offset) => late(() => backend.write?.(bytes, offset)),
     extents: (offset, length) => late(() => backend.extents?.(offset, length) ?? []),
@@ -44,14 +44,18 @@ const fails = (): never => {
 function served(threaded: boolean): Promise<Served> {
   // A device that could grow to any size could take any time to fill.
   const whole = memory(SIZE);
-  const backend = changed(whole, { resize: fails });
+  const backend = withOverrides(whole, { resize: fails });
   const exports = {
     // A slice cannot be resized either, and threads can open it.
-    '': { open: () => kept(threaded ? slice(whole, 0, SIZE) : backend) },
-    slow: { open: () => kept(slow(backend, random(SEED))) },
-    fixed: { open: () => kept(whole), readOnly: true },
-    sectors: { open: () => changed(memory(SIZE), { blockSizes: { minimum: 512, preferred: 4096, maximum: MIB } }) },
-    broken: { open: () => changed(memory(SIZE), { read: fails, write: async () => Promise.resolve().then(fails) }) },
+    '': { open: () => withoutClose(threaded ? slice(whole, 0, SIZE) : backend) },
+    slow: { open: () => withoutClose(slow(backend, random(SEED))) },
+    fixed: { open: () => withoutClose(whole), readOnly: true },
+    sectors: {
+      open: () => withOverrides(memory(SIZE), { blockSizes: { minimum: 512, preferred: 4096, maximum: MIB } }),
+    },
+    broken: {
+      open: () => withOverrides(memory(SIZE), { read: fails, write: async () => Promise.resolve().then(fails) }),
+    },
     missing: { open: fails },
   };
   return serve(exports, { ...(threaded ? THREADS : NO_THREADS), limits: { inFlight: 256 * KIB } });
@@ -165,7 +169,7 @@ const against = ({ server, path, events }: Served, { socketShare, pause }: Way):
     // Requests of this session must not overlap with the next one.
     while (server.metrics.connections.open > 0) await new Promise(setImmediate);
     // The errors in these events would keep their causes in memory.
-    for (const { error } of events.splice(0)) if (error !== undefined) judge(error);
+    for (const { error } of events.splice(0)) if (error !== undefined) assertExpected(error);
   },
 });
 

@@ -43,9 +43,9 @@ export interface Player {
  * Errors that a corrupted conversation may cause: by code or, without a code, by message. Any other error is our
  * mistake.
  */
-const EXPECTED: { readonly codes: ReadonlySet<string>; readonly words: readonly RegExp[] } = {
+const EXPECTED: { readonly codes: ReadonlySet<string>; readonly messages: readonly RegExp[] } = {
   codes: new Set(['EPROTO', ...Object.keys(ERROR), 'ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE']),
-  words: [
+  messages: [
     /^the (peer|server) closed the connection$/,
     /^the connection (was lost|is closed)$/,
     /^the server ended the connection when asked for the export /,
@@ -55,10 +55,10 @@ const EXPECTED: { readonly codes: ReadonlySet<string>; readonly words: readonly 
 };
 
 const isExpected = ({ code, message }: NodeJS.ErrnoException): boolean =>
-  code === undefined ? EXPECTED.words.some((words) => words.test(message)) : EXPECTED.codes.has(code);
+  code === undefined ? EXPECTED.messages.some((words) => words.test(message)) : EXPECTED.codes.has(code);
 
 /** @throws the error if it, or one of its causes, is our mistake */
-export function judge(error: unknown): void {
+export function assertExpected(error: unknown): void {
   for (let cause = error; cause !== undefined; cause = cause.cause)
     if (!(cause instanceof Error && isExpected(cause))) throw error;
 }
@@ -79,35 +79,35 @@ const PATIENCE = 20_000;
 export async function fuzz(player: Player, seed: number, messages: number): Promise<Figures> {
   const figures: Figures = { sessions: 0, messages: 0, bytes: 0 };
   let current = seed;
-  const blame = (): void => console.error(`in the session of the seed ${current}:`);
-  process.on('uncaughtExceptionMonitor', blame);
+  const logSeed = (): void => console.error(`in the session of the seed ${current}:`);
+  process.on('uncaughtExceptionMonitor', logSeed);
   try {
     for (; figures.messages < messages; current++) {
       const dice = random(current);
-      const said = spoilt(player.messages(dice), dice);
-      const writes = split(Buffer.concat(said), dice);
-      await inTime(player.play(writes, dice)).catch((cause: unknown) => {
+      const sent = mutated(player.messages(dice), dice);
+      const writes = split(Buffer.concat(sent), dice);
+      await withTimeout(player.play(writes, dice)).catch((cause: unknown) => {
         throw new Error(`the session of the seed ${current}`, { cause });
       });
       figures.sessions++;
-      figures.messages += said.length;
+      figures.messages += sent.length;
       figures.bytes += writes.reduce((sum, { length }) => sum + length, 0);
     }
   } finally {
-    process.off('uncaughtExceptionMonitor', blame);
+    process.off('uncaughtExceptionMonitor', logSeed);
   }
   return figures;
 }
 
-async function inTime(work: Promise<void>): Promise<void> {
+async function withTimeout(work: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
+  const timeout = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`it has not ended after ${PATIENCE} ms`)), PATIENCE);
   });
-  await Promise.race([work, late]).finally(() => clearTimeout(timer));
+  await Promise.race([work, timeout]).finally(() => clearTimeout(timer));
 }
 
-type Spoiler = (all: Buffer[], dice: Random) => void;
+type Mutation = (all: Buffer[], dice: Random) => void;
 
 /** Numbers that are likely to break something. */
 const EDGES = [0, 1, 2, 511, 4096, 4097, 0x7fffffff, 0x80000000, 0xffffffff, 1 << 20, 1 << 25, (1 << 26) + 1];
@@ -122,7 +122,7 @@ function placeOf(message: Buffer, size: number, dice: Random): number | undefine
   return places > 0 ? step * dice.int(places) : undefined;
 }
 
-const SPOILERS: readonly Spoiler[] = [
+const MUTATIONS: readonly Mutation[] = [
   function flipABit(all, dice) {
     const message = dice.pick(all);
     const at = dice.int(message.length);
@@ -156,8 +156,8 @@ const SPOILERS: readonly Spoiler[] = [
     all.splice(dice.int(all.length), 0, Buffer.from(dice.pick(all)));
   },
   function exchangeTwo(all, dice) {
-    const [one, other] = [dice.int(all.length), dice.int(all.length)];
-    [all[one], all[other]] = [all[other] as Buffer, all[one] as Buffer];
+    const [first, second] = [dice.int(all.length), dice.int(all.length)];
+    [all[first], all[second]] = [all[second] as Buffer, all[first] as Buffer];
   },
   function leaveOneOut(all, dice) {
     if (all.length > 1) all.splice(dice.int(all.length), 1);
@@ -168,20 +168,20 @@ const SPOILERS: readonly Spoiler[] = [
 ];
 
 /** Corrupts four of five conversations, and leaves the fifth unchanged. */
-function spoilt(messages: readonly Buffer[], dice: Random): Buffer[] {
+function mutated(messages: readonly Buffer[], dice: Random): Buffer[] {
   const all = messages.map((message) => Buffer.from(message));
   if (dice.percent(20)) return all;
-  for (let times = 1 + dice.int(3); times > 0; times--) dice.pick(SPOILERS)(all, dice);
+  for (let times = 1 + dice.int(3); times > 0; times--) dice.pick(MUTATIONS)(all, dice);
   return all;
 }
 
 /** Splits the bytes into one piece, a few, or many tiny ones. */
 function split(bytes: Buffer, dice: Random): Buffer[] {
-  const most = dice.pick([bytes.length + 1, bytes.length + 1, 4096, 300, 40, 5]);
-  if (bytes.length / most > 2000) return [bytes];
+  const largest = dice.pick([bytes.length + 1, bytes.length + 1, 4096, 300, 40, 5]);
+  if (bytes.length / largest > 2000) return [bytes];
   const writes: Buffer[] = [];
   for (let at = 0; at < bytes.length;) {
-    const length = 1 + dice.int(most);
+    const length = 1 + dice.int(largest);
     writes.push(bytes.subarray(at, at + length));
     at += length;
   }
@@ -219,8 +219,8 @@ export function pair(): [Duplex, Duplex] {
       done(error);
     }
   }
-  const [one, two] = [new End(), new End()];
-  one.other = two;
-  two.other = one;
-  return [one, two];
+  const [first, two] = [new End(), new End()];
+  first.other = two;
+  two.other = first;
+  return [first, two];
 }

@@ -8,20 +8,20 @@ import { freePort } from '../../block/test/helpers.js';
 import type { Export, Exports } from '../server/exports.js';
 import { connectNbd, Handshake, NbdServer, parseUri } from '../index.js';
 import {
-  changed,
+  withOverrides,
   deferred,
   KIB,
   MIB,
-  needs,
-  only,
+  requirePrograms,
+  singleExport,
   output,
   pattern,
   serve,
-  started,
+  startServer,
   tempDir,
   until,
 } from './support.js';
-import { ACK, chosen, HELLO, hex, refusal, request, text, u16, Wire, works } from './wire.js';
+import { ACK, connectToExport, HELLO, hex, refusal, request, text, u16, Wire, expectWorking } from './wire.js';
 
 const [LIST, INFO, GO] = [3, 6, 7];
 const UNKNOWN = refusal(6);
@@ -38,12 +38,12 @@ describe('many exports', () => {
     const handshake = await Handshake.begin(parseUri(uri()), {});
     expect((await handshake.list()).map(({ name }) => name)).toEqual(names);
     for (const [index, name] of names.entries())
-      expect(await handshake.look(name)).toMatchObject({ name, size: 512 * index });
-    handshake.leave();
+      expect(await handshake.getInfo(name)).toMatchObject({ name, size: 512 * index });
+    handshake.disconnect();
   });
 
   it('are listed by nbdinfo', async () => {
-    needs('nbdinfo');
+    requirePrograms('nbdinfo');
     const { uri } = await serve(many);
     const { exports } = JSON.parse(await output('nbdinfo', '--list', '--json', uri())) as {
       exports: Record<string, unknown>[];
@@ -63,7 +63,7 @@ describe('a connection is given up and the next one accepted', () => {
       (wire) => wire.option(LIST),
     ],
     'when an export that was looked at never closes': [
-      { '': { open: () => changed(memory(MIB), { close: never }) } },
+      { '': { open: () => withOverrides(memory(MIB), { close: never }) } },
       (wire) => wire.option(INFO, text(''), u16(0)),
     ],
   };
@@ -74,7 +74,7 @@ describe('a connection is given up and the next one accepted', () => {
         const wires = [await Wire.greeted(path), await Wire.greeted(path)];
         for (const wire of wires) ask(wire);
         expect(server.metrics.connections.open).toBe(2);
-        await Promise.all(wires.map(({ over }) => over));
+        await Promise.all(wires.map(({ ended }) => ended));
         await until(() => server.metrics.connections.open === 0);
       }
       expect(events.map(({ event, error }) => `${event} ${String(error)}`)).toEqual(
@@ -87,17 +87,17 @@ describe('a connection is given up and the next one accepted', () => {
     const [gate, closing] = [deferred<BlockBackend>(), deferred()];
     const open = (): Promise<BlockBackend> => (opened++, gate.promise);
     const { path, server } = await serve({ '': { open } }, { limits: { handshake: 0.2 } });
-    for (let round = 0; round < 2; round++) await expect(chosen(path)).rejects.toThrow('the peer ended');
-    const third = chosen(path);
+    for (let round = 0; round < 2; round++) await expect(connectToExport(path)).rejects.toThrow('the peer ended');
+    const third = connectToExport(path);
     await sleep(50);
-    gate.resolve(changed(memory(MIB), { close: () => closing.promise }));
-    await works(await third);
+    gate.resolve(withOverrides(memory(MIB), { close: () => closing.promise }));
+    await expectWorking(await third);
     expect(opened).toBe(1);
     (await third).socket.destroy();
     await until(() => server.openExports.length === 0);
-    await expect(chosen(path)).rejects.toThrow('the peer ended');
+    await expect(connectToExport(path)).rejects.toThrow('the peer ended');
     closing.resolve();
-    await works(await chosen(path));
+    await expectWorking(await connectToExport(path));
     expect(opened).toBe(2);
   });
 
@@ -106,13 +106,13 @@ describe('a connection is given up and the next one accepted', () => {
     const { path, server, events } = await serve({ disk: { open: () => gate.promise } }, { limits });
     const wire = await Wire.greeted(path);
     wire.option(GO, text('disk'), u16(0));
-    await wire.over;
+    await wire.ended;
     await until(() => server.metrics.connections.open === 0);
     expect(server.openExports).toEqual(['disk']);
     const close = (): never => {
       throw new Error('no end');
     };
-    gate.resolve(changed(memory(MIB), { close }));
+    gate.resolve(withOverrides(memory(MIB), { close }));
     await until(() => server.openExports.length === 0);
     await until(() => events.some(({ event }) => event === 'export'));
     expect(events.at(-1)).toMatchObject({ event: 'export', export: 'disk', error: { message: 'no end' } });
@@ -125,14 +125,14 @@ describe('an export', () => {
       '': { open: () => memory(MIB) },
       hdd: { open: () => memory(MIB), rotational: true },
     });
-    expect((await (await Wire.greeted(path)).go()) & (1 << 4)).toBe(0);
-    expect((await (await Wire.greeted(path)).go('hdd')) & (1 << 4)).not.toBe(0);
+    expect((await (await Wire.greeted(path)).openExport()) & (1 << 4)).toBe(0);
+    expect((await (await Wire.greeted(path)).openExport('hdd')) & (1 << 4)).not.toBe(0);
   });
 
   it('accepts requests up to the configured size', async () => {
-    const { path } = await serve(only(memory(MIB)), { limits: { request: 100_000 } });
+    const { path } = await serve(singleExport(memory(MIB)), { limits: { request: 100_000 } });
     const wire = await Wire.greeted(path);
-    const sizes = (await wire.ask(GO, text(''), u16(1), u16(3))).find(({ data }) => data.readUInt16BE(0) === 3);
+    const sizes = (await wire.sendOption(GO, text(''), u16(1), u16(3))).find(({ data }) => data.readUInt16BE(0) === 3);
     expect(sizes?.data).toEqual(hex('0003 00000001 00001000 000186a0'));
     wire.send(request({ type: 0, length: 100_001 }), request({ type: 0, cookie: 2, length: 100_000 }));
     wire.send(request({ type: 1, cookie: 3, length: 100_001 }), Buffer.alloc(100_001));
@@ -141,19 +141,19 @@ describe('an export', () => {
     expect(await wire.simple(3)).toBe(EINVAL);
     for (const most of [64 * KIB - 1, 256 * MIB + 1, 100_000.5, Number.NaN])
       expect(() => new NbdServer({ exports: {}, limits: { request: most } })).toThrow(RangeError);
-    const sectors = changed(memory(MIB), { blockSizes: { minimum: 4096, preferred: 4096, maximum: 32 * MIB } });
-    const { path: other } = await serve(only(sectors), { limits: { request: 100_000 } });
-    const told = await (await Wire.greeted(other)).ask(INFO, text(''), u16(0));
+    const sectors = withOverrides(memory(MIB), { blockSizes: { minimum: 4096, preferred: 4096, maximum: 32 * MIB } });
+    const { path: other } = await serve(singleExport(sectors), { limits: { request: 100_000 } });
+    const told = await (await Wire.greeted(other)).sendOption(INFO, text(''), u16(0));
     expect(told.at(-2)?.data).toEqual(hex('0003 00001000 00001000 00018000'));
-    expect(await (await Wire.greeted(other)).verdict(INFO, text('none'), u16(0))).toBe(UNKNOWN);
+    expect(await (await Wire.greeted(other)).finalReply(INFO, text('none'), u16(0))).toBe(UNKNOWN);
     expect(told.at(-1)?.type).toBe(ACK);
   });
 
   it('accepts requests above 32 MiB if the server allows them and announces it', async () => {
     const limits = { request: 64 * MIB, inFlight: MIB, shared: MIB };
-    const { path, uri, server } = await serve(only(memory(80 * MIB)), { limits });
+    const { path, uri, server } = await serve(singleExport(memory(80 * MIB)), { limits });
     const wire = await Wire.greeted(path);
-    const told = await wire.ask(GO, text(''), u16(1), u16(3));
+    const told = await wire.sendOption(GO, text(''), u16(1), u16(3));
     expect(told.find(({ data }) => data.readUInt16BE(0) === 3)?.data).toEqual(hex('0003 00000001 00001000 04000000'));
     const bytes = pattern(64 * MIB);
     wire.send(request({ type: 1, offset: 8, length: 64 * MIB }), bytes);
@@ -193,7 +193,7 @@ describe('a client that does not set the flag for fixed newstyle', () => {
     const types: number[] = [];
     while (types.at(-1) !== ACK) types.push((await wire.reply()).type);
     expect(types).toEqual([3, 3, 3, ACK].slice(-types.length));
-    await works(wire);
+    await expectWorking(wire);
   });
 
   it('gets the zeros that it did not decline, after EXPORT_NAME', async () => {
@@ -202,21 +202,21 @@ describe('a client that does not set the flag for fixed newstyle', () => {
     wire.option(1, Buffer.from('disk'));
     const chosen = await wire.read(10 + 124);
     expect([chosen.readBigUInt64BE(0), chosen.subarray(10)]).toEqual([BigInt(MIB), Buffer.alloc(124)]);
-    await works(wire);
+    await expectWorking(wire);
   });
 
   it('is answered by nbdkit and nbd-server too, each in its own way', async () => {
-    needs('nbdkit', 'nbd-server');
+    requirePrograms('nbdkit', 'nbd-server');
     const folder = tempDir();
     const [kit, server] = [join(folder, 'kit'), join(folder, 'server')];
-    await started(kit, 'nbdkit', '-f', '-U', kit, 'memory', '1M');
+    await startServer(kit, 'nbdkit', '-f', '-U', kit, 'memory', '1M');
     writeFileSync(join(folder, 'disk'), Buffer.alloc(4096));
     writeFileSync(
       join(folder, 'config'),
       `[generic]\nunixsock = ${server}\nport = ${await freePort()}\nallowlist = true\n[disk]\nexportname = ${folder}/disk\n`,
     );
     // It serves more than one client only as a background process.
-    await started(server, 'nbd-server', '-C', join(folder, 'config'), '-p', join(folder, 'pid'));
+    await startServer(server, 'nbd-server', '-C', join(folder, 'config'), '-p', join(folder, 'pid'));
     onTestFinished(() => void process.kill(Number(readFileSync(join(folder, 'pid'), 'utf8'))));
     const answers: number[] = [];
     for (const path of [kit, server]) {

@@ -5,15 +5,15 @@ import { memory } from '@nodeos/block';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   FAILS,
-  changed,
-  kept,
+  withOverrides,
+  withoutClose,
   KIB,
   MIB,
   nbdsh,
   nbdshApart,
-  needs,
+  requirePrograms,
   NO_THREADS,
-  only,
+  singleExport,
   output,
   pattern,
   run,
@@ -23,7 +23,7 @@ import {
 import { tempDir, type Served } from './support.js';
 import type { ServerOptions } from '../server/server.js';
 
-beforeAll(() => needs('nbdinfo', 'nbdcopy', 'nbdsh', 'qemu-img', 'qemu-io', 'fio', 'nbd-client'));
+beforeAll(() => requirePrograms('nbdinfo', 'nbdcopy', 'nbdsh', 'qemu-img', 'qemu-io', 'fio', 'nbd-client'));
 
 /** A device with data, a hole, and data. */
 async function sparse(): Promise<ReturnType<typeof memory>> {
@@ -65,7 +65,9 @@ describe.each([
     });
 
     it('reports the size, the map and the capabilities', async () => {
-      const { uri } = await serve(only(changed(await sparse(), { prefetch: () => undefined, trim: undefined })));
+      const { uri } = await serve(
+        singleExport(withOverrides(await sparse(), { prefetch: () => undefined, trim: undefined })),
+      );
       expect(await output('nbdinfo', '--size', uri())).toBe(`${4 * MIB}\n`);
       expect(JSON.parse(await output('nbdinfo', '--map', '--json', uri()))).toEqual([
         { offset: 0, length: MIB, type: 0, description: 'data' },
@@ -130,7 +132,7 @@ h.shutdown()`;
     });
 
     it('works without structured replies and without fixed newstyle, and leaves properly', async () => {
-      const { path, uri } = await serve(only(await sparse()));
+      const { path, uri } = await serve(singleExport(await sparse()));
       const script = `
 import hashlib
 h.set_request_structured_replies(False)
@@ -157,7 +159,7 @@ print(third.aio_is_closed())`;
 
   describe('nbdsh with requests', () => {
     it('reads holes as such, and one piece with DF', async () => {
-      const { uri } = await serve(only(await sparse()));
+      const { uri } = await serve(singleExport(await sparse()));
       const script = `
 def show(buffer, offset, state, error): print(len(buffer), offset, state)
 h.pread_structured(3 * 1048576 + 131072, 524288, show)
@@ -180,8 +182,8 @@ print("end")`;
       const calls: unknown[] = [];
       const backend = memory(MIB);
       const { uri } = await serve(
-        only(
-          changed(backend, {
+        singleExport(
+          withOverrides(backend, {
             flush: () => void calls.push('flush'),
             prefetch: (offset, length) => void calls.push(['prefetch', offset, length]),
             zero(offset, length, options = {}) {
@@ -221,7 +223,7 @@ h.block_status(1048576, 0, lambda context, offset, entries, error: print(entries
       const { uri } = await serve({
         '': { open: () => memory(64 * MIB) },
         fixed: { open: () => memory(MIB), readOnly: true },
-        plain: { open: () => changed(memory(MIB), { zero: undefined, trim: undefined, flush: undefined }) },
+        plain: { open: () => withOverrides(memory(MIB), { zero: undefined, trim: undefined, flush: undefined }) },
       });
       const script = `${FAILS}
 h.set_strict_mode(0)
@@ -255,7 +257,7 @@ print(fails(h.zero, 1, 0), fails(h.zero, 1, 0, fast), fails(h.trim, 1, 0), fails
 
     it('respects a device of 512-byte blocks', async () => {
       const blockSizes = { minimum: 512, preferred: 4096, maximum: MIB };
-      const { uri } = await serve(only(changed(memory(4 * MIB), { blockSizes })));
+      const { uri } = await serve(singleExport(withOverrides(memory(4 * MIB), { blockSizes })));
       const script = `${FAILS}
 print([h.get_block_size(kind) for kind in (nbd.SIZE_MINIMUM, nbd.SIZE_PREFERRED, nbd.SIZE_MAXIMUM)])
 h.set_strict_mode(0)
@@ -272,8 +274,8 @@ print(fails(h.pread, 1048576, 512), fails(h.pread, 1049088, 0), fails(h.pwrite, 
       };
       const codes = ['EIO', 'EDQUOT', 'EACCES', 'ENOENT', 'ENOMEM', 'EINVAL'];
       const { uri, events } = await serve(
-        only(
-          changed(memory(MIB), {
+        singleExport(
+          withOverrides(memory(MIB), {
             read: async (_into, offset) => Promise.resolve().then(() => fail(codes[offset] ?? 'EIO')),
             write: (_bytes, offset) => fail(codes[offset] ?? 'EIO'),
           }),
@@ -293,7 +295,7 @@ fails(h.pread, 1, 0)`;
       let flushed = Buffer.alloc(0);
       const backend = memory(MIB);
       const flush = (): void => void backend.read((flushed = Buffer.alloc(4)), 0);
-      const { uri } = await serve(only(changed(backend, { flush })));
+      const { uri } = await serve(singleExport(withOverrides(backend, { flush })));
       const script = `
 other = nbd.NBD()
 other.connect_uri("${uri()}")
@@ -309,7 +311,10 @@ print(bytes(other.pread(4, 0)))`;
   describe('copies', () => {
     it('are equal in both directions with nbdcopy', async () => {
       const [from, to] = [await sparse(), memory(4 * MIB)];
-      const { uri } = await serve({ from: { open: () => kept(from), readOnly: true }, to: { open: () => kept(to) } });
+      const { uri } = await serve({
+        from: { open: () => withoutClose(from), readOnly: true },
+        to: { open: () => withoutClose(to) },
+      });
       const file = join(tempDir(), 'copy');
       await output('nbdcopy', '--connections=4', uri('from'), file);
       await output('nbdcopy', '--connections=4', '--flush', file, uri('to'));
@@ -325,7 +330,7 @@ print(bytes(other.pread(4, 0)))`;
 
     it('are equal with qemu-img, which sees the holes', async () => {
       const from = await sparse();
-      const { uri } = await serve({ from: { open: () => kept(from) }, to: { open: () => memory(4 * MIB) } });
+      const { uri } = await serve({ from: { open: () => withoutClose(from) }, to: { open: () => memory(4 * MIB) } });
       const image = join(tempDir(), 'copy.qcow2');
       const info = JSON.parse(await output('qemu-img', 'info', '--output=json', uri('from'))) as object;
       expect(info).toMatchObject({ 'virtual-size': 4 * MIB, format: 'raw' });

@@ -3,34 +3,34 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { memory, type BlockBackend, type Extent } from '@nodeos/block';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { connectNbd } from '../index.js';
-import { changed, deferred, KIB, MIB, only, serve, until } from './support.js';
-import { chosen, hex, request, text, u16, u32, Wire, works } from './wire.js';
+import { withOverrides, deferred, KIB, MIB, singleExport, serve, until } from './support.js';
+import { connectToExport, hex, request, text, u16, u32, Wire, expectWorking } from './wire.js';
 
 const [READ, WRITE, FLUSH, STATUS] = [0, 1, 3, 7];
 const GIB = 1 << 30;
 
 describe('limits', () => {
   it('turn away one connection too many', async () => {
-    const { path, server, events } = await serve(only(memory(MIB)), { limits: { connections: 2 } });
-    const [one, two] = [await chosen(path), await chosen(path)];
-    expect(await (await Wire.connect(path)).rest()).toEqual(Buffer.alloc(0));
+    const { path, server, events } = await serve(singleExport(memory(MIB)), { limits: { connections: 2 } });
+    const [one, two] = [await connectToExport(path), await connectToExport(path)];
+    expect(await (await Wire.connect(path)).readToEnd()).toEqual(Buffer.alloc(0));
     expect(events.at(-1)).toMatchObject({ event: 'refused', peer: 'unix' });
-    await works(one);
+    await expectWorking(one);
     two.socket.destroy();
     await until(() => server.metrics.connections.open === 1);
-    await works(await chosen(path));
+    await expectWorking(await connectToExport(path));
   });
 
   it('end a handshake that takes too long, and nothing else', async () => {
-    const { path, server } = await serve(only(memory(MIB)), { limits: { handshake: 0.3 } });
-    const quick = await chosen(path);
+    const { path, server } = await serve(singleExport(memory(MIB)), { limits: { handshake: 0.3 } });
+    const quick = await connectToExport(path);
     const [silent, idle] = [await Wire.connect(path), await Wire.greeted(path)];
     const dripping = await Wire.greeted(path);
     const drops = setInterval(() => dripping.socket.write(hex('49')), 50);
     onTestFinished(() => clearInterval(drops));
-    await Promise.all([silent.over, idle.over, dripping.over]);
+    await Promise.all([silent.ended, idle.ended, dripping.ended]);
     await until(() => server.metrics.connections.open === 1);
-    await works(quick);
+    await expectWorking(quick);
   });
 
   it('bound the memory for a client that reads no replies', async () => {
@@ -38,7 +38,7 @@ describe('limits', () => {
     let peak = 0;
     const backend = memory(MIB);
     const watched = (read: BlockBackend['read']): BlockBackend =>
-      changed(backend, {
+      withOverrides(backend, {
         read: (into, offset) => ((peak = Math.max(peak, server.heldBytes)), read(into, offset)),
       });
     const { path, server } = await serve(
@@ -53,11 +53,11 @@ describe('limits', () => {
     const [count, length] = [1000, 64 * KIB];
     const reads = Buffer.concat(Array.from({ length: count }, () => request({ type: READ, length })));
     for (const name of ['quick', 'late']) {
-      const wire = await chosen(path, name);
+      const wire = await connectToExport(path, name);
       wire.socket.pause();
       wire.send(reads);
       await until(() => server.heldBytes > allowance / 2);
-      await works(await chosen(path, name));
+      await expectWorking(await connectToExport(path, name));
       expect(server.heldBytes).toBeGreaterThan(allowance / 2);
       wire.socket.resume();
       for (let done = 0; done < count; done++) {
@@ -73,12 +73,12 @@ describe('limits', () => {
   it('apply to refused requests and to writes as well', async () => {
     const allowance = 256 * KIB;
     const gate = deferred();
-    const slow = changed(memory(64 * MIB), { write: () => gate.promise });
+    const slow = withOverrides(memory(64 * MIB), { write: () => gate.promise });
     const { path, server } = await serve({ '': { open: () => slow } }, { limits: { inFlight: allowance } });
-    const nonsense = await chosen(path);
+    const nonsense = await connectToExport(path);
     nonsense.socket.pause();
     nonsense.send(Buffer.alloc(28 * 100_000, request({ type: 99 })));
-    const writing = await chosen(path);
+    const writing = await connectToExport(path);
     const write = Buffer.concat([request({ type: WRITE, length: 32 * KIB }), Buffer.alloc(32 * KIB)]);
     for (let count = 0; count < 100; count++) writing.send(write);
     await until(() => server.heldBytes > allowance);
@@ -105,13 +105,13 @@ describe('limits', () => {
       return all;
     };
     const { path, server } = await serve(
-      { '': { open: () => changed(memory(size), { extents }) } },
+      { '': { open: () => withOverrides(memory(size), { extents }) } },
       { limits: { inFlight: allowance } },
     );
     const wire = await Wire.greeted(path);
-    await wire.ask(8);
-    await wire.ask(10, text(''), u32(1), text('base:allocation'));
-    await wire.go();
+    await wire.sendOption(8);
+    await wire.sendOption(10, text(''), u32(1), text('base:allocation'));
+    await wire.openExport();
     wire.socket.pause();
     for (let index = 0; index < count; index++) wire.send(request({ type: STATUS, length: size }));
     await until(() => asked > 0);
@@ -137,7 +137,7 @@ describe('limits', () => {
       asked.push(length);
       return [{ offset, length, hole: true, zero: true }];
     };
-    const { path } = await serve({ '': { open: () => changed(memory(size), { extents }) } });
+    const { path } = await serve({ '': { open: () => withOverrides(memory(size), { extents }) } });
     const disk = await connectNbd(`nbd+unix:///?socket=${path}`, { connections: 1 });
     onTestFinished(() => disk.close());
     expect(await disk.extents?.(0, size)).toEqual([{ offset: 0, length: size, hole: true, zero: true }]);
@@ -146,7 +146,7 @@ describe('limits', () => {
 
   it('admit a larger request alone', async () => {
     const { path } = await serve({ '': { open: () => memory(4 * MIB) } }, { limits: { inFlight: 1000 } });
-    const wire = await chosen(path);
+    const wire = await connectToExport(path);
     wire.send(request({ type: WRITE, length: 3 * MIB }), Buffer.alloc(3 * MIB, 'abc'));
     wire.send(request({ type: READ, length: 3 * MIB }), request({ type: READ, length: 3 * MIB }));
     expect(await wire.simple()).toBe(0);
@@ -169,7 +169,7 @@ describe('clients', () => {
     ];
     for (const bytes of halves)
       for (const end of ['end', 'destroy'] as const) {
-        const wire = await chosen(path);
+        const wire = await connectToExport(path);
         await new Promise<void>((resolve) => void wire.socket.write(bytes, () => resolve()));
         wire.socket[end]();
         await until(() => server.metrics.connections.open === 0);
@@ -179,13 +179,13 @@ describe('clients', () => {
 
   it('may send everything first and then read', async () => {
     const { path } = await serve({ '': { open: () => memory(MIB) } }, { limits: { inFlight: 100 * KIB } });
-    const wire = await chosen(path);
+    const wire = await connectToExport(path);
     wire.socket.end(Buffer.alloc(28 * 50, request({ type: READ, length: 64 * KIB })));
     for (let count = 0; count < 50; count++) {
       expect(await wire.simple()).toBe(0);
       await wire.read(64 * KIB);
     }
-    expect(await wire.rest()).toEqual(Buffer.alloc(0));
+    expect(await wire.readToEnd()).toEqual(Buffer.alloc(0));
   });
 
   it('that leave while the backend is being opened leave nothing behind', async () => {
@@ -196,7 +196,7 @@ describe('clients', () => {
     await until(() => server.openExports.length === 1);
     wire.socket.destroy();
     await new Promise((resolve) => setTimeout(resolve, 20));
-    opening.resolve(changed(memory(MIB), { close: () => closed.resolve() }));
+    opening.resolve(withOverrides(memory(MIB), { close: () => closed.resolve() }));
     await closed.promise;
     await until(() => server.metrics.connections.open === 0);
   });

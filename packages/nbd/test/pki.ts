@@ -9,31 +9,31 @@ export interface Authority {
   /** The path of its certificate. */
   readonly path: string;
   /** Writes a certificate, its key, and the authority's own certificate into a folder. */
-  sign(folder: string, who: 'client' | 'server', name: string, addresses?: readonly string[]): void;
+  sign(folder: string, role: 'client' | 'server', name: string, addresses?: readonly string[]): void;
 }
 
 /** Makes a certificate authority in its own folder. All keys that it signs are of the same kind. */
 export function authority(folder: string, name = 'a test', kind: keyof typeof KEYS = 'ec'): Authority {
   mkdirSync(folder, { recursive: true });
-  const made = (to: string, who: string, subject: string, ...more: string[]): void => {
-    const files = ['-keyout', join(to, `${who}-key.pem`), '-out', join(to, `${who}-cert.pem`)];
+  const createCertificate = (to: string, role: string, subject: string, ...more: string[]): void => {
+    const files = ['-keyout', join(to, `${role}-key.pem`), '-out', join(to, `${role}-cert.pem`)];
     const args = ['-newkey', ...KEYS[kind], '-nodes', '-days', '2', ...files, '-subj', `/CN=${subject}`, ...more];
     execFileSync('openssl', ['req', '-x509', ...args], { cwd: folder, stdio: 'pipe' });
   };
-  made(folder, 'ca', name);
+  createCertificate(folder, 'ca', name);
   const path = join(folder, 'ca-cert.pem');
   return {
     path,
-    sign(to, who, subject, addresses = ['127.0.0.1']) {
+    sign(to, role, subject, addresses = ['127.0.0.1']) {
       mkdirSync(to, { recursive: true });
       const names = [`DNS:${subject}`, ...addresses.map((address) => `IP:${address}`)].join(',');
       const extensions = [
         'basicConstraints=critical,CA:FALSE',
-        `extendedKeyUsage=${who}Auth`,
+        `extendedKeyUsage=${role}Auth`,
         `subjectAltName=${names}`,
       ];
       const added = extensions.flatMap((extension) => ['-addext', extension]);
-      made(to, who, subject, ...added, '-CA', 'ca-cert.pem', '-CAkey', 'ca-key.pem');
+      createCertificate(to, role, subject, ...added, '-CA', 'ca-cert.pem', '-CAkey', 'ca-key.pem');
       if (to !== folder) copyFileSync(path, join(to, 'ca-cert.pem'));
     },
   };

@@ -3,9 +3,9 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
 import { freePort } from '../../block/test/helpers.js';
-import { begun, blocksOf, type Example } from '../../block/test/readme.js';
+import { startExample, blocksOf, type Example } from '../../block/test/readme.js';
 import { authority } from './pki.js';
-import { MIB, nbdsh, needs, output, pattern, tempDir } from './support.js';
+import { MIB, nbdsh, requirePrograms, output, pattern, tempDir } from './support.js';
 
 const README = new URL('../README.md', import.meta.url);
 const [server = '', backend = '', client = '', stream = '', tls = '', tenants = '', ...others] = blocksOf(README, 'js');
@@ -13,7 +13,7 @@ const [commands = '', ...more] = blocksOf(README, 'sh');
 
 let port = 0;
 beforeAll(async () => {
-  needs('nbdinfo', 'nbdcopy', 'nbdsh', 'openssl');
+  requirePrograms('nbdinfo', 'nbdcopy', 'nbdsh', 'openssl');
   port = await freePort();
 });
 
@@ -23,8 +23,8 @@ const moved = (text: string): string =>
 
 /** Examples run one after the other, because they share a port. */
 const listening = async (code: string, folder = tempDir()): Promise<Example> => {
-  const example = begun(moved(code), folder);
-  await example.saw(/nbds?(\+unix)?:\/\//);
+  const example = startExample(moved(code), folder);
+  await example.waitForOutput(/nbds?(\+unix)?:\/\//);
   return example;
 };
 
@@ -40,7 +40,7 @@ it('keeps what the last client wrote, for the commands and the client', async ()
   const [info = '', qemu = ''] = commands.split('\n');
   expect(await output('sh', '-c', moved(info))).toContain('description: a scratch disk');
   expect(qemu).toMatch(/^qemu-system-x86_64 -drive file=nbd:\/\/localhost\/disk,format=raw$/); // boots any disk
-  const asked = await begun(moved(client), join(folder, 'client')).ended;
+  const asked = await startExample(moved(client), join(folder, 'client')).ended;
   expect(asked).toMatch(/^67108864 extended \[ \{ offset: 0, length: 67108864, hole: false, zero: false \} \]\n$/);
 });
 
@@ -53,7 +53,7 @@ it('serves the custom backend', async () => {
 });
 
 it('connects the client over an HTTP upgrade', async () => {
-  expect(await begun(stream, tempDir()).ended).toBe('67108864 extended\n');
+  expect(await startExample(stream, tempDir()).ended).toBe('67108864 extended\n');
 });
 
 it('admits only clients with a certificate over TLS', async () => {

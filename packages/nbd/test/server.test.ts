@@ -7,8 +7,20 @@ import { memory, type BlockBackend } from '@nodeos/block';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Peer } from '../server/exports.js';
 import { NbdServer } from '../server/server.js';
-import { changed, deferred, kept, KIB, MIB, needs, only, output, serve, tempDir, until } from './support.js';
-import { ACK, chosen, hex, refusal, request, text, u16, Wire, works } from './wire.js';
+import {
+  withOverrides,
+  deferred,
+  withoutClose,
+  KIB,
+  MIB,
+  requirePrograms,
+  singleExport,
+  output,
+  serve,
+  tempDir,
+  until,
+} from './support.js';
+import { ACK, connectToExport, hex, refusal, request, text, u16, Wire, expectWorking } from './wire.js';
 
 const [READ, WRITE, DISC, RESIZE] = [0, 1, 2, 8];
 const [EPERM, EINVAL, ESHUTDOWN] = [1, 22, 108];
@@ -21,26 +33,26 @@ describe('backends', () => {
     const open = async (): Promise<BlockBackend> => {
       told.push('open');
       await new Promise(setImmediate);
-      return changed(memory(MIB), { close: () => (told.push('close'), closing.promise) });
+      return withOverrides(memory(MIB), { close: () => (told.push('close'), closing.promise) });
     };
     const { path, server } = await serve({ a: { open }, other: { open: () => memory(MIB) } });
     const info = await Wire.greeted(path);
-    await info.go('other');
+    await info.openExport('other');
     expect(told).toEqual([]);
-    const [one, two] = await Promise.all([chosen(path, 'a'), chosen(path, 'a')]);
+    const [one, two] = await Promise.all([connectToExport(path, 'a'), connectToExport(path, 'a')]);
     one.send(request({ type: WRITE, length: 3 }), Buffer.from('abc'), request({ type: DISC }));
     expect(await one.simple()).toBe(0);
-    await one.over;
+    await one.ended;
     two.send(request({ type: READ, length: 3 }));
     expect([await two.simple(), (await two.read(3)).toString()]).toEqual([0, 'abc']);
     expect([told, server.openExports]).toEqual([['open'], ['other', 'a']]);
     two.socket.destroy();
     await until(() => told.length === 2);
-    const third = chosen(path, 'a');
+    const third = connectToExport(path, 'a');
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(told).toEqual(['open', 'close']);
     closing.resolve();
-    await works(await third);
+    await expectWorking(await third);
     expect(told).toEqual(['open', 'close', 'open']);
   });
 
@@ -51,17 +63,17 @@ describe('backends', () => {
       const close = (): never => {
         throw new Error('no end');
       };
-      return changed(memory(MIB), { close });
+      return withOverrides(memory(MIB), { close });
     };
     const { path, events, server } = await serve({ '': { open } });
     const wire = await Wire.greeted(path);
-    expect(await wire.verdict(7, text(''), u16(0))).toBe(UNKNOWN);
+    expect(await wire.finalReply(7, text(''), u16(0))).toBe(UNKNOWN);
     expect(server.openExports).toEqual([]);
     broken = false;
-    expect(await wire.verdict(6, text(''), u16(0))).toBe(ACK);
-    await wire.go();
+    expect(await wire.finalReply(6, text(''), u16(0))).toBe(ACK);
+    await wire.openExport();
     wire.send(request({ type: DISC }));
-    await wire.over;
+    await wire.ended;
     await until(() => events.at(-1)?.event === 'close');
     expect(events.map(({ event, error }) => `${event} ${error instanceof Error ? error.message : ''}`)).toEqual([
       ...['export no disk', 'export no end', 'open ', 'export no end', 'close '],
@@ -80,13 +92,13 @@ describe('backends', () => {
     });
     const port = Number(new URL(await server.listen({ port: 0 })).port);
     const wire = await Wire.greeted(port);
-    expect(await wire.verdict(3)).toBe(POLICY);
-    expect(await wire.verdict(7, text('none'), u16(0))).toBe(UNKNOWN);
-    expect(await wire.verdict(7, text('trouble'), u16(0))).toBe(UNKNOWN);
-    expect((await wire.ask(6, text('disk-513'), u16(0)))[0]?.data.readBigUInt64BE(2)).toBe(513n);
-    await wire.go('disk-1000');
-    await works(wire);
-    await works(await chosen(path, 'disk-5'));
+    expect(await wire.finalReply(3)).toBe(POLICY);
+    expect(await wire.finalReply(7, text('none'), u16(0))).toBe(UNKNOWN);
+    expect(await wire.finalReply(7, text('trouble'), u16(0))).toBe(UNKNOWN);
+    expect((await wire.sendOption(6, text('disk-513'), u16(0)))[0]?.data.readBigUInt64BE(2)).toBe(513n);
+    await wire.openExport('disk-1000');
+    await expectWorking(wire);
+    await expectWorking(await connectToExport(path, 'disk-5'));
     expect(peers[0]).toEqual({ connection: 1, address: expect.stringMatching(/^127\.0\.0\.1:\d+$/), tls: false });
     expect(peers.at(-1)).toEqual({ connection: 2, address: 'unix', tls: false });
     expect(events.find(({ event }) => event === 'export')).toMatchObject({ export: 'trouble' });
@@ -99,7 +111,11 @@ describe('backends', () => {
         return { key, open: () => memory(MIB) };
       },
     });
-    const [first, other, second] = [await chosen(path), await chosen(path), await chosen(path)];
+    const [first, other, second] = [
+      await connectToExport(path),
+      await connectToExport(path),
+      await connectToExport(path),
+    ];
     first.send(request({ type: WRITE, length: 3 }), Buffer.from('abc'));
     expect(await first.simple()).toBe(0);
     const read = async (wire: Wire): Promise<string> => {
@@ -117,7 +133,7 @@ describe('backends', () => {
       '': {
         open: () => memory(1000),
         view: (backend, { connection }) =>
-          changed(backend, {
+          withOverrides(backend, {
             read(into, offset) {
               asked.push(`${connection}: ${into.length} at ${offset}`);
               return backend.read(into, offset);
@@ -126,7 +142,7 @@ describe('backends', () => {
       },
     });
     for (const offset of [100, 200]) {
-      const wire = await chosen(path);
+      const wire = await connectToExport(path);
       wire.send(request({ type: 0, offset, length: 10 }));
       expect(await wire.simple()).toBe(0);
     }
@@ -137,10 +153,10 @@ describe('backends', () => {
     const { path } = await serve({
       '': { open: () => memory(1000) },
       fixed: { open: () => memory(1000), readOnly: true },
-      stiff: { open: () => changed(memory(1000), { resize: undefined }) },
+      stiff: { open: () => withOverrides(memory(1000), { resize: undefined }) },
     });
     const wire = await Wire.greeted(path);
-    expect((await wire.go()) & (1 << 9)).not.toBe(0);
+    expect((await wire.openExport()) & (1 << 9)).not.toBe(0);
     const ask = (asked: Parameters<typeof request>[0], ...data: Buffer[]): Promise<number> => {
       wire.send(request(asked), ...data);
       return wire.simple();
@@ -157,7 +173,7 @@ describe('backends', () => {
       ['stiff', EINVAL],
     ] as const) {
       const other = await Wire.greeted(path);
-      expect((await other.go(name)) & (1 << 9)).toBe(0);
+      expect((await other.openExport(name)) & (1 << 9)).toBe(0);
       other.send(request({ type: RESIZE, offset: 5 }));
       expect(await other.simple()).toBe(error);
     }
@@ -167,40 +183,40 @@ describe('backends', () => {
 describe('the shutdown', () => {
   it('finishes requests under way, refuses all others, and leaves nothing behind', async () => {
     const [gate, closed] = [deferred(), deferred()];
-    const backend = changed(memory(MIB), { write: () => gate.promise, close: () => closed.resolve() });
+    const backend = withOverrides(memory(MIB), { write: () => gate.promise, close: () => closed.resolve() });
     const { path, server } = await serve({ '': { open: () => backend } });
-    const [busy, idle] = [await chosen(path), await chosen(path)];
+    const [busy, idle] = [await connectToExport(path), await connectToExport(path)];
     busy.send(request({ type: WRITE, length: 1 }), hex('61'));
     await until(() => server.heldBytes > 0);
     const ended = server.close(30);
-    expect(await idle.rest()).toEqual(Buffer.alloc(0));
+    expect(await idle.readToEnd()).toEqual(Buffer.alloc(0));
     idle.socket.end();
     busy.send(request({ type: READ, cookie: 2, length: 1 }));
     expect(await busy.simple(2)).toBe(ESHUTDOWN);
     await expect(Wire.connect(path)).rejects.toThrow(/ENOENT/);
     gate.resolve();
     expect(await busy.simple()).toBe(0);
-    expect(await busy.rest()).toEqual(Buffer.alloc(0));
+    expect(await busy.readToEnd()).toEqual(Buffer.alloc(0));
     busy.socket.end();
     await Promise.all([ended, closed.promise]);
     expect([server.openExports, server.metrics.connections.open, existsSync(path)]).toEqual([[], 0, false]);
   });
 
   it('cuts off clients that do not leave', async () => {
-    const { path, server } = await serve(only(memory(MIB)));
-    const [asking, stuck] = [await Wire.greeted(path), await chosen(path)];
+    const { path, server } = await serve(singleExport(memory(MIB)));
+    const [asking, stuck] = [await Wire.greeted(path), await connectToExport(path)];
     stuck.socket.pause();
     stuck.send(Buffer.alloc(28 * 200, request({ type: READ, length: 64 * KIB })));
     await until(() => server.heldBytes > MIB);
     await server.close(0.1);
     expect(server.metrics.connections.open).toBe(0);
-    await asking.over;
+    await asking.ended;
   });
 });
 
 describe('addresses to listen on', () => {
   it('can be several, each with a URI', async () => {
-    const { server } = await serve(only(memory(MIB)));
+    const { server } = await serve(singleExport(memory(MIB)));
     const four = await server.listen({ port: 0 });
     const six = await server.listen({ host: '::1', port: 0 });
     expect(four).toMatch(/^nbd:\/\/127\.0\.0\.1:\d+$/);
@@ -213,7 +229,7 @@ describe('addresses to listen on', () => {
   });
 
   it('are not taken from a live socket or a file', async () => {
-    const { path } = await serve(only(memory(MIB)));
+    const { path } = await serve(singleExport(memory(MIB)));
     const other = new NbdServer({ exports: {} });
     onTestFinished(() => other.close(0));
     await expect(other.listen({ path })).rejects.toMatchObject({ code: 'EADDRINUSE' });
@@ -230,7 +246,7 @@ describe('addresses to listen on', () => {
   });
 
   it('may be passed by the service manager as file descriptor 3', async () => {
-    needs('/usr/bin/python3');
+    requirePrograms('/usr/bin/python3');
     const path = join(tempDir(), 'activated.sock');
     const dist = (name: string): string => fileURLToPath(new URL(`../../${name}/dist/index.js`, import.meta.url));
     const server = `
@@ -257,15 +273,15 @@ os.execv(sys.argv[2], sys.argv[2:])`;
 
 describe('metrics', () => {
   it('are in the format of Prometheus', async () => {
-    const { path, server } = await serve({ '': { open: () => kept(memory(MIB)) } });
-    const wire = await chosen(path);
+    const { path, server } = await serve({ '': { open: () => withoutClose(memory(MIB)) } });
+    const wire = await connectToExport(path);
     wire.send(request({ type: WRITE, length: 1000 }), Buffer.alloc(1000), request({ type: READ, length: 50 }));
     wire.send(request({ type: READ, offset: MIB, length: 7 }), request({ type: 1000 }));
     expect([await wire.simple(), await wire.simple(), (await wire.read(50)).length]).toEqual([0, 0, 50]);
     expect([await wire.simple(), await wire.simple()]).toEqual([EINVAL, EINVAL]);
     (await Wire.connect(path)).socket.destroy();
     const polite = await Wire.greeted(path);
-    expect(await polite.verdict(2)).toBe(ACK);
+    expect(await polite.finalReply(2)).toBe(ACK);
     polite.socket.end();
     await until(() => server.metrics.connections.open === 1);
     const lines = server.metrics.text().split('\n');

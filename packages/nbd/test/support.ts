@@ -48,18 +48,19 @@ export const THREADS = { threads: 2, busy: 1 } as const;
 export const NO_THREADS = { threads: 0 } as const;
 
 /** Exports this backend as the default export. It stays open, because the test keeps it. */
-export const only = (backend: BlockBackend): Exports => ({ '': { open: () => kept(backend) } });
+export const singleExport = (backend: BlockBackend): Exports => ({ '': { open: () => withoutClose(backend) } });
 
 /** The same backend, which the server's close leaves open. */
-export const kept = (backend: BlockBackend): BlockBackend => withClose(backend, () => undefined);
+export const withoutClose = (backend: BlockBackend): BlockBackend => withClose(backend, () => undefined);
 
 /** A backend with some methods replaced; `undefined` removes a method. */
-export function changed(
+export function withOverrides(
   backend: BlockBackend,
-  own: { readonly [K in keyof BlockBackend]?: BlockBackend[K] | undefined },
+  overrides: { readonly [K in keyof BlockBackend]?: BlockBackend[K] | undefined },
 ): BlockBackend {
   return new Proxy(backend, {
-    get: (target, name) => (name in own ? own[name as keyof BlockBackend] : (Reflect.get(target, name) as unknown)),
+    get: (target, name) =>
+      name in overrides ? overrides[name as keyof BlockBackend] : (Reflect.get(target, name) as unknown),
   });
 }
 
@@ -76,7 +77,7 @@ export function pattern(length: number, seed = 1): Buffer {
   return Buffer.from(words.buffer, 0, length);
 }
 
-export interface Ran {
+export interface ProcessResult {
   readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
@@ -86,13 +87,13 @@ export interface Ran {
 const ENV = { ...process.env, LC_ALL: 'C.UTF-8', PATH: `/usr/sbin:/usr/bin:/sbin:/bin:${process.env['PATH'] ?? ''}` };
 
 /** @throws Error that names the missing programs: a test that cannot run has failed */
-export function needs(...programs: string[]): void {
-  const lacking = programs.filter((program) => spawnSync(program, ['--version'], { env: ENV }).error !== undefined);
-  if (lacking.length > 0) throw new Error(`these tests need programs that are not installed: ${lacking.join(', ')}`);
+export function requirePrograms(...programs: string[]): void {
+  const missing = programs.filter((program) => spawnSync(program, ['--version'], { env: ENV }).error !== undefined);
+  if (missing.length > 0) throw new Error(`these tests need programs that are not installed: ${missing.join(', ')}`);
 }
 
 /** Runs a program to its end while the server in this process keeps running. */
-export function run(program: string, ...args: string[]): Promise<Ran> {
+export function run(program: string, ...args: string[]): Promise<ProcessResult> {
   return new Promise((resolve, reject) => {
     execFile(program, args, { env: ENV, maxBuffer: 64 * MIB, timeout: 55_000 }, (error, stdout, stderr) => {
       const code = error?.code as unknown;
@@ -105,22 +106,22 @@ export function run(program: string, ...args: string[]): Promise<Ran> {
 /**
  * Starts another implementation's server, which is killed when the test ends. @returns once it listens on the socket
  */
-export async function started(socket: string, program: string, ...args: string[]): Promise<ChildProcess> {
+export async function startServer(socket: string, program: string, ...args: string[]): Promise<ChildProcess> {
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   onTestFinished(() => void child.kill('SIGKILL'));
-  let said = '';
-  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
-  child.on('error', (error) => (said += error.message));
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  child.on('error', (error) => (stderr += error.message));
   for (let tries = 0; tries < 500; tries++) {
     // A server that moves to the background exits with 0.
-    if (child.exitCode || child.pid === undefined) throw new Error(`${program}: ${said}`);
-    if (await listens(socket)) return child;
+    if (child.exitCode || child.pid === undefined) throw new Error(`${program}: ${stderr}`);
+    if (await isListening(socket)) return child;
     await sleep(20);
   }
-  throw new Error(`${program} does not listen: ${said}`);
+  throw new Error(`${program} does not listen: ${stderr}`);
 }
 
-function listens(socket: string): Promise<boolean> {
+function isListening(socket: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = connect(socket).on('error', () => resolve(false));
     probe.on('connect', () => {
@@ -157,7 +158,7 @@ def fails(call, *args, **named):
 /** A promise with its resolve function. */
 export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T) => void } {
   let resolve: (value: T) => void = () => undefined;
-  const promise = new Promise<T>((yes) => (resolve = yes));
+  const promise = new Promise<T>((resolvePromise) => (resolve = resolvePromise));
   return { promise, resolve };
 }
 

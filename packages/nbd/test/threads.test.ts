@@ -8,24 +8,37 @@ import { promisify } from 'node:util';
 import { file, memory, readOnly, shareable, slice, stats, trace, type BlockBackend } from '@nodeos/block';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { random } from './fuzz.js';
-import { FAILS, KIB, MIB, nbdsh, needs, NO_THREADS, only, pattern, serve, tempDir, THREADS, until } from './support.js';
+import {
+  FAILS,
+  KIB,
+  MIB,
+  nbdsh,
+  requirePrograms,
+  NO_THREADS,
+  singleExport,
+  pattern,
+  serve,
+  tempDir,
+  THREADS,
+  until,
+} from './support.js';
 import type { Served } from './support.js';
-import { chosen, hex, request, Wire, works } from './wire.js';
+import { connectToExport, hex, request, Wire, expectWorking } from './wire.js';
 
 const [READ, WRITE, DISC, FLUSH, ZERO, RESIZE] = [0, 1, 2, 3, 6, 8];
 const FUA = 1;
 const [EINVAL, ENOSPC, ESHUTDOWN] = [22, 28, 108];
 
-beforeAll(() => needs('nbdsh'));
+beforeAll(() => requirePrograms('nbdsh'));
 
 const moved = ({ server }: Served): number => server.metrics.connections.moved;
 
 /** A client whose connection is in a thread. */
 async function inThread(served: Served, at: string | number = served.path, name = ''): Promise<Wire> {
-  const wire = await chosen(at, name);
+  const wire = await connectToExport(at, name);
   const before = moved(served);
   while (moved(served) === before) {
-    await works(wire);
+    await expectWorking(wire);
     await sleep(1);
   }
   return wire;
@@ -48,7 +61,7 @@ function disk(size: number): string {
 const ODD = new URL('odd-device.js', import.meta.url).href;
 /** For threads it is the device of `odd-device.js`. */
 const odd = (name: string): BlockBackend =>
-  shareable(memory(8 * MIB), () => ({ module: ODD, name, from: { size: 8 * MIB } }));
+  shareable(memory(8 * MIB), () => ({ module: ODD, name, args: { size: 8 * MIB } }));
 
 describe('a connection in a thread', () => {
   it.each(['memory', 'file', 'slice', 'read-only by TCP'])('sees the same bytes as all others: %s', async (kind) => {
@@ -58,11 +71,11 @@ describe('a connection in a thread', () => {
     const start = kind === 'slice' ? MIB : 0;
     const device =
       kind === 'slice' ? slice(whole, MIB, 2 * MIB) : kind.startsWith('read-only') ? readOnly(whole) : whole;
-    const served = await serve(only(device), THREADS);
+    const served = await serve(singleExport(device), THREADS);
     onTestFinished(() => Promise.resolve(whole.close()));
     const at = kind.includes('TCP') ? Number(new URL(await served.server.listen({ port: 0 })).port) : served.path;
     const mirror = pattern(size).subarray(start, start + device.size);
-    const [thread, loop] = [await inThread(served, at), await chosen(at)];
+    const [thread, loop] = [await inThread(served, at), await connectToExport(at)];
     const dice = random(7);
     for (let round = 0; round < 300; round++) {
       const [length, wire] = [dice.pick([1, 512, 4096, 64 * KIB, 200 * KIB]), dice.percent(80) ? thread : loop];
@@ -85,7 +98,7 @@ describe('a connection in a thread', () => {
   });
 
   it('answers many requests that arrive in pieces', async () => {
-    const served = await serve(only(memory(MIB)), THREADS);
+    const served = await serve(singleExport(memory(MIB)), THREADS);
     const wire = await inThread(served);
     const count = 500;
     const one = (cookie: number): Buffer =>
@@ -103,10 +116,10 @@ describe('a connection in a thread', () => {
   });
 
   it('is counted while it is there', async () => {
-    const served = await serve(only(memory(MIB)), THREADS);
+    const served = await serve(singleExport(memory(MIB)), THREADS);
     const wire = await inThread(served);
     const before = served.server.metrics.commands[READ]?.requests ?? 0;
-    for (let index = 0; index < 50; index++) await works(wire);
+    for (let index = 0; index < 50; index++) await expectWorking(wire);
     expect(served.server.metrics.commands[READ]).toMatchObject({ requests: before + 50, errors: 0 });
     expect(served.server.metrics.text()).toContain(`nbd_connections_moved_total ${moved(served)}`);
   });
@@ -145,7 +158,7 @@ describe('a connection in a thread', () => {
     ]) {
       const wire = await inThread(served);
       await sleep(150);
-      await works(wire);
+      await expectWorking(wire);
       leave(wire);
       await until(() => server.metrics.connections.open === 0);
       expect(server.openExports).toEqual([]);
@@ -154,7 +167,7 @@ describe('a connection in a thread', () => {
   });
 
   it("comes back in the middle of a client's message", async () => {
-    const served = await serve(only(memory(MIB)), THREADS);
+    const served = await serve(singleExport(memory(MIB)), THREADS);
     for (const [type, flags, error] of [
       [WRITE, 0, 0],
       [WRITE, 256, EINVAL],
@@ -178,13 +191,13 @@ describe('a connection in a thread', () => {
   });
 
   it('does not block others if its client takes no replies, which it gets later', async () => {
-    const served = await serve(only(memory(MIB)), { threads: 1, busy: 1 });
-    const [deaf, other] = [await inThread(served), await chosen(served.path)];
+    const served = await serve(singleExport(memory(MIB)), { threads: 1, busy: 1 });
+    const [deaf, other] = [await inThread(served), await connectToExport(served.path)];
     deaf.socket.pause();
     const [count, length] = [200, 64 * KIB];
     for (let cookie = 0; cookie < count; cookie++) deaf.send(request({ type: READ, cookie, length }));
     await until(() => served.server.heldBytes > MIB);
-    await works(other);
+    await expectWorking(other);
     deaf.socket.resume();
     for (let cookie = 0; cookie < count; cookie++) {
       expect(await deaf.simple(cookie)).toBe(0);
@@ -193,7 +206,7 @@ describe('a connection in a thread', () => {
   });
 
   it('sees a new size', async () => {
-    const served = await serve(only(memory(1000)), THREADS);
+    const served = await serve(singleExport(memory(1000)), THREADS);
     const [one, two] = [await inThread(served), await inThread(served)];
     one.send(request({ type: RESIZE, offset: 5 * MIB }));
     expect(await one.simple()).toBe(0);
@@ -211,7 +224,7 @@ describe('the shutdown of a server with threads', () => {
     const started = performance.now();
     const ended = served.server.close(30);
     for (const wire of [one, two]) {
-      expect(await wire.rest()).toEqual(Buffer.alloc(0));
+      expect(await wire.readToEnd()).toEqual(Buffer.alloc(0));
       wire.socket.end();
     }
     await ended;
@@ -220,7 +233,7 @@ describe('the shutdown of a server with threads', () => {
   });
 
   it('answers or refuses all requests that have arrived', async () => {
-    const served = await serve(only(memory(MIB)), THREADS);
+    const served = await serve(singleExport(memory(MIB)), THREADS);
     const wire = await inThread(served);
     let asked = 0;
     const asking = setInterval(() => {
@@ -228,9 +241,9 @@ describe('the shutdown of a server with threads', () => {
     }, 1);
     await sleep(30);
     const ended = served.server.close(30);
-    await wire.over;
+    await wire.ended;
     clearInterval(asking);
-    const all = await wire.rest();
+    const all = await wire.readToEnd();
     wire.socket.end();
     await ended;
     // Whole replies, in the order of the requests.
@@ -242,13 +255,13 @@ describe('the shutdown of a server with threads', () => {
   });
 
   it('cuts off clients that do not leave', async () => {
-    const served = await serve(only(memory(MIB)), THREADS);
+    const served = await serve(singleExport(memory(MIB)), THREADS);
     const [idle, busy] = [await inThread(served), await inThread(served)];
     busy.socket.pause();
     busy.send(Buffer.alloc(28 * 200, request({ type: READ, length: 64 * KIB })));
     await served.server.close(0.1);
     expect(served.server.metrics.connections.open).toBe(0);
-    await idle.over;
+    await idle.ended;
   });
 
   it('does not keep a process alive', async () => {
@@ -272,21 +285,21 @@ describe('a thread', () => {
     const other = await inThread(served, served.path, 'plain');
     const unlucky = await inThread(served);
     unlucky.send(request({ type: READ, offset: MIB, length: 1 }));
-    await unlucky.over;
+    await unlucky.ended;
     expect(served.events.at(-2)).toMatchObject({
       event: 'export',
       connection: 2,
       error: { message: expect.stringMatching(/thread .* ended/) as string },
     });
-    await works(other);
+    await expectWorking(other);
     await inThread(served);
   });
 
   it('that cannot open the device leaves the connection where it was', async () => {
     const served = await serve({ '': { open: () => odd('refuse') } }, THREADS);
     const wire = await inThread(served);
-    await works(wire);
-    for (let index = 0; index < 50; index++) await works(wire);
+    await expectWorking(wire);
+    for (let index = 0; index < 50; index++) await expectWorking(wire);
     expect(moved(served)).toBe(1);
     expect(served.events.at(-1)).toMatchObject({ event: 'export', error: { message: 'not in a thread' } });
   });
@@ -299,24 +312,24 @@ describe('a thread', () => {
       view: { open: () => memory(MIB), view: (backend: BlockBackend) => backend },
     };
     const served = await serve({ ...exports, plain: { open: () => memory(MIB) } }, THREADS);
-    const none = await serve(only(memory(MIB)), { ...NO_THREADS, busy: 1 });
+    const none = await serve(singleExport(memory(MIB)), { ...NO_THREADS, busy: 1 });
     await inThread(served, served.path, 'plain');
     const before = moved(served);
     for (const name of Object.keys(exports)) {
-      const wire = await chosen(served.path, name);
-      for (let index = 0; index < 20; index++) await works(wire);
+      const wire = await connectToExport(served.path, name);
+      for (let index = 0; index < 20; index++) await expectWorking(wire);
       await sleep(5);
-      await works(wire);
+      await expectWorking(wire);
     }
-    const wire = await chosen(none.path);
-    for (let index = 0; index < 20; index++) await works(wire);
+    const wire = await connectToExport(none.path);
+    for (let index = 0; index < 20; index++) await expectWorking(wire);
     expect([moved(served), moved(none)]).toEqual([before, 0]);
   });
 
   it('serves a busy connection, and not every one', async () => {
-    const served = await serve(only(memory(MIB)), { threads: 1 });
-    const lazy = await chosen(served.path);
-    for (let index = 0; index < 200; index++) await works(lazy);
+    const served = await serve(singleExport(memory(MIB)), { threads: 1 });
+    const lazy = await connectToExport(served.path);
+    for (let index = 0; index < 200; index++) await expectWorking(lazy);
     await sleep(20);
     expect(moved(served)).toBe(0);
     const busy = `${FAILS}

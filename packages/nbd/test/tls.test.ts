@@ -9,7 +9,18 @@ import type { Peer } from '../server/exports.js';
 import { NbdServer } from '../server/server.js';
 import type { ServerTls } from '../wire/tls.js';
 import { authority } from './pki.js';
-import { MIB, nbdshApart, needs, only, output, pattern, run, serve, until, type Served } from './support.js';
+import {
+  MIB,
+  nbdshApart,
+  requirePrograms,
+  singleExport,
+  output,
+  pattern,
+  run,
+  serve,
+  until,
+  type Served,
+} from './support.js';
 import { ACK, hex, refusal, request, text, u16, u32, Wire } from './wire.js';
 
 const POLICY = refusal(2);
@@ -25,7 +36,7 @@ const pem = (name: string): Buffer => readFileSync(file(name));
 const SECRET = '0123456789abcdef0123456789abcdef';
 
 beforeAll(() => {
-  needs('openssl', 'nbdsh', 'nbdinfo');
+  requirePrograms('openssl', 'nbdsh', 'nbdinfo');
   const ours = authority(file('pki'), 'ca');
   ours.sign(file('pki'), 'server', 'localhost');
   ours.sign(file('pki'), 'client', 'alice');
@@ -103,7 +114,7 @@ describe('certificates', () => {
     const [cert, key] = [pem('foreign/client-cert.pem'), pem('foreign/client-key.pem')];
     const wire = await upgraded(port, { cert, key, rejectUnauthorized: false }).catch(() => undefined);
     wire?.option(3);
-    await wire?.over;
+    await wire?.ended;
     await until(() => server.metrics.connections.open === 0);
     expect(events.map(({ event, error }) => [event, String(error)])).toEqual([
       ['refused', expect.stringMatching(/certificate|verify/)],
@@ -112,7 +123,7 @@ describe('certificates', () => {
 
   it('secure large transfers in both directions', async () => {
     const backend = memory(16 * MIB);
-    const { server } = await serve(only(backend), { tls: { ...materials(), required: true } });
+    const { server } = await serve(singleExport(backend), { tls: { ...materials(), required: true } });
     const { port } = new URL(await server.listen({ port: 0 }));
     writeFileSync(file('much'), pattern(16 * MIB));
     const uri = `nbds://127.0.0.1:${port}/?tls-certificates=${file('pki')}`;
@@ -148,7 +159,7 @@ describe('a server', () => {
   it('does not wait for a silent client in the TLS handshake when it shuts down', async () => {
     const { port, server, events } = await secure(materials());
     const wire = await Wire.greeted(port);
-    expect(await wire.verdict(5)).toBe(ACK);
+    expect(await wire.finalReply(5)).toBe(ACK);
     const started = performance.now();
     await server.close(30);
     expect(performance.now() - started).toBeLessThan(2000);
@@ -156,46 +167,46 @@ describe('a server', () => {
   });
 
   it('reports that it has no TLS', async () => {
-    const { path, uri } = await serve(only(memory(MIB)));
+    const { path, uri } = await serve(singleExport(memory(MIB)));
     const wire = await Wire.greeted(path);
-    expect(await wire.verdict(5)).toBe(POLICY);
-    expect(await wire.go()).not.toBe(0);
+    expect(await wire.finalReply(5)).toBe(POLICY);
+    expect(await wire.openExport()).not.toBe(0);
     expect((await run('nbdinfo', uri().replace('nbd+', 'nbds+'))).status).toBe(1);
   });
 
   it('that requires TLS answers nothing before', async () => {
     const { path, server } = await secure({ psk, required: true });
     const wire = await Wire.greeted(path);
-    for (const option of [3, 6, 7, 8, 9, 10, 11, 99]) expect(await wire.verdict(option)).toBe(TLS_REQD);
-    expect(await wire.verdict(5, hex('00'))).toBe(INVALID);
-    expect(await wire.verdict(2)).toBe(ACK);
+    for (const option of [3, 6, 7, 8, 9, 10, 11, 99]) expect(await wire.finalReply(option)).toBe(TLS_REQD);
+    expect(await wire.finalReply(5, hex('00'))).toBe(INVALID);
+    expect(await wire.finalReply(2)).toBe(ACK);
     const other = await Wire.greeted(path);
     other.option(1);
-    expect(await other.rest()).toEqual(Buffer.alloc(0));
+    expect(await other.readToEnd()).toEqual(Buffer.alloc(0));
     expect(server.openExports).toEqual([]);
   });
 
   it('that offers TLS requires it for some exports', async () => {
     const { path, port } = await secure(materials());
     const wire = await Wire.greeted(path);
-    for (const option of [6, 7]) expect(await wire.verdict(option, text('secret'), u16(0))).toBe(TLS_REQD);
-    await wire.ask(8);
-    expect(await wire.verdict(10, text('secret'), u32(0))).toBe(TLS_REQD);
-    expect(await wire.go()).not.toBe(0);
+    for (const option of [6, 7]) expect(await wire.finalReply(option, text('secret'), u16(0))).toBe(TLS_REQD);
+    await wire.sendOption(8);
+    expect(await wire.finalReply(10, text('secret'), u32(0))).toBe(TLS_REQD);
+    expect(await wire.openExport()).not.toBe(0);
     const other = await Wire.greeted(path);
     other.option(1, Buffer.from('secret'));
-    expect(await other.rest()).toEqual(Buffer.alloc(0));
+    expect(await other.readToEnd()).toEqual(Buffer.alloc(0));
     const secured = await upgraded(port, { rejectUnauthorized: false });
-    expect(await secured.verdict(5)).toBe(INVALID);
-    expect(await secured.go('secret')).not.toBe(0);
+    expect(await secured.finalReply(5)).toBe(INVALID);
+    expect(await secured.openExport('secret')).not.toBe(0);
   });
 });
 
 /** A connection after STARTTLS, with these options sent before it. */
 async function upgraded(port: number, options: ConnectionOptions, ...before: [number, Buffer][]): Promise<Wire> {
   const wire = await Wire.greeted(port);
-  for (const [option, data] of before) expect(await wire.verdict(option, data)).toBe(ACK);
-  expect(await wire.verdict(5)).toBe(ACK);
+  for (const [option, data] of before) expect(await wire.finalReply(option, data)).toBe(ACK);
+  expect(await wire.finalReply(5)).toBe(ACK);
   wire.socket.removeAllListeners('data');
   const socket = connect({ socket: wire.socket, ...options });
   await new Promise((resolve, reject) => socket.once('secureConnect', resolve).once('error', reject));
@@ -209,12 +220,12 @@ describe('an attacker', () => {
     const wire = await Wire.greeted(port);
     wire.send(hex('49484156454f5054 00000005 00000000'), injected);
     const acknowledged = hex('0003e889045565a9 00000005 00000001 00000000');
-    expect((await wire.rest()).subarray(0, 20)).toEqual(acknowledged);
+    expect((await wire.readToEnd()).subarray(0, 20)).toEqual(acknowledged);
     // If they arrive slightly later, the TLS handshake fails on them.
     const late = await Wire.greeted(port);
-    expect(await late.verdict(5)).toBe(ACK);
+    expect(await late.finalReply(5)).toBe(ACK);
     late.send(injected);
-    await late.over;
+    await late.ended;
     await until(() => events.filter(({ event }) => event === 'refused').length === 2);
     expect(peers).toEqual([]);
   });
@@ -224,14 +235,14 @@ describe('an attacker', () => {
     const contexts = Buffer.concat([text(''), u32(1), text('base:allocation')]);
     const options = { rejectUnauthorized: false };
     const structured = await upgraded(port, options, [8, Buffer.alloc(0)], [10, contexts]);
-    expect((await structured.go()) & (1 << 7)).toBe(0);
+    expect((await structured.openExport()) & (1 << 7)).toBe(0);
     structured.send(request({ type: 7, length: 1 }), request({ type: 0, cookie: 2, length: 1 }));
     expect([await structured.simple(), await structured.simple(2), await structured.read(1)]).toEqual([
       ...[EINVAL, 0, hex('00')],
     ]);
     const extended = await upgraded(port, options, [11, Buffer.alloc(0)]);
-    expect(await extended.verdict(8)).toBe(ACK);
-    await extended.go();
+    expect(await extended.finalReply(8)).toBe(ACK);
+    await extended.openExport();
     extended.send(request({ type: 7, length: 1 }));
     expect((await extended.chunk()).data.readUInt32BE(0)).toBe(EINVAL);
   });
@@ -241,7 +252,7 @@ describe('an attacker', () => {
     for (const bytes of [Buffer.alloc(0), hex('160301'), hex('16030100c8010000c40303'), Buffer.alloc(5000, 0x16)]) {
       for (const end of ['end', 'destroy', 'resetAndDestroy'] as const) {
         const wire = await Wire.greeted(port);
-        expect(await wire.verdict(5)).toBe(ACK);
+        expect(await wire.finalReply(5)).toBe(ACK);
         wire.send(bytes);
         await new Promise(setImmediate);
         (wire.socket as unknown as Record<typeof end, () => void>)[end]();

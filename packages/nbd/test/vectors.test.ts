@@ -1,8 +1,8 @@
 /** The server, byte by byte: messages that the installed clients do not send, and that no good client would send. */
 import { memory } from '@nodeos/block';
 import { describe, expect, it } from 'vitest';
-import { changed, deferred, kept, KIB, MIB, only, pattern, serve, until } from './support.js';
-import { ACK, extendedRequest, hex, refusal, request, text, u16, u32, u64, Wire, type Asked } from './wire.js';
+import { withOverrides, deferred, withoutClose, KIB, MIB, singleExport, pattern, serve, until } from './support.js';
+import { ACK, extendedRequest, hex, refusal, request, text, u16, u32, u64, Wire, type RequestFields } from './wire.js';
 
 const UNSUP = refusal(1);
 const INVALID = refusal(3);
@@ -15,7 +15,7 @@ const [EPERM, EINVAL, ENOSPC] = [1, 22, 28];
 const PAYLOAD_LEN = 1 << 5;
 const TIB = 2 ** 40;
 
-const small = () => serve(only(memory(MIB)));
+const small = () => serve(singleExport(memory(MIB)));
 
 describe('options', () => {
   it('end with EXPORT_NAME, with and without the zeros', async () => {
@@ -53,21 +53,21 @@ describe('options', () => {
     for (const [index, [what, send]] of rude.entries()) {
       const wire = await Wire.greeted(path);
       send(wire);
-      expect([what, await wire.rest()]).toEqual([what, Buffer.alloc(0)]);
+      expect([what, await wire.readToEnd()]).toEqual([what, Buffer.alloc(0)]);
       await until(() => events.filter(({ event }) => event === 'refused').length === index + 1);
     }
-    for (const flags of [4, 0x80000003, 0xffffffff]) await (await Wire.greeted(path, flags)).over;
+    for (const flags of [4, 0x80000003, 0xffffffff]) await (await Wire.greeted(path, flags)).ended;
   });
 
   it('that are unknown, too big or invalidly empty are answered, and the next one is read', async () => {
     const { path } = await serve({ a: { open: () => memory(MIB) }, b: { open: () => memory(MIB), description: 'B' } });
     const wire = await Wire.greeted(path);
-    expect(await wire.verdict(99, Buffer.alloc(1000, 0xff))).toBe(UNSUP);
-    expect(await wire.verdict(4)).toBe(UNSUP);
-    expect(await wire.verdict(0xffffffff, Buffer.alloc(256 * KIB))).toBe(UNSUP);
-    expect(await wire.verdict(99, Buffer.alloc(MIB))).toBe(TOO_BIG);
-    expect(await wire.verdict(3, Buffer.alloc(300 * KIB))).toBe(TOO_BIG);
-    expect(await wire.verdict(3, hex('00'))).toBe(INVALID);
+    expect(await wire.finalReply(99, Buffer.alloc(1000, 0xff))).toBe(UNSUP);
+    expect(await wire.finalReply(4)).toBe(UNSUP);
+    expect(await wire.finalReply(0xffffffff, Buffer.alloc(256 * KIB))).toBe(UNSUP);
+    expect(await wire.finalReply(99, Buffer.alloc(MIB))).toBe(TOO_BIG);
+    expect(await wire.finalReply(3, Buffer.alloc(300 * KIB))).toBe(TOO_BIG);
+    expect(await wire.finalReply(3, hex('00'))).toBe(INVALID);
     for (const wrong of [
       '',
       '0000',
@@ -77,17 +77,17 @@ describe('options', () => {
       '00000001 61 0000 00',
       '00000001 ff 0000',
     ])
-      expect([wrong, await wire.verdict(7, hex(wrong))]).toEqual([wrong, INVALID]);
-    expect(await wire.verdict(7, text('a'.repeat(4097)), u16(0))).toBe(INVALID);
-    expect(await wire.verdict(7, text('a\0'), u16(0))).toBe(INVALID);
-    expect(await wire.verdict(5)).toBe(refusal(2));
-    expect((await wire.ask(3)).map(({ type, data }) => [type, data.toString('latin1')])).toEqual([
+      expect([wrong, await wire.finalReply(7, hex(wrong))]).toEqual([wrong, INVALID]);
+    expect(await wire.finalReply(7, text('a'.repeat(4097)), u16(0))).toBe(INVALID);
+    expect(await wire.finalReply(7, text('a\0'), u16(0))).toBe(INVALID);
+    expect(await wire.finalReply(5)).toBe(refusal(2));
+    expect((await wire.sendOption(3)).map(({ type, data }) => [type, data.toString('latin1')])).toEqual([
       [2, '\0\0\0\x01a'],
       [2, '\0\0\0\x01bB'],
       [ACK, ''],
     ]);
-    expect(await wire.verdict(7, text('none'), u16(0))).toBe(UNKNOWN);
-    await wire.go('b');
+    expect(await wire.finalReply(7, text('none'), u16(0))).toBe(UNKNOWN);
+    await wire.openExport('b');
     wire.send(request({ type: READ, length: 1 }));
     expect([await wire.simple(), await wire.read(1)]).toEqual([0, hex('00')]);
   });
@@ -122,7 +122,7 @@ describe('options', () => {
   it('report what INFO asks for, without choosing an export', async () => {
     const { path, server } = await serve({ a: { open: () => memory(MIB), description: 'the first' } });
     const wire = await Wire.greeted(path);
-    const replies = await wire.ask(6, text('a'), u16(3), u16(1), u16(2), u16(77));
+    const replies = await wire.sendOption(6, text('a'), u16(3), u16(1), u16(2), u16(77));
     expect(replies.map(({ type, data }) => [type, data.subarray(0, 2).toString('hex')])).toEqual([
       ...['0000', '0001', '0002', '0003'].map((info) => [3, info]),
       [ACK, ''],
@@ -130,20 +130,20 @@ describe('options', () => {
     expect(replies[1]?.data.subarray(2).toString()).toBe('a');
     expect(replies[2]?.data.subarray(2).toString()).toBe('the first');
     await until(() => server.openExports.length === 0);
-    expect(await wire.verdict(2)).toBe(ACK);
-    expect(await wire.rest()).toEqual(Buffer.alloc(0));
+    expect(await wire.finalReply(2)).toBe(ACK);
+    expect(await wire.readToEnd()).toEqual(Buffer.alloc(0));
   });
 
   it('must ask for unusual block sizes', async () => {
     const sized = (minimum: number) => () =>
-      changed(memory(MIB), { blockSizes: { minimum, preferred: 8192, maximum: 2 ** 40 } });
+      withOverrides(memory(MIB), { blockSizes: { minimum, preferred: 8192, maximum: 2 ** 40 } });
     const { path } = await serve({ sectors: { open: sized(512) }, pages: { open: sized(4096) } });
     const wire = await Wire.greeted(path);
-    const refused = await wire.ask(7, text('pages'), u16(0));
+    const refused = await wire.sendOption(7, text('pages'), u16(0));
     expect(refused.at(-1)?.type).toBe(BLOCK_SIZE_REQD);
     expect(refused.at(-2)?.data).toEqual(hex('0003 00001000 00002000 02000000'));
-    expect(await wire.verdict(6, text('pages'), u16(0))).toBe(ACK);
-    expect(await wire.verdict(7, text('sectors'), u16(0))).toBe(ACK);
+    expect(await wire.finalReply(6, text('pages'), u16(0))).toBe(ACK);
+    expect(await wire.finalReply(7, text('sectors'), u16(0))).toBe(ACK);
   });
 });
 
@@ -155,19 +155,21 @@ describe('metadata contexts', () => {
   it('require structured replies and are chosen by name', async () => {
     const { path } = await small();
     const wire = await Wire.greeted(path);
-    for (const option of [9, 10]) expect(await wire.verdict(option, set('', 'base:allocation'))).toBe(INVALID);
-    expect(await wire.verdict(8, hex('00'))).toBe(INVALID);
-    expect(await wire.verdict(8)).toBe(ACK);
-    expect(await wire.verdict(8)).toBe(INVALID);
+    for (const option of [9, 10]) expect(await wire.finalReply(option, set('', 'base:allocation'))).toBe(INVALID);
+    expect(await wire.finalReply(8, hex('00'))).toBe(INVALID);
+    expect(await wire.finalReply(8)).toBe(ACK);
+    expect(await wire.finalReply(8)).toBe(INVALID);
     for (const option of [9, 10]) {
-      expect(await wire.verdict(option, set('none', 'base:allocation'))).toBe(UNKNOWN);
-      expect(await wire.verdict(option, set('', 'nonsense'))).toBe(INVALID);
-      expect(await wire.verdict(option, set('', 'base:allocation'), hex('00'))).toBe(INVALID);
-      expect(await wire.verdict(option, text(''), u32(2), text('base:'))).toBe(INVALID);
-      expect(await wire.verdict(option, text(''), u32(0xffffffff))).toBe(TOO_BIG);
+      expect(await wire.finalReply(option, set('none', 'base:allocation'))).toBe(UNKNOWN);
+      expect(await wire.finalReply(option, set('', 'nonsense'))).toBe(INVALID);
+      expect(await wire.finalReply(option, set('', 'base:allocation'), hex('00'))).toBe(INVALID);
+      expect(await wire.finalReply(option, text(''), u32(2), text('base:'))).toBe(INVALID);
+      expect(await wire.finalReply(option, text(''), u32(0xffffffff))).toBe(TOO_BIG);
     }
     const found = async (option: number, ...queries: string[]): Promise<string[]> =>
-      (await wire.ask(option, set('', ...queries))).map(({ type, data }) => `${type} ${data.toString('latin1')}`);
+      (await wire.sendOption(option, set('', ...queries))).map(
+        ({ type, data }) => `${type} ${data.toString('latin1')}`,
+      );
     const listed = '4 \0\0\0\0base:allocation';
     expect(await found(9)).toEqual([listed, '1 ']);
     expect(await found(9, 'base:', 'base:allocation')).toEqual([listed, '1 ']);
@@ -175,7 +177,7 @@ describe('metadata contexts', () => {
     expect(await found(10)).toEqual(['1 ']);
     expect(await found(10, 'base:')).toEqual(['1 ']);
     expect(await found(10, 'x-other:a', 'base:allocation')).toEqual(['4 \0\0\0\x01base:allocation', '1 ']);
-    await wire.go();
+    await wire.openExport();
     wire.send(status);
     expect(await wire.chunk()).toMatchObject({ type: 5, flags: 1, data: hex('00000001 00100000 00000003') });
   });
@@ -190,10 +192,10 @@ describe('metadata contexts', () => {
     ];
     for (const [name, second] of failing) {
       const wire = await Wire.greeted(path);
-      await wire.ask(8);
-      expect(await wire.verdict(10, set('a', 'base:allocation'))).toBe(ACK);
-      if (second.length > 0) await wire.ask(10, second);
-      await wire.go(name);
+      await wire.sendOption(8);
+      expect(await wire.finalReply(10, set('a', 'base:allocation'))).toBe(ACK);
+      if (second.length > 0) await wire.sendOption(10, second);
+      await wire.openExport(name);
       wire.send(status);
       const { type, data } = await wire.chunk();
       expect([type, data.readUInt32BE(0)]).toEqual([0x8001, EINVAL]);
@@ -203,10 +205,10 @@ describe('metadata contexts', () => {
 
 describe('requests', () => {
   async function going(structured: boolean, backend = memory(MIB), readOnly = false): Promise<Wire> {
-    const { path } = await serve({ '': { open: () => kept(backend), readOnly } });
+    const { path } = await serve({ '': { open: () => withoutClose(backend), readOnly } });
     const wire = await Wire.greeted(path);
-    if (structured) await wire.ask(8);
-    await wire.go();
+    if (structured) await wire.sendOption(8);
+    await wire.openExport();
     return wire;
   }
 
@@ -238,7 +240,7 @@ describe('requests', () => {
     ]) {
       const wire = await going(true);
       wire.send(bytes);
-      expect(await wire.rest()).toEqual(Buffer.alloc(0));
+      expect(await wire.readToEnd()).toEqual(Buffer.alloc(0));
     }
   });
 
@@ -261,14 +263,14 @@ describe('requests', () => {
 
   it('that are under way when the client leaves are finished', async () => {
     const [gate, written] = [deferred(), deferred()];
-    const slow = changed(memory(MIB), {
+    const slow = withOverrides(memory(MIB), {
       write: () => gate.promise.then(written.resolve),
       read: async (into) => gate.promise.then(() => void into.fill(7)),
     });
     const { path, server } = await serve({ '': { open: () => slow } });
     for (const leave of ['DISC', 'FIN']) {
       const wire = await Wire.greeted(path);
-      await wire.go();
+      await wire.openExport();
       wire.send(request({ type: WRITE, length: 1 }), hex('61'), request({ type: READ, cookie: 2, length: 2 }));
       if (leave === 'DISC') wire.send(request({ type: DISC }), hex('ff'));
       else wire.socket.end();
@@ -276,7 +278,7 @@ describe('requests', () => {
       setTimeout(() => gate.resolve(), 20);
       expect([await wire.simple(), await wire.simple(2), await wire.read(2)]).toEqual([0, 0, hex('0707')]);
       await written.promise;
-      expect(await wire.rest()).toEqual(Buffer.alloc(0));
+      expect(await wire.readToEnd()).toEqual(Buffer.alloc(0));
       wire.socket.end();
     }
     await until(() => server.openExports.length === 0);
@@ -287,13 +289,13 @@ describe('extended headers', () => {
   async function extended(size: number, contexts = true): Promise<{ wire: Wire; flags: number }> {
     const { path } = await serve({ '': { open: () => memory(size, { pageSize: 16 * MIB }) } });
     const wire = await Wire.greeted(path);
-    expect(await wire.verdict(11, hex('00'))).toBe(INVALID);
-    expect([await wire.verdict(11), await wire.verdict(11)]).toEqual([ACK, INVALID]);
-    expect(await wire.verdict(8)).toBe(EXT_HEADER_REQD);
-    if (contexts) expect(await wire.verdict(10, text(''), u32(1), text('base:allocation'))).toBe(ACK);
-    return { wire, flags: await wire.go() };
+    expect(await wire.finalReply(11, hex('00'))).toBe(INVALID);
+    expect([await wire.finalReply(11), await wire.finalReply(11)]).toEqual([ACK, INVALID]);
+    expect(await wire.finalReply(8)).toBe(EXT_HEADER_REQD);
+    if (contexts) expect(await wire.finalReply(10, text(''), u32(1), text('base:allocation'))).toBe(ACK);
+    return { wire, flags: await wire.openExport() };
   }
-  const ask = (wire: Wire, asked: Asked, ...payload: Buffer[]): ReturnType<Wire['extendedChunk']> => {
+  const ask = (wire: Wire, asked: RequestFields, ...payload: Buffer[]): ReturnType<Wire['extendedChunk']> => {
     wire.send(extendedRequest(asked), ...payload);
     return wire.extendedChunk();
   };
@@ -359,6 +361,6 @@ describe('extended headers', () => {
       );
     expect(await ask(wire, { type: STATUS, length: 1 })).toMatchObject({ type: 0x8001 });
     wire.send(extendedRequest({ type: READ, flags: PAYLOAD_LEN, length: 2n ** 63n }));
-    expect(await wire.rest()).toEqual(Buffer.alloc(0));
+    expect(await wire.readToEnd()).toEqual(Buffer.alloc(0));
   });
 });

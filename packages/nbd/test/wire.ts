@@ -47,7 +47,7 @@ export interface OptionReply {
 }
 
 /** The fields of a request; all others are 0. */
-export interface Asked {
+export interface RequestFields {
   readonly type: number;
   readonly flags?: number;
   readonly cookie?: number | bigint;
@@ -55,10 +55,10 @@ export interface Asked {
   readonly length?: number | bigint;
 }
 
-export const request = ({ type, flags = 0, cookie = 1, offset = 0, length = 0 }: Asked): Buffer =>
+export const request = ({ type, flags = 0, cookie = 1, offset = 0, length = 0 }: RequestFields): Buffer =>
   Buffer.concat([hex('25609513'), u16(flags), u16(type), u64(cookie), u64(offset), u32(Number(length))]);
 
-export const extendedRequest = ({ type, flags = 0, cookie = 1, offset = 0, length = 0 }: Asked): Buffer =>
+export const extendedRequest = ({ type, flags = 0, cookie = 1, offset = 0, length = 0 }: RequestFields): Buffer =>
   Buffer.concat([hex('21e41c71'), u16(flags), u16(type), u64(cookie), u64(offset), u64(length)]);
 
 export interface Chunk {
@@ -76,7 +76,7 @@ export class Wire {
   #ended = false;
   #wake: () => void = () => undefined;
   /** Resolves when the peer has ended its side, or the connection is lost. */
-  readonly over: Promise<void>;
+  readonly ended: Promise<void>;
 
   constructor(readonly socket: Duplex) {
     socket.on('data', (bytes: Buffer) => {
@@ -84,7 +84,7 @@ export class Wire {
       this.#size += bytes.length;
       this.#wake();
     });
-    this.over = new Promise((resolve) => {
+    this.ended = new Promise((resolve) => {
       const end = (): void => {
         this.#ended = true;
         this.#wake();
@@ -127,8 +127,8 @@ export class Wire {
   }
 
   /** The unread bytes, once the peer has ended. */
-  async rest(): Promise<Buffer> {
-    await this.over;
+  async readToEnd(): Promise<Buffer> {
+    await this.ended;
     return Buffer.concat(this.#arrived);
   }
 
@@ -148,7 +148,7 @@ export class Wire {
   }
 
   /** Sends an option. @returns its replies up to the final one: an ACK or an error */
-  async ask(number: number, ...data: Uint8Array[]): Promise<OptionReply[]> {
+  async sendOption(number: number, ...data: Uint8Array[]): Promise<OptionReply[]> {
     this.option(number, ...data);
     const replies: OptionReply[] = [];
     for (;;) {
@@ -160,16 +160,16 @@ export class Wire {
   }
 
   /** The type of the final reply to an option. */
-  async verdict(number: number, ...data: Uint8Array[]): Promise<number | undefined> {
-    return (await this.ask(number, ...data)).at(-1)?.type;
+  async finalReply(number: number, ...data: Uint8Array[]): Promise<number | undefined> {
+    return (await this.sendOption(number, ...data)).at(-1)?.type;
   }
 
   /** Chooses an export. @returns its transmission flags */
-  async go(name = ''): Promise<number> {
-    const replies = await this.ask(7, text(name), u16(1), u16(3));
+  async openExport(name = ''): Promise<number> {
+    const replies = await this.sendOption(7, text(name), u16(1), u16(3));
     expect(replies.at(-1)?.type).toBe(ACK);
-    const told = replies.find(({ data }) => data.length === 12 && data.readUInt16BE(0) === 0);
-    return told?.data.readUInt16BE(10) ?? 0;
+    const exportInfo = replies.find(({ data }) => data.length === 12 && data.readUInt16BE(0) === 0);
+    return exportInfo?.data.readUInt16BE(10) ?? 0;
   }
 
   /** Reads a simple reply without data. @returns its error */
@@ -205,14 +205,14 @@ export class Wire {
 }
 
 /** A client that has chosen an export. */
-export async function chosen(at: string | number, name = ''): Promise<Wire> {
+export async function connectToExport(at: string | number, name = ''): Promise<Wire> {
   const wire = await Wire.greeted(at);
-  await wire.go(name);
+  await wire.openExport(name);
   return wire;
 }
 
 /** Checks that the server still answers this client, which has chosen an export. */
-export async function works(wire: Wire): Promise<void> {
+export async function expectWorking(wire: Wire): Promise<void> {
   wire.send(request({ type: 0, cookie: 77, length: 3 }));
   expect(await wire.simple(77)).toBe(0);
   await wire.read(3);

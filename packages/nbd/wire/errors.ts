@@ -2,7 +2,7 @@
 import { failure } from '@nodeos/block';
 
 /** A connection that was lost or could not be established completely. */
-export const lost = (words: string, cause?: unknown): Error => failure('ECONNRESET', words, cause);
+export const connectionLost = (message: string, cause?: unknown): Error => failure('ECONNRESET', message, cause);
 
 /** The server is shutting down and accepts nothing new. */
-export const shutDown = (): Error => failure('ESHUTDOWN', 'the server is being shut down');
+export const shutDownError = (): Error => failure('ESHUTDOWN', 'the server is being shut down');

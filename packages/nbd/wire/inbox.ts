@@ -7,8 +7,8 @@
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { lost } from './errors.js';
-import { inWords } from './tls-errors.js';
+import { connectionLost } from './errors.js';
+import { translateTlsError } from './tls-errors.js';
 
 /** Bytes to take from the socket at once while nothing larger is expected. */
 const STAGING = 128 << 10;
@@ -18,30 +18,30 @@ export class Inbox {
   #socket: Duplex | undefined;
   #target: Buffer | undefined;
   #filled = 0;
-  #then: () => void = () => undefined;
+  #onFilled: () => void = () => undefined;
   #fail: ((error: Error) => void) | undefined;
   /** The reason why nothing more arrives. */
   #ended: Error | undefined;
   #onEnd: (() => void) | undefined;
   #discarding = false;
   /** Bytes that arrived before they were requested. */
-  #rest: Buffer = NOTHING;
+  #unread: Buffer = NOTHING;
   #paused = false;
   #delivering = false;
   #staging: Buffer | undefined;
   /** Whether the socket fills the target itself, not the staging buffer. */
-  #straight = false;
+  #isDirect = false;
 
   /** For the `onread` option of a socket that is passed to `attach` later. */
   readonly onread = {
     buffer: (): Buffer => {
       const target = this.#target;
-      this.#straight = target !== undefined && target.length - this.#filled >= STAGING;
-      if (this.#straight && target) return target.subarray(this.#filled);
+      this.#isDirect = target !== undefined && target.length - this.#filled >= STAGING;
+      if (this.#isDirect && target) return target.subarray(this.#filled);
       return (this.#staging ??= Buffer.allocUnsafeSlow(STAGING));
     },
     callback: (length: number, bytes: Uint8Array): boolean => {
-      if (this.#straight) {
+      if (this.#isDirect) {
         this.#filled += length;
         this.#deliver(NOTHING);
       } else this.#deliver((bytes as Buffer).subarray(0, length));
@@ -68,15 +68,15 @@ export class Inbox {
   detach(): number {
     this.#socket?.off('data', this.#chunk).off('end', this.#end).pause();
     this.#socket = undefined;
-    return this.#rest.length;
+    return this.#unread.length;
   }
 
   /** Calls back when the target is full. There is one target at a time; the callback may set the next one. */
-  next(target: Buffer, then: () => void): void {
+  next(target: Buffer, callback: () => void): void {
     this.#target = target;
     this.#filled = 0;
-    this.#then = then;
-    if (!this.#delivering) this.#goOn();
+    this.#onFilled = callback;
+    if (!this.#delivering) this.#continue();
   }
 
   /**
@@ -85,24 +85,24 @@ export class Inbox {
    */
   read(length: number): Promise<Buffer> {
     const target = Buffer.allocUnsafe(length);
-    return this.#orFails((then) => this.next(target, then)).then(() => target);
+    return this.#failsOnEnd((callback) => this.next(target, callback)).then(() => target);
   }
 
   /** Reads and discards bytes. */
-  skip(length: number, then: () => void, trash = Buffer.allocUnsafe(Math.min(length, STAGING))): void {
-    if (length === 0) return then();
+  skip(length: number, callback: () => void, trash = Buffer.allocUnsafe(Math.min(length, STAGING))): void {
+    if (length === 0) return callback();
     const part = trash.subarray(0, length);
-    this.next(part, () => this.skip(length - part.length, then, trash));
+    this.next(part, () => this.skip(length - part.length, callback, trash));
   }
 
   /** @throws Error if the connection ends first */
-  skipped(length: number): Promise<void> {
-    return this.#orFails((then) => this.skip(length, then));
+  skipAsync(length: number): Promise<void> {
+    return this.#failsOnEnd((callback) => this.skip(length, callback));
   }
 
   /** Calls back once, when the peer has ended the connection and everything before that has been taken. */
-  onEnd(then: () => void): void {
-    this.#onEnd = then;
+  onEnd(callback: () => void): void {
+    this.#onEnd = callback;
     this.#settle();
   }
 
@@ -110,7 +110,7 @@ export class Inbox {
   discard(): void {
     this.#target = undefined;
     this.#onEnd = undefined;
-    this.#rest = NOTHING;
+    this.#unread = NOTHING;
     this.#paused = false;
     this.#discarding = true;
     if (!this.#delivering) this.#socket?.resume();
@@ -118,16 +118,16 @@ export class Inbox {
 
   /** Stops reading. @returns the part of the target that has arrived, and all bytes after it */
   reclaim(): Buffer {
-    const begun = this.#target?.subarray(0, this.#filled) ?? NOTHING;
-    const bytes = Buffer.concat([begun, this.#rest]);
+    const received = this.#target?.subarray(0, this.#filled) ?? NOTHING;
+    const bytes = Buffer.concat([received, this.#unread]);
     this.#target = undefined;
-    this.#rest = NOTHING;
+    this.#unread = NOTHING;
     return bytes;
   }
 
   /** Inserts bytes that arrived elsewhere, before all bytes that arrive here from now on. */
-  put(bytes: Buffer): void {
-    this.#rest = Buffer.concat([bytes, this.#rest]);
+  unshift(bytes: Buffer): void {
+    this.#unread = Buffer.concat([bytes, this.#unread]);
   }
 
   /** Makes no more callbacks until `resume` and `next`. */
@@ -139,20 +139,20 @@ export class Inbox {
     this.#paused = false;
   }
 
-  #goOn(): void {
-    this.#deliver(this.#rest);
-    if (this.#rest.length === 0 && !this.#paused) this.#socket?.resume();
+  #continue(): void {
+    this.#deliver(this.#unread);
+    if (this.#unread.length === 0 && !this.#paused) this.#socket?.resume();
     this.#settle();
   }
 
   readonly #chunk = (bytes: Buffer): void => this.#deliver(bytes);
 
   readonly #end = (error?: Error): void => {
-    this.#ended ??= error ? inWords(error) : lost('the peer closed the connection');
+    this.#ended ??= error ? translateTlsError(error) : connectionLost('the peer closed the connection');
     this.#settle();
   };
 
-  #orFails(begin: (then: () => void) => void): Promise<void> {
+  #failsOnEnd(begin: (callback: () => void) => void): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#fail = reject;
       begin(() => {
@@ -164,7 +164,7 @@ export class Inbox {
 
   /** Reports the end once nothing more arrives and nothing is left. */
   #settle(): void {
-    if (!this.#ended || this.#paused || this.#rest.length > 0 || this.#delivering) return;
+    if (!this.#ended || this.#paused || this.#unread.length > 0 || this.#delivering) return;
     const [fail, onEnd] = [this.#fail, this.#onEnd];
     this.#fail = this.#onEnd = undefined;
     fail?.(this.#ended);
@@ -183,21 +183,21 @@ export class Inbox {
         this.#filled += count;
         if (this.#filled < this.#target.length) break;
         this.#target = undefined;
-        this.#then();
+        this.#onFilled();
       }
     } finally {
       this.#delivering = false;
     }
     if (this.#discarding) return;
-    this.#rest = at === bytes.length ? NOTHING : bytes.subarray(at);
-    if (this.#rest.length > 0 || this.#paused) this.#socket?.pause();
+    this.#unread = at === bytes.length ? NOTHING : bytes.subarray(at);
+    if (this.#unread.length > 0 || this.#paused) this.#socket?.pause();
   }
 }
 
 const owners = new WeakSet<Socket>();
 export const hasOwnBuffers = (socket: Socket): boolean => owners.has(socket);
 /** Marks a socket that was made with the inbox's `onread`. */
-export function fillsItself<S extends Socket>(socket: S): S {
+export function markOwnBuffers<S extends Socket>(socket: S): S {
   owners.add(socket);
   return socket;
 }
@@ -207,7 +207,7 @@ export function fillsItself<S extends Socket>(socket: S): S {
  * that connect, not for accepted ones, so the handle moves to a new socket (the server needs pauseOnConnect). Without a
  * handle to move, the socket is returned unchanged, and its chunks are copied.
  */
-export function directly(accepted: Socket, inbox: Inbox): Socket {
+export function withOwnBuffers(accepted: Socket, inbox: Inbox): Socket {
   const holder = accepted as Socket & { _handle?: { useUserBuffer?: unknown } | null; _server?: unknown };
   const handle = holder._handle;
   if (typeof handle?.useUserBuffer !== 'function') return accepted;
@@ -216,5 +216,5 @@ export function directly(accepted: Socket, inbox: Inbox): Socket {
   // The server uses this property to count its connections.
   Object.assign(socket, { _server: holder._server });
   holder._handle = holder._server = null;
-  return fillsItself(socket);
+  return markOwnBuffers(socket);
 }

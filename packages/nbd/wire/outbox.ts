@@ -13,7 +13,7 @@ interface Slab {
   /** Slots that are not written yet. */
   slots: number;
   /** Whether the buffer is not from the pool. */
-  readonly foreign?: boolean;
+  readonly isExternal?: boolean;
 }
 
 /** Memory for one message. */
@@ -27,7 +27,7 @@ export interface Slot {
 /** The destination of the bytes, such as a stream. */
 export interface Outlet {
   /** Calls back once the bytes have left, or never will. */
-  write(bytes: Uint8Array, gone: () => void): unknown;
+  write(bytes: Uint8Array, onWritten: () => void): unknown;
   cork(): void;
   uncork(): void;
 }
@@ -43,9 +43,9 @@ export class Outbox {
     private readonly outlet: Outlet,
     private readonly pool: Pool,
     /** Called when bytes have left. */
-    private readonly onGone: () => void = () => undefined,
+    private readonly onSent: () => void = () => undefined,
     /** Calls back once this turn's replies are ready. `flush` sends them earlier. */
-    private readonly soon: (write: () => void) => void = (write) => process.nextTick(write),
+    private readonly schedule: (write: () => void) => void = (write) => process.nextTick(write),
   ) {}
 
   /** Bytes that were sent and are not yet taken by the socket. */
@@ -72,7 +72,7 @@ export class Outbox {
     } else this.#ready.push({ slab, start, end, slots: 1 });
     if (this.#scheduled) return;
     this.#scheduled = true;
-    this.soon(this.#write);
+    this.schedule(this.#write);
   }
 
   /** Sends the ready slots at once. */
@@ -81,8 +81,8 @@ export class Outbox {
   }
 
   /** Sends bytes without copying them; they must not change until the peer has answered. */
-  pass(bytes: Buffer): void {
-    this.send({ slab: { bytes, used: bytes.length, slots: 1, foreign: true }, start: 0, end: bytes.length });
+  sendBytes(bytes: Buffer): void {
+    this.send({ slab: { bytes, used: bytes.length, slots: 1, isExternal: true }, start: 0, end: bytes.length });
   }
 
   /** Gives a slot back unsent. */
@@ -92,10 +92,10 @@ export class Outbox {
   }
 
   #anotherSlab(length: number): Slab {
-    const slab = { bytes: this.pool.take(Math.max(length, SLAB)), used: 0, slots: 0 };
-    const old = this.#slab;
+    const slab = { bytes: this.pool.acquire(Math.max(length, SLAB)), used: 0, slots: 0 };
+    const previous = this.#slab;
     this.#slab = slab;
-    if (old?.slots === 0) this.pool.give(old.bytes);
+    if (previous?.slots === 0) this.pool.release(previous.bytes);
     return slab;
   }
 
@@ -109,7 +109,7 @@ export class Outbox {
       this.outlet.write(slab.bytes.subarray(start, end), () => {
         this.#free(slab, slots);
         this.#held -= end - start;
-        this.onGone();
+        this.onSent();
       });
     }
     if (ready.length > 1) this.outlet.uncork();
@@ -120,7 +120,7 @@ export class Outbox {
     if (slab.slots === 0) {
       if (slab === this.#slab && slab.bytes.length > SLAB) this.#slab = undefined;
       if (slab === this.#slab) slab.used = 0;
-      else if (!slab.foreign) this.pool.give(slab.bytes);
+      else if (!slab.isExternal) this.pool.release(slab.bytes);
     }
   }
 }

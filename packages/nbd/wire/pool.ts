@@ -16,7 +16,7 @@ export class Pool {
    * @returns a buffer of at least `length` bytes with arbitrary contents. Up to 32 MiB, its size is a power of two plus
    * `HEADROOM`
    */
-  take(length: number): Buffer {
+  acquire(length: number): Buffer {
     const exponent = exponentOf(length);
     const buffer = this.#free[exponent]?.pop();
     if (buffer) this.#bytes -= buffer.length;
@@ -24,7 +24,7 @@ export class Pool {
   }
 
   /** Returns a buffer, which nobody may use any more. */
-  give(buffer: Buffer): void {
+  release(buffer: Buffer): void {
     const free = this.#free[exponentOf(buffer.length)];
     if (!free || this.#bytes + buffer.length > this.limit) return;
     this.#bytes += buffer.length;

@@ -233,10 +233,10 @@ export function encodeString(text: string): Buffer {
   return Buffer.concat([uint32(bytes.length), bytes]);
 }
 
-/** A text for people in at most `most` bytes (default 4096). A longer text is cut. */
-export function encodeText(text: string, most = MAX_STRING): Buffer {
+/** A text for people in at most `limit` bytes (default 4096). A longer text is cut. */
+export function encodeText(text: string, limit = MAX_STRING): Buffer {
   const bytes = Buffer.from(text);
-  let end = Math.min(bytes.length, most);
+  let end = Math.min(bytes.length, limit);
   // Do not cut within a character: its later bytes begin with the bits 10.
   while (end < bytes.length && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
   return bytes.subarray(0, end);
@@ -274,34 +274,36 @@ export class Fields {
   #at = 0;
   constructor(
     private readonly bytes: Buffer,
-    private readonly what: string,
+    private readonly subject: string,
   ) {}
 
-  get left(): number {
+  get remaining(): number {
     return this.bytes.length - this.#at;
   }
 
-  take(length: number): Buffer {
-    if (length > this.left) throw new ProtocolError(`${this.what}: ${length} bytes wanted, ${this.left} are left`);
+  read(length: number): Buffer {
+    if (length > this.remaining)
+      throw new ProtocolError(`${this.subject}: ${length} bytes wanted, ${this.remaining} are left`);
     this.#at += length;
     return this.bytes.subarray(this.#at - length, this.#at);
   }
 
-  uint16 = (): number => this.take(2).readUInt16BE(0);
-  uint32 = (): number => this.take(4).readUInt32BE(0);
-  uint64 = (): number => readUInt64(this.take(8), 0);
+  uint16 = (): number => this.read(2).readUInt16BE(0);
+  uint32 = (): number => this.read(4).readUInt32BE(0);
+  uint64 = (): number => readUInt64(this.read(8), 0);
 
   /** @throws ProtocolError also for more than 4096 bytes, a NUL, or bytes that are not UTF-8 */
   string(length = this.uint32()): string {
     if (length > MAX_STRING)
-      throw new ProtocolError(`${this.what}: a string of ${length} bytes; ${MAX_STRING} are the most`);
-    const bytes = this.take(length);
+      throw new ProtocolError(`${this.subject}: a string of ${length} bytes; ${MAX_STRING} are the most`);
+    const bytes = this.read(length);
     const text = bytes.toString();
-    if (text.includes('\0') || !Buffer.from(text).equals(bytes)) throw new ProtocolError(`${this.what}: not a string`);
+    if (text.includes('\0') || !Buffer.from(text).equals(bytes))
+      throw new ProtocolError(`${this.subject}: not a string`);
     return text;
   }
 
-  end(): void {
-    if (this.left > 0) throw new ProtocolError(`${this.what}: ${this.left} bytes too many`);
+  expectEnd(): void {
+    if (this.remaining > 0) throw new ProtocolError(`${this.subject}: ${this.remaining} bytes too many`);
   }
 }

@@ -39,13 +39,13 @@ export function errorNameOf(error: unknown): ErrorName {
 /**
  * The text for the client: our own message, but only the code of a backend's error, because its message may name files.
  */
-export const wordsOf = (error: unknown): string => (error instanceof NbdError ? error.message : errorNameOf(error));
+export const messageOf = (error: unknown): string => (error instanceof NbdError ? error.message : errorNameOf(error));
 
 export const numberOf = (error: unknown): number => ERROR[errorNameOf(error)];
 
 /** A peer's message for a terminal, without control characters and limited in length. */
-export const printable = (words: string): string =>
-  words
+export const printable = (text: string): string =>
+  text
     .slice(0, 1024)
     .replace(/\p{Cc}/gu, ' ')
     .trim();

@@ -2,7 +2,7 @@
 import { failure } from '@nodeos/block';
 
 /** Messages by the code that Node.js derives from OpenSSL's reason. For other codes the reason itself is used. */
-const WORDS: Readonly<Record<string, string>> = {
+const MESSAGES: Readonly<Record<string, string>> = {
   ERR_SSL_WRONG_VERSION_NUMBER: 'the peer sent something that is not TLS',
   ERR_SSL_HTTP_REQUEST: 'the peer sent a request of HTTP',
   ERR_SSL_UNSUPPORTED_PROTOCOL: 'the peer knows no TLS from 1.2 on',
@@ -22,8 +22,8 @@ const WORDS: Readonly<Record<string, string>> = {
 };
 
 /** OpenSSL's error with the same code and a plain message. Other errors are returned unchanged. */
-export function inWords(error: Error): Error {
+export function translateTlsError(error: Error): Error {
   const { code, reason, library } = error as NodeJS.ErrnoException & { reason?: string; library?: string };
   if (code === undefined || library === undefined) return error;
-  return failure(code, `TLS: ${WORDS[code] ?? reason ?? 'the handshake failed'}`, error);
+  return failure(code, `TLS: ${MESSAGES[code] ?? reason ?? 'the handshake failed'}`, error);
 }

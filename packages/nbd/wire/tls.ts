@@ -9,10 +9,10 @@ import {
 } from 'node:tls';
 import type { Duplex } from 'node:stream';
 import { failure } from '@nodeos/block';
-import { lost } from './errors.js';
+import { connectionLost } from './errors.js';
 import { Inbox } from './inbox.js';
 import { ProtocolError } from './protocol.js';
-import { inWords } from './tls-errors.js';
+import { translateTlsError } from './tls-errors.js';
 
 /** Shared keys by identity. */
 export interface PskKeys {
@@ -56,8 +56,9 @@ const MIN_VERSION = 'TLSv1.2';
 /** @throws TypeError if shared keys are combined with certificates */
 export function checkServerTls(tls: ServerTls): void {
   const { psk, verifyClient } = tls;
-  const others = [...Object.keys(materialOf(tls)), ...(verifyClient ? ['verifyClient'] : [])];
-  if (psk && others.length > 0) throw new TypeError(`tls: psk together with ${others.join(', ')}: one of the two`);
+  const conflicting = [...Object.keys(certificatesOf(tls)), ...(verifyClient ? ['verifyClient'] : [])];
+  if (psk && conflicting.length > 0)
+    throw new TypeError(`tls: psk together with ${conflicting.join(', ')}: one of the two`);
 }
 
 /** @throws Error if the handshake fails; ProtocolError if plain bytes followed STARTTLS */
@@ -67,7 +68,7 @@ export async function serverTls(inbox: Inbox, socket: Duplex, tls: ServerTls): P
   let isKnown = false;
   // Only a TLS server verifies certificates of clients; this one never listens.
   const server = createServer({
-    ...materialOf(tls),
+    ...certificatesOf(tls),
     minVersion: MIN_VERSION,
     requestCert: verifyClient,
     rejectUnauthorized: verifyClient,
@@ -85,9 +86,9 @@ export async function serverTls(inbox: Inbox, socket: Duplex, tls: ServerTls): P
     server.once('secureConnection', resolve);
     server.once('tlsClientError', (error, { authorizationError }) =>
       // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- it is not there before it was judged
-      reject(authorizationError ? refused(String(authorizationError)) : whyNot(error, psk && !isKnown, identity)),
+      reject(authorizationError ? refused(String(authorizationError)) : tlsFailure(error, psk && !isKnown, identity)),
     );
-    const insecure = handOver(inbox, socket);
+    const insecure = takeSocket(inbox, socket);
     // A client that closes during the handshake needs no further reply.
     insecure.allowHalfOpen = false;
     server.emit('connection', insecure);
@@ -95,21 +96,21 @@ export async function serverTls(inbox: Inbox, socket: Duplex, tls: ServerTls): P
   secured.allowHalfOpen = true;
   const certificate = secured.getPeerCertificate() as Partial<PeerCertificate> | undefined;
   const name = identity ?? [certificate?.subject?.CN].flat()[0];
-  return { ...received(secured), ...(name === undefined ? {} : { identity: name }) };
+  return { ...withInbox(secured), ...(name === undefined ? {} : { identity: name }) };
 }
 
 /** @param host of the connection, for checking the certificate */
 export async function clientTls(inbox: Inbox, socket: Duplex, tls: ClientTls, host: string): Promise<Secured> {
   const { psk } = tls;
   const secured = connect({
-    socket: handOver(inbox, socket),
+    socket: takeSocket(inbox, socket),
     servername: /^[\d.]+$|:/.test(host) ? '' : (tls.serverName ?? host),
     host: tls.serverName ?? host,
     rejectUnauthorized: !tls.insecure,
     secureContext: createSecureContext({
       minVersion: MIN_VERSION,
       ...(psk && { ciphers: PSK_CIPHERS }),
-      ...materialOf(tls),
+      ...certificatesOf(tls),
     }),
     ...(psk && {
       ciphers: PSK_CIPHERS,
@@ -120,22 +121,22 @@ export async function clientTls(inbox: Inbox, socket: Duplex, tls: ClientTls, ho
     }),
   });
   await established(secured);
-  return received(secured);
+  return withInbox(secured);
 }
 
 /** Only the certificates and keys, without options for the handshake. */
-function materialOf(tls: ServerTls | ClientTls): SecureContextOptions {
+function certificatesOf(tls: ServerTls | ClientTls): SecureContextOptions {
   const names = new Set(['cert', 'key', 'ca', 'crl']);
   return Object.fromEntries(Object.entries(tls).filter(([name, value]) => names.has(name) && value !== undefined));
 }
 
 /** @param isUnknown whether the client needed a key, and has none that is known here */
-function whyNot(error: Error, isUnknown: boolean | undefined, identity: string | undefined): Error {
+function tlsFailure(error: Error, isUnknown: boolean | undefined, identity: string | undefined): Error {
   if (error.message === 'socket hang up')
-    return lost('the client ended the connection during the TLS handshake', error);
-  if (!isUnknown || (error as NodeJS.ErrnoException).code !== NO_KEY) return inWords(error);
-  const who = identity === undefined ? 'the client shows none' : `nobody is called ${JSON.stringify(identity)}`;
-  return failure(NO_KEY, `TLS: a shared key is needed, and ${who}`, error);
+    return connectionLost('the client ended the connection during the TLS handshake', error);
+  if (!isUnknown || (error as NodeJS.ErrnoException).code !== NO_KEY) return translateTlsError(error);
+  const detail = identity === undefined ? 'the client shows none' : `nobody is called ${JSON.stringify(identity)}`;
+  return failure(NO_KEY, `TLS: a shared key is needed, and ${detail}`, error);
 }
 
 /** With shared keys there is no certificate to sign with. OpenSSL reports this if there is no key either. */
@@ -145,7 +146,7 @@ const NO_KEY = 'ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM';
 const refused = (code: string): Error => failure(code, `the client's certificate is not accepted: ${code}`);
 
 /** An attacker may insert plain bytes after STARTTLS. They must not be treated as received over TLS. */
-function handOver(inbox: Inbox, socket: Duplex): Duplex {
+function takeSocket(inbox: Inbox, socket: Duplex): Duplex {
   if (inbox.detach() > 0) throw new ProtocolError('bytes in the clear after STARTTLS');
   return socket;
 }
@@ -154,12 +155,12 @@ function established(socket: TLSSocket): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.once('secureConnect', resolve);
     // This listener stays: a second error may follow, and nobody else listens for it.
-    socket.on('error', (error: Error) => reject(inWords(error)));
-    socket.once('close', () => reject(lost('the connection ended during the TLS handshake')));
+    socket.on('error', (error: Error) => reject(translateTlsError(error)));
+    socket.once('close', () => reject(connectionLost('the connection ended during the TLS handshake')));
   });
 }
 
-function received(socket: TLSSocket): Secured {
+function withInbox(socket: TLSSocket): Secured {
   const inbox = new Inbox();
   inbox.attach(socket);
   return { inbox, socket };

@@ -44,30 +44,30 @@ export const isNbdUri = (text: string): boolean => /^nbds?(\+\w+)?:/i.test(text)
 
 /** @throws TypeError that says what is wrong with the URI */
 export function parseUri(text: string): NbdUri {
-  const wrong = (why: string): never => {
-    throw new TypeError(`${text}: ${why}`);
+  const fail = (reason: string): never => {
+    throw new TypeError(`${text}: ${reason}`);
   };
   // Not parsed by URL, which allows no user without a host, and resolves a/../b in the name of an export.
   const [, name = '', username = '', authority = '', path = '', query = ''] =
-    /^([^:/?#]+):\/\/(?:([^@/?#]*)@)?([^/?#]*)(\/[^?#]*)?(?:\?([^#]*))?$/.exec(text) ?? wrong('not a URI');
+    /^([^:/?#]+):\/\/(?:([^@/?#]*)@)?([^/?#]*)(\/[^?#]*)?(?:\?([^#]*))?$/.exec(text) ?? fail('not a URI');
   const scheme = Object.hasOwn(SCHEMES, name.toLowerCase()) ? SCHEMES[name.toLowerCase()] : undefined;
-  if (!scheme) return wrong(`expected ${Object.keys(SCHEMES).join('://, ')}://`);
-  const { socket, ...given } = parametersOf(query, wrong);
+  if (!scheme) return fail(`expected ${Object.keys(SCHEMES).join('://, ')}://`);
+  const { socket, ...parameters } = parametersOf(query, fail);
   if (scheme.unix ? !socket || authority !== '' : socket !== undefined || authority === '')
-    return wrong(scheme.unix ? 'expected …+unix:///EXPORT?socket=PATH' : 'expected a host, and no socket=');
+    return fail(scheme.unix ? 'expected …+unix:///EXPORT?socket=PATH' : 'expected a host, and no socket=');
   // One slash is the separator; the rest belongs to the name.
-  const chosen = decoded(path.slice(1), wrong);
-  if (Buffer.byteLength(chosen) > MAX_STRING) return wrong(`an export's name has at most ${MAX_STRING} bytes`);
-  const verify = given['tls-verify-peer'];
-  if (verify !== undefined && !VERIFY.has(verify)) return wrong(`tls-verify-peer=${verify}: expected true or false`);
+  const exportName = decoded(path.slice(1), fail);
+  if (Buffer.byteLength(exportName) > MAX_STRING) return fail(`an export's name has at most ${MAX_STRING} bytes`);
+  const verify = parameters['tls-verify-peer'];
+  if (verify !== undefined && !VERIFY.has(verify)) return fail(`tls-verify-peer=${verify}: expected true or false`);
   return {
     tls: scheme.tls,
-    at: socket === undefined ? hostOf(authority, wrong) : { path: socket },
-    export: chosen,
-    ...(username && { username: decoded(username, wrong) }),
-    ...(given['tls-certificates'] && { certificates: given['tls-certificates'] }),
-    ...(given['tls-psk-file'] && { pskFile: given['tls-psk-file'] }),
-    ...(given['tls-hostname'] && { serverName: given['tls-hostname'] }),
+    at: socket === undefined ? hostOf(authority, fail) : { path: socket },
+    export: exportName,
+    ...(username && { username: decoded(username, fail) }),
+    ...(parameters['tls-certificates'] && { certificates: parameters['tls-certificates'] }),
+    ...(parameters['tls-psk-file'] && { pskFile: parameters['tls-psk-file'] }),
+    ...(parameters['tls-hostname'] && { serverName: parameters['tls-hostname'] }),
     ...(VERIFY.get(verify ?? 'true') ? {} : { insecure: true }),
   };
 }
@@ -102,18 +102,18 @@ const VERIFY: ReadonlyMap<string, boolean> = new Map([
   ['0', false],
 ]);
 
-type Wrong = (why: string) => never;
+type Fail = (reason: string) => never;
 
 /** A plus sign is literal: this is not a web form. */
-function parametersOf(query: string, wrong: Wrong): Parameters {
+function parametersOf(query: string, fail: Fail): Parameters {
   const pairs = query.split('&').filter((pair) => pair !== '');
   return Object.fromEntries(
     pairs.map((pair) => {
       const [, name = '', value = ''] = /^([^=]*)=?(.*)$/s.exec(pair) ?? [];
       // A mistyped parameter must not be ignored, because it may be the one that makes the connection secure.
       if (!(PARAMETERS as readonly string[]).includes(name))
-        return wrong(`unknown parameter ${name}=: expected ${PARAMETERS.join(', ')}`);
-      return [name, decoded(value, wrong)];
+        return fail(`unknown parameter ${name}=: expected ${PARAMETERS.join(', ')}`);
+      return [name, decoded(value, fail)];
     }),
   );
 }
@@ -121,18 +121,18 @@ function parametersOf(query: string, wrong: Wrong): Parameters {
 /** A name or an address, and an optional port. */
 const AUTHORITY = /^(?:\[([^\]]+)\]|([^\s:[\]]+))(?::(\d*))?$/;
 
-function hostOf(authority: string, wrong: Wrong): { host: string; port: number } {
-  const [, address, name, port = ''] = AUTHORITY.exec(authority) ?? wrong('not a URI');
-  if (Number(port) > 65535 || (address !== undefined && !isIPv6(decoded(address, wrong)))) return wrong('not a URI');
-  return { host: decoded(address ?? name ?? '', wrong), port: port === '' ? DEFAULT_PORT : Number(port) };
+function hostOf(authority: string, fail: Fail): { host: string; port: number } {
+  const [, address, name, port = ''] = AUTHORITY.exec(authority) ?? fail('not a URI');
+  if (Number(port) > 65535 || (address !== undefined && !isIPv6(decoded(address, fail)))) return fail('not a URI');
+  return { host: decoded(address ?? name ?? '', fail), port: port === '' ? DEFAULT_PORT : Number(port) };
 }
 
-function decoded(text: string, wrong: Wrong): string {
-  if (text.includes('%00')) return wrong('a byte of zero');
+function decoded(text: string, fail: Fail): string {
+  if (text.includes('%00')) return fail('a byte of zero');
   try {
     return decodeURIComponent(text);
   } catch {
-    return wrong(`${text} is not UTF-8`);
+    return fail(`${text} is not UTF-8`);
   }
 }
 

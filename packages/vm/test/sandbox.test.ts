@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { boardOf, targetOf, type Board } from '@nodeos/targets';
 import { expect, it, onTestFinished } from 'vitest';
-import { lackOfSandbox } from '../sandbox.js';
+import { findSandboxProblem } from '../sandbox.js';
 
 const board = boardOf(targetOf('x86_64'));
 const { program } = board.emulator;
@@ -27,29 +27,29 @@ function qemu(script: string): { board: Board; notes: string; calls: string } {
 }
 
 it('the QEMU of this host has a sandbox', async () => {
-  expect(await lackOfSandbox({ board, notes: join(folder(), 'notes.json') })).toBeUndefined();
+  expect(await findSandboxProblem({ board, notes: join(folder(), 'notes.json') })).toBeUndefined();
 });
 
 it('the sandbox is tested once and a failure is explained', async () => {
   const words = 'qemu-system-x86_64: -sandbox on: sandbox support is not enabled in this binary';
   const { calls, ...options } = qemu(`[ "$1" = -sandbox ] || exit 0\necho '${words}' >&2\nexit 1`);
-  for (let times = 0; times < 3; times++) expect(await lackOfSandbox(options)).toBe(words);
+  for (let times = 0; times < 3; times++) expect(await findSandboxProblem(options)).toBe(words);
   expect(readFileSync(calls, 'utf8').trim().split('\n')).toHaveLength(2);
 });
 
 it('a QEMU that does not run at all is not tested for a sandbox', async () => {
   const { calls, ...options } = qemu('exit 1');
-  expect(await lackOfSandbox(options)).toBeUndefined();
+  expect(await findSandboxProblem(options)).toBeUndefined();
   expect(existsSync(calls)).toBe(true);
   rmSync(join(options.notes, '..', program));
-  expect(await lackOfSandbox(options)).toBeUndefined();
+  expect(await findSandboxProblem(options)).toBeUndefined();
 });
 
 it('the test is repeated if the notes are damaged', async () => {
   const notes = join(folder(), 'notes.json');
   for (const text of ['{', 'null', '[]', '{"x":1}']) {
     writeFileSync(notes, text);
-    expect(await lackOfSandbox({ board, notes })).toBeUndefined();
+    expect(await findSandboxProblem({ board, notes })).toBeUndefined();
     expect(Object.values(JSON.parse(readFileSync(notes, 'utf8')) as object)).toEqual(['']);
   }
 });

@@ -55,7 +55,7 @@ async function openArchive(suite: string, arch: string | undefined, { cache, sig
   };
   const apt = await privateApt(archive, { home: cache.root, signal, progress });
   try {
-    await apt.alone(() => apt.refresh());
+    await apt.exclusive(() => apt.refresh());
   } catch (error) {
     signal.throwIfAborted();
     const lines = error instanceof NodeosError ? error.lines.filter((line) => /^[EW]: /.test(line)) : [];

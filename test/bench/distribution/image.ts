@@ -113,8 +113,8 @@ async function make(work: string, host: Host, options: DistributionOptions): Pro
   const image = join(work, 'image');
   await mkdir(image);
   const files = filesIn(image);
-  await copyFile(await onlyOne(join(root, 'boot'), 'vmlinuz-'), files.kernel);
-  await copyFile(await onlyOne(join(root, 'boot'), 'initrd.img-'), files.initrd);
+  await copyFile(await onlyFile(join(root, 'boot'), 'vmlinuz-'), files.kernel);
+  await copyFile(await onlyFile(join(root, 'boot'), 'initrd.img-'), files.initrd);
   // Every boot begins with this very image: one whose inode tables are written, as on any disk that was used before.
   const ext4 = ['-q', '-F', '-t', 'ext4', '-E', 'lazy_itable_init=0', '-d', root, files.disk, DISK_SIZE];
   options.progress(`mke2fs: ${basename(files.disk)}, ${DISK_SIZE}`);
@@ -257,7 +257,7 @@ async function hostAptSettings(options: DistributionOptions): Promise<string> {
     .join('');
 }
 
-async function onlyOne(dir: string, prefix: string): Promise<string> {
+async function onlyFile(dir: string, prefix: string): Promise<string> {
   const names = (await readdir(dir)).filter((name) => name.startsWith(prefix));
   const [name] = names;
   if (name === undefined || names.length > 1)
