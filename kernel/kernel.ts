@@ -12,7 +12,7 @@ import type { Board, Target } from '@nodeos/targets';
 import { artifact, patchAll, unpack, type Artifact, type Step, type StepContext } from '@nodeos/engine';
 import type { Compiler } from '@nodeos/toolchain';
 import { fragmentPaths, lostOptions, readFragments } from './config.js';
-import { LINUX, unneededPaths } from './sources.js';
+import { LINUX, UNNEEDED_PATHS } from './sources.js';
 
 const HERE = fileURLToPath(new URL('..', import.meta.url));
 
@@ -62,7 +62,7 @@ function kernelStep(target: Target, board: Board, compiler: Compiler, options: K
     inputs: compiler.inputs,
     tools: [...compiler.tools, 'make'],
     async build(context) {
-      const { source } = await unpack(context, 'linux', { exclude: unneededPaths(target) });
+      const { source } = await unpack(context, 'linux', { exclude: UNNEEDED_PATHS });
       await patchAll(context, source, context.file('patches'));
       await mkdir(join(context.work, 'build'));
       await configure(context, compiler, Object.keys(extra));

@@ -1,6 +1,5 @@
 /** The pinned source of the kernel. `docs/kernel.md` says how to move the pin. */
 import { debianPlaces, type Source } from '@nodeos/engine';
-import type { Target } from '@nodeos/targets';
 
 /**
  * Linux 6.12 LTS with Debian's fixes, from the package that Debian makes for compiling a kernel. The source package has
@@ -16,21 +15,8 @@ export const LINUX: Source = {
   ),
 };
 
-/** The folders of `arch/`. */
-const ARCHITECTURES = [
-  ...['alpha', 'arc', 'arm', 'arm64', 'csky', 'hexagon', 'loongarch', 'm68k', 'microblaze', 'mips', 'nios2'],
-  ...['openrisc', 'parisc', 'powerpc', 'riscv', 's390', 'sh', 'sparc', 'um', 'x86', 'xtensa'],
-];
-/** Architectures whose kernels need files of others: device trees of arm64 include those of arm, and Kconfig files. */
-const NEEDS: Readonly<Record<string, readonly string[]>> = { arm64: ['arm', 'x86'] };
-
 /**
- * Paths in the source that no kernel for the target needs: two of five files. Every configuration reads
- * `Documentation/Kconfig` and `crypto/Kconfig` of all architectures, so these stay.
+ * Paths in the source that no kernel needs: a fifth of all files. Every configuration reads `Documentation/Kconfig`, and
+ * makefiles and Kconfig files of one architecture are included by others, so these stay.
  */
-export function unneededPaths({ arch }: Target): string[] {
-  const needed = [arch, ...(NEEDS[arch] ?? [])];
-  const others = ARCHITECTURES.filter((name) => !needed.includes(name));
-  const folders = others.flatMap((name) => [`arch/${name}/[!c]*`, `arch/${name}/c[!r]*`]);
-  return [...folders, 'Documentation/*/*', 'tools/perf', 'tools/testing'];
-}
+export const UNNEEDED_PATHS = ['Documentation/*/*', 'tools/perf', 'tools/testing'];
