@@ -45,11 +45,10 @@ export async function tlsOf(args: Parsed): Promise<Tls | undefined> {
 }
 
 async function certificatesOf(dir: string, required: boolean, verifyClient: boolean): Promise<Tls> {
-  const [cert, key, ca] = await Promise.all([
-    readMaterial(dir, 'server-cert.pem', (cert) => createSecureContext({ cert })),
-    readMaterial(dir, 'server-key.pem', (key) => createSecureContext({ key })),
-    readMaterial(dir, 'ca-cert.pem', (ca) => new X509Certificate(ca)),
-  ]);
+  // One after the other, so that of several bad files the same one is always named.
+  const cert = await readMaterial(dir, 'server-cert.pem', (cert) => createSecureContext({ cert }));
+  const key = await readMaterial(dir, 'server-key.pem', (key) => createSecureContext({ key }));
+  const ca = await readMaterial(dir, 'ca-cert.pem', (ca) => new X509Certificate(ca));
   check(`--tls ${dir}: server-cert.pem and server-key.pem`, () => createSecureContext({ cert, key }));
   return { server: { required, verifyClient, cert, key, ca }, query: { 'tls-certificates': resolve(dir) } };
 }

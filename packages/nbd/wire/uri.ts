@@ -152,7 +152,10 @@ export async function tlsOf({ certificates, pskFile, username, insecure, serverN
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
     });
-  const [ca, cert, key] = await Promise.all(['ca-cert.pem', 'client-cert.pem', 'client-key.pem'].map(optional));
+  // One after the other, so that of several unreadable files the same one is always named.
+  const ca = await optional('ca-cert.pem');
+  const cert = await optional('client-cert.pem');
+  const key = await optional('client-key.pem');
   return { ...common, ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) };
 }
 
