@@ -22,34 +22,41 @@ function machines(word: string): string[] {
   }
 }
 
-/** The states of the processes whose working folder lies below a folder. T means stopped. */
-function statesOf(folder: string): string[] {
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  return pids.flatMap((pid) => {
-    try {
-      if (!readlinkSync(`/proc/${pid}/cwd`).startsWith(folder)) return [];
-      return [/\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1] ?? ''].filter((state) => state !== 'Z');
-    } catch {
-      return []; // the process has ended
-    }
-  });
+/** The state of a process, if there is one. T means stopped, D that it waits for its disk. */
+function stateOf(pid: string): string[] {
+  try {
+    return [/\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1] ?? ''];
+  } catch {
+    return []; // the process has ended
+  }
 }
 
-/** The states once all are T, or the last ones. A process that waits for its disk (D) stops after that. */
-async function stopped(states: () => string[], seconds = 20): Promise<Set<string>> {
-  const all = (): boolean => states().every((state) => state === 'T');
-  for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline && !all();) await sleep(100);
+/** The states of the processes whose working folder lies below a folder. */
+function statesOf(folder: string): string[] {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  const isBelow = (pid: string): boolean => {
+    try {
+      return readlinkSync(`/proc/${pid}/cwd`).startsWith(folder);
+    } catch {
+      return false; // the process has ended
+    }
+  };
+  return pids.filter(isBelow).flatMap((pid) => stateOf(pid).filter((state) => state !== 'Z'));
+}
+
+/** Waits until the condition holds, for a limited time. */
+async function waitUntil(condition: () => boolean, seconds: number): Promise<void> {
+  for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline && !condition();) await sleep(200);
+}
+
+/** The states once all are T, or the last ones. A process that waits for its disk stops after that. */
+async function stopped(states: () => string[]): Promise<Set<string>> {
+  await waitUntil(() => states().every((state) => state === 'T'), 20);
   return new Set(states());
 }
 
-/** The states of the machines whose command line contains a word. */
-function statesOfMachines(word: string): string[] {
-  return machines(word).map((pid) => execFileSync('ps', ['-o', 'state=', pid], { encoding: 'utf8' }).trim());
-}
-
-async function gone(word: string, seconds = 40): Promise<string[]> {
-  for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline && machines(word).length > 0;)
-    await sleep(200);
+async function gone(word: string): Promise<string[]> {
+  await waitUntil(() => machines(word).length === 0, 40);
   return machines(word);
 }
 
@@ -92,7 +99,7 @@ describe('in a terminal, nodeos start', { timeout: LONG }, () => {
     await terminal.type('clear');
     await sleep(1000);
     expect(await terminal.screen()).not.toContain('working');
-    expect(await stopped(() => statesOfMachines(port))).toEqual(new Set(['T']));
+    expect(await stopped(() => machines(port).flatMap(stateOf))).toEqual(new Set(['T']));
     await terminal.type('fg');
     await terminal.waitForScreen(/working/);
     await terminal.press('C-c');

@@ -257,23 +257,15 @@ it('the signal of a client ends opening, but not open connections', async () => 
   await disk.close();
 });
 
+/** Starts nbdkit with a delay for requests. */
+const startDelayed = (socket: string, ...words: string[]): Promise<ChildProcess> =>
+  startServer(socket, 'nbdkit', '-f', '-U', socket, '--filter=delay', ...words);
+
 describe('a server that goes away', () => {
   it('gets unanswered requests again when it comes back', { timeout: 60_000 }, async () => {
     const [socket, file] = [socketPath(), join(folder, 'again.disk')];
     writeFileSync(file, Buffer.alloc(16 << 20));
-    const start = (): Promise<ChildProcess> =>
-      startServer(
-        socket,
-        'nbdkit',
-        '-f',
-        '-U',
-        socket,
-        '--filter=delay',
-        'file',
-        file,
-        'delay-read=5ms',
-        'delay-write=5ms',
-      );
+    const start = (): Promise<ChildProcess> => startDelayed(socket, 'file', file, 'delay-read=5ms', 'delay-write=5ms');
     let server = await start();
     const events: string[] = [];
     const disk = await connectNbd(uriOf(socket), { connections: 3, onEvent: ({ event }) => events.push(event) });
@@ -307,17 +299,7 @@ describe('a server that goes away', () => {
 
   it('makes requests fail once the reconnect timeout is over', async () => {
     const socket = socketPath();
-    const server = await startServer(
-      socket,
-      'nbdkit',
-      '-f',
-      '-U',
-      socket,
-      '--filter=delay',
-      'memory',
-      '1M',
-      'rdelay=60',
-    );
+    const server = await startDelayed(socket, 'memory', '1M', 'rdelay=60');
     const disk = await connectNbd(uriOf(socket), { reconnectTimeout: 0.3 });
     const reading = disk.read(Buffer.alloc(512), 0);
     await sleep(50);
