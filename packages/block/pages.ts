@@ -8,6 +8,8 @@
  * So a page without a mark holds zeros once no request is working on it.
  */
 
+import { copyShared } from './shared-copy.js';
+
 /** `LARGEST`: bytes of a chunk at most. `USUAL`: the most chunks of a device, unless they would exceed `LARGEST`. */
 const LARGEST = 16 << 20;
 const USUAL = 256;
@@ -66,14 +68,14 @@ export class Pages {
     const indexInChunk = index % this.#count;
     if (chunk?.marks[indexInChunk] !== 1) return false;
     const start = indexInChunk * this.pageSize + at;
-    chunk.bytes.copy(into, to, start, start + length);
+    copyShared(chunk.bytes, start, into, to, length);
     return true;
   }
 
   write(index: number, at: number, bytes: Uint8Array, from: number, length: number): void {
     const chunk = this.#ensureChunk(this.#chunkIndex(index));
     const indexInChunk = index % this.#count;
-    copy(bytes, from, chunk.bytes, indexInChunk * this.pageSize + at, length);
+    copyShared(bytes, from, chunk.bytes, indexInChunk * this.pageSize + at, length);
     chunk.marks[indexInChunk] = 1;
   }
 
@@ -138,10 +140,4 @@ export class Pages {
       marks: new Uint8Array(buffer, this.chunkSize, this.#count),
     };
   }
-}
-
-/** `Buffer.copy` copies a part without making a view of it. */
-function copy(from: Uint8Array, start: number, to: Buffer, at: number, length: number): void {
-  if (Buffer.isBuffer(from)) from.copy(to, at, start, start + length);
-  else to.set(length === from.length ? from : from.subarray(start, start + length), at);
 }

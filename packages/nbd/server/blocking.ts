@@ -5,13 +5,15 @@
  * Only synchronous requests are served here. Anything else (a request that the backend answers later, a flush, a large
  * request, the end) stays in the inbox, and goes back to the event loop together with the connection.
  */
-import { readSync, writeSync } from 'node:fs';
+import { writeSync } from 'node:fs';
 import type { BlockBackend } from '@nodeos/block';
+import { Arrivals } from './arrivals.js';
 import { Budget, FLOOR } from './budget.js';
 import { Inbox } from '../wire/inbox.js';
 import type { Counts } from './metrics.js';
 import type { Pool } from '../wire/pool.js';
 import { COMMAND, COMMAND_FLAG, type ReceivedRequest } from '../wire/protocol.js';
+import type { SocketCalls } from './socket-calls.js';
 import { Transmission, type Line, type Place } from './transmission.js';
 import type { Terms } from './handshake.js';
 
@@ -36,6 +38,7 @@ export interface BlockingOptions {
   readonly backend: BlockBackend;
   readonly counts: Counts;
   readonly pool: Pool;
+  readonly calls: SocketCalls;
   /** Whether the event loop wants the connection back. */
   isRecalled(): boolean;
   log(event: 'protocol' | 'request', error: unknown): void;
@@ -87,6 +90,7 @@ export function serveBlocking(options: BlockingOptions): Promise<ThreadResult> {
       if (!isLooping) process.nextTick(write);
     },
   };
+  const arrivals = new Arrivals(fd, options.calls.receive);
   const budget = new Budget(0);
   const transmission = new Transmission(terms, backend, {
     inbox,
@@ -103,7 +107,7 @@ export function serveBlocking(options: BlockingOptions): Promise<ThreadResult> {
     transmission.flush();
     if (isReturning || options.isRecalled()) break;
     const into = inbox.onread.buffer();
-    const count = readArrived(fd, into);
+    const count = arrivals.take(into);
     if (count === 0) break;
     inbox.onread.callback(count, into);
   }
@@ -122,17 +126,6 @@ function canServeHere(request: ReceivedRequest | undefined, cost: number): boole
 }
 
 const isInterrupted = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'EINTR';
-
-/** @returns the number of bytes; 0 after the timeout or at the end of the stream: the event loop finds out which */
-function readArrived(fd: number, into: Uint8Array): number {
-  for (;;) {
-    try {
-      return readSync(fd, into);
-    } catch (error) {
-      if (!isInterrupted(error)) return 0;
-    }
-  }
-}
 
 /** @returns the bytes that could not be written, because the client takes nothing or has gone */
 function writeNow(fd: number, bytes: Uint8Array): Uint8Array {

@@ -9,7 +9,7 @@ import type { Recipe } from '@nodeos/block';
 import type { ThreadResult } from './blocking.js';
 import { FLOOR } from './budget.js';
 import { hasOwnBuffers } from '../wire/inbox.js';
-import type { SetTimeouts } from './socket-timeouts.js';
+import type { SocketCalls } from './socket-calls.js';
 import type { Thread, ThreadLog, Threads } from './threads.js';
 import type { Place, Transmission } from './transmission.js';
 
@@ -120,14 +120,14 @@ export class Moves implements Place {
 
   async #serveInThread(
     handle: Handle,
-    { thread, setTimeouts }: { thread: Thread; setTimeouts: SetTimeouts },
+    { thread, calls }: { thread: Thread; calls: SocketCalls },
     bytes: Buffer,
   ): Promise<void> {
     const { socket, threads, log } = this.options;
     const terms = termsOf(this.#transmission as Transmission);
     socket.pause();
     try {
-      setTimeouts(handle.fd, WAIT_MS);
+      calls.setTimeouts(handle.fd, WAIT_MS);
       handle.setBlocking(true);
       const result = await thread.serve({ fd: handle.fd, bytes, terms, recipe: this.recipe() }, log);
       handle.setBlocking(false);

@@ -7,7 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { recipeOf, type BlockBackend } from '@nodeos/block';
 import type { ThreadResult } from './blocking.js';
 import { Counts, type Metrics } from './metrics.js';
-import { loadSetTimeouts, type SetTimeouts } from './socket-timeouts.js';
+import { loadSocketCalls, type SocketCalls } from './socket-calls.js';
 import type { ThreadData, Visit, ThreadMessage } from './worker.js';
 
 /** Heap for young objects of a thread, in MiB. Small, because requests are short-lived. */
@@ -104,7 +104,7 @@ export class Threads {
   readonly #guests = new Set<Guest>();
   /** Recipes of devices that may only be used on the event loop. */
   readonly #exclusive = new WeakSet<object>();
-  #setTimeouts: SetTimeouts | undefined;
+  #calls: SocketCalls | undefined;
   #isStarting = false;
 
   /**
@@ -143,14 +143,14 @@ export class Threads {
   }
 
   /** @returns a thread, which must be given back */
-  acquire(): { thread: Thread; setTimeouts: SetTimeouts } | undefined {
+  acquire(): { thread: Thread; calls: SocketCalls } | undefined {
     // Take the most recently used thread, so that the others can end.
     const [thread, ending] = [...this.#free].at(-1) ?? [];
-    if (!thread || !this.#setTimeouts) return undefined;
+    if (!thread || !this.#calls) return undefined;
     clearTimeout(ending);
     this.#free.delete(thread);
     this.metrics.connections.moved++;
-    return { thread, setTimeouts: this.#setTimeouts };
+    return { thread, calls: this.#calls };
   }
 
   release(thread: Thread): void {
@@ -165,9 +165,9 @@ export class Threads {
 
   async #start(): Promise<void> {
     this.#isStarting = true;
-    this.#setTimeouts ??= await loadSetTimeouts();
+    this.#calls ??= await loadSocketCalls();
     try {
-      if (!this.#setTimeouts) this.limit = 0;
+      if (!this.#calls) this.limit = 0;
       else if (this.limit > 0) this.#add();
     } catch {
       // Threads only improve speed: the server works without them.

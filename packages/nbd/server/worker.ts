@@ -5,6 +5,7 @@ import { serveBlocking, type ThreadResult } from './blocking.js';
 import type { Terms } from './handshake.js';
 import { Counts } from './metrics.js';
 import { Pool } from '../wire/pool.js';
+import { loadSocketCalls } from './socket-calls.js';
 
 /** Data to start a thread with. */
 export interface ThreadData {
@@ -48,11 +49,14 @@ const logError = (event: 'protocol' | 'request' | 'export', error: unknown): voi
 async function serve(visit: Visit): Promise<void> {
   const backend = await openShared(visit.recipe).catch((error: unknown) => logError('export', error));
   const isRecalled = (): boolean => Atomics.load(recalled, 0) !== 0;
-  const result = backend
-    ? await serveBlocking({ ...visit, backend, counts, pool, isRecalled, log: logError })
-    : { bytes: visit.bytes, unsent: [], served: 0, failed: true };
+  const calls = await loadSocketCalls();
+  const result =
+    backend && calls
+      ? await serveBlocking({ ...visit, backend, counts, pool, calls, isRecalled, log: logError })
+      : { bytes: visit.bytes, unsent: [], served: 0, failed: true };
   post({ kind: 'back', result });
 }
 
 parentPort?.on('message', (visit: Visit) => void serve(visit));
+await loadSocketCalls();
 post({ kind: 'ready' });
