@@ -39,3 +39,4 @@ export * from './stats.js';
 export * from './delay.js';
 export * from './fault.js';
 export { chain, forEachInTurn, isPromise, whenSettled, recover } from './maybe.js';
+export * from './parsing.js';

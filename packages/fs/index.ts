@@ -1,2 +1,3 @@
 /** Filesystem formats. */
 export * from './erofs.js';
+export type * from './image.js';
