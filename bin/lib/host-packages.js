@@ -77,6 +77,14 @@ export const NEEDS = [
     ...linux('erofs-utils'),
     brew: ['erofs-utils'],
   },
+  {
+    need: 'FAT tools',
+    why: 'check FAT volumes in the tests',
+    // Debian installs dosfstools in a folder that only root has in PATH.
+    probe: { commands: list('fsck.fat mkfs.fat mcopy mdir mtype'), alsoIn: ['/usr/sbin', '/sbin'] },
+    ...linux('dosfstools mtools'),
+    brew: list('dosfstools mtools'),
+  },
   { need: 'file', why: 'checks binaries in the tests', ...run('file'), ...linux('file'), ...ownTools },
   {
     need: 'QEMU',

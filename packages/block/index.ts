@@ -21,7 +21,7 @@ export { xz } from './xz.js';
 export { zstd } from './zstd.js';
 export * from './qcow2.js';
 export * from './vmdk.js';
-export { dataExtents, extentsOf, pieces, ZEROS } from './sizes.js';
+export { dataExtents, extentsOf, pieces, roundUp, ZEROS } from './sizes.js';
 export * from './overlay.js';
 export * from './copy-on-write.js';
 export * from './temporary-overlay.js';

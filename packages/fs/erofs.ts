@@ -16,9 +16,10 @@
  * Not supported: reading images, compression, extended attributes, hard links.
  */
 import { createHash } from 'node:crypto';
-import { pieces, regions, writeImage, type BlockBackend, type Region } from '@nodeos/block';
+import { pieces, regions, roundUp, writeImage, type BlockBackend, type Region } from '@nodeos/block';
 import { directory, modeOf, type Entry, type Tree } from '@nodeos/tree';
 import { crc32c } from './crc32c.js';
+import { heldContent, hostSource } from './entry-content.js';
 
 const BLOCK_BITS = 12;
 const BLOCK = 1 << BLOCK_BITS;
@@ -309,22 +310,9 @@ function encodeInode(inode: Inode): Buffer {
   return bytes;
 }
 
-/**
- * Reads the content of a file that is not a file of this machine. @throws RangeError if its length differs from its
- * size
- */
 async function readContent(inode: Inode): Promise<void> {
-  const { entry } = inode;
-  if (entry.type !== 'file' || entry.host || entry.size === 0) return;
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  for await (const bytes of entry.open?.() ?? []) {
-    length += bytes.length;
-    if (length > entry.size) break;
-    parts.push(Buffer.from(bytes));
-  }
-  if (length !== entry.size) throw new RangeError(`${entry.path}: ${length} bytes instead of ${entry.size}`);
-  inode.content = Buffer.concat(parts);
+  const content = await heldContent(inode.entry);
+  if (content) inode.content = content;
 }
 
 /** The start of the image as regions: the tails of this machine's files, and the bytes between them. */
@@ -338,7 +326,7 @@ function headRegions(inodes: readonly Inode[], bytes: Buffer): Region[] {
     if (inode.tail === 0 || !inode.entry.host) continue;
     const offset = inode.at + INODE_SIZE;
     pushBefore(offset);
-    all.push({ offset, length: inode.tail, source: hostSource(inode, blocksLength(inode)) });
+    all.push({ offset, length: inode.tail, source: hostSource(inode.entry, blocksLength(inode)) });
     written = offset + inode.tail;
   }
   pushBefore(bytes.length);
@@ -349,14 +337,7 @@ function blocksRegion(inode: Inode): Region {
   const offset = inode.block * BLOCK;
   const length = blocksLength(inode);
   if (inode.content) return { offset, ...bytesRegion(inode.content.subarray(0, length)) };
-  return { offset, length, source: hostSource(inode, 0) };
+  return { offset, length, source: hostSource(inode.entry, 0) };
 }
 
-const hostSource = ({ entry: { host, size, path } }: Inode, offset: number): Region['source'] => {
-  if (!host) throw new Error(`${path}: no content`);
-  return { ...host, size, offset };
-};
-
 const bytesRegion = (bytes: Buffer): Region => ({ length: bytes.length, source: bytes });
-
-const roundUp = (value: number, unit: number): number => Math.ceil(value / unit) * unit;

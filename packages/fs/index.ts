@@ -1,3 +1,6 @@
 /** Filesystem formats. */
 export * from './erofs.js';
+export { fat, fatSizeFor, type FatImage, type FatOptions, type FatSizeOptions } from './fat.js';
+export type { FatBits } from './fat-layout.js';
+export { readFat } from './fat-reader.js';
 export type * from './image.js';

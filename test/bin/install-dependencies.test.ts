@@ -75,7 +75,7 @@ exec "$@"`;
 
 const FEDORA =
   'sudo dnf install -y --setopt=install_weak_deps=False gcc gcc-c++ make binutils bash findutils diffutils flex bison' +
-  ' bc perl patch lz4 elfutils-libelf-devel xz bzip2 tar cpio erofs-utils file qemu-system-x86-core gmp-devel mpfr-devel libmpc-devel rsync python3 tmux cmake meson ninja-build' +
+  ' bc perl patch lz4 elfutils-libelf-devel xz bzip2 tar cpio erofs-utils dosfstools mtools file qemu-system-x86-core gmp-devel mpfr-devel libmpc-devel rsync python3 tmux cmake meson ninja-build' +
   ' e2fsprogs nbdkit libnbd python3-libnbd qemu-img nbd fio openssl';
 
 describe('the table', () => {
