@@ -85,6 +85,14 @@ export const NEEDS = [
     ...linux('dosfstools mtools'),
     brew: list('dosfstools mtools'),
   },
+  {
+    need: 'ISO 9660 tools',
+    why: 'check boot media in the tests',
+    // Some distributions have another program than genisoimage. The tests that need it say so.
+    ...run('xorriso isoinfo'),
+    ...linux('xorriso genisoimage', 'xorriso genisoimage', 'libisoburn cdrtools', 'xorriso cdrkit'),
+    brew: ['xorriso', 'cdrtools'],
+  },
   { need: 'file', why: 'checks binaries in the tests', ...run('file'), ...linux('file'), ...ownTools },
   {
     need: 'QEMU',

@@ -3,4 +3,6 @@ export * from './erofs.js';
 export { fat, fatSizeFor, type FatImage, type FatOptions, type FatSizeOptions } from './fat.js';
 export type { FatBits } from './fat-layout.js';
 export { readFat } from './fat-reader.js';
+export * from './iso.js';
+export * from './iso-reader.js';
 export type * from './image.js';

@@ -1,0 +1,84 @@
+/** The tree of an ISO 9660 image: its entries by name, and the contents that are held in memory. */
+import { directory, type Entry, type Tree } from '@nodeos/tree';
+import type { Place } from './image.js';
+import { SECTOR } from './iso-format.js';
+
+export interface Node {
+  entry: Entry;
+  /** Nodes by name. */
+  readonly children: Map<string, Node>;
+  /** The content of a file that is neither a file of this machine nor elsewhere in the image. */
+  content?: Buffer;
+  /** Where the content of a file is. Empty for anything else, and for an empty file. */
+  place: Place;
+}
+
+/** Bytes of a name in UTF-8. */
+const MAX_NAME = 255;
+const NOWHERE: Place = { offset: 0, length: 0 };
+
+const nodeOf = (entry: Entry): Node => ({ entry, children: new Map(), place: NOWHERE });
+
+/**
+ * @throws RangeError for a name that the format cannot hold, and for an entry below something that is not a folder
+ */
+export async function treeOf(tree: Tree | Iterable<Entry>): Promise<Node> {
+  const root = nodeOf(directory(''));
+  for await (const entry of tree) {
+    const names = entry.path === '' ? [] : entry.path.split('/');
+    let node = root;
+    for (const [depth, name] of names.entries()) {
+      checkName(name, entry);
+      if (node.entry.type !== 'directory') throw new RangeError(`${entry.path}: ${node.entry.path} is no folder`);
+      const child = node.children.get(name) ?? nodeOf(directory(names.slice(0, depth + 1).join('/')));
+      node.children.set(name, child);
+      node = child;
+    }
+    if (entry.type !== 'directory' && (node.children.size > 0 || node === root))
+      throw new RangeError(`${entry.path}: was a folder with something in it before`);
+    node.entry = entry;
+  }
+  return root;
+}
+
+function checkName(name: string, { path }: Entry): void {
+  const bytes = Buffer.from(name);
+  const isUsable = bytes.length > 0 && bytes.length <= MAX_NAME && name !== '.' && name !== '..';
+  // What is not Unicode would be replaced in UTF-8, and two names could become one.
+  if (!isUsable || name.includes('\0') || bytes.toString() !== name)
+    throw new RangeError(`${JSON.stringify(path)}: ISO 9660 has no room for the name ${JSON.stringify(name)}`);
+}
+
+/** The same order wherever nodes came from. */
+export const byPath = (one: Node, other: Node): number => (one.entry.path < other.entry.path ? -1 : 1);
+
+export const nameOf = ({ entry: { path } }: Node): string => path.slice(path.lastIndexOf('/') + 1);
+
+/** Whether the node has content, which lies somewhere in the image. */
+export const hasContent = ({ entry }: Node): boolean => entry.type === 'file' && entry.size > 0;
+
+/** Takes the places of files whose contents are in the image already. @throws RangeError for a place that is none */
+export function takePlaces(files: readonly Node[], places: ReadonlyMap<string, Place>): void {
+  for (const node of files) {
+    const { path, size } = node.entry;
+    const place = places.get(path);
+    if (!place || size === 0) continue;
+    if (place.offset % SECTOR !== 0) throw new RangeError(`${path}: byte ${place.offset} is no multiple of ${SECTOR}`);
+    if (place.length !== size) throw new RangeError(`${path}: a place of ${place.length} bytes for ${size} bytes`);
+    node.place = place;
+  }
+}
+
+/** Reads a content into memory. @throws RangeError if its length differs from its size */
+export async function readContent(node: Node): Promise<void> {
+  const { path, size } = node.entry;
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for await (const bytes of node.entry.open?.() ?? []) {
+    length += bytes.length;
+    if (length > size) break;
+    parts.push(Buffer.from(bytes));
+  }
+  if (length !== size) throw new RangeError(`${path}: ${length} bytes instead of ${size}`);
+  node.content = Buffer.concat(parts);
+}
