@@ -128,6 +128,15 @@ export const NEEDS = [
     ...linux('python3', 'python3', 'python', 'python3'),
     ...ownTools,
   },
+  { need: 'git', why: 'npm, for packages from Git repositories', ...run('git'), ...linux('git'), ...ownTools },
+  { need: 'zstd', why: 'compresses disks in the tests', ...run('zstd'), ...linux('zstd'), brew: ['zstd'] },
+  {
+    need: 'pgrep',
+    why: 'finds processes in the tests',
+    ...run('pgrep'),
+    ...linux('procps', 'procps-ng', 'procps-ng', 'procps'),
+    ...ownTools,
+  },
   { need: 'tmux', why: 'drives terminals in the tests', ...run('tmux bash'), ...linux('tmux'), brew: ['tmux'] },
   {
     need: 'CMake',

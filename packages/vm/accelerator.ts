@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
-import { messageOf, sha256 } from '@nodeos/base';
+import { codeOf, messageOf, sha256 } from '@nodeos/base';
 import { targetOf, type Board } from '@nodeos/targets';
 import { word } from '@nodeos/contract';
 import { runMachine } from './machine.js';
@@ -47,11 +47,17 @@ const CANDIDATES: Partial<Record<NodeJS.Platform, { name: 'kvm' | 'hvf'; unusabl
     unusable: () =>
       access('/dev/kvm', constants.R_OK | constants.W_OK).then(
         () => undefined,
-        (error: unknown) => `/dev/kvm: ${messageOf(error)}`,
+        (error: unknown) => `/dev/kvm: ${whyNoAccess(error)}`,
       ),
   },
   darwin: { name: 'hvf', unusable: () => Promise.resolve(undefined) },
 };
+
+/** Distributions give the device to a group. A new user is not in it, and would keep the slow emulation. */
+export const whyNoAccess = (error: unknown): string =>
+  codeOf(error) === 'EACCES'
+    ? 'no permission; on most systems the members of the group kvm have it (usermod -aG kvm USER)'
+    : messageOf(error);
 
 /** @returns why the accelerator does not work, or an empty string */
 async function probe(options: ProbeOptions, accelerator: string): Promise<string> {

@@ -75,7 +75,7 @@ exec "$@"`;
 
 const FEDORA =
   'sudo dnf install -y --setopt=install_weak_deps=False gcc gcc-c++ make binutils bash findutils diffutils flex bison' +
-  ' bc perl patch lz4 elfutils-libelf-devel xz bzip2 tar cpio erofs-utils dosfstools mtools xorriso genisoimage file qemu-system-x86-core gmp-devel mpfr-devel libmpc-devel rsync python3 tmux cmake meson ninja-build' +
+  ' bc perl patch lz4 elfutils-libelf-devel xz bzip2 tar cpio erofs-utils dosfstools mtools xorriso genisoimage file qemu-system-x86-core gmp-devel mpfr-devel libmpc-devel rsync python3 git zstd procps-ng tmux cmake meson ninja-build' +
   ' e2fsprogs nbdkit libnbd python3-libnbd qemu-img nbd fio openssl';
 
 describe('the table', () => {
@@ -190,7 +190,7 @@ describe('the command line', () => {
     const result = machine([]).run(['--print', '--distro', 'macos', '--all']);
     expect(result).toMatchObject({
       status: 0,
-      stdout: 'brew install lz4 xz erofs-utils dosfstools mtools xorriso cdrtools qemu tmux cmake meson ninja e2fsprogs\n',
+      stdout: 'brew install lz4 xz erofs-utils dosfstools mtools xorriso cdrtools qemu zstd tmux cmake meson ninja e2fsprogs\n',
     });
     expect(result.stderr).toMatch(/flex: macOS itself cannot build a Linux kernel/);
   });

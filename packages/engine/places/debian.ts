@@ -28,13 +28,26 @@ export const debian: PlaceKind = {
   async download(place, path, context) {
     const wanted = (place as DebianPlace).debian;
     const apt = await privateApt(wanted, context);
-    const uri = await apt.exclusive(async () => {
+    const { uri, available } = await apt.exclusive(async () => {
       if (!(await offers(apt.run, wanted))) await apt.refresh();
       return findUri(apt.run, wanted);
     });
-    await apt.run(APT_HELPER, ['download-file', uri, path]);
+    try {
+      await apt.run(APT_HELPER, ['download-file', uri, path]);
+    } catch (error) {
+      context.signal.throwIfAborted();
+      if (available === wanted.version || !(error instanceof NodeosError)) throw error;
+      throw new NodeosError(await absence(wanted, available), { lines: error.lines });
+    }
   },
 };
+
+/** Why the mirrors lack the version. Security updates appear in their own suite first, which a host may leave out. */
+async function absence({ suite }: DebianPlace['debian'], available: string): Promise<string> {
+  const suites = parseMirrors(await hostSources()).flatMap((mirror) => mirror.suites);
+  const lack = suites.some((name) => name.endsWith('-security')) ? '' : `, and none of them is for ${suite}-security`;
+  return `the mirrors of /etc/apt have ${available} instead${lack}`;
+}
 
 export interface Apt {
   /** Runs a program of apt in the private folder. @returns its standard output */
@@ -102,7 +115,11 @@ async function versionsOf(apt: AptRunner, { package: name, member }: DebianPlace
   return lines.map((line) => line.split('|')[1]?.trim() ?? '');
 }
 
-async function findUri(apt: AptRunner, wanted: DebianPlace['debian']): Promise<string> {
+/** Where the file is; and the version that the lists have, which may be another. */
+async function findUri(
+  apt: AptRunner,
+  wanted: DebianPlace['debian'],
+): Promise<{ readonly uri: string; readonly available: string }> {
   const { package: name, version, member, suite, arch } = wanted;
   const offered = await versionsOf(apt, wanted);
   const available = offered.includes(version) ? version : offered[0];
@@ -120,14 +137,14 @@ async function findUri(apt: AptRunner, wanted: DebianPlace['debian']): Promise<s
     file: file ?? '',
   }));
   const exact = available === version && listed.find(({ file }) => member === undefined || file === member);
-  if (exact) return exact.uri;
+  if (exact) return { uri: exact.uri, available };
   // The list has moved on, but the pool keeps old files for a while. Look next to the version that the list names.
   const baseUri = listed[0]?.uri.replace(/[^/]*$/, '');
   if (baseUri === undefined || available === version) {
     throw new NodeosError(`${name} ${version} in suite ${suite} has no file ${String(member)}`);
   }
   const epochless = version.replace(/^\d+:/, '');
-  return `${baseUri}${member ?? `${name}_${epochless}_${arch ?? 'amd64'}.deb`}`;
+  return { uri: `${baseUri}${member ?? `${name}_${epochless}_${arch ?? 'amd64'}.deb`}`, available };
 }
 
 function aptOptions(dir: string, foreign: string | undefined): string[] {

@@ -8,6 +8,7 @@ import { libraries } from '../../runtime/sources.js';
 import { Cache } from '../cache.js';
 import { fetchSource } from '../fetch.js';
 import { hostSources, parseMirrors, privateApt, sourcesList } from '../places/debian.js';
+import type { NodeosError } from '@nodeos/base';
 import { targetOf } from '@nodeos/targets';
 import { serve, tempDir } from './helpers.js';
 
@@ -165,5 +166,19 @@ describe('a Debian package', () => {
       expect(said).toContain('reading the package lists of trixie');
     }
     expect(await hostSources()).toEqual(before);
+  });
+
+  it('that the mirrors do not have names the version that they have', { timeout: 300_000 }, async (context) => {
+    if (!existsSync('/usr/lib/apt/apt-helper')) context.skip('the host has no apt');
+    const mirrors = parseMirrors(await hostSources());
+    if (mirrors.length === 0) context.skip('the host has no Debian mirror in /etc/apt');
+    const gone = { package: 'libatomic1', version: '0.1-1', suite: 'trixie' };
+    const source = { name: 'gone', version: '0.1', places: [{ debian: gone, sha256: '0'.repeat(64) }] };
+    const options = { signal: context.signal, progress: () => undefined };
+    const error: unknown = await fetchSource(new Cache(tempDir()), source, options).catch((e: unknown) => e);
+    const [line] = (error as NodeosError).lines;
+    expect(line).toMatch(/^Debian trixie, package libatomic1 0\.1-1: the mirrors of \/etc\/apt have 14\S+ instead/);
+    const hasSecurity = mirrors.some(({ suites }) => suites.some((suite) => suite.endsWith('-security')));
+    expect(line?.includes('none of them is for trixie-security')).toBe(!hasSecurity);
   });
 });
