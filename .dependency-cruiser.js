@@ -26,7 +26,10 @@ const rules = Object.entries(ARROWS).map(([name, allowed]) => ({
   comment: `packages/${name} imports ${allowed.length === 0 ? 'no other package' : allowed.join(', ')}`,
   severity: 'error',
   from: { path: `^packages/${name}/` },
-  to: { path: '^(packages|kernel|initramfs)/', pathNot: [name, ...allowed].map((one) => `^(packages/)?${one}/`) },
+  to: {
+    path: '^(packages|kernel|initramfs|bootfs)/',
+    pathNot: [name, ...allowed].map((one) => `^(packages/)?${one}/`),
+  },
 }));
 
 export default {
@@ -35,7 +38,7 @@ export default {
     {
       name: 'layers-do-not-import-the-command',
       severity: 'error',
-      from: { path: '^(kernel|initramfs)/' },
+      from: { path: '^(kernel|initramfs|bootfs)/' },
       to: { path: '^packages/cli/' },
     },
     { name: 'no-circles', severity: 'error', from: {}, to: { circular: true } },

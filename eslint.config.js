@@ -12,7 +12,7 @@ export default tseslint.config(
         project: [
           'tsconfig.test.json',
           'packages/*/tsconfig.json',
-          '{kernel,initramfs}/tsconfig.json',
+          '{kernel,initramfs,bootfs}/tsconfig.json',
           'scripts/*/tsconfig.json',
         ],
         tsconfigRootDir: import.meta.dirname,

@@ -8,7 +8,7 @@ export default defineConfig({
           name: 'unit',
           include: [
             'packages/*/test/**/*.test.ts',
-            '{kernel,initramfs}/test/**/*.test.ts',
+            '{kernel,initramfs,bootfs}/test/**/*.test.ts',
             'scripts/*/test/**/*.test.ts',
             'test/bin/**/*.test.ts',
           ],

@@ -2,7 +2,7 @@
 // only data and pure functions. bin/install-dependencies looks at the machine and runs the commands.
 
 /** @typedef {'debian' | 'fedora' | 'arch' | 'alpine' | 'brew'} Family */
-/** @typedef {{ commands?: string[], alsoIn?: string[], header?: string }} Probe All must exist. alsoIn extends PATH. */
+/** @typedef {{ commands?: string[], alsoIn?: string[], header?: string, shared?: string[] }} Probe All must exist; of shared, one. alsoIn extends PATH. */
 /** @typedef {{ need: string, why: string, probe: Probe, optional?: boolean, brewNote?: string }} NeedInfo */
 /** @typedef {NeedInfo & Record<Family, string[]>} Need brewNote says why the list for brew is empty. */
 
@@ -93,6 +93,26 @@ export const NEEDS = [
     ...linux('xorriso genisoimage', 'xorriso genisoimage', 'libisoburn cdrtools', 'xorriso cdrkit'),
     brew: ['xorriso', 'cdrtools'],
   },
+  {
+    need: 'boot media tools',
+    why: 'check partitions and sign programs for UEFI in the tests',
+    probe: { commands: list('sgdisk sfdisk sbsign sbverify'), alsoIn: ['/usr/sbin', '/sbin'] },
+    ...linux(
+      'gdisk fdisk sbsigntool',
+      'gdisk util-linux sbsigntools',
+      'gptfdisk util-linux sbsigntools',
+      'sgdisk sfdisk sbsigntool',
+    ),
+    ...notOnMacOS('Linux has them: run the tests on Linux'),
+  },
+  {
+    need: 'UEFI firmware',
+    why: 'starts boot media in QEMU (nodeos start --format … --firmware uefi)',
+    // The places that packages/vm/media.ts knows.
+    probe: { shared: list('OVMF/OVMF_CODE_4M.fd OVMF/OVMF_CODE.fd edk2/ovmf/OVMF_CODE.fd edk2/x64/OVMF_CODE.4m.fd') },
+    ...linux('ovmf', 'edk2-ovmf', 'edk2-ovmf', 'ovmf'),
+    ...notOnMacOS('Homebrew has no OVMF'),
+  },
   { need: 'file', why: 'checks binaries in the tests', ...run('file'), ...linux('file'), ...ownTools },
   {
     need: 'QEMU',
@@ -154,7 +174,7 @@ export const NEEDS = [
   },
   {
     need: 'ext4 tools',
-    why: 'make the filesystem that stores what a machine changes (nodeos start --persist)',
+    why: 'make the filesystems that keep what a machine writes (--persist, --data, boot media)',
     probe: { commands: list('mke2fs e2fsck'), alsoIn: ['/usr/sbin', '/sbin'] },
     ...linux('e2fsprogs'),
     brew: ['e2fsprogs'],

@@ -1,9 +1,11 @@
 /** Provides the files that a machine boots from. A streamed root is also served while the machine runs. */
-import { messageOf, UsageError } from '@nodeos/base';
+import { chmod, copyFile, truncate } from 'node:fs/promises';
+import { exists, messageOf, replaceFile, UsageError } from '@nodeos/base';
 import { stepsOf } from '@nodeos/engine';
 import { createSecretInitramfs, serveRoot } from '@nodeos/netroot';
 import { rootTree } from '@nodeos/rootfs';
-import { imageAt, type RunMachineOptions } from '@nodeos/vm';
+import { MEDIA_FORMATS } from '@nodeos/bootfs';
+import { DRIVE_NAMES, FIRMWARE_NAMES, imageAt, type Drive, type Firmware, type RunMachineOptions } from '@nodeos/vm';
 import { buildSteps, type Building } from './building.js';
 import { printMessage, type Io, type Parsed } from './command.js';
 import type { System } from './system.js';
@@ -14,7 +16,10 @@ export type RuntimePlace = (typeof RUNTIMES)[number];
 /** Alternatives to a root in the initramfs: over plain NBD, or over NBD with TLS. */
 export const ROOTS = ['nbd', 'nbds'] as const;
 
-export interface Media extends Pick<RunMachineOptions, 'kernel' | 'initramfs' | 'usr'> {
+export interface Media extends Pick<RunMachineOptions, 'usr' | 'medium'> {
+  /** The kernel and an initramfs. A machine that boots from a medium has its own, and these try out the accelerator. */
+  readonly kernel: string;
+  readonly initramfs: string;
   /** Words for the kernel command line. */
   readonly kernelArgs: readonly string[];
   close(): Promise<void>;
@@ -23,8 +28,44 @@ export interface Media extends Pick<RunMachineOptions, 'kernel' | 'initramfs' | 
 export interface MediaOptions {
   readonly runtime: RuntimePlace;
   readonly root: 'initramfs' | (typeof ROOTS)[number];
+  /** The boot medium; undefined for a kernel that QEMU is given. */
+  readonly bootFrom: MediumOptions | undefined;
   readonly persist: string | undefined;
   readonly trace: string | undefined;
+}
+
+export interface MediumOptions {
+  /** The name of a format of boot media. */
+  readonly format: string;
+  readonly firmware: Firmware;
+  readonly drive: Drive;
+}
+
+/** How the image of a format is attached by default, where that is not a disk. */
+const DRIVES: Readonly<Record<string, Drive>> = { iso: 'cdrom' };
+
+/** Reads `--format`, `--firmware` and `--drive`. @throws UsageError for an unknown value or options that exclude others */
+function mediumOf(args: Parsed): MediumOptions | undefined {
+  const format = args.text('format');
+  if (format === undefined) {
+    const lonely = ['firmware', 'drive'].find((name) => args.text(name) !== undefined);
+    if (lonely !== undefined) throw new UsageError(`--${lonely}: only with --format`);
+    return undefined;
+  }
+  const formats = MEDIA_FORMATS.map(({ name }) => name);
+  checkOneOf('format', format, formats);
+  const excluded = ['root', 'runtime', 'append', 'machine', 'data'].find((name) => args.text(name) !== undefined);
+  if (excluded !== undefined)
+    throw new UsageError(`--${excluded}: not with --format, because the medium has a system of its own`);
+  const firmware = checkOneOf('firmware', args.text('firmware') ?? 'bios', FIRMWARE_NAMES);
+  const drive = checkOneOf('drive', args.text('drive') ?? DRIVES[format] ?? 'virtio', DRIVE_NAMES);
+  return { format, firmware, drive };
+}
+
+function checkOneOf<Name extends string>(option: string, value: string, names: readonly Name[]): Name {
+  const found = names.find((name) => name === value);
+  if (found !== undefined) return found;
+  throw new UsageError(`--${option} ${value}: expected ${names.join(', ')}`);
 }
 
 /**
@@ -50,7 +91,7 @@ export function mediaOf(args: Parsed): MediaOptions {
       hint: 'leave --root out: then the system is in the memory of the guest',
     });
   if (remote && args.flag('no-network')) throw new UsageError(`--root ${root}: there is no root without a network`);
-  return { root, runtime, persist, trace };
+  return { root, runtime, persist, trace, bootFrom: mediumOf(args) };
 }
 
 /** Prepares the boot files, by the value of `--root`. */
@@ -59,7 +100,22 @@ const SOURCES: Readonly<
 > = { initramfs: unpacked, nbd: streamed, nbds: streamed };
 
 export const mediaFor = (system: System, options: MediaOptions, building: Building, io: Io): Promise<Media> =>
-  SOURCES[options.root](system, options, building, io);
+  (options.bootFrom ? onMedium : SOURCES[options.root])(system, options, building, io);
+
+/** Everything is on a boot medium, which the firmware starts. */
+async function onMedium(system: System, { bootFrom }: MediaOptions, building: Building, io: Io): Promise<Media> {
+  const image = system.media[bootFrom?.format ?? ''];
+  if (!bootFrom || !image) throw new TypeError('no format');
+  const { kernel, initramfsBase } = system;
+  const built = await buildSteps(stepsOf(image, kernel.vmlinux, initramfsBase), building, io);
+  return {
+    kernel: built.path(kernel.vmlinux),
+    initramfs: built.path(initramfsBase),
+    medium: { ...bootFrom, path: built.path(image) },
+    kernelArgs: [],
+    close: () => Promise.resolve(),
+  };
+}
 
 /** The initramfs contains everything but, with `--runtime disk`, Node.js. */
 async function unpacked(system: System, { runtime }: MediaOptions, building: Building, io: Io): Promise<Media> {
@@ -113,4 +169,19 @@ async function streamed(system: System, options: MediaOptions, building: Buildin
     await secured.remove();
     throw error;
   }
+}
+
+/** Size of a new image for data in bytes. On disk, it takes only as much space as its contents. */
+const DATA_SIZE = 8 * 2 ** 30;
+
+/** Creates the file of `--data` at its first use. Only the owner can read it. */
+export async function provideData(system: System, path: string, building: Building, io: Io): Promise<void> {
+  if (await exists(path)) return;
+  const built = await buildSteps(stepsOf(system.data), building, io);
+  await replaceFile(path, async (temporary) => {
+    await copyFile(built.path(system.data), temporary);
+    await chmod(temporary, 0o600);
+    await truncate(temporary, DATA_SIZE);
+  });
+  printMessage(io, `${path}: a new disk for what the machine keeps in /data`);
 }

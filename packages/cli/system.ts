@@ -1,5 +1,6 @@
 /** Combines the layers into a system. This is the only place that knows all layers. */
 import { UsageError } from '@nodeos/base';
+import { bootLoaders, bootMedium, dataFilesystem, MEDIA_FORMATS } from '@nodeos/bootfs';
 import { artifact, type Artifact, type Step } from '@nodeos/engine';
 import { init, tlsHandshake } from '@nodeos/init';
 import { initramfs, streamInitramfs, writeTlsInitramfs, type TlsFiles } from '@nodeos/initramfs';
@@ -147,6 +148,10 @@ export interface System {
   readonly root: Artifact<'image'>;
   /** The program that starts TLS for that root. */
   readonly handshake: Artifact<'program'>;
+  /** An empty filesystem for the users' data. */
+  readonly data: Artifact<'image'>;
+  /** Boot media by the names of their formats. */
+  readonly media: Readonly<Record<string, Artifact<'image'>>>;
   /** The parts of the root, without the runtime. */
   readonly parts: readonly Part[];
   readonly runtimePart: Part;
@@ -164,13 +169,21 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
   const application = app ? await appParts(target, app, libc, { runtime, compiler }) : [];
   const parts = [basePart(initStep), ...application];
   const allParts = [...parts, runtimePart(runtime)];
+  const board = options.board ?? boardOf(target);
+  const linux = kernel(target, board, bare, options);
+  const usr = runtimeImage(target, runtime);
+  const initramfsBase = initramfs(target, 'initramfs-base', parts);
+  const loaders = bootLoaders(target, bare);
+  const boot = { kernel: linux.image, initramfs: initramfsBase, usr, loaders, board };
   const system: Omit<System, 'layers'> = {
-    kernel: kernel(target, options.board ?? boardOf(target), bare, options),
+    kernel: linux,
     runtime,
     init: initStep,
-    usr: runtimeImage(target, runtime),
+    usr,
     initramfs: initramfs(target, 'initramfs', allParts),
-    initramfsBase: initramfs(target, 'initramfs-base', parts),
+    initramfsBase,
+    data: dataFilesystem(target),
+    media: Object.fromEntries(MEDIA_FORMATS.map((format) => [format.name, bootMedium(format, boot)])),
     initramfsStream: streamInitramfs(target, initStep),
     root: rootImage(target, allParts),
     handshake: tlsHandshake(target, compiler),
@@ -209,6 +222,10 @@ function layersOf(system: Omit<System, 'layers'>, app: Part | undefined): Layer[
       seal: { program: handshake, write: writeTlsInitramfs },
     },
     { name: 'root', summary: 'the root filesystem as an image', artifacts: [system.root] },
+    ...MEDIA_FORMATS.flatMap(({ name, summary }): Layer[] => {
+      const image = system.media[name];
+      return image ? [{ name, summary, artifacts: [image] }] : [];
+    }),
     { name: 'tls-handshake', summary: 'what begins TLS for a root on the network', artifacts: [handshake] },
   ];
 }

@@ -32,6 +32,8 @@ export const WORDS = {
   nbdWait: 'nodeos.nbd.wait',
   /** Seconds without a server after which requests fail; 0: they wait for ever. */
   nbdTimeout: 'nodeos.nbd.timeout',
+  /** `PARTLABEL=…|PARTUUID=…|/dev/…`: the users' data, an ext4 filesystem. */
+  data: 'nodeos.data',
   /** The same meaning as in systemd's kernel-command-line(7). */
   usr: 'mount.usr',
   usrType: 'mount.usrfstype',
@@ -54,6 +56,8 @@ export const PATHS = {
   app: '/app',
   /** The application's home folder. */
   home: '/home/app',
+  /** The users' data, if the machine has a partition for them. */
+  data: '/data',
   /** A library of the runtime, relative to /usr, that is preloaded into programs. */
   preload: '/lib/preload.so',
   /** The secret end of the exports' names, in the initramfs for a root on the network. */

@@ -76,15 +76,19 @@ async function fileId(step: Step, path: string): Promise<string> {
 
 const toolVersions = new Map<string, Promise<string>>();
 
-/** The first line of `TOOL --version`. A missing tool is an ingredient too; the recipe finds out whether it matters. */
+/** How tools say their version, where that is not by `--version`. */
+const VERSION_OPTIONS: Readonly<Record<string, string>> = { mke2fs: '-V' };
+
+/** The first line of what a tool says of its version. A missing tool is an ingredient too; the recipe finds out whether it matters. */
 function toolVersion(tool: string): Promise<string> {
   const known = toolVersions.get(tool);
   if (known) return known;
-  const pending = promisify(execFile)(tool, ['--version'], { env: { ...process.env, LC_ALL: 'C' } }).then(
-    ({ stdout }) => stdout.split('\n')[0] ?? '',
+  const option = VERSION_OPTIONS[tool] ?? '--version';
+  const pending = promisify(execFile)(tool, [option], { env: { ...process.env, LC_ALL: 'C' } }).then(
+    ({ stdout, stderr }) => (stdout || stderr).split('\n')[0] ?? '',
     (error: unknown) => {
       if (codeOf(error) === 'ENOENT') return 'missing';
-      throw new NodeosError(`${tool} --version failed: ${String(error)}`);
+      throw new NodeosError(`${tool} ${option} failed: ${String(error)}`);
     },
   );
   toolVersions.set(tool, pending);

@@ -3,6 +3,7 @@
 /** In UTF-16 units. */
 const MAX_NAME = 255;
 const FORBIDDEN = /["*/:<>?\\|]/;
+/** Without control characters. */
 const ASCII = /^[ -~]*$/;
 const LABEL = /^[A-Z0-9!#$%&'()@^_`{}~-][A-Z0-9!#$%&'()@^_`{}~ -]{0,10}$/;
 const SHORT = /^[A-Z0-9!#$%&'()@^_`{}~-]{1,8}(\.[A-Z0-9!#$%&'()@^_`{}~-]{1,3})?$/;
@@ -12,7 +13,7 @@ const NOT_SHORT = /[^A-Z0-9!#$%&'()@^_`{}~-]/gu;
 export function problemOf(name: string): string | undefined {
   if (name === '' || name === '.' || name === '..') return 'is no name';
   if (name.length > MAX_NAME) return `is longer than ${MAX_NAME} UTF-16 units`;
-  if (FORBIDDEN.test(name) || Array.from(name).some((character) => character < ' '))
+  if (FORBIDDEN.test(name) || (!ASCII.test(name) && Array.from(name).some((character) => character < ' ')))
     return 'has a control character or one of " * / : < > ? \\ |';
   if (/[. ]$/.test(name)) return 'ends with a dot or a space';
   if (/\p{Surrogate}/u.test(name)) return 'has half of a surrogate pair';

@@ -34,7 +34,9 @@ async function labelOf(volume: Volume): Promise<string> {
       label = raw;
       break;
     }
-  const text = decodeText(label).replace(/\p{Cc}/gu, ' ').trimEnd();
+  const text = decodeText(label)
+    .replace(/\p{Cc}/gu, ' ')
+    .trimEnd();
   return text === NO_LABEL ? '' : text;
 }
 

@@ -52,8 +52,8 @@ export const PID1: Program = {
     ...LIB,
     ...ATTACHING,
     ...unitsOf('netroot', 'devices', 'root'),
-    ...unitsOf('pid1', 'buttons', 'console', 'control', 'end', 'events', 'group', 'log', 'mounts', 'pid1'),
-    ...unitsOf('pid1', 'spawn', 'supervisor', 'usr', 'words'),
+    ...unitsOf('pid1', 'buttons', 'console', 'control', 'end', 'events', 'group', 'log', 'mounts'),
+    ...unitsOf('pid1', 'partition', 'pid1', 'spawn', 'supervisor', 'usr', 'words'),
   ],
   options: STATIC,
 };

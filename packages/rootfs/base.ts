@@ -17,6 +17,7 @@ const SKELETON: readonly Entry[] = [
   directory('root', 0o700),
   directory('tmp', 0o1777),
   directory(entryPath(PATHS.home), 0o755, APP_OWNER),
+  directory(entryPath(PATHS.data), 0o755, APP_OWNER),
   directory('usr'),
   ...['bin', 'lib', 'lib64'].map((path) => symlink(path, `usr/${path}`)),
   CONSOLE,

@@ -1,6 +1,7 @@
 /** Builds QEMU's command line as a pure function of the options. https://www.qemu.org/docs/master/system/ */
 import type { Board, Emulator } from '@nodeos/targets';
 import { word } from '@nodeos/contract';
+import { mediumArguments, type Medium } from './media.js';
 import type { Publish } from './ports.js';
 import { hasOwnSandbox, SANDBOX } from './sandbox.js';
 
@@ -10,10 +11,14 @@ export interface MachineOptions {
   /** Memory size in QEMU's notation: `256M`, `1G`. */
   readonly memory: string;
   readonly cpus: number;
-  readonly kernel: string;
-  readonly initramfs: string;
+  /** Both or, for a machine that boots from a medium, none. */
+  readonly kernel?: string;
+  readonly initramfs?: string;
+  readonly medium?: Medium | undefined;
   /** An EROFS image for /usr with the runtime; undefined if the runtime is in the initramfs. */
   readonly usr?: Image | undefined;
+  /** The path of an ext4 image for the users' data. The machine writes to it. */
+  readonly data?: string | undefined;
   /** Extra words at the end of the kernel command line. */
   readonly append?: readonly string[];
   readonly publish: readonly Publish[];
@@ -41,16 +46,22 @@ export interface Connections {
   readonly terminalLog?: string;
 }
 
-/** How a read-only image is attached, and its device in the guest. */
+/** How a read-only image is attached, its device in the guest, and the number of disks that come before others. */
 const IMAGES: Readonly<
   Record<
     Emulator['image'],
-    { readonly source: string; readonly flags: string; arguments(image: Image, bus: string): string[] }
+    {
+      readonly source: string;
+      readonly disks: number;
+      readonly flags: string;
+      arguments(image: Image, bus: string): string[];
+    }
   >
 > = {
   // The guest maps files from the host's page cache (DAX). Nothing is read or copied.
   pmem: {
     source: '/dev/pmem0',
+    disks: 0,
     flags: word('usrFlags', 'dax'),
     arguments: ({ path, size }, bus) => [
       '-object',
@@ -60,6 +71,7 @@ const IMAGES: Readonly<
   },
   disk: {
     source: '/dev/vda',
+    disks: 1,
     flags: '',
     arguments: ({ path }, bus) => [
       ...['-drive', `if=none,id=usr,file=${escaped(path)},format=raw,readonly=on`],
@@ -73,7 +85,7 @@ const escaped = (value: string): string => value.replaceAll(',', ',,');
 
 /** The kernel command line of a machine that powers off at the end. */
 export function commandLine(options: MachineOptions): string {
-  const { board, cpus, accelerator, usr, append = [] } = options;
+  const { board, cpus, accelerator, usr, data, append = [] } = options;
   const { emulator } = board;
   const image = IMAGES[emulator.image];
   return [
@@ -84,6 +96,7 @@ export function commandLine(options: MachineOptions): string {
     emulator.append,
     ...(accelerator === 'tcg' ? [emulator.appendEmulated, cpus === 1 ? emulator.appendEmulatedAlone : ''] : []),
     ...(usr ? [word('usr', image.source), image.flags] : []),
+    ...(data === undefined ? [] : [word('data', `/dev/vd${'ab'.charAt(usr ? image.disks : 0)}`)]),
     word('onExit', 'poweroff'),
     ...append,
   ]
@@ -102,8 +115,9 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
     // Enables all CPU features of the accelerator. Node.js runs much faster with them than on QEMU's default model.
     ...['-cpu', options.accelerator === 'tcg' ? 'max' : 'host'],
     ...['-m', memoryArgument(options), '-smp', String(options.cpus)],
-    ...['-kernel', options.kernel, '-initrd', options.initramfs, '-append', commandLine(options)],
+    ...(options.medium ? mediumArguments(options.medium) : kernelArguments(options)),
     ...(options.usr ? IMAGES[emulator.image].arguments(options.usr, bus) : []),
+    ...(options.data === undefined ? [] : dataArguments(options.data, bus)),
     ...['-device', `virtio-rng-${bus}`],
     ...(options.noNetwork ? [] : network(options, bus)),
     ...['-device', `virtio-serial-${bus}`],
@@ -112,6 +126,17 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
     ...(options.extra ?? []),
   ];
 }
+
+function kernelArguments(options: MachineOptions): string[] {
+  const { kernel, initramfs } = options;
+  if (kernel === undefined || initramfs === undefined) throw new TypeError('a machine needs a kernel or a medium');
+  return ['-kernel', kernel, '-initrd', initramfs, '-append', commandLine(options)];
+}
+
+const dataArguments = (path: string, bus: string): string[] => [
+  ...['-drive', `if=none,id=data,file=${escaped(path)},format=raw,discard=unmap`],
+  ...['-device', `virtio-blk-${bus},drive=data`],
+];
 
 /** An image in persistent memory needs addresses beyond the machine's own memory. */
 function memoryArgument({ memory, usr, board }: MachineOptions): string {

@@ -12,7 +12,7 @@ import extractConfig from 'dependency-cruiser/config-utl/extract-depcruise-optio
 import { draw } from './draw.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const SOURCES = ['packages/*/*.ts', 'packages/*/!(dist|test|node_modules)/**/*.ts', 'kernel/*.ts', 'initramfs/*.ts'];
+const SOURCES = ['packages/*/*.ts', 'packages/*/!(dist|test|node_modules)/**/*.ts', '{kernel,initramfs,bootfs}/*.ts'];
 
 /** The package of a path: `nbd` for `packages/nbd/wire/uri.ts`. */
 const packageOf = (path) => /^(?:packages\/([a-z]+)|(kernel|initramfs))\//.exec(path)?.slice(1).find(Boolean);

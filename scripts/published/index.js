@@ -37,7 +37,7 @@ const into = await mkdtemp(join(tmpdir(), 'nodeos-published-'));
 try {
   const packages = (await readdir(join(ROOT, 'packages'))).map((name) => join(ROOT, 'packages', name));
   const lines = [];
-  for (const folder of [...packages, join(ROOT, 'kernel'), join(ROOT, 'initramfs')]) {
+  for (const folder of [...packages, join(ROOT, 'kernel'), join(ROOT, 'initramfs'), join(ROOT, 'bootfs')]) {
     lines.push(...(await findingsOf(folder, into)));
   }
   for (const line of lines) console.log(line);

@@ -12,7 +12,7 @@ const SECONDS = 5;
 
 const LIBCS: readonly Libc[] = ['glibc', 'musl'];
 
-type System = Pick<MachineOptions, 'initramfs'> & Required<Pick<MachineOptions, 'usr'>>;
+type System = Required<Pick<MachineOptions, 'initramfs' | 'usr'>>;
 
 async function systemOn(libc: Libc): Promise<System> {
   const { initramfsBase, usr } = await systemOf(target, { libc, app: join(ROOT, 'test/bench/app') });

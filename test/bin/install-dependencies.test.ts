@@ -41,8 +41,10 @@ const machine = (without: string[], fakes: Record<string, string> = {}, osReleas
   }
   writeFileSync(log, '');
   chmodSync(log, 0o666);
-  // The headers of the machine that runs the test are seen as well, so no test leaves this one out.
+  // The headers and the firmware of the machine that runs the test are seen as well, so no test leaves these out.
   writeFileSync(join(root, 'include/gelf.h'), '');
+  mkdirSync(join(root, 'share/OVMF'), { recursive: true });
+  writeFileSync(join(root, 'share/OVMF/OVMF_CODE.fd'), '');
   writeFileSync(join(root, 'os-release'), osRelease);
   const add = (name: string, body = '') => {
     const script = `#!/bin/sh\nPATH='${path}'\necho "${name} $*" >> '${log}'\n${body}\n`;
@@ -53,7 +55,7 @@ const machine = (without: string[], fakes: Record<string, string> = {}, osReleas
   for (const [name, body] of Object.entries(fakes)) add(name, body);
 
   const argv = (args: string[]) => [launcher, '--os-release', join(root, 'os-release'), ...args];
-  const options = { env: { PATH: path, CPATH: join(root, 'include') }, cwd: '/' };
+  const options = { env: { PATH: path, CPATH: join(root, 'include'), XDG_DATA_DIRS: join(root, 'share') }, cwd: '/' };
   return {
     argv,
     options,
@@ -75,7 +77,7 @@ exec "$@"`;
 
 const FEDORA =
   'sudo dnf install -y --setopt=install_weak_deps=False gcc gcc-c++ make binutils bash findutils diffutils flex bison' +
-  ' bc perl patch lz4 elfutils-libelf-devel xz bzip2 tar cpio erofs-utils dosfstools mtools xorriso genisoimage file qemu-system-x86-core gmp-devel mpfr-devel libmpc-devel rsync python3 git zstd procps-ng tmux cmake meson ninja-build' +
+  ' bc perl patch lz4 elfutils-libelf-devel xz bzip2 tar cpio erofs-utils dosfstools mtools xorriso genisoimage gdisk util-linux sbsigntools edk2-ovmf file qemu-system-x86-core gmp-devel mpfr-devel libmpc-devel rsync python3 git zstd procps-ng tmux cmake meson ninja-build' +
   ' e2fsprogs nbdkit libnbd python3-libnbd qemu-img nbd fio openssl';
 
 describe('the table', () => {
@@ -86,7 +88,7 @@ describe('the table', () => {
       for (const name of need[family]) expect(name).toMatch(/^[a-z0-9][a-z0-9_+.-]*$/);
     }
     expect(need.why).not.toBe('');
-    expect([...(need.probe.commands ?? []), need.probe.header ?? '']).not.toEqual(['']);
+    expect([...(need.probe.commands ?? []), ...(need.probe.shared ?? []), need.probe.header ?? '']).not.toEqual(['']);
   });
 
   it('has each need once', () => {
@@ -190,7 +192,8 @@ describe('the command line', () => {
     const result = machine([]).run(['--print', '--distro', 'macos', '--all']);
     expect(result).toMatchObject({
       status: 0,
-      stdout: 'brew install lz4 xz erofs-utils dosfstools mtools xorriso cdrtools qemu zstd tmux cmake meson ninja e2fsprogs\n',
+      stdout:
+        'brew install lz4 xz erofs-utils dosfstools mtools xorriso cdrtools qemu zstd tmux cmake meson ninja e2fsprogs\n',
     });
     expect(result.stderr).toMatch(/flex: macOS itself cannot build a Linux kernel/);
   });

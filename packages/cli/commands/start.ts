@@ -2,11 +2,14 @@
 import { join, resolve } from 'node:path';
 import { InterruptedError, NodeosError, UsageError, visibleJson } from '@nodeos/base';
 import { PORTS, word, type EventName, type GuestEvent } from '@nodeos/contract';
+import { MEDIA_FORMATS } from '@nodeos/bootfs';
 import { boardOf, DEFAULT_TARGET, targetOf, type Board, type Target } from '@nodeos/targets';
 import { Cache } from '@nodeos/engine';
 import {
   checkFree,
   chooseAccelerator,
+  DRIVE_NAMES,
+  FIRMWARE_NAMES,
   hasOwnSandbox,
   findSandboxProblem,
   mebibytesOf,
@@ -18,7 +21,7 @@ import {
 import { applicationOptions, buildingOf, BUILD_OPTIONS, type Building } from '../building.js';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
 import { sinkOf } from '../output.js';
-import { mediaFor, mediaOf, ROOTS, RUNTIMES, type MediaOptions } from '../images.js';
+import { mediaFor, mediaOf, provideData, ROOTS, RUNTIMES, type Media, type MediaOptions } from '../images.js';
 import { checkMemory } from '../memory.js';
 import { checkSystem, runtimeOf, systemOf } from '../system.js';
 
@@ -66,6 +69,22 @@ export const startCommand: Command = {
       value: ROOTS.join('|'),
       help: 'serve the root filesystem to the machine over NBD (nbds: by TLS), instead of unpacking it into its memory',
     },
+    format: {
+      type: 'string',
+      value: MEDIA_FORMATS.map(({ name }) => name).join('|'),
+      help: 'boot from an image of that format, by the firmware, as another machine would',
+    },
+    firmware: { type: 'string', value: FIRMWARE_NAMES.join('|'), help: 'with --format: what starts it (default bios)' },
+    drive: {
+      type: 'string',
+      value: DRIVE_NAMES.join('|'),
+      help: 'with --format: how it is attached (default virtio, and cdrom for iso)',
+    },
+    data: {
+      type: 'string',
+      value: 'FILE',
+      help: 'keep what the machine writes to /data in FILE, a disk made at first',
+    },
     persist: { type: 'string', value: 'FILE', help: 'with --root nbd: keep what the machine changes in FILE' },
     trace: { type: 'string', value: 'FILE', help: 'with --root nbd: who reads what when, for nodeos nbd plot' },
     exec: { type: 'string', short: 'e', value: 'CODE', help: 'run CODE in the guest, with its output and exit status' },
@@ -88,6 +107,8 @@ export const startCommand: Command = {
     ['nodeos start examples/fastify', 'a web server: http://127.0.0.1:8080'],
     ['nodeos start . --memory 512M --publish 3000:80', 'the application of this folder on port 3000'],
     ["nodeos start --exec 'console.log(os.release())'", 'one line of code, and its exit status'],
+    ['nodeos start . --data data.img', 'with a disk for /data, which is there again the next time'],
+    ['nodeos start . --format iso --firmware uefi', 'as a PC boots it from a CD'],
     ['nodeos start . --root nbd --persist data.ext4', 'a root that is streamed, and remembers its changes'],
     ['nodeos start . -- -drive file=data.img,if=virtio,format=raw', 'with a disk: what follows -- is for QEMU'],
   ],
@@ -102,9 +123,10 @@ export const startCommand: Command = {
       ...(app === undefined ? {} : { app }),
       ...applicationOptions(args, io),
     });
+    if (settings.data !== undefined) await provideData(system, settings.data, settings, io);
     const media = await mediaFor(system, settings, settings, io);
     try {
-      const { kernelArgs, kernel, initramfs, usr } = media;
+      const { kernelArgs, kernel, initramfs, usr, medium } = media;
       const paths = { kernel, initramfs, usr };
       await checkMemory(settings.memory, initramfs);
       const notes = join(new Cache().root, 'accelerator.json');
@@ -116,7 +138,7 @@ export const startCommand: Command = {
       io.signal.throwIfAborted();
       const append = [...kernelArgs, ...settings.append];
       return await run(
-        { ...settings, ...paths, append, accelerator: accelerator.name, sandbox: sandboxProblem === undefined },
+        { ...settings, ...paths, medium, append, accelerator: accelerator.name, sandbox: sandboxProblem === undefined },
         io,
       );
     } finally {
@@ -139,6 +161,8 @@ interface Settings extends MediaOptions, Building {
   readonly cpus: number;
   readonly publish: ReturnType<typeof parsePublish>[];
   readonly append: readonly string[];
+  /** The path of a disk for the users' data. */
+  readonly data: string | undefined;
   readonly exec: string | undefined;
   readonly env: Readonly<Record<string, string>>;
   readonly timeout: number | undefined;
@@ -173,6 +197,7 @@ function settingsOf(args: Parsed): Settings {
     publish: publish.length > 0 || !isApp || args.flag('no-network') ? publish : [parsePublish('8080:80')],
     append: [word('attempts', ATTEMPTS), args.text('append') ?? ''],
     ...mediaOf(args),
+    data: args.text('data') === undefined ? undefined : resolve(args.text('data') ?? ''),
     exec,
     env: Object.fromEntries(args.texts('env').map(variableOf)),
     timeout,
@@ -185,7 +210,9 @@ function settingsOf(args: Parsed): Settings {
   };
 }
 
-type Machine = Settings & Pick<RunMachineOptions, 'kernel' | 'initramfs' | 'usr' | 'accelerator' | 'sandbox'>;
+type Machine = Settings &
+  Pick<Media, 'kernel' | 'initramfs' | 'usr' | 'medium'> &
+  Pick<RunMachineOptions, 'accelerator' | 'sandbox'>;
 
 async function run(machine: Machine, io: Io): Promise<number> {
   const { exec, app } = machine;

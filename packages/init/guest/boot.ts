@@ -4,6 +4,7 @@
  */
 import { WORDS } from '@nodeos/contract';
 import type { Config } from './config.js';
+import { prepareData } from './data.js';
 import { runForEach, mountAll } from './mounts.js';
 import { bringUp } from './network.js';
 import type { Report } from './report.js';
@@ -61,6 +62,14 @@ export const STEPS: readonly BootStep[] = [
   {
     name: 'mounts',
     run: ({ sys }) => mountAll(sys),
+  },
+  {
+    name: 'data',
+    run({ sys, report }) {
+      const crc32 = (bytes: Uint8Array): number => process.getBuiltinModule('node:zlib').crc32(bytes);
+      const grown = prepareData(sys, crc32);
+      if (grown !== undefined) report.log(grown);
+    },
   },
   {
     name: 'settings',

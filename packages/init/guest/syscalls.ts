@@ -9,6 +9,7 @@ import {
   closeSync,
   existsSync,
   fchownSync,
+  fsyncSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -54,6 +55,13 @@ export interface Syscalls {
   usedBytes(path: string): number;
   open(path: string, flags: number): number;
   close(fd: number): void;
+  /** Fills the bytes from that place on. @throws Error if the file ends before */
+  readAt(fd: number, bytes: Buffer, offset: number): void;
+  writeAt(fd: number, bytes: Buffer, offset: number): void;
+  /** Waits until everything written to the file is on its disk. */
+  sync(fd: number): void;
+  /** The address of a Buffer's bytes, for structures that contain pointers. */
+  addressOf(bytes: Buffer): number;
   chown(fd: number, uid: number, gid: number): void;
   print(fd: number, text: string): void;
   exists(path: string): boolean;
@@ -220,6 +228,24 @@ export class LinuxSyscalls implements Syscalls {
 
   close(fd: number): void {
     closeSync(fd);
+  }
+
+  readAt(fd: number, bytes: Buffer, offset: number): void {
+    const count = readSync(fd, bytes, 0, bytes.length, offset);
+    if (count < bytes.length) throw new Error(`${count} of ${bytes.length} bytes at ${offset}`);
+  }
+
+  writeAt(fd: number, bytes: Buffer, offset: number): void {
+    const count = writeSync(fd, bytes, 0, bytes.length, offset);
+    if (count < bytes.length) throw new Error(`${count} of ${bytes.length} bytes written at ${offset}`);
+  }
+
+  sync(fd: number): void {
+    fsyncSync(fd);
+  }
+
+  addressOf(bytes: Buffer): number {
+    return this.#syscall.addressOf(bytes);
   }
 
   chown(fd: number, uid: number, gid: number): void {

@@ -142,6 +142,8 @@ void pid1(long *stack)
     int complete = mount_root();
     log_open();
     complete = complete && usr_mount();
+    if (complete)
+        usr_mount_data();
     group_open();
     supervisor_start(complete);
     supervisor_reap();

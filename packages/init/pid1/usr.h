@@ -1,4 +1,4 @@
-/* The runtime's disk, if it is not in the initramfs. */
+/* The disks that the command line names: the runtime's, if it is not in the initramfs, and that of the users' data. */
 #ifndef NODEOS_USR_H
 #define NODEOS_USR_H
 
@@ -8,5 +8,8 @@ int usr_read_word(const char *word);
 
 /* Mounts the disk on /usr, if there is one. Returns success, also if there is none. */
 int usr_mount(void);
+
+/* Mounts the users' data, if the machine has any. It says why if that fails: the machine goes on without them. */
+void usr_mount_data(void);
 
 #endif

@@ -101,6 +101,7 @@ describe('the boot to a REPL', () => {
       'print 4 {"event":"node","role":"boot"}',
       ...MOUNTS,
       step('mounts'),
+      step('data'),
       ...SETTINGS,
       step('settings'),
       step('random seed'),

@@ -35,6 +35,9 @@ export class Recorder implements Syscalls {
   readonly ioctls: { readonly request: number; readonly argument: Buffer | number }[] = [];
   /** The environment of the program that replaced the process. */
   executed: Readonly<Record<string, string>> | undefined;
+  /** The bytes of devices. */
+  readonly disks = new Map<string, Buffer>();
+  readonly #opened = new Map<number, string>();
   #next = 10;
   #queue: Buffer[] = [];
 
@@ -168,11 +171,31 @@ export class Recorder implements Syscalls {
   }
 
   open(path: string, flags: number): number {
-    return this.#recordOpen(`open ${path} ${flags}`);
+    const fd = this.#recordOpen(`open ${path} ${flags}`);
+    this.#opened.set(fd, path);
+    return fd;
   }
 
   close(fd: number): void {
     this.#record(`close ${fd}`);
+  }
+
+  readAt(fd: number, bytes: Buffer, offset: number): void {
+    this.disks.get(this.#opened.get(fd) ?? '')?.copy(bytes, 0, offset);
+  }
+
+  writeAt(fd: number, bytes: Buffer, offset: number): void {
+    this.#record(`writeAt ${fd} ${bytes.length} ${offset}`);
+    const disk = this.disks.get(this.#opened.get(fd) ?? '');
+    if (disk) bytes.copy(disk, offset);
+  }
+
+  sync(fd: number): void {
+    this.#record(`sync ${fd}`);
+  }
+
+  addressOf(): number {
+    return 0x1000;
   }
 
   chown(fd: number, uid: number, gid: number): void {

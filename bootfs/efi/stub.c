@@ -1,0 +1,136 @@
+/*
+ * The start of a unified kernel image: a program for UEFI that has Linux, its initramfs and its command line as
+ * sections. It offers the initramfs to Linux by LoadFile2, and starts Linux, which is itself a program for UEFI.
+ *
+ * It has no writable data and no relocations, so it runs wherever the firmware puts it. What it must remember is on its
+ * stack, which lives until the kernel leaves the firmware.
+ *
+ * https://uapi-group.org/specifications/specs/unified_kernel_image/
+ * https://docs.kernel.org/admin-guide/efi-stub.html
+ */
+#include "efi.h"
+
+#define LOADER_DATA 2
+
+static const struct guid LOADED_IMAGE = {0x5b1b31a1, 0x9562, 0x11d2, {0x8e, 0x3f, 0, 0xa0, 0xc9, 0x69, 0x72, 0x3b}};
+static const struct guid LOAD_FILE_2 = {0x4006c0c1, 0xfcb3, 0x403e, {0x99, 0x6d, 0x4a, 0x6c, 0x87, 0x24, 0xe0, 0x6d}};
+static const struct guid DEVICE_PATH = {0x09576e91, 0x6d3f, 0x11d2, {0x8e, 0x39, 0, 0xa0, 0xc9, 0x69, 0x72, 0x3b}};
+
+/* The path by which Linux looks for its initramfs: a vendor's medium (LINUX_EFI_INITRD_MEDIA_GUID), and the end. */
+static const u8 INITRAMFS_PATH[] = {
+    4,    3,    20,   0,    0x27, 0xe4, 0x68, 0x55, 0xfc, 0x68, 0x3d, 0x4f,
+    0xac, 0x74, 0xca, 0x55, 0x52, 0x31, 0xcc, 0x68, 0x7f, 0xff, 4,    0,
+};
+
+struct section { const u8 *bytes; u64 size; };
+
+struct initramfs { struct load_file protocol; struct section section; };
+
+static void copy(u8 *to, const u8 *from, u64 n)
+{
+    for (u64 i = 0; i < n; i++)
+        to[i] = from[i];
+}
+
+static status EFIAPI load_initramfs(struct load_file *this, const void *path, u8 by_boot_manager, u64 *size, void *to)
+{
+    const struct section *section = &((struct initramfs *)this)->section;
+    u64 room;
+    (void)path;
+    if (by_boot_manager)
+        return ERROR(UNSUPPORTED);
+    if (!size)
+        return ERROR(INVALID_PARAMETER);
+    room = *size;
+    *size = section->size;
+    if (!to || room < section->size)
+        return ERROR(BUFFER_TOO_SMALL);
+    copy(to, section->bytes, section->size);
+    return 0;
+}
+
+static u32 number(const u8 *at)
+{
+    return at[0] | at[1] << 8 | at[2] << 16 | (u32)at[3] << 24;
+}
+
+static int same_name(const u8 *name, const char *wanted)
+{
+    for (int i = 0; i < 8; i++) {
+        if (name[i] != (u8)wanted[i])
+            return 0;
+        if (!wanted[i])
+            return 1;
+    }
+    return 1;
+}
+
+/* Finds a section of this program. https://learn.microsoft.com/windows/win32/debug/pe-format */
+static struct section find(const struct loaded_image *self, const char *name)
+{
+    const u8 *header = self->base + number(self->base + 0x3c);
+    u32 count = header[6] | header[7] << 8, optional = header[20] | header[21] << 8;
+    for (const u8 *at = header + 24 + optional; count > 0; count--, at += 40) {
+        struct section found = {self->base + number(at + 12), number(at + 8)};
+        if (same_name(at, name))
+            return found;
+    }
+    return (struct section){0, 0};
+}
+
+static status fail(const struct system_table *system, const u16 *text, status error)
+{
+    system->output->output(system->output, u"NodeOS: ");
+    system->output->output(system->output, text);
+    system->output->output(system->output, u"\r\n");
+    system->boot->stall(5000000);
+    return error;
+}
+
+/* Gives the kernel its command line, in UTF-16. */
+static status set_options(struct boot_services *boot, handle kernel, struct section line)
+{
+    struct loaded_image *loaded;
+    u16 *options;
+    status error = boot->get(kernel, &LOADED_IMAGE, (void **)&loaded);
+    if (!error)
+        error = boot->allocate_pool(LOADER_DATA, 2 * line.size + 2, (void **)&options);
+    if (error)
+        return error;
+    for (u64 i = 0; i < line.size; i++)
+        options[i] = line.bytes[i];
+    options[line.size] = 0;
+    loaded->options = options;
+    loaded->options_size = 2 * line.size + 2;
+    return 0;
+}
+
+__attribute__((section(".text.start"))) status EFIAPI start(handle self_handle, struct system_table *system)
+{
+    struct boot_services *boot = system->boot;
+    struct loaded_image *self;
+    struct initramfs initramfs = {{load_initramfs}, {0, 0}};
+    handle kernel = 0, medium = 0;
+    status error = boot->get(self_handle, &LOADED_IMAGE, (void **)&self);
+    if (error)
+        return fail(system, u"the firmware does not say where this program is", error);
+    struct section image = find(self, ".linux"), line = find(self, ".cmdline");
+    initramfs.section = find(self, ".initrd");
+    if (!image.bytes || !initramfs.section.bytes || !line.bytes)
+        return fail(system, u"this program lacks its kernel, initramfs or command line", ERROR(NOT_FOUND));
+    error = boot->load_image(0, self_handle, 0, image.bytes, image.size, &kernel);
+    if (error)
+        return fail(system, u"the firmware cannot load the kernel", error);
+    error = set_options(boot, kernel, line);
+    if (!error)
+        error = boot->install(&medium, &DEVICE_PATH, 0, INITRAMFS_PATH);
+    if (!error)
+        error = boot->install(&medium, &LOAD_FILE_2, 0, &initramfs.protocol);
+    if (error)
+        return fail(system, u"the firmware cannot hand over the initramfs", error);
+    error = boot->start_image(kernel, 0, 0);
+    boot->uninstall(medium, &LOAD_FILE_2, &initramfs.protocol);
+    boot->uninstall(medium, &DEVICE_PATH, INITRAMFS_PATH);
+    boot->unload_image(kernel);
+    return fail(system, u"the kernel did not start", error ? error : ERROR(LOAD_ERROR));
+}

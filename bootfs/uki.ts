@@ -1,0 +1,91 @@
+/**
+ * Builds a unified kernel image: one program for UEFI that has the kernel, an initramfs and the command line. A BIOS
+ * loader finds the same bytes in it.
+ */
+import { open, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { regions, writeImage, type RegionSource } from '@nodeos/block';
+import { word } from '@nodeos/contract';
+import { artifact, inputPath, type Artifact, type Step, type StepContext } from '@nodeos/engine';
+import { guidOf, pe, type PeSection } from '@nodeos/fs';
+import type { Board } from '@nodeos/targets';
+import { efiTargetOf } from './efi.js';
+
+/** The parts of a system that a medium holds. */
+export interface BootParts {
+  readonly kernel: Artifact<'kernel'>;
+  /** The system without the runtime. */
+  readonly initramfs: Artifact<'initramfs'>;
+  /** The runtime as an EROFS image for /usr. */
+  readonly usr: Artifact<'image'>;
+  /** The step of `bootLoaders`. */
+  readonly loaders: Step;
+  readonly board: Board;
+}
+
+const FILE = 'nodeos.efi';
+/** Where an EROFS image has its UUID, in bytes. It is a hash of the image's contents. */
+const EROFS_UUID = { offset: 1024 + 48, length: 16 };
+const OS_RELEASE = 'ID=nodeos\nNAME=NodeOS\nPRETTY_NAME=NodeOS\n';
+
+/**
+ * @param name the name of the step
+ * @param words more words for the kernel's command line
+ */
+export function unifiedKernel(name: string, parts: BootParts, words: readonly string[] = []): Artifact<'image'> {
+  const { kernel, initramfs, usr, loaders, board } = parts;
+  const { target } = loaders;
+  const step: Step = {
+    name,
+    target,
+    recipe: import.meta.url,
+    parameters: { console: board.console, words },
+    inputs: { kernel: kernel.step, initramfs: initramfs.step, usr: usr.step, loaders },
+    async build(context) {
+      const line = commandLine(board, await partitionId(inputPath(context, 'usr', usr)), words);
+      const sections: PeSection[] = [
+        { ...bytes('.text', await readFile(join(context.input('loaders'), 'stub'))), isCode: true },
+        bytes('.osrel', Buffer.from(OS_RELEASE)),
+        bytes('.cmdline', Buffer.from(line)),
+        await fileSection('.linux', context, 'kernel', kernel),
+        await fileSection('.initrd', context, 'initramfs', initramfs),
+      ];
+      const { regions: list, size } = pe({ machine: efiTargetOf(target).machine, sections });
+      const image = regions(list, { size });
+      await writeImage(image, join(context.dir, FILE)).finally(() => image.close());
+    },
+  };
+  return artifact(step, 'image', FILE);
+}
+
+/**
+ * The id of the partition that holds the runtime: derived from its contents, so that no other version is taken for it.
+ * @param path the EROFS image
+ */
+export async function partitionId(path: string): Promise<string> {
+  const { offset, length } = EROFS_UUID;
+  const file = await open(path);
+  try {
+    const { buffer } = await file.read(Buffer.alloc(length), 0, length, offset);
+    return guidOf(buffer);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Both consoles get the kernel's messages; the last one is the system's own. */
+function commandLine(board: Board, usr: string, words: readonly string[]): string {
+  return [
+    ...['console=tty0', `console=${board.console}`, 'quiet', 'panic=10', 'rootfstype=tmpfs'],
+    ...['initramfs_options=size=90%', word('usr', `PARTUUID=${usr}`), ...words],
+  ].join(' ');
+}
+
+const bytes = (name: string, source: Uint8Array): PeSection => ({ name, source, length: source.length });
+
+async function fileSection(name: string, context: StepContext, input: string, of: Artifact): Promise<PeSection> {
+  const path = inputPath(context, input, of);
+  const { size, mtimeMs } = await stat(path);
+  const source: RegionSource = { file: path, size, mtime: mtimeMs };
+  return { name, source, length: size };
+}

@@ -1,0 +1,132 @@
+/** The users' data: what happens to the partition table of a machine's disk, write by write. */
+import { crc32 } from 'node:zlib';
+import { memory, partitions, regions, type Partition } from '@nodeos/block';
+import { gpt, GPT_TYPES, guidOf } from '@nodeos/fs';
+import { describe, expect, it } from 'vitest';
+import { prepareData } from '../guest/data.js';
+import { Recorder } from './recorder.js';
+
+const MIB = 1 << 20;
+const id = (number: number): string => guidOf(Buffer.alloc(16, number));
+/** Data of 8 MiB, from 4 MiB on. */
+const [START, LENGTH, SMALL] = [4 * MIB, 8 * MIB, 13 * MIB];
+const superblock = (bytes: number): Buffer => {
+  const block = Buffer.alloc(2048);
+  block.writeUInt32LE(bytes / 4096, 1024 + 4);
+  block.writeUInt32LE(2, 1024 + 24);
+  return block;
+};
+
+/** A machine with an image for a disk of 13 MiB on a larger disk. */
+async function machine(diskSize: number, more: { readonly last?: boolean; readonly filesystem?: number } = {}) {
+  const data = { type: GPT_TYPES.linux, id: id(2), name: 'data', offset: START, length: LENGTH };
+  const other = { type: GPT_TYPES.linux, id: id(3), name: 'b', offset: START + LENGTH, length: MIB / 2 };
+  const table = gpt({ size: SMALL, id: id(1), partitions: more.last === false ? [data, other] : [data] });
+  const bytes = Buffer.alloc(diskSize);
+  await regions(table, { size: SMALL }).read(bytes.subarray(0, SMALL), 0);
+  const sys = new Recorder({
+    '/proc/mounts': 'rootfs / rootfs rw 0 0\n/dev/vda1 /data ext4 rw 0 0\n',
+    '/sys/class/block/vda1': '../../devices/pci0000:00/virtio1/block/vda/vda1',
+    '/sys/class/block/vda1/partition': '1\n',
+    '/sys/class/block/vda1/start': `${START / 512}\n`,
+    '/sys/class/block/vda1/size': `${LENGTH / 512}\n`,
+    '/sys/class/block/vda/size': `${diskSize / 512}\n`,
+  });
+  sys.disks.set('/dev/vda', bytes);
+  sys.disks.set('/dev/vda1', superblock(more.filesystem ?? LENGTH));
+  return { sys, bytes };
+}
+
+async function tableOf(bytes: Buffer): Promise<Partition[]> {
+  const disk = memory(bytes.length);
+  await disk.write?.(bytes, 0);
+  return partitions(disk);
+}
+
+describe("a machine's data", () => {
+  it('grow to the end of a larger disk, in an order that survives a power cut', async () => {
+    const { sys, bytes } = await machine(100 * MIB);
+    expect(prepareData(sys, crc32)).toBe('/data has grown to 95 MiB');
+    expect(sys.linesOf('writeAt', 'sync', 'ioctl').map((line) => line.replace(/(ioctl \S+ \S+).*/, '$1'))).toEqual([
+      `writeAt 12 16384 ${100 * MIB - 33 * 512}`,
+      `writeAt 12 512 ${100 * MIB - 512}`,
+      'sync 12',
+      'writeAt 12 16896 512',
+      'sync 12',
+      'ioctl 12 0x1269',
+      'ioctl 14 0x40086610',
+    ]);
+    expect(await tableOf(bytes)).toMatchObject([{ name: 'data', offset: START, length: 95 * MIB }]);
+    bytes.fill(0, 512, 34 * 512);
+    expect(await tableOf(bytes)).toMatchObject([{ name: 'data', offset: START, length: 95 * MIB }]);
+  });
+
+  it('are found whole wherever the power is cut', async () => {
+    for (let cut = 0; ; cut++) {
+      const { sys, bytes } = await machine(100 * MIB);
+      let writes = 0;
+      const writeAt = sys.writeAt.bind(sys);
+      sys.writeAt = (fd, from, offset) => {
+        if (writes++ === cut) throw new Error('the power is cut');
+        writeAt(fd, from, offset);
+      };
+      const run = (): unknown => prepareData(sys, crc32);
+      if (cut === 3) {
+        run();
+        break;
+      }
+      expect(run).toThrow('the power is cut');
+      expect(await tableOf(bytes)).toMatchObject([{ name: 'data', offset: START, length: LENGTH }]);
+      sys.writeAt = writeAt;
+      expect(run()).toBe('/data has grown to 95 MiB');
+      expect(await tableOf(bytes)).toMatchObject([{ name: 'data', length: 95 * MIB }]);
+    }
+  });
+
+  it('grow also if only their partition has grown before', async () => {
+    const { sys } = await machine(START + LENGTH + MIB, { filesystem: 2 * MIB });
+    expect(prepareData(sys, crc32)).toBe('/data has grown to 8 MiB');
+    expect(sys.linesOf('writeAt')).toEqual([]);
+    expect(sys.linesOf('ioctl')).toEqual(['ioctl 13 0x40086610 0008']);
+  });
+
+  it('stay as they are if there is no room, or something behind them', async () => {
+    for (const { sys } of [await machine(SMALL), await machine(100 * MIB, { last: false })]) {
+      expect(prepareData(sys, crc32)).toBeUndefined();
+      expect(sys.linesOf('writeAt', 'ioctl')).toEqual([]);
+    }
+  });
+
+  it('do not grow by a table that is damaged, not even a little', async () => {
+    const { sys, bytes } = await machine(20 * MIB);
+    for (let bit = 0; bit < 92 * 8; bit++) {
+      const [at, mask] = [512 + (bit >> 3), 1 << (bit & 7)];
+      bytes.writeUInt8(bytes.readUInt8(at) ^ mask, at);
+      expect(prepareData(sys, crc32)).toBeUndefined();
+      bytes.writeUInt8(bytes.readUInt8(at) ^ mask, at);
+    }
+    expect(sys.linesOf('writeAt')).toEqual([]);
+    expect(prepareData(sys, crc32)).toBe('/data has grown to 15 MiB');
+  });
+
+  it("have the application's home, also on a machine with a whole disk for them", () => {
+    const sys = new Recorder({
+      '/proc/mounts': '/dev/vdb /data ext4 rw 0 0\n',
+      '/sys/class/block/vdb/size': `${LENGTH / 512}\n`,
+    });
+    sys.disks.set('/dev/vdb', superblock(LENGTH));
+    expect(prepareData(sys, crc32)).toBeUndefined();
+    expect(sys.linesOf('mkdir', 'mount', 'chown')).toEqual([
+      'mkdir /data/home 755',
+      'chown 10 1000 1000',
+      'chown 11 1000 1000',
+      'mount /home/app /data/home  4096 ',
+    ]);
+  });
+
+  it('are none on a machine without them', () => {
+    const sys = new Recorder();
+    expect(prepareData(sys, crc32)).toBeUndefined();
+    expect(sys.trace).toEqual([]);
+  });
+});
