@@ -52,14 +52,19 @@ function refusal(app: Known, command: StartCommand): UsageError | undefined {
 
 function missingFile({ dir, manifest }: Known, path: string, from: string): UsageError {
   const isPresent = !path.startsWith('..') && !path.startsWith('/') && existsSync(join(dir, path));
-  const reason = isPresent ? `: it is there, but ${excludedBy(dir, manifest)} leaves it out` : '';
+  const rule = excludedBy(dir, manifest);
+  const reason = isPresent ? `: it is there, but ${rule} leaves it out` : '';
   const secret = /(^|\/)\.env/.test(path) ? '; or give variables with --env NAME=VALUE instead of a file' : '';
   return new UsageError(`${dir}: ${from} names ${path}, which is not among the files that npm would pack${reason}`, {
-    hint:
-      (isPresent
-        ? `take it in by \`files\` in package.json, or make an .npmignore, which counts instead of .gitignore`
-        : 'check the path, and `files`, .npmignore and .gitignore') + secret,
+    hint: (isPresent ? takeIn(rule, path) : 'check the path, and `files`, .npmignore and .gitignore') + secret,
   });
+}
+
+/** Only what would help: `files` counts instead of .npmignore, and that instead of .gitignore. */
+function takeIn(rule: string, path: string): string {
+  if (rule === '.gitignore')
+    return 'take it in by `files` in package.json, or make an .npmignore, which counts instead of .gitignore';
+  return rule === '.npmignore' ? `take ${path} out of .npmignore` : `add "${path}" to \`files\``;
 }
 
 function missingCommand({ dir, project, manifest }: Known, name: string, from: string): UsageError | undefined {

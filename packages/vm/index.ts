@@ -1,5 +1,6 @@
 /** Virtual machines: QEMU command lines, consoles, accelerators. */
 export * from './accelerator.js';
+export * from './advice.js';
 export * from './events.js';
 export * from './machine.js';
 export { DRIVE_NAMES, FIRMWARE_NAMES, type Drive, type Firmware, type Medium } from './media.js';

@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { codeOf, LineTail, NodeosError, trackGroup, withParentDeathSignal } from '@nodeos/base';
 import { PORTS, type GuestEvent, type RunConfig } from '@nodeos/contract';
+import { adviceIn } from './advice.js';
 import { eventParser, listenPort, forward, type Port, type Sink } from './events.js';
 import { checkFree } from './ports.js';
 import { qemuArguments, type Connections, type Image, type MachineOptions } from './qemu.js';
@@ -45,6 +46,8 @@ export interface MachineResult {
   readonly lines: readonly string[];
   /** The problem that the console reports, if any. */
   readonly trouble?: Trouble | undefined;
+  /** What the user can do about the application's last error message, if that is known. */
+  readonly advice?: string | undefined;
   readonly reason: 'ended' | 'timeout' | 'interrupted';
 }
 
@@ -231,7 +234,7 @@ class RunningMachine {
     const reason = this.#reason;
     const lines = this.#console.lines.map(stripVTControlCharacters);
     const trouble = troubleIn(this.#text, this.options.memory);
-    const result = { events, status: lastStatus(events), lines, trouble };
+    const result = { events, status: lastStatus(events), lines, trouble, advice: adviceIn(this.#text) };
     if (reason === 'timeout' || reason === 'interrupted') return { ...result, reason };
     if (events.some(({ event }) => event === 'end')) return { ...result, reason: 'ended' };
     const { cause, hint } = trouble ?? this.#explainEnd(code);
@@ -242,7 +245,11 @@ class RunningMachine {
   #explainEnd(code: number): Trouble {
     const { board, bootTimeout = DEFAULT_BOOT_TIMEOUT } = this.options;
     const qemu = board.emulator.program;
-    if (this.#reason === 'silent') return { cause: `the guest gave no sign of life for ${bootTimeout} s` };
+    if (this.#reason === 'silent')
+      return {
+        cause: `the guest gave no sign of life for ${bootTimeout} s`,
+        hint: 'on a busy host, a large application takes long to unpack: give it time with --boot-timeout S, or unpack nothing with --root nbd',
+      };
     if (this.#signal === 'SIGSYS')
       return {
         cause: `${qemu} did what its sandbox forbids, such as to start a program`,

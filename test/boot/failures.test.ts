@@ -17,6 +17,7 @@ describe('nodeos start ends with a status and a cause', () => {
     const { status, stderr } = await nodeos('start', '--exec', '1', '--boot-timeout', '3', '--', '-S');
     expect(status).toBe(1);
     expect(stderr).toContain('the guest gave no sign of life for 3 s');
+    expect(stderr).toContain('--boot-timeout');
   });
 
   it('when there is too little memory', async () => {

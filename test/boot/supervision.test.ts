@@ -93,6 +93,14 @@ describe('PID 1', () => {
     const starts = events.filter(({ event }) => event === 'start').map(({ us }) => us);
     expect((starts[1] ?? 0) - (starts[0] ?? 0)).toBeGreaterThan(1e6);
     expect((starts[2] ?? 0) - (starts[1] ?? 0)).toBeGreaterThan(2e6);
+    expect(stderr.match(/the guest's port 80 is/g)).toHaveLength(1);
+  });
+
+  it('gives up an application that takes long to fail, and advises what it printed about', async () => {
+    const code = `setTimeout(() => require('fs').mkdirSync('/app/data'), 11_000);`;
+    const { stdout, stderr } = await boot({ 'main.js': code }, ['--append', 'nodeos.attempts=2']);
+    expect(stdout).toContain('2 times in a row: giving up');
+    expect(stderr).toContain('/app/data cannot be written');
   });
 
   it('always restarts the application if told so', async () => {

@@ -134,13 +134,29 @@ describe('an invalid application is rejected', () => {
   it.each([
     ['a main that is not there', { main: 'server.js' }, 'main names server.js'],
     ['a start script whose file is not there', { scripts: { start: 'node dist/x.js' } }, 'names dist/x.js'],
-    ['a file that is not packed', { scripts: { start: 'node lib/a' }, files: ['src'] }, 'names lib/a'],
     ['a main outside the folder', { main: '../a.js' }, 'main names ../a.js'],
     ['an absolute main', { main: '/etc/passwd' }, 'main names /etc/passwd'],
   ])('because of %s', async (_, manifest, message) => {
     const error = await refused({ 'package.json': manifest, 'lib/a.js': '', 'src/b.js': '' });
     expect(error.message).toContain(message);
     expect(error.hint).toContain('.npmignore');
+  });
+
+  it.each([
+    ['`files` of package.json', { files: ['src'] }, {}, 'add "lib/a.js" to `files`'],
+    ['.npmignore', {}, { '.npmignore': 'lib\n', '.gitignore': '' }, 'take lib/a.js out of .npmignore'],
+    ['.gitignore', {}, { '.gitignore': 'lib\n' }, 'make an .npmignore'],
+  ])('because %s leaves out the file to run', async (rule, manifest, files, hint) => {
+    const start = { scripts: { start: 'node lib/a.js' } };
+    const error = await refused({
+      'package.json': { ...start, ...manifest },
+      'lib/a.js': '',
+      'src/b.js': '',
+      ...files,
+    });
+    expect(error.message).toContain(`names lib/a.js, which is not among the files that npm would pack`);
+    expect(error.message).toContain(`it is there, but ${rule} leaves it out`);
+    expect(error.hint).toContain(hint);
   });
 
   it('because there is nothing to run', async () => {

@@ -220,6 +220,7 @@ async function run(machine: Machine, io: Io): Promise<number> {
   const { timeout, ...options } = machine;
   const sink = sinkOf(io.stdout, io.signal);
   let isWithinLine = false;
+  let hasStarted = false;
   const write = (chunk: Buffer): unknown => {
     isWithinLine = chunk.at(-1) !== NEWLINE;
     return sink(chunk);
@@ -241,7 +242,10 @@ async function run(machine: Machine, io: Io): Promise<number> {
     onConsole: (chunk) => (exec === undefined ? write(chunk) : undefined),
     onEvent: (event) => {
       if (machine.events) printEvent(event);
-      onEvent(event, machine, io);
+      // An application that is started again has the same address.
+      if (event.event !== 'app' || hasStarted) return;
+      hasStarted = true;
+      printAddress(machine, io);
     },
     signal: io.signal,
     kill: io.kill,
@@ -249,11 +253,13 @@ async function run(machine: Machine, io: Io): Promise<number> {
   return statusOf(result, machine, io);
 }
 
-function onEvent(event: GuestEvent, { publish, app }: Machine, io: Io): void {
-  if (event.event !== 'app' || app === undefined) return;
+function printAddress({ publish, app }: Machine, io: Io): void {
+  if (app === undefined) return;
   const web = publish.find(({ guest, protocol }) => guest === 80 && protocol === 'tcp');
   if (web) printMessage(io, `the guest's port 80 is http://${web.address}:${web.host} (Ctrl-C to power off)`);
 }
+
+const hintOf = (hint: string | undefined): { hint?: string } => (hint === undefined ? {} : { hint });
 
 function statusOf(result: MachineResult, { timeout, app, exec }: Machine, io: Io): number {
   if (result.reason === 'interrupted') throw io.signal.reason ?? new InterruptedError();
@@ -262,7 +268,7 @@ function statusOf(result: MachineResult, { timeout, app, exec }: Machine, io: Io
     return TIMED_OUT;
   }
   const { status, lines, trouble } = result;
-  const hint = trouble?.hint === undefined ? {} : { hint: trouble.hint };
+  const hint = hintOf(trouble?.hint);
   if (status === undefined || !result.events.some(({ event }) => USER_EVENTS.has(event))) {
     throw new NodeosError(trouble?.cause ?? 'the guest ended before anything of the user ran', { lines, ...hint });
   }
@@ -270,7 +276,10 @@ function statusOf(result: MachineResult, { timeout, app, exec }: Machine, io: Io
   if (exec === undefined && app !== undefined && status !== 0) {
     const gaveUp = result.events.find((event) => event.event === 'gave-up');
     const times = gaveUp ? `, ${gaveUp.failures} times in a row` : '';
-    throw new NodeosError(`${app} ended with status ${status}${times}`, { lines, ...(killed ? hint : {}) });
+    throw new NodeosError(`${app} ended with status ${status}${times}`, {
+      lines,
+      ...hintOf((killed ? trouble?.hint : undefined) ?? result.advice),
+    });
   }
   if (killed && trouble) printMessage(io, [trouble.cause, trouble.hint].filter(Boolean).join('; '));
   return status;

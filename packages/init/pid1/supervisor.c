@@ -17,7 +17,7 @@
 #include "usr.h"
 
 #define GRACE (5 * SECOND)   /* from SIGTERM to SIGKILL */
-#define STEADY (10 * SECOND) /* an application that runs this long has started well */
+#define STEADY (60 * SECOND) /* an application that runs this long has started well; large ones take 20 s to fail */
 #define MAX_BACKOFF 60       /* seconds */
 #define PAUSE (SECOND / 10)  /* between two looks at what is left of the application */
 #define RENEW_AGAIN 60       /* seconds, if a renewal failed */
