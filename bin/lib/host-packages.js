@@ -3,7 +3,8 @@
 
 /** @typedef {'debian' | 'fedora' | 'arch' | 'alpine' | 'brew'} Family */
 /** @typedef {{ commands?: string[], alsoIn?: string[], header?: string, shared?: string[] }} Probe All must exist; of shared, one. alsoIn extends PATH. */
-/** @typedef {{ need: string, why: string, probe: Probe, optional?: boolean, brewNote?: string }} NeedInfo */
+/** @typedef {{ need: string, why: string, probe: Probe, only?: Purpose, brewNote?: string }} NeedInfo */
+/** @typedef {'tests' | 'long'} Purpose What needs it, if it is not the command itself: tests; benchmarks and long tests */
 /** @typedef {NeedInfo & Record<Family, string[]>} Need brewNote says why the list for brew is empty. */
 
 /**
@@ -69,10 +70,11 @@ export const NEEDS = [
   { need: 'xz', why: 'unpacks sources', ...run('xz'), ...linux('xz-utils', 'xz', 'xz', 'xz'), brew: ['xz'] },
   { need: 'bzip2', why: 'unpacks sources', ...run('bzip2'), ...linux('bzip2'), ...ownTools },
   { need: 'tar', why: 'unpacks sources', ...run('tar'), ...linux('tar'), ...ownTools },
-  { need: 'cpio', why: 'checks archives in the tests', ...run('cpio'), ...linux('cpio'), ...ownTools },
+  { need: 'cpio', why: 'checks archives in the tests', only: 'tests', ...run('cpio'), ...linux('cpio'), ...ownTools },
   {
     need: 'EROFS tools',
     why: 'check filesystem images in the tests',
+    only: 'tests',
     ...run('fsck.erofs dump.erofs'),
     ...linux('erofs-utils'),
     brew: ['erofs-utils'],
@@ -80,6 +82,7 @@ export const NEEDS = [
   {
     need: 'FAT tools',
     why: 'check FAT volumes in the tests',
+    only: 'tests',
     // Debian installs dosfstools in a folder that only root has in PATH.
     probe: { commands: list('fsck.fat mkfs.fat mcopy mdir mtype'), alsoIn: ['/usr/sbin', '/sbin'] },
     ...linux('dosfstools mtools'),
@@ -88,6 +91,7 @@ export const NEEDS = [
   {
     need: 'ISO 9660 tools',
     why: 'check boot media in the tests',
+    only: 'tests',
     // Some distributions have another program than genisoimage. The tests that need it say so.
     ...run('xorriso isoinfo'),
     ...linux('xorriso genisoimage', 'xorriso genisoimage', 'libisoburn cdrtools', 'xorriso cdrkit'),
@@ -96,6 +100,7 @@ export const NEEDS = [
   {
     need: 'boot media tools',
     why: 'check partitions and sign programs for UEFI in the tests',
+    only: 'tests',
     probe: { commands: list('sgdisk sfdisk sbsign sbverify'), alsoIn: ['/usr/sbin', '/sbin'] },
     ...linux(
       'gdisk fdisk sbsigntool',
@@ -108,12 +113,13 @@ export const NEEDS = [
   {
     need: 'UEFI firmware',
     why: 'starts boot media in QEMU (nodeos start --format … --firmware uefi)',
+    only: 'tests',
     // The places that packages/vm/media.ts knows.
     probe: { shared: list('OVMF/OVMF_CODE_4M.fd OVMF/OVMF_CODE.fd edk2/ovmf/OVMF_CODE.fd edk2/x64/OVMF_CODE.4m.fd') },
     ...linux('ovmf', 'edk2-ovmf', 'edk2-ovmf', 'ovmf'),
     ...notOnMacOS('Homebrew has no OVMF'),
   },
-  { need: 'file', why: 'checks binaries in the tests', ...run('file'), ...linux('file'), ...ownTools },
+  { need: 'file', why: 'checks binaries in the tests', only: 'tests', ...run('file'), ...linux('file'), ...ownTools },
   {
     need: 'QEMU',
     why: 'runs the images',
@@ -149,18 +155,35 @@ export const NEEDS = [
     ...ownTools,
   },
   { need: 'git', why: 'npm, for packages from Git repositories', ...run('git'), ...linux('git'), ...ownTools },
-  { need: 'zstd', why: 'compresses disks in the tests', ...run('zstd'), ...linux('zstd'), brew: ['zstd'] },
+  {
+    need: 'zstd',
+    why: 'compresses disks in the tests',
+    only: 'tests',
+    ...run('zstd'),
+    ...linux('zstd'),
+    brew: ['zstd'],
+  },
   {
     need: 'pgrep',
     why: 'finds processes in the tests',
+    only: 'tests',
     ...run('pgrep'),
     ...linux('procps', 'procps-ng', 'procps-ng', 'procps'),
     ...ownTools,
   },
-  { need: 'tmux', why: 'drives terminals in the tests', ...run('tmux bash'), ...linux('tmux'), brew: ['tmux'] },
+  { need: 'less', why: 'is a pager in the tests', only: 'tests', ...run('less'), ...linux('less'), ...ownTools },
+  {
+    need: 'tmux',
+    why: 'drives terminals in the tests',
+    only: 'tests',
+    ...run('tmux bash'),
+    ...linux('tmux'),
+    brew: ['tmux'],
+  },
   {
     need: 'CMake',
     why: 'compiles a third-party project in the tests',
+    only: 'tests',
     ...run('cmake'),
     ...linux('cmake'),
     brew: ['cmake'],
@@ -168,6 +191,7 @@ export const NEEDS = [
   {
     need: 'Meson',
     why: 'compiles a third-party project in the tests',
+    only: 'tests',
     ...run('meson ninja'),
     ...linux('meson ninja-build', 'meson ninja-build', 'meson ninja'),
     brew: ['meson', 'ninja'],
@@ -182,6 +206,7 @@ export const NEEDS = [
   {
     need: 'third-party NBD tools',
     why: 'check the NBD server and client in the tests',
+    only: 'tests',
     probe: {
       commands: list('nbdkit nbdinfo nbdcopy nbdsh qemu-img qemu-io qemu-nbd nbd-client nbd-server fio openssl'),
       alsoIn: ['/usr/sbin', '/sbin'],
@@ -198,7 +223,7 @@ export const NEEDS = [
     need: 'binutils for aarch64',
     why: 'strip symbols from Node.js (nodeos build runtime --target aarch64 --libc glibc)',
     ...run('aarch64-linux-gnu-strip'),
-    optional: true,
+    only: 'long',
     ...linux(
       'binutils-aarch64-linux-gnu',
       'binutils-aarch64-linux-gnu',
@@ -211,7 +236,7 @@ export const NEEDS = [
     need: 'QEMU for programs',
     why: 'runs programs for aarch64 in the long tests',
     ...run('qemu-aarch64'),
-    optional: true,
+    only: 'long',
     ...linux('qemu-user', 'qemu-user', 'qemu-user', 'qemu-aarch64'),
     ...notOnMacOS('it runs programs for Linux on Linux'),
   },
@@ -220,7 +245,7 @@ export const NEEDS = [
     why: 'makes the Debian system that the benchmark compares with',
     // Debian installs it in a folder that only root has in PATH.
     probe: { commands: ['debootstrap'], alsoIn: ['/usr/sbin'] },
-    optional: true,
+    only: 'long',
     ...linux('debootstrap'),
     ...notOnMacOS('the benchmark compares Linux systems: run it on Linux'),
   },
@@ -291,6 +316,9 @@ export const systemIds = (osRelease, platform) => {
 
 /** @param {string[]} ids @returns {Manager | undefined} */
 export const managerFor = (ids) => ids.flatMap((id) => MANAGERS.filter((manager) => manager.ids.includes(id)))[0];
+
+/** Each purpose with those that it includes. The command itself has none. @type {Record<string, (Purpose | undefined)[]>} */
+export const PURPOSES = { run: [undefined], tests: [undefined, 'tests'], all: [undefined, 'tests', 'long'] };
 
 /** @param {Need[]} needs @param {(probe: Probe) => boolean} isMet */
 export const missing = (needs, isMet) => needs.filter(({ probe }) => !isMet(probe));

@@ -10,16 +10,21 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const OLDEST_NODE = [20, 19];
 const STAMPS = join(ROOT, 'node_modules/.nodeos');
 
-/** @param {{ all?: boolean }} [options] all: also the optional system packages, for benchmarks and long tests */
-export function setUp({ all = false } = {}) {
+/** @param {'run' | 'tests' | 'all'} [purpose] what the system packages are for; `all`: benchmarks and long tests too */
+export function setUp(purpose = 'run') {
   checkNode();
   installPackages();
-  run('the system packages', process.execPath, [
-    join(ROOT, 'bin/install-dependencies'),
-    '--quiet',
-    ...(all ? ['--all'] : []),
-  ]);
+  installSystemPackages(purpose);
   compile();
+}
+
+/** @param {string} purpose */
+function installSystemPackages(purpose) {
+  const options = ['--quiet', ...(purpose === 'run' ? [] : [`--${purpose}`])];
+  const command = [join(ROOT, 'bin/install-dependencies'), ...options];
+  const { status } = spawnSync(process.execPath, command, { cwd: ROOT, stdio: ['inherit', 2, 'inherit'] });
+  // It has said what is missing and what to do.
+  if (status !== 0) process.exit(status ?? 130);
 }
 
 function checkNode() {

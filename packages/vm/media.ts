@@ -52,7 +52,7 @@ function uefiArguments(): string[] {
   const found = OVMF.find((paths) => paths.every((path) => existsSync(path)));
   if (!found)
     throw new NodeosError('there is no UEFI firmware for QEMU (OVMF)', {
-      hint: 'bin/install-dependencies --all installs it; or boot by the BIOS, with --firmware bios',
+      hint: 'install it (the package is called ovmf or edk2-ovmf), or boot by the BIOS: --firmware bios',
     });
   const [code, variables] = found;
   return [

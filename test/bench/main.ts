@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Cache } from '@nodeos/engine';
+import { messageOf } from '@nodeos/base';
 import { chooseAccelerator, type MachineOptions } from '@nodeos/vm';
 import { systemOf } from 'nodeos';
 import { display } from './display.js';
@@ -30,6 +31,7 @@ import {
   type Row,
 } from './machines.js';
 import { median } from './measure.js';
+import { media } from './media.js';
 import { nbd } from './nbd.js';
 import { streamedRoot } from './streamed.js';
 
@@ -154,17 +156,71 @@ async function rebuilds(context: Context): Promise<Row> {
   }
 }
 
+const OPTIONS = {
+  runs: { type: 'string', default: '5' },
+  memory: { type: 'string', default: '256M' },
+  'no-distribution': { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const;
+
+interface Part {
+  readonly summary: string;
+  measure(context: Context, withDistribution: boolean): Promise<Row>;
+}
+
+const PARTS: Readonly<Record<string, Part>> = {
+  display: { summary: 'what the display of progress costs', measure: ({ runs }) => display(runs) },
+  sizes: { summary: 'bytes of what is built', measure: sizes },
+  rebuilds: { summary: 'from a changed file to an answer', measure: rebuilds },
+  memory: { summary: 'the smallest memory that a system answers with', measure: memories },
+  libc: {
+    summary: 'musl against glibc',
+    measure: (context) => libcs(context, (options) => smallestMemory(context, options)),
+  },
+  nbd: { summary: 'the NBD server against nbdkit, qemu-nbd and a floor', measure: ({ runs }) => nbd(runs) },
+  streamed: { summary: 'a root over the network', measure: ({ runs }) => streamedRoot(runs) },
+  media: { summary: 'boot media by BIOS and UEFI', measure: media },
+  boots: { summary: 'a boot, its floor, and a distribution', measure: boots },
+};
+
+const HELP = `Usage: npm run bench -- [options] [PART…]
+
+Measures what docs/benchmarks.md says. Without a PART, all of them.
+
+${Object.entries(PARTS)
+  .map(([name, { summary }]) => `  ${name.padEnd(18)} ${summary}`)
+  .join('\n')}
+
+  --runs N           medians of N rounds (default 5)
+  --memory SIZE      memory of the machines (default 256M)
+  --no-distribution  leave the distribution out of boots
+  --json             print one line of JSON
+
+Example:
+  npm run bench -- --runs 3 media boots
+`;
+
+/** @returns undefined, with a message, if the command line is wrong */
+function parsed(argv: readonly string[]) {
+  try {
+    const result = parseArgs({ args: [...argv], allowPositionals: true, options: OPTIONS });
+    const unknown = result.positionals.find((name) => !PARTS[name]);
+    if (unknown === undefined && /^[1-9]\d*$/.test(result.values.runs)) return result;
+    process.stderr.write(unknown === undefined ? `--runs ${result.values.runs}\n` : `no such benchmark: ${unknown}\n`);
+  } catch (error) {
+    process.stderr.write(`${messageOf(error)}\n`);
+  }
+  process.stderr.write(HELP);
+  process.exitCode = 2;
+  return undefined;
+}
+
 export async function main(argv: readonly string[]): Promise<void> {
-  const { values, positionals } = parseArgs({
-    args: [...argv],
-    allowPositionals: true,
-    options: {
-      runs: { type: 'string', default: '5' },
-      memory: { type: 'string', default: '256M' },
-      'no-distribution': { type: 'boolean', default: false },
-      json: { type: 'boolean', default: false },
-    },
-  });
+  const command = parsed(argv);
+  if (!command) return;
+  const { values, positionals } = command;
+  if (values.help) return console.log(HELP.trimEnd());
   const ready = await images();
   const notes = join(new Cache().root, 'accelerator.json');
   const accelerator = await chooseAccelerator({
@@ -180,22 +236,10 @@ export async function main(argv: readonly string[]): Promise<void> {
     runs: Number(values.runs),
     memory: values.memory,
   };
-  const parts: Record<string, () => Promise<Row>> = {
-    display: () => display(context.runs),
-    sizes: () => sizes(context),
-    rebuilds: () => rebuilds(context),
-    memory: () => memories(context),
-    libc: () => libcs(context, (options) => smallestMemory(context, options)),
-    nbd: () => nbd(context.runs),
-    streamed: () => streamedRoot(context.runs),
-    boots: () => boots(context, !values['no-distribution']),
-  };
-  const wanted = positionals.length > 0 ? positionals : Object.keys(parts);
+  const wanted = positionals.length > 0 ? positionals : Object.keys(PARTS);
   const all: Record<string, string | number> = { accelerator: accelerator.name, 'runs, medians of': context.runs };
   for (const name of wanted) {
-    const part = parts[name];
-    if (!part) throw new Error(`no such benchmark: ${name}; there are ${Object.keys(parts).join(', ')}`);
-    Object.assign(all, await part());
+    Object.assign(all, await PARTS[name]?.measure(context, !values['no-distribution']));
   }
   if (values.json) console.log(JSON.stringify(all));
   else

@@ -77,7 +77,7 @@ exec "$@"`;
 
 const FEDORA =
   'sudo dnf install -y --setopt=install_weak_deps=False gcc gcc-c++ make binutils bash findutils diffutils flex bison' +
-  ' bc perl patch lz4 elfutils-libelf-devel xz bzip2 tar cpio erofs-utils dosfstools mtools xorriso genisoimage gdisk util-linux sbsigntools edk2-ovmf file qemu-system-x86-core gmp-devel mpfr-devel libmpc-devel rsync python3 git zstd procps-ng tmux cmake meson ninja-build' +
+  ' bc perl patch lz4 elfutils-libelf-devel xz bzip2 tar cpio erofs-utils dosfstools mtools xorriso genisoimage gdisk util-linux sbsigntools edk2-ovmf file qemu-system-x86-core gmp-devel mpfr-devel libmpc-devel rsync python3 git zstd procps-ng less tmux cmake meson ninja-build' +
   ' e2fsprogs nbdkit libnbd python3-libnbd qemu-img nbd fio openssl';
 
 describe('the table', () => {
@@ -95,8 +95,8 @@ describe('the table', () => {
     expect(new Set(NEEDS.map(({ need }) => need)).size).toBe(NEEDS.length);
   });
 
-  it('keeps what only benchmarks and long tests need optional', () => {
-    expect(NEEDS.filter(({ optional }) => optional).map(({ need }) => need)).toEqual([
+  it('does not ask for what only benchmarks and long tests need', () => {
+    expect(NEEDS.filter(({ only }) => only === 'long').map(({ need }) => need)).toEqual([
       'binutils for aarch64',
       'QEMU for programs',
       'debootstrap',
@@ -176,14 +176,20 @@ describe('the command line', () => {
   });
 
   it('prints the commands for another distribution', () => {
-    const result = machine([]).run(['--print', '--distro', 'fedora']);
+    const result = machine([]).run(['--print', '--distro', 'fedora', '--tests']);
     expect(result).toMatchObject({ status: 0, stdout: `${FEDORA}\n` });
     expect(result.stderr).toContain("libelf headers (for objtool, which checks the kernel's object files)");
   });
 
-  it.each(['--all', '--with-optional'])('%s asks for the optional ones too', (flag) => {
+  it('asks without --tests for no program that only tests run', () => {
+    const { stdout } = machine([]).run(['--print', '--distro', 'debian']);
+    expect(stdout).toContain('qemu-system-x86');
+    expect(stdout).not.toMatch(/nbdkit|cmake|tmux|ovmf|xorriso|fio/);
+  });
+
+  it('--all asks also for what benchmarks and long tests need', () => {
     const host = machine([]);
-    expect(host.run(['--print', '--distro', 'fedora', flag]).stdout).toBe(
+    expect(host.run(['--print', '--distro', 'fedora', '--all']).stdout).toBe(
       `${FEDORA} binutils-aarch64-linux-gnu qemu-user debootstrap\n`,
     );
   });
