@@ -7,6 +7,7 @@ const LIBRARIES = {
   nbd: ['block'],
   disk: ['base', 'block', 'nbd'],
   fs: ['block', 'tree'],
+  flash: ['base', 'block'],
 };
 const SYSTEM = {
   targets: ['base'],

@@ -4,6 +4,7 @@ import { actionOf, helpOf, helpOfGroup, parse, type Command, type Group, type Io
 import { buildCommand } from './commands/build.js';
 import { cacheCommand } from './commands/cache.js';
 import { cleanCommand } from './commands/clean.js';
+import { flashCommand } from './commands/flash.js';
 import { nbdCommands } from './commands/nbd.js';
 import { startCommand } from './commands/start.js';
 import { toolchainCommand } from './commands/toolchain.js';
@@ -12,6 +13,7 @@ import { ReaderGoneError } from './output.js';
 export const COMMANDS: readonly (Command | Group)[] = [
   startCommand,
   buildCommand,
+  flashCommand,
   toolchainCommand,
   cacheCommand,
   cleanCommand,
