@@ -5,6 +5,7 @@ import { buildCommand } from './commands/build.js';
 import { cacheCommand } from './commands/cache.js';
 import { cleanCommand } from './commands/clean.js';
 import { flashCommand } from './commands/flash.js';
+import { imageCommands } from './commands/image.js';
 import { nbdCommands } from './commands/nbd.js';
 import { startCommand } from './commands/start.js';
 import { toolchainCommand } from './commands/toolchain.js';
@@ -14,6 +15,7 @@ export const COMMANDS: readonly (Command | Group)[] = [
   startCommand,
   buildCommand,
   flashCommand,
+  imageCommands,
   toolchainCommand,
   cacheCommand,
   cleanCommand,

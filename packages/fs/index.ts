@@ -1,5 +1,6 @@
 /** Filesystem formats. */
 export * from './erofs.js';
+export * from './erofs-reader.js';
 export { fat, fatSizeFor, type FatImage, type FatOptions, type FatSizeOptions } from './fat.js';
 export type { FatBits } from './fat-layout.js';
 export { readFat } from './fat-reader.js';
@@ -7,4 +8,5 @@ export * from './gpt.js';
 export type * from './image.js';
 export * from './iso.js';
 export * from './iso-reader.js';
+export * from './open.js';
 export * from './pe.js';

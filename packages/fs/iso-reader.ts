@@ -6,7 +6,7 @@
  * hard links (each name is a file of its own). Sockets are left out.
  */
 import { parsing, pieces, type BlockBackend } from '@nodeos/block';
-import type { Entry, Tree } from '@nodeos/tree';
+import { typeOf, type Entry, type Tree } from '@nodeos/tree';
 import type { ImageReader, Place } from './image.js';
 import { FLAG, PERMISSION_BITS, TYPE_BITS } from './iso-format.js';
 import { fieldsOf, ownRecord, recordsOf, type DirectoryRecord } from './iso-reader-records.js';
@@ -19,14 +19,6 @@ const MAX_ENTRIES = 1_000_000;
 /** Bytes of a path, which also limit how deep folders are. No system opens longer ones (`PATH_MAX`). */
 const MAX_PATH = 4096;
 
-const TYPES: ReadonlyMap<number, Entry['type']> = new Map([
-  [0o100000, 'file'],
-  [0o040000, 'directory'],
-  [0o120000, 'symlink'],
-  [0o020000, 'character-device'],
-  [0o060000, 'block-device'],
-  [0o010000, 'fifo'],
-]);
 const SOCKET = 0o140000;
 
 /** A record, or several of a file of 4 GiB or more, with its attributes. */
@@ -146,7 +138,7 @@ function entryOf(item: Item, path: string, volume: ReadableVolume): Entry | unde
   const { formatError } = volume.input;
   const { mode = isFolder ? 0o040755 : 0o100644, uid = 0, gid = 0, mtime = record.time, rdev, link } = attributes;
   if ((mode & TYPE_BITS) === SOCKET && !isFolder) return undefined;
-  const type = TYPES.get(mode & TYPE_BITS);
+  const type = typeOf(mode);
   if (!type || (type === 'directory') !== isFolder) throw formatError(`${JSON.stringify(path)} has the mode ${mode}`);
   const common = { path, type, mode: mode & PERMISSION_BITS, uid, gid, mtime, size: 0 };
   if (type === 'symlink') {

@@ -47,6 +47,10 @@ const TYPES: Readonly<Record<Entry['type'], number>> = {
 /** `st_mode`: the type and the permissions. */
 export const modeOf = (entry: Entry): number => TYPES[entry.type] | entry.mode;
 
+/** The type in a `st_mode`; undefined for a socket and for what does not exist. */
+export const typeOf = (mode: number): Entry['type'] | undefined =>
+  (Object.keys(TYPES) as Entry['type'][]).find((type) => TYPES[type] === (mode & 0o170000));
+
 const DEFAULTS = { uid: 0, gid: 0, mtime: 0, size: 0 };
 
 export const directory = (

@@ -1,0 +1,47 @@
+/** nodeos image ls: the files in a filesystem. */
+import { visible, visibleJson } from '@nodeos/base';
+import { modeOf, type Entry } from '@nodeos/tree';
+import { UsageError } from '@nodeos/base';
+import type { Command } from '../command.js';
+import { sinkOf } from '../output.js';
+import { entriesBelow, withImage } from './open.js';
+
+/** The letters of ls(1). */
+const LETTERS: Readonly<Record<Entry['type'], string>> = {
+  file: '-',
+  directory: 'd',
+  symlink: 'l',
+  'character-device': 'c',
+  'block-device': 'b',
+  fifo: 'p',
+};
+
+export const lsCommand: Command = {
+  name: 'image ls',
+  summary: 'Lists the files of a filesystem, with modes, owners, sizes and times.',
+  operands: 'SOURCE [PATH]',
+  options: { json: { type: 'boolean', help: 'a JSON line for each file' } },
+  examples: [
+    ['nodeos image ls partition:1:nodeos.img', 'the ESP of a disk'],
+    ['nodeos image ls nodeos.iso /EFI', 'a folder'],
+  ],
+  async run(args, io) {
+    const [source, path = '', ...more] = args.operands;
+    if (source === undefined || more.length > 0) throw new UsageError('nodeos image ls SOURCE [PATH]');
+    const write = sinkOf(io.stdout, io.signal);
+    await withImage(source, io, async (image) => {
+      for await (const entry of entriesBelow(image, path, io))
+        await write(Buffer.from(args.flag('json') ? `${visibleJson(entry)}\n` : `${lineOf(entry)}\n`));
+    });
+    return 0;
+  },
+};
+
+function lineOf(entry: Entry): string {
+  const { path, type, uid, gid, size, mtime, link, rdev } = entry;
+  const mode = (modeOf(entry) & 0o7777).toString(8).padStart(4, '0');
+  const time = new Date(Math.min(mtime, 8.64e12) * 1000).toISOString().slice(0, 16).replace('T', ' ');
+  const what = rdev ? rdev.join(',') : String(size);
+  const target = link === undefined ? '' : ` -> ${link}`;
+  return visible(`${LETTERS[type]}${mode} ${uid}:${gid} ${what.padStart(11)} ${time} ${path}${target}`, 9000);
+}
