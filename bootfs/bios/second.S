@@ -36,6 +36,7 @@
     .set CHUNK, 64 /* sectors of 512 bytes in one read: 32 KiB */
     .set ATTEMPTS, 3
     .set ONE_MIB, 0x100000
+    .set EMULATED, 15 /* characters of the word for emulated processors */
 
     /* Offsets in the kernel's header. */
     .set SETUP_SECTS, 0x1f1
@@ -114,7 +115,13 @@ begin:
     mov es:[RAMDISK_IMAGE], eax
     mov eax, [initramfs_length]
     mov es:[RAMDISK_SIZE], eax
+    mov eax, 0x40000000
+    cpuid /* which hypervisor this is, and on a real processor something else */
     mov si, offset command_line
+    cmp ebx, 0x54474354 /* "TCGT" */
+    je 1f
+    add si, EMULATED
+1:
     mov di, COMMAND_LINE
     mov cx, 512
     rep movsw
@@ -368,15 +375,13 @@ bad_table: .asciz "the table does not fit this drive\r\n"
 unreadable: .asciz "the BIOS cannot read the drive\r\n"
 no_memory: .asciz "too little memory for the initramfs\r\n"
 
-    .balign 8
-gdt:
-    .quad 0
-    .quad 0x00cf92000000ffff /* data: all of 4 GiB */
+gdt: /* The first descriptor is never used: it has room for the pointer to the table. */
 gdt_pointer:
     .word 15
     .long gdt
+    .word 0
+    .quad 0x00cf92000000ffff /* data: all of 4 GiB */
 
-    .balign 8
 packet:
     .byte 16, 0
 packet_count: .word 0
@@ -391,7 +396,7 @@ kernel_length: .long 0
 initramfs_sector: .long 0
 initramfs_length: .long 0
 
-/* At most 1023 characters and a zero. */
+/* A word that only QEMU's emulated processors get, then the command line: at most 1023 characters and a zero. */
     .org 1024
 command_line:
     .org 2048

@@ -87,21 +87,42 @@ static status fail(const struct system_table *system, const u16 *text, status er
     return error;
 }
 
+/* Returns whether QEMU emulates the processor. On a busy host the timer of such a machine may be late, and without this
+ * word the kernel then panics. */
+static int is_emulated(void)
+{
+#ifdef __x86_64__
+    u32 a = 0x40000000, b, c = 0, d;
+    __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return b == 0x54474354; /* "TCGT" */
+#else
+    return 0;
+#endif
+}
+
+static u16 *append(u16 *to, const u8 *from, u64 n)
+{
+    while (n-- > 0)
+        *to++ = *from++;
+    return to;
+}
+
 /* Gives the kernel its command line, in UTF-16. */
 static status set_options(struct boot_services *boot, handle kernel, struct section line)
 {
+    static const u8 EMULATED[] = "no_timer_check ";
     struct loaded_image *loaded;
-    u16 *options;
+    u16 *options, *end;
     status error = boot->get(kernel, &LOADED_IMAGE, (void **)&loaded);
     if (!error)
-        error = boot->allocate_pool(LOADER_DATA, 2 * line.size + 2, (void **)&options);
+        error = boot->allocate_pool(LOADER_DATA, 2 * (sizeof EMULATED + line.size), (void **)&options);
     if (error)
         return error;
-    for (u64 i = 0; i < line.size; i++)
-        options[i] = line.bytes[i];
-    options[line.size] = 0;
+    end = append(options, EMULATED, is_emulated() ? sizeof EMULATED - 1 : 0);
+    end = append(end, line.bytes, line.size);
+    *end++ = 0;
     loaded->options = options;
-    loaded->options_size = 2 * line.size + 2;
+    loaded->options_size = (u8 *)end - (u8 *)options;
     return 0;
 }
 
