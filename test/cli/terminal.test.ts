@@ -169,8 +169,10 @@ describe('in a terminal', { timeout: LONG }, () => {
     ['nbd serve memory:1M -- true', /status 0/],
     ['--help', /nodeos COMMAND/],
     ['start --help', /nodeos start \[APP\]/],
+    ['flash', /^\/dev\/|no drive/m],
+    ['image --help', /nodeos image ls/],
   ])('nodeos %s answers, into a pager too', async (words, pattern) => {
-    const terminal = await openTerminal(200, 50);
+    const terminal = await openTerminal(200, 80);
     await terminal.type(`clear; ${NODEOS} ${words} 2>&1; echo status $?`);
     expect(await terminal.waitForScreen(/^status \d+$/m)).toMatch(pattern);
     expect(await terminal.screen()).toMatch(/^status 0$/m);

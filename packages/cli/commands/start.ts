@@ -77,8 +77,8 @@ export const startCommand: Command = {
     firmware: { type: 'string', value: FIRMWARE_NAMES.join('|'), help: 'with --format: what starts it (default bios)' },
     drive: {
       type: 'string',
-      value: DRIVE_NAMES.join('|'),
-      help: 'with --format: how it is attached (default virtio, and cdrom for iso)',
+      value: 'DRIVE',
+      help: `with --format: ${DRIVE_NAMES.join(', ')} (default virtio, and cdrom for iso)`,
     },
     data: {
       type: 'string',
