@@ -11,7 +11,7 @@
 #include "partition.h"
 
 #define WAIT (30 * SECOND)
-#define SILENCE (3 * SECOND) /* until it says what it waits for */
+#define QUIET (3 * SECOND) /* until it says what it waits for */
 #define PAUSE 50000L         /* microseconds */
 #define HEADER 92
 #define ENTRY 128
@@ -206,7 +206,7 @@ int partition_find(const char *source, int writable, struct text *device)
             SAY("no disk has the partition ", source);
             return 0;
         }
-        if (silent && clock_now() > begun + SILENCE) {
+        if (silent && clock_now() > begun + QUIET) {
             SAY("waiting for a disk with the partition ", source);
             silent = 0;
         }

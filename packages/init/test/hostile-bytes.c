@@ -1,8 +1,8 @@
 /*
  * Plays spoilt input to the code that reads it: answers of name servers, URIs, what an NBD server says before and after
- * STARTTLS, and netlink messages. Input that is read from memory is in memory of exactly its size. To be compiled with
+ * STARTTLS, netlink messages, and partition tables. Input that is read from memory is in memory of exactly its size. To be compiled with
  * -fsanitize=address,undefined, which watch. Prints how many addresses were found, how many exports, how many of these
- * behind TLS, and how many numbers in netlink messages.
+ * behind TLS, how many numbers in netlink messages, and how many partitions.
  *
  *     hostile-bytes SEED COUNT
  */
@@ -14,6 +14,7 @@
 #include "../netroot/keeper.c"
 #include "../netroot/netlink.c"
 #include "../netroot/tls.h"
+#include "../pid1/partition.c"
 #include "random.h"
 
 /* In place of tls.c: the handshake of TLS has a test of its own, and ends with some status here. */
@@ -217,9 +218,56 @@ static long play_netlink(const int *pair)
     return found + devices[0].missing;
 }
 
+/* Little-endian, as a GPT has its numbers. */
+static void put_little(unsigned char *to, unsigned long value, int size)
+{
+    for (; size > 0; size--, value >>= 8)
+        *to++ = value;
+}
+
+/* Returns whether a partition is found, in a table of some sectors in a file. */
+static int play_table(long file)
+{
+    static unsigned char bytes[34 * 512];
+    static const char BY_NAME[] = "PARTLABEL=data", BY_GUID[] = "PARTUUID=03020100-0504-0706-0809-0a0b0c0d0e0f";
+    const char *wanted = random_below(2) ? BY_NAME : BY_GUID;
+    unsigned long sector = random_below(8) ? 512 : 4096;
+    unsigned count = random_below(8) ? 128 : random_below(100000);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = 0;
+    memcpy(bytes + 512, "EFI PART", 8);
+    put_little(bytes + 512 + 72, random_below(8) ? 2 : random_below(64), 8);
+    put_little(bytes + 512 + 80, count, 4);
+    put_little(bytes + 512 + 84, random_below(8) ? 128 : random_below(300), 4);
+    for (unsigned i = random_below(4); i < 6; i++) {
+        unsigned char *entry = bytes + 1024 + i * 128;
+        for (int j = 0; j < 16; j++)
+            entry[16 + j] = j;
+        put_little(entry + 32, random_below(100), 8);
+        put_little(entry + 40, random_below(200), 8);
+        for (int j = 0; j < 4; j++)
+            entry[56 + 2 * j] = "data"[j];
+    }
+    for (unsigned spoilt = random_below(6); spoilt > 0; spoilt--)
+        bytes[512 + random_below(1400)] = random_below(256);
+    sys2(__NR_ftruncate, file, random_below(8) ? sizeof bytes : random_below(sizeof bytes));
+    sys4(__NR_pwrite64, file, bytes, sizeof bytes, 0);
+    if (!random_below(8))
+        sys2(__NR_ftruncate, file, random_below(sizeof bytes));
+    search.found = 0;
+    search.label = text_after(wanted, BY_LABEL);
+    if (!search.label && !read_id(wanted + sizeof BY_ID - 1, search.id))
+        printf("the id is right\n");
+    read_table(file, "sda", sector);
+    if (search.found && (search.length <= 0 || search.offset < 0))
+        printf("%ld bytes at %ld\n", search.length, search.offset);
+    return search.found;
+}
+
 int main(int words, char **word)
 {
-    long found = 0, exports = 0, secured = 0, numbers = 0;
+    long found = 0, exports = 0, secured = 0, numbers = 0, partitions = 0;
+    long file = sys2(__NR_memfd_create, "disk", 0);
     int pair[2];
     sys4(__NR_socketpair, UNIX, DATAGRAMS, 0, pair);
     random_state = words > 1 ? text_number(word[1]) : 1;
@@ -228,11 +276,13 @@ int main(int words, char **word)
         play_uri();
         if (count % 4 == 0) /* they take longer */
             numbers += play_netlink(pair);
+        if (count % 4 == 1)
+            partitions += play_table(file);
         if (count % 30 == 0) {
             exports += play_server(0);
             secured += play_server(1);
         }
     }
-    printf("%ld %ld %ld %ld\n", found, exports, secured, numbers);
+    printf("%ld %ld %ld %ld %ld\n", found, exports, secured, numbers, partitions);
     return 0;
 }

@@ -274,7 +274,7 @@ describe.skipIf(lacking.length > 0)(
         }
       });
 
-      it('survives hostile name servers, servers (before and after TLS), netlink replies and URIs', () => {
+      it('survives hostile name servers, servers (before and after TLS), netlink replies, URIs and disks', () => {
         const program = join(root, 'hostile-bytes');
         const sanitizers = ['-fsanitize=address,undefined', '-fno-sanitize-recover', '-Wno-unused-function'];
         const units = ATTACH.units.filter((unit) => !/\/(tls|netlink|keeper|nbd-attach)\.c$/.test(unit));
@@ -282,12 +282,13 @@ describe.skipIf(lacking.length > 0)(
         writeFileSync(join(root, 'contract.h'), contractHeader());
         execFileSync('gcc', ['-O1', '-g', `-I${root}`, ...sanitizers, '-o', program, ...sources]);
         const said = execFileSync(program, ['1', '300000'], { encoding: 'utf8' });
-        const [addresses, exports, secured, numbers] = said.split(' ').map(Number);
+        const [addresses, exports, secured, numbers, partitions] = said.split(' ').map(Number);
         // Most replies contain readable addresses despite the damage, and many servers have an export.
         expect(addresses, said).toBeGreaterThan(300_000);
         expect(exports).toBeGreaterThan(1000);
         expect(secured).toBeGreaterThan(500);
         expect(numbers).toBeGreaterThan(1000);
+        expect(partitions).toBeGreaterThan(10_000);
       }, 60_000);
 
       it('survives any reply of a server', async () => {
