@@ -56,8 +56,9 @@ export const MEDIA_FORMATS: readonly MediaFormat[] = [
 /** Builds an image of that format. */
 export function bootMedium(format: MediaFormat, parts: BootParts): Artifact<'image'> {
   const words = format.isCd ? [] : [word('data', 'PARTLABEL=data')];
-  const uki = unifiedKernel(`uki-${format.name}`, parts, words);
-  const { loaders, usr } = parts;
+  const { loaders } = parts;
+  const usr = format.isCd ? parts.compressedUsr : parts.usr;
+  const uki = unifiedKernel(`uki-${format.name}`, { ...parts, usr }, words);
   const { target } = loaders;
   const data = dataFilesystem(target);
   const step: Step = {

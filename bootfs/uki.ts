@@ -2,12 +2,12 @@
  * Builds a unified kernel image: one program for UEFI that has the kernel, an initramfs and the command line. A BIOS
  * loader finds the same bytes in it.
  */
-import { open, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { regions, writeImage, type RegionSource } from '@nodeos/block';
 import { word } from '@nodeos/contract';
 import { artifact, inputPath, type Artifact, type Step, type StepContext } from '@nodeos/engine';
-import { guidOf, pe, type PeSection } from '@nodeos/fs';
+import { erofsId, guidOf, pe, type PeSection } from '@nodeos/fs';
 import type { Board } from '@nodeos/targets';
 import { efiTargetOf } from './efi.js';
 
@@ -18,21 +18,25 @@ export interface BootParts {
   readonly initramfs: Artifact<'initramfs'>;
   /** The runtime as an EROFS image for /usr. */
   readonly usr: Artifact<'image'>;
+  /** The same, compressed, for CDs. */
+  readonly compressedUsr: Artifact<'image'>;
   /** The step of `bootLoaders`. */
   readonly loaders: Step;
   readonly board: Board;
 }
 
 const FILE = 'nodeos.efi';
-/** Where an EROFS image has its UUID, in bytes. It is a hash of the image's contents. */
-const EROFS_UUID = { offset: 1024 + 48, length: 16 };
 const OS_RELEASE = 'ID=nodeos\nNAME=NodeOS\nPRETTY_NAME=NodeOS\n';
 
 /**
  * @param name the name of the step
  * @param words more words for the kernel's command line
  */
-export function unifiedKernel(name: string, parts: BootParts, words: readonly string[] = []): Artifact<'image'> {
+export function unifiedKernel(
+  name: string,
+  parts: Omit<BootParts, 'compressedUsr'>,
+  words: readonly string[] = [],
+): Artifact<'image'> {
   const { kernel, initramfs, usr, loaders, board } = parts;
   const { target } = loaders;
   const step: Step = {
@@ -62,16 +66,7 @@ export function unifiedKernel(name: string, parts: BootParts, words: readonly st
  * The id of the partition that holds the runtime: derived from its contents, so that no other version is taken for it.
  * @param path the EROFS image
  */
-export async function partitionId(path: string): Promise<string> {
-  const { offset, length } = EROFS_UUID;
-  const file = await open(path);
-  try {
-    const { buffer } = await file.read(Buffer.alloc(length), 0, length, offset);
-    return guidOf(buffer);
-  } finally {
-    await file.close();
-  }
-}
+export const partitionId = async (path: string): Promise<string> => guidOf(await erofsId(path));
 
 /** Both consoles get the kernel's messages; the last one is the system's own. */
 function commandLine(board: Board, usr: string, words: readonly string[]): string {

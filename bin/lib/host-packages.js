@@ -73,9 +73,8 @@ export const NEEDS = [
   { need: 'cpio', why: 'checks archives in the tests', only: 'tests', ...run('cpio'), ...linux('cpio'), ...ownTools },
   {
     need: 'EROFS tools',
-    why: 'check filesystem images in the tests',
-    only: 'tests',
-    ...run('fsck.erofs dump.erofs'),
+    why: 'compress the runtime on CDs; check filesystem images in the tests',
+    ...run('mkfs.erofs fsck.erofs dump.erofs'),
     ...linux('erofs-utils'),
     brew: ['erofs-utils'],
   },

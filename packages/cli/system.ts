@@ -8,6 +8,7 @@ import { kernel, LINUX, type Kernel, type KernelOptions } from '@nodeos/kernel';
 import { basePart, rootImage, type Part } from '@nodeos/rootfs';
 import {
   ALLOCATORS,
+  compressedRuntimeImage,
   glibcRuntime,
   mimalloc,
   muslRuntime,
@@ -174,7 +175,8 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
   const usr = runtimeImage(target, runtime);
   const initramfsBase = initramfs(target, 'initramfs-base', parts);
   const loaders = bootLoaders(target, bare);
-  const boot = { kernel: linux.image, initramfs: initramfsBase, usr, loaders, board };
+  const compressedUsr = compressedRuntimeImage(target, runtime, usr);
+  const boot = { kernel: linux.image, initramfs: initramfsBase, usr, compressedUsr, loaders, board };
   const system: Omit<System, 'layers'> = {
     kernel: linux,
     runtime,

@@ -5,7 +5,7 @@
  * Not supported: compressed contents and chunks (an error when they are opened), extended attributes (left out), hard
  * links (each name is a file of its own). Sockets are left out.
  */
-import { parsing, pieces, uint64LE, type BlockBackend, type Parsing } from '@nodeos/block';
+import { file, parsing, pieces, uint64LE, type BlockBackend, type Parsing } from '@nodeos/block';
 import { typeOf, type Entry, type Tree } from '@nodeos/tree';
 import type { ImageReader, Place } from './image.js';
 
@@ -67,6 +67,22 @@ export async function readErofs(device: BlockBackend): Promise<ImageReader> {
   const root = await inodeOf(volume, superblock.readUInt16LE(14));
   const label = superblock.toString('utf8', 64, 80).replace(/[\0\p{Cc}].*$/su, '');
   return { format: 'erofs', label, entries: () => entriesOf(volume, root) };
+}
+
+/**
+ * The UUID of an image in a file, 16 bytes. `writeErofs` derives it from the contents.
+ * @throws Error with the code EINVAL if it is no EROFS image; the errors of reading the file
+ */
+export async function erofsId(path: string): Promise<Buffer> {
+  const device = await file(path, { readOnly: true });
+  try {
+    const input = parsing(device, 'erofs');
+    const superblock = await input.bytes(SUPERBLOCK.at, SUPERBLOCK.length, 'the superblock');
+    if (superblock.readUInt32LE(0) !== MAGIC) throw input.formatError('this is no EROFS image');
+    return superblock.subarray(48, 64);
+  } finally {
+    await device.close();
+  }
 }
 
 async function* entriesOf(volume: Volume, root: Inode): Tree {
