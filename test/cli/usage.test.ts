@@ -22,7 +22,7 @@ describe('help', () => {
 
 describe('wrong usage gives status 2, a cause and a remedy', () => {
   it.each([
-    [['fly'], 'unknown command "fly"', 'start, build, toolchain, cache, clean'],
+    [['fly'], 'unknown command "fly"', 'start, build, flash, image, toolchain, cache, clean'],
     [['build', '--target', 'vax'], 'unknown target "vax"', 'the targets are: x86_64, aarch64, i686, armv7, riscv64'],
     [['build', 'attic'], 'unknown layer "attic"', 'kernel, runtime, usr, init, initramfs, initramfs-base'],
     [['build', '--frobnicate'], '--frobnicate', 'nodeos build --help'],
