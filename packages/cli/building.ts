@@ -1,5 +1,6 @@
 /** Shared by all commands that build: the build options, and progress that fits the output. */
 import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
 import { UsageError } from '@nodeos/base';
 import {
   build,
@@ -11,8 +12,9 @@ import {
   type Step,
 } from '@nodeos/engine';
 import { makeLock } from '@nodeos/app';
+import type { Target } from '@nodeos/targets';
 import { printMessage, type Io, type Option, type Parsed } from './command.js';
-import type { SystemOptions } from './system.js';
+import { runtimeOf, systemOf, type System, type SystemOptions } from './system.js';
 
 export const BUILD_OPTIONS = {
   target: { type: 'string', short: 't', value: 'T', help: 'the machine to build for (default x86_64)' },
@@ -67,7 +69,7 @@ export const buildingOf = (args: Parsed): Building => ({
  * Implements `--lock`, and reports the files of an application that are left out.
  * @throws UsageError for `--lock` together with `--explain`
  */
-export function applicationOptions(args: Parsed, io: Io): Pick<SystemOptions, 'makeLock' | 'log'> {
+function applicationOptions(args: Parsed, io: Io): Pick<SystemOptions, 'makeLock' | 'log'> {
   if (args.flag('lock') && args.flag('explain'))
     throw new UsageError('--lock writes a file, and --explain does nothing: one of them, please');
   const makeFor = async (dir: string): Promise<void> => {
@@ -78,6 +80,27 @@ export function applicationOptions(args: Parsed, io: Io): Pick<SystemOptions, 'm
     );
   };
   return { log: (line) => printMessage(io, line), ...(args.flag('lock') ? { makeLock: makeFor } : {}) };
+}
+
+/**
+ * Describes the system of a command's options.
+ * @param app the folder of an application; undefined for a system without one
+ * @throws the errors of `runtimeOf`, `applicationOptions` and `systemOf`
+ */
+export async function systemFor(
+  target: Target,
+  app: string | undefined,
+  args: Parsed,
+  io: Io,
+  options: Pick<SystemOptions, 'board'> = {},
+): Promise<System> {
+  return systemOf(target, {
+    ...options,
+    ...(await runtimeOf(target, args, io)),
+    fragments: args.texts('fragment').map((dir) => resolve(dir)),
+    ...(app === undefined ? {} : { app }),
+    ...applicationOptions(args, io),
+  });
 }
 
 /**

@@ -4,9 +4,9 @@ import { UsageError } from '@nodeos/base';
 import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
 import { Cache, exportFile, planOf, stepsOf, type BuildResult, type Built, type Step } from '@nodeos/engine';
 import { readTlsFiles, type TlsFiles } from '@nodeos/initramfs';
-import { applicationOptions, buildingOf, buildSteps, BUILD_OPTIONS, type Building } from '../building.js';
+import { buildingOf, buildSteps, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
-import { checkSystem, runtimeOf, systemOf, type Layer, type System } from '../system.js';
+import { checkSystem, type Layer, type System } from '../system.js';
 
 export const buildCommand: Command = {
   name: 'build',
@@ -42,12 +42,7 @@ export const buildCommand: Command = {
     const names = args.operands.length > 0 ? args.operands : ['kernel', 'initramfs', 'initramfs-base', 'usr'];
     checkSystem(target, names);
     const app = args.text('app');
-    const system = await systemOf(target, {
-      ...(await runtimeOf(target, args, io)),
-      fragments: args.texts('fragment').map((dir) => resolve(dir)),
-      ...(app === undefined ? {} : { app }),
-      ...applicationOptions(args, io),
-    });
+    const system = await systemFor(target, app, args, io);
     const layers = names.map((name) => layerOf(system, name));
     const secrets = await secretsOf(args, layers);
     const programs = secrets ? layers.flatMap(({ seal }) => seal?.program ?? []) : [];

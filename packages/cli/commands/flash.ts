@@ -9,11 +9,10 @@ import { claim, hintFrom, openSource, type Hints } from '@nodeos/disk';
 import { stepsOf } from '@nodeos/engine';
 import { checkCapacity, flash, listDrives, type Drive, type Flashed } from '@nodeos/flash';
 import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
-import { applicationOptions, buildingOf, buildSteps, BUILD_OPTIONS } from '../building.js';
+import { buildingOf, buildSteps, BUILD_OPTIONS, systemFor } from '../building.js';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
 import { meterFor, type Meter } from '../nbd/progress.js';
 import { unlessKilled } from '../nbd/stop.js';
-import { runtimeOf, systemOf } from '../system.js';
 
 const FORMATS = MEDIA_FORMATS.map(({ name }) => name);
 /** Forms of sources for files with these endings. */
@@ -109,11 +108,7 @@ async function openImage(image: string, args: Parsed, io: Io): Promise<BlockBack
   }
   const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
   const app = args.text('app');
-  const system = await systemOf(target, {
-    ...(await runtimeOf(target, args, io)),
-    ...(app === undefined ? {} : { app }),
-    ...applicationOptions(args, io),
-  });
+  const system = await systemFor(target, app, args, io);
   const medium = system.media[image];
   if (!medium) throw new TypeError('no format');
   const built = await buildSteps(stepsOf(medium), buildingOf(args), io);
@@ -224,23 +219,18 @@ const describe = ({ model, size, bus }: Pick<Drive, 'model' | 'size' | 'bus'>): 
 
 function printDrives(drives: readonly Drive[], args: Parsed, io: Io): void {
   for (const drive of drives) {
-    if (args.flag('json')) io.stdout.write(`${JSON.stringify({ event: 'drive', ...drive })}\n`);
-    else {
-      const refusals = drive.refusals.length === 0 ? '' : `\n    not overwritten: ${drive.refusals.join('; ')}`;
-      const kind = drive.isRemovable ? ', removable' : '';
-      io.stdout.write(
-        visibleLines(
-          `${drive.path}  ${describe({ ...drive, model: drive.model.slice(0, MAX_MODEL) })}${kind}${refusals}\n`,
-        ),
-      );
-    }
+    const lines = args.flag('json') ? [JSON.stringify({ event: 'drive', ...drive })] : linesOf(drive);
+    for (const line of lines) io.stdout.write(`${line}\n`);
   }
   if (drives.length === 0) printMessage(io, 'there is no drive on this machine');
 }
 
 /** Names of drives come from the drives. */
-const visibleLines = (text: string): string =>
-  text
-    .split('\n')
-    .map((line) => visible(line, 2000))
-    .join('\n');
+function linesOf(drive: Drive): string[] {
+  const { path, model, isRemovable, refusals } = drive;
+  const kind = isRemovable ? ', removable' : '';
+  return [
+    `${path}  ${describe({ ...drive, model: model.slice(0, MAX_MODEL) })}${kind}`,
+    ...(refusals.length === 0 ? [] : [`    not overwritten: ${refusals.join('; ')}`]),
+  ].map((line) => visible(line, 2000));
+}

@@ -18,12 +18,12 @@ import {
   type MachineResult,
   type RunMachineOptions,
 } from '@nodeos/vm';
-import { applicationOptions, buildingOf, BUILD_OPTIONS, type Building } from '../building.js';
+import { buildingOf, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
 import { sinkOf } from '../output.js';
 import { mediaFor, mediaOf, provideData, ROOTS, RUNTIMES, type Media, type MediaOptions } from '../images.js';
 import { checkMemory } from '../memory.js';
-import { checkSystem, runtimeOf, systemOf } from '../system.js';
+import { checkSystem } from '../system.js';
 
 /**
  * Failures of the application in a row before the machine ends. A developer wants to see the first error, not a loop.
@@ -116,13 +116,7 @@ export const startCommand: Command = {
     const settings = settingsOf(args);
     await checkFree(settings.publish);
     const { target, board, app } = settings;
-    const system = await systemOf(target, {
-      board,
-      ...(await runtimeOf(target, args, io)),
-      fragments: args.texts('fragment').map((dir) => resolve(dir)),
-      ...(app === undefined ? {} : { app }),
-      ...applicationOptions(args, io),
-    });
+    const system = await systemFor(target, app, args, io, { board });
     if (settings.data !== undefined) await provideData(system, settings.data, settings, io);
     const media = await mediaFor(system, settings, settings, io);
     try {
@@ -185,6 +179,8 @@ function settingsOf(args: Parsed): Settings {
   if (mebibytesOf(memory) < SMALLEST)
     throw new UsageError(`--memory ${memory}: no system starts with less than ${SMALLEST}M`);
   const exec = args.text('exec');
+  const file = args.text('data');
+  const data = file === undefined ? undefined : resolve(file);
   const isApp = app !== undefined && exec === undefined;
   const publish = args.texts('publish').map(parsePublish);
   const timeout = args.number('timeout', 1);
@@ -197,7 +193,7 @@ function settingsOf(args: Parsed): Settings {
     publish: publish.length > 0 || !isApp || args.flag('no-network') ? publish : [parsePublish('8080:80')],
     append: [word('attempts', ATTEMPTS), args.text('append') ?? ''],
     ...mediaOf(args),
-    data: args.text('data') === undefined ? undefined : resolve(args.text('data') ?? ''),
+    data,
     exec,
     env: Object.fromEntries(args.texts('env').map(variableOf)),
     timeout,
