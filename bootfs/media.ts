@@ -11,15 +11,16 @@
  *     the end       GPT once more
  */
 import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { file, regions, writeImage, type FileSource, type Region } from '@nodeos/block';
+import { file, regions, roundUp, writeImage, type Region } from '@nodeos/block';
 import { word } from '@nodeos/contract';
 import { artifact, inputPath, type Artifact, type Step } from '@nodeos/engine';
 import { fat, fatSizeFor, gpt, GPT_END, GPT_TYPES, guidOf, iso, peSections, SECTOR, type Place } from '@nodeos/fs';
 import { directory, type Entry } from '@nodeos/tree';
 import { dataFilesystem } from './data.js';
 import { efiTargetOf } from './efi.js';
+import { hostFile, type HostFile } from './host-file.js';
 import { hasBios } from './loaders.js';
 import { partitionId, unifiedKernel, type BootParts } from './uki.js';
 
@@ -82,13 +83,6 @@ export function bootMedium(format: MediaFormat, parts: BootParts): Artifact<'ima
   return artifact(step, 'image', format.file);
 }
 
-type HostFile = Required<Pick<FileSource, 'file' | 'size' | 'mtime'>>;
-
-async function hostFile(path: string): Promise<HostFile> {
-  const { size, mtimeMs } = await stat(path);
-  return { file: path, size, mtime: mtimeMs };
-}
-
 interface Contents {
   readonly target: Step['target'];
   readonly uki: HostFile;
@@ -97,8 +91,6 @@ interface Contents {
   /** The folder of the boot loaders. */
   readonly loaders: string;
 }
-
-const roundUp = (value: number, unit: number): number => Math.ceil(value / unit) * unit;
 
 async function describe(format: MediaFormat, contents: Contents): Promise<{ list: Region[]; size: number }> {
   const { target, uki, usr, data, loaders } = contents;

@@ -2,14 +2,15 @@
  * Builds a unified kernel image: one program for UEFI that has the kernel, an initramfs and the command line. A BIOS
  * loader finds the same bytes in it.
  */
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { regions, writeImage, type RegionSource } from '@nodeos/block';
+import { regions, writeImage } from '@nodeos/block';
 import { word } from '@nodeos/contract';
 import { artifact, inputPath, type Artifact, type Step, type StepContext } from '@nodeos/engine';
 import { erofsId, guidOf, pe, type PeSection } from '@nodeos/fs';
 import type { Board } from '@nodeos/targets';
 import { efiTargetOf } from './efi.js';
+import { hostFile } from './host-file.js';
 
 /** The parts of a system that a medium holds. */
 export interface BootParts {
@@ -79,8 +80,6 @@ function commandLine(board: Board, usr: string, words: readonly string[]): strin
 const bytes = (name: string, source: Uint8Array): PeSection => ({ name, source, length: source.length });
 
 async function fileSection(name: string, context: StepContext, input: string, of: Artifact): Promise<PeSection> {
-  const path = inputPath(context, input, of);
-  const { size, mtimeMs } = await stat(path);
-  const source: RegionSource = { file: path, size, mtime: mtimeMs };
-  return { name, source, length: size };
+  const source = await hostFile(inputPath(context, input, of));
+  return { name, source, length: source.size };
 }

@@ -5,6 +5,7 @@ export * from './errors.js';
 export * from './exists.js';
 export * from './groups.js';
 export * from './line-tail.js';
+export * from './mountinfo.js';
 export * from './parent-death.js';
 export * from './replace-file.js';
 export * from './sha256.js';

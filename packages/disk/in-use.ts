@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { open, readFile, stat } from 'node:fs/promises';
 import { deviceNumbers } from '@nodeos/block';
-import { codeOf, messageOf, NodeosError } from '@nodeos/base';
+import { codeOf, messageOf, mountsIn, NodeosError } from '@nodeos/base';
 
 /**
  * Opens the device exclusively, which keeps others from mounting it or using it in another way.
@@ -27,16 +27,10 @@ async function usersOf(path: string): Promise<string> {
   return places.length === 0 ? '' : ` (mounted at ${places.join(', ')})`;
 }
 
-/**
- * Where a device is mounted, not including its partitions. Lines are of the form `36 35 8:1 / /mnt rw,noatime … - ext4
- * /dev/sda1 rw`.
- */
+/** Where a device is mounted, not including its partitions. */
 export function mountsOf(mountinfo: string, rdev: number): string[] {
   const wanted = deviceNumbers(rdev);
-  const fields = mountinfo.split('\n').map((line) => line.split(' '));
-  return fields.filter(([, , device]) => device === wanted).map(([, , , , place = '']) => unescaped(place));
+  return mountsIn(mountinfo)
+    .filter(({ device }) => device === wanted)
+    .map(({ place }) => place);
 }
-
-/** Spaces and similar characters are written in octal. */
-const unescaped = (text: string): string =>
-  text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));

@@ -5,6 +5,7 @@
  */
 import { readdir, readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
+import { mountsIn } from '@nodeos/base';
 
 export interface Drive {
   /** The kernel's name, such as `sdb`. */
@@ -69,19 +70,11 @@ const namesIn = (path: string): Promise<string[]> => readdir(path).catch(() => [
 
 async function readUses({ proc }: SystemFolders): Promise<Uses> {
   const mounts = new Map<string, string[]>();
-  for (const line of (await textOf(join(proc, 'self/mountinfo'))).split('\n')) {
-    const [left = '', right = ''] = line.split(' - ');
-    const [, , numbers = '', , place = ''] = left.split(' ');
-    for (const key of new Set([numbers, right.split(' ')[1] ?? '']))
-      mounts.set(key, [...(mounts.get(key) ?? []), unescaped(place)]);
-  }
+  for (const { device, place, source } of mountsIn(await textOf(join(proc, 'self/mountinfo'))))
+    for (const key of new Set([device, source])) mounts.set(key, [...(mounts.get(key) ?? []), place]);
   const swaps = (await textOf(join(proc, 'swaps'))).split('\n').slice(1);
   return { mounts, swaps: new Set(swaps.map((line) => line.split(/\s/)[0] ?? '')) };
 }
-
-/** Spaces and similar characters are written in octal. */
-const unescaped = (text: string): string =>
-  text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
 
 async function readDrive({ sys }: SystemFolders, name: string, uses: Uses): Promise<Drive> {
   const folder = join(sys, 'block', name);

@@ -53,8 +53,7 @@ interface Inode {
 /** @throws Error with the code EINVAL if it is no EROFS image or is damaged; `entries` throws the same */
 export async function readErofs(device: BlockBackend): Promise<ImageReader> {
   const input = parsing(device, 'erofs');
-  const superblock = await input.bytes(SUPERBLOCK.at, SUPERBLOCK.length, 'the superblock');
-  if (superblock.readUInt32LE(0) !== MAGIC) throw input.formatError('this is no EROFS image');
+  const superblock = await superblockOf(input);
   const blockBits = superblock.readUInt8(12);
   if (blockBits < 9 || blockBits > 16) throw input.formatError(`blocks of 2^${blockBits} bytes`);
   const blockSize = 2 ** blockBits;
@@ -76,13 +75,16 @@ export async function readErofs(device: BlockBackend): Promise<ImageReader> {
 export async function erofsId(path: string): Promise<Buffer> {
   const device = await file(path, { readOnly: true });
   try {
-    const input = parsing(device, 'erofs');
-    const superblock = await input.bytes(SUPERBLOCK.at, SUPERBLOCK.length, 'the superblock');
-    if (superblock.readUInt32LE(0) !== MAGIC) throw input.formatError('this is no EROFS image');
-    return superblock.subarray(48, 64);
+    return (await superblockOf(parsing(device, 'erofs'))).subarray(48, 64);
   } finally {
     await device.close();
   }
+}
+
+async function superblockOf(input: Parsing): Promise<Buffer> {
+  const superblock = await input.bytes(SUPERBLOCK.at, SUPERBLOCK.length, 'the superblock');
+  if (superblock.readUInt32LE(0) !== MAGIC) throw input.formatError('this is no EROFS image');
+  return superblock;
 }
 
 async function* entriesOf(volume: Volume, root: Inode): Tree {

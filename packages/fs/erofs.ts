@@ -20,6 +20,8 @@ import { pieces, regions, roundUp, writeImage, type BlockBackend, type Region } 
 import { directory, modeOf, type Entry, type Tree } from '@nodeos/tree';
 import { crc32c } from './crc32c.js';
 import { heldContent, hostSource } from './entry-content.js';
+import { uuidFrom } from './guid.js';
+import { growTree, type TreeFormat } from './nodes.js';
 
 const BLOCK_BITS = 12;
 const BLOCK = 1 << BLOCK_BITS;
@@ -94,7 +96,7 @@ export interface ErofsImage {
  * stated size, and for an entry below something that is not a folder
  */
 export async function erofs(tree: Tree | Iterable<Entry>, options: ErofsOptions = {}): Promise<ErofsImage> {
-  const root = await treeOf(tree);
+  const root = await growTree(inodeOf(directory('')), tree, FORMAT);
   const inodes = numbered(root);
   await Promise.all(inodes.map(readContent));
   setContents(root, root);
@@ -136,7 +138,7 @@ export async function writeErofs(
   return image.size;
 }
 
-/** Version 8 of RFC 9562: the first bits of a SHA-256. */
+/** The first bits of a SHA-256. */
 async function uuidOf(disk: BlockBackend): Promise<Uint8Array> {
   const hash = createHash('sha256');
   const buffer = Buffer.alloc(PIECE);
@@ -145,30 +147,18 @@ async function uuidOf(disk: BlockBackend): Promise<Uint8Array> {
     await disk.read(bytes, offset);
     hash.update(bytes);
   }
-  const uuid = hash.digest().subarray(0, 16);
-  uuid.writeUInt8((uuid.readUInt8(6) & 0x0f) | 0x80, 6);
-  uuid.writeUInt8((uuid.readUInt8(8) & 0x3f) | 0x80, 8);
-  return uuid;
+  return uuidFrom(hash.digest());
 }
 
-async function treeOf(tree: Tree | Iterable<Entry>): Promise<Inode> {
-  const root = inodeOf(directory(''));
-  for await (const entry of tree) {
-    const names = entry.path === '' ? [] : entry.path.split('/');
-    let inode = root;
-    for (const [depth, name] of names.entries()) {
-      const child = inode.children.get(name) ?? inodeOf(directory(names.slice(0, depth + 1).join('/')));
-      checkName(name, entry);
-      if (inode.entry.type !== 'directory') throw new RangeError(`${entry.path}: ${inode.entry.path} is no folder`);
-      inode.children.set(name, child);
-      inode = child;
-    }
-    if (inode.children.size > 0 && entry.type !== 'directory')
-      throw new RangeError(`${entry.path}: was a folder with something in it before`);
-    inode.entry = entry;
-  }
-  return root;
-}
+const FORMAT: TreeFormat<Inode> = {
+  childOf(folder, name, path, entry) {
+    checkName(name, entry);
+    const child = folder.children.get(name) ?? inodeOf(directory(path()));
+    folder.children.set(name, child);
+    return child;
+  },
+  refusal: (path, reason) => new RangeError(`${path}: ${reason}`),
+};
 
 const inodeOf = (entry: Entry): Inode => ({ entry, children: new Map(), number: 0, tail: 0, at: 0, block: 0 });
 

@@ -4,6 +4,7 @@ import { directory, type Entry, type Tree } from '@nodeos/tree';
 import { MAX_DEPTH, MAX_SLOTS, SLOT } from './fat-layout.js';
 import { fold, problemOf, shortNames } from './fat-names.js';
 import { partsOf } from './fat-slots.js';
+import { growTree } from './nodes.js';
 
 /** Bytes. */
 const MAX_FILE = 0xffffffff;
@@ -29,20 +30,7 @@ const REFUSED: Partial<Record<Entry['type'], string>> = {
 
 /** @throws RangeError for what the format cannot hold, and for an entry below something that is not a folder */
 export async function fatTree(tree: Tree | Iterable<Entry>): Promise<FatNode> {
-  const root = nodeOf(directory(''), '');
-  for await (const entry of tree) {
-    checkEntry(entry);
-    const names = entry.path === '' ? [] : entry.path.split('/');
-    if (names.length > MAX_DEPTH) throw refusal(entry.path, `more than ${MAX_DEPTH} folders within each other`);
-    let node = root;
-    for (const [depth, name] of names.entries()) {
-      if (node.entry.type !== 'directory') throw refusal(entry.path, `${node.entry.path} is no folder`);
-      node = childOf(node, name, () => names.slice(0, depth + 1).join('/'), entry.path);
-    }
-    if (entry.type !== 'directory' && (node === root || node.children.size > 0))
-      throw refusal(entry.path, 'was a folder with something in it before');
-    node.entry = entry;
-  }
+  const root = await growTree(nodeOf(directory(''), ''), checked(tree), { childOf, refusal });
   for (const node of inOrder(root)) if (node.entry.type === 'directory') finishFolder(node);
   return root;
 }
@@ -51,9 +39,17 @@ const nodeOf = (entry: Entry, name: string): FatNode => ({ entry, name, short: '
 
 const refusal = (path: string, reason: string): RangeError => new RangeError(`${JSON.stringify(path)}: ${reason}`);
 
+async function* checked(tree: Tree | Iterable<Entry>): Tree {
+  for await (const entry of tree) {
+    checkEntry(entry);
+    yield entry;
+  }
+}
+
 function checkEntry({ path, type, size }: Entry): void {
   const reason = REFUSED[type];
   if (reason !== undefined) throw refusal(path, reason);
+  if (path.split('/').length > MAX_DEPTH) throw refusal(path, `more than ${MAX_DEPTH} folders within each other`);
   if (size > MAX_FILE)
     throw refusal(
       path,
@@ -61,7 +57,7 @@ function checkEntry({ path, type, size }: Entry): void {
     );
 }
 
-function childOf(folder: FatNode, name: string, path: () => string, wanted: string): FatNode {
+function childOf(folder: FatNode, name: string, path: () => string, { path: wanted }: Entry): FatNode {
   const key = fold(name);
   const found = folder.children.get(key);
   if (found?.name === name) return found;

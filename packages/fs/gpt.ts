@@ -173,12 +173,3 @@ function guidBytes(text: string): Buffer {
   bytes.subarray(6, 8).reverse();
   return bytes;
 }
-
-/** A GUID from 16 bytes, such as a hash: version 8 of RFC 9562. */
-export function guidOf(hash: Uint8Array): string {
-  const bytes = Buffer.from(hash.subarray(0, 16));
-  bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x80, 6);
-  bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
-  const hex = bytes.toString('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
-}

@@ -5,6 +5,7 @@ export { fat, fatSizeFor, type FatImage, type FatOptions, type FatSizeOptions } 
 export type { FatBits } from './fat-layout.js';
 export { readFat } from './fat-reader.js';
 export * from './gpt.js';
+export { guidOf } from './guid.js';
 export type * from './image.js';
 export * from './iso.js';
 export * from './iso-reader.js';

@@ -1,16 +1,6 @@
 /** Folders and path tables of a volume (ECMA-119 6.8, 6.9, 9.1, 9.4). A volume is the same tree with its own names. */
-import { pieces } from '@nodeos/block';
-import {
-  encodeTime,
-  FLAG,
-  PARENT,
-  RECORD_HEAD,
-  roundUp,
-  SECTOR,
-  SELF,
-  writeBoth16,
-  writeBoth32,
-} from './iso-format.js';
+import { pieces, roundUp } from '@nodeos/block';
+import { encodeTime, FLAG, PARENT, RECORD_HEAD, SECTOR, SELF, writeBoth16, writeBoth32 } from './iso-format.js';
 import { childFields, continuation, divide, rootFields, selfFields } from './iso-rock-ridge.js';
 import { byPath, type Node } from './iso-tree.js';
 

@@ -74,5 +74,3 @@ export function decodeLongTime(bytes: Buffer): number {
 
 /** The offset of local time in seconds. It is stored in quarters of an hour. */
 const zoneOf = (bytes: Buffer, at: number): number => bytes.readInt8(at) * 15 * 60;
-
-export const roundUp = (value: number, unit: number): number => Math.ceil(value / unit) * unit;

@@ -1,14 +1,13 @@
-/** The tree of an ISO 9660 image: its entries by name, and the contents that are held in memory. */
+/** The tree of an ISO 9660 image: its entries by name, and where their contents are. */
 import { directory, type Entry, type Tree } from '@nodeos/tree';
 import type { Place } from './image.js';
 import { SECTOR } from './iso-format.js';
+import { growTree } from './nodes.js';
 
 export interface Node {
   entry: Entry;
   /** Nodes by name. */
   readonly children: Map<string, Node>;
-  /** The content of a file that is neither a file of this machine nor elsewhere in the image. */
-  content?: Buffer;
   /** Where the content of a file is. Empty for anything else, and for an empty file. */
   place: Place;
 }
@@ -19,27 +18,17 @@ const NOWHERE: Place = { offset: 0, length: 0 };
 
 const nodeOf = (entry: Entry): Node => ({ entry, children: new Map(), place: NOWHERE });
 
-/**
- * @throws RangeError for a name that the format cannot hold, and for an entry below something that is not a folder
- */
-export async function treeOf(tree: Tree | Iterable<Entry>): Promise<Node> {
-  const root = nodeOf(directory(''));
-  for await (const entry of tree) {
-    const names = entry.path === '' ? [] : entry.path.split('/');
-    let node = root;
-    for (const [depth, name] of names.entries()) {
+/** @throws RangeError for a name that the format cannot hold, and for an entry below something that is not a folder */
+export const treeOf = (tree: Tree | Iterable<Entry>): Promise<Node> =>
+  growTree(nodeOf(directory('')), tree, {
+    childOf(folder, name, path, entry) {
       checkName(name, entry);
-      if (node.entry.type !== 'directory') throw new RangeError(`${entry.path}: ${node.entry.path} is no folder`);
-      const child = node.children.get(name) ?? nodeOf(directory(names.slice(0, depth + 1).join('/')));
-      node.children.set(name, child);
-      node = child;
-    }
-    if (entry.type !== 'directory' && (node.children.size > 0 || node === root))
-      throw new RangeError(`${entry.path}: was a folder with something in it before`);
-    node.entry = entry;
-  }
-  return root;
-}
+      const child = folder.children.get(name) ?? nodeOf(directory(path()));
+      folder.children.set(name, child);
+      return child;
+    },
+    refusal: (path, reason) => new RangeError(`${path}: ${reason}`),
+  });
 
 function checkName(name: string, { path }: Entry): void {
   const bytes = Buffer.from(name);
@@ -67,18 +56,4 @@ export function takePlaces(files: readonly Node[], places: ReadonlyMap<string, P
     if (place.length !== size) throw new RangeError(`${path}: a place of ${place.length} bytes for ${size} bytes`);
     node.place = place;
   }
-}
-
-/** Reads a content into memory. @throws RangeError if its length differs from its size */
-export async function readContent(node: Node): Promise<void> {
-  const { path, size } = node.entry;
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  for await (const bytes of node.entry.open?.() ?? []) {
-    length += bytes.length;
-    if (length > size) break;
-    parts.push(Buffer.from(bytes));
-  }
-  if (length !== size) throw new RangeError(`${path}: ${length} bytes instead of ${size}`);
-  node.content = Buffer.concat(parts);
 }

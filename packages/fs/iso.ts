@@ -19,8 +19,9 @@
  *
  * Not supported: hard links, extended attributes, emulated disks, multiple sessions.
  */
-import type { Region } from '@nodeos/block';
+import { roundUp, type Region } from '@nodeos/block';
 import type { Entry, Tree } from '@nodeos/tree';
+import { heldContent, hostSource } from './entry-content.js';
 import type { Image, Place } from './image.js';
 import {
   encodeFolders,
@@ -31,9 +32,9 @@ import {
   type Folder,
 } from './iso-directory.js';
 import { encodeBootRecord, encodeCatalog, type Boot } from './iso-eltorito.js';
-import { roundUp, SECTOR, SYSTEM_AREA } from './iso-format.js';
+import { SECTOR, SYSTEM_AREA } from './iso-format.js';
 import { jolietNames, primaryNames } from './iso-names.js';
-import { byPath, hasContent, readContent, takePlaces, treeOf, type Node } from './iso-tree.js';
+import { byPath, hasContent, takePlaces, treeOf, type Node } from './iso-tree.js';
 import { encodeTerminator, encodeVolume, MAX_LABEL, type Volume } from './iso-volume.js';
 
 export interface IsoOptions {
@@ -84,7 +85,6 @@ export async function iso(tree: Tree | Iterable<Entry>, options: IsoOptions): Pr
   const files = allNodes(root).filter(({ entry }) => entry.type === 'file');
   takePlaces(files, options.places ?? new Map());
   const own = files.filter((node) => hasContent(node) && node.place.length === 0);
-  await Promise.all(own.filter(({ entry }) => !entry.host).map(readContent));
   const layout = layOut(root, options.boot);
   checkLimit(layout.end, options);
   const start = options.contentAt ?? layout.end;
@@ -96,8 +96,9 @@ export async function iso(tree: Tree | Iterable<Entry>, options: IsoOptions): Pr
     options,
   );
   const metadata = encode(layout, options, size);
+  const contents = await Promise.all(own.map(contentRegion));
   return {
-    regions: [{ offset: SYSTEM_AREA, length: metadata.length, source: metadata }, ...own.map(contentRegion)],
+    regions: [{ offset: SYSTEM_AREA, length: metadata.length, source: metadata }, ...contents],
     size,
     places: new Map(files.map(({ entry, place }) => [entry.path, place])),
   };
@@ -200,9 +201,7 @@ function encode({ primary, joliet, catalog, end }: Layout, options: IsoOptions, 
   return image.subarray(SYSTEM_AREA);
 }
 
-function contentRegion({ entry, place, content }: Node): Region {
-  if (content) return { ...place, source: content };
-  const { host, size, path } = entry;
-  if (!host) throw new Error(`${path}: no content`);
-  return { ...place, source: { ...host, size, offset: 0 } };
+async function contentRegion({ entry, place }: Node): Promise<Region> {
+  const source = (await heldContent(entry)) ?? hostSource(entry, 0);
+  return { ...place, source };
 }

@@ -9,7 +9,7 @@
  *
  * Not supported: relocations, so the code must run anywhere; checksums and signatures, which signing tools add.
  */
-import { parsing, type BlockBackend, type Region, type RegionSource } from '@nodeos/block';
+import { parsing, roundUp, type BlockBackend, type Region, type RegionSource } from '@nodeos/block';
 import type { Image, Place } from './image.js';
 
 /** Unit of sections in bytes. Pages of memory are as large, and signing tools want the same in the file. */
@@ -54,7 +54,7 @@ export interface PeImage extends Image {
   readonly places: ReadonlyMap<string, Place>;
 }
 
-const roundUp = (value: number): number => Math.ceil(value / PE_ALIGN) * PE_ALIGN;
+const aligned = (value: number): number => roundUp(value, PE_ALIGN);
 
 /**
  * Describes a program. It starts at the first byte of the first section, which is at 4096 in memory.
@@ -69,7 +69,7 @@ export function pe({ machine, sections }: PeOptions): PeImage {
     if (!/^[\x21-\x7e]{1,8}$/.test(name)) throw new RangeError(`a section called ${JSON.stringify(name)}`);
     if (!(length > 0)) throw new RangeError(`the section ${name} has ${length} bytes`);
     places.set(name, { offset: end, length });
-    end = roundUp(end + length);
+    end = aligned(end + length);
     if (end > 0x7fffffff) throw new RangeError(`the section ${name} ends beyond 2 GiB`);
   }
   const headers = encodeHeaders(machine, sections, places, end);
@@ -101,7 +101,7 @@ function encodeHeaders(
     for (const [field, value] of [
       [8, length],
       [12, offset],
-      [16, roundUp(length)],
+      [16, aligned(length)],
       [20, offset],
       [36, isCode ? CODE : DATA],
     ] as const)
@@ -125,7 +125,7 @@ function encodeOptional(
   end: number,
 ): void {
   const sizeOf = (wanted: boolean): number =>
-    sections.filter(({ isCode = false }) => isCode === wanted).reduce((sum, { length }) => sum + roundUp(length), 0);
+    sections.filter(({ isCode = false }) => isCode === wanted).reduce((sum, { length }) => sum + aligned(length), 0);
   const [first] = sections;
   const entry = first ? at(places, first.name).offset : 0;
   bytes.writeUInt16LE(PE32_PLUS, 0);

@@ -1,6 +1,7 @@
 /** Machines that boot from a medium, by their firmware, and not from a kernel that QEMU is given. */
 import { existsSync } from 'node:fs';
 import { NodeosError } from '@nodeos/base';
+import { escaped } from './escaped.js';
 
 /** How a medium is attached. https://www.qemu.org/docs/master/system/device-emulation.html */
 const DRIVES = {
@@ -43,7 +44,7 @@ export function mediumArguments({ path, keeps = false, drive, firmware }: Medium
   const access = readOnly ? 'media=cdrom,readonly=on' : `snapshot=${keeps ? 'off' : 'on'}`;
   return [
     ...FIRMWARES[firmware](),
-    ...['-drive', `if=none,id=medium,format=raw,${access},file=${path.replaceAll(',', ',,')}`],
+    ...['-drive', `if=none,id=medium,format=raw,${access},file=${escaped(path)}`],
     ...devices.flatMap((device) => ['-device', device.includes('drive=') ? `${device},bootindex=0` : device]),
   ];
 }

@@ -1,6 +1,7 @@
 /** Builds QEMU's command line as a pure function of the options. https://www.qemu.org/docs/master/system/ */
 import type { Board, Emulator } from '@nodeos/targets';
 import { word } from '@nodeos/contract';
+import { escaped } from './escaped.js';
 import { mediumArguments, type Medium } from './media.js';
 import type { Publish } from './ports.js';
 import { hasOwnSandbox, SANDBOX } from './sandbox.js';
@@ -79,9 +80,6 @@ const IMAGES: Readonly<
     ],
   },
 };
-
-/** QEMU's option lists escape a comma by doubling it. */
-const escaped = (value: string): string => value.replaceAll(',', ',,');
 
 /** The kernel command line of a machine that powers off at the end. */
 export function commandLine(options: MachineOptions): string {

@@ -15,7 +15,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const SOURCES = ['packages/*/*.ts', 'packages/*/!(dist|test|node_modules)/**/*.ts', '{kernel,initramfs,bootfs}/*.ts'];
 
 /** The package of a path: `nbd` for `packages/nbd/wire/uri.ts`. */
-const packageOf = (path) => /^(?:packages\/([a-z]+)|(kernel|initramfs))\//.exec(path)?.slice(1).find(Boolean);
+const packageOf = (path) => /^(?:packages\/([a-z]+)|(kernel|initramfs|bootfs))\//.exec(path)?.slice(1).find(Boolean);
 
 /** @returns the imported packages of each package */
 function importsOf(modules) {

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { memory, partitions, regions, writeImage } from '@nodeos/block';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import { gpt, GPT_END, GPT_START, GPT_TYPES, guidOf, type GptOptions, type GptPartition } from '../gpt.js';
+import { gpt, GPT_END, GPT_START, GPT_TYPES, type GptOptions, type GptPartition } from '../gpt.js';
+import { guidOf } from '../guid.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-gpt-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));

@@ -52,7 +52,8 @@ export class Arrivals {
   }
 }
 
-const isInterrupted = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'EINTR';
+/** Whether a signal cut a system call short. */
+export const isInterrupted = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'EINTR';
 
 function readArrived(fd: number, into: Uint8Array): number {
   for (;;) {

@@ -7,7 +7,7 @@
  */
 import { writeSync } from 'node:fs';
 import type { BlockBackend } from '@nodeos/block';
-import { Arrivals } from './arrivals.js';
+import { Arrivals, isInterrupted } from './arrivals.js';
 import { Budget, FLOOR } from './budget.js';
 import { Inbox } from '../wire/inbox.js';
 import type { Counts } from './metrics.js';
@@ -124,8 +124,6 @@ export function serveBlocking(options: BlockingOptions): Promise<ThreadResult> {
 function canServeHere(request: ReceivedRequest | undefined, cost: number): boolean {
   return request !== undefined && SERVED_HERE.has(request.type) && !(request.flags & COMMAND_FLAG.FUA) && cost <= FLOOR;
 }
-
-const isInterrupted = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'EINTR';
 
 /** @returns the bytes that could not be written, because the client takes nothing or has gone */
 function writeNow(fd: number, bytes: Uint8Array): Uint8Array {
