@@ -1,13 +1,14 @@
 /**
- * The kernel layer: Linux, configured from `tinyconfig` plus the fragments in config/, linked into one image.
+ * The kernel layer: Linux, configured from `tinyconfig` plus the fragments in config/common and config/ARCH, linked into
+ * one image for all boards of a target.
  *
  * Output: `kernel` (the image that firmware boots), `vmlinux` (a stripped ELF file, which QEMU starts directly at its
- * PVH entry point, without decompressing anything), `config`, `System.map`.
+ * PVH entry point, without decompressing anything), `config`, `System.map`, and device trees in `dtbs/`.
  */
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { NodeosError } from '@nodeos/base';
+import { exists, NodeosError } from '@nodeos/base';
 import type { Board, Target } from '@nodeos/targets';
 import { artifact, patchAll, unpack, type Artifact, type Step, type StepContext } from '@nodeos/engine';
 import type { Compiler } from '@nodeos/toolchain';
@@ -24,6 +25,20 @@ const REPRODUCIBLE = {
   KBUILD_BUILD_VERSION: '1',
 };
 
+/** The device trees that are built for boards whose firmware has none of its own, by `ARCH`; relative to `dts/`. */
+const DEVICE_TREES: Readonly<Record<string, readonly string[]>> = {
+  arm64: [
+    'broadcom/bcm2837-rpi-3-a-plus.dtb',
+    'broadcom/bcm2837-rpi-3-b.dtb',
+    'broadcom/bcm2837-rpi-3-b-plus.dtb',
+    'broadcom/bcm2837-rpi-cm3-io3.dtb',
+    'broadcom/bcm2837-rpi-zero-2-w.dtb',
+    'broadcom/bcm2711-rpi-4-b.dtb',
+    'broadcom/bcm2711-rpi-400.dtb',
+    'broadcom/bcm2711-rpi-cm4-io.dtb',
+  ],
+};
+
 export interface KernelOptions {
   /** Folders with more fragments, which override those of the project. */
   readonly fragments?: readonly string[];
@@ -33,10 +48,13 @@ export interface KernelOptions {
 export interface Kernel {
   /** The image that firmware boots. */
   readonly image: Artifact<'kernel'>;
-  /** The image that QEMU boots. */
   readonly vmlinux: Artifact<'kernel'>;
+  /** One of these two: what QEMU starts without a firmware. */
+  readonly direct: Artifact<'kernel'>;
   readonly config: Artifact<'file'>;
   readonly symbols: Artifact<'file'>;
+  /** The files of device trees. */
+  readonly deviceTrees: readonly Artifact<'file'>[];
 }
 
 export function kernel(target: Target, board: Board, compiler: Compiler, options: KernelOptions = {}): Kernel {
@@ -44,10 +62,14 @@ export function kernel(target: Target, board: Board, compiler: Compiler, options
   return {
     image: artifact(step, 'kernel', 'kernel'),
     vmlinux: artifact(step, 'kernel', 'vmlinux'),
+    direct: artifact(step, 'kernel', board.emulator.kernel),
     config: artifact(step, 'file', 'config'),
     symbols: artifact(step, 'file', 'System.map'),
+    deviceTrees: treesOf(target).map((tree) => artifact(step, 'file', join('dtbs', basename(tree)))),
   };
 }
+
+const treesOf = (target: Target): readonly string[] => DEVICE_TREES[target.arch] ?? [];
 
 function kernelStep(target: Target, board: Board, compiler: Compiler, options: KernelOptions): Step {
   const { kernelImage } = board;
@@ -58,7 +80,12 @@ function kernelStep(target: Target, board: Board, compiler: Compiler, options: K
     recipe: import.meta.url,
     parameters: { kernelImage },
     sources: { linux: LINUX },
-    files: { config: join(HERE, 'config'), patches: join(HERE, 'patches'), ...extra },
+    files: {
+      common: join(HERE, 'config/common'),
+      arch: join(HERE, 'config', target.arch),
+      patches: join(HERE, 'patches'),
+      ...extra,
+    },
     inputs: compiler.inputs,
     tools: [...compiler.tools, 'make'],
     async build(context) {
@@ -66,8 +93,10 @@ function kernelStep(target: Target, board: Board, compiler: Compiler, options: K
       await patchAll(context, source, context.file('patches'));
       await mkdir(join(context.work, 'build'));
       await configure(context, compiler, Object.keys(extra));
-      await make(context, compiler, ['vmlinux', basename(kernelImage)]);
+      const trees = treesOf(target);
+      await make(context, compiler, ['vmlinux', basename(kernelImage), ...trees]);
       await copyFile(join(context.work, 'build', kernelImage), join(context.dir, 'kernel'));
+      await copyTrees(context, trees);
       await context.run(
         `${compiler.prefix}strip`,
         ['-o', join(context.dir, 'vmlinux'), 'build/vmlinux'],
@@ -79,18 +108,27 @@ function kernelStep(target: Target, board: Board, compiler: Compiler, options: K
   };
 }
 
+async function copyTrees(context: StepContext, trees: readonly string[]): Promise<void> {
+  if (trees.length === 0) return;
+  const [from, to] = [join(context.work, 'build/arch', context.target.arch, 'boot/dts'), join(context.dir, 'dtbs')];
+  await mkdir(to);
+  for (const tree of trees) await copyFile(join(from, tree), join(to, basename(tree)));
+}
+
 async function configure(context: StepContext, compiler: Compiler, extra: readonly string[]): Promise<void> {
   const source = join(context.work, 'linux');
-  const folders = [context.file('config'), ...extra.map((name) => context.file(name))];
+  const folders = ['common', 'arch', ...extra].map((name) => context.file(name));
   const paths = (await Promise.all(folders.map(fragmentPaths))).flat();
   const fragments = await readFragments(paths);
-  // tinyconfig is allnoconfig with these three files. The fragments go into the same file, so all else stays off.
+  // tinyconfig is allnoconfig with these files. The fragments go into the same file, so all else stays off.
   const tiny = [
     'kernel/configs/tiny-base.config',
     'kernel/configs/tiny.config',
     `arch/${context.target.arch}/configs/tiny.config`,
   ];
-  const base = await Promise.all(tiny.map((name) => readFile(join(source, name), 'utf8')));
+  const base: string[] = [];
+  for (const path of tiny.map((name) => join(source, name)))
+    if (await exists(path)) base.push(await readFile(path, 'utf8')); // not every architecture has one
   const combined = join(context.work, 'all.config');
   await writeFile(combined, [...base, ...fragments.map(({ text }) => text)].join('\n'));
   await make(context, compiler, ['allnoconfig'], { KCONFIG_ALLCONFIG: combined });

@@ -91,8 +91,9 @@ describe('fragments', () => {
   });
 });
 
-describe('the fragments of this project', async () => {
-  const paths = await fragmentPaths(fileURLToPath(new URL('../config', import.meta.url)));
+describe.each(['x86', 'arm64'])('the fragments for %s', async (arch) => {
+  const folders = ['common', arch].map((name) => fileURLToPath(new URL(`../config/${name}`, import.meta.url)));
+  const paths = (await Promise.all(folders.map(fragmentPaths))).flat();
   const fragments = await readFragments(paths);
 
   it('are there', () => {

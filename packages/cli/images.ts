@@ -107,9 +107,9 @@ async function onMedium(system: System, { bootFrom }: MediaOptions, building: Bu
   const image = system.media[bootFrom?.format ?? ''];
   if (!bootFrom || !image) throw new TypeError('no format');
   const { kernel, initramfsBase } = system;
-  const built = await buildSteps(stepsOf(image, kernel.vmlinux, initramfsBase), building, io);
+  const built = await buildSteps(stepsOf(image, kernel.direct, initramfsBase), building, io);
   return {
-    kernel: built.path(kernel.vmlinux),
+    kernel: built.path(kernel.direct),
     initramfs: built.path(initramfsBase),
     medium: { ...bootFrom, path: built.path(image) },
     kernelArgs: [],
@@ -119,13 +119,13 @@ async function onMedium(system: System, { bootFrom }: MediaOptions, building: Bu
 
 /** The initramfs contains everything but, with `--runtime disk`, Node.js. */
 async function unpacked(system: System, { runtime }: MediaOptions, building: Building, io: Io): Promise<Media> {
-  const { vmlinux } = system.kernel;
+  const { direct } = system.kernel;
   const base = runtime === 'disk' ? system.initramfsBase : system.initramfs;
   const images = runtime === 'disk' ? [system.usr] : [];
-  const built = await buildSteps(stepsOf(vmlinux, base, ...images), building, io);
+  const built = await buildSteps(stepsOf(direct, base, ...images), building, io);
   const [usr] = images;
   return {
-    kernel: built.path(vmlinux),
+    kernel: built.path(direct),
     initramfs: built.path(base),
     usr: usr && (await imageAt(built.path(usr))),
     kernelArgs: [],
@@ -137,11 +137,11 @@ async function unpacked(system: System, { runtime }: MediaOptions, building: Bui
 async function streamed(system: System, options: MediaOptions, building: Building, io: Io): Promise<Media> {
   const { runtime, persist, trace } = options;
   const { initramfsStream, handshake } = system;
-  const { vmlinux } = system.kernel;
+  const { direct } = system.kernel;
   const parts = runtime === 'root' ? [...system.parts, system.runtimePart] : system.parts;
   const images = runtime === 'root' ? [] : [system.usr];
   const programs = options.root === 'nbds' ? [handshake] : [];
-  const wanted = [vmlinux, initramfsStream, ...images, ...parts.map(({ artifact }) => artifact), ...programs];
+  const wanted = [direct, initramfsStream, ...images, ...parts.map(({ artifact }) => artifact), ...programs];
   const built = await buildSteps(stepsOf(...wanted), building, io);
   const [usr] = images;
   const image = usr && (await imageAt(built.path(usr)));
@@ -159,7 +159,7 @@ async function streamed(system: System, options: MediaOptions, building: Buildin
       },
     });
     return {
-      kernel: built.path(vmlinux),
+      kernel: built.path(direct),
       initramfs: secured.initramfs,
       usr: image,
       kernelArgs: served.kernelArgs,

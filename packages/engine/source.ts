@@ -12,6 +12,8 @@ export type DebianPlace = Checksum & {
     readonly package: string;
     readonly version: string;
     readonly suite: string;
+    /** The part of the archive. Default: `main`. */
+    readonly component?: string;
     readonly arch?: string;
     readonly member?: string;
   };

@@ -35,14 +35,19 @@ export async function unpack(context: StepContext, name: string, options: Unpack
     return { source };
   }
   const wrapping = join(context.work, `${name}-package`);
-  await context.run('mkdir', [wrapping]);
-  await context.run('ar', ['x', file, 'data.tar.xz'], { cwd: wrapping });
-  await context.run('tar', ['-xf', 'data.tar.xz', '--no-same-owner'], { cwd: wrapping });
+  await unpackDebian(context, file, wrapping);
   const names = await readdir(wrapping, { recursive: true });
   const tarball = names.find((path) => /^usr\/src\/(?:[^/]+\/)?[^/]+\.tar\.\w+$/.test(path));
   if (tarball === undefined) throw new NodeosError(`${file}: there is no source tarball in this Debian package`);
   await untar(context, join(wrapping, tarball), source, options);
   return { source, wrapping };
+}
+
+/** Unpacks the files of a Debian package. @param to a new folder */
+export async function unpackDebian(context: StepContext, file: string, to: string): Promise<void> {
+  await context.run('mkdir', [to]);
+  await context.run('ar', ['x', file, 'data.tar.xz'], { cwd: to });
+  await context.run('tar', ['-xf', 'data.tar.xz', '--no-same-owner'], { cwd: to });
 }
 
 async function untar(context: StepContext, file: string, to: string, { exclude = [] }: UnpackOptions): Promise<void> {

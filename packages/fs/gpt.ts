@@ -11,23 +11,18 @@
  */
 import { crc32 } from 'node:zlib';
 import type { Region } from '@nodeos/block';
+import { mbr, MBR_TYPES } from './mbr.js';
+import { SECTOR } from './sector.js';
 
-/** Bytes of a sector. Disks with sectors of 4096 bytes are not described. */
-export const SECTOR = 512;
 /** Bytes at the start and at the end of a disk that the tables take. */
 export const GPT_START = 34 * SECTOR;
 export const GPT_END = 33 * SECTOR;
-/** Largest code in the MBR, in bytes. */
-export const MBR_CODE = 440;
 
 const ENTRIES = 128;
 const ENTRY = 128;
 const HEADER = 92;
 const NAME_UNITS = 36;
 const REVISION = 0x00010000;
-const PROTECTIVE = 0xee;
-/** Some BIOSes start only a disk that has an active partition. */
-const ACTIVE = 0x80;
 
 /** Types of partitions. https://uapi-group.org/specifications/specs/discoverable_partitions_specification/ */
 export const GPT_TYPES = {
@@ -70,7 +65,7 @@ export function gpt(options: GptOptions): Region[] {
   const last = size / SECTOR - 1;
   const backup = size - GPT_END;
   return [
-    { offset: 0, length: SECTOR, source: encodeMbr(code, last) },
+    { offset: 0, length: SECTOR, source: protectiveMbr(code, last) },
     { offset: SECTOR, length: SECTOR, source: encodeHeader(options, entries, { here: 1, other: last, list: 2 }) },
     { offset: 2 * SECTOR, length: entries.length, source: entries },
     { offset: backup, length: entries.length, source: entries },
@@ -82,10 +77,9 @@ export function gpt(options: GptOptions): Region[] {
   ];
 }
 
-function checkDisk({ size, partitions, code, firstUsable = GPT_START }: GptOptions): void {
+function checkDisk({ size, partitions, firstUsable = GPT_START }: GptOptions): void {
   if (!Number.isSafeInteger(size) || size % SECTOR !== 0 || size < GPT_START + GPT_END)
     throw new RangeError(`a disk of ${size} bytes: a multiple of ${SECTOR}, and at least ${GPT_START + GPT_END}`);
-  if ((code?.length ?? 0) > MBR_CODE) throw new RangeError(`${code?.length} bytes of code: ${MBR_CODE} fit`);
   if (partitions.length > ENTRIES) throw new RangeError(`${partitions.length} partitions: ${ENTRIES} fit`);
   let end = firstUsable;
   for (const { name, offset, length } of [...partitions].sort((a, b) => a.offset - b.offset)) {
@@ -104,18 +98,10 @@ function checkDisk({ size, partitions, code, firstUsable = GPT_START }: GptOptio
   }
 }
 
-function encodeMbr(code: Uint8Array, last: number): Buffer {
-  const bytes = Buffer.alloc(SECTOR);
-  bytes.set(code);
-  const entry = bytes.subarray(446);
-  entry.writeUInt8(ACTIVE, 0);
-  entry.set([0, 2, 0], 1); // cylinders, heads and sectors of the start; those of the end are the largest
-  entry.writeUInt8(PROTECTIVE, 4);
-  entry.fill(0xff, 5, 8);
-  entry.writeUInt32LE(1, 8);
-  entry.writeUInt32LE(Math.min(last, 0xffffffff), 12);
-  bytes.writeUInt16LE(0xaa55, 510);
-  return bytes;
+/** One entry covers the disk, as far as 32 bits reach. It is active, because some BIOSes start no other disk. */
+function protectiveMbr(code: Uint8Array, last: number): Buffer {
+  const length = Math.min(last, 0xffffffff) * SECTOR;
+  return mbr({ code, partitions: [{ type: MBR_TYPES.protective, offset: SECTOR, length, isActive: true }] });
 }
 
 function encodeEntries(partitions: readonly GptPartition[]): Buffer {

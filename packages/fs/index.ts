@@ -9,5 +9,7 @@ export { guidOf } from './guid.js';
 export type * from './image.js';
 export * from './iso.js';
 export * from './iso-reader.js';
+export * from './mbr.js';
 export * from './open.js';
 export * from './pe.js';
+export { SECTOR } from './sector.js';

@@ -3,7 +3,7 @@ import { chmod, copyFile, mkdir, readdir, realpath } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { NodeosError } from '@nodeos/base';
 import { type Target } from '@nodeos/targets';
-import { type Step, type StepContext } from '@nodeos/engine';
+import { unpackDebian, type Step, type StepContext } from '@nodeos/engine';
 import { readElf, type Elf } from './elf.js';
 import { unpackNode } from './node.js';
 import { writeInfo } from './runtime.js';
@@ -35,10 +35,7 @@ async function unpackLibraries(context: StepContext, packages: readonly string[]
   const available = new Map<string, string>();
   for (const name of packages) {
     const dir = join(context.work, name);
-    await mkdir(dir);
-    const deb = await context.fetch(name);
-    await context.run('ar', ['x', deb, 'data.tar.xz'], { cwd: dir });
-    await context.run('tar', ['-xf', 'data.tar.xz', '--no-same-owner'], { cwd: dir });
+    await unpackDebian(context, await context.fetch(name), dir);
     for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
       if (!entry.isDirectory() && /\.so(\.|$)/.test(entry.name))
         available.set(entry.name, join(entry.parentPath, entry.name));

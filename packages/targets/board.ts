@@ -11,6 +11,10 @@ export interface Emulator {
   readonly program: string;
   /** The value of `-machine`, without the accelerator. */
   readonly machine: string;
+  /** The file of the kernel's step that QEMU starts without a firmware. */
+  readonly kernel: 'vmlinux' | 'kernel';
+  /** The value of `-cpu` under software emulation: all that Node.js profits from. */
+  readonly cpuEmulated: string;
   /** The bus of the virtio devices. It selects `virtio-net-pci` or `virtio-net-device`. */
   readonly bus: 'pci' | 'device';
   /** How a read-only image is attached: as persistent memory that files are mapped from, or as a disk. */
@@ -42,6 +46,9 @@ export interface Board {
 const TIMER_WORKS = 'no_timer_check';
 
 const PC = { target: 'x86_64', console: 'ttyS0', kernelImage: 'arch/x86/boot/bzImage' } as const;
+const PC_EMULATOR = { program: 'qemu-system-x86_64', kernel: 'vmlinux', cpuEmulated: 'max' } as const;
+
+const ARM = { target: 'aarch64', console: 'ttyAMA0', kernelImage: 'arch/arm64/boot/Image' } as const;
 
 /** All boards. The first board of a target is its default. */
 export const BOARDS: readonly Board[] = [
@@ -49,7 +56,7 @@ export const BOARDS: readonly Board[] = [
     ...PC,
     name: 'q35',
     emulator: {
-      program: 'qemu-system-x86_64',
+      ...PC_EMULATOR,
       // The unused controllers are off, because probing for SATA disks alone takes 0.3 s.
       machine: 'q35,sata=off,usb=off,smbus=off',
       bus: 'pci',
@@ -64,7 +71,7 @@ export const BOARDS: readonly Board[] = [
     ...PC,
     name: 'microvm',
     emulator: {
-      program: 'qemu-system-x86_64',
+      ...PC_EMULATOR,
       // With ACPI the machine has no timer that works without KVM's clock. Without ACPI it can only power off by a
       // reset.
       machine: 'microvm,acpi=off,rtc=on',
@@ -72,6 +79,22 @@ export const BOARDS: readonly Board[] = [
       image: 'disk', // virtio-pmem is a PCI device
       append: 'reboot=t nodeos.poweroff=reset',
       appendEmulated: TIMER_WORKS,
+      appendEmulatedAlone: '',
+    },
+  },
+  {
+    ...ARM,
+    name: 'virt',
+    emulator: {
+      program: 'qemu-system-aarch64',
+      machine: 'virt',
+      kernel: 'kernel',
+      // The real algorithm for signed pointers takes most of the time of emulated code that uses them.
+      cpuEmulated: 'max,pauth-impdef=on',
+      bus: 'pci',
+      image: 'pmem',
+      append: '',
+      appendEmulated: '',
       appendEmulatedAlone: '',
     },
   },

@@ -111,7 +111,7 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
     ...(options.sandbox && !hasOwnSandbox(options.extra ?? []) ? SANDBOX : []),
     ...['-machine', emulator.machine, '-accel', options.accelerator],
     // Enables all CPU features of the accelerator. Node.js runs much faster with them than on QEMU's default model.
-    ...['-cpu', options.accelerator === 'tcg' ? 'max' : 'host'],
+    ...['-cpu', options.accelerator === 'tcg' ? emulator.cpuEmulated : 'host'],
     ...['-m', memoryArgument(options), '-smp', String(options.cpus)],
     ...(options.medium ? mediumArguments(options.medium) : kernelArguments(options)),
     ...(options.usr ? IMAGES[emulator.image].arguments(options.usr, bus) : []),

@@ -64,6 +64,8 @@ export interface Archive {
   readonly suite: string;
   /** Architecture of the packages. Default: the host's, which includes packages for every machine (`all`). */
   readonly arch?: string;
+  /** The part of the archive. Default: `main`. */
+  readonly component?: string;
   /** Whether the lists must be signed by the archive. Default: false. */
   readonly signed?: boolean;
   /** Default: the host's mirrors. */
@@ -75,12 +77,12 @@ export interface Archive {
  * @throws NodeosError if the host has no Debian mirror
  */
 export async function privateApt(
-  { suite, arch, signed = false, ...archive }: Archive,
+  { suite, component = 'main', arch, signed = false, ...archive }: Archive,
   context: Omit<FetchContext, 'maxBytes'>,
 ): Promise<Apt> {
   const mirrors = archive.mirrors ?? parseMirrors(await hostSources());
   if (mirrors.length === 0) throw new NodeosError('the host has no Debian mirror in /etc/apt');
-  const list = sourcesList(mirrors, suite, signed);
+  const list = sourcesList(mirrors, suite, { component, signed });
   const foreign = arch === undefined || arch === 'all' || arch === HOST_ARCH ? undefined : arch;
   const dir = join(context.home, 'apt', sha256(list + (foreign ?? '')).slice(0, 12));
   await mkdir(join(dir, 'lists', 'partial'), { recursive: true });
@@ -177,14 +179,18 @@ export interface Mirror {
 /**
  * A sources.list(5) with `suite` in place of the host's suite. `-security` and `-updates` lines follow the host's own.
  */
-export function sourcesList(mirrors: readonly Mirror[], suite: string, signed = false): string {
+export function sourcesList(
+  mirrors: readonly Mirror[],
+  suite: string,
+  { component = 'main', signed = false }: Pick<Archive, 'component' | 'signed'> = {},
+): string {
   const lines = new Set<string>();
   const trust = signed ? `signed-by=${KEYRING}` : 'trusted=yes';
   for (const { uri, suites } of mirrors) {
     for (const mirrorSuite of suites) {
       const pocket = /-(security|updates)$/.exec(mirrorSuite)?.[0] ?? '';
       if (/-(backports|proposed)/.test(mirrorSuite)) continue;
-      for (const type of ['deb', 'deb-src']) lines.add(`${type} [${trust}] ${uri} ${suite}${pocket} main`);
+      for (const type of ['deb', 'deb-src']) lines.add(`${type} [${trust}] ${uri} ${suite}${pocket} ${component}`);
     }
   }
   return [...lines].join('\n') + '\n';

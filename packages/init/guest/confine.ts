@@ -3,6 +3,7 @@
  * memory and processes (pid1/group.c), files (mounts.ts), system-wide settings (boot.ts).
  */
 import { APP_ID } from '@nodeos/contract';
+import { architecture } from './architecture.js';
 import { filter } from './seccomp.js';
 import type { Syscalls } from './syscalls.js';
 
@@ -24,5 +25,5 @@ export function confine(sys: Syscalls): void {
   // When the process gave up root, /proc/self became root's. Make it accessible again: the process's memory contains
   // only the application's own data.
   sys.control(PR_SET_DUMPABLE, 1);
-  sys.setFilter(filter('x86_64'));
+  sys.setFilter(filter(architecture()));
 }

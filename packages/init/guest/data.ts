@@ -2,7 +2,8 @@
  * The users' data. PID 1 has mounted them; here they are made usable: the application's home is on them, and they grow
  * to the end of their disk. An image has only a small filesystem, because its disk may have any size.
  *
- * Each write leaves either the old table or the new one: first the copy at the disk's end, then the one at its start.
+ * Each write leaves either the old table or the new one. Of a GPT, the copy at the disk's end is written first, then the
+ * one at its start; an MBR is one sector.
  * https://uefi.org/specs/UEFI/2.10/05_GUID_Partition_Table_Format.html
  * https://docs.kernel.org/filesystems/ext4/super.html
  */
@@ -22,6 +23,9 @@ const EXT4_IOC_RESIZE_FS = 0x40086610;
 /** Bytes of the entries, of which there are 128, and of what follows the last partition: the entries and the header. */
 const ENTRIES = 128 * 128;
 const TABLE = ENTRIES + SECTOR;
+/** An MBR: where its four entries are, and their fields for the first sector and the number of sectors. */
+const MBR = { table: 446, entry: 16, entries: 4, first: 8, count: 12, protective: 0xee } as const;
+const MAX_UINT32 = 0xffffffff;
 /** Less room than this is not worth a change. */
 const LEAST = MIB;
 
@@ -88,30 +92,57 @@ function placeOf(sys: Syscalls, device: string): Place | undefined {
 
 /** Enlarges the partition if it is the last one and there is room. @returns its length in bytes */
 function growPartition(sys: Syscalls, place: Place, crc32: Crc32): number {
-  const { disk, number, start, length, diskSize } = place;
+  const { disk, start, length, diskSize } = place;
+  // Behind an MBR's last partition there is no table, but so little room that it does not matter.
   const wanted = Math.floor((diskSize - TABLE - start) / MIB) * MIB;
   if (wanted < length + LEAST) return length;
   const fd = sys.open(`/dev/${disk}`, O_RDWR);
   try {
-    const table = Buffer.alloc(TABLE);
-    sys.readAt(fd, table, SECTOR);
-    const [header, entries] = [table.subarray(0, SECTOR), table.subarray(SECTOR)];
-    if (!isGrowable(header, entries, place, crc32)) return length;
-    entries.writeBigUInt64LE(BigInt((start + wanted) / SECTOR - 1), (number - 1) * 128 + 40);
-    const last = diskSize / SECTOR - 1;
-    const fields = { last, entriesSum: crc32(entries) };
-    sys.writeAt(fd, entries, diskSize - TABLE);
-    const backup = headerOf(header, { ...fields, here: last, other: 1, list: last - ENTRIES / SECTOR }, crc32);
-    sys.writeAt(fd, backup, last * SECTOR);
-    sys.sync(fd);
-    const primary = headerOf(header, { ...fields, here: 1, other: last, list: 2 }, crc32);
-    sys.writeAt(fd, Buffer.concat([primary, entries]), SECTOR);
-    sys.sync(fd);
-    tellKernel(sys, fd, { ...place, length: wanted });
+    const table = Buffer.alloc(SECTOR + TABLE);
+    sys.readAt(fd, table, 0);
+    const mbr = table.subarray(0, SECTOR);
+    const larger = { ...place, length: wanted };
+    const hasGrown = hasGpt(mbr) ? growInGpt(sys, fd, larger, table, crc32) : growInMbr(sys, fd, larger, mbr);
+    if (!hasGrown) return length;
+    tellKernel(sys, fd, larger);
     return wanted;
   } finally {
     sys.close(fd);
   }
+}
+
+const hasGpt = (mbr: Buffer): boolean => mbr.readUInt8(MBR.table + 4) === MBR.protective;
+
+/** @returns whether the table was as expected, and has now the new length */
+function growInMbr(sys: Syscalls, fd: number, { number, start, length }: Place, mbr: Buffer): boolean {
+  const first = start / SECTOR;
+  const starts = Array.from({ length: MBR.entries }, (_, index) =>
+    mbr.readUInt32LE(MBR.table + index * MBR.entry + MBR.first),
+  );
+  if (mbr.readUInt16LE(SECTOR - 2) !== 0xaa55 || length / SECTOR > MAX_UINT32) return false;
+  if (starts[number - 1] !== first || starts.some((other) => other > first)) return false;
+  mbr.writeUInt32LE(length / SECTOR, MBR.table + (number - 1) * MBR.entry + MBR.count);
+  sys.writeAt(fd, mbr, 0);
+  sys.sync(fd);
+  return true;
+}
+
+/** @returns whether the table was as expected, and has now the new length */
+function growInGpt(sys: Syscalls, fd: number, place: Place, table: Buffer, crc32: Crc32): boolean {
+  const { number, start, length, diskSize } = place;
+  const [header, entries] = [table.subarray(SECTOR, 2 * SECTOR), table.subarray(2 * SECTOR)];
+  if (!isGrowable(header, entries, place, crc32)) return false;
+  entries.writeBigUInt64LE(BigInt((start + length) / SECTOR - 1), (number - 1) * 128 + 40);
+  const last = diskSize / SECTOR - 1;
+  const fields = { last, entriesSum: crc32(entries) };
+  sys.writeAt(fd, entries, diskSize - TABLE);
+  const backup = headerOf(header, { ...fields, here: last, other: 1, list: last - ENTRIES / SECTOR }, crc32);
+  sys.writeAt(fd, backup, last * SECTOR);
+  sys.sync(fd);
+  const primary = headerOf(header, { ...fields, here: 1, other: last, list: 2 }, crc32);
+  sys.writeAt(fd, Buffer.concat([primary, entries]), SECTOR);
+  sys.sync(fd);
+  return true;
 }
 
 /** Whether the table is one of ours, intact, and has nothing behind the partition. */

@@ -7,8 +7,7 @@
  * https://www.kernel.org/doc/Documentation/networking/filter.txt
  * Numbers: arch/x86/entry/syscalls/syscall_64.tbl and scripts/syscall.tbl in the kernel's source.
  */
-
-export type Architecture = 'x86_64' | 'aarch64';
+import type { Architecture } from './architecture.js';
 
 const EPERM = 1;
 const ENOSYS = 38;

@@ -1,8 +1,6 @@
 /**
  * The init changes the system only through this interface. The real implementation is below. Tests use a recorder and
  * compare the ordered trace of each boot path without a machine.
- *
- * The numbers are those of x86_64 (arch/x86/entry/syscalls/syscall_64.tbl in the kernel's source).
  */
 import { getSystemErrorName } from 'node:util';
 import {
@@ -22,6 +20,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
+import { architecture, NUMBERS } from './architecture.js';
 
 export interface Syscalls {
   mount(source: string, target: string, type: string, flags: number, data: string): void;
@@ -75,26 +74,18 @@ export interface Syscalls {
   symlink(target: string, path: string): void;
 }
 
-const NR = {
-  poll: 7,
-  ioctl: 16,
-  dup2: 33,
-  socket: 41,
-  sendto: 44,
-  recvfrom: 45,
-  bind: 49,
-  setsockopt: 54,
-  prctl: 157,
-  mount: 165,
-  sethostname: 170,
-  clock_settime: 227,
-  seccomp: 317,
-} as const;
-
 const POLLIN = 1;
 const PR_SET_NO_NEW_PRIVS = 38;
 const SECCOMP_SET_MODE_FILTER = 1;
 const SECCOMP_FILTER_FLAG_TSYNC = 1;
+
+/** struct timespec of linux/time_types.h. */
+function timeOf(seconds: number): Buffer {
+  const time = Buffer.alloc(16);
+  time.writeBigInt64LE(BigInt(Math.floor(seconds)), 0);
+  time.writeBigInt64LE(BigInt(Math.floor((seconds % 1) * 1e9)), 8);
+  return time;
+}
 
 /** The kernel refused a system call. */
 export class SyscallError extends Error {
@@ -122,8 +113,8 @@ export class LinuxSyscalls implements Syscalls {
     this.#syscall = createRequire('/')(addon) as Addon;
   }
 
-  #call(name: keyof typeof NR, ...args: Argument[]): number {
-    const result = this.#syscall(NR[name], ...args);
+  #call(name: keyof typeof NUMBERS, ...args: Argument[]): number {
+    const result = this.#syscall(NUMBERS[name][architecture()], ...args);
     if (result < 0) throw new SyscallError(name, result);
     return result;
   }
@@ -156,12 +147,12 @@ export class LinuxSyscalls implements Syscalls {
     const poll = Buffer.alloc(8);
     poll.writeInt32LE(fd, 0);
     poll.writeInt16LE(POLLIN, 4);
-    if (this.#call('poll', poll, 1, Math.max(0, Math.ceil(timeout))) === 0) return -1;
+    if (this.#call('ppoll', poll, 1, timeOf(Math.max(0, timeout) / 1000), null, 0) === 0) return -1;
     return this.#call('recvfrom', fd, bytes, bytes.length, 0, null, null);
   }
 
   duplicate(from: number, to: number): void {
-    this.#call('dup2', from, to);
+    this.#call('dup3', from, to, 0);
   }
 
   setHostName(name: string): void {
@@ -169,9 +160,7 @@ export class LinuxSyscalls implements Syscalls {
   }
 
   setClock(seconds: number): void {
-    const time = Buffer.alloc(16);
-    time.writeBigInt64LE(BigInt(seconds), 0);
-    this.#call('clock_settime', 0, time);
+    this.#call('clock_settime', 0, timeOf(seconds));
   }
 
   setIdentity(uid: number, gid: number): void {

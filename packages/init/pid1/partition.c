@@ -1,5 +1,5 @@
 /*
- * The kernel knows the partitions' names, but tells them only to udev. So their tables are read here.
+ * The kernel knows the partitions' names, but tells them only to udev. So their tables are read here: a GPT, or an MBR.
  * https://uefi.org/specs/UEFI/2.10/05_GUID_Partition_Table_Format.html
  */
 #include <linux/loop.h>
@@ -19,12 +19,21 @@
 #define ID 16
 #define NAME_UNITS 36
 
+/* An MBR: four entries, and before them the number of the disk. */
+#define MBR_ID 440
+#define MBR_TABLE 446
+#define MBR_ENTRY 16
+#define MBR_ENTRIES 4
+#define PROTECTIVE 0xee /* there is a GPT as well, which counts */
+
 static const char BY_ID[] = "PARTUUID=", BY_LABEL[] = "PARTLABEL=";
 
-/* What is looked for, and where it was found. */
+/* What is looked for, and where it was found. An id is that of a GPT or, if mbr_number is not 0, of an MBR. */
 static struct {
     const char *label;
     unsigned char id[ID];
+    unsigned long mbr_disk;
+    int mbr_number;
     char disk[64];
     long number, offset, length; /* bytes */
     int found;
@@ -59,6 +68,25 @@ static int read_id(const char *text, unsigned char *id)
     return !*text;
 }
 
+/* The id of a partition in an MBR: the number of the disk and that of the partition, as 1234abcd-02. */
+static int read_mbr_id(const char *text)
+{
+    unsigned long disk = 0;
+    int number = 0;
+    for (int i = 0; i < 11; i++) {
+        int value = i == 8 ? 0 : hex_value(text[i]);
+        if (value < 0 || (i == 8 && text[i] != '-'))
+            return 0;
+        if (i < 8)
+            disk = disk << 4 | value;
+        else
+            number = number << 4 | value;
+    }
+    search.mbr_disk = disk;
+    search.mbr_number = number;
+    return !text[11] && number >= 1 && number <= MBR_ENTRIES;
+}
+
 static unsigned long little(const unsigned char *bytes, int size)
 {
     unsigned long value = 0;
@@ -85,6 +113,16 @@ static int is_wanted(const unsigned char *entry)
     return !search.label[NAME_UNITS];
 }
 
+static void take(const char *name, long number, long offset, long length)
+{
+    for (size_t i = 0; name != search.disk && i <= text_length(name); i++)
+        search.disk[i] = name[i];
+    search.number = number;
+    search.offset = offset;
+    search.length = length;
+    search.found = 1;
+}
+
 /* Reads the table of a disk with such sectors. */
 static void read_table(long disk, const char *name, unsigned long sector)
 {
@@ -100,13 +138,21 @@ static void read_table(long disk, const char *name, unsigned long sector)
         unsigned long first = little(entry + 32, 8), last = little(entry + 40, 8);
         if (!is_wanted(entry) || first > last || last > 1UL << 40)
             continue;
-        for (size_t j = 0; name != search.disk && j <= text_length(name); j++)
-            search.disk[j] = name[j];
-        search.number = i + 1;
-        search.offset = first * sector;
-        search.length = (last - first + 1) * sector;
-        search.found = 1;
+        take(name, i + 1, first * sector, (last - first + 1) * sector);
     }
+}
+
+/* Its sectors have 512 bytes, whatever the disk says: cards and images have no others. */
+static void read_mbr(long disk, const char *name)
+{
+    unsigned char bytes[512];
+    if (sys4(__NR_pread64, disk, bytes, sizeof bytes, 0) != sizeof bytes || little(bytes + 510, 2) != 0xaa55)
+        return;
+    const unsigned char *entry = bytes + MBR_TABLE + (search.mbr_number - 1) * MBR_ENTRY;
+    unsigned long first = little(entry + 8, 4), count = little(entry + 12, 4);
+    if (little(bytes + MBR_ID, 4) != search.mbr_disk || !entry[4] || entry[4] == PROTECTIVE || !first || !count)
+        return;
+    take(name, search.mbr_number, first * 512, count * 512);
 }
 
 static void visit(const char *name)
@@ -123,8 +169,11 @@ static void visit(const char *name)
     long disk = io_open(path.bytes, O_RDONLY | O_CLOEXEC);
     if (disk < 0)
         return;
-    read_table(disk, name, 512);
-    if (!search.found)
+    if (search.mbr_number)
+        read_mbr(disk, name);
+    else
+        read_table(disk, name, 512);
+    if (!search.mbr_number && !search.found)
         read_table(disk, name, 4096);
     sys1(__NR_close, disk);
 }
@@ -190,9 +239,9 @@ int partition_find(const char *source, int writable, struct text *device)
     const char *id = text_after(source, BY_ID);
     long begun = clock_now();
     int silent = 1;
-    search.found = 0;
+    search.found = search.mbr_number = 0;
     search.label = text_after(source, BY_LABEL);
-    if (id && !read_id(id, search.id)) {
+    if (id && !read_id(id, search.id) && !read_mbr_id(id)) {
         SAY(source, ": this is no id of a partition");
         return 0;
     }

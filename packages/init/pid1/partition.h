@@ -4,13 +4,15 @@
 
 #include "../lib/text.h"
 
-/* Returns whether `source` names a partition by its table: PARTUUID=… or PARTLABEL=…. */
+/* Returns whether `source` names a partition by its table: PARTUUID=…, a GUID or for an MBR 1234abcd-02, or
+ * PARTLABEL=…. */
 int partition_is_named(const char *source);
 
 /*
- * Finds such a partition in the GPTs of all disks, and waits for the disk: a USB stick takes seconds to appear. The
+ * Finds such a partition in the tables of all disks, and waits for the disk: a USB stick takes seconds to appear. The
  * kernel makes no partitions of a CD, nor of a disk whose table was written for sectors of another size; then it sets up a
- * loop device. A label is first looked for on the disk where the last partition was. Returns success and the device's path; else it says which partition is missing.
+ * loop device. A label is first looked for on the disk where the last partition was. Returns success and the device's
+ * path; else it says which partition is missing.
  */
 int partition_find(const char *source, int writable, struct text *device);
 

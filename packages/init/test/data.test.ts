@@ -1,7 +1,7 @@
 /** The users' data: what happens to the partition table of a machine's disk, write by write. */
 import { crc32 } from 'node:zlib';
 import { memory, partitions, regions, type Partition } from '@nodeos/block';
-import { gpt, GPT_TYPES, guidOf } from '@nodeos/fs';
+import { gpt, GPT_TYPES, guidOf, mbr, MBR_TYPES } from '@nodeos/fs';
 import { describe, expect, it } from 'vitest';
 import { prepareData } from '../guest/data.js';
 import { Recorder } from './recorder.js';
@@ -18,12 +18,21 @@ const superblock = (bytes: number): Buffer => {
 };
 
 /** A machine with an image for a disk of 13 MiB on a larger disk. */
-async function machine(diskSize: number, more: { readonly last?: boolean; readonly filesystem?: number } = {}) {
+async function machine(
+  diskSize: number,
+  more: { readonly last?: boolean; readonly filesystem?: number; readonly kind?: 'gpt' | 'mbr' } = {},
+) {
   const data = { type: GPT_TYPES.linux, id: id(2), name: 'data', offset: START, length: LENGTH };
   const other = { type: GPT_TYPES.linux, id: id(3), name: 'b', offset: START + LENGTH, length: MIB / 2 };
-  const table = gpt({ size: SMALL, id: id(1), partitions: more.last === false ? [data, other] : [data] });
+  const wanted = more.last === false ? [data, other] : [data];
   const bytes = Buffer.alloc(diskSize);
-  await regions(table, { size: SMALL }).read(bytes.subarray(0, SMALL), 0);
+  if (more.kind === 'mbr')
+    bytes.set(mbr({ id: 7, partitions: wanted.map((place) => ({ ...place, type: MBR_TYPES.linux })) }));
+  else
+    await regions(gpt({ size: SMALL, id: id(1), partitions: wanted }), { size: SMALL }).read(
+      bytes.subarray(0, SMALL),
+      0,
+    );
   const sys = new Recorder({
     '/proc/mounts': 'rootfs / rootfs rw 0 0\n/dev/vda1 /data ext4 rw 0 0\n',
     '/sys/class/block/vda1': '../../devices/pci0000:00/virtio1/block/vda/vda1',
@@ -81,6 +90,22 @@ describe("a machine's data", () => {
       expect(run()).toBe('/data has grown to 95 MiB');
       expect(await tableOf(bytes)).toMatchObject([{ name: 'data', length: 95 * MIB }]);
     }
+  });
+
+  it('grow on a card with an MBR, by one write of one sector', async () => {
+    const { sys, bytes } = await machine(100 * MIB, { kind: 'mbr' });
+    expect(prepareData(sys, crc32)).toBe('/data has grown to 95 MiB');
+    expect(sys.linesOf('writeAt')).toEqual(['writeAt 12 512 0']);
+    expect(await tableOf(bytes)).toMatchObject([{ number: 1, offset: START, length: 95 * MIB }]);
+  });
+
+  it('stay on a card with an MBR if something is behind them, or if there is no table', async () => {
+    const { sys } = await machine(100 * MIB, { kind: 'mbr', last: false });
+    expect(prepareData(sys, crc32)).toBeUndefined();
+    const { sys: other, bytes } = await machine(100 * MIB, { kind: 'mbr' });
+    bytes.fill(0, 510, 512);
+    expect(prepareData(other, crc32)).toBeUndefined();
+    expect([...sys.linesOf('writeAt'), ...other.linesOf('writeAt')]).toEqual([]);
   });
 
   it('grow also if only their partition has grown before', async () => {

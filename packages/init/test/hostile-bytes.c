@@ -264,6 +264,29 @@ static int play_table(long file)
     return search.found;
 }
 
+/* The same for an MBR. */
+static int play_mbr(long file)
+{
+    unsigned char bytes[512];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = random_below(256);
+    put_little(bytes + 510, random_below(8) ? 0xaa55 : random_below(0x10000), 2);
+    put_little(bytes + MBR_ID, random_below(8) ? 0x1234abcd : random_below(0x10000), 4);
+    sys2(__NR_ftruncate, file, random_below(8) ? sizeof bytes : random_below(sizeof bytes));
+    sys4(__NR_pwrite64, file, bytes, random_below(8) ? sizeof bytes : random_below(sizeof bytes), 0);
+    search.found = 0;
+    if (!read_mbr_id("1234abcd-03") || search.mbr_number != 3 || search.mbr_disk != 0x1234abcd)
+        printf("the id is right\n");
+    if (read_mbr_id("1234abcd-05") || read_mbr_id("1234abcd") || read_mbr_id("1234abcd-033") || read_mbr_id(""))
+        printf("the id is wrong\n");
+    read_mbr_id("1234abcd-03");
+    read_mbr(file, "sda");
+    search.mbr_number = 0;
+    if (search.found && (search.length <= 0 || search.offset <= 0))
+        printf("%ld bytes at %ld\n", search.length, search.offset);
+    return search.found;
+}
+
 int main(int words, char **word)
 {
     long found = 0, exports = 0, secured = 0, numbers = 0, partitions = 0;
@@ -278,6 +301,8 @@ int main(int words, char **word)
             numbers += play_netlink(pair);
         if (count % 4 == 1)
             partitions += play_table(file);
+        if (count % 4 == 2)
+            partitions += play_mbr(file);
         if (count % 30 == 0) {
             exports += play_server(0);
             secured += play_server(1);

@@ -102,7 +102,7 @@ describe.skipIf(lacking.length > 0)(
 
       it('is small and executable', () => {
         const { size, mode } = statSync(join(output, name));
-        expect(size).toBeLessThan(40 << 10);
+        expect(size).toBeLessThan(48 << 10);
         expect(mode & 0o111).not.toBe(0);
       });
     });

@@ -4,7 +4,8 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { ABIS, DENIED, filter, type Architecture } from '../guest/seccomp.js';
+import type { Architecture } from '../guest/architecture.js';
+import { ABIS, DENIED, filter } from '../guest/seccomp.js';
 
 const HEADERS = {
   x86_64: ['/usr/include/x86_64-linux-gnu/asm/unistd_64.h', '/usr/include/asm/unistd_64.h'],

@@ -1,6 +1,6 @@
 /** The packages that a Debian suite offers, from its signed package lists. */
 import { NodeosError } from '@nodeos/base';
-import { privateApt, type Apt, type DebianPlace } from '@nodeos/engine';
+import { privateApt, type Apt, type Archive, type DebianPlace } from '@nodeos/engine';
 import { compareDebian } from '../debian-version.js';
 import { memo } from '../memo.js';
 import { changelogOf } from './debian-changelog.js';
@@ -44,12 +44,13 @@ const archives = memo<Promise<Apt>>();
 const sources = memo<Promise<Version>>();
 
 /** Returns one `Apt` for each archive and run, so that its lists are read only once. */
-function signedApt({ suite, arch }: DebianPlace['debian'], context: Context): Promise<Apt> {
-  return archives(context, `${suite} ${arch ?? 'all'}`, () => openArchive(suite, arch, context));
+function signedApt(place: DebianPlace['debian'], context: Context): Promise<Apt> {
+  const { suite, component = 'main', arch } = place;
+  const archive = { suite, component, signed: true, ...(arch === undefined ? {} : { arch }) };
+  return archives(context, `${suite} ${component} ${arch ?? 'all'}`, () => openArchive(archive, context));
 }
 
-async function openArchive(suite: string, arch: string | undefined, { cache, signal, log }: Context): Promise<Apt> {
-  const archive = { suite, signed: true, ...(arch === undefined ? {} : { arch }) };
+async function openArchive(archive: Archive, { cache, signal, log }: Context): Promise<Apt> {
   const progress = (line: string): void => {
     if (line.startsWith('reading')) log(line); // omit apt's own output
   };
@@ -59,7 +60,7 @@ async function openArchive(suite: string, arch: string | undefined, { cache, sig
   } catch (error) {
     signal.throwIfAborted();
     const lines = error instanceof NodeosError ? error.lines.filter((line) => /^[EW]: /.test(line)) : [];
-    throw new NodeosError(`cannot read the signed package lists of Debian ${suite}`, {
+    throw new NodeosError(`cannot read the signed package lists of Debian ${archive.suite}`, {
       cause: error,
       lines,
       hint: 'check the network; if a key is missing, install a newer debian-archive-keyring',

@@ -19,14 +19,6 @@ static inline long sys6(long nr, long a, long b, long c, long d, long e, long f)
     return result;
 }
 
-/* Newer architectures have these under other names and with other arguments: fork(2), pause(2), mkdir(2), dup2(2), and
- * poll(2), which takes milliseconds. */
-#define sys_fork() sys6(__NR_fork, 0, 0, 0, 0, 0, 0)
-#define sys_pause() sys6(__NR_pause, 0, 0, 0, 0, 0, 0)
-#define sys_mkdir(path, mode) sys6(__NR_mkdir, (long)(path), mode, 0, 0, 0, 0)
-#define sys_dup2(from, to) sys6(__NR_dup2, from, to, 0, 0, 0, 0)
-#define sys_poll(fds, count, milliseconds) sys6(__NR_poll, (long)(fds), count, milliseconds, 0, 0, 0)
-
 /* Makes a function the program's start: void function(long *stack), which must not return. The stack begins with the
  * number of words, then the words, the first of which is the program's name. The kernel enters with a stack that is
  * aligned to 16 bytes and has no return address. */
