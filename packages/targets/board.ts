@@ -5,6 +5,9 @@
 import { UsageError } from '@nodeos/base';
 import type { Target } from './target.js';
 
+/** What starts a boot medium: a PC's BIOS, UEFI, or the firmware of the Raspberry Pi. */
+export type Firmware = 'bios' | 'uefi' | 'raspi';
+
 /** How QEMU emulates the board. */
 export interface Emulator {
   /** The QEMU program: `qemu-system-…`. */
@@ -13,10 +16,15 @@ export interface Emulator {
   readonly machine: string;
   /** The file of the kernel's step that QEMU starts without a firmware. */
   readonly kernel: 'vmlinux' | 'kernel';
-  /** The value of `-cpu` under software emulation: all that Node.js profits from. */
-  readonly cpuEmulated: string;
-  /** The bus of the virtio devices. It selects `virtio-net-pci` or `virtio-net-device`. */
-  readonly bus: 'pci' | 'device';
+  /** The value of `-cpu` under software emulation: all that Node.js profits from. Undefined: the board's own. */
+  readonly cpuEmulated?: string;
+  /** The only size of memory and number of processors that the board has. Undefined: any. */
+  readonly fixed?: { readonly memory: string; readonly cpus: number };
+  /**
+   * The bus of the virtio devices. It selects `virtio-net-pci` or `virtio-net-device`. A board with `usb` has no such
+   * devices, and so no ports to the host: it boots from an SD card alone.
+   */
+  readonly bus: 'pci' | 'device' | 'usb';
   /** How a read-only image is attached: as persistent memory that files are mapped from, or as a disk. */
   readonly image: 'pmem' | 'disk';
   /** Extra words for the kernel command line. */
@@ -36,6 +44,10 @@ export interface Board {
   readonly console: string;
   /** The kernel image that the firmware boots, relative to the kernel's build folder. */
   readonly kernelImage: string;
+  /** What starts boot media. The first one is the default. */
+  readonly firmwares: readonly Firmware[];
+  /** The file of the device tree that its firmware takes from the boot medium. */
+  readonly deviceTree?: string;
   readonly emulator: Emulator;
 }
 
@@ -49,12 +61,20 @@ const PC = { target: 'x86_64', console: 'ttyS0', kernelImage: 'arch/x86/boot/bzI
 const PC_EMULATOR = { program: 'qemu-system-x86_64', kernel: 'vmlinux', cpuEmulated: 'max' } as const;
 
 const ARM = { target: 'aarch64', console: 'ttyAMA0', kernelImage: 'arch/arm64/boot/Image' } as const;
+const ARM_EMULATOR = {
+  program: 'qemu-system-aarch64',
+  kernel: 'kernel',
+  append: '',
+  appendEmulated: '',
+  appendEmulatedAlone: '',
+} as const;
 
 /** All boards. The first board of a target is its default. */
 export const BOARDS: readonly Board[] = [
   {
     ...PC,
     name: 'q35',
+    firmwares: ['bios', 'uefi'],
     emulator: {
       ...PC_EMULATOR,
       // The unused controllers are off, because probing for SATA disks alone takes 0.3 s.
@@ -70,6 +90,7 @@ export const BOARDS: readonly Board[] = [
   {
     ...PC,
     name: 'microvm',
+    firmwares: [],
     emulator: {
       ...PC_EMULATOR,
       // With ACPI the machine has no timer that works without KVM's clock. Without ACPI it can only power off by a
@@ -85,18 +106,29 @@ export const BOARDS: readonly Board[] = [
   {
     ...ARM,
     name: 'virt',
+    firmwares: ['uefi'],
     emulator: {
-      program: 'qemu-system-aarch64',
+      ...ARM_EMULATOR,
       machine: 'virt',
-      kernel: 'kernel',
       // The real algorithm for signed pointers takes most of the time of emulated code that uses them.
       cpuEmulated: 'max,pauth-impdef=on',
       bus: 'pci',
       image: 'pmem',
-      append: '',
-      appendEmulated: '',
-      appendEmulatedAlone: '',
     },
+  },
+  {
+    ...ARM,
+    name: 'raspi3',
+    firmwares: ['raspi'],
+    deviceTree: 'bcm2837-rpi-3-b.dtb',
+    emulator: { ...ARM_EMULATOR, machine: 'raspi3b', fixed: { memory: '1G', cpus: 4 }, bus: 'usb', image: 'disk' },
+  },
+  {
+    ...ARM,
+    name: 'raspi4',
+    firmwares: ['raspi'],
+    deviceTree: 'bcm2711-rpi-4-b.dtb',
+    emulator: { ...ARM_EMULATOR, machine: 'raspi4b', fixed: { memory: '2G', cpus: 4 }, bus: 'usb', image: 'disk' },
   },
 ];
 

@@ -3,7 +3,7 @@ export * from './accelerator.js';
 export * from './advice.js';
 export * from './events.js';
 export * from './machine.js';
-export { DRIVE_NAMES, FIRMWARE_NAMES, type Drive, type Firmware, type Medium } from './media.js';
+export { DRIVE_NAMES, FIRMWARE_NAMES, type CardFiles, type Drive, type Medium } from './media.js';
 export * from './ports.js';
 export * from './qemu.js';
 export * from './sandbox.js';

@@ -110,19 +110,31 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
     ...['-name', 'nodeos', '-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ...(options.sandbox && !hasOwnSandbox(options.extra ?? []) ? SANDBOX : []),
     ...['-machine', emulator.machine, '-accel', options.accelerator],
-    // Enables all CPU features of the accelerator. Node.js runs much faster with them than on QEMU's default model.
-    ...['-cpu', options.accelerator === 'tcg' ? emulator.cpuEmulated : 'host'],
+    ...processor(options),
     ...['-m', memoryArgument(options), '-smp', String(options.cpus)],
-    ...(options.medium ? mediumArguments(options.medium) : kernelArguments(options)),
+    ...(options.medium ? mediumArguments(options.medium, options.board) : kernelArguments(options)),
     ...(options.usr ? IMAGES[emulator.image].arguments(options.usr, bus) : []),
     ...(options.data === undefined ? [] : dataArguments(options.data, bus)),
-    ...['-device', `virtio-rng-${bus}`],
     ...(options.noNetwork ? [] : network(options, bus)),
-    ...['-device', `virtio-serial-${bus}`],
-    ...Object.entries(connections.ports).flatMap(([name, path]) => port(name, path)),
+    ...(hasPorts(options.board) ? virtioArguments(bus, connections) : []),
     ...consoleArguments(connections),
     ...(options.extra ?? []),
   ];
+}
+
+/** Whether the guest can talk to the host by virtio-serial ports. */
+export const hasPorts = ({ emulator }: Board): boolean => emulator.bus !== 'usb';
+
+const virtioArguments = (bus: string, { ports }: Connections): string[] => [
+  ...['-device', `virtio-rng-${bus}`],
+  ...['-device', `virtio-serial-${bus}`],
+  ...Object.entries(ports).flatMap(([name, path]) => port(name, path)),
+];
+
+/** All features of the accelerator. Node.js runs much faster with them than on QEMU's default model. */
+function processor({ accelerator, board }: MachineOptions): string[] {
+  const model = accelerator === 'tcg' ? board.emulator.cpuEmulated : 'host';
+  return model === undefined ? [] : ['-cpu', model];
 }
 
 function kernelArguments(options: MachineOptions): string[] {
@@ -149,17 +161,16 @@ export const mebibytesOf = (memory: string): number => Number.parseInt(memory, 1
 export const memoryOf = (mebibytes: number): string =>
   mebibytes % 1024 === 0 ? `${mebibytes / 1024}G` : `${mebibytes}M`;
 
+const NETWORK_CARDS: Readonly<Record<Emulator['bus'], string>> = {
+  pci: 'virtio-net-pci,netdev=net0,romfile=', // no boot ROM, because nothing boots from the network
+  device: 'virtio-net-device,netdev=net0',
+  usb: 'usb-net,netdev=net0',
+};
+
 /** User networking needs no root. The guest is 10.0.2.15, the host 10.0.2.2. */
 function network({ publish, restrict = false }: MachineOptions, bus: Emulator['bus']): string[] {
   const forwards = publish.map((p) => `,hostfwd=${p.protocol}:${p.address}:${p.host}-:${p.guest}`).join('');
-  // No boot ROM, because nothing boots from the network.
-  const rom = bus === 'pci' ? ',romfile=' : '';
-  return [
-    '-netdev',
-    `user,id=net0${restrict ? ',restrict=on' : ''}${forwards}`,
-    '-device',
-    `virtio-net-${bus},netdev=net0${rom}`,
-  ];
+  return ['-netdev', `user,id=net0${restrict ? ',restrict=on' : ''}${forwards}`, '-device', NETWORK_CARDS[bus]];
 }
 
 function port(name: string, path: string): string[] {
