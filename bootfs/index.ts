@@ -1,5 +1,6 @@
 /** The boot media layer. */
 export * from './data.js';
+export * from './formats/index.js';
 export * from './loaders.js';
 export * from './media.js';
 export * from './uki.js';

@@ -31,11 +31,12 @@ const OS_RELEASE = 'ID=nodeos\nNAME=NodeOS\nPRETTY_NAME=NodeOS\n';
 
 /**
  * @param name the name of the step
+ * @param parts without `usr` if the runtime is in the initramfs
  * @param words more words for the kernel's command line
  */
 export function unifiedKernel(
   name: string,
-  parts: Omit<BootParts, 'compressedUsr'>,
+  parts: Omit<BootParts, 'compressedUsr' | 'usr'> & Partial<Pick<BootParts, 'usr'>>,
   words: readonly string[] = [],
 ): Artifact<'image'> {
   const { kernel, initramfs, usr, loaders, board } = parts;
@@ -45,9 +46,10 @@ export function unifiedKernel(
     target,
     recipe: import.meta.url,
     parameters: { console: board.console, words },
-    inputs: { kernel: kernel.step, initramfs: initramfs.step, usr: usr.step, loaders },
+    inputs: { kernel: kernel.step, initramfs: initramfs.step, loaders, ...(usr ? { usr: usr.step } : {}) },
     async build(context) {
-      const line = commandLine(board, await partitionId(inputPath(context, 'usr', usr)), words);
+      const id = usr && (await partitionId(inputPath(context, 'usr', usr)));
+      const line = commandLine(board, [...(id === undefined ? [] : [word('usr', `PARTUUID=${id}`)]), ...words]);
       const sections: PeSection[] = [
         { ...bytes('.text', await readFile(join(context.input('loaders'), 'stub'))), isCode: true },
         bytes('.osrel', Buffer.from(OS_RELEASE)),
@@ -70,10 +72,11 @@ export function unifiedKernel(
 export const partitionId = async (path: string): Promise<string> => guidOf(await erofsId(path));
 
 /** Both consoles get the kernel's messages; the last one is the system's own. */
-function commandLine(board: Board, usr: string, words: readonly string[]): string {
+function commandLine(board: Board, words: readonly string[]): string {
   return [
     ...['console=tty0', `console=${board.console}`, 'quiet', 'panic=10', 'rootfstype=tmpfs'],
-    ...['initramfs_options=size=90%', word('usr', `PARTUUID=${usr}`), ...words],
+    'initramfs_options=size=90%',
+    ...words,
   ].join(' ');
 }
 

@@ -31,6 +31,8 @@ export interface PackageJson {
     readonly restart?: SystemConfig['restart'];
     readonly onexit?: SystemConfig['onexit'];
     readonly env?: Readonly<Record<string, string>>;
+    /** What `nodeos build` makes if nothing is named: `disk`, `iso.xz`. Their names are checked where they are known. */
+    readonly formats?: readonly string[];
   };
 }
 
@@ -85,6 +87,9 @@ function checkTypes(dir: string, manifest: PackageJson): void {
   checkObject('allowScripts', manifest.allowScripts);
   checkObject('nodeos', nodeos);
   checkString('nodeos.start', nodeos?.start);
+  const formats = nodeos?.formats as unknown;
+  const isList = Array.isArray(formats) && formats.every((name) => typeof name === 'string');
+  check('nodeos.formats', formats, 'an array of strings', isList);
   checkObject('nodeos.env', nodeos?.env);
   for (const [name, value] of Object.entries(nodeos?.env ?? {})) checkString(`nodeos.env.${name}`, value);
 }

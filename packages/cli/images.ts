@@ -4,7 +4,7 @@ import { exists, messageOf, replaceFile, UsageError } from '@nodeos/base';
 import { stepsOf } from '@nodeos/engine';
 import { createSecretInitramfs, serveRoot } from '@nodeos/netroot';
 import { rootTree } from '@nodeos/rootfs';
-import { MEDIA_FORMATS } from '@nodeos/bootfs';
+import { FORMATS } from '@nodeos/bootfs';
 import { DRIVE_NAMES, FIRMWARE_NAMES, imageAt, type Drive, type Firmware, type RunMachineOptions } from '@nodeos/vm';
 import { buildSteps, type Building } from './building.js';
 import { printMessage, type Io, type Parsed } from './command.js';
@@ -41,8 +41,8 @@ export interface MediumOptions {
   readonly drive: Drive;
 }
 
-/** How the image of a format is attached by default, where that is not a disk. */
-const DRIVES: Readonly<Record<string, Drive>> = { iso: 'cdrom' };
+/** The formats that firmware boots from. */
+export const BOOTABLE = FORMATS.filter(({ image }) => image !== undefined);
 
 /** Reads `--format`, `--firmware` and `--drive`. @throws UsageError for an unknown value or options that exclude others */
 function mediumOf(args: Parsed): MediumOptions | undefined {
@@ -52,13 +52,14 @@ function mediumOf(args: Parsed): MediumOptions | undefined {
     if (lonely !== undefined) throw new UsageError(`--${lonely}: only with --format`);
     return undefined;
   }
-  const formats = MEDIA_FORMATS.map(({ name }) => name);
-  checkOneOf('format', format, formats);
+  const names = BOOTABLE.map(({ name }) => name);
+  checkOneOf('format', format, names);
+  const usual = BOOTABLE.find(({ name }) => name === format)?.drive ?? 'virtio';
   const excluded = ['root', 'runtime', 'append', 'machine', 'data'].find((name) => args.text(name) !== undefined);
   if (excluded !== undefined)
     throw new UsageError(`--${excluded}: not with --format, because the medium has a system of its own`);
   const firmware = checkOneOf('firmware', args.text('firmware') ?? 'bios', FIRMWARE_NAMES);
-  const drive = checkOneOf('drive', args.text('drive') ?? DRIVES[format] ?? 'virtio', DRIVE_NAMES);
+  const drive = checkOneOf('drive', args.text('drive') ?? usual, DRIVE_NAMES);
   return { format, firmware, drive };
 }
 
@@ -104,14 +105,15 @@ export const mediaFor = (system: System, options: MediaOptions, building: Buildi
 
 /** Everything is on a boot medium, which the firmware starts. */
 async function onMedium(system: System, { bootFrom }: MediaOptions, building: Building, io: Io): Promise<Media> {
-  const image = system.media[bootFrom?.format ?? ''];
-  if (!bootFrom || !image) throw new TypeError('no format');
+  if (!bootFrom) throw new TypeError('no format');
+  const { format, artifacts } = system.format(bootFrom.format);
+  const [image] = artifacts;
   const { kernel, initramfsBase } = system;
   const built = await buildSteps(stepsOf(image, kernel.direct, initramfsBase), building, io);
   return {
     kernel: built.path(kernel.direct),
     initramfs: built.path(initramfsBase),
-    medium: { ...bootFrom, path: built.path(image) },
+    medium: { ...bootFrom, format: format.image ?? 'raw', path: built.path(image) },
     kernelArgs: [],
     close: () => Promise.resolve(),
   };

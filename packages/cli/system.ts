@@ -1,6 +1,6 @@
 /** Combines the layers into a system. This is the only place that knows all layers. */
 import { UsageError } from '@nodeos/base';
-import { bootLoaders, bootMedium, dataFilesystem, MEDIA_FORMATS } from '@nodeos/bootfs';
+import { bootLoaders, dataFilesystem, FORMATS, formatsOf, type Formatted } from '@nodeos/bootfs';
 import { artifact, type Artifact, type Step } from '@nodeos/engine';
 import { init, tlsHandshake } from '@nodeos/init';
 import { initramfs, streamInitramfs, writeTlsInitramfs, type TlsFiles } from '@nodeos/initramfs';
@@ -129,6 +129,8 @@ export interface Layer {
   readonly summary: string;
   /** Files of one step. `--out` copies them for the user. */
   readonly artifacts: readonly [Artifact, ...Artifact[]];
+  /** The copies get a folder of that name. */
+  readonly folder?: string;
   readonly seal?: Seal;
 }
 
@@ -151,8 +153,10 @@ export interface System {
   readonly handshake: Artifact<'program'>;
   /** An empty filesystem for the users' data. */
   readonly data: Artifact<'image'>;
-  /** Boot media by the names of their formats. */
-  readonly media: Readonly<Record<string, Artifact<'image'>>>;
+  /** What a format makes of the system. @throws UsageError for a name that is no format's */
+  readonly format: (name: string) => Formatted;
+  /** The formats that the application's package.json asks for. */
+  readonly wantedFormats: readonly string[];
   /** The parts of the root, without the runtime. */
   readonly parts: readonly Part[];
   readonly runtimePart: Part;
@@ -177,17 +181,21 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
   const loaders = bootLoaders(target, bare);
   const compressedUsr = compressedRuntimeImage(target, runtime, usr);
   const boot = { kernel: linux.image, initramfs: initramfsBase, usr, compressedUsr, loaders, board };
+  const wholeInitramfs = initramfs(target, 'initramfs', allParts);
+  const initramfsStream = streamInitramfs(target, initStep);
+  const root = rootImage(target, allParts);
   const system: Omit<System, 'layers'> = {
     kernel: linux,
     runtime,
     init: initStep,
     usr,
-    initramfs: initramfs(target, 'initramfs', allParts),
+    initramfs: wholeInitramfs,
     initramfsBase,
     data: dataFilesystem(target),
-    media: Object.fromEntries(MEDIA_FORMATS.map((format) => [format.name, bootMedium(format, boot)])),
-    initramfsStream: streamInitramfs(target, initStep),
-    root: rootImage(target, allParts),
+    format: formatsOf({ ...boot, vmlinux: linux.vmlinux, wholeInitramfs, initramfsStream, root, rootParts: allParts }),
+    wantedFormats: app?.manifest.nodeos?.formats ?? [],
+    initramfsStream,
+    root,
     handshake: tlsHandshake(target, compiler),
     parts,
     runtimePart: runtimePart(runtime),
@@ -224,12 +232,15 @@ function layersOf(system: Omit<System, 'layers'>, app: Part | undefined): Layer[
       seal: { program: handshake, write: writeTlsInitramfs },
     },
     { name: 'root', summary: 'the root filesystem as an image', artifacts: [system.root] },
-    ...MEDIA_FORMATS.flatMap(({ name, summary }): Layer[] => {
-      const image = system.media[name];
-      return image ? [{ name, summary, artifacts: [image] }] : [];
-    }),
+    ...FORMATS.map(({ name }) => formatLayer(system, name)),
     { name: 'tls-handshake', summary: 'what begins TLS for a root on the network', artifacts: [handshake] },
   ];
+}
+
+/** What a format makes of the system, as a layer. @throws UsageError for a name that is no format's */
+export function formatLayer(system: Pick<System, 'format'>, name: string): Layer {
+  const { format, artifacts } = system.format(name);
+  return { name, summary: format.summary, artifacts, ...(format.isFolder ? { folder: format.name } : {}) };
 }
 
 /** The layers that can be built for a target without a board. */

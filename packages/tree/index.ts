@@ -2,3 +2,4 @@
 export * from './cpio.js';
 export * from './directory.js';
 export * from './entry.js';
+export * from './tar.js';

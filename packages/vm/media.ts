@@ -52,6 +52,8 @@ export const FIRMWARE_NAMES = Object.keys(FIRMWARES) as readonly Firmware[];
 export interface Medium {
   /** The image. */
   readonly path: string;
+  /** QEMU's name of its format. Default: raw. */
+  readonly format?: 'raw' | 'qcow2' | 'vmdk' | 'vpc';
   /** The image keeps what the machine writes. Default: the writes are lost at the machine's end. */
   readonly keeps?: boolean;
   readonly drive: Drive;
@@ -69,12 +71,12 @@ export interface CardFiles {
 
 /** QEMU's arguments for the medium and its firmware. @throws NodeosError if the firmware is not installed */
 export function mediumArguments(medium: Medium, board: Board): string[] {
-  const { path, keeps = false, drive, firmware } = medium;
+  const { path, format = 'raw', keeps = false, drive, firmware } = medium;
   const { readOnly, on, devices } = DRIVES[drive];
   const access = readOnly ? 'media=cdrom,readonly=on' : `snapshot=${keeps ? 'off' : 'on'}`;
   return [
     ...FIRMWARES[firmware](medium, board),
-    ...['-drive', `if=${on},id=medium,format=raw,${access},file=${escaped(path)}`],
+    ...['-drive', `if=${on},id=medium,format=${format},${access},file=${escaped(path)}`],
     ...devices.flatMap((device) => ['-device', device.includes('drive=') ? `${device},bootindex=0` : device]),
   ];
 }

@@ -15,8 +15,7 @@ const KINDS: readonly Kind[] = [
 
 export async function media(context: Context): Promise<Row> {
   const system = await systemOf(target, { app: APP });
-  const { disk, iso } = system.media;
-  if (!disk || !iso) throw new Error('the formats have other names');
+  const [[disk], [iso]] = [system.format('disk').artifacts, system.format('iso').artifacts];
   const result = await built(disk, iso);
   const paths = { disk: result.path(disk), iso: result.path(iso) };
   const plain: number[] = [];

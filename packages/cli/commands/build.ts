@@ -1,20 +1,31 @@
 /** nodeos build: builds layers and explains why. */
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { UsageError } from '@nodeos/base';
+import { FORMATS, formatOf } from '@nodeos/bootfs';
 import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
 import { Cache, exportFile, planOf, stepsOf, type BuildResult, type Built, type Step } from '@nodeos/engine';
 import { readTlsFiles, type TlsFiles } from '@nodeos/initramfs';
 import { buildingOf, buildSteps, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
-import type { Command, Io, Parsed } from '../command.js';
-import { checkSystem, type Layer, type System } from '../system.js';
+import { printMessage, type Command, type Io, type Parsed } from '../command.js';
+import { checkSystem, formatLayer, type Layer, type System } from '../system.js';
+
+/** What is built if nothing is named. */
+const DEFAULT_LAYERS: readonly string[] = ['kernel', 'initramfs', 'initramfs-base', 'usr'];
 
 export const buildCommand: Command = {
   name: 'build',
-  summary: 'Builds the layers of a system (default: all that a boot needs).',
+  summary: 'Builds the layers of a system, or formats to start it from (default: all that a boot needs).',
   operands: '[LAYER…]',
   options: {
     ...BUILD_OPTIONS,
     app: { type: 'string', short: 'a', value: 'DIR', help: 'put the application of that folder into the initramfs' },
+    format: {
+      type: 'string',
+      short: 'f',
+      multiple: true,
+      value: 'F[,F…]',
+      help: `${FORMATS.map(({ name }) => name).join(', ')}; single files also compressed: disk.zst, iso.xz; again for more`,
+    },
     tls: {
       type: 'string',
       value: 'DIR',
@@ -25,6 +36,8 @@ export const buildCommand: Command = {
   },
   examples: [
     ['nodeos build', 'everything that `nodeos start` needs'],
+    ['nodeos build --format disk.zst,qcow2 --app . --out out', 'a disk for a stick, compressed, and one for QEMU'],
+    ['nodeos build --format pxe --app . --out out', 'a folder for machines that boot from the network: out/pxe'],
     ['nodeos build runtime --target aarch64 --out out', 'Node.js and its libraries for another machine'],
     ['nodeos build kernel --explain', 'why the kernel would be built again'],
     ['nodeos build initramfs --app . --lock', 'an application without a lock file: it gets one'],
@@ -39,11 +52,16 @@ export const buildCommand: Command = {
   ],
   async run(args, io) {
     const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
-    const names = args.operands.length > 0 ? args.operands : ['kernel', 'initramfs', 'initramfs-base', 'usr'];
-    checkSystem(target, names);
-    const app = args.text('app');
-    const system = await systemFor(target, app, args, io);
-    const layers = names.map((name) => layerOf(system, name));
+    const formats = args.texts('format').flatMap((list) => list.split(','));
+    for (const name of formats) formatOf(name);
+    const isDefault = args.operands.length + formats.length === 0;
+    const names = isDefault ? DEFAULT_LAYERS : args.operands;
+    checkSystem(target, [...names, ...formats]);
+    const system = await systemFor(target, args.text('app'), args, io);
+    const layers =
+      isDefault && system.wantedFormats.length > 0
+        ? manifestLayers(system, io)
+        : [...names.map((name) => layerOf(system, name)), ...formats.map((name) => formatLayer(system, name))];
     const secrets = await secretsOf(args, layers);
     const programs = secrets ? layers.flatMap(({ seal }) => seal?.program ?? []) : [];
     const steps = stepsOf(...layers.map(({ artifacts }) => artifacts[0]), ...programs);
@@ -64,6 +82,12 @@ export const buildCommand: Command = {
   },
 };
 
+/** The formats of the application's package.json, which are built instead of the default layers. */
+function manifestLayers(system: System, io: Io): Layer[] {
+  printMessage(io, `building the formats of package.json: ${system.wantedFormats.join(', ')}`);
+  return system.wantedFormats.map((name) => formatLayer(system, name));
+}
+
 /** Finds a layer by name. @throws UsageError naming the known layers */
 function layerOf({ layers }: System, name: string): Layer {
   const layer = layers.find((layer) => layer.name === name);
@@ -78,11 +102,12 @@ function layerOf({ layers }: System, name: string): Layer {
  * copies
  */
 async function exportLayer(
-  { artifacts, seal }: Layer,
+  { artifacts, folder = '', seal }: Layer,
   built: BuildResult,
-  dir: string,
+  out: string,
   secrets: TlsFiles | undefined,
 ): Promise<string[]> {
+  const dir = join(out, folder);
   const paths: string[] = [];
   for (const artifact of artifacts) {
     const path = await exportFile(built.path(artifact), dir);

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
 import { file, pieces, type BlockBackend } from '@nodeos/block';
-import { MEDIA_FORMATS } from '@nodeos/bootfs';
+import { FORMATS } from '@nodeos/bootfs';
 import { codeOf, formatSize, messageOf, NodeosError, UsageError, visible } from '@nodeos/base';
 import { claim, hintFrom, openSource, type Hints } from '@nodeos/disk';
 import { stepsOf } from '@nodeos/engine';
@@ -14,7 +14,8 @@ import { printMessage, type Command, type Io, type Parsed } from '../command.js'
 import { meterFor, type Meter } from '../nbd/progress.js';
 import { unlessKilled } from '../nbd/stop.js';
 
-const FORMATS = MEDIA_FORMATS.map(({ name }) => name);
+/** Formats that are written as they are. */
+const RAW = FORMATS.filter(({ image }) => image === 'raw').map(({ name }) => name);
 /** Forms of sources for files with these endings. */
 const COMPRESSED: Readonly<Record<string, string>> = { '.xz': 'xz:', '.zst': 'zstd:' };
 /** The longest text of a drive that is shown. */
@@ -101,16 +102,15 @@ async function targetFor(device: string, drives: readonly Drive[]): Promise<Targ
 
 /** Builds a format, or opens the image. */
 async function openImage(image: string, args: Parsed, io: Io): Promise<BlockBackend> {
-  if (!FORMATS.includes(image)) {
-    if (args.text('app') !== undefined) throw new UsageError(`--app: only with ${FORMATS.join(' or ')}`);
+  if (!RAW.includes(image)) {
+    if (args.text('app') !== undefined) throw new UsageError(`--app: only with ${RAW.join(' or ')}`);
     const form = Object.entries(COMPRESSED).find(([ending]) => image.endsWith(ending))?.[1] ?? '';
     return openSource(`${form}${image}`, { signal: io.signal });
   }
   const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
   const app = args.text('app');
   const system = await systemFor(target, app, args, io);
-  const medium = system.media[image];
-  if (!medium) throw new TypeError('no format');
+  const [medium] = system.format(image).artifacts;
   const built = await buildSteps(stepsOf(medium), buildingOf(args), io);
   return file(built.path(medium), { readOnly: true });
 }

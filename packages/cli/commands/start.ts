@@ -2,7 +2,6 @@
 import { join, resolve } from 'node:path';
 import { InterruptedError, NodeosError, UsageError, visibleJson } from '@nodeos/base';
 import { PORTS, word, type EventName, type GuestEvent } from '@nodeos/contract';
-import { MEDIA_FORMATS } from '@nodeos/bootfs';
 import { boardOf, DEFAULT_TARGET, targetOf, type Board, type Target } from '@nodeos/targets';
 import { Cache } from '@nodeos/engine';
 import {
@@ -21,7 +20,7 @@ import {
 import { buildingOf, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
 import { sinkOf } from '../output.js';
-import { mediaFor, mediaOf, provideData, ROOTS, RUNTIMES, type Media, type MediaOptions } from '../images.js';
+import { BOOTABLE, mediaFor, mediaOf, provideData, ROOTS, RUNTIMES, type Media, type MediaOptions } from '../images.js';
 import { checkMemory } from '../memory.js';
 import { checkSystem } from '../system.js';
 
@@ -71,7 +70,7 @@ export const startCommand: Command = {
     },
     format: {
       type: 'string',
-      value: MEDIA_FORMATS.map(({ name }) => name).join('|'),
+      value: BOOTABLE.map(({ name }) => name).join('|'),
       help: 'boot from an image of that format, by the firmware, as another machine would',
     },
     firmware: { type: 'string', value: FIRMWARE_NAMES.join('|'), help: 'with --format: what starts it (default bios)' },
