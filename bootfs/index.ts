@@ -4,5 +4,4 @@ export * from './formats/index.js';
 export * from './loaders.js';
 export * from './media.js';
 export * from './uki.js';
-export { raspberryCard, type CardParts } from './raspi/card.js';
 export { readConfig, type CardBoot } from './raspi/config.js';

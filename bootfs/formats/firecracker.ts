@@ -19,8 +19,8 @@ export const FIRECRACKER: Format = {
   summary: 'a folder for Firecracker: firecracker --no-api --config-file vm.json',
   files: [CONFIG, ...Object.values(FILES)],
   isFolder: true,
-  build({ vmlinux, initramfs, usr, board, loaders: { target } }) {
-    const copies = { [FILES.kernel]: vmlinux, [FILES.initramfs]: initramfs, [FILES.usr]: usr };
+  build({ direct, initramfs, usr, board, loaders: { target } }) {
+    const copies = { [FILES.kernel]: direct, [FILES.initramfs]: initramfs, [FILES.usr]: usr };
     return {
       name: 'firecracker',
       target,

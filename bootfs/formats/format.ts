@@ -5,8 +5,9 @@ import type { BootParts } from '../uki.js';
 
 /** What formats are made of. */
 export interface FormatParts extends BootParts {
-  /** The kernel as an ELF file, which hypervisors start without firmware. */
-  readonly vmlinux: Artifact;
+  /** The file of the kernel that hypervisors start without firmware. */
+  readonly direct: Artifact<'kernel'>;
+  readonly deviceTrees: readonly Artifact<'file'>[];
   /** The whole system with its runtime. */
   readonly wholeInitramfs: Artifact<'initramfs'>;
   /** Only connects to a root on the network. */
@@ -29,7 +30,11 @@ export interface Format {
   /** What QEMU calls an image of this kind; undefined if no firmware boots from it. */
   readonly image?: 'raw' | 'qcow2' | 'vmdk' | 'vpc';
   /** How the image is attached to a machine, if not as a disk. */
-  readonly drive?: 'usb' | 'cdrom';
+  readonly drive?: 'usb' | 'cdrom' | 'card';
+  /** The only target that it is for. Default: all. */
+  readonly target?: string;
+  /** What starts it. Default: the BIOS or UEFI of its machine. */
+  readonly firmware?: 'raspi';
   /** @param made the file of another format, which this one is made from */
   build(parts: FormatParts, made: (name: string) => Artifact): Step;
 }

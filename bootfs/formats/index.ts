@@ -1,3 +1,3 @@
 /** The formats of a system. */
-export { FORMATS, formatOf, formatsOf, type ChosenFormat, type Formatted } from './table.js';
+export { FORMATS, formatOf, formatsFor, formatsOf, type ChosenFormat, type Formatted } from './table.js';
 export type { Format, FormatParts } from './format.js';

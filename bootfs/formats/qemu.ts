@@ -14,8 +14,8 @@ export const QEMU: Format = {
   summary: 'a folder for QEMU: ./run.sh',
   files: [SCRIPT, ...Object.values(FILES)],
   isFolder: true,
-  build({ vmlinux, initramfs, usr, board, loaders: { target } }) {
-    const copies = { [FILES.kernel]: vmlinux, [FILES.initramfs]: initramfs, [FILES.usr]: usr };
+  build({ direct, initramfs, usr, board, loaders: { target } }) {
+    const copies = { [FILES.kernel]: direct, [FILES.initramfs]: initramfs, [FILES.usr]: usr };
     return {
       name: 'qemu',
       target,

@@ -1,6 +1,7 @@
 /** All formats, by name, and what they make of a system. */
 import { UsageError } from '@nodeos/base';
 import { artifact, type Artifact } from '@nodeos/engine';
+import type { Target } from '@nodeos/targets';
 import { compressed, compressedFiles, COMPRESSIONS } from './compress.js';
 import { CONVERTED } from './convert.js';
 import { FIRECRACKER } from './firecracker.js';
@@ -8,9 +9,10 @@ import type { Format, FormatParts } from './format.js';
 import { MEDIA } from './media.js';
 import { PXE } from './pxe.js';
 import { QEMU } from './qemu.js';
+import { RASPI } from './raspi.js';
 import { TAR } from './tar.js';
 
-export const FORMATS: readonly Format[] = [...MEDIA, ...CONVERTED, TAR, PXE, FIRECRACKER, QEMU];
+export const FORMATS: readonly Format[] = [...MEDIA, RASPI, ...CONVERTED, TAR, PXE, FIRECRACKER, QEMU];
 
 /** Formats that are asked for and not there yet. */
 const NOT_YET: Readonly<Record<string, string>> = {
@@ -48,6 +50,10 @@ export interface Formatted extends ChosenFormat {
   readonly artifacts: readonly [Artifact, ...Artifact[]];
 }
 
+/** The formats for a target. */
+export const formatsFor = ({ name }: Target): readonly Format[] =>
+  FORMATS.filter(({ target }) => target === undefined || target === name);
+
 /** Describes formats of one system. @returns a function that throws the errors of `formatOf` */
 export function formatsOf(parts: FormatParts): (name: string) => Formatted {
   const made = new Map<string, Formatted>();
@@ -57,6 +63,11 @@ export function formatsOf(parts: FormatParts): (name: string) => Formatted {
     if (known) return known;
     const chosen = formatOf(name);
     const { format, compression } = chosen;
+    const { target } = parts.loaders;
+    if (!formatsFor(target).includes(format))
+      throw new UsageError(`${name}: there is no such format for ${target.name}`, {
+        hint: `it is for --target ${format.target}`,
+      });
     const step = compression ? compressed(format, compression, fileOf(format.name)) : format.build(parts, fileOf);
     const [first, ...others] = compression ? compressedFiles(format, compression) : format.files;
     const of = (file: string): Artifact => artifact(step, 'image', file);

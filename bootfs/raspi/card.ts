@@ -15,7 +15,6 @@ import { regions, roundUp, writeImage, type Region } from '@nodeos/block';
 import { word } from '@nodeos/contract';
 import { artifact, inputPath, unpackDebian, type Artifact, type Step, type StepContext } from '@nodeos/engine';
 import { erofsId, fat, mbr, mbrPartitionId, MBR_TYPES, SECTOR, type MbrPartition } from '@nodeos/fs';
-import type { Target } from '@nodeos/targets';
 import { directory, file, type Entry } from '@nodeos/tree';
 import { dataFilesystem } from '../data.js';
 import { entryAt } from '../entries.js';
@@ -30,7 +29,9 @@ const ALIGN = 4 * MIB;
 /** Room for both slots. */
 const BOOT_SIZE = 256 * MIB;
 const LABEL = 'NODEOS';
-const FILE = 'nodeos-raspi.img';
+/** Seconds. */
+const WATCHDOG = 60;
+export const CARD_FILE = 'nodeos-raspi.img';
 
 /** What the firmware loads by itself, for the models before the 4 and for the 4. */
 const FIRMWARE_FILES = ['bootcode.bin', 'start.elf', 'fixup.dat', 'start4.elf', 'fixup4.dat'] as const;
@@ -38,7 +39,6 @@ const LICENCE = { file: 'usr/share/doc/raspi-firmware/copyright', name: 'LICENCE
 
 /** The parts of a system that a card holds. */
 export interface CardParts {
-  readonly target: Target;
   readonly kernel: Artifact<'kernel'>;
   readonly deviceTrees: readonly Artifact<'file'>[];
   /** The system without the runtime. */
@@ -51,7 +51,8 @@ export interface CardParts {
 const slotSize = (size: number): number => roundUp(size * 1.5, 64 * MIB);
 
 export function raspberryCard(parts: CardParts): Artifact<'image'> {
-  const { target, kernel, initramfs, usr } = parts;
+  const { kernel, initramfs, usr } = parts;
+  const { target } = usr.step;
   const data = dataFilesystem(target);
   const step: Step = {
     name: 'raspi',
@@ -81,10 +82,10 @@ export function raspberryCard(parts: CardParts): Artifact<'image'> {
         { offset: last.offset, length: users.size, source: users },
       ];
       const image = regions(list, { size: last.offset + last.length });
-      await writeImage(image, join(context.dir, FILE)).finally(() => image.close());
+      await writeImage(image, join(context.dir, CARD_FILE)).finally(() => image.close());
     },
   };
-  return artifact(step, 'image', FILE);
+  return artifact(step, 'image', CARD_FILE);
 }
 
 /** An id that differs between builds, and is the same in every run. */
@@ -140,5 +141,5 @@ async function deviceTrees(context: StepContext, { deviceTrees: trees }: CardPar
 const commandLine = (words: readonly string[]): string =>
   [
     ...['console=tty0', 'console=ttyS1,115200', 'console=ttyAMA0,115200', 'quiet', 'panic=10', 'rootfstype=tmpfs'],
-    ...['initramfs_options=size=90%', ...words],
+    ...['initramfs_options=size=90%', word('watchdog', WATCHDOG), ...words],
   ].join(' ') + '\n';

@@ -84,7 +84,7 @@ async function copyCard(from: string, to: string): Promise<void> {
   const source = await file(from, { readOnly: true });
   try {
     const size = Math.max(SMALLEST, 2 ** Math.ceil(Math.log2(source.size)));
-    const target = await file(to, { create: true, size });
+    const target = await file(to, { create: size });
     await copy(source, target, { targetIsZero: true }).finally(() => target.close());
   } finally {
     await source.close();

@@ -5,8 +5,10 @@ import { stepsOf } from '@nodeos/engine';
 import { createSecretInitramfs, serveRoot } from '@nodeos/netroot';
 import { rootTree } from '@nodeos/rootfs';
 import { FORMATS } from '@nodeos/bootfs';
-import { DRIVE_NAMES, FIRMWARE_NAMES, imageAt, type Drive, type Firmware, type RunMachineOptions } from '@nodeos/vm';
+import type { Board, Firmware } from '@nodeos/targets';
+import { DRIVE_NAMES, imageAt, type Drive, type RunMachineOptions } from '@nodeos/vm';
 import { buildSteps, type Building } from './building.js';
+import { openCard } from './card.js';
 import { printMessage, type Io, type Parsed } from './command.js';
 import type { System } from './system.js';
 
@@ -44,8 +46,17 @@ export interface MediumOptions {
 /** The formats that firmware boots from. */
 export const BOOTABLE = FORMATS.filter(({ image }) => image !== undefined);
 
+/** Whether a board starts a format of that name. */
+export const isBootable = (name: string, { target, firmwares }: Board): boolean =>
+  BOOTABLE.some(
+    (format) =>
+      format.name === name &&
+      (format.target ?? target) === target &&
+      (format.firmware ? firmwares.includes(format.firmware) : firmwares.some((firmware) => firmware !== 'raspi')),
+  );
+
 /** Reads `--format`, `--firmware` and `--drive`. @throws UsageError for an unknown value or options that exclude others */
-function mediumOf(args: Parsed): MediumOptions | undefined {
+function mediumOf(args: Parsed, board: Board): MediumOptions | undefined {
   const format = args.text('format');
   if (format === undefined) {
     const lonely = ['firmware', 'drive'].find((name) => args.text(name) !== undefined);
@@ -54,11 +65,12 @@ function mediumOf(args: Parsed): MediumOptions | undefined {
   }
   const names = BOOTABLE.map(({ name }) => name);
   checkOneOf('format', format, names);
+  if (!isBootable(format, board)) throw new UsageError(`--format ${format}: the machine ${board.name} does not start it`);
   const usual = BOOTABLE.find(({ name }) => name === format)?.drive ?? 'virtio';
-  const excluded = ['root', 'runtime', 'append', 'machine', 'data'].find((name) => args.text(name) !== undefined);
+  const excluded = ['root', 'runtime', 'append', 'data'].find((name) => args.text(name) !== undefined);
   if (excluded !== undefined)
     throw new UsageError(`--${excluded}: not with --format, because the medium has a system of its own`);
-  const firmware = checkOneOf('firmware', args.text('firmware') ?? 'bios', FIRMWARE_NAMES);
+  const firmware = checkOneOf('firmware', args.text('firmware') ?? board.firmwares[0] ?? '', board.firmwares);
   const drive = checkOneOf('drive', args.text('drive') ?? usual, DRIVE_NAMES);
   return { format, firmware, drive };
 }
@@ -73,7 +85,7 @@ function checkOneOf<Name extends string>(option: string, value: string, names: r
  * Reads the options that say where the system's parts come from.
  * @throws UsageError for an unknown value or options that exclude each other
  */
-export function mediaOf(args: Parsed): MediaOptions {
+export function mediaOf(args: Parsed, board: Board): MediaOptions {
   const wanted = args.text('root') ?? 'initramfs';
   const root = (['initramfs', ...ROOTS] as const).find((name) => name === wanted);
   if (!root) throw new UsageError(`--root ${wanted}: expected ${ROOTS.join(' or ')}`);
@@ -92,7 +104,7 @@ export function mediaOf(args: Parsed): MediaOptions {
       hint: 'leave --root out: then the system is in the memory of the guest',
     });
   if (remote && args.flag('no-network')) throw new UsageError(`--root ${root}: there is no root without a network`);
-  return { root, runtime, persist, trace, bootFrom: mediumOf(args) };
+  return { root, runtime, persist, trace, bootFrom: mediumOf(args, board) };
 }
 
 /** Prepares the boot files, by the value of `--root`. */
@@ -110,12 +122,14 @@ async function onMedium(system: System, { bootFrom }: MediaOptions, building: Bu
   const [image] = artifacts;
   const { kernel, initramfsBase } = system;
   const built = await buildSteps(stepsOf(image, kernel.direct, initramfsBase), building, io);
+  const { deviceTree } = system.board;
+  const card = deviceTree === undefined ? undefined : await openCard(built.path(image), deviceTree);
   return {
     kernel: built.path(kernel.direct),
     initramfs: built.path(initramfsBase),
-    medium: { ...bootFrom, format: format.image ?? 'raw', path: built.path(image) },
+    medium: { ...bootFrom, format: format.image ?? 'raw', path: card?.path ?? built.path(image), ...(card && { card }) },
     kernelArgs: [],
-    close: () => Promise.resolve(),
+    close: async () => card?.close(),
   };
 }
 

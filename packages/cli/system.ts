@@ -1,6 +1,6 @@
 /** Combines the layers into a system. This is the only place that knows all layers. */
 import { UsageError } from '@nodeos/base';
-import { bootLoaders, dataFilesystem, FORMATS, formatsOf, type Formatted } from '@nodeos/bootfs';
+import { bootLoaders, dataFilesystem, formatsFor, formatsOf, type Formatted } from '@nodeos/bootfs';
 import { artifact, type Artifact, type Step } from '@nodeos/engine';
 import { init, tlsHandshake } from '@nodeos/init';
 import { initramfs, streamInitramfs, writeTlsInitramfs, type TlsFiles } from '@nodeos/initramfs';
@@ -136,6 +136,7 @@ export interface Layer {
 
 /** The description of a system. Nothing is built yet. */
 export interface System {
+  readonly board: Board;
   readonly kernel: Kernel;
   readonly runtime: Step;
   readonly init: Step;
@@ -185,6 +186,7 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
   const initramfsStream = streamInitramfs(target, initStep);
   const root = rootImage(target, allParts);
   const system: Omit<System, 'layers'> = {
+    board,
     kernel: linux,
     runtime,
     init: initStep,
@@ -192,7 +194,7 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
     initramfs: wholeInitramfs,
     initramfsBase,
     data: dataFilesystem(target),
-    format: formatsOf({ ...boot, vmlinux: linux.vmlinux, wholeInitramfs, initramfsStream, root, rootParts: allParts }),
+    format: formatsOf({ ...boot, direct: linux.direct, deviceTrees: linux.deviceTrees, wholeInitramfs, initramfsStream, root, rootParts: allParts }),
     wantedFormats: app?.manifest.nodeos?.formats ?? [],
     initramfsStream,
     root,
@@ -232,7 +234,7 @@ function layersOf(system: Omit<System, 'layers'>, app: Part | undefined): Layer[
       seal: { program: handshake, write: writeTlsInitramfs },
     },
     { name: 'root', summary: 'the root filesystem as an image', artifacts: [system.root] },
-    ...FORMATS.map(({ name }) => formatLayer(system, name)),
+    ...formatsFor(runtime.target).map(({ name }) => formatLayer(system, name)),
     { name: 'tls-handshake', summary: 'what begins TLS for a root on the network', artifacts: [handshake] },
   ];
 }

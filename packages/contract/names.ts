@@ -34,6 +34,8 @@ export const WORDS = {
   nbdTimeout: 'nodeos.nbd.timeout',
   /** `PARTLABEL=…|PARTUUID=…|/dev/…`: the users' data, an ext4 filesystem. */
   data: 'nodeos.data',
+  /** Seconds after which the hardware's watchdog resets a machine whose PID 1 does not run. */
+  watchdog: 'nodeos.watchdog',
   /** The same meaning as in systemd's kernel-command-line(7). */
   usr: 'mount.usr',
   usrType: 'mount.usrfstype',

@@ -14,7 +14,7 @@ import { PORTS, type GuestEvent, type RunConfig } from '@nodeos/contract';
 import { adviceIn } from './advice.js';
 import { eventParser, listenPort, forward, type Port, type Sink } from './events.js';
 import { checkFree } from './ports.js';
-import { qemuArguments, type Connections, type Image, type MachineOptions } from './qemu.js';
+import { hasPorts, qemuArguments, type Connections, type Image, type MachineOptions } from './qemu.js';
 import { troubleIn, type Trouble } from './trouble.js';
 
 export interface RunMachineOptions extends MachineOptions {
@@ -92,6 +92,8 @@ class RunningMachine {
   readonly #ports: Port[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #terminalLog: string;
+  /** Without ports the host hears nothing but the console, and can tell the guest nothing. */
+  readonly #hasPorts: boolean;
   #killer: NodeJS.Timeout | undefined;
   #text = '';
   #child: ChildProcess | undefined;
@@ -104,6 +106,7 @@ class RunningMachine {
   ) {
     this.#console = new LineTail(LAST_LINES);
     this.#terminalLog = join(dir, 'console.log');
+    this.#hasPorts = hasPorts(options.board);
   }
 
   async run(): Promise<MachineResult> {
@@ -131,6 +134,8 @@ class RunningMachine {
   }
 
   async #connect(): Promise<Connections> {
+    const terminal = this.options.terminal ? { terminalLog: this.#terminalLog } : {};
+    if (!this.#hasPorts) return { ports: {}, ...terminal };
     const handlers: Record<string, Sink> = {
       [PORTS.events]: eventParser((event) => this.#onEvent(event)),
       [PORTS.settings]: () => undefined,
@@ -143,10 +148,7 @@ class RunningMachine {
       ports[name] = join(this.dir, name);
       this.#ports.push(await listenPort(ports[name], onData, name === PORTS.settings ? settings : ''));
     }
-    return {
-      ports,
-      ...(this.options.terminal ? { terminalLog: this.#terminalLog } : {}),
-    };
+    return { ports, ...terminal };
   }
 
   #start(args: readonly string[]): Promise<number> {
@@ -191,10 +193,15 @@ class RunningMachine {
     const { timeout, bootTimeout = DEFAULT_BOOT_TIMEOUT } = this.options;
     if (timeout !== undefined) this.#schedule(timeout * 1000, () => this.#powerOff('timeout'));
     this.#schedule(bootTimeout * 1000, () => {
-      if (this.#events.length > 0) return;
+      if (this.#showsLife()) return;
       this.#reason = 'silent';
       this.#child?.kill('SIGKILL');
     });
+  }
+
+  #showsLife(): boolean {
+    // The terminal's output goes past this process.
+    return this.#events.length > 0 || (!this.#hasPorts && (this.options.terminal === true || this.#text !== ''));
   }
 
   #powerOff(reason: 'timeout' | 'interrupted'): void {
@@ -236,7 +243,8 @@ class RunningMachine {
     const trouble = troubleIn(this.#text, this.options.memory);
     const result = { events, status: lastStatus(events), lines, trouble, advice: adviceIn(this.#text) };
     if (reason === 'timeout' || reason === 'interrupted') return { ...result, reason };
-    if (events.some(({ event }) => event === 'end')) return { ...result, reason: 'ended' };
+    const hasEnded = events.some(({ event }) => event === 'end');
+    if (hasEnded || (!this.#hasPorts && code === 0 && !trouble)) return { ...result, reason: 'ended' };
     const { cause, hint } = trouble ?? this.#explainEnd(code);
     throw new NodeosError(cause, { lines, ...(hint === undefined ? {} : { hint }) });
   }

@@ -115,8 +115,10 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
     ...(options.medium ? mediumArguments(options.medium, options.board) : kernelArguments(options)),
     ...(options.usr ? IMAGES[emulator.image].arguments(options.usr, bus) : []),
     ...(options.data === undefined ? [] : dataArguments(options.data, bus)),
+    ...(hasPorts(options.board) ? ['-device', `virtio-rng-${bus}`] : []),
     ...(options.noNetwork ? [] : network(options, bus)),
-    ...(hasPorts(options.board) ? virtioArguments(bus, connections) : []),
+    ...(hasPorts(options.board) ? ['-device', `virtio-serial-${bus}`] : []),
+    ...Object.entries(connections.ports).flatMap(([name, path]) => port(name, path)),
     ...consoleArguments(connections),
     ...(options.extra ?? []),
   ];
@@ -124,12 +126,6 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
 
 /** Whether the guest can talk to the host by virtio-serial ports. */
 export const hasPorts = ({ emulator }: Board): boolean => emulator.bus !== 'usb';
-
-const virtioArguments = (bus: string, { ports }: Connections): string[] => [
-  ...['-device', `virtio-rng-${bus}`],
-  ...['-device', `virtio-serial-${bus}`],
-  ...Object.entries(ports).flatMap(([name, path]) => port(name, path)),
-];
 
 /** All features of the accelerator. Node.js runs much faster with them than on QEMU's default model. */
 function processor({ accelerator, board }: MachineOptions): string[] {

@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path';
 import { InterruptedError, NodeosError, UsageError, visibleJson } from '@nodeos/base';
 import { PORTS, word, type EventName, type GuestEvent } from '@nodeos/contract';
-import { boardOf, DEFAULT_TARGET, targetOf, type Board, type Target } from '@nodeos/targets';
+import { boardOf, BOARDS, boardsOf, DEFAULT_TARGET, targetOf, type Board, type Target } from '@nodeos/targets';
 import { Cache } from '@nodeos/engine';
 import {
   checkFree,
@@ -10,6 +10,7 @@ import {
   DRIVE_NAMES,
   FIRMWARE_NAMES,
   hasOwnSandbox,
+  hasPorts,
   findSandboxProblem,
   mebibytesOf,
   parsePublish,
@@ -20,7 +21,7 @@ import {
 import { buildingOf, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
 import { sinkOf } from '../output.js';
-import { BOOTABLE, mediaFor, mediaOf, provideData, ROOTS, RUNTIMES, type Media, type MediaOptions } from '../images.js';
+import { BOOTABLE, isBootable, mediaFor, mediaOf, provideData, ROOTS, RUNTIMES, type Media, type MediaOptions } from '../images.js';
 import { checkMemory } from '../memory.js';
 import { checkSystem } from '../system.js';
 
@@ -57,7 +58,7 @@ export const startCommand: Command = {
     },
     env: { type: 'string', multiple: true, value: 'NAME=VALUE', help: "a variable of the program's; again for more" },
     append: { type: 'string', value: '"…"', help: "more words for the kernel's command line" },
-    machine: { type: 'string', value: 'q35|microvm', help: "QEMU's machine (default q35)" },
+    machine: { type: 'string', value: BOARDS.map(({ name }) => name).join('|'), help: "the machine (default: the target's first)" },
     runtime: {
       type: 'string',
       value: RUNTIMES.join('|'),
@@ -73,7 +74,7 @@ export const startCommand: Command = {
       value: BOOTABLE.map(({ name }) => name).join('|'),
       help: 'boot from an image of that format, by the firmware, as another machine would',
     },
-    firmware: { type: 'string', value: FIRMWARE_NAMES.join('|'), help: 'with --format: what starts it (default bios)' },
+    firmware: { type: 'string', value: FIRMWARE_NAMES.join('|'), help: 'with --format: what starts it (default: what the machine has)' },
     drive: {
       type: 'string',
       value: 'DRIVE',
@@ -172,12 +173,13 @@ function settingsOf(args: Parsed): Settings {
   if (more.length > 0) throw new UsageError(`nodeos start takes one application, not also ${more.join(' ')}`);
   const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
   checkSystem(target, ['kernel']);
-  const board = boardOf(target, args.text('machine'));
-  const memory = args.text('memory') ?? '256M';
+  const board = boardFor(target, args);
+  const memory = args.text('memory') ?? board.emulator.fixed?.memory ?? '256M';
   if (!/^[1-9]\d*[MG]$/.test(memory)) throw new UsageError(`--memory ${memory}: expected a size such as 256M or 1G`);
   if (mebibytesOf(memory) < SMALLEST)
     throw new UsageError(`--memory ${memory}: no system starts with less than ${SMALLEST}M`);
   const exec = args.text('exec');
+  checkPorts(board, args);
   const file = args.text('data');
   const data = file === undefined ? undefined : resolve(file);
   const isApp = app !== undefined && exec === undefined;
@@ -188,10 +190,10 @@ function settingsOf(args: Parsed): Settings {
     board,
     app,
     memory,
-    cpus: args.number('cpus', 1) ?? 1,
+    cpus: args.number('cpus', 1) ?? board.emulator.fixed?.cpus ?? 1,
     publish: publish.length > 0 || !isApp || args.flag('no-network') ? publish : [parsePublish('8080:80')],
     append: [word('attempts', ATTEMPTS), args.text('append') ?? ''],
-    ...mediaOf(args),
+    ...mediaOf(args, board),
     data,
     exec,
     env: Object.fromEntries(args.texts('env').map(variableOf)),
@@ -203,6 +205,23 @@ function settingsOf(args: Parsed): Settings {
     extra: args.passthrough,
     ...buildingOf(args),
   };
+}
+
+/** @throws UsageError for what needs a port to the guest on a machine that has none */
+function checkPorts(board: Board, args: Parsed): void {
+  if (hasPorts(board)) return;
+  if (args.text('format') === undefined)
+    throw new UsageError(`--machine ${board.name}: it boots only from a medium`, { hint: '--format raspi' });
+  const needing = ['exec', 'env', 'events'].find((name) => args.text(name) !== undefined);
+  if (needing === undefined) return;
+  throw new UsageError(`--${needing}: not with --machine ${board.name}, to which QEMU has no port`);
+}
+
+/** The machine that is named, or else the first one that starts the format. */
+function boardFor(target: Target, args: Parsed): Board {
+  const [name, format] = [args.text('machine'), args.text('format')];
+  if (name !== undefined || format === undefined) return boardOf(target, name);
+  return boardsOf(target).find((board) => isBootable(format, board)) ?? boardOf(target);
 }
 
 type Machine = Settings &
@@ -256,13 +275,14 @@ function printAddress({ publish, app }: Machine, io: Io): void {
 
 const hintOf = (hint: string | undefined): { hint?: string } => (hint === undefined ? {} : { hint });
 
-function statusOf(result: MachineResult, { timeout, app, exec }: Machine, io: Io): number {
+function statusOf(result: MachineResult, { board, timeout, app, exec }: Machine, io: Io): number {
   if (result.reason === 'interrupted') throw io.signal.reason ?? new InterruptedError();
   if (result.reason === 'timeout') {
     printMessage(io, `ended after ${timeout ?? 0} s (--timeout)`);
     return TIMED_OUT;
   }
   const { status, lines, trouble } = result;
+  if (!hasPorts(board)) return 0; // it tells no status
   const hint = hintOf(trouble?.hint);
   if (status === undefined || !result.events.some(({ event }) => USER_EVENTS.has(event))) {
     throw new NodeosError(trouble?.cause ?? 'the guest ended before anything of the user ran', { lines, ...hint });

@@ -11,6 +11,7 @@
 #include "end.h"
 #include "events.h"
 #include "mounts.h"
+#include "watchdog.h"
 
 #define PATIENCE (60 * SECOND) /* for all of it, if there are servers */
 
@@ -71,6 +72,7 @@ void end_machine(int how, int by_reset)
         put_away();
     console_finish();
     events_send(EVENT_END, "how", how, 0, 0);
+    watchdog_end(how == REBOOT || by_reset);
     sys4(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
          ENDS[how == POWEROFF && by_reset ? REBOOT : how].command, 0);
     for (;;)

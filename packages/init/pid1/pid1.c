@@ -26,6 +26,7 @@
 #include "spawn.h"
 #include "supervisor.h"
 #include "usr.h"
+#include "watchdog.h"
 #include "words.h"
 
 static long signals;
@@ -109,7 +110,7 @@ static void supervise(void)
                                                {host, POLLIN, 0},
                                                {behind ? 1 : -1, POLLOUT, 0}};
         int count = 5 + buttons_poll(poll + 5);
-        sys_poll(poll, count, supervisor_next());
+        sys_poll(poll, count, watchdog_feed(supervisor_next()));
         console_flush();
         if (!console_is_behind())
             log_pump(spawn_output());
@@ -145,6 +146,7 @@ void pid1(long *stack)
     if (complete)
         usr_mount_data();
     group_open();
+    watchdog_open();
     supervisor_start(complete);
     supervisor_reap();
     supervise();

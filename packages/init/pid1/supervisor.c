@@ -15,6 +15,7 @@
 #include "spawn.h"
 #include "supervisor.h"
 #include "usr.h"
+#include "watchdog.h"
 
 #define GRACE (5 * SECOND)   /* from SIGTERM to SIGKILL */
 #define STEADY (60 * SECOND) /* an application that runs this long has started well; large ones take 20 s to fail */
@@ -58,8 +59,8 @@ void supervisor_read_word(char *word)
         state.attempts = text_number(value);
     else if (text_equal(word, WORD_POWER_OFF "=reset"))
         state.off_by_reset = 1;
-    else if (!root_read_word(word))
-        usr_read_word(word);
+    else if (!root_read_word(word) && !usr_read_word(word))
+        watchdog_read_word(word);
 }
 
 static void service_ended(int status);

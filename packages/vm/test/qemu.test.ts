@@ -57,6 +57,27 @@ describe("QEMU's command line", () => {
     `);
   });
 
+  it('describes an aarch64 machine, which starts by UEFI or from a kernel', () => {
+    const args = lines({ board: boardOf(targetOf('aarch64')), accelerator: 'tcg' });
+    expect(args).toContain('-machine virt');
+    expect(args).toContain('-cpu max,pauth-impdef=on');
+    expect(args).toContain('-device virtio-net-pci,netdev=net0,romfile=');
+    expect(args.find((line) => line.startsWith('-append'))).toContain('console=ttyAMA0');
+  });
+
+  it('describes a Raspberry Pi: its card, the files that its firmware would start, and no ports', () => {
+    const card = { kernel: '/c/kernel', initramfs: '/c/initramfs', deviceTree: '/c/tree', commandLine: 'quiet' };
+    const medium = { path: '/c/card.img', drive: 'card', firmware: 'raspi', card } as const;
+    const board = boardOf(targetOf('aarch64'), 'raspi3');
+    const machine = { ...OPTIONS, board, memory: '1G', cpus: 4, medium, publish: [] };
+    const args = qemuArguments(machine, { ports: {} });
+    expect(args.join(' ')).toContain(
+      '-machine raspi3b -accel tcg -m 1G -smp 4 -kernel /c/kernel -initrd /c/initramfs -dtb /c/tree -append quiet ' +
+        '-drive if=sd,id=medium,format=raw,snapshot=on,file=/c/card.img -netdev user,id=net0',
+    );
+    expect(args.join(' ')).not.toMatch(/virtio|-cpu/);
+  });
+
   it('describes a microvm', () => {
     expect(lines({ board: boardOf(X86_64, 'microvm'), accelerator: 'kvm', publish: [], cpus: 1 }))
       .toMatchInlineSnapshot(`
