@@ -60,6 +60,8 @@ export const PATHS = {
   home: '/home/app',
   /** The users' data, if the machine has a partition for them. */
   data: '/data',
+  /** The terminal that all consoles share, on a machine with several. */
+  terminal: '/dev/pts/0',
   /** A library of the runtime, relative to /usr, that is preloaded into programs. */
   preload: '/lib/preload.so',
   /** The secret end of the exports' names, in the initramfs for a root on the network. */

@@ -53,7 +53,7 @@ export const PID1: Program = {
     ...ATTACHING,
     ...unitsOf('netroot', 'devices', 'root'),
     ...unitsOf('pid1', 'buttons', 'console', 'control', 'end', 'events', 'group', 'log', 'mounts'),
-    ...unitsOf('pid1', 'partition', 'pid1', 'spawn', 'supervisor', 'usr', 'watchdog', 'words'),
+    ...unitsOf('pid1', 'partition', 'pid1', 'spawn', 'supervisor', 'terminal', 'usr', 'watchdog', 'words'),
   ],
   options: STATIC,
 };

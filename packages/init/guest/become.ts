@@ -19,6 +19,8 @@ const O_RDWR = 2;
 const O_NOCTTY = 0o400;
 const TIOCSCTTY = 0x540e;
 const TIOCSWINSZ = 0x5414;
+/** Milliseconds to wait for PID 1's terminal. */
+const TERMINAL_MS = 1000;
 
 /** How programs are run. Tests replace it. */
 export interface Run {
@@ -81,9 +83,9 @@ function becomeCode({ sys, config, report }: BootContext, code: string): void {
 }
 
 /** Starts Node.js's own REPL on the console. */
-export function becomeRepl({ sys, config, report }: BootContext, greet: boolean): void {
-  const name = sys.read('/sys/class/tty/console/active').toString().trim().split(' ').at(-1) ?? 'console';
-  const terminal = sys.open(`/dev/${name}`, O_RDWR | O_NOCTTY);
+export function becomeRepl(context: BootContext, greet: boolean): void {
+  const { sys, config, report } = context;
+  const terminal = sys.open(terminalPath(context), O_RDWR | O_NOCTTY);
   sys.ioctl(terminal, TIOCSCTTY, 1);
   const { columns, rows } = config.run;
   if (columns !== undefined && rows !== undefined) {
@@ -104,6 +106,16 @@ export function becomeRepl({ sys, config, report }: BootContext, greet: boolean)
     NODE_REPL_HISTORY: '',
     ...config.run.env,
   });
+}
+
+/** The console or, if the machine has several, a terminal on all of them, which PID 1 makes. */
+function terminalPath({ sys, report }: BootContext): string {
+  const names = sys.read('/sys/class/tty/console/active').toString().trim().split(' ');
+  const own = `/dev/${names.at(-1) ?? 'console'}`;
+  if (names.length === 1) return own;
+  report.sendCommand('terminal');
+  for (let waited = 0; waited < TERMINAL_MS && !sys.exists(PATHS.terminal); waited++) sys.sleep(1);
+  return sys.exists(PATHS.terminal) ? PATHS.terminal : own;
 }
 
 function greeting(sys: Syscalls): string {

@@ -12,55 +12,70 @@
 #define PATIENCE (8 * SECOND)
 #define PAUSE 10000L /* microseconds */
 
-static struct {
+struct console {
+    long fd;
     char bytes[ROOM]; /* a ring */
     size_t start, length;
     long lost; /* bytes that did not fit */
-} console;
+};
 
-static void console_keep(const char *bytes, size_t n)
+/* The first one is the machine's own: descriptor 1. */
+static struct console consoles[MAX_CONSOLES] = {{.fd = 1}};
+static int count = 1;
+
+static void keep(struct console *c, const char *bytes, size_t n)
 {
-    for (; n > 0 && console.length < ROOM; n--)
-        console.bytes[(console.start + console.length++) % ROOM] = *bytes++;
-    console.lost += n;
+    for (; n > 0 && c->length < ROOM; n--)
+        c->bytes[(c->start + c->length++) % ROOM] = *bytes++;
+    c->lost += n;
+}
+
+static long flush(struct console *c)
+{
+    long all = 0;
+    while (c->length > 0) {
+        size_t n = ROOM - c->start;
+        long done = sys3(__NR_write, c->fd, c->bytes + c->start, n < c->length ? n : c->length);
+        if (done == -EAGAIN || done == -EINTR)
+            return all;
+        if (done <= 0) /* it is gone */
+            done = c->length;
+        c->start = (c->start + done) % ROOM;
+        c->length -= done;
+        all += done;
+    }
+    c->start = 0; /* so that few pages are ever used */
+    if (c->lost > 0) {
+        struct text line = {0};
+        text_add(&line, "nodeos: ");
+        text_add_number(&line, c->lost);
+        text_add(&line, " bytes not shown: the console took nothing\n");
+        c->lost = 0;
+        keep(c, line.bytes, line.length);
+        return all + flush(c);
+    }
+    return all;
 }
 
 long console_flush(void)
 {
     long all = 0;
-    while (console.length > 0) {
-        size_t n = ROOM - console.start;
-        long done = sys3(__NR_write, 1, console.bytes + console.start, n < console.length ? n : console.length);
-        if (done == -EAGAIN || done == -EINTR)
-            return all;
-        if (done <= 0) /* it is gone */
-            done = console.length;
-        console.start = (console.start + done) % ROOM;
-        console.length -= done;
-        all += done;
-    }
-    console.start = 0; /* so that few pages are ever used */
-    if (console.lost > 0) {
-        struct text line = {0};
-        text_add(&line, "nodeos: ");
-        text_add_number(&line, console.lost);
-        text_add(&line, " bytes not shown: the console took nothing\n");
-        console.lost = 0;
-        console_keep(line.bytes, line.length);
-        return all + console_flush();
-    }
+    for (int i = 0; i < count; i++)
+        all += flush(consoles + i);
     return all;
 }
 
 void console_write(const char *bytes, size_t n)
 {
-    console_keep(bytes, n);
-    console_flush();
+    for (int i = 0; i < count; i++) {
+        keep(consoles + i, bytes, n);
+        flush(consoles + i);
+    }
 }
 
 int console_is_behind(void)
 {
-    return console.length > 0;
+    return consoles->length > 0;
 }
 
 /* Returns the bytes that a terminal has not sent yet. On anything else the call fails: none. */
@@ -78,7 +93,7 @@ void console_finish(void)
     while (clock_now() < end && clock_now() - moved < STUCK) {
         long written = console_flush();
         int pending = console_pending();
-        if (console.length == 0 && pending == 0)
+        if (consoles->length == 0 && pending == 0)
             return;
         if (written > 0 || pending != before)
             moved = clock_now();
@@ -99,8 +114,47 @@ void console_write_beside(const char *bytes, size_t n)
     }
 }
 
+/* Opens the console with that name, unless there are too many. */
+static void add(const char *name)
+{
+    struct text path = {0};
+    if (count == MAX_CONSOLES)
+        return;
+    text_add(&path, "/dev/");
+    text_add(&path, name);
+    long fd = io_open(path.bytes, O_RDWR | O_NOCTTY | O_NONBLOCK);
+    if (fd >= 0)
+        consoles[count++].fd = io_move_high(fd);
+}
+
 void console_open(void)
 {
+    char names[256], *name = names;
     sys3(__NR_fcntl, 1, F_SETFL, O_NONBLOCK);
     say_through(console_write);
+    /* The last one is the machine's own. */
+    io_read_file("/sys/class/tty/console/active", names, sizeof names);
+    for (char *c = names; *c && *c != '\n'; c++)
+        if (*c == ' ') {
+            *c = 0;
+            add(name);
+            name = c + 1;
+        }
+}
+
+int console_count(void)
+{
+    return count;
+}
+
+long console_descriptor(int index)
+{
+    return consoles[index].fd;
+}
+
+int console_poll(struct pollfd *poll)
+{
+    for (int i = 0; i < count; i++)
+        poll[i] = (struct pollfd){consoles[i].length > 0 ? consoles[i].fd : -1, POLLOUT, 0};
+    return count;
 }

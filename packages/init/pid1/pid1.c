@@ -25,6 +25,7 @@
 #include "mounts.h"
 #include "spawn.h"
 #include "supervisor.h"
+#include "terminal.h"
 #include "usr.h"
 #include "watchdog.h"
 #include "words.h"
@@ -104,16 +105,17 @@ static void supervise(void)
     int host = events_port(); /* poll(2) passes over descriptors below zero */
     for (;;) {
         int behind = console_is_behind();
-        struct pollfd poll[5 + MAX_BUTTONS] = {{signals, POLLIN, 0},
-                                               {behind ? -1 : spawn_output(), POLLIN, 0},
-                                               {spawn_control(), POLLIN, 0},
-                                               {host, POLLIN, 0},
-                                               {behind ? 1 : -1, POLLOUT, 0}};
-        int count = 5 + buttons_poll(poll + 5);
+        struct pollfd poll[4 + MAX_BUTTONS + MAX_CONSOLES + MAX_TERMINAL] = {
+            {signals, POLLIN, 0}, {behind ? -1 : spawn_output(), POLLIN, 0}, {spawn_control(), POLLIN, 0}, {host, POLLIN, 0}};
+        int count = 4;
+        count += buttons_poll(poll + count);
+        count += console_poll(poll + count);
+        count += terminal_poll(poll + count);
         sys_poll(poll, count, watchdog_feed(supervisor_next()));
         console_flush();
         if (!console_is_behind())
             log_pump(spawn_output());
+        terminal_pump();
         supervisor_listen();
         if (poll[3].revents & POLLIN)
             hear_host();

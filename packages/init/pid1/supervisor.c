@@ -14,6 +14,7 @@
 #include "log.h"
 #include "spawn.h"
 #include "supervisor.h"
+#include "terminal.h"
 #include "usr.h"
 #include "watchdog.h"
 
@@ -116,6 +117,8 @@ static void obey(char *line)
         supervisor_end(index);
     else if (text_equal(line, "booted"))
         state.booted = 1;
+    else if (text_equal(line, "terminal"))
+        terminal_open();
 }
 
 void supervisor_listen(void)

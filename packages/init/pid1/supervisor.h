@@ -8,7 +8,8 @@
  *     /bin/node /sbin/init boot|start|renew|shell
  *
  * The init says what it wants with lines on descriptor 3: `onexit reboot|poweroff|halt|shell`,
- * `restart never|on-failure|always`, `attempts N`, `renew SECONDS`, `booted`, `stop poweroff|reboot|halt`.
+ * `restart never|on-failure|always`, `attempts N`, `renew SECONDS`, `booted`, `terminal`,
+ * `stop poweroff|reboot|halt`.
  */
 #ifndef NODEOS_SUPERVISOR_H
 #define NODEOS_SUPERVISOR_H

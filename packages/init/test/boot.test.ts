@@ -4,7 +4,7 @@ import { filter } from '../guest/seccomp.js';
 import { EVENT_PORT, Recorder, system, wiredMachine } from './recorder.js';
 import { server } from './server.js';
 
-const CONSOLE = { '/sys/class/tty/console/active': 'tty0 ttyS0\n', '/proc/sys/kernel/osrelease': '6.12.1-nodeos\n' };
+const CONSOLE = { '/sys/class/tty/console/active': 'ttyS0\n', '/proc/sys/kernel/osrelease': '6.12.1-nodeos\n' };
 const APP = {
   name: '@scope/My App',
   main: '/app/server.js',
@@ -141,6 +141,17 @@ describe('the boot to a REPL', () => {
       COLOR: '1',
     });
     expect(sys.linesOf('ioctl')).toEqual(['ioctl 10 0x540e 1', 'ioctl 10 0x5414 2b0084']);
+  });
+
+  it('asks PID 1 for a terminal on all consoles if there are several, and takes the last one if that fails', () => {
+    const consoles = { ...CONSOLE, '/sys/class/tty/console/active': 'tty0 ttyS0\n' };
+    const sys = new Recorder({ ...consoles, '/dev/pts/0': '' });
+    played('shell', sys);
+    expect(sys.linesOf('print', 'open')).toContain('print 3 terminal');
+    expect(sys.linesOf('open')).toEqual(['open /dev/pts/0 258 = 10']);
+    const without = new Recorder(consoles);
+    played('shell', without);
+    expect(without.linesOf('open')).toEqual(['open /dev/ttyS0 258 = 10']);
   });
 
   it('boots nothing when it is the shell after an application', () => {
