@@ -13,8 +13,8 @@
 import { join } from 'node:path';
 import { regions, roundUp, writeImage, type Region } from '@nodeos/block';
 import { word } from '@nodeos/contract';
-import { artifact, inputPath, unpackDebian, type Artifact, type Step, type StepContext } from '@nodeos/engine';
-import { erofsId, fat, mbr, mbrPartitionId, MBR_TYPES, SECTOR, type MbrPartition } from '@nodeos/fs';
+import { artifact, inputPath, unpackDebian, type Artifact, type Step } from '@nodeos/engine';
+import { erofsId, fat, mbr, mbrPartitionId, MBR_TYPES, SECTOR, type Image, type MbrPartition } from '@nodeos/fs';
 import { directory, file, type Entry } from '@nodeos/tree';
 import { dataFilesystem } from '../data.js';
 import { entryAt } from '../entries.js';
@@ -47,9 +47,6 @@ export interface CardParts {
   readonly usr: Artifact<'image'>;
 }
 
-/** Room for versions of the runtime that are half as large again. @param size of the image in bytes */
-const slotSize = (size: number): number => roundUp(size * 1.5, 64 * MIB);
-
 export function raspberryCard(parts: CardParts): Artifact<'image'> {
   const { kernel, initramfs, usr } = parts;
   const { target } = usr.step;
@@ -62,30 +59,52 @@ export function raspberryCard(parts: CardParts): Artifact<'image'> {
     tools: ['ar', 'tar'],
     inputs: { kernel: kernel.step, initramfs: initramfs.step, usr: usr.step, data: data.step },
     async build(context) {
-      const [usrFile, users] = [inputPath(context, 'usr', usr), await hostFile(inputPath(context, 'data', data))];
-      const id = await diskId(usrFile);
-      const system = await hostFile(usrFile);
-      const { boot, usrA, usrB, last } = layout(system.size, users.size);
-      const words = [
-        word('usr', `PARTUUID=${mbrPartitionId(id, 2)}`),
-        word('data', `PARTUUID=${mbrPartitionId(id, 4)}`),
-      ];
-      const volume = await fat(await bootTree(context, parts, words), {
-        ...{ size: boot.length, hiddenSectors: boot.offset / SECTOR },
-        ...{ bits: 32, label: LABEL },
+      const firmware = join(context.work, 'firmware');
+      await unpackDebian(context, await context.fetch('firmware'), firmware);
+      const { regions: list, size } = await describeCard({
+        firmware,
+        kernel: inputPath(context, 'kernel', kernel),
+        deviceTrees: parts.deviceTrees.map((tree) => inputPath(context, 'kernel', tree)),
+        initramfs: inputPath(context, 'initramfs', initramfs),
+        usr: inputPath(context, 'usr', usr),
+        data: inputPath(context, 'data', data),
       });
-      const table = mbr({ id, partitions: [boot, usrA, usrB, last] });
-      const list: Region[] = [
-        { offset: 0, length: table.length, source: table },
-        ...placedAt(volume.regions, boot.offset),
-        { offset: usrA.offset, length: system.size, source: system },
-        { offset: last.offset, length: users.size, source: users },
-      ];
-      const image = regions(list, { size: last.offset + last.length });
+      const image = regions(list, { size });
       await writeImage(image, join(context.dir, CARD_FILE)).finally(() => image.close());
     },
   };
   return artifact(step, 'image', CARD_FILE);
+}
+
+/** Paths of what a card holds. */
+export interface CardContents {
+  /** The folder of the unpacked package with the firmware. */
+  readonly firmware: string;
+  readonly kernel: string;
+  readonly deviceTrees: readonly string[];
+  readonly initramfs: string;
+  /** An EROFS image. */
+  readonly usr: string;
+  /** An ext4 image. */
+  readonly data: string;
+}
+
+export async function describeCard(contents: CardContents): Promise<Image> {
+  const [system, users] = [await hostFile(contents.usr), await hostFile(contents.data)];
+  const { boot, usrA, usrB, last } = layout(system.size, users.size);
+  const id = await diskId(contents.usr);
+  const volume = await fat(await bootTree(contents, id), {
+    ...{ size: boot.length, hiddenSectors: boot.offset / SECTOR },
+    ...{ bits: 32, label: LABEL },
+  });
+  const table = mbr({ id, partitions: [boot, usrA, usrB, last] });
+  const list: Region[] = [
+    { offset: 0, length: table.length, source: table },
+    ...placedAt(volume.regions, boot.offset),
+    { offset: usrA.offset, length: system.size, source: system },
+    { offset: last.offset, length: users.size, source: users },
+  ];
+  return { regions: list, size: last.offset + last.length };
 }
 
 /** An id that differs between builds, and is the same in every run. */
@@ -101,7 +120,8 @@ interface Layout {
 /** @param usr bytes of the runtime's image @param data bytes of the users' filesystem */
 function layout(usr: number, data: number): Layout {
   const { fat32, linux } = MBR_TYPES;
-  const slot = slotSize(usr);
+  // Room for versions of the runtime that are half as large again.
+  const slot = roundUp(usr * 1.5, 64 * MIB);
   const boot = { type: fat32, offset: ALIGN, length: BOOT_SIZE };
   const usrA = { type: linux, offset: ALIGN + BOOT_SIZE, length: slot };
   const usrB = { type: linux, offset: usrA.offset + slot, length: slot };
@@ -109,37 +129,29 @@ function layout(usr: number, data: number): Layout {
   return { boot, usrA, usrB, last };
 }
 
-async function bootTree(context: StepContext, parts: CardParts, words: readonly string[]): Promise<Entry[]> {
-  const { kernel, initramfs } = parts;
+async function bootTree({ firmware, kernel, deviceTrees, initramfs }: CardContents, id: number): Promise<Entry[]> {
+  const inFirmware = (name: string): string => join(firmware, 'usr/lib/raspi-firmware', name);
+  const trees = deviceTrees.flatMap((path) => deviceTreeNames(path).map((name) => entryAt(SLOT_PREFIX + name, path)));
   return [
-    ...(await firmwareFiles(context)),
+    ...(await Promise.all(FIRMWARE_FILES.map((name) => entryAt(name, inFirmware(name))))),
+    await entryAt(LICENCE.name, join(firmware, LICENCE.file)),
     file('config.txt', CONFIG),
     directory(SLOT_PREFIX.replace('/', '')),
-    file(`${SLOT_PREFIX}cmdline.txt`, commandLine(words)),
-    await entryAt(`${SLOT_PREFIX}kernel8.img`, inputPath(context, 'kernel', kernel)),
-    await entryAt(`${SLOT_PREFIX}initramfs`, inputPath(context, 'initramfs', initramfs)),
-    ...(await deviceTrees(context, parts)),
+    file(`${SLOT_PREFIX}cmdline.txt`, commandLine(id)),
+    await entryAt(`${SLOT_PREFIX}kernel8.img`, kernel),
+    await entryAt(`${SLOT_PREFIX}initramfs`, initramfs),
+    ...(await Promise.all(trees)),
   ];
 }
 
-async function firmwareFiles(context: StepContext): Promise<Entry[]> {
-  const folder = join(context.work, 'firmware');
-  await unpackDebian(context, await context.fetch('firmware'), folder);
-  const files = FIRMWARE_FILES.map((name) => entryAt(name, join(folder, 'usr/lib/raspi-firmware', name)));
-  return Promise.all([...files, entryAt(LICENCE.name, join(folder, LICENCE.file))]);
-}
-
-async function deviceTrees(context: StepContext, { deviceTrees: trees }: CardParts): Promise<Entry[]> {
-  const named = trees.map((tree) => {
-    const path = inputPath(context, 'kernel', tree);
-    return deviceTreeNames(tree.file).map((name) => entryAt(SLOT_PREFIX + name, path));
-  });
-  return Promise.all(named.flat());
-}
-
-/** One line: the firmware reads no further. The last console is the system's own. */
-const commandLine = (words: readonly string[]): string =>
+/**
+ * One line: the firmware reads no further. The serial port on the pins is the first of these two or the second, by the
+ * model; the system uses all consoles.
+ */
+const commandLine = (id: number): string =>
   [
     ...['console=tty0', 'console=ttyS1,115200', 'console=ttyAMA0,115200', 'quiet', 'panic=10', 'rootfstype=tmpfs'],
-    ...['initramfs_options=size=90%', word('watchdog', WATCHDOG), ...words],
+    ...['initramfs_options=size=90%', word('watchdog', WATCHDOG)],
+    word('usr', `PARTUUID=${mbrPartitionId(id, 2)}`),
+    word('data', `PARTUUID=${mbrPartitionId(id, 4)}`),
   ].join(' ') + '\n';

@@ -65,7 +65,8 @@ function mediumOf(args: Parsed, board: Board): MediumOptions | undefined {
   }
   const names = BOOTABLE.map(({ name }) => name);
   checkOneOf('format', format, names);
-  if (!isBootable(format, board)) throw new UsageError(`--format ${format}: the machine ${board.name} does not start it`);
+  if (!isBootable(format, board))
+    throw new UsageError(`--format ${format}: the machine ${board.name} does not start it`);
   const usual = BOOTABLE.find(({ name }) => name === format)?.drive ?? 'virtio';
   const excluded = ['root', 'runtime', 'append', 'data'].find((name) => args.text(name) !== undefined);
   if (excluded !== undefined)
@@ -127,7 +128,12 @@ async function onMedium(system: System, { bootFrom }: MediaOptions, building: Bu
   return {
     kernel: built.path(kernel.direct),
     initramfs: built.path(initramfsBase),
-    medium: { ...bootFrom, format: format.image ?? 'raw', path: card?.path ?? built.path(image), ...(card && { card }) },
+    medium: {
+      ...bootFrom,
+      format: format.image ?? 'raw',
+      path: card?.path ?? built.path(image),
+      ...(card && { card }),
+    },
     kernelArgs: [],
     close: async () => card?.close(),
   };

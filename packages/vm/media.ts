@@ -7,7 +7,11 @@ import { escaped } from './escaped.js';
 /** How a medium is attached. https://www.qemu.org/docs/master/system/device-emulation.html */
 const DRIVES = {
   virtio: { readOnly: false, on: 'none', devices: ['virtio-blk-pci,drive=medium'] },
-  usb: { readOnly: false, on: 'none', devices: ['qemu-xhci,id=usb', 'usb-storage,bus=usb.0,removable=on,drive=medium'] },
+  usb: {
+    readOnly: false,
+    on: 'none',
+    devices: ['qemu-xhci,id=usb', 'usb-storage,bus=usb.0,removable=on,drive=medium'],
+  },
   sata: { readOnly: false, on: 'none', devices: ['ahci,id=sata', 'ide-hd,bus=sata.0,drive=medium'] },
   nvme: { readOnly: false, on: 'none', devices: ['nvme,serial=nodeos,drive=medium'] },
   cdrom: { readOnly: true, on: 'none', devices: ['ahci,id=sata', 'ide-cd,bus=sata.0,drive=medium'] },

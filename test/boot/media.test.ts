@@ -4,8 +4,8 @@ import { copyFile, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { partitions, file as openFile } from '@nodeos/block';
-import { boardOf, targetOf } from '@nodeos/targets';
-import { runMachine, type Drive, type Firmware, type MachineResult } from '@nodeos/vm';
+import { boardOf, targetOf, type Firmware } from '@nodeos/targets';
+import { runMachine, type Drive, type MachineResult } from '@nodeos/vm';
 import { describe, expect, it } from 'vitest';
 import { application, exec, freePort, LONG, nodeos, request, start, temporary } from '../support.js';
 

@@ -21,7 +21,17 @@ import {
 import { buildingOf, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
 import { sinkOf } from '../output.js';
-import { BOOTABLE, isBootable, mediaFor, mediaOf, provideData, ROOTS, RUNTIMES, type Media, type MediaOptions } from '../images.js';
+import {
+  BOOTABLE,
+  isBootable,
+  mediaFor,
+  mediaOf,
+  provideData,
+  ROOTS,
+  RUNTIMES,
+  type Media,
+  type MediaOptions,
+} from '../images.js';
 import { checkMemory } from '../memory.js';
 import { checkSystem } from '../system.js';
 
@@ -58,7 +68,11 @@ export const startCommand: Command = {
     },
     env: { type: 'string', multiple: true, value: 'NAME=VALUE', help: "a variable of the program's; again for more" },
     append: { type: 'string', value: '"…"', help: "more words for the kernel's command line" },
-    machine: { type: 'string', value: BOARDS.map(({ name }) => name).join('|'), help: "the machine (default: the target's first)" },
+    machine: {
+      type: 'string',
+      value: BOARDS.map(({ name }) => name).join('|'),
+      help: "the machine (default: the target's first)",
+    },
     runtime: {
       type: 'string',
       value: RUNTIMES.join('|'),
@@ -74,7 +88,11 @@ export const startCommand: Command = {
       value: BOOTABLE.map(({ name }) => name).join('|'),
       help: 'boot from an image of that format, by the firmware, as another machine would',
     },
-    firmware: { type: 'string', value: FIRMWARE_NAMES.join('|'), help: 'with --format: what starts it (default: what the machine has)' },
+    firmware: {
+      type: 'string',
+      value: FIRMWARE_NAMES.join('|'),
+      help: 'with --format: what starts it (default: what the machine has)',
+    },
     drive: {
       type: 'string',
       value: 'DRIVE',

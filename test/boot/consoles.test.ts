@@ -1,0 +1,44 @@
+/** A machine with a screen and a serial port: both show everything, and what is typed on either one reaches the REPL. */
+import { createConnection } from 'node:net';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, it } from 'vitest';
+import { LONG, start, temporary } from '../support.js';
+
+/** Gives commands to QEMU's monitor. */
+async function monitor(path: string, commands: readonly string[]): Promise<void> {
+  const socket = createConnection(path);
+  for (const command of commands) {
+    socket.write(`${command}\n`);
+    await sleep(200);
+  }
+  socket.destroy();
+}
+
+/** The colours in a picture of QEMU's: a portable pixmap. */
+async function coloursOf(path: string): Promise<Set<string>> {
+  const bytes = await readFile(path);
+  const pixels = bytes.subarray(bytes.indexOf('\n255\n') + 5);
+  const colours = new Set<string>();
+  for (let at = 0; at + 3 <= pixels.length; at += 3) colours.add(pixels.toString('hex', at, at + 3));
+  return colours;
+}
+
+it('the REPL is on the screen and on the serial port', { timeout: LONG }, async () => {
+  const dir = await temporary();
+  const [socket, picture] = [join(dir, 'monitor'), join(dir, 'screen.ppm')];
+  const extra = ['-vga', 'std', '-monitor', `unix:${socket},server=on,wait=off`, '-sandbox', 'off'];
+  const machine = start(['start', '--format', 'disk', '--boot-timeout', '120', '--timeout', '150', '--', ...extra]);
+  await machine.waitForOutput(/> /);
+  await monitor(socket, ['sendkey 6', 'sendkey shift-8', 'sendkey 7', 'sendkey ret']);
+  await machine.waitForOutput(/\b42\b/);
+  machine.child.stdin?.write("fs.readFileSync('/dev/vcs1', 'latin1').split(/ {9,}/).slice(0, 9)\r");
+  await machine.waitForOutput(/To leave: \.exit, or Ctrl-D twice/);
+  await machine.waitForOutput(/'> 6\*7'/);
+  await monitor(socket, [`screendump ${picture}`, '']);
+  await sleep(500);
+  expect((await coloursOf(picture)).size).toBeGreaterThan(2); // black, grey, and the colours of the REPL
+  machine.child.stdin?.write('.exit\r');
+  await machine.ended;
+});
