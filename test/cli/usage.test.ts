@@ -77,6 +77,13 @@ describe('nodeos build', () => {
     expect(stderr).toContain('nothing to do');
   });
 
+  it.each(['x86_64', 'aarch64'])('explains the runtime and a boot medium for %s', async (target) => {
+    const { status, stdout, stderr } = await nodeos('build', 'runtime', 'disk', '--target', target, '--explain');
+    expect(status, stderr).toBe(0);
+    expect(stdout).toMatch(/^runtime-musl: /m);
+    expect(stdout).toMatch(/^disk: /m);
+  });
+
   it('explains why a step is built', async () => {
     const app = await application({ 'main.js': `// ${Date.now()}` }); // unique: the latest of its kind
     const before = await nodeos('build', 'initramfs', '--app', app);

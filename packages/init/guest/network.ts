@@ -37,6 +37,9 @@ const BROADCAST = '255.255.255.255';
 const CLIENT_PORT = 68;
 const SERVER_PORT = 67;
 const CARRIER_MS = 5000;
+/** Milliseconds to wait for an interface on a USB bus, such as that of a Raspberry Pi 3. */
+const USB_MS = 5000;
+const USB_DEVICES = '/sys/bus/usb/devices';
 const RUNNING_MS = 2000;
 /** Values of `operstate` that mean running. Some drivers do not report their link and leave it `unknown`. */
 const RUNNING: readonly string[] = ['up', 'unknown'];
@@ -67,7 +70,7 @@ export function bringUp(
   const control = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
   try {
     bringInterfaceUp(sys, control, 'lo');
-    const interfaces = wiredInterfaces(sys);
+    const interfaces = awaitInterfaces(sys);
     if (interfaces.length === 0) throw new Error('there is no network interface');
     const ip = cmdline.get('ip');
     if (ip !== undefined && ip !== 'off' && ip !== 'none') return adoptKernelSetup(sys, control, interfaces);
@@ -113,6 +116,17 @@ export function renew(sys: Syscalls, lease: Lease, hostName: string, log: Log): 
 function obtain(sys: Syscalls, control: number, name: string, hostName: string, log: Log): Lease {
   if (!hasCarrier(sys, name)) throw new Error('no link');
   return configure(sys, control, name, acquire(sys, name, hostName), log);
+}
+
+/** Devices on a USB bus appear seconds after the kernel has started. Without such a bus there is nothing to wait for. */
+function awaitInterfaces(sys: Syscalls): string[] {
+  const hasUsb = sys.exists(USB_DEVICES) && sys.list(USB_DEVICES).length > 0;
+  for (let waited = 0; hasUsb && waited < USB_MS; waited += 10) {
+    const found = wiredInterfaces(sys);
+    if (found.length > 0) return found;
+    sys.sleep(10);
+  }
+  return wiredInterfaces(sys);
 }
 
 /** Ethernet devices. Loopback, tunnels and bridges have no hardware and are excluded. */

@@ -134,6 +134,25 @@ describe('a network that fails', () => {
     expect(sys.trace.at(-1)).toBe('close 10');
   });
 
+  it('waits for an interface on a USB bus, which appears late', () => {
+    const files = wiredMachine();
+    const sys = machine({ '/sys/class/net/lo/address': '00:00:00:00:00:00', '/sys/bus/usb/devices/usb1': '' });
+    const sleep = sys.sleep.bind(sys);
+    sys.sleep = (milliseconds) => {
+      sleep(milliseconds);
+      if (sys.time < 3e6) return;
+      for (const [path, content] of Object.entries(files)) sys.files.set(path, content);
+    };
+    expect(start(sys)).toMatchObject({ address: '10.0.2.15' });
+  });
+
+  it('gives up a USB bus without an interface after five seconds', () => {
+    const sys = machine({ '/sys/class/net/lo/address': '00:00:00:00:00:00', '/sys/bus/usb/devices/usb1': '' });
+    const before = sys.time;
+    expect(() => start(sys)).toThrow('there is no network interface');
+    expect(sys.time - before).toBe(5_000_000);
+  });
+
   it('waits five seconds for a link', () => {
     const sys = machine(wiredMachine('eth0', '0'));
     const before = sys.time;

@@ -31,6 +31,12 @@ SYMBOL int __res_init(void)
     return res_init();
 }
 
+/* Code for glibc before 2.34 takes a program without this symbol for one without threads: std::call_once then throws. */
+SYMBOL int __pthread_key_create(pthread_key_t *key, void (*destroy)(void *))
+{
+    return pthread_key_create(key, destroy);
+}
+
 /* glibc removes the handlers of an unloaded library. musl never unloads libraries. */
 SYMBOL int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *library)
 {
