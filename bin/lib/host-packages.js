@@ -3,9 +3,9 @@
 
 /** @typedef {'debian' | 'fedora' | 'arch' | 'alpine' | 'brew'} Family */
 /** @typedef {{ commands?: string[], alsoIn?: string[], header?: string, shared?: string[] }} Probe All must exist; of shared, one. alsoIn extends PATH. */
-/** @typedef {{ need: string, why: string, probe: Probe, only?: Purpose, brewNote?: string }} NeedInfo */
+/** @typedef {{ need: string, why: string, probe: Probe, only?: Purpose, brewNote?: string, absent?: string }} NeedInfo */
 /** @typedef {'tests' | 'long'} Purpose What needs it, if it is not the command itself: tests; benchmarks and long tests */
-/** @typedef {NeedInfo & Record<Family, string[]>} Need brewNote says why the list for brew is empty. */
+/** @typedef {NeedInfo & Record<Family, string[]>} Need brewNote says why the list for brew is empty, absent why another one is. */
 
 /**
  * @typedef {object} Manager
@@ -67,7 +67,13 @@ export const NEEDS = [
     ...linux('libelf-dev', 'elfutils-libelf-devel', 'libelf', 'elfutils-dev'),
     ...noKernel,
   },
-  { need: 'xz', why: 'unpacks sources', ...run('xz'), ...linux('xz-utils', 'xz', 'xz', 'xz'), brew: ['xz'] },
+  {
+    need: 'xz',
+    why: 'unpacks sources, compresses images',
+    ...run('xz'),
+    ...linux('xz-utils', 'xz', 'xz', 'xz'),
+    brew: ['xz'],
+  },
   { need: 'bzip2', why: 'unpacks sources', ...run('bzip2'), ...linux('bzip2'), ...ownTools },
   { need: 'tar', why: 'unpacks sources', ...run('tar'), ...linux('tar'), ...ownTools },
   { need: 'cpio', why: 'checks archives in the tests', only: 'tests', ...run('cpio'), ...linux('cpio'), ...ownTools },
@@ -128,6 +134,24 @@ export const NEEDS = [
     brew: ['qemu'],
   },
   {
+    need: 'qemu-img',
+    why: 'converts disks (nodeos build --format qcow2, vmdk, vhd)',
+    ...run('qemu-img'),
+    ...linux('qemu-utils', 'qemu-img', 'qemu-img', 'qemu-img'),
+    brew: ['qemu'],
+  },
+  {
+    need: 'bmaptool',
+    why: 'checks block maps in the tests',
+    only: 'tests',
+    ...run('bmaptool'),
+    ...linux('bmap-tools'),
+    arch: [],
+    alpine: [],
+    absent: 'Arch and Alpine have no package of it: the tests that need it are skipped',
+    ...notOnMacOS('it writes to drives of Linux'),
+  },
+  {
     need: 'GMP, MPFR and MPC headers',
     why: 'compile the cross-toolchain (nodeos toolchain)',
     probe: { header: 'mpc.h' },
@@ -156,8 +180,7 @@ export const NEEDS = [
   { need: 'git', why: 'npm, for packages from Git repositories', ...run('git'), ...linux('git'), ...ownTools },
   {
     need: 'zstd',
-    why: 'compresses disks in the tests',
-    only: 'tests',
+    why: 'compresses images (nodeos build --format disk.zst)',
     ...run('zstd'),
     ...linux('zstd'),
     brew: ['zstd'],

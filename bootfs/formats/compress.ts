@@ -4,8 +4,9 @@
  */
 import { appendFile, open, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { blockMap, file as openFile, pieces } from '@nodeos/block';
+import { file as openFile, pieces } from '@nodeos/block';
 import { inputPath, type Artifact, type Step, type StepContext } from '@nodeos/engine';
+import { blockMap } from './bmap.js';
 import type { Files, Format } from './format.js';
 import { seekTable, type Frame } from './zstd-seek-table.js';
 
@@ -93,7 +94,7 @@ export function compressed(format: Format, compression: Compression, plain: Arti
   };
 }
 
-/** What bmaptool looks for beside an image, and what nodeos flash will. */
+/** What bmaptool looks for beside an image. */
 async function writeMap(from: string, to: string, signal: AbortSignal): Promise<void> {
   const image = await openFile(from, { readOnly: true });
   try {

@@ -18,7 +18,7 @@ interface Conversion extends Pick<Format, 'name' | 'summary'> {
    * Replaces what qemu-img takes from chance or from the clock.
    * @param digest 32 bytes that differ between contents
    */
-  settle?(path: string, digest: Buffer): Promise<void>;
+  readonly settle?: (path: string, digest: Buffer) => Promise<void>;
 }
 
 const CONVERSIONS: readonly Conversion[] = [

@@ -9,7 +9,6 @@ export * from './s3.js';
 export { remoteFailure, type RangedOptions, type RemoteError } from './ranged.js';
 export * from './regions.js';
 export * from './image.js';
-export * from './bmap.js';
 export * from './compare.js';
 export * from './copy.js';
 export * from './content.js';

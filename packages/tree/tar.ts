@@ -39,6 +39,8 @@ async function addEntry(pack: Pack, entry: Entry): Promise<void> {
     return;
   }
   const sink = pack.entry(header);
+  // It gets the error that ends the archive, which the caller has.
+  sink.on('error', () => undefined);
   let written = 0;
   for await (const bytes of entry.open?.() ?? []) {
     written += bytes.length;

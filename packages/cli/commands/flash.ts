@@ -11,13 +11,12 @@ import { checkCapacity, flash, listDrives, type Drive, type Flashed } from '@nod
 import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
 import { buildingOf, buildSteps, BUILD_OPTIONS, systemFor } from '../building.js';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
+import { unpacked } from '../compressed.js';
 import { meterFor, type Meter } from '../nbd/progress.js';
 import { unlessKilled } from '../nbd/stop.js';
 
 /** Formats that are written as they are. */
 const RAW = FORMATS.filter(({ image }) => image === 'raw').map(({ name }) => name);
-/** Forms of sources for files with these endings. */
-const COMPRESSED: Readonly<Record<string, string>> = { '.xz': 'xz:', '.zst': 'zstd:' };
 /** The longest text of a drive that is shown. */
 const MAX_MODEL = 60;
 /** Drives whose size may be a lie. */
@@ -104,8 +103,7 @@ async function targetFor(device: string, drives: readonly Drive[]): Promise<Targ
 async function openImage(image: string, args: Parsed, io: Io): Promise<BlockBackend> {
   if (!RAW.includes(image)) {
     if (args.text('app') !== undefined) throw new UsageError(`--app: only with ${RAW.join(' or ')}`);
-    const form = Object.entries(COMPRESSED).find(([ending]) => image.endsWith(ending))?.[1] ?? '';
-    return openSource(`${form}${image}`, { signal: io.signal });
+    return openSource(unpacked(image), { signal: io.signal });
   }
   const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
   const app = args.text('app');

@@ -4,6 +4,7 @@ import { codeOf, formatSize, visible } from '@nodeos/base';
 import { openSource } from '@nodeos/disk';
 import { readImage } from '@nodeos/fs';
 import type { Command, Io, Parsed } from '../command.js';
+import { unpacked } from '../compressed.js';
 import { operandsOf } from '../nbd/options.js';
 import { unlessStopped } from '../nbd/stop.js';
 import { partitionsOf } from './open.js';
@@ -14,12 +15,12 @@ export const infoCommand: Command = {
   operands: 'SOURCE',
   options: { json: { type: 'boolean', help: 'one JSON object' } },
   examples: [
-    ['nodeos image info nodeos.img', 'a disk'],
+    ['nodeos image info nodeos.img', 'a disk; also nodeos.img.zst, nodeos.img.xz'],
     ['nodeos image info https://example.org/cd.iso', 'without fetching all of it'],
   ],
   async run(args, io) {
     const [source = ''] = operandsOf('image info', args, 'SOURCE');
-    const device = await openSource(source, { cached: true, signal: io.signal });
+    const device = await openSource(unpacked(source), { cached: true, signal: io.signal });
     try {
       print(await unlessStopped(describe(device), io), args, io);
       return 0;

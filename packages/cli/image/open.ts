@@ -5,10 +5,12 @@ import { openSource } from '@nodeos/disk';
 import { readImage, type ImageReader } from '@nodeos/fs';
 import type { Entry } from '@nodeos/tree';
 import type { Io } from '../command.js';
+import { unpacked } from '../compressed.js';
 import { unlessStopped } from '../nbd/stop.js';
 
 /** Does the work with a filesystem, which is closed then. @throws NodeosError if the source has none */
-export async function withImage<T>(source: string, io: Io, work: (image: ImageReader) => Promise<T>): Promise<T> {
+export async function withImage<T>(text: string, io: Io, work: (image: ImageReader) => Promise<T>): Promise<T> {
+  const source = unpacked(text);
   const device = await openSource(source, { cached: true, signal: io.signal });
   try {
     const image = await readImage(device).catch(async (error: unknown) => {
