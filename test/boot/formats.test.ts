@@ -1,0 +1,249 @@
+/** Each format of `nodeos build --format`, judged by the tools that others read it with, and started where it starts. */
+import { execFile, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { application, exec, freePort, LONG, nodeos, request, start, temporary } from '../support.js';
+
+const run = promisify(execFile);
+const LINE = /started v\d+\.\d+\.\d+/;
+const TALKING = { 'main.js': "console.log('started', process.version)" };
+const MINUTES = 3;
+
+interface Result {
+  readonly event: string;
+  readonly step: string;
+  readonly output: string;
+  readonly files: readonly string[];
+}
+
+/** Builds, and returns what was made, in order. */
+async function built(...args: string[]): Promise<Result[]> {
+  const { status, stdout, stderr } = await nodeos('build', ...args, '--json');
+  expect(status, stderr).toBe(0);
+  const lines = stdout.trim().split('\n');
+  return lines.map((line) => JSON.parse(line) as Result).filter(({ event }) => event === 'result');
+}
+
+/** The folder of a format without an application. */
+async function outputOf(format: string): Promise<string> {
+  const [result] = await built('--format', format);
+  return result?.output ?? '';
+}
+
+/** The folder of a format with an application that says a line and ends. */
+async function folderOf(format: string): Promise<string> {
+  const out = await temporary();
+  await built('--format', format, '--app', await application(TALKING), '--out', out);
+  return join(out, format);
+}
+
+const QEMU = ['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-serial', 'stdio', '-cpu', 'max'];
+
+/** Runs QEMU until the machine ends. @returns what came over its serial console */
+async function console(args: readonly string[], cwd: string): Promise<string> {
+  const options = { cwd, timeout: MINUTES * 60_000, maxBuffer: 16 << 20 };
+  const { stdout } = await run('qemu-system-x86_64', [...QEMU, '-accel', 'tcg', ...args], options);
+  return stdout;
+}
+
+describe('disks of virtual machines', { timeout: LONG }, () => {
+  it.each([
+    ['qcow2', 'qcow2', 'vda'],
+    ['vmdk', 'vmdk', 'vda'],
+    ['vhd', 'vpc', 'vda'],
+    ['usb', 'raw', 'sda'],
+  ])('%s has what disk has, and boots', async (format, driver, device) => {
+    const raw = join(await outputOf('disk'), 'nodeos.img');
+    const image = join(await outputOf(format), driver === 'raw' ? 'nodeos.img' : `nodeos.${format}`);
+    await run('qemu-img', ['compare', '-f', 'raw', '-F', driver, raw, image]);
+    const code = "console.log(/\\S+ .usr /.exec(fs.readFileSync('/proc/mounts', 'latin1'))[0])";
+    const { status, stdout, stderr } = await exec(
+      code,
+      '--format',
+      format,
+      '--boot-timeout',
+      '120',
+      '--timeout',
+      '180',
+    );
+    expect(status, stderr).toBe(0);
+    expect(stdout.trim()).toBe(`/dev/${device}2 /usr`);
+  });
+
+  it('qcow2 and vmdk are read by nodeos too', async () => {
+    for (const format of ['qcow2', 'vmdk']) {
+      const path = join(await outputOf(format), `nodeos.${format}`);
+      const { stdout } = await nodeos('image', 'info', `${format}:${path}`);
+      expect(stdout).toMatch(/partition 2 usr-a: .* erofs/);
+    }
+  });
+});
+
+describe('tar', { timeout: LONG }, () => {
+  const isRoot = process.getuid?.() === 0;
+
+  it.skipIf(!isRoot)('GNU tar extracts the tree of the root image, and Node.js runs in it', async () => {
+    const dir = await temporary();
+    const [tar, erofs] = [join(dir, 'tar'), join(dir, 'erofs')];
+    await mkdir(tar);
+    await run('tar', ['-xpf', join(await outputOf('tar'), 'root.tar'), '-C', tar]);
+    const [root] = await built('root');
+    await run('fsck.erofs', ['--preserve', `--extract=${erofs}`, join(root?.output ?? '', 'root.erofs')]);
+    const list = async (cwd: string): Promise<string[]> => {
+      const { stdout } = await run('find', ['.', '-mindepth', '1', '-printf', '%p %y %m %U:%G %l\n'], { cwd });
+      return stdout.trim().split('\n').sort();
+    };
+    const found = await list(tar);
+    expect(found).toEqual(await list(erofs));
+    expect(found).toContain('./dev/console c 600 0:0 ');
+    expect(found).toContain('./home/app d 755 1000:1000 ');
+    await run('diff', ['-r', '--no-dereference', join(tar, 'usr'), join(erofs, 'usr')]);
+    const { stdout } = await run('chroot', [tar, '/bin/node', '-p', '1']);
+    expect(stdout).toBe('1\n');
+  });
+});
+
+describe('compressed images', { timeout: LONG }, () => {
+  it.each([
+    ['disk', 'zst', 'zstd', 'nodeos.img'],
+    ['iso', 'xz', 'xz', 'nodeos.iso'],
+  ])('%s.%s is whole, and nodeos flash writes it', async (format, ending, tool, file) => {
+    const raw = join(await outputOf(format), file);
+    const dir = await outputOf(`${format}.${ending}`);
+    const image = join(dir, `${file}.${ending}`);
+    expect((await readdir(dir)).sort()).toEqual([`${file}.bmap`, `${file}.${ending}`]);
+    await run(tool, ['-t', image]);
+    expect((await nodeos('image', 'info', image)).stdout).toBe((await nodeos('image', 'info', raw)).stdout);
+    const stick = join(await temporary(), 'stick');
+    const { size } = await stat(raw);
+    await writeFile(stick, '');
+    await truncate(stick, size);
+    const { status, stderr } = await nodeos('flash', image, stick, '--yes');
+    expect(status, stderr).toBe(0);
+    await run('cmp', [raw, stick]);
+  });
+});
+
+describe('folders', { timeout: LONG }, () => {
+  it('pxe: iPXE starts the kernel from TFTP, and the root comes from nodeos nbd serve', async () => {
+    const dir = await folderOf('pxe');
+    const port = await freePort();
+    const root = join(dir, 'root.erofs');
+    const server = start(['nbd', 'serve', root, '--read-only', '--listen', `nbd://127.0.0.1:${port}`]);
+    await server.waitForOutput(/default export/);
+    // Under emulation on a busy host the timer may be late; and the port is that of this test.
+    const script = `#!ipxe\nset nbd 10.0.2.2:${port}\nset words no_timer_check\nchain boot.ipxe\n`;
+    await writeFile(join(dir, 'test.ipxe'), script);
+    const net = ['-netdev', 'user,id=net,tftp=.,bootfile=test.ipxe', '-device', 'virtio-net-pci,netdev=net'];
+    const text = await console(['-m', '512M', '-boot', 'n', ...net], dir);
+    expect(text).toMatch(LINE);
+    expect(server.output.stdout + server.output.stderr).toContain('uses the default export');
+    server.child.kill('SIGINT');
+    await server.ended;
+  });
+
+  const OVMF = ['/usr/share/OVMF/OVMF_CODE_4M.fd', '/usr/share/OVMF/OVMF_VARS_4M.fd'] as const;
+
+  it.skipIf(!existsSync(OVMF[0]))('pxe: UEFI starts nodeos.efi from the network, with all in it', async () => {
+    const dir = await folderOf('pxe');
+    const variables = join(await temporary(), 'variables.fd');
+    await copyFile(OVMF[1], variables);
+    const flash = (unit: number, path: string, access: string): string[] => [
+      '-drive',
+      `if=pflash,unit=${unit},format=raw,${access}file=${path}`,
+    ];
+    const firmware = [...flash(0, OVMF[0], 'readonly=on,'), ...flash(1, variables, '')];
+    const net = [
+      '-netdev',
+      'user,id=net,tftp=.,bootfile=nodeos.efi',
+      '-device',
+      'virtio-net-pci,netdev=net,bootindex=0',
+    ];
+    const text = await console(
+      ['-machine', 'q35', '-m', '512M', ...firmware, ...net, '-device', 'virtio-rng-pci'],
+      dir,
+    );
+    expect(text).toMatch(LINE);
+  });
+
+  it("firecracker: QEMU's microvm starts its files with its words", async () => {
+    const dir = await folderOf('firecracker');
+    const config = JSON.parse(await readFile(join(dir, 'vm.json'), 'utf8')) as {
+      readonly 'boot-source': { kernel_image_path: string; initrd_path: string; boot_args: string };
+      readonly drives: readonly { path_on_host: string; is_read_only: boolean }[];
+      readonly 'machine-config': { mem_size_mib: number; vcpu_count: number };
+    };
+    const { kernel_image_path: kernel, initrd_path: initrd, boot_args: words } = config['boot-source'];
+    const drives = config.drives.flatMap(({ path_on_host: path, is_read_only: isReadOnly }, index) => [
+      ...['-drive', `if=none,id=d${index},file=${path},format=raw,readonly=${isReadOnly ? 'on' : 'off'}`],
+      ...['-device', `virtio-blk-device,drive=d${index}`],
+    ]);
+    const memory = `${config['machine-config'].mem_size_mib}M`;
+    const machine = ['-machine', 'microvm,acpi=off,rtc=on', '-m', memory];
+    const text = await console([...machine, '-kernel', kernel, '-initrd', initrd, '-append', words, ...drives], dir);
+    expect(text).toMatch(LINE);
+  });
+
+  it('qemu: run.sh starts it, and port 80 of the machine is here', async () => {
+    const out = await temporary();
+    const app = await application({
+      'main.js': "require('http').createServer((q, r) => r.end('by run.sh')).listen(80)",
+    });
+    await built('--format', 'qemu', '--app', app, '--out', out);
+    const port = String(await freePort());
+    // /dev/kvm may be there and not work.
+    const env = { ...process.env, ACCEL: 'tcg', PORT: port, MEMORY: '300M' };
+    const child = spawn(join(out, 'qemu/run.sh'), [], { cwd: '/', env, stdio: ['ignore', 'ignore', 'inherit'] });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    expect(await (await request(`http://127.0.0.1:${port}`, {}, 120)).text()).toBe('by run.sh');
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    child.kill('SIGTERM');
+    await ended;
+  });
+});
+
+describe('nodeos build', { timeout: LONG }, () => {
+  it('takes several formats, and copies a folder as a folder', async () => {
+    const out = await temporary();
+    const results = await built('--format', 'usb,qcow2', '-f', 'firecracker', '--out', out);
+    expect(results.map(({ step }) => step)).toEqual(['disk', 'qcow2', 'firecracker']);
+    expect(results[2]?.files).toContain(join(out, 'firecracker/vm.json'));
+    expect((await readdir(out)).sort()).toEqual(['firecracker', 'nodeos.img', 'nodeos.qcow2']);
+  });
+
+  it('says where the files are, and explains', async () => {
+    const { stdout } = await nodeos('build', '--format', 'qcow2');
+    expect(stdout).toMatch(/^qcow2: \/.*\/output$/m);
+    expect((await nodeos('build', '--format', 'qcow2', '--explain')).stdout).toContain('qcow2: in the cache');
+  });
+
+  it('takes the formats of package.json if nothing is named', async () => {
+    const app = await application(TALKING, { nodeos: { formats: ['tar', 'firecracker'] } });
+    const { status, stdout, stderr } = await nodeos('build', '--app', app);
+    expect(status, stderr).toBe(0);
+    expect(stderr).toContain('building the formats of package.json: tar, firecracker');
+    expect(stdout.match(/^\S+(?=: \/)/gm)).toEqual(['tar', 'firecracker']);
+    expect((await nodeos('build', 'init', '--app', app)).stdout.match(/^\S+(?=: \/)/gm)).toEqual(['init']);
+  });
+
+  it('refuses what it does not know', async () => {
+    const refused = async (...args: string[]): Promise<string> => {
+      const { status, stderr } = await nodeos('build', ...args);
+      expect(status).toBe(2);
+      return stderr;
+    };
+    expect(await refused('--format', 'floppy')).toMatch(
+      /unknown format "floppy"[^]*disk, iso, usb, qcow2, vmdk, vhd, tar/,
+    );
+    expect(await refused('--format', 'disk,')).toContain('unknown format ""');
+    expect(await refused('--format', 'oci')).toContain('the format oci is not there yet');
+    expect(await refused('--format', 'pxe.zst')).toContain('pxe is a folder');
+    const wrong = await application(TALKING, { nodeos: { formats: ['floppy'] } });
+    expect(await refused('--app', wrong)).toContain('unknown format "floppy"');
+    const typo = await application(TALKING, { nodeos: { formats: 'disk' } });
+    expect(await refused('--app', typo)).toContain('nodeos.formats must be an array of strings');
+  });
+});
