@@ -127,6 +127,29 @@ describe('compressed images', { timeout: LONG }, () => {
   });
 });
 
+/**
+ * What Firecracker takes, as it documents it: properties of `FullVmConfiguration` and, of those that are used here, their
+ * properties; `!` is required. https://github.com/firecracker-microvm/firecracker/blob/main/src/firecracker/swagger/firecracker.yaml
+ */
+const FIRECRACKER: Readonly<Record<string, string>> = {
+  'boot-source': '!kernel_image_path boot_args initrd_path',
+  'machine-config': '!vcpu_count !mem_size_mib cpu_template smt track_dirty_pages huge_pages',
+  drives: '!drive_id !is_root_device partuuid cache_type is_read_only path_on_host rate_limiter io_engine socket',
+};
+
+/** @throws AssertionError for a property that is not documented, or a required one that is missing */
+function checkConfig(config: Readonly<Record<string, object>>): void {
+  for (const [name, value] of Object.entries(config)) {
+    const words = FIRECRACKER[name]?.split(' ') ?? [];
+    expect(words, name).not.toEqual([]);
+    for (const one of [value].flat()) {
+      expect(words.map((word) => word.replace('!', ''))).toEqual(expect.arrayContaining(Object.keys(one)));
+      const required = words.filter((word) => word.startsWith('!')).map((word) => word.slice(1));
+      expect(Object.keys(one)).toEqual(expect.arrayContaining(required));
+    }
+  }
+}
+
 describe('folders', { timeout: LONG }, () => {
   it('pxe: iPXE starts the kernel from TFTP, and the root comes from nodeos nbd serve', async () => {
     const dir = await folderOf('pxe');
@@ -176,6 +199,7 @@ describe('folders', { timeout: LONG }, () => {
       readonly drives: readonly { path_on_host: string; is_read_only: boolean }[];
       readonly 'machine-config': { mem_size_mib: number; vcpu_count: number };
     };
+    checkConfig(config);
     const { kernel_image_path: kernel, initrd_path: initrd, boot_args: words } = config['boot-source'];
     const drives = config.drives.flatMap(({ path_on_host: path, is_read_only: isReadOnly }, index) => [
       ...['-drive', `if=none,id=d${index},file=${path},format=raw,readonly=${isReadOnly ? 'on' : 'off'}`],

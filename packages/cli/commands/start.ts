@@ -96,7 +96,7 @@ export const startCommand: Command = {
     drive: {
       type: 'string',
       value: 'DRIVE',
-      help: `with --format: ${DRIVE_NAMES.join(', ')} (default virtio, and cdrom for iso)`,
+      help: `with --format: ${DRIVE_NAMES.join(', ')} (default virtio; cdrom for iso, usb for usb)`,
     },
     data: {
       type: 'string',
