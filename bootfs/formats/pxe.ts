@@ -47,27 +47,33 @@ initrd ${FILES.initramfs}
 boot
 `;
 
-const TEXT = `NodeOS for machines that boot from the network
+const TEXT = `NodeOS for machines that boot from the network. The lines are typed in this folder, on the host 192.168.1.2.
 
-1. Serve the root. Whoever reaches the port can read it:
+1. Serve the root. Whoever reaches the port can read it.
 
      nodeos nbd serve ${FILES.root} --read-only --listen nbd://0.0.0.0
 
-2. Serve this folder by TFTP and name ${SCRIPT} to machines that run iPXE, on the same host. With dnsmasq, in a network
-   that has a DHCP server already (here 192.168.1.0):
+2. Answer the machines. Here dnsmasq is the network's only DHCP server; with another one, set the same in that.
 
-     dnsmasq --no-daemon --port=0 --dhcp-range=192.168.1.0,proxy --enable-tftp --tftp-root="$PWD" \\
-       --dhcp-userclass=set:ipxe,iPXE --pxe-service=tag:ipxe,x86PC,NodeOS,${SCRIPT} \\
-       --pxe-service=tag:!ipxe,x86PC,iPXE,undionly.kpxe
+     dnsmasq --no-daemon --port=0 --interface=eth0 --dhcp-range=192.168.1.100,192.168.1.200 \\
+       --enable-tftp --tftp-root="$PWD" \\
+       --dhcp-match=set:ipxe,175 --dhcp-boot=tag:ipxe,${SCRIPT} \\
+       --dhcp-match=set:http,option:client-arch,16 --dhcp-option-force=tag:http,60,HTTPClient \\
+       --dhcp-boot=tag:http,http://192.168.1.2/${FILES.uki}
 
-   undionly.kpxe is iPXE itself, for machines that have only PXE: http://boot.ipxe.org/undionly.kpxe
+   The first --dhcp-boot is for machines with iPXE: ${SCRIPT} fetches the kernel by TFTP, and the root comes from step 1.
+   (Machines that have only PXE start iPXE first: put its undionly.kpxe here, and add --dhcp-boot=tag:!ipxe,undionly.kpxe.)
 
-   Or by HTTP: in iPXE, type   dhcp   and   chain http://SERVER/${SCRIPT}   after   set nbd SERVER
+   The second one is for UEFI with HTTP boot. ${FILES.uki} needs no step 1, since all of the system is in it, but a web server
+   for this folder, and machines with 512 MiB of memory.
 
-3. UEFI with HTTP boot: let the DHCP server name http://SERVER/${FILES.uki}. It needs no NBD server: the whole system is
-   in it. The machine needs 512 MiB of memory.
+Without a DHCP server of your own, type at iPXE's prompt (Ctrl-B), with this folder on a web server:
 
-To try it in QEMU, from this folder, after step 1:
+  dhcp
+  set nbd 192.168.1.2
+  chain http://192.168.1.2/${SCRIPT}
+
+To try it in QEMU after step 1:
 
   qemu-system-x86_64 -m 512M -nographic -boot n -device virtio-net-pci,netdev=net \\
     -netdev user,id=net,tftp=.,bootfile=${SCRIPT}
