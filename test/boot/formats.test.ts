@@ -1,7 +1,7 @@
 /** Each format of `nodeos build --format`, judged by the tools that others read it with, and started where it starts. */
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -230,6 +230,20 @@ describe('folders', { timeout: LONG }, () => {
 });
 
 describe('nodeos build', { timeout: LONG }, () => {
+  it.each(['qcow2', 'vmdk', 'vhd', 'tar', 'disk.zst', 'pxe', 'firecracker', 'qemu'])(
+    '%s is the same when it is built again',
+    async (format) => {
+      const sums = async (dir: string): Promise<string> =>
+        (await run('sh', ['-c', 'sha256sum *'], { cwd: dir })).stdout;
+      const first = await outputOf(format);
+      const before = await sums(first);
+      await rm(join(first, '..'), { recursive: true });
+      const { stderr } = await nodeos('build', '--format', format);
+      expect(stderr).toMatch(/done in/);
+      expect(await sums(first)).toBe(before);
+    },
+  );
+
   it('takes several formats, and copies a folder as a folder', async () => {
     const out = await temporary();
     const results = await built('--format', 'usb,qcow2', '-f', 'firecracker', '--out', out);
