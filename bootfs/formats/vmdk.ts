@@ -26,7 +26,8 @@ export async function setVmdkIdentity(path: string, digest: Buffer): Promise<voi
     const [at, length] = [Number(start) * SECTOR, Number(sectors) * SECTOR];
     const old = Buffer.alloc(length);
     await file.read(old, 0, length, at);
-    const text = old.toString('latin1').replace(/\0+$/, '');
+    // A text ends at the first zero. Where qemu-img has replaced an id by a shorter one, more stands behind it.
+    const [text = ''] = old.toString('latin1').split('\0', 1);
     const changed = text.replace(/^CID=[0-9a-f]+$/m, `CID=${contentId(digest)}`);
     if (!/^CID=[0-9a-f]{8}$/m.test(changed)) throw new Error(`${path}: its descriptor has no CID`);
     const bytes = Buffer.alloc(length);

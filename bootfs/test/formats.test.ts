@@ -172,6 +172,18 @@ describe('ids of images', () => {
     await run('qemu-img', ['check', '-f', 'vmdk', path]);
   });
 
+  it('nothing is left of a longer text that qemu-img has replaced', async () => {
+    const path = await plain('vmdk', 'subformat=monolithicSparse');
+    const other = `${path}.other`;
+    const bytes = await readFile(path);
+    const end = bytes.indexOf(0, 512);
+    bytes.write('\n', end + 1, 'latin1'); // as after a CID of 7 digits in place of one of 8
+    await writeFile(other, bytes);
+    await setVmdkIdentity(path, digest);
+    await setVmdkIdentity(other, digest);
+    await run('cmp', [path, other]);
+  });
+
   it('a reserved content id is not used', async () => {
     const path = await plain('vmdk', 'subformat=monolithicSparse');
     await setVmdkIdentity(path, Buffer.alloc(32, 0xff));
