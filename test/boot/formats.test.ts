@@ -273,9 +273,7 @@ describe('nodeos build', { timeout: LONG }, () => {
       expect(status).toBe(2);
       return stderr;
     };
-    expect(await refused('--format', 'floppy')).toMatch(
-      /unknown format "floppy"[^]*disk, iso, usb, qcow2, vmdk, vhd, tar/,
-    );
+    expect(await refused('--format', 'floppy')).toMatch(/unknown format "floppy"[^]*qcow2, vmdk, vhd, tar/);
     expect(await refused('--format', 'disk,')).toContain('unknown format ""');
     expect(await refused('--format', 'oci')).toContain('the format oci is not there yet');
     expect(await refused('--format', 'pxe.zst')).toContain('pxe is a folder');
