@@ -3,7 +3,7 @@
  * initramfs, the command line and the device tree come out of the card by its own config.txt.
  */
 import { createWriteStream } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -12,7 +12,8 @@ import { copy, file, partition } from '@nodeos/block';
 import { readConfig } from '@nodeos/bootfs';
 import { readImage } from '@nodeos/fs';
 import type { Entry } from '@nodeos/tree';
-import type { CardFiles } from '@nodeos/vm';
+import type { Board } from '@nodeos/targets';
+import { withoutParts, type CardFiles } from '@nodeos/vm';
 
 export interface Card extends CardFiles {
   /** A copy of the card in a size that QEMU takes, for one machine. */
@@ -28,14 +29,15 @@ const SMALLEST = 2 ** 30;
 
 /**
  * @param path the image of the card
- * @param tree the file name of the device tree that the firmware would choose for the board
+ * @param board a board that starts from cards
  * @throws NodeosError if the card lacks a file
  */
-export async function openCard(path: string, tree: string): Promise<Card> {
+export async function openCard(path: string, { deviceTree = '', emulator }: Board): Promise<Card> {
   const dir = await mkdtemp(join(tmpdir(), 'nodeos-card-'));
   const close = (): Promise<void> => rm(dir, { recursive: true, force: true });
   try {
-    const files = await takeFiles(path, tree, dir);
+    const files = await takeFiles(path, deviceTree, dir);
+    await writeFile(files.deviceTree, withoutParts(await readFile(files.deviceTree), emulator.lacks ?? []));
     const copied = join(dir, 'card.img');
     await copyCard(path, copied);
     return { ...files, path: copied, close };

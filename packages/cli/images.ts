@@ -123,8 +123,7 @@ async function onMedium(system: System, { bootFrom }: MediaOptions, building: Bu
   const [image] = artifacts;
   const { kernel, initramfsBase } = system;
   const built = await buildSteps(stepsOf(image, kernel.direct, initramfsBase), building, io);
-  const { deviceTree } = system.board;
-  const card = deviceTree === undefined ? undefined : await openCard(built.path(image), deviceTree);
+  const card = system.board.deviceTree === undefined ? undefined : await openCard(built.path(image), system.board);
   return {
     kernel: built.path(kernel.direct),
     initramfs: built.path(initramfsBase),

@@ -27,6 +27,10 @@ export interface Emulator {
   readonly bus: 'pci' | 'device' | 'usb';
   /** How a read-only image is attached: as persistent memory that files are mapped from, or as a disk. */
   readonly image: 'pmem' | 'disk';
+  /** QEMU's path of the bus that an SD card is on, where it is not the one that QEMU chooses. */
+  readonly cardBus?: string;
+  /** Parts of the device tree that QEMU's model of the board lacks: `/path/of/node`, or `/path/of/node:property`. */
+  readonly lacks?: readonly string[];
   /** Extra words for the kernel command line. */
   readonly append: string;
   /** Extra words under software emulation. */
@@ -128,7 +132,24 @@ export const BOARDS: readonly Board[] = [
     name: 'raspi4',
     firmwares: ['raspi'],
     deviceTree: 'bcm2711-rpi-4-b.dtb',
-    emulator: { ...ARM_EMULATOR, machine: 'raspi4b', fixed: { memory: '2G', cpus: 4 }, bus: 'usb', image: 'disk' },
+    emulator: {
+      ...ARM_EMULATOR,
+      machine: 'raspi4b', // from QEMU 9 on
+      fixed: { memory: '2G', cpus: 4 },
+      bus: 'usb',
+      image: 'disk',
+      cardBus: 'main-system-bus/generic-sdhci/sd-bus',
+      lacks: [
+        ...['/soc/hvs@7e400000', '/soc/vec@7ec13000', '/soc/clock@7ef00000', '/soc/interrupt-controller@7ef00100'],
+        ...['/soc/pixelvalve@7e206000', '/soc/pixelvalve@7e207000', '/soc/pixelvalve@7e20a000'],
+        ...['/soc/pixelvalve@7e216000', '/soc/pixelvalve@7ec12000', '/soc/hdmi@7ef00700', '/soc/hdmi@7ef05700'],
+        ...['/soc/i2c@7ef04500', '/soc/i2c@7ef09500'],
+        // Its interrupt never ends.
+        '/soc/serial@7e215040',
+        // Pins of the firmware switch the power and the voltage of the card.
+        ...['/emmc2bus/mmc@7e340000:vmmc-supply', '/emmc2bus/mmc@7e340000:vqmmc-supply'],
+      ],
+    },
   },
 ];
 

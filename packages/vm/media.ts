@@ -1,6 +1,7 @@
 /** Machines that boot from a medium, by their firmware, and not from a kernel that QEMU is given. */
 import { existsSync } from 'node:fs';
 import { NodeosError } from '@nodeos/base';
+import { word } from '@nodeos/contract';
 import type { Board, Firmware } from '@nodeos/targets';
 import { escaped } from './escaped.js';
 
@@ -77,10 +78,15 @@ export interface CardFiles {
 export function mediumArguments(medium: Medium, board: Board): string[] {
   const { path, format = 'raw', keeps = false, drive, firmware } = medium;
   const { readOnly, on, devices } = DRIVES[drive];
+  const { cardBus } = board.emulator;
   const access = readOnly ? 'media=cdrom,readonly=on' : `snapshot=${keeps ? 'off' : 'on'}`;
   return [
     ...FIRMWARES[firmware](medium, board),
-    ...['-drive', `if=${on},id=medium,format=${format},${access},file=${escaped(path)}`],
+    ...[
+      '-drive',
+      `if=${cardBus === undefined ? on : 'none'},id=medium,format=${format},${access},file=${escaped(path)}`,
+    ],
+    ...(cardBus === undefined ? [] : ['-device', `sd-card,drive=medium,bus=${cardBus}`]),
     ...devices.flatMap((device) => ['-device', device.includes('drive=') ? `${device},bootindex=0` : device]),
   ];
 }
@@ -102,5 +108,7 @@ function uefiArguments(_: Medium, { target }: Board): string[] {
 function cardArguments({ card }: Medium): string[] {
   if (!card) throw new TypeError('a card needs the files that its firmware would start');
   const { kernel, initramfs, deviceTree, commandLine } = card;
-  return ['-kernel', kernel, '-initrd', initramfs, '-dtb', deviceTree, '-append', commandLine];
+  // QEMU resets a Raspberry Pi as soon as its watchdog is started.
+  const append = `${commandLine} ${word('watchdog', 0)}`;
+  return ['-kernel', kernel, '-initrd', initramfs, '-dtb', deviceTree, '-append', append];
 }

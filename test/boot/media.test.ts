@@ -18,6 +18,14 @@ async function image(format: string, file: string): Promise<string> {
   return join(stdout.trim().replace(/^\S+: /, ''), file);
 }
 
+const DEVICES: Readonly<Partial<Record<Drive, string>>> = {
+  virtio: 'vda',
+  usb: 'sda',
+  sata: 'sda',
+  nvme: 'nvme0n1p',
+  cdrom: 'loop',
+};
+
 describe('boot media', { timeout: LONG }, () => {
   it.each<[string, Firmware, Drive]>([
     ['disk', 'bios', 'virtio'],
@@ -34,7 +42,7 @@ describe('boot media', { timeout: LONG }, () => {
     const media = ['--format', format, '--firmware', firmware, '--drive', drive];
     const { status, stdout, stderr } = await exec(code, '--boot-timeout', '120', '--timeout', '180', ...media);
     expect(status, stderr).toBe(0);
-    const device = { virtio: 'vda', usb: 'sda', sata: 'sda', nvme: 'nvme0n1p', cdrom: 'loop' }[drive];
+    const device = DEVICES[drive];
     const [usr, data] = drive === 'cdrom' ? [0, undefined] : [2, format === 'disk' ? 3 : undefined];
     const lines = [`/dev/${device}${usr} /usr erofs ro`, data && `/dev/${device}${data} /data ext4 rw`];
     expect(stdout.trim()).toBe(lines.filter(Boolean).join('; '));

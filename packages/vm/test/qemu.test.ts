@@ -72,7 +72,7 @@ describe("QEMU's command line", () => {
     const machine = { ...OPTIONS, board, memory: '1G', cpus: 4, medium, publish: [] };
     const args = qemuArguments(machine, { ports: {} });
     expect(args.join(' ')).toContain(
-      '-machine raspi3b -accel tcg -m 1G -smp 4 -kernel /c/kernel -initrd /c/initramfs -dtb /c/tree -append quiet ' +
+      '-machine raspi3b -accel tcg -m 1G -smp 4 -kernel /c/kernel -initrd /c/initramfs -dtb /c/tree -append quiet nodeos.watchdog=0 ' +
         '-drive if=sd,id=medium,format=raw,snapshot=on,file=/c/card.img -netdev user,id=net0',
     );
     expect(args.join(' ')).not.toMatch(/virtio|-cpu/);
