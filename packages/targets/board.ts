@@ -156,6 +156,11 @@ export const BOARDS: readonly Board[] = [
 /** The boards of a target. The list is empty for a target that has a toolchain but no system yet. */
 export const boardsOf = (target: Target): readonly Board[] => BOARDS.filter((board) => board.target === target.name);
 
+/** Boards that people ask for, and why they are not there. */
+const MISSING: ReadonlyMap<string, string> = new Map([
+  ['raspi5', 'the devices of the Raspberry Pi 5 are behind its RP1 chip, which Linux 6.12 does not know'],
+]);
+
 /**
  * Finds a board of a target.
  * @param name default: the target's first board
@@ -165,6 +170,8 @@ export function boardOf(target: Target, name?: string): Board {
   const boards = boardsOf(target);
   const board = name === undefined ? boards[0] : boards.find((row) => row.name === name);
   if (board) return board;
+  const why = name === undefined ? undefined : MISSING.get(name);
+  if (why !== undefined) throw new UsageError(`there is no machine ${name} yet: ${why}`);
   const [first] = boards;
   throw new UsageError(
     name === undefined ? `${target.name} has no machine` : `${target.name} has no machine "${name}"`,

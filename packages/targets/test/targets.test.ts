@@ -21,6 +21,10 @@ describe('boards', () => {
     );
   });
 
+  it('say why a Raspberry Pi 5 is not there', () => {
+    expect(() => boardOf(targetOf('aarch64'), 'raspi5')).toThrow(/no machine raspi5 yet: .*Raspberry Pi 5.*RP1/);
+  });
+
   it('do not exist for a target that has only a toolchain', () => {
     const riscv64 = targetOf('riscv64');
     expect(boardsOf(riscv64)).toEqual([]);
