@@ -1,14 +1,12 @@
 /*
- * What the stub uses of UEFI, with names of our own. Tables of functions are arrays here: an index is the place of a
+ * What the programs use of UEFI, with names of our own. Tables of functions are arrays here: an index is the place of a
  * function in the specification's structure. https://uefi.org/specs/UEFI/2.10/
  */
 #ifndef NODEOS_EFI_H
 #define NODEOS_EFI_H
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long u64;
+#include "bytes.h"
+
 typedef u64 status;
 typedef void *handle;
 
@@ -33,7 +31,10 @@ struct text_output {
 /* Boot services, 7.1. */
 struct boot_services {
     struct table header;
-    void *before_pools[5];
+    void *raise_level, *restore_level;
+    status(EFIAPI *allocate_pages)(u32 how, u32 type, u64 pages, u64 *address);
+    status(EFIAPI *free_pages)(u64 address, u64 pages);
+    void *memory_map;
     status(EFIAPI *allocate_pool)(u32 type, u64 size, void **);
     status(EFIAPI *free_pool)(void *);
     void *events[6];
@@ -41,7 +42,9 @@ struct boot_services {
     void *reinstall;
     status(EFIAPI *uninstall)(handle, const struct guid *, const void *interface);
     status(EFIAPI *get)(handle, const struct guid *, void **interface);
-    void *other_handles[5];
+    void *reserved, *notify, *locate_handle;
+    status(EFIAPI *locate_path)(const struct guid *, const u8 **path, handle *);
+    void *install_table;
     status(EFIAPI *load_image)(u8 by_boot_manager, handle parent, const void *path, const void *bytes, u64 size, handle *);
     status(EFIAPI *start_image)(handle, u64 *exit_size, u16 **exit_text);
     void *exit;
@@ -81,6 +84,23 @@ struct loaded_image {
 /* Load file 2 protocol, 13.2. */
 struct load_file {
     status(EFIAPI *load)(struct load_file *, const void *path, u8 by_boot_manager, u64 *size, void *to);
+};
+
+/* Block I/O protocol, 13.9. */
+struct block_medium {
+    u32 id;
+    u8 is_removable, is_present, is_partition, is_read_only, is_cached;
+    u32 block_size, io_align;
+    u64 last_block;
+};
+
+struct block_io {
+    u64 revision;
+    struct block_medium *medium;
+    void *reset;
+    status(EFIAPI *read)(struct block_io *, u32 medium, u64 block, u64 size, void *to);
+    status(EFIAPI *write)(struct block_io *, u32 medium, u64 block, u64 size, const void *from);
+    status(EFIAPI *flush)(struct block_io *);
 };
 
 #endif

@@ -8,13 +8,10 @@
  * https://uapi-group.org/specifications/specs/unified_kernel_image/
  * https://docs.kernel.org/admin-guide/efi-stub.html
  */
-#include "efi.h"
+#include "contract.h"
+#include "program.h"
 
-#define LOADER_DATA 2
-
-static const struct guid LOADED_IMAGE = {0x5b1b31a1, 0x9562, 0x11d2, {0x8e, 0x3f, 0, 0xa0, 0xc9, 0x69, 0x72, 0x3b}};
 static const struct guid LOAD_FILE_2 = {0x4006c0c1, 0xfcb3, 0x403e, {0x99, 0x6d, 0x4a, 0x6c, 0x87, 0x24, 0xe0, 0x6d}};
-static const struct guid DEVICE_PATH = {0x09576e91, 0x6d3f, 0x11d2, {0x8e, 0x39, 0, 0xa0, 0xc9, 0x69, 0x72, 0x3b}};
 
 /* The path by which Linux looks for its initramfs: a vendor's medium (LINUX_EFI_INITRD_MEDIA_GUID), and the end. */
 static const u8 INITRAMFS_PATH[] = {
@@ -22,15 +19,7 @@ static const u8 INITRAMFS_PATH[] = {
     0xac, 0x74, 0xca, 0x55, 0x52, 0x31, 0xcc, 0x68, 0x7f, 0xff, 4,    0,
 };
 
-struct section { const u8 *bytes; u64 size; };
-
 struct initramfs { struct load_file protocol; struct section section; };
-
-static void copy(u8 *to, const u8 *from, u64 n)
-{
-    for (u64 i = 0; i < n; i++)
-        to[i] = from[i];
-}
 
 static status EFIAPI load_initramfs(struct load_file *this, const void *path, u8 by_boot_manager, u64 *size, void *to)
 {
@@ -47,44 +36,6 @@ static status EFIAPI load_initramfs(struct load_file *this, const void *path, u8
         return ERROR(BUFFER_TOO_SMALL);
     copy(to, section->bytes, section->size);
     return 0;
-}
-
-static u32 number(const u8 *at)
-{
-    return at[0] | at[1] << 8 | at[2] << 16 | (u32)at[3] << 24;
-}
-
-static int same_name(const u8 *name, const char *wanted)
-{
-    for (int i = 0; i < 8; i++) {
-        if (name[i] != (u8)wanted[i])
-            return 0;
-        if (!wanted[i])
-            return 1;
-    }
-    return 1;
-}
-
-/* Finds a section of this program. https://learn.microsoft.com/windows/win32/debug/pe-format */
-static struct section find(const struct loaded_image *self, const char *name)
-{
-    const u8 *header = self->base + number(self->base + 0x3c);
-    u32 count = header[6] | header[7] << 8, optional = header[20] | header[21] << 8;
-    for (const u8 *at = header + 24 + optional; count > 0; count--, at += 40) {
-        struct section found = {self->base + number(at + 12), number(at + 8)};
-        if (same_name(at, name))
-            return found;
-    }
-    return (struct section){0, 0};
-}
-
-static status fail(const struct system_table *system, const u16 *text, status error)
-{
-    system->output->output(system->output, u"NodeOS: ");
-    system->output->output(system->output, text);
-    system->output->output(system->output, u"\r\n");
-    system->boot->stall(5000000);
-    return error;
 }
 
 /* Returns whether QEMU emulates the processor. On a busy host the timer of such a machine may be late, and without this
@@ -107,19 +58,36 @@ static u16 *append(u16 *to, const u8 *from, u64 n)
     return to;
 }
 
-/* Gives the kernel its command line, in UTF-16. */
-static status set_options(struct boot_services *boot, handle kernel, struct section line)
+/* Returns the letter of the slot that the selector has named, or 0. Nothing else is taken of a program's options. */
+static u8 slot_of(const struct loaded_image *self)
 {
-    static const u8 EMULATED[] = "no_timer_check ";
+    static const u16 WORD[] = SLOT_OPTION;
+    const u8 *options = self->options;
+    u64 size = sizeof WORD - 2;
+    if (!options || self->options_size != size + 2)
+        return 0;
+    for (u64 i = 0; i < size; i++)
+        if (options[i] != ((const u8 *)WORD)[i])
+            return 0;
+    u8 letter = options[size];
+    return options[size + 1] == 0 && (letter == 'a' || letter == 'b') ? letter : 0;
+}
+
+/* Gives the kernel its command line, in UTF-16. */
+static status set_options(struct boot_services *boot, handle kernel, struct section line, u8 slot)
+{
+    static const u8 EMULATED[] = "no_timer_check ", SLOT[] = " " WORD_SLOT "=";
     struct loaded_image *loaded;
     u16 *options, *end;
     status error = boot->get(kernel, &LOADED_IMAGE, (void **)&loaded);
     if (!error)
-        error = boot->allocate_pool(LOADER_DATA, 2 * (sizeof EMULATED + line.size), (void **)&options);
+        error = boot->allocate_pool(LOADER_DATA, 2 * (sizeof EMULATED + line.size + sizeof SLOT + 1), (void **)&options);
     if (error)
         return error;
     end = append(options, EMULATED, is_emulated() ? sizeof EMULATED - 1 : 0);
     end = append(end, line.bytes, line.size);
+    end = append(end, SLOT, slot ? sizeof SLOT - 1 : 0);
+    end = append(end, &slot, slot ? 1 : 0);
     *end++ = 0;
     loaded->options = options;
     loaded->options_size = (u8 *)end - (u8 *)options;
@@ -142,7 +110,7 @@ __attribute__((section(".text.start"))) status EFIAPI start(handle self_handle, 
     error = boot->load_image(0, self_handle, 0, image.bytes, image.size, &kernel);
     if (error)
         return fail(system, u"the firmware cannot load the kernel", error);
-    error = set_options(boot, kernel, line);
+    error = set_options(boot, kernel, line, slot_of(self));
     if (!error)
         error = boot->install(&medium, &DEVICE_PATH, 0, INITRAMFS_PATH);
     if (!error)

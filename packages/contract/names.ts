@@ -36,6 +36,8 @@ export const WORDS = {
   data: 'nodeos.data',
   /** Seconds after which the hardware's watchdog resets a machine whose PID 1 does not run. */
   watchdog: 'nodeos.watchdog',
+  /** `a|b`: the slot that a boot loader has started. */
+  slot: 'nodeos.slot',
   /** The same meaning as in systemd's kernel-command-line(7). */
   usr: 'mount.usr',
   usrType: 'mount.usrfstype',

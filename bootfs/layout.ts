@@ -1,0 +1,53 @@
+/** What the layouts of boot media share. */
+import { createHash } from 'node:crypto';
+import type { Region } from '@nodeos/block';
+import { guidOf } from '@nodeos/fs';
+import type { Target } from '@nodeos/targets';
+import type { Entry } from '@nodeos/tree';
+import { encodeBootState, STATE_COPIES, STATE_LENGTH, type BootState } from './boot-state.js';
+import type { HostFile } from './host-file.js';
+
+export const MIB = 1 << 20;
+/** Partitions start at multiples of this, in bytes: a multiple of all sectors, pages and most erase blocks. */
+export const ALIGN = MIB;
+export const LABEL = 'NODEOS';
+
+/** What a medium is made of. */
+export interface Contents {
+  readonly target: Target;
+  readonly uki: HostFile;
+  readonly usr: HostFile;
+  /** The folder of the boot loaders. */
+  readonly loaders: string;
+}
+
+/** A medium as regions, in order, and its size in bytes. */
+export interface Layout {
+  readonly list: readonly Region[];
+  readonly size: number;
+}
+
+export const stateRegions = (state: BootState): Region[] =>
+  STATE_COPIES.map((offset) => ({ offset, length: STATE_LENGTH, source: encodeBootState(state) }));
+
+export const sorted = (list: readonly Region[]): Region[] =>
+  [...list].sort((a, b) => (a.offset ?? 0) - (b.offset ?? 0));
+
+/** The regions of an image that starts at `start` bytes of another one. */
+export function placedAt(list: readonly Region[], start: number): Region[] {
+  let end = 0;
+  return list.map((region) => {
+    const offset = region.offset ?? end;
+    end = offset + region.length;
+    return { ...region, offset: start + offset };
+  });
+}
+
+export function entryOf(path: string, { file: name, size, mtime }: HostFile): Entry {
+  const host = { file: name, mtime };
+  return { path, type: 'file', mode: 0o644, uid: 0, gid: 0, mtime: 0, size, host };
+}
+
+/** Ids that differ between builds and between uses, and are the same in every run. */
+export const derivedId = (usr: string, use: string): string =>
+  guidOf(createHash('sha256').update(`${usr} ${use}`).digest());
