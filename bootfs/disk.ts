@@ -22,12 +22,13 @@ import { biosStages, SECOND_STAGE } from './bios.js';
 import { encodeBootState, type BootState } from './boot-state.js';
 import { efiTargetOf } from './efi.js';
 import type { HostFile } from './host-file.js';
-import { ALIGN, derivedId, LABEL, MIB, placedAt, sorted, stateRegions, type Contents, type Layout } from './layout.js';
+import { ALIGN, derivedId, LABEL, placedAt, sorted, stateRegions, type Contents, type Layout } from './layout.js';
 import { hasBios } from './loaders.js';
 import { HEAD_LENGTH } from './slot-head.js';
 import { newState, slotRegions } from './slot.js';
 import { partitionId } from './uki.js';
 
+const MIB = 1 << 20;
 /** Bytes. The program takes 8 KiB; the rest is for what else firmware may want to find there. */
 const ESP_SIZE = 8 * MIB;
 /** Slots have room for half as much again as is in them, in units of so many bytes: later versions are larger. */

@@ -7,9 +7,8 @@ import type { Entry } from '@nodeos/tree';
 import { encodeBootState, STATE_COPIES, STATE_LENGTH, type BootState } from './boot-state.js';
 import type { HostFile } from './host-file.js';
 
-export const MIB = 1 << 20;
 /** Partitions start at multiples of this, in bytes: a multiple of all sectors, pages and most erase blocks. */
-export const ALIGN = MIB;
+export const ALIGN = 1 << 20;
 export const LABEL = 'NODEOS';
 
 /** What a medium is made of. */

@@ -311,7 +311,8 @@ describe.skipIf(lacking.length > 0)(`the boot loaders${names}`, { timeout: 120_0
         for (const [index, copy] of copies.entries()) writeSync(disk, copy, 0, SECTOR, STATE_COPIES[index]);
         const before = serial().length;
         command('system_reset');
-        const here = (): string[] => linesOf(serial().slice(before)).filter((line) => /: (it is|no kernel|its head|the BIOS)/.test(line));
+        const here = (): string[] =>
+          linesOf(serial().slice(before)).filter((line) => /: (it is|no kernel|its head|the BIOS)/.test(line));
         await until(() => here().length === 2);
         const { first, after, copy } = expected(copies);
         const shown = copies.map((one) => one.toString('hex', 0, 24)).join(' ');
@@ -321,7 +322,7 @@ describe.skipIf(lacking.length > 0)(`the boot loaders${names}`, { timeout: 120_0
         ).toEqual([first, otherOf(first)]);
         for (const [index, wanted] of after.entries()) {
           const found = Buffer.alloc(SECTOR);
-          readSync(disk, found, 0, SECTOR, STATE_COPIES[index]);
+          readSync(disk, found, 0, SECTOR, STATE_COPIES[index] ?? 0);
           expect(found.equals(wanted), `copy ${index} of ${shown}: ${found.toString('hex', 0, 24)}`).toBe(true);
         }
         seen[copy === undefined ? 'none' : after === copies ? 'kept' : 'written']++;

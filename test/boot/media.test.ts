@@ -43,7 +43,9 @@ describe('boot media', { timeout: LONG }, () => {
     const { status, stdout, stderr } = await exec(code, '--boot-timeout', '120', '--timeout', '180', ...media);
     expect(status, stderr).toBe(0);
     const device = DEVICES[drive];
-    const [usr, data] = { cdrom: [0, undefined], iso: [2, undefined], disk: [4, 6] }[drive === 'cdrom' ? drive : (format as 'iso' | 'disk')];
+    const [usr, data] = { cdrom: [0, undefined], iso: [2, undefined], disk: [4, 6] }[
+      drive === 'cdrom' ? drive : (format as 'iso' | 'disk')
+    ];
     const lines = [`/dev/${device}${usr} /usr erofs ro`, data && `/dev/${device}${data} /data ext4 rw`];
     expect(stdout.trim()).toBe(lines.filter(Boolean).join('; '));
   });
