@@ -158,20 +158,26 @@ export async function booted(
   return { slot, usr, lines };
 }
 
-/** Starts a machine and kills it when its console matches, or after some milliseconds. @returns its console */
-export async function killed(disk: SlotDisk, way: Way, end: RegExp | number): Promise<string> {
+/**
+ * Starts a machine, and kills it some milliseconds after its console matches, or after its start. @returns its console
+ */
+export async function killed(disk: SlotDisk, way: Way, end: { at?: RegExp; after?: number }): Promise<string> {
+  const { at, after = 0 } = end;
   const kill = new AbortController();
   let text = '';
-  const timer = setTimeout(() => kill.abort(), typeof end === 'number' ? end : 120_000);
+  const timers: NodeJS.Timeout[] = [];
+  const killIn = (milliseconds: number): void => void timers.push(setTimeout(() => kill.abort(), milliseconds));
+  killIn(at ? 120_000 : after);
   await runMachine({
     ...machine(disk, way),
     kill: kill.signal,
     bootTimeout: 150,
     onConsole: (chunk) => {
+      const matched = at?.test(text);
       text += chunk.toString('latin1');
-      if (typeof end !== 'number' && end.test(text)) kill.abort();
+      if (!matched && at?.test(text)) killIn(after);
     },
   }).catch(() => undefined); // it does not end well
-  clearTimeout(timer);
+  timers.forEach(clearTimeout);
   return text;
 }
