@@ -6,9 +6,9 @@
  *     byte 0        MBR: the first stage for a BIOS
  *     sector 1      GPT
  *     sector 36     second stage, which El Torito names as well
- *     sector 40     state, and once more at sector 48
- *     sector 56     head
+ *     sector 48     state, and once more at sector 56
  *     32 KiB        ISO 9660: descriptors and folders
+ *     1020 KiB      head
  *     1 MiB         partition 1, ESP: a unified kernel image, in which the second stage finds kernel and initramfs
  *     …             partition 2, usr-a: an EROFS image
  *     the end       GPT once more
@@ -35,7 +35,7 @@ import { newState, slotHead } from './slot.js';
 import { partitionId } from './uki.js';
 
 /** Bytes. */
-const HEAD_AT = 56 * SECTOR;
+const HEAD_AT = ALIGN - HEAD_LENGTH;
 
 export async function cdLayout({ target, uki, usr, loaders }: Contents): Promise<Layout> {
   const program = `EFI/BOOT/${efiTargetOf(target).file}`;
@@ -63,7 +63,7 @@ export async function cdLayout({ target, uki, usr, loaders }: Contents): Promise
   const cd = await iso([...tree, entryOf('usr.erofs', usr)], {
     label: LABEL,
     size,
-    limit: ALIGN,
+    limit: HEAD_AT,
     places: new Map([
       [program, ukiPlace],
       ['usr.erofs', { offset: usrAt, length: usr.size }],

@@ -4,8 +4,8 @@
  *     byte 0        MBR: the first stage for a BIOS
  *     sector 1      GPT
  *     sector 36     second stage
- *     sector 40     state: which slot starts (boot-state.ts)
- *     sector 48     state, second copy
+ *     sector 48     state: which slot starts (boot-state.ts)
+ *     sector 56     state, second copy
  *     1 MiB         partition 1, ESP: the program for UEFI that chooses a slot. Nothing ever writes to it
  *     …             partitions 2 and 3, boot-a and boot-b: a head (slot-head.ts) and a unified kernel image
  *     …             partitions 4 and 5, usr-a and usr-b: an EROFS image

@@ -51,8 +51,8 @@
     .set WRITE, 0x4300
 
     /* The state, in sectors of 512 bytes on the disk. */
-    .set FIRST_COPY, 40
-    .set SECOND_COPY, 48
+    .set FIRST_COPY, 48
+    .set SECOND_COPY, 56
     .set STATE_MAGIC, 0x53736f6e /* "nosS" */
     .set SEQUENCE, 8
     .set SLOT, 12

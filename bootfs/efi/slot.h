@@ -13,7 +13,7 @@
 #define SECTOR 512
 #define MOST_BYTES (1UL << 30) /* of a unified kernel image */
 
-static const u32 COPY_AT[] = {20480, 24576};
+static const u32 COPY_AT[] = {24576, 28672};
 
 /* Offsets in both tables, in the state, and in the head. */
 enum { VERSION = 4, SEQUENCE = 8, SLOT = 12, TRIES = 13, VALIDATED = 14, HEADS = 16, UKI_SECTOR = 16, UKI_LENGTH = 20 };
