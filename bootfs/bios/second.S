@@ -236,7 +236,8 @@ find_state:
     je 2f
     mov eax, dword ptr [di + SEQUENCE]
     sub eax, dword ptr [bx + SEQUENCE]
-    jle 3f /* the sequence may have begun again at 0 */
+    jz 3f
+    js 3f /* the sign of the difference: the sequence may have begun again at 0 */
 2:
     mov word ptr [state], di
 3:

@@ -51,7 +51,7 @@ export function randomState(random: (below: number) => number, heads: readonly [
     BootState['slots']['a'],
     BootState['slots']['b'],
   ];
-  const sequence = random(4) ? random(5) : 0xfffffffe + random(2);
+  const sequence = [random(5), random(5), 0xfffffffe + random(2), 0x7fffffff + random(2)][random(4)] ?? 0;
   return { sequence, slot: SLOTS[random(2)] ?? 'a', tries: random(3) ? random(4) : random(256), slots: { a, b } };
 }
 
