@@ -22,7 +22,17 @@ import { biosStages, SECOND_STAGE } from './bios.js';
 import { encodeBootState, type BootState } from './boot-state.js';
 import { efiTargetOf } from './efi.js';
 import type { HostFile } from './host-file.js';
-import { ALIGN, derivedId, LABEL, placedAt, sorted, stateRegions, type Contents, type Layout } from './layout.js';
+import {
+  ALIGN,
+  derivedId,
+  LABEL,
+  placedAt,
+  slotSize,
+  sorted,
+  stateRegions,
+  type Contents,
+  type Layout,
+} from './layout.js';
 import { hasBios } from './loaders.js';
 import { HEAD_LENGTH } from './slot-head.js';
 import { newState, slotRegions } from './slot.js';
@@ -31,8 +41,7 @@ import { partitionId } from './uki.js';
 const MIB = 1 << 20;
 /** Bytes. The program takes 8 KiB; the rest is for what else firmware may want to find there. */
 const ESP_SIZE = 8 * MIB;
-/** Slots have room for half as much again as is in them, in units of so many bytes: later versions are larger. */
-const ROOM = 1.5;
+/** Slots have a multiple of so many bytes. */
 const UNITS = { boot: 32 * MIB, usr: 64 * MIB } as const;
 
 /** @param data the filesystem for the users' data */
@@ -71,9 +80,6 @@ export async function diskLayout(contents: Contents, data: HostFile): Promise<La
     ]),
   };
 }
-
-/** Room for half as much again, because later versions are larger. */
-const slotSize = (bytes: number, unit: number): number => roundUp(Math.ceil(bytes * ROOM), unit);
 
 /** Partitions one after the other. The id of usr-a is that of its contents. */
 function placePartitions(usrId: string, sizes: readonly (readonly [name: string, size: number])[]): GptPartition[] {

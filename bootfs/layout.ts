@@ -1,15 +1,17 @@
 /** What the layouts of boot media share. */
 import { createHash } from 'node:crypto';
-import type { Region } from '@nodeos/block';
+import { roundUp, type Region } from '@nodeos/block';
 import { guidOf } from '@nodeos/fs';
 import type { Target } from '@nodeos/targets';
 import type { Entry } from '@nodeos/tree';
 import { encodeBootState, STATE_COPIES, STATE_LENGTH, type BootState } from './boot-state.js';
-import type { HostFile } from './host-file.js';
+import { hostFile, type HostFile } from './host-file.js';
 
 /** Partitions start at multiples of this, in bytes: a multiple of all sectors, pages and most erase blocks. */
 export const ALIGN = 1 << 20;
 export const LABEL = 'NODEOS';
+/** Seconds after which the hardware resets a machine whose PID 1 does not run. */
+export const WATCHDOG = 60;
 
 /** What a medium is made of. */
 export interface Contents {
@@ -41,6 +43,12 @@ export function placedAt(list: readonly Region[], start: number): Region[] {
     return { ...region, offset: start + offset };
   });
 }
+
+/** @param file a file of this machine */
+export const entryAt = async (path: string, file: string): Promise<Entry> => entryOf(path, await hostFile(file));
+
+/** Bytes of a slot for so many: with room for half as much again, because later versions are larger. */
+export const slotSize = (bytes: number, unit: number): number => roundUp(Math.ceil(bytes * 1.5), unit);
 
 export function entryOf(path: string, { file: name, size, mtime }: HostFile): Entry {
   const host = { file: name, mtime };

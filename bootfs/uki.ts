@@ -11,6 +11,7 @@ import { erofsId, guidOf, pe, type PeSection } from '@nodeos/fs';
 import type { Board } from '@nodeos/targets';
 import { efiTargetOf } from './efi.js';
 import { hostFile } from './host-file.js';
+import { WATCHDOG } from './layout.js';
 
 /** The parts of a system that a medium holds. */
 export interface BootParts {
@@ -75,7 +76,7 @@ export const partitionId = async (path: string): Promise<string> => guidOf(await
 function commandLine(board: Board, words: readonly string[]): string {
   return [
     ...['console=tty0', `console=${board.console}`, 'quiet', 'panic=10', 'rootfstype=tmpfs'],
-    'initramfs_options=size=90%',
+    ...['initramfs_options=size=90%', word('watchdog', WATCHDOG)],
     ...words,
   ].join(' ');
 }

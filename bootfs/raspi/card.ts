@@ -17,9 +17,8 @@ import { artifact, inputPath, unpackDebian, type Artifact, type Step } from '@no
 import { erofsId, fat, mbr, mbrPartitionId, MBR_TYPES, SECTOR, type Image, type MbrPartition } from '@nodeos/fs';
 import { directory, file, type Entry } from '@nodeos/tree';
 import { dataFilesystem } from '../data.js';
-import { entryAt } from '../entries.js';
 import { hostFile } from '../host-file.js';
-import { placedAt } from '../placed.js';
+import { entryAt, placedAt, slotSize, WATCHDOG } from '../layout.js';
 import { CONFIG, deviceTreeNames, SLOT_PREFIX } from './config.js';
 import { RASPI_FIRMWARE } from './sources.js';
 
@@ -29,8 +28,6 @@ const ALIGN = 4 * MIB;
 /** Room for both slots. */
 const BOOT_SIZE = 256 * MIB;
 const LABEL = 'NODEOS';
-/** Seconds. */
-const WATCHDOG = 60;
 export const CARD_FILE = 'nodeos-raspi.img';
 
 /** What the firmware loads by itself, for the models before the 4 and for the 4. */
@@ -120,8 +117,7 @@ interface Layout {
 /** @param usr bytes of the runtime's image @param data bytes of the users' filesystem */
 function layout(usr: number, data: number): Layout {
   const { fat32, linux } = MBR_TYPES;
-  // Room for versions of the runtime that are half as large again.
-  const slot = roundUp(usr * 1.5, 64 * MIB);
+  const slot = slotSize(usr, 64 * MIB);
   const boot = { type: fat32, offset: ALIGN, length: BOOT_SIZE };
   const usrA = { type: linux, offset: ALIGN + BOOT_SIZE, length: slot };
   const usrB = { type: linux, offset: usrA.offset + slot, length: slot };

@@ -15,8 +15,8 @@ import {
   type BootState,
   type Slot,
 } from '@nodeos/bootfs';
-import { boardOf, targetOf } from '@nodeos/targets';
-import { runMachine, type Drive, type Firmware } from '@nodeos/vm';
+import { boardOf, targetOf, type Firmware } from '@nodeos/targets';
+import { runMachine, type Drive } from '@nodeos/vm';
 import { expect } from 'vitest';
 import { ROOT } from '../support.js';
 
