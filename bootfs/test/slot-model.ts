@@ -55,10 +55,10 @@ export function randomState(random: (below: number) => number, heads: readonly [
   return { sequence, slot: SLOTS[random(2)] ?? 'a', tries: random(3) ? random(4) : random(256), slots: { a, b } };
 }
 
-/** Most are intact; some have a wrong bit, and some of those a checksum that fits. */
+/** Half are intact; the others have a wrong bit, and half of those a checksum that fits. */
 export function randomCopy(random: (below: number) => number, heads: readonly [number, number]): Buffer {
   const bytes = encodeBootState(randomState(random, heads));
-  if (random(4)) return bytes;
+  if (random(2)) return bytes;
   const at = random(2) ? random(24) : random(bytes.length);
   bytes.writeUInt8(bytes.readUInt8(at) ^ (1 << random(8)), at);
   if (random(2)) bytes.writeUInt32LE(crc32(bytes.subarray(0, 508)), 508);
