@@ -242,6 +242,14 @@ export const NEEDS = [
     ...notOnMacOS('macOS lacks most of them: run the tests on Linux'),
   },
   {
+    need: 'device tree compiler',
+    why: 'checks device trees in the tests',
+    only: 'tests',
+    ...run('dtc'),
+    ...linux('device-tree-compiler', 'dtc', 'dtc', 'dtc'),
+    brew: ['dtc'],
+  },
+  {
     need: 'binutils for aarch64',
     why: 'strip symbols from Node.js (nodeos build runtime --target aarch64 --libc glibc)',
     ...run('aarch64-linux-gnu-strip'),
@@ -253,6 +261,25 @@ export const NEEDS = [
       'binutils-aarch64',
     ),
     ...notOnMacOS('the runtime is built on Linux'),
+  },
+  {
+    need: 'QEMU for aarch64',
+    why: 'boots systems for aarch64 in the long tests (nodeos start --target aarch64)',
+    ...run('qemu-system-aarch64'),
+    only: 'long',
+    ...linux('qemu-system-arm', 'qemu-system-aarch64-core', 'qemu-system-aarch64', 'qemu-system-aarch64'),
+    brew: ['qemu'],
+  },
+  {
+    need: 'UEFI firmware for aarch64',
+    why: 'starts boot media for aarch64 in the long tests',
+    // The places that packages/vm/media.ts knows.
+    probe: {
+      shared: list('AAVMF/AAVMF_CODE.fd edk2/aarch64/QEMU_EFI-pflash.raw edk2/aarch64/QEMU_CODE.fd'),
+    },
+    only: 'long',
+    ...linux('qemu-efi-aarch64', 'edk2-aarch64', 'edk2-aarch64', 'aavmf'),
+    ...notOnMacOS('Homebrew has no firmware for it'),
   },
   {
     need: 'QEMU for programs',

@@ -78,7 +78,7 @@ exec "$@"`;
 const FEDORA =
   'sudo dnf install -y --setopt=install_weak_deps=False gcc gcc-c++ make binutils bash findutils diffutils flex bison' +
   ' bc perl patch lz4 elfutils-libelf-devel xz bzip2 tar cpio erofs-utils dosfstools mtools xorriso genisoimage gdisk util-linux sbsigntools edk2-ovmf file qemu-system-x86-core qemu-img bmap-tools gmp-devel mpfr-devel libmpc-devel rsync python3 git zstd procps-ng less tmux cmake meson ninja-build' +
-  ' e2fsprogs nbdkit libnbd python3-libnbd nbd fio openssl';
+  ' e2fsprogs nbdkit libnbd python3-libnbd nbd fio openssl dtc';
 
 describe('the table', () => {
   it.each(NEEDS.map((need) => [need.need, need] as const))('has %s for every manager, or says why not', (_, need) => {
@@ -98,6 +98,8 @@ describe('the table', () => {
   it('does not ask for what only benchmarks and long tests need', () => {
     expect(NEEDS.filter(({ only }) => only === 'long').map(({ need }) => need)).toEqual([
       'binutils for aarch64',
+      'QEMU for aarch64',
+      'UEFI firmware for aarch64',
       'QEMU for programs',
       'debootstrap',
     ]);
@@ -190,7 +192,7 @@ describe('the command line', () => {
   it('--all asks also for what benchmarks and long tests need', () => {
     const host = machine([]);
     expect(host.run(['--print', '--distro', 'fedora', '--all']).stdout).toBe(
-      `${FEDORA} binutils-aarch64-linux-gnu qemu-user debootstrap\n`,
+      `${FEDORA} binutils-aarch64-linux-gnu qemu-system-aarch64-core edk2-aarch64 qemu-user debootstrap\n`,
     );
   });
 
@@ -199,7 +201,7 @@ describe('the command line', () => {
     expect(result).toMatchObject({
       status: 0,
       stdout:
-        'brew install lz4 xz erofs-utils dosfstools mtools xorriso cdrtools qemu zstd tmux cmake meson ninja e2fsprogs\n',
+        'brew install lz4 xz erofs-utils dosfstools mtools xorriso cdrtools qemu zstd tmux cmake meson ninja e2fsprogs dtc\n',
     });
     expect(result.stderr).toMatch(/flex: macOS itself cannot build a Linux kernel/);
   });
