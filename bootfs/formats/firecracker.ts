@@ -10,7 +10,7 @@ import { copyInto, inputsOf } from './copies.js';
 import type { Format } from './format.js';
 
 const CONFIG = 'vm.json';
-const FILES = { kernel: 'vmlinux', initramfs: 'initramfs-base', usr: 'usr.erofs' } as const;
+const FILES = { kernel: 'kernel', initramfs: 'initramfs-base', usr: 'usr.erofs' } as const;
 /** As `nodeos start` has it. */
 const MEMORY_MIB = 256;
 

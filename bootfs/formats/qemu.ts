@@ -7,7 +7,7 @@ import { copyInto, inputsOf } from './copies.js';
 import type { Format } from './format.js';
 
 const SCRIPT = 'run.sh';
-const FILES = { kernel: 'vmlinux', initramfs: 'initramfs-base', usr: 'usr.erofs' } as const;
+const FILES = { kernel: 'kernel', initramfs: 'initramfs-base', usr: 'usr.erofs' } as const;
 
 export const QEMU: Format = {
   name: 'qemu',
