@@ -32,10 +32,10 @@ it('the REPL is on the screen and on the serial port', { timeout: LONG }, async 
   const machine = start(['start', '--format', 'disk', '--boot-timeout', '120', '--timeout', '150', '--', ...extra]);
   await machine.waitForOutput(/> /);
   await monitor(socket, ['sendkey 6', 'sendkey shift-8', 'sendkey 7', 'sendkey ret']);
-  await machine.waitForOutput(/\b42\b/);
-  machine.child.stdin?.write("fs.readFileSync('/dev/vcs1', 'latin1').split(/ {9,}/).slice(0, 9)\r");
-  await machine.waitForOutput(/To leave: \.exit, or Ctrl-D twice/);
-  await machine.waitForOutput(/'> 6\*7'/);
+  await machine.waitForOutput(/m42\b/);
+  machine.child.stdin?.write("const seen = fs.readFileSync('/dev/vcs1', 'latin1')\r");
+  machine.child.stdin?.write("'screen: ' + [/To leave: \\.exit/, /> 6\\*7 +42 /].map((text) => text.test(seen))\r");
+  await machine.waitForOutput(/screen: true,true/);
   await monitor(socket, [`screendump ${picture}`, '']);
   await sleep(500);
   expect((await coloursOf(picture)).size).toBeGreaterThan(2); // black, grey, and the colours of the REPL
