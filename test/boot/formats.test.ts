@@ -70,14 +70,14 @@ describe('disks of virtual machines', { timeout: LONG }, () => {
       '180',
     );
     expect(status, stderr).toBe(0);
-    expect(stdout.trim()).toBe(`/dev/${device}2 /usr`);
+    expect(stdout.trim()).toBe(`/dev/${device}4 /usr`);
   });
 
   it('qcow2 and vmdk are read by nodeos too', async () => {
     for (const format of ['qcow2', 'vmdk']) {
       const path = join(await outputOf(format), `nodeos.${format}`);
       const { stdout } = await nodeos('image', 'info', `${format}:${path}`);
-      expect(stdout).toMatch(/partition 2 usr-a: .* erofs/);
+      expect(stdout).toMatch(/partition 4 usr-a: .* erofs/);
     }
   });
 });
