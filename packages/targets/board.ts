@@ -117,7 +117,7 @@ export const BOARDS: readonly Board[] = [
       // The real algorithm for signed pointers takes most of the time of emulated code that uses them.
       cpuEmulated: 'max,pauth-impdef=on',
       bus: 'pci',
-      image: 'pmem',
+      image: 'disk', // QEMU has no virtio-pmem for this machine
     },
   },
   {
