@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { readdir, symlink, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import { application, LONG, nodeos, ROOT, start, temporary } from '../support.js';
+import { application, cacheWith, nodeos, ROOT, start, temporary } from '../support.js';
 
 describe('help', () => {
   it('lists the commands, with status 2 without a command and status 0 with --help', async () => {
@@ -137,12 +137,13 @@ describe('nodeos build', () => {
 });
 
 describe('nodeos cache', () => {
-  // The cache may be large, so this takes long.
-  it('lists and verifies the cache', { timeout: LONG }, async () => {
+  it('lists and verifies the cache', async () => {
     const list = await nodeos('cache', 'ls');
     expect(list.stdout).toMatch(/^[0-9a-f]{12} +[\d.]+ MiB .* kernel \(x86_64\)$/m);
-    expect(await nodeos('cache', 'verify')).toMatchObject({ status: 0 });
     expect((await nodeos('cache', 'prune', '--keep', '100', '--dry-run')).stdout).toContain('would free');
+    // The user's own cache may have dozens of gigabytes.
+    const env = { NODEOS_CACHE: await cacheWith('init', 'data') };
+    expect(await start(['cache', 'verify'], { env }).ended).toMatchObject({ status: 0 });
   });
 
   it.each([[['clean', '--all']], [['cache', 'prune', '--sources']], [['cache', 'verify', '--remove']]])(
