@@ -38,5 +38,7 @@ export * from './trace.js';
 export * from './stats.js';
 export * from './delay.js';
 export * from './fault.js';
+export { random } from './random.js';
+export * from './volatile.js';
 export { chain, forEachInTurn, isPromise, whenSettled, recover } from './maybe.js';
 export * from './parsing.js';

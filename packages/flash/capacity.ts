@@ -5,6 +5,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { failure, type BlockBackend } from '@nodeos/block';
 import { directReader } from './direct.js';
+import { wipeFirstSector } from './flash.js';
 
 /** Bytes of a mark. */
 const MARK = 4096;
@@ -23,12 +24,13 @@ const markOf = (nonce: Buffer, place: number): Buffer => {
 };
 
 /**
- * Overwrites parts of the whole drive.
+ * Overwrites parts of the whole drive, which does not boot then.
  * @throws Error with the code EIO that says up to where the drive keeps what is written
  */
 export async function checkCapacity(target: BlockBackend, path: string): Promise<void> {
   const places = markPlaces(target.size);
   const nonce = randomBytes(16);
+  await wipeFirstSector(target);
   for (const place of places) await target.write?.(markOf(nonce, place), place);
   await target.flush?.();
   const reader = await directReader(path, target.size, MARK);

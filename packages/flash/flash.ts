@@ -1,17 +1,24 @@
 /**
- * Writes an image to a drive so that it is either whole or does not boot:
+ * Writes an image to a drive so that it is either whole or does not boot, wherever the power is cut:
  *
- *     1. the first MiB, with the old tables, becomes zeros, and the end too
- *     2. everything behind the first MiB is written
- *     3. the first MiB is written, and its first sectors last of all
- *     4. all that was written is read back past the cache, and compared
+ *     1. the first sector becomes zeros: without it, no firmware finds a system
+ *     2. the rest of the first MiB, with the old tables, becomes zeros, and the end too
+ *     3. everything behind the first MiB is written
+ *     4. the first MiB is written, and its first sector last of all
+ *     5. all that was written is read back past the cache, and compared
+ *
+ * A step begins when the one before it is durable. A drive writes a sector whole, but may write the sectors of one request
+ * in any order. So a GPT, which is in the second sector, is there without an MBR for a moment, but never with another
+ * system than its own.
  */
 import { copy, extentsOf, failure, pieces, slice, type BlockBackend } from '@nodeos/block';
 import { directReader } from './direct.js';
 
 const MIB = 1 << 20;
-/** Bytes that are written last of all: the sector that firmware looks at first, on any drive. */
-const LAST = 4096;
+/** Bytes that are changed first and last of all. A drive with larger sectors writes one of those whole. */
+const FIRST_SECTOR = 512;
+/** Bytes of zeros that are compared at either end of a hole. */
+const ZEROS = 4096;
 /** Bytes to compare at once, and to ask for holes at once. */
 const PIECE = MIB;
 const WINDOW = 2 ** 30;
@@ -50,6 +57,7 @@ export async function flash(
   const { progress, signal, verify = true } = options;
   if (image.size > target.size)
     throw failure('ENOSPC', `the image has ${image.size} bytes, and ${path} has ${target.size}`);
+  await wipeFirstSector(target);
   await wipeTables(target);
   const head = Math.min(MIB, image.size);
   const part = (from: BlockBackend, start: number, end: number): BlockBackend => slice(from, start, end - start);
@@ -61,8 +69,8 @@ export async function flash(
   let written = 0;
   const order: [number, number][] = [
     [head, image.size],
-    [Math.min(LAST, head), head],
-    [0, Math.min(LAST, head)],
+    [Math.min(FIRST_SECTOR, head), head],
+    [0, Math.min(FIRST_SECTOR, head)],
   ];
   for (const [index, [start, end]] of order.entries()) {
     if (end > start) written += (await write(start, end, index === 0)).written;
@@ -72,6 +80,12 @@ export async function flash(
   progress?.('written', image.size, image.size);
   const compared = verify ? await compare(image, path, target.size, options) : { verified: 0, isDirect: false };
   return { written, ...compared };
+}
+
+/** Makes sure that no firmware finds a system, before anything else is changed. */
+export async function wipeFirstSector(target: BlockBackend): Promise<void> {
+  await target.write?.(Buffer.alloc(Math.min(FIRST_SECTOR, target.size)), 0);
+  await target.flush?.();
 }
 
 /** Without its old tables, nothing that the drive still has is taken for a system. */
@@ -117,7 +131,7 @@ async function rangesToCompare(image: BlockBackend): Promise<[number, number][]>
     const before = at;
     for (const { offset, length, zero } of await extentsOf(image, at, Math.min(WINDOW, image.size - at))) {
       at = offset + length;
-      if (!zero) add(ranges, Math.max(0, offset - LAST), Math.min(image.size, at + LAST));
+      if (!zero) add(ranges, Math.max(0, offset - ZEROS), Math.min(image.size, at + ZEROS));
     }
     if (at === before) throw failure('EIO', `the image does not say what is at byte ${at}`);
   }

@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { file, memory, type BlockBackend } from '@nodeos/block';
+import { around, file, memory, random, volatile, type BlockBackend } from '@nodeos/block';
 import { afterAll, describe, expect, it } from 'vitest';
 import { checkCapacity, markPlaces } from '../capacity.js';
 import { listDrives } from '../drives.js';
@@ -11,6 +11,9 @@ import { flash } from '../flash.js';
 const root = mkdtempSync(join(tmpdir(), 'nodeos-flash-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 const MIB = 1 << 20;
+const POWER_CUTS = 200;
+/** Changes to a drive, and flushes, while the image below is written. */
+const FLASH_CHANGES = 20;
 
 /** A drive of 32 MiB with something old on it. */
 function drive(size = 32 * MIB, filled = size): string {
@@ -84,9 +87,44 @@ describe('flashing', () => {
         expect(cut).toBeGreaterThan(5);
         break;
       }
-      // Before the second write nothing has changed at the start, and what was there is there.
-      expect(first.every((byte) => byte === (cut < 2 ? 0xaa : 0))).toBe(true);
+      // Before the first write nothing has changed, and what was there is there.
+      expect(first.subarray(0, 512).every((byte) => byte === (cut < 1 ? 0xaa : 0))).toBe(true);
     }
+  });
+
+  it('leaves the old, the new, or nothing that boots, wherever the power is cut', async () => {
+    const [source, old] = [await image(), Buffer.alloc(16 * MIB, 0xaa)];
+    const wanted = Buffer.concat([await bytesOf(source), old.subarray(source.size, 15 * MIB), Buffer.alloc(MIB)]);
+    const ends = { old: 0, nothing: 0, new: 0 };
+    const chance = random(3);
+    for (let seed = 0; seed < POWER_CUTS; seed++) {
+      const inner = memory(old.length);
+      await inner.write?.(old, 0);
+      const powered = volatile(inner, seed);
+      const at = 1 + Math.floor(chance() * FLASH_CHANGES);
+      let changes = 0;
+      const target = around(powered, (operation, _offset, _length, work) => {
+        if (operation !== 'read' && ++changes === at) void powered.cut();
+        return work();
+      });
+      const isDone = await flash(source, target, 'a drive', { verify: false }).then(
+        () => true,
+        () => false,
+      );
+      expect(isDone, `${changes} changes`).toBe(changes < at);
+      await powered.cut();
+      const bytes = await bytesOf(inner);
+      const [first] = bytes;
+      const end = first === 0xaa ? 'old' : first === 0 ? 'nothing' : 'new';
+      ends[end]++;
+      const cut = `seed ${seed}, cut at change ${at}`;
+      if (end === 'nothing') expect(bytes.subarray(0, 512).equals(Buffer.alloc(512)), cut).toBe(true);
+      else expect(bytes.equals(end === 'old' ? old : wanted), cut).toBe(true);
+      if (isDone) expect(end).toBe('new');
+    }
+    expect(ends.old).toBeGreaterThan(0);
+    expect(ends.nothing).toBeGreaterThan(POWER_CUTS / 2);
+    expect(ends.new).toBeGreaterThan(0);
   });
 
   it('finds what the drive has lost, and names the first byte', async () => {

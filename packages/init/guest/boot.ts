@@ -4,7 +4,7 @@
  */
 import { WORDS } from '@nodeos/contract';
 import type { Config } from './config.js';
-import { prepareData } from './data.js';
+import { prepareData, repairTable } from './data.js';
 import { runForEach, mountAll } from './mounts.js';
 import { bringUp } from './network.js';
 import type { Report } from './report.js';
@@ -67,8 +67,7 @@ export const STEPS: readonly BootStep[] = [
     name: 'data',
     run({ sys, report }) {
       const crc32 = (bytes: Uint8Array): number => process.getBuiltinModule('node:zlib').crc32(bytes);
-      const grown = prepareData(sys, crc32);
-      if (grown !== undefined) report.log(grown);
+      for (const line of [repairTable(sys, crc32), prepareData(sys, crc32)]) if (line !== undefined) report.log(line);
     },
   },
   {

@@ -2,12 +2,11 @@
  * The users' data. PID 1 has mounted them; here they are made usable: the application's home is on them, and they grow
  * to the end of their disk. An image has only a small filesystem, because its disk may have any size.
  *
- * Each write leaves either the old table or the new one. Of a GPT, the copy at the disk's end is written first, then the
- * one at its start; an MBR is one sector.
- * https://uefi.org/specs/UEFI/2.10/05_GUID_Partition_Table_Format.html
+ * Each write leaves either the old table or the new one, or a GPT that can be repaired (gpt.ts); an MBR is one sector.
  * https://docs.kernel.org/filesystems/ext4/super.html
  */
 import { APP_ID, PATHS } from '@nodeos/contract';
+import { GPT_TABLE, growInGpt, repairGpt, type Crc32 } from './gpt.js';
 import type { Syscalls } from './syscalls.js';
 
 const SECTOR = 512;
@@ -20,9 +19,6 @@ const BLKPG = 0x1269;
 const BLKPG_RESIZE_PARTITION = 3;
 /** _IOW('f', 16, __u64) */
 const EXT4_IOC_RESIZE_FS = 0x40086610;
-/** Bytes of the entries, of which there are 128, and of what follows the last partition: the entries and the header. */
-const ENTRIES = 128 * 128;
-const TABLE = ENTRIES + SECTOR;
 /** An MBR: where its four entries are, and their fields for the first sector and the number of sectors. */
 const MBR = { table: 446, entry: 16, entries: 4, first: 8, count: 12, protective: 0xee } as const;
 const MAX_UINT32 = 0xffffffff;
@@ -39,10 +35,10 @@ interface Place {
   readonly diskSize: number;
 }
 
-/** The functions of zlib that the init uses. It is loaded only by machines whose disk is larger than its data. */
-type Crc32 = (bytes: Uint8Array) => number;
-
-/** Prepares the data if the machine has some. @returns a line for the operator if they have grown */
+/**
+ * Prepares the data if the machine has some. @param crc32 called, and so loaded, only if a table is read
+ * @returns a line for the operator if they have grown
+ */
 export function prepareData(sys: Syscalls, crc32: Crc32): string | undefined {
   const device = deviceOf(sys);
   if (device === undefined) return undefined;
@@ -51,6 +47,24 @@ export function prepareData(sys: Syscalls, crc32: Crc32): string | undefined {
   const length = place ? growPartition(sys, place, crc32) : sizeOf(sys, device);
   if (!growFilesystem(sys, device, length)) return undefined;
   return `${PATHS.data} has grown to ${Math.floor(length / MIB)} MiB`;
+}
+
+/**
+ * Repairs the disk's table if a power cut has torn it. The kernel makes no partitions of such a disk, and PID 1 has set up
+ * a loop device over the data; the next boot has partitions again. @returns a line for the operator if it did
+ */
+export function repairTable(sys: Syscalls, crc32: Crc32): string | undefined {
+  const loop = deviceOf(sys)?.replace('/dev/', '') ?? '';
+  const backing = `/sys/class/block/${loop}/loop/backing_file`;
+  if (!sys.exists(backing)) return undefined;
+  const disk = sys.readLine(backing);
+  const fd = sys.open(disk, O_RDWR);
+  try {
+    if (!hasGpt(mbrOf(sys, fd)) || !repairGpt(sys, fd, sizeOf(sys, disk), crc32)) return undefined;
+    return `${disk}: its partition table was torn, and has been repaired from the copy at its end`;
+  } finally {
+    sys.close(fd);
+  }
 }
 
 /** The device that is mounted as the data. */
@@ -94,21 +108,25 @@ function placeOf(sys: Syscalls, device: string): Place | undefined {
 function growPartition(sys: Syscalls, place: Place, crc32: Crc32): number {
   const { disk, start, length, diskSize } = place;
   // Behind an MBR's last partition there is no table, but so little room that it does not matter.
-  const wanted = Math.floor((diskSize - TABLE - start) / MIB) * MIB;
+  const wanted = Math.floor((diskSize - GPT_TABLE - start) / MIB) * MIB;
   if (wanted < length + LEAST) return length;
   const fd = sys.open(`/dev/${disk}`, O_RDWR);
   try {
-    const table = Buffer.alloc(SECTOR + TABLE);
-    sys.readAt(fd, table, 0);
-    const mbr = table.subarray(0, SECTOR);
+    const mbr = mbrOf(sys, fd);
     const larger = { ...place, length: wanted };
-    const hasGrown = hasGpt(mbr) ? growInGpt(sys, fd, larger, table, crc32) : growInMbr(sys, fd, larger, mbr);
+    const hasGrown = hasGpt(mbr) ? growInGpt(sys, fd, larger, crc32) : growInMbr(sys, fd, larger, mbr);
     if (!hasGrown) return length;
     tellKernel(sys, fd, larger);
     return wanted;
   } finally {
     sys.close(fd);
   }
+}
+
+function mbrOf(sys: Syscalls, fd: number): Buffer {
+  const mbr = Buffer.alloc(SECTOR);
+  sys.readAt(fd, mbr, 0);
+  return mbr;
 }
 
 const hasGpt = (mbr: Buffer): boolean => mbr.readUInt8(MBR.table + 4) === MBR.protective;
@@ -125,61 +143,6 @@ function growInMbr(sys: Syscalls, fd: number, { number, start, length }: Place, 
   sys.writeAt(fd, mbr, 0);
   sys.sync(fd);
   return true;
-}
-
-/** @returns whether the table was as expected, and has now the new length */
-function growInGpt(sys: Syscalls, fd: number, place: Place, table: Buffer, crc32: Crc32): boolean {
-  const { number, start, length, diskSize } = place;
-  const [header, entries] = [table.subarray(SECTOR, 2 * SECTOR), table.subarray(2 * SECTOR)];
-  if (!isGrowable(header, entries, place, crc32)) return false;
-  entries.writeBigUInt64LE(BigInt((start + length) / SECTOR - 1), (number - 1) * 128 + 40);
-  const last = diskSize / SECTOR - 1;
-  const fields = { last, entriesSum: crc32(entries) };
-  sys.writeAt(fd, entries, diskSize - TABLE);
-  const backup = headerOf(header, { ...fields, here: last, other: 1, list: last - ENTRIES / SECTOR }, crc32);
-  sys.writeAt(fd, backup, last * SECTOR);
-  sys.sync(fd);
-  const primary = headerOf(header, { ...fields, here: 1, other: last, list: 2 }, crc32);
-  sys.writeAt(fd, Buffer.concat([primary, entries]), SECTOR);
-  sys.sync(fd);
-  return true;
-}
-
-/** Whether the table is one of ours, intact, and has nothing behind the partition. */
-function isGrowable(header: Buffer, entries: Buffer, { number, start }: Place, crc32: Crc32): boolean {
-  const sum = header.readUInt32LE(16);
-  const plain = Buffer.from(header.subarray(0, 92));
-  plain.writeUInt32LE(0, 16);
-  if (header.toString('latin1', 0, 8) !== 'EFI PART' || crc32(plain) !== sum) return false;
-  if (header.readBigUInt64LE(72) !== 2n || header.readUInt32LE(80) !== 128 || header.readUInt32LE(84) !== 128)
-    return false;
-  if (header.readUInt32LE(88) !== crc32(entries)) return false;
-  const starts = Array.from({ length: 128 }, (_, index) => entries.readBigUInt64LE(index * 128 + 32));
-  return starts[number - 1] === BigInt(start / SECTOR) && starts.every((first) => first <= BigInt(start / SECTOR));
-}
-
-/** Sectors of a header, of the other one, of its entries and of the disk's end, and the checksum of the entries. */
-interface HeaderFields {
-  readonly here: number;
-  readonly other: number;
-  readonly list: number;
-  readonly last: number;
-  readonly entriesSum: number;
-}
-
-function headerOf(from: Buffer, { here, other, list, last, entriesSum }: HeaderFields, crc32: Crc32): Buffer {
-  const header = Buffer.from(from);
-  for (const [at, sector] of [
-    [24, here],
-    [32, other],
-    [48, last - TABLE / SECTOR],
-    [72, list],
-  ] as const)
-    header.writeBigUInt64LE(BigInt(sector), at);
-  header.writeUInt32LE(entriesSum, 88);
-  header.writeUInt32LE(0, 16);
-  header.writeUInt32LE(crc32(header.subarray(0, 92)), 16);
-  return header;
 }
 
 /** The kernel keeps the old size until it is told: it does not read the table of a disk that is in use. */

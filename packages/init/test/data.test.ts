@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib';
 import { memory, partitions, regions, type Partition } from '@nodeos/block';
 import { gpt, GPT_TYPES, guidOf, mbr, MBR_TYPES } from '@nodeos/fs';
 import { describe, expect, it } from 'vitest';
-import { prepareData } from '../guest/data.js';
+import { prepareData, repairTable } from '../guest/data.js';
 import { Recorder } from './recorder.js';
 
 const MIB = 1 << 20;
@@ -90,6 +90,49 @@ describe("a machine's data", () => {
       expect(run()).toBe('/data has grown to 95 MiB');
       expect(await tableOf(bytes)).toMatchObject([{ name: 'data', length: 95 * MIB }]);
     }
+  });
+
+  describe('in a torn table, of which the kernel makes no partitions', () => {
+    const DISK = 100 * MIB;
+    const SAID = '/dev/vda: its partition table was torn, and has been repaired from the copy at its end';
+    /** A machine whose data are on a loop device. Of the table at the start, one sector is as before they have grown. */
+    async function torn(sector: number): Promise<{ sys: Recorder; bytes: Buffer }> {
+      const { bytes } = await machine(DISK);
+      const { sys: grown, bytes: larger } = await machine(DISK);
+      prepareData(grown, crc32);
+      bytes.copy(larger, sector * 512, sector * 512, (sector + 1) * 512);
+      const sys = new Recorder({
+        '/proc/mounts': 'rootfs / rootfs rw 0 0\n/dev/loop1 /data ext4 rw 0 0\n',
+        '/sys/class/block/loop1/loop/backing_file': '/dev/vda\n',
+        '/sys/class/block/loop1/size': `${LENGTH / 512}\n`,
+        '/sys/class/block/vda/size': `${DISK / 512}\n`,
+      });
+      sys.disks.set('/dev/vda', larger);
+      sys.disks.set('/dev/loop1', superblock(LENGTH));
+      return { sys, bytes: larger };
+    }
+
+    it.each([1, 2])('are found again by the next boot: sector %d is old', async (sector) => {
+      const { sys, bytes } = await torn(sector);
+      expect(repairTable(sys, crc32)).toBe(SAID);
+      expect(sys.linesOf('writeAt', 'sync')).toEqual(['writeAt 10 16896 512', 'sync 10']);
+      bytes.fill(0, DISK - 33 * 512);
+      expect(await tableOf(bytes)).toMatchObject([{ name: 'data', offset: START, length: 95 * MIB }]);
+      expect(repairTable(sys, crc32)).toBeUndefined();
+    });
+
+    it('stay as they are if the table at the end is damaged as well, or is another one', async () => {
+      const { sys, bytes } = await torn(2);
+      for (let bit = 0; bit < 92 * 8; bit++) {
+        const [at, mask] = [DISK - 512 + (bit >> 3), 1 << (bit & 7)];
+        bytes.writeUInt8(bytes.readUInt8(at) ^ mask, at);
+        expect(repairTable(sys, crc32)).toBeUndefined();
+        bytes.writeUInt8(bytes.readUInt8(at) ^ mask, at);
+      }
+      bytes.fill(0, 512, 1024); // a disk with larger sectors has nothing there
+      expect(repairTable(sys, crc32)).toBeUndefined();
+      expect(sys.linesOf('writeAt')).toEqual([]);
+    });
   });
 
   it('grow on a card with an MBR, by one write of one sector', async () => {
