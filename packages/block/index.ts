@@ -41,4 +41,5 @@ export * from './fault.js';
 export { random } from './random.js';
 export * from './volatile.js';
 export { chain, forEachInTurn, isPromise, whenSettled, recover } from './maybe.js';
+export { isZero } from './parts.js';
 export * from './parsing.js';

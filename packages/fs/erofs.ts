@@ -16,7 +16,7 @@
  * Not supported: reading images, compression, extended attributes, hard links.
  */
 import { createHash } from 'node:crypto';
-import { pieces, regions, roundUp, writeImage, type BlockBackend, type Region } from '@nodeos/block';
+import { extentsOf, isZero, pieces, regions, roundUp, writeImage, type BlockBackend, type Region } from '@nodeos/block';
 import { directory, modeOf, type Entry, type Tree } from '@nodeos/tree';
 import { crc32c } from './crc32c.js';
 import { heldContent, hostSource } from './entry-content.js';
@@ -138,14 +138,18 @@ export async function writeErofs(
   return image.size;
 }
 
-/** The first bits of a SHA-256. */
+/**
+ * The first bits of a SHA-256 over the pieces that are not all zero, each after its offset. So holes need not be read, and
+ * zeros give the same whether they are holes or not.
+ */
 async function uuidOf(disk: BlockBackend): Promise<Uint8Array> {
-  const hash = createHash('sha256');
+  const hash = createHash('sha256').update(`${disk.size}`);
   const buffer = Buffer.alloc(PIECE);
   for (const [offset, length] of pieces(0, disk.size, PIECE)) {
+    if ((await extentsOf(disk, offset, length)).every(({ zero }) => zero)) continue;
     const bytes = buffer.subarray(0, length);
     await disk.read(bytes, offset);
-    hash.update(bytes);
+    if (!isZero(bytes)) hash.update(` ${offset} `).update(bytes);
   }
   return uuidFrom(hash.digest());
 }

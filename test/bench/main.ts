@@ -13,6 +13,7 @@ import { systemOf } from 'nodeos';
 import { display } from './display.js';
 import { distributionImage } from './distribution/image.js';
 import { libcs } from './libc.js';
+import { erofsImages } from './erofs.js';
 import {
   answering,
   APP,
@@ -180,6 +181,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   },
   nbd: { summary: 'the NBD server against nbdkit, qemu-nbd and a floor', measure: ({ runs }) => nbd(runs) },
   streamed: { summary: 'a root over the network', measure: ({ runs }) => streamedRoot(runs) },
+  erofs: { summary: 'EROFS images against mkfs.erofs', measure: ({ runs }) => erofsImages(runs) },
   media: { summary: 'boot media by BIOS and UEFI', measure: media },
   boots: { summary: 'a boot, its floor, and a distribution', measure: boots },
 };

@@ -1,9 +1,7 @@
 /** nodeos image extract: unpacks a filesystem into a new folder. */
-import { createWriteStream } from 'node:fs';
 import { chmod, lutimes, mkdir, readdir, rename, rm, rmdir, symlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { file, isZero } from '@nodeos/block';
 import { codeOf, messageOf, NodeosError } from '@nodeos/base';
 import type { ImageReader } from '@nodeos/fs';
 import type { Entry } from '@nodeos/tree';
@@ -69,8 +67,17 @@ const WRITERS: Partial<Record<Entry['type'], (entry: Entry, path: string, io: Io
   directory: (_, path) => mkdir(path),
   symlink: async ({ link = '' }, path) => symlink(link, path),
   async file(entry, path, { signal }) {
-    const content = Readable.from(entry.open?.() ?? [], { objectMode: false });
-    await pipeline(content, createWriteStream(path, { flags: 'wx' }), { signal });
+    const to = await file(path, { create: entry.size });
+    try {
+      let at = 0;
+      for await (const bytes of entry.open?.() ?? []) {
+        signal.throwIfAborted();
+        if (!isZero(bytes)) await to.write?.(bytes, at); // zeros stay holes
+        at += bytes.length;
+      }
+    } finally {
+      await to.close();
+    }
     await setAttributes(entry, path);
   },
 };

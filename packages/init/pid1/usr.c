@@ -1,3 +1,5 @@
+#include "../lib/say.h"
+#include "../lib/sys.h"
 #include "../lib/text.h"
 #include "contract.h"
 #include "mounts.h"
@@ -23,26 +25,39 @@ int usr_read_word(const char *word)
     return 1;
 }
 
-/* Returns success, also if there is no such disk. */
-static int mount_disk(const char *source, const char *path, const char *type, long flags, const char *options)
+/* Returns the path of the device, or 0 if no disk has it. */
+static const char *find_device(const char *source, int writable, struct text *device)
 {
-    struct text device = {0};
-    if (!source || !*source)
-        return 1;
-    if (partition_is_named(source)) {
-        if (!partition_find(source, !(flags & MS_RDONLY), &device))
-            return 0;
-        source = device.bytes;
-    }
-    return mounts_add(source, path, type, flags, options);
+    if (!partition_is_named(source))
+        return source;
+    return partition_find(source, writable, device) ? device->bytes : 0;
 }
 
 int usr_mount(void)
 {
-    return mount_disk(usr.source, "/usr", usr.type, MS_RDONLY | MS_NODEV | MS_NOSUID, usr.options);
+    struct text text = {0};
+    if (!usr.source || !*usr.source)
+        return 1;
+    const char *device = find_device(usr.source, 0, &text);
+    return device && mounts_add(device, "/usr", usr.type, MS_RDONLY | MS_NODEV | MS_NOSUID, usr.options);
 }
 
+static int mount_data(const char *device, long flags)
+{
+    return mounts_add(device, PATH_DATA, "ext4", flags | MS_NODEV | MS_NOSUID | MS_NOATIME, "errors=remount-ro");
+}
+
+/*
+ * A power cut while they grew may have left a superblock that knows of more groups than there are descriptors on the disk.
+ * Those are in the journal, but before it replays that, the kernel refuses such a filesystem, unless it is to be read only.
+ */
 void usr_mount_data(void)
 {
-    mount_disk(data, PATH_DATA, "ext4", MS_NODEV | MS_NOSUID | MS_NOATIME, "errors=remount-ro");
+    struct text text = {0};
+    const char *device = data && *data ? find_device(data, 1, &text) : 0;
+    if (!device || mount_data(device, 0) || !mount_data(device, MS_RDONLY))
+        return;
+    sys2(__NR_umount2, PATH_DATA, 0);
+    if (mount_data(device, 0))
+        SAY(PATH_DATA, " is whole again: its journal has been replayed");
 }
