@@ -1,10 +1,12 @@
 /** Files that are opened on first read. Only a limited number stays open. */
 import { closeSync, fstatSync, open, openSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { failure, type MaybePromise } from './backend.js';
+import { failure, type Extent, type MaybePromise } from './backend.js';
 import { readAt } from './descriptor.js';
+import { fileExtents } from './file-extents.js';
 import { chain, whenSettled } from './maybe.js';
 import { pace as newPace, type PaceOptions } from './pace.js';
+import { loadSparse } from './sparse.js';
 
 const openAsync = promisify(open);
 
@@ -23,6 +25,8 @@ export interface OpenFiles {
    * @throws Error with the code EIO if the file is not the expected one; the errors of `open` and `read`
    */
   read(expected: ExpectedFile, into: Uint8Array, position: number): MaybePromise<void>;
+  /** The extents of a part of the file. @throws as `read` does */
+  extents(expected: ExpectedFile, position: number, length: number): MaybePromise<readonly Extent[]>;
   close(): void;
 }
 
@@ -95,16 +99,20 @@ export function openFiles(limit: number, options?: PaceOptions): OpenFiles {
     if (entry.users === 0) closeSync(entry.fd);
   }
 
-  return {
-    read: (expected, into, position) =>
-      chain(acquire(expected), (entry) =>
-        whenSettled(
-          () => readAt(entry.fd, into, position, pace, expected.file),
-          () => {
-            if (--entry.users === 0 && entry.isEvicted) closeSync(entry.fd);
-          },
-        ),
+  const using = <T>(expected: ExpectedFile, work: (fd: number) => MaybePromise<T>): MaybePromise<T> =>
+    chain(acquire(expected), (entry) =>
+      whenSettled(
+        () => work(entry.fd),
+        () => {
+          if (--entry.users === 0 && entry.isEvicted) closeSync(entry.fd);
+        },
       ),
+    );
+
+  return {
+    read: (expected, into, position) => using(expected, (fd) => readAt(fd, into, position, pace, expected.file)),
+    extents: (expected, position, length) =>
+      using(expected, async (fd) => fileExtents(fd, await loadSparse(), position, length)),
     close: () => [...open.keys()].forEach(evict),
   };
 }

@@ -52,6 +52,8 @@ interface Placed {
 }
 
 const MAX_FILES = 64;
+/** Bytes of a part of a file that is worth a look for holes. */
+const LARGE = 1 << 20;
 
 /**
  * The disk, read-only. Gaps between regions read as zeros. `close` closes the devices among the sources.
@@ -147,7 +149,15 @@ function reader(
   }
   checkSize(offset);
   if (source.size !== undefined) checkRange({ size: source.size }, offset, length);
-  return { read: (into, at) => files.read(source, into, offset + at), extents: data };
+  const read: Reader['read'] = (into, at) => files.read(source, into, offset + at);
+  if (length < LARGE) return { read, extents: data };
+  return {
+    read,
+    extents: (at, count) =>
+      chain(files.extents(source, offset + at, count), (extents) =>
+        extents.map((extent) => ({ ...extent, offset: extent.offset - offset + start })),
+      ),
+  };
 }
 
 const hole = (offset: number, length: number): Extent => ({ offset, length, hole: true, zero: true });
