@@ -20,7 +20,7 @@ struct console {
 };
 
 /* The first one is the machine's own: descriptor 1. */
-static struct console consoles[MAX_CONSOLES] = {{.fd = 1}};
+static struct console consoles[MAX_CONSOLES];
 static int count = 1;
 
 static void keep(struct console *c, const char *bytes, size_t n)
@@ -130,6 +130,7 @@ static void add(const char *name)
 void console_open(void)
 {
     char names[256], *name = names;
+    consoles->fd = 1;
     sys3(__NR_fcntl, 1, F_SETFL, O_NONBLOCK);
     say_through(console_write);
     /* The last one is the machine's own. */
