@@ -42,3 +42,19 @@ it('the REPL is on the screen and on the serial port', { timeout: LONG }, async 
   machine.child.stdin?.write('.exit\r');
   await machine.ended;
 });
+
+it(
+  'a flood on a screen, which takes everything, does not keep PID 1 from the watchdog',
+  { timeout: LONG },
+  async () => {
+    const extra = ['-vga', 'std', '-device', 'i6300esb', '-action', 'watchdog=reset'];
+    const words = 'console=tty0 nodeos.watchdog=4';
+    const machine = start(['start', '--append', words, '--boot-timeout', '120', '--timeout', '150', '--', ...extra]);
+    await machine.waitForOutput(/> /);
+    const flood = "for (const end = Date.now() + 12e3; Date.now() < end;) console.log('x'.repeat(200))";
+    machine.child.stdin?.write(`${flood}; 'sur' + 'vived'\r`);
+    await machine.waitForOutput(/survived/);
+    machine.child.stdin?.write('.exit\r');
+    await machine.ended;
+  },
+);

@@ -61,6 +61,7 @@ void terminal_pump(void)
     for (int i = 0; i < console_count(); i++)
         if ((n = sys3(__NR_read, console_descriptor(i), bytes, sizeof bytes)) > 0)
             sys3(__NR_write, master, bytes, n);
-    while (!console_is_behind() && (n = sys3(__NR_read, master, bytes, sizeof bytes)) > 0)
+    /* Only once: a screen takes everything, and a flood would keep PID 1 here, from keys, signals and the watchdog. */
+    if (!console_is_behind() && (n = sys3(__NR_read, master, bytes, sizeof bytes)) > 0)
         console_write(bytes, n);
 }
