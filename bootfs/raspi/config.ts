@@ -55,16 +55,17 @@ export interface CardBoot {
 /** Reads config.txt as the firmware does, as far as this project writes it. @throws Error if a line is missing */
 export function readConfig(text: string): CardBoot {
   const lines = text.split('\n').map((line) => line.replace(/#.*/, '').trim());
-  const value = (pattern: RegExp): string => {
-    const found = lines.map((line) => pattern.exec(line)?.[1]).find((match) => match !== undefined);
-    if (found === undefined) throw new Error(`config.txt has no line ${pattern.source}`);
+  const value = (start: string): string => {
+    const line = lines.find((candidate) => candidate.startsWith(start));
+    const found = line?.slice(start.length).split(/\s/)[0];
+    if (found === undefined || found === '') throw new Error(`config.txt has no line ${start}…`);
     return found;
   };
-  const trees = value(/^os_prefix=(\S+)$/);
+  const trees = value('os_prefix=');
   return {
     trees,
-    kernel: trees + value(/^kernel=(\S+)$/),
-    initramfs: trees + value(/^initramfs (\S+) followkernel$/),
-    commandLine: trees + value(/^cmdline=(\S+)$/),
+    kernel: trees + value('kernel='),
+    initramfs: trees + value('initramfs '),
+    commandLine: trees + value('cmdline='),
   };
 }

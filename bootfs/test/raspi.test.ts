@@ -103,6 +103,6 @@ describe('config.txt', () => {
       initramfs: 'a/initramfs',
       commandLine: 'a/cmdline.txt',
     });
-    expect(() => readConfig('os_prefix=b/\n')).toThrow('config.txt has no line ^kernel');
+    expect(() => readConfig('os_prefix=b/\n')).toThrow('config.txt has no line kernel=…');
   });
 });

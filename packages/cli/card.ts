@@ -7,7 +7,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { NodeosError } from '@nodeos/base';
+import { messageOf, NodeosError } from '@nodeos/base';
 import { copy, file, partition } from '@nodeos/block';
 import { readConfig } from '@nodeos/bootfs';
 import { readImage } from '@nodeos/fs';
@@ -30,7 +30,7 @@ const SMALLEST = 2 ** 30;
 /**
  * @param path the image of the card
  * @param board a board that starts from cards
- * @throws NodeosError if the card lacks a file
+ * @throws NodeosError if it is no card, or lacks a file
  */
 export async function openCard(path: string, { deviceTree = '', emulator }: Board): Promise<Card> {
   const dir = await mkdtemp(join(tmpdir(), 'nodeos-card-'));
@@ -43,7 +43,7 @@ export async function openCard(path: string, { deviceTree = '', emulator }: Boar
     return { ...files, path: copied, close };
   } catch (error) {
     await close();
-    throw error;
+    throw error instanceof NodeosError ? error : new NodeosError(`${path}: ${messageOf(error)}`, { cause: error });
   }
 }
 

@@ -65,14 +65,18 @@ function mediumOf(args: Parsed, board: Board): MediumOptions | undefined {
   }
   const names = BOOTABLE.map(({ name }) => name);
   checkOneOf('format', format, names);
+  const { target, drive: usual = 'virtio' } = BOOTABLE.find(({ name }) => name === format) ?? {};
   if (!isBootable(format, board))
-    throw new UsageError(`--format ${format}: the machine ${board.name} does not start it`);
-  const usual = BOOTABLE.find(({ name }) => name === format)?.drive ?? 'virtio';
+    throw new UsageError(
+      `--format ${format}: the machine ${board.name} does not start it`,
+      target === undefined || target === board.target ? {} : { hint: `it is for --target ${target}` },
+    );
   const excluded = ['root', 'runtime', 'append', 'data'].find((name) => args.text(name) !== undefined);
   if (excluded !== undefined)
     throw new UsageError(`--${excluded}: not with --format, because the medium has a system of its own`);
   const firmware = checkOneOf('firmware', args.text('firmware') ?? board.firmwares[0] ?? '', board.firmwares);
-  const drive = checkOneOf('drive', args.text('drive') ?? usual, DRIVE_NAMES);
+  const drives = DRIVE_NAMES.filter((name) => (name === 'card') === (usual === 'card'));
+  const drive = checkOneOf('drive', args.text('drive') ?? usual, drives);
   return { format, firmware, drive };
 }
 

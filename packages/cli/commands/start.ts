@@ -96,7 +96,7 @@ export const startCommand: Command = {
     drive: {
       type: 'string',
       value: 'DRIVE',
-      help: `with --format: ${DRIVE_NAMES.join(', ')} (default virtio; cdrom for iso, usb for usb)`,
+      help: `with --format: ${DRIVE_NAMES.filter((name) => name !== 'card').join(', ')} (default virtio; cdrom for iso, usb for usb)`,
     },
     data: {
       type: 'string',
@@ -230,6 +230,10 @@ function checkPorts(board: Board, args: Parsed): void {
   if (hasPorts(board)) return;
   if (args.text('format') === undefined)
     throw new UsageError(`--machine ${board.name}: it boots only from a medium`, { hint: '--format raspi' });
+  const { memory, cpus } = board.emulator.fixed ?? {};
+  for (const [name, value] of Object.entries({ memory, cpus }))
+    if (value !== undefined && ![undefined, String(value)].includes(args.text(name)))
+      throw new UsageError(`--${name} ${args.text(name)}: the machine ${board.name} has ${value}`);
   const needing = ['exec', 'env', 'events'].find((name) => args.text(name) !== undefined);
   if (needing === undefined) return;
   throw new UsageError(`--${needing}: not with --machine ${board.name}, to which QEMU has no port`);
