@@ -29,6 +29,20 @@ describe('a power cut', { timeout: LONG }, () => {
   it(`at ${POINTS} points of the first boot leaves a disk that boots, grows, and is whole`, () =>
     cutGrowth({ image, folder, points: POINTS, seed: 1 }));
 
+  // Points that once left data which could not be mounted: a superblock without its descriptors, and half a superblock.
+  it.each([
+    { at: 32, seed: 2099329838 },
+    { at: 22, seed: 2908616039 },
+  ])('at %j leaves a disk that boots and grows', async (cut) => {
+    const disk = await freshDisk(image);
+    try {
+      await bootedUntil(disk, '', cut);
+      await expectGrowth(disk, folder);
+    } finally {
+      await disk.close();
+    }
+  });
+
   // Rare among the points above, so they are made here: the copy at the end is the new one, one at the start is old.
   it.each([
     ['header', 1],

@@ -4,6 +4,7 @@
 #include "contract.h"
 #include "mounts.h"
 #include "partition.h"
+#include "superblock.h"
 #include "usr.h"
 
 static struct { const char *source, *type, *options; } usr = {.type = "erofs"};
@@ -55,7 +56,10 @@ void usr_mount_data(void)
 {
     struct text text = {0};
     const char *device = data && *data ? find_device(data, 1, &text) : 0;
-    if (!device || mount_data(device, 0) || !mount_data(device, MS_RDONLY))
+    if (!device || mount_data(device, 0))
+        return;
+    superblock_mend(device);
+    if (!mount_data(device, MS_RDONLY))
         return;
     sys2(__NR_umount2, PATH_DATA, 0);
     if (mount_data(device, 0))
