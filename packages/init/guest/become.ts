@@ -85,7 +85,7 @@ function becomeCode({ sys, config, report }: BootContext, code: string): void {
 /** Starts Node.js's own REPL on the console. */
 export function becomeRepl(context: BootContext, greet: boolean): void {
   const { sys, config, report } = context;
-  const terminal = sys.open(terminalPath(context), O_RDWR | O_NOCTTY);
+  const terminal = openTerminal(context);
   sys.ioctl(terminal, TIOCSCTTY, 1);
   const { columns, rows } = config.run;
   if (columns !== undefined && rows !== undefined) {
@@ -108,14 +108,27 @@ export function becomeRepl(context: BootContext, greet: boolean): void {
   });
 }
 
-/** The console or, if the machine has several, a terminal on all of them, which PID 1 makes. */
-function terminalPath({ sys, report }: BootContext): string {
+/** Opens the console or, if the machine has several, a terminal on all of them, which PID 1 makes. */
+function openTerminal({ sys, report }: BootContext): number {
   const names = sys.read('/sys/class/tty/console/active').toString().trim().split(' ');
-  const own = `/dev/${names.at(-1) ?? 'console'}`;
-  if (names.length === 1) return own;
-  report.sendCommand('terminal');
-  for (let waited = 0; waited < TERMINAL_MS && !sys.exists(PATHS.terminal); waited++) sys.sleep(1);
-  return sys.exists(PATHS.terminal) ? PATHS.terminal : own;
+  if (names.length > 1) {
+    report.sendCommand('terminal');
+    for (let waited = 0; waited < TERMINAL_MS; waited++) {
+      const terminal = sys.exists(PATHS.terminal) ? openUnlocked(sys) : undefined;
+      if (terminal !== undefined) return terminal;
+      sys.sleep(1);
+    }
+  }
+  return sys.open(`/dev/${names.at(-1) ?? 'console'}`, O_RDWR | O_NOCTTY);
+}
+
+/** @returns undefined while the terminal is locked: it is there before PID 1 has unlocked it */
+function openUnlocked(sys: Syscalls): number | undefined {
+  try {
+    return sys.open(PATHS.terminal, O_RDWR | O_NOCTTY);
+  } catch {
+    return undefined;
+  }
 }
 
 function greeting(sys: Syscalls): string {

@@ -149,6 +149,15 @@ describe('the boot to a REPL', () => {
     played('shell', sys);
     expect(sys.linesOf('print', 'open')).toContain('print 3 terminal');
     expect(sys.linesOf('open')).toEqual(['open /dev/pts/0 258 = 10']);
+    const locked = new Recorder({ ...consoles, '/dev/pts/0': '' });
+    const open = locked.open.bind(locked);
+    let tries = 0;
+    locked.open = (path, flags) => {
+      if (path === '/dev/pts/0' && ++tries < 3) throw new Error('EIO');
+      return open(path, flags);
+    };
+    played('shell', locked);
+    expect(locked.linesOf('open')).toEqual(['open /dev/pts/0 258 = 10']);
     const without = new Recorder(consoles);
     played('shell', without);
     expect(without.linesOf('open')).toEqual(['open /dev/ttyS0 258 = 10']);
