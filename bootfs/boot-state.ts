@@ -13,7 +13,8 @@
  *     byte 508   CRC-32 of what is before
  *
  * Numbers are little-endian. Each copy is alone in a block of 4096 bytes, so a drive with sectors of that size writes it
- * and nothing else. A GPT in sectors of that size ends just before them. A writer replaces the copy that does not count: after a power cut there is the old state or the new.
+ * and nothing else. A GPT in sectors of that size ends just before them. A writer replaces the copy that does not count:
+ * after a power cut there is the old state or the new.
  */
 import { crc32 } from 'node:zlib';
 import { NodeosError } from '@nodeos/base';

@@ -26,10 +26,10 @@ import {
 } from '@nodeos/block';
 import { messageOf } from '@nodeos/base';
 import { NbdServer } from '@nodeos/nbd';
-import { boardOf, targetOf } from '@nodeos/targets';
 import { runMachine } from '@nodeos/vm';
 import { expect } from 'vitest';
 import { ROOT } from '../support.js';
+import { EMULATED_PC } from './emulated.js';
 
 const run = promisify(execFile);
 
@@ -96,12 +96,7 @@ export async function bootedUntil(disk: BlockBackend, code: string, { at = Infin
   await server.listen({ path: socket });
   try {
     const result = await runMachine({
-      board: boardOf(targetOf('x86_64')),
-      accelerator: 'tcg', // works on every host
-      memory: '256M',
-      cpus: 1,
-      publish: [],
-      noNetwork: true,
+      ...EMULATED_PC,
       medium: { path: `nbd+unix:///disk?socket=${socket}`, keeps: true, drive: 'virtio', firmware: 'bios' },
       extra: ['-set', 'drive.medium.cache=none'],
       settings: { exec: code },

@@ -4,10 +4,11 @@ import { copyFile, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { partitions, file as openFile } from '@nodeos/block';
-import { boardOf, targetOf, type Firmware } from '@nodeos/targets';
+import type { Firmware } from '@nodeos/targets';
 import { runMachine, type Drive, type MachineResult } from '@nodeos/vm';
 import { describe, expect, it } from 'vitest';
 import { application, exec, freePort, LONG, nodeos, request, start, temporary } from '../support.js';
+import { EMULATED_PC } from './emulated.js';
 
 const run = promisify(execFile);
 
@@ -56,14 +57,8 @@ describe('boot media', { timeout: LONG }, () => {
     await truncate(disk, 4 * 2 ** 30);
     const booted = async (code: string): Promise<MachineResult & { stdout: string }> => {
       let stdout = '';
-      const board = boardOf(targetOf('x86_64'));
       const result = await runMachine({
-        board,
-        accelerator: 'tcg', // works on every host
-        memory: '256M',
-        cpus: 1,
-        publish: [],
-        noNetwork: true,
+        ...EMULATED_PC,
         medium: { path: disk, keeps: true, drive: 'sata', firmware: 'bios' },
         settings: { exec: code },
         ports: { 'nodeos.stdout': (chunk) => void (stdout += chunk.toString()) },

@@ -15,10 +15,11 @@ import {
   type BootState,
   type Slot,
 } from '@nodeos/bootfs';
-import { boardOf, targetOf, type Firmware } from '@nodeos/targets';
+import type { Firmware } from '@nodeos/targets';
 import { runMachine, type Drive } from '@nodeos/vm';
 import { expect } from 'vitest';
 import { ROOT } from '../support.js';
+import { EMULATED_PC } from './emulated.js';
 
 const run = promisify(execFile);
 
@@ -128,12 +129,7 @@ export interface Way {
 }
 
 const machine = (disk: SlotDisk, way: Way): Omit<Parameters<typeof runMachine>[0], 'settings'> => ({
-  board: boardOf(targetOf('x86_64')),
-  accelerator: 'tcg', // works on every host
-  memory: '256M',
-  cpus: 1,
-  publish: [],
-  noNetwork: true,
+  ...EMULATED_PC,
   medium: { path: disk.path, keeps: true, ...way },
 });
 
