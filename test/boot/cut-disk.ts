@@ -3,6 +3,7 @@
  * some of what the machine did not flush, and kills QEMU.
  */
 import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { copyFile, mkdtemp, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -27,8 +28,8 @@ import {
 import { messageOf } from '@nodeos/base';
 import { NbdServer } from '@nodeos/nbd';
 import { runMachine } from '@nodeos/vm';
-import { expect } from 'vitest';
-import { ROOT } from '../support.js';
+import { afterAll, beforeAll, expect } from 'vitest';
+import { LONG, ROOT } from '../support.js';
 import { EMULATED_PC } from './emulated.js';
 
 const run = promisify(execFile);
@@ -41,12 +42,23 @@ export const DISK = 4 * 2 ** 30;
 const CHANGES: ReadonlySet<string> = new Set(['write', 'zero', 'trim', 'flush']);
 
 /** A copy of the `disk` image on a larger disk. @returns its path */
-export async function largeDisk(folder: string): Promise<string> {
+async function largeDisk(folder: string): Promise<string> {
   const { stdout } = await run(process.execPath, [join(ROOT, 'bin/nodeos'), 'build', 'disk']);
   const path = join(folder, 'disk.img');
   await copyFile(join(stdout.trim().replace(/^\S+: /, ''), 'nodeos.img'), path);
   await truncate(path, DISK);
   return path;
+}
+
+/** Makes such a copy for the tests around the call. @returns its folder, and once they run its path */
+export function useLargeDisk(): { readonly folder: string; readonly image: () => string } {
+  const folder = mkdtempSync('/tmp/nodeos-cuts-');
+  let image = '';
+  beforeAll(async () => {
+    image = await largeDisk(folder);
+  }, LONG);
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  return { folder, image: () => image };
 }
 
 /** The disk as it was, with writes in memory. */

@@ -1,8 +1,5 @@
 /** The power is cut while a disk's data grow, and while they are written. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   bootedUntil,
   cutGrowth,
@@ -10,7 +7,7 @@ import {
   DISK,
   expectGrowth,
   freshDisk,
-  largeDisk,
+  useLargeDisk,
   verdictOnTables,
 } from '../boot/cut-disk.js';
 import { LONG } from '../support.js';
@@ -19,22 +16,17 @@ const POINTS = 40;
 const SECTOR = 512;
 
 describe('a power cut', { timeout: LONG }, () => {
-  const folder = mkdtempSync(join(tmpdir(), 'nodeos-cuts-'));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
-  let image = '';
-  beforeAll(async () => {
-    image = await largeDisk(folder);
-  }, LONG);
+  const { folder, image } = useLargeDisk();
 
   it(`at ${POINTS} points of the first boot leaves a disk that boots, grows, and is whole`, () =>
-    cutGrowth({ image, folder, points: POINTS, seed: 1 }));
+    cutGrowth({ image: image(), folder, points: POINTS, seed: 1 }));
 
   // Points that once left data which could not be mounted: a superblock without its descriptors, and half a superblock.
   it.each([
     { at: 32, seed: 2099329838 },
     { at: 22, seed: 2908616039 },
   ])('at %j leaves a disk that boots and grows', async (cut) => {
-    const disk = await freshDisk(image);
+    const disk = await freshDisk(image());
     try {
       await bootedUntil(disk, '', cut);
       await expectGrowth(disk, folder);
@@ -48,7 +40,7 @@ describe('a power cut', { timeout: LONG }, () => {
     ['header', 1],
     ['entries', 3],
   ])('between the sectors of the first table leaves a disk that boots and grows: old %s', async (_, sector) => {
-    const [grown, disk] = [await freshDisk(image), await freshDisk(image)];
+    const [grown, disk] = [await freshDisk(image()), await freshDisk(image())];
     try {
       await bootedUntil(grown, '', { seed: 0 });
       const table = Buffer.alloc(34 * SECTOR);
@@ -66,5 +58,5 @@ describe('a power cut', { timeout: LONG }, () => {
   });
 
   it(`at ${POINTS} points of writing leaves all that was synced`, () =>
-    cutRecords({ image, folder, points: POINTS, seed: 2 }));
+    cutRecords({ image: image(), folder, points: POINTS, seed: 2 }));
 });
