@@ -12,6 +12,7 @@ const LIBRARIES = {
 const SYSTEM = {
   targets: ['base'],
   engine: ['base', 'targets'],
+  remote: ['base', 'engine', 'tree'],
   rootfs: ['contract', 'engine', 'fs', 'targets', 'tree'],
   toolchain: ['engine', 'targets'],
   runtime: ['base', 'contract', 'engine', 'fs', 'rootfs', 'targets', 'toolchain', 'tree'],

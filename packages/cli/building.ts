@@ -14,6 +14,7 @@ import {
 import { makeLock } from '@nodeos/app';
 import type { Target } from '@nodeos/targets';
 import { printMessage, type Io, type Option, type Parsed } from './command.js';
+import { sharingOf } from './sharing.js';
 import { runtimeOf, systemOf, type System, type SystemOptions } from './system.js';
 
 export const BUILD_OPTIONS = {
@@ -49,6 +50,19 @@ export const BUILD_OPTIONS = {
     type: 'boolean',
     help: "make the application's package-lock.json if there is none: it fixes which versions are installed",
   },
+  remote: {
+    type: 'string',
+    multiple: true,
+    value: 'URL',
+    help: 'a remote cache to ask for what is not built yet (default: $NODEOS_REMOTE_CACHE); again for more',
+  },
+  trust: {
+    type: 'string',
+    multiple: true,
+    value: 'KEY',
+    help: 'a public key that signs what a remote cache has, besides $NODEOS_TRUSTED_KEYS; again for more',
+  },
+  'no-remote': { type: 'boolean', help: 'ask no remote cache: build everything here' },
   json: { type: 'boolean', help: 'progress as JSON lines' },
 } as const satisfies Record<string, Option>;
 
@@ -58,12 +72,26 @@ export interface Building {
   readonly jobs: number;
   /** Progress as JSON lines on standard output. */
   readonly json: boolean;
+  /** Remote caches by URL. Default: those of the environment. */
+  readonly remotes?: readonly string[];
+  /** Public keys to trust, besides those of the environment. */
+  readonly trusted?: readonly string[];
 }
 
 export const buildingOf = (args: Parsed): Building => ({
   jobs: args.number('jobs', 1) ?? availableParallelism(),
   json: args.flag('json'),
+  ...remotesOf(args),
+  trusted: args.texts('trust'),
 });
+
+/** @throws UsageError for `--no-remote` together with `--remote` */
+function remotesOf(args: Parsed): Pick<Building, 'remotes'> {
+  const remotes = args.texts('remote');
+  if (args.flag('no-remote') && remotes.length > 0)
+    throw new UsageError('--no-remote, or --remote: one of them, please');
+  return args.flag('no-remote') || remotes.length > 0 ? { remotes } : {};
+}
 
 /**
  * Implements `--lock`, and reports the files of an application that are left out.
@@ -113,10 +141,11 @@ export function progressFor({ json }: Building, io: Io): Progress {
 }
 
 export async function buildSteps(steps: readonly Step[], building: Building, io: Io): Promise<BuildResult> {
+  const sharing = await sharingOf(building, io);
   const progress = progressFor(building, io);
   const { jobs } = building;
   try {
-    return await build(steps, { progress, jobs, signal: io.signal });
+    return await build(steps, { progress, jobs, signal: io.signal, ...(sharing ? { sharing } : {}) });
   } finally {
     await progress.close();
   }

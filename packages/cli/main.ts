@@ -2,7 +2,7 @@
 import { InterruptedError, NodeosError, UsageError } from '@nodeos/base';
 import { actionOf, helpOf, helpOfGroup, parse, type Command, type Group, type Io } from './command.js';
 import { buildCommand } from './commands/build.js';
-import { cacheCommand } from './commands/cache.js';
+import { cacheCommands } from './commands/cache.js';
 import { cleanCommand } from './commands/clean.js';
 import { flashCommand } from './commands/flash.js';
 import { imageCommands } from './commands/image.js';
@@ -17,7 +17,7 @@ export const COMMANDS: readonly (Command | Group)[] = [
   flashCommand,
   imageCommands,
   toolchainCommand,
-  cacheCommand,
+  cacheCommands,
   cleanCommand,
   nbdCommands,
 ];

@@ -247,6 +247,15 @@ function layersOf(system: Omit<System, 'layers'>, app: Part | undefined): Layer[
   ];
 }
 
+/** Finds a layer by name. @throws UsageError naming the known layers */
+export function layerOf({ layers }: Pick<System, 'layers'>, name: string): Layer {
+  const layer = layers.find((layer) => layer.name === name);
+  if (layer) return layer;
+  throw new UsageError(`unknown layer "${name}"`, {
+    hint: `the layers are: ${layers.map((layer) => layer.name).join(', ')}`,
+  });
+}
+
 /** What a format makes of the system, as a layer. @throws UsageError for a name that is no format's */
 export function formatLayer(system: Pick<System, 'format'>, name: string): Layer {
   const { format, artifacts } = system.format(name);

@@ -16,8 +16,8 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { listOwned, makeCacheFolder } from './cache-folder.js';
 import { firstDamage } from './damage.js';
-import { codeOf, messageOf, NodeosError } from '@nodeos/base';
-import { listTree, type FileRecord } from './hash.js';
+import { codeOf, messageOf, NodeosError, sha256 } from '@nodeos/base';
+import { canonicalJson, listTree, type FileRecord } from './hash.js';
 import type { Ingredients } from './key.js';
 import type { Step } from './step.js';
 import { storageAdvice } from './storage-advice.js';
@@ -33,6 +33,8 @@ export interface Manifest {
   readonly files: readonly FileRecord[];
   /** Duration of the build in seconds. */
   readonly seconds: number;
+  /** SHA-256 of all the rest. Older manifests have none. */
+  readonly digest?: string;
 }
 
 export interface Entry {
@@ -113,7 +115,7 @@ export class Cache {
     dir: string,
     result: { readonly ingredients: Ingredients; readonly seconds: number },
   ): Promise<Manifest> {
-    const manifest: Manifest = {
+    const unsealed: Manifest = {
       manifest: MANIFEST_VERSION,
       name: entry.name,
       target: entry.target,
@@ -122,6 +124,7 @@ export class Cache {
       files: await listTree(join(dir, 'output')),
       seconds: Math.round(result.seconds * 1000) / 1000,
     };
+    const manifest: Manifest = { ...unsealed, digest: sha256(canonicalJson(unsealed)) };
     await this.#writing(entry.path, async () => {
       await writeFile(join(dir, 'manifest.json'), JSON.stringify(manifest, null, 1));
       await mkdir(join(entry.path, '..'), { recursive: true });
@@ -156,7 +159,16 @@ export class Cache {
   async verify(entry: Entry): Promise<string | undefined> {
     const manifest = await readManifest(entry);
     if (manifest === undefined) return 'it has no manifest';
-    return typeof manifest === 'string' ? manifest : firstDamage(entry.output, manifest.files, 'all');
+    if (typeof manifest === 'string') return manifest;
+    const { digest, ...rest } = manifest;
+    if (digest !== undefined && digest !== sha256(canonicalJson(rest))) return 'its manifest has changed';
+    return firstDamage(entry.output, manifest.files, 'all');
+  }
+
+  /** Compares a folder with the files of an output, but for their times. @returns the first difference */
+  async compare(entry: Entry, folder: string): Promise<string | undefined> {
+    const manifest = await readManifest(entry);
+    return typeof manifest === 'object' ? firstDamage(folder, manifest.files, 'all') : 'it has no manifest';
   }
 
   #entry(name: string, target: string, key: string): Entry {

@@ -10,9 +10,11 @@ import { codeOf, InterruptedError, messageOf, NodeosError, replaceFile } from '@
 import type { Artifact } from './artifact.js';
 import { fetchSource } from './fetch.js';
 import { withLock } from './lock.js';
-import { resolvePlan, type PlannedStep } from './plan.js';
+import { resolvePlan, type Plan, type PlannedStep } from './plan.js';
 import type { Progress } from './progress.js';
 import { run } from './run.js';
+import { pull, type Sharing } from './shared/pull.js';
+import { Slots } from './slots.js';
 import type { Step, StepContext } from './step.js';
 import { storageAdvice } from './storage-advice.js';
 
@@ -22,6 +24,8 @@ export interface BuildOptions {
   readonly signal?: AbortSignal;
   /** The number of steps that run at once, and the number of jobs that each step may use. */
   readonly jobs: number;
+  /** Remote caches. Default: none. */
+  readonly sharing?: Sharing;
 }
 
 export interface Built {
@@ -56,7 +60,7 @@ export class BuildResult {
  */
 export async function build(wanted: readonly Step[], options: BuildOptions): Promise<BuildResult> {
   const cache = options.cache ?? new Cache();
-  const { steps: plan, wanted: chosen } = await resolvePlan(cache, wanted);
+  const { steps: plan, wanted: chosen } = await planned(cache, wanted, options);
   options.progress.event({ type: 'plan', steps: plan });
   const failed = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, failed.signal]) : failed.signal;
@@ -92,6 +96,28 @@ export async function build(wanted: readonly Step[], options: BuildOptions): Pro
   );
 }
 
+/** What is left to build when the remote caches have been asked. */
+function planned(cache: Cache, wanted: readonly Step[], { sharing, progress, signal }: BuildOptions): Promise<Plan> {
+  if (!sharing || sharing.remotes.length === 0) return resolvePlan(cache, wanted);
+  return pull(cache, wanted, { ...sharing, progress, signal: signal ?? new AbortController().signal });
+}
+
+/**
+ * Builds a step once more, and compares the result with the cache.
+ * @param item a step whose output is in the cache; its inputs are built if they are missing
+ * @returns the first difference; undefined if there is none
+ * @throws NodeosError if the output is not in the cache, or damaged, or the step fails
+ */
+export async function rebuild(cache: Cache, item: PlannedStep, options: BuildOptions): Promise<string | undefined> {
+  const damage = await cache.verify(item.entry);
+  if (damage !== undefined) throw new NodeosError(`${item.step.name} cannot be compared: ${damage}`);
+  const { sharing: _, ...alone } = options;
+  await build(Object.values(item.step.inputs ?? {}), alone);
+  options.progress.event({ type: 'plan', steps: [{ ...item, state: 'build' }] });
+  const signal = options.signal ?? new AbortController().signal;
+  return new StepRun(cache, item, options, signal).compare();
+}
+
 /** One run of one step. */
 class StepRun {
   readonly #log: string;
@@ -105,18 +131,31 @@ class StepRun {
     this.#log = cache.logPath(item.step, item.key);
   }
 
-  async run(): Promise<void> {
+  run(): Promise<void> {
+    return this.#reported(this.item.reasons, async () => {
+      const found = await this.cache.lookup(this.item.entry);
+      if (found.state !== 'present') await this.#make((dir, result) => this.cache.commit(this.item.entry, dir, result));
+    });
+  }
+
+  /** Builds the output, and compares it with the one in the cache. @returns the first difference */
+  async compare(): Promise<string | undefined> {
+    let difference: string | undefined;
+    await this.#reported(['it is compared with the cache'], () =>
+      this.#make(async (dir) => (difference = await this.cache.compare(this.item.entry, join(dir, 'output')))),
+    );
+    return difference;
+  }
+
+  async #reported(reasons: readonly string[], work: () => Promise<void>): Promise<void> {
     const { step, entry } = this.item;
     this.signal.throwIfAborted();
-    this.options.progress.event({ type: 'start', step, reasons: this.item.reasons });
+    this.options.progress.event({ type: 'start', step, reasons });
     const onWait = (): void => this.#report('waiting for another process that is building it');
     const started = performance.now();
     try {
       await this.cache.ensure();
-      await withLock(this.cache.lockPath(lockName(entry)), { signal: this.signal, onWait }, async () => {
-        const found = await this.cache.lookup(entry);
-        if (found.state !== 'present') await this.#makeLocked();
-      });
+      await withLock(this.cache.lockPath(lockName(entry)), { signal: this.signal, onWait }, work);
     } catch (error) {
       // After the signal is aborted, failures are only consequences. The cause is reported where it happened.
       const event = this.signal.aborted
@@ -128,7 +167,8 @@ class StepRun {
     this.options.progress.event({ type: 'done', step, seconds: (performance.now() - started) / 1000 });
   }
 
-  async #makeLocked(): Promise<void> {
+  /** Makes the output in a temporary folder. The caller holds the step's lock. */
+  async #make(use: (dir: string, result: Parameters<Cache['commit']>[2]) => Promise<unknown>): Promise<void> {
     const { step, entry, ingredients } = this.item;
     const started = performance.now();
     await this.cache.ensure('logs');
@@ -140,7 +180,7 @@ class StepRun {
       await step.build(this.#context(dir));
       this.signal.throwIfAborted();
       await remove(join(dir, 'work'));
-      await this.cache.commit(entry, dir, { ingredients, seconds: (performance.now() - started) / 1000 });
+      await use(dir, { ingredients, seconds: (performance.now() - started) / 1000 });
     } finally {
       await remove(dir).catch(() => undefined); // already gone if it was committed
     }
@@ -188,25 +228,6 @@ class StepRun {
       ...(nodeosError?.log === undefined ? {} : { log: nodeosError.log }),
       ...(hint === undefined ? {} : { hint }),
     });
-  }
-}
-
-/** Limits how many tasks run at once. */
-class Slots {
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(private free: number) {}
-
-  async use<T>(task: () => Promise<T>): Promise<T> {
-    if (this.free > 0) this.free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    try {
-      return await task();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next) next();
-      else this.free++;
-    }
   }
 }
 

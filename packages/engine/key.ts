@@ -19,8 +19,13 @@ export type Ingredients = Readonly<Record<string, string>>;
 /** Raise this number when a change in the engine changes outputs of an unchanged recipe (environment, unpacking). */
 const ENGINE_VERSION = '1';
 
+const packages = new Map<string, { name: string; version: string; dir: string }>();
+
+/** The scope of the project's own packages. Their code counts by its content, wherever they are installed. */
+const OWN_SCOPE = `${packageOf(fileURLToPath(import.meta.url)).name.split('/')[0] ?? ''}/`;
+
 /** Packages that do not count as part of a recipe. The target is already in the key as data. */
-const ENGINE_PACKAGES: ReadonlySet<string> = new Set(['@nodeos/base', '@nodeos/targets', '@nodeos/engine']);
+const ENGINE_PACKAGES: ReadonlySet<string> = new Set(['base', 'targets', 'engine'].map((name) => OWN_SCOPE + name));
 
 /**
  * Collects a step's ingredients.
@@ -40,6 +45,17 @@ export async function ingredientsOf(step: Step, inputKeys: Readonly<Record<strin
   for (const [name, path] of Object.entries(step.files ?? {})) list.push([`file ${name}`, await fileId(step, path)]);
   for (const tool of step.tools ?? []) list.push([`tool ${tool}`, await toolVersion(tool)]);
   return Object.fromEntries(list.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/**
+ * The key of an output on any machine: the versions of the host's tools are left out. A step whose output depends on them
+ * is not shared (`Step.isLocal`).
+ * @param inputKeys the shared keys of the step's inputs, by input name
+ */
+export function sharedKeyOf(ingredients: Ingredients, inputKeys: Readonly<Record<string, string>>): string {
+  const list = Object.entries(ingredients).filter(([name]) => !name.startsWith('tool '));
+  const keys = Object.entries(inputKeys).map(([name, key]): [string, string] => [`input ${name}`, key]);
+  return keyOf(Object.fromEntries([...list, ...keys]));
 }
 
 export function keyOf(ingredients: Ingredients): string {
@@ -108,7 +124,7 @@ export async function recipeOf(urls: readonly string[]): Promise<Record<string, 
     visited.add(path);
     const home = packageOf(path);
     if (ENGINE_PACKAGES.has(home.name)) return;
-    if (path.includes('/node_modules/')) {
+    if (path.includes('/node_modules/') && !home.name.startsWith(OWN_SCOPE)) {
       found[`recipe ${home.name}`] = home.version;
       return;
     }
@@ -143,8 +159,6 @@ function resolve(specifier: string, from: string): string {
     return manifest;
   }
 }
-
-const packages = new Map<string, { name: string; version: string; dir: string }>();
 
 function packageOf(path: string): { name: string; version: string; dir: string } {
   for (let dir = dirname(path); ; dir = dirname(dir)) {

@@ -1,15 +1,20 @@
 /** Plans a build: which steps it needs, their keys, and why a step is built rather than taken from the cache. */
 import type { Cache, Entry } from './cache.js';
-import { difference, ingredientsOf, keyOf, type Ingredients } from './key.js';
+import { difference, ingredientsOf, keyOf, sharedKeyOf, type Ingredients } from './key.js';
 import type { Step } from './step.js';
 
 export interface PlannedStep {
   readonly step: Step;
   readonly ingredients: Ingredients;
   readonly key: string;
+  /** The key that other machines have for the same output. */
+  readonly sharedKey: string;
   readonly entry: Entry;
   readonly inputs: Readonly<Record<string, PlannedStep>>;
-  readonly state: 'cached' | 'build';
+  /** `pull`: a remote cache has it. */
+  readonly state: 'cached' | 'build' | 'pull';
+  /** How long it took to build what is in the cache, in seconds. */
+  readonly seconds?: number;
   /** Why the step is built; empty if it is cached. */
   readonly reasons: readonly string[];
 }
@@ -53,7 +58,10 @@ export async function resolvePlan(cache: Cache, wanted: readonly Step[]): Promis
     const ingredients = await ingredientsOf(step, inputKeys);
     const key = keyOf(ingredients);
     const duplicate = byKey.get(key); // two descriptions of the same output are built once
-    const result = duplicate ?? { step, ingredients, key, inputs, ...(await stateOf(cache, step, key, ingredients)) };
+    const sharedKeys = Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, input.sharedKey]));
+    const sharedKey = sharedKeyOf(ingredients, sharedKeys);
+    const state = duplicate ?? (await stateOf(cache, step, key, ingredients));
+    const result = duplicate ?? { step, ingredients, key, sharedKey, inputs, ...state };
     planned.set(step, result);
     byKey.set(key, result);
     return result;
@@ -78,10 +86,10 @@ async function stateOf(
   step: Step,
   key: string,
   ingredients: Ingredients,
-): Promise<Pick<PlannedStep, 'entry' | 'state' | 'reasons'>> {
+): Promise<Pick<PlannedStep, 'entry' | 'state' | 'reasons' | 'seconds'>> {
   const entry = cache.entry(step, key);
   const found = await cache.lookup(entry);
-  if (found.state === 'present') return { entry, state: 'cached', reasons: [] };
+  if (found.state === 'present') return { entry, state: 'cached', reasons: [], seconds: found.manifest.seconds };
   if (found.state === 'corrupt')
     return { entry, state: 'build', reasons: [`its cache entry is damaged: ${found.reason}`] };
   const latest = await cache.latest(step);

@@ -18,8 +18,13 @@ export interface Step {
   readonly sources?: Readonly<Record<string, Source>>;
   /** Files and folders of the host by name. Their contents are part of the key, their paths are not. */
   readonly files?: Readonly<Record<string, string>>;
-  /** Host programs whose version affects the output. */
+  /** Host programs whose versions are part of the key, because the output may depend on them. */
   readonly tools?: readonly string[];
+  /**
+   * The output depends on this machine's tools, so it is not shared with other machines. Other outputs are the same bits
+   * whatever the tools are, or equally good.
+   */
+  readonly isLocal?: boolean;
   /** Other steps whose outputs this step uses. */
   readonly inputs?: Readonly<Record<string, Step>>;
   build(context: StepContext): Promise<void>;

@@ -8,7 +8,7 @@ import { stripVTControlCharacters } from 'node:util';
 import cliTruncate from 'cli-truncate';
 import { DefaultRenderer, Listr, ListrLogger, PRESET_TIMER, ProcessOutput, Spinner } from 'listr2';
 import type { ListrTaskWrapper, SimpleRenderer } from 'listr2';
-import { dispatcher, type Handlers, type Progress } from './progress.js';
+import { dispatcher, noteLine, type Handlers, type Progress } from './progress.js';
 import type { Step } from './step.js';
 
 /** Time between two drawings, in milliseconds. */
@@ -69,7 +69,7 @@ export function terminalProgress(output: NodeJS.WriteStream = process.stderr): P
   let frames: NodeJS.Timeout | undefined;
   const handlers: Handlers = {
     plan({ steps }) {
-      const missing = steps.filter((item) => item.state === 'build');
+      const missing = steps.filter((item) => item.state !== 'cached');
       for (const { step } of missing) rows.set(step, new Row());
       if (missing.length === 0) return;
       const list = new Listr(
@@ -86,14 +86,17 @@ export function terminalProgress(output: NodeJS.WriteStream = process.stderr): P
           registerSignalListeners: false,
         },
       );
-      rendered = list.run().catch(() => undefined); // the engine throws the error; listr2 only draws it
-      frames = setInterval(() => rows.forEach((row) => row.show()), FRAME_MS);
+      // A list begins when the one before it is complete. The engine throws the errors; listr2 only draws them.
+      rendered = rendered.then(() => list.run()).catch(() => undefined);
+      frames ??= setInterval(() => rows.forEach((row) => row.show()), FRAME_MS);
     },
     start: ({ step }) => rows.get(step)?.setLine('starting'),
+    fetch: ({ step, from }) => rows.get(step)?.setLine(`fetching from ${from}`),
     output: ({ step, line }) => rows.get(step)?.setLine(line),
     done: ({ step }) => rows.get(step)?.finish(),
     failed: ({ step }) => rows.get(step)?.finish(new Error(`${step.name} failed`)),
     stopped: ({ step }) => rows.get(step)?.finish(new Error(`${step.name} was stopped`)),
+    note: ({ message }) => void (rendered = rendered.then(() => output.write(noteLine(message)))),
   };
   return {
     event: dispatcher(handlers),

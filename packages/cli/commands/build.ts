@@ -7,7 +7,7 @@ import { Cache, exportFile, planOf, stepsOf, type BuildResult, type Built, type 
 import { readTlsFiles, type TlsFiles } from '@nodeos/initramfs';
 import { buildingOf, buildSteps, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
-import { checkSystem, formatLayer, type Layer, type System } from '../system.js';
+import { checkSystem, formatLayer, layerOf, type Layer, type System } from '../system.js';
 
 /** What is built if nothing is named. */
 const DEFAULT_LAYERS: readonly string[] = ['kernel', 'initramfs', 'initramfs-base', 'usr'];
@@ -86,15 +86,6 @@ export const buildCommand: Command = {
 function manifestLayers(system: System, io: Io): Layer[] {
   printMessage(io, `building the formats of package.json: ${system.wantedFormats.join(', ')}`);
   return system.wantedFormats.map((name) => formatLayer(system, name));
-}
-
-/** Finds a layer by name. @throws UsageError naming the known layers */
-function layerOf({ layers }: System, name: string): Layer {
-  const layer = layers.find((layer) => layer.name === name);
-  if (layer) return layer;
-  throw new UsageError(`unknown layer "${name}"`, {
-    hint: `the layers are: ${layers.map((layer) => layer.name).join(', ')}`,
-  });
 }
 
 /**

@@ -1,7 +1,7 @@
 /** nodeos clean: removes all built outputs; with --all, also everything that was fetched. */
 import { Cache, clean } from '@nodeos/engine';
 import type { Command } from '../command.js';
-import { reportSkipped } from './cache.js';
+import { reportSkipped } from '../cache/common.js';
 
 export const cleanCommand: Command = {
   name: 'clean',

@@ -16,6 +16,9 @@ export const toolchainCommand: Command = {
     target: BUILD_OPTIONS.target,
     jobs: BUILD_OPTIONS.jobs,
     json: BUILD_OPTIONS.json,
+    remote: BUILD_OPTIONS.remote,
+    trust: BUILD_OPTIONS.trust,
+    'no-remote': BUILD_OPTIONS['no-remote'],
   },
   examples: [
     ['nodeos toolchain build', 'GCC, binutils and musl, from their sources: some 11 minutes'],

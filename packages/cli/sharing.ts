@@ -1,0 +1,27 @@
+/** The remote caches of a command: from its options, else from the environment. */
+import { checkKeyName, type Sharing } from '@nodeos/engine';
+import type { Building } from './building.js';
+import { printMessage, type Io } from './command.js';
+
+const REMOTES = 'NODEOS_REMOTE_CACHE';
+const KEYS = 'NODEOS_TRUSTED_KEYS';
+
+/**
+ * @returns undefined if no remote cache is to be asked
+ * @throws UsageError for a remote cache of an unknown kind; NodeosError for a key that is none
+ */
+export async function sharingOf(building: Building, io: Pick<Io, 'env' | 'stderr'>): Promise<Sharing | undefined> {
+  const urls = building.remotes ?? listOf(io.env[REMOTES]);
+  if (urls.length === 0) return undefined;
+  const trusted = [...(building.trusted ?? []), ...listOf(io.env[KEYS])].map(checkKeyName);
+  if (trusted.length === 0) {
+    printMessage(io, `no remote cache is asked, because no key is trusted: --trust KEY or ${KEYS}`);
+    return undefined;
+  }
+  // Loaded on demand: it brings an HTTP client along.
+  const { remoteCache } = await import('@nodeos/remote');
+  return { remotes: urls.map(remoteCache), trusted };
+}
+
+/** The list of a variable: words apart by spaces or commas. */
+const listOf = (text: string | undefined): string[] => (text ?? '').split(/[\s,]+/).filter((word) => word !== '');
