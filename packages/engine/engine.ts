@@ -111,8 +111,7 @@ function planned(cache: Cache, wanted: readonly Step[], { sharing, progress, sig
 export async function rebuild(cache: Cache, item: PlannedStep, options: BuildOptions): Promise<string | undefined> {
   const damage = await cache.verify(item.entry);
   if (damage !== undefined) throw new NodeosError(`${item.step.name} cannot be compared: ${damage}`);
-  const { sharing: _, ...alone } = options;
-  await build(Object.values(item.step.inputs ?? {}), alone);
+  await build(Object.values(item.step.inputs ?? {}), options);
   options.progress.event({ type: 'plan', steps: [{ ...item, state: 'build' }] });
   const signal = options.signal ?? new AbortController().signal;
   return new StepRun(cache, item, options, signal).compare();

@@ -50,11 +50,7 @@ export function npm(url: URL): RemoteCache {
   return {
     name: `npm:${prefix}`,
     manifest: (id, signal) => member(id, NAMES.manifest, signal),
-    async contents(id, _digest, signal) {
-      const found = await member(id, NAMES.contents, signal);
-      if (found) return found;
-      throw new NodeosError(`${nameOf(id)} is not there any more`);
-    },
+    contents: (id, _, signal) => member(id, NAMES.contents, signal),
     async push(id, { manifest, contents }, signal) {
       const folder = await mkdtemp(join(tmpdir(), 'nodeos-npm-'));
       try {

@@ -84,13 +84,20 @@ export async function unpackFiles(
   });
   const writer = new FilesWriter(into, files);
   await writer.begin();
+  /** The pipeline may report the end of its other parts instead. */
+  let cause: unknown;
   try {
     await pipeline(
       Readable.from(packed, { objectMode: false }),
       checked,
       createBrotliDecompress(),
       async (unpacked: AsyncIterable<Buffer>) => {
-        for await (const chunk of unpacked) await writer.write(chunk);
+        try {
+          for await (const chunk of unpacked) await writer.write(chunk);
+        } catch (error) {
+          cause ??= error;
+          throw error;
+        }
       },
       { signal },
     );
@@ -98,7 +105,7 @@ export async function unpackFiles(
   } catch (error) {
     if (/^ERR__ERROR|^Z_|BROTLI/.test(String((error as NodeJS.ErrnoException).code)))
       throw new UntrustedError('it is not packed by Brotli', { cause: error });
-    throw error;
+    throw cause instanceof UntrustedError ? cause : error;
   } finally {
     await writer.close();
   }

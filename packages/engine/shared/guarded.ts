@@ -48,6 +48,7 @@ export function readContents(
 ): Promise<void> {
   return patiently(signal, patience, async (inner, watch) => {
     const body = await watch.within(remote.contents(id, digest, inner));
+    if (!body) throw new UntrustedError('its files are not there, though its manifest is');
     await use(watch.each(body), inner);
   });
 }
@@ -103,8 +104,9 @@ class Watch {
     try {
       for (;;) {
         const asked = performance.now();
-        const { value, done } = await this.within(pieces.next());
-        if (done === true) return;
+        const next: IteratorResult<Uint8Array, unknown> = await this.within(pieces.next());
+        if (next.done === true) return;
+        const { value } = next;
         // Time that the consumer takes is not the cache's.
         waited += performance.now() - asked;
         received += value.length;

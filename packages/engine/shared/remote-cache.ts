@@ -13,8 +13,8 @@ export interface RemoteCache {
   readonly name: string;
   /** @returns the signed manifest of an output as it lies there, not yet checked; undefined if it is not there */
   manifest(id: OutputId, signal: AbortSignal): Promise<AsyncIterable<Uint8Array> | undefined>;
-  /** The packed files of an output, not yet checked. @throws Error if they are not there */
-  contents(id: OutputId, digest: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+  /** @returns the packed files of an output, not yet checked; undefined if they are not there */
+  contents(id: OutputId, digest: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array> | undefined>;
   /** Stores an output. The contents come first, so that a manifest that is there has contents. */
   push?(id: OutputId, output: PackedOutput, signal: AbortSignal): Promise<void>;
 }
