@@ -41,6 +41,7 @@ export function bootLoaders(target: Target, compiler: Compiler): Step {
     files: { bios: join(HERE, 'bios'), efi: join(HERE, 'efi') },
     inputs: compiler.inputs,
     tools: compiler.tools,
+    isLocal: compiler.tools.length > 0,
     async build(context) {
       await writeFile(join(context.work, 'contract.h'), contractHeader());
       for (const name of EFI_PROGRAMS) await compile(context, compiler, name);

@@ -34,6 +34,7 @@ export function initramfs(target: Target, name: string, parts: readonly Part[]):
     target,
     recipe: import.meta.url,
     inputs: archives,
+    isLocal: true,
     async build(context) {
       const all = concatFiles(Object.keys(archives).map((part) => join(context.input(part), ARCHIVE)));
       await pipeline(Readable.from(all), createWriteStream(join(context.dir, name)));
@@ -54,6 +55,7 @@ export function streamInitramfs(target: Target, init: Step): Artifact<'initramfs
     target,
     recipe: import.meta.url,
     inputs: { init },
+    isLocal: true,
     async build(context) {
       const pid1 = file('init', await readFile(join(context.input('init'), 'init')), 0o755);
       const folders = ['dev', 'proc', 'sys', 'usr'].map((path) => directory(path));
@@ -74,6 +76,7 @@ function archive(target: Target, part: Part): Step {
     target,
     recipe: [import.meta.url, part.recipe],
     inputs: { input: part.artifact.step },
+    isLocal: true,
     async build(context) {
       await writeCpio(await part.tree(inputPath(context, 'input', part.artifact)), join(context.dir, ARCHIVE));
     },

@@ -42,6 +42,7 @@ export function nativeModules(target: Target, app: Application, modules: Step, t
     parameters: { chosen, manifests },
     inputs: { modules, runtime: tools.runtime, ...tools.compiler.inputs },
     tools: ['npm', 'make', ...tools.compiler.tools],
+    isLocal: tools.compiler.tools.length > 0,
     async build(context) {
       const folder = join(context.work, 'app');
       await cp(join(context.input('modules'), 'files'), folder, COPY);
@@ -83,6 +84,7 @@ export function nativeAddon(
     files: Object.fromEntries(files.map((path) => [path, join(app.dir, path)])),
     inputs: { ...(modules ? { modules } : {}), runtime: tools.runtime, ...tools.compiler.inputs },
     tools: ['npm', 'make', ...tools.compiler.tools],
+    isLocal: tools.compiler.tools.length > 0,
     async build(context) {
       const root = join(context.work, 'app');
       const member = app.project?.member ?? '';

@@ -5,6 +5,7 @@ export * from './cache.js';
 export * from './engine.js';
 export * from './fetch.js';
 export * from './hash.js';
+export { httpRequest, type HttpRequest, type HttpResponse } from './http-request.js';
 export * from './lock.js';
 export { privateApt, type Apt, type Archive } from './places/debian.js';
 export * from './plan.js';

@@ -21,8 +21,8 @@ export interface Step {
   /** Host programs whose versions are part of the key, because the output may depend on them. */
   readonly tools?: readonly string[];
   /**
-   * The output depends on this machine's tools, so it is not shared with other machines. Other outputs are the same bits
-   * whatever the tools are, or equally good.
+   * The output is not shared with other machines: it depends on this machine's tools, or takes longer to fetch than to
+   * make. Other outputs are the same bits whatever the tools are, or equally good.
    */
   readonly isLocal?: boolean;
   /** Other steps whose outputs this step uses. */

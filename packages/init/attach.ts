@@ -15,6 +15,7 @@ export function nbdAttach(target: Target, compiler: Compiler): Artifact<'program
     files: nativeFiles('lib', 'netroot', 'attach'),
     inputs: compiler.inputs,
     tools: compiler.tools,
+    isLocal: compiler.tools.length > 0,
     async build(context) {
       await compileProgram(context, compiler, ATTACH);
     },

@@ -24,6 +24,7 @@ export function init(target: Target, runtime: Step, compiler: Compiler): Step {
     files: { ...nativeFiles('lib', 'netroot', 'pid1', 'addon'), guest: GUEST },
     inputs: { runtime, ...compiler.inputs },
     tools: compiler.tools,
+    isLocal: compiler.tools.length > 0,
     async build(context) {
       const headers = join(context.input('runtime'), 'include/node');
       await compileProgram(context, compiler, PID1);

@@ -27,6 +27,7 @@ export function tlsHandshake(target: Target, compiler: Compiler): Artifact<'prog
     files: { tls: HERE },
     inputs: compiler.inputs,
     tools: compiler.tools,
+    isLocal: compiler.tools.length > 0,
     async build(context) {
       const { source } = await unpack(context, 'mbedtls');
       const tlsFolder = context.file('tls');

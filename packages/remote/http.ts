@@ -18,7 +18,7 @@ export function http(base: URL): Store {
     async put(path, { size, open }, signal) {
       const sized = { ...headers, 'content-length': String(size) };
       const response = await request(new URL(path, root), { method: 'PUT', headers: sized, body: open(), signal });
-      await response.body.dump();
+      response.destroy();
       if (!isSuccess(response)) throw new NodeosError(`PUT ${path}: HTTP status ${response.statusCode}`);
     },
   };

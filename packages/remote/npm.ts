@@ -33,7 +33,7 @@ export function npm(url: URL): RemoteCache {
     const at = new URL(`${nameOf(id).replace('/', '%2f')}/${versionOf(id)}`, root);
     const response = await request(at, { headers: { accept: 'application/json' }, signal });
     if (response.statusCode === 404) {
-      await response.body.dump();
+      response.destroy();
       return undefined;
     }
     const { dist } = JSON.parse(await textOf(response, MAX_ANSWER)) as { dist?: { tarball?: unknown } };
@@ -43,7 +43,7 @@ export function npm(url: URL): RemoteCache {
 
   const member = async (id: OutputId, name: string, signal: AbortSignal): Promise<PassThrough | undefined> => {
     const tarball = await tarballOf(id, signal);
-    const body = tarball && (await bodyOf(await request(tarball, { signal })));
+    const body = tarball && bodyOf(await request(tarball, { signal }));
     return body && memberOf(body, name, signal);
   };
 

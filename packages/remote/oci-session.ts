@@ -7,7 +7,8 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { codeOf, NodeosError } from '@nodeos/base';
-import { request, textOf, type Request, type Response } from './request.js';
+import type { HttpResponse } from '@nodeos/engine';
+import { request, textOf, type Request } from './request.js';
 
 const MAX_TOKEN = 1 << 20;
 
@@ -16,8 +17,8 @@ export class Session {
 
   constructor(private readonly host: string) {}
 
-  async request(url: URL, { headers = {}, ...rest }: Request): Promise<Response> {
-    const send = (): Promise<Response> => {
+  async request(url: URL, { headers = {}, ...rest }: Request): Promise<HttpResponse> {
+    const send = (): Promise<HttpResponse> => {
       const own = this.#authorization === undefined ? {} : { authorization: this.#authorization };
       return request(url, { ...rest, headers: { ...headers, ...own } });
     };
@@ -25,7 +26,7 @@ export class Session {
     const challenge = first.headers['www-authenticate'];
     // A stream is sent once. It is never the first request, so the session has logged in before.
     if (first.statusCode !== 401 || typeof challenge !== 'string') return first;
-    await first.body.dump();
+    first.destroy();
     this.#authorization = await this.#answer(challenge, rest.signal);
     return send();
   }

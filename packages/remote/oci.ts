@@ -4,9 +4,9 @@
  */
 import { createReadStream } from 'node:fs';
 import { NodeosError, sha256, UsageError } from '@nodeos/base';
-import type { OutputId, RemoteCache } from '@nodeos/engine';
+import type { HttpResponse, OutputId, RemoteCache } from '@nodeos/engine';
 import { Session } from './oci-session.js';
-import { bodyOf, isSuccess, textOf, type Request, type Response } from './request.js';
+import { bodyOf, isSuccess, textOf, type Request } from './request.js';
 import type { Content } from './store.js';
 
 const TYPES = {
@@ -33,21 +33,21 @@ export function oci(url: URL): RemoteCache {
   const isLoopback = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(url.hostname);
   const root = `${isLoopback ? 'http' : 'https'}://${url.host}/v2/${repository}`;
   const session = new Session(url.host);
-  const ask = (path: string, request: Request): Promise<Response> => session.request(new URL(root + path), request);
+  const ask = (path: string, request: Request): Promise<HttpResponse> => session.request(new URL(root + path), request);
 
   const put = async (content: Content, digest: string, signal: AbortSignal): Promise<void> => {
     const there = await ask(`/blobs/${digest}`, { method: 'HEAD', signal });
-    await there.body.dump();
+    there.destroy();
     if (isSuccess(there)) return;
     const begun = await ask('/blobs/uploads/', { method: 'POST', headers: { 'content-length': '0' }, signal });
-    await begun.body.dump();
+    begun.destroy();
     const location = begun.headers['location'];
     if (begun.statusCode !== 202 || typeof location !== 'string')
       throw new NodeosError(`it takes no blobs: HTTP status ${begun.statusCode}`);
     const to = new URL(location, root);
     to.searchParams.set('digest', digest);
     const headers = { 'content-type': 'application/octet-stream', 'content-length': String(content.size) };
-    await expectSuccess(await session.request(to, { method: 'PUT', headers, body: content.open(), signal }), digest);
+    expectSuccess(await session.request(to, { method: 'PUT', headers, body: content.open(), signal }), digest);
   };
 
   return {
@@ -72,14 +72,14 @@ export function oci(url: URL): RemoteCache {
       });
       const headers = { 'content-type': TYPES.manifest };
       const tag = tagOf(id);
-      await expectSuccess(await ask(`/manifests/${tag}`, { method: 'PUT', headers, body: text, signal }), tag);
+      expectSuccess(await ask(`/manifests/${tag}`, { method: 'PUT', headers, body: text, signal }), tag);
     },
   };
 }
 
-async function expectSuccess(response: Response, what: string): Promise<void> {
-  const { statusCode, body } = response;
-  await body.dump();
+function expectSuccess(response: HttpResponse, what: string): void {
+  const { statusCode } = response;
+  response.destroy();
   if (!isSuccess(response)) throw new NodeosError(`it does not take ${what}: HTTP status ${statusCode}`);
 }
 

@@ -16,6 +16,7 @@ export function rootImage(target: Target, parts: readonly Part[]): Artifact<'ima
     target,
     recipe: [import.meta.url, ...parts.map(({ recipe }) => recipe)],
     inputs: Object.fromEntries(parts.map((part) => [part.name, part.artifact.step])),
+    isLocal: true,
     async build(context: StepContext) {
       const tree = await rootTree(parts, ({ name, artifact }) => inputPath(context, name, artifact));
       await writeErofs(tree, join(context.dir, FILE), { tails: true });

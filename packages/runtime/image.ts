@@ -19,6 +19,7 @@ export function runtimeImage(target: Target, runtime: Step): Artifact<'image'> {
     target,
     recipe: import.meta.url,
     inputs: { runtime },
+    isLocal: true, // made in a quarter of a second
     async build(context) {
       const tree = fromDirectory(join(context.input('runtime'), 'root'));
       await writeErofs(tree, join(context.dir, FILE), { align: ALIGN });

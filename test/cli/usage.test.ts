@@ -12,7 +12,7 @@ describe('help', () => {
       expect(asked.stdout).toMatch(new RegExp(`^ {2}${verb} `, 'm'));
   });
 
-  it.each(['start', 'build', 'toolchain', 'cache', 'clean'])('%s --help shows options and examples', async (verb) => {
+  it.each(['start', 'build', 'toolchain', 'clean'])('%s --help shows options and examples', async (verb) => {
     const { status, stdout } = await nodeos(verb, '--help');
     expect(status).toBe(0);
     expect(stdout).toContain('Options:');
@@ -47,8 +47,14 @@ describe('wrong usage gives status 2, a cause and a remedy', () => {
     [['start', '/nowhere'], '/nowhere is not an application: it has no package.json', 'a folder with a package.json'],
     [['toolchain', 'sharpen'], 'unknown action "sharpen"', 'build, path, env, run'],
     [['toolchain', 'run'], 'no command', 'nodeos toolchain run -- make'],
-    [['cache', 'eat'], 'unknown action "eat"', 'ls, prune or verify'],
-    [['cache', 'constructor'], 'unknown action "constructor"', 'ls, prune or verify'],
+    [['cache', 'eat'], 'unknown action "eat"', 'ls, verify, prune, pull, push, key'],
+    [['cache', 'constructor'], 'unknown action "constructor"', 'ls, verify, prune'],
+    [['cache', 'pull'], 'from which remote cache?', 'NODEOS_REMOTE_CACHE'],
+    [['cache', 'push'], 'to which remote cache?', 'REMOTE'],
+    [['cache', 'push', '/tmp/x'], 'no key to sign with', 'nodeos cache key FILE'],
+    [['cache', 'push', 'gopher://x'], 'no remote cache of a known kind', 'oci://REGISTRY/REPOSITORY'],
+    [['cache', 'verify', '--rebuild', 'attic'], 'no step of this system', 'toolchain-gcc'],
+    [['build', '--remote', '/x', '--no-remote'], '--no-remote, or --remote', ''],
   ])('%j', async (args, cause, remedy) => {
     const { status, stdout, stderr } = await nodeos(...args);
     expect(stderr).toContain(cause);

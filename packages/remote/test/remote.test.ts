@@ -400,6 +400,23 @@ describe('a remote cache that cannot be trusted', () => {
     }
   });
 
+  it('a server that closes its connection while the reader is slow does no harm', async () => {
+    const { place, dir, steps } = await pushed();
+    // More than the buffers on the way hold, so that the reader has to be slow.
+    const huge = Buffer.concat([await readFile(await contentsIn(dir)), Buffer.alloc(8 << 20)]);
+    const server = await serve((request, response) => {
+      if (request.url?.endsWith('.json')) return files(place)(request, response);
+      response.writeHead(200, { connection: 'close' });
+      response.end(huge);
+    });
+    try {
+      const { notes } = await buildOn(new Cache(await fresh()), steps.second, [remoteCache(server.url)], [publicKey]);
+      expect(notes[0]).toMatch(/more than/);
+    } finally {
+      server.close();
+    }
+  });
+
   it('names of other files, and what they hold, are not printed raw', async () => {
     const { place, dir, steps } = await pushed();
     resign(dir, (m) => (firstFile(m)['path'] = '\u001b[2J/..'));
