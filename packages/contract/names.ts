@@ -9,6 +9,8 @@ export const PORTS = {
   /** The output of `--exec` code. */
   stdout: 'nodeos.stdout',
   stderr: 'nodeos.stderr',
+  /** `nodeos dev`: `restart` from the host; JSON lines from the guest, `DevReport`. */
+  control: 'nodeos.control',
 } as const;
 
 /** Words of the kernel command line. Each is followed by `=` and a value; see docs/init.md. */

@@ -49,7 +49,25 @@ export interface RunConfig {
   /** The size of the user's terminal. */
   readonly columns?: number;
   readonly rows?: number;
+  readonly dev?: DevConfig;
 }
+
+/** The application's files are a folder of the host, and it is started again when the host says so. */
+export interface DevConfig {
+  /** The tag of the shared folder (9p). */
+  readonly tag: string;
+  /** The port of the inspector. */
+  readonly inspect?: number;
+}
+
+/** What the guest tells on the port `PORTS.control`. */
+export type DevReport =
+  /** The application listens on a port. */
+  | { readonly event: 'listening'; readonly port: number }
+  /** The application has ended by itself. It starts again after the next change. */
+  | { readonly event: 'ended'; readonly status: number; readonly signal?: string }
+  /** The application could not be started. */
+  | { readonly event: 'failed'; readonly message: string };
 
 type Check = (value: unknown) => boolean;
 

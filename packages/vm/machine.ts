@@ -26,6 +26,8 @@ export interface RunMachineOptions extends MachineOptions {
   readonly onEvent?: (event: GuestEvent) => void;
   /** Sinks for additional ports, by name. */
   readonly ports?: Readonly<Record<string, Sink>>;
+  /** The port for `nodeos dev`: what the guest says, and a function that sends to it, which is passed on at the start. */
+  readonly control?: { readonly onData: Sink; readonly onOpen: (send: (text: string) => void) => void };
   /** Seconds after which the machine is powered off. Default: never. */
   readonly timeout?: number;
   /** Seconds to wait for a sign of life from the guest's PID 1 before the machine is killed. Default: 60. */
@@ -89,7 +91,7 @@ export async function runMachine(options: RunMachineOptions): Promise<MachineRes
 class RunningMachine {
   readonly #events: GuestEvent[] = [];
   readonly #console: LineTail;
-  readonly #ports: Port[] = [];
+  readonly #ports = new Map<string, Port>();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #terminalLog: string;
   /** Without ports the host hears nothing but the console, and can tell the guest nothing. */
@@ -130,13 +132,15 @@ class RunningMachine {
     for (const timer of this.#timers) clearTimeout(timer);
     clearTimeout(this.#killer);
     this.#child?.kill('SIGKILL');
-    await Promise.all(this.#ports.map((port) => port.close()));
+    await Promise.all([...this.#ports.values()].map((port) => port.close()));
   }
 
   async #connect(): Promise<Connections> {
     const terminal = this.options.terminal ? { terminalLog: this.#terminalLog } : {};
     if (!this.#hasPorts) return { ports: {}, ...terminal };
+    const { control } = this.options;
     const handlers: Record<string, Sink> = {
+      ...(control ? { [PORTS.control]: control.onData } : {}),
       [PORTS.events]: eventParser((event) => this.#onEvent(event)),
       [PORTS.settings]: () => undefined,
       ...this.options.ports,
@@ -146,8 +150,10 @@ class RunningMachine {
     const ports: Record<string, string> = {};
     for (const [name, onData] of Object.entries(handlers)) {
       ports[name] = join(this.dir, name);
-      this.#ports.push(await listenPort(ports[name], onData, name === PORTS.settings ? settings : ''));
+      const port = await listenPort(ports[name], onData, name === PORTS.settings ? settings : '');
+      this.#ports.set(name, port);
     }
+    control?.onOpen((text) => this.#ports.get(PORTS.control)?.write(text));
     return { ports, ...terminal };
   }
 
@@ -208,7 +214,7 @@ class RunningMachine {
     this.#reason = reason;
     // Before PID 1 runs, nothing in the guest can receive the request.
     if (this.#events.length === 0) this.#child?.kill('SIGKILL');
-    else this.#ports[0]?.write('poweroff\n');
+    else this.#ports.get(PORTS.events)?.write('poweroff\n');
     this.#killAfter(POWEROFF_MS);
   }
 

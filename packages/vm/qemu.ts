@@ -20,6 +20,8 @@ export interface MachineOptions {
   readonly usr?: Image | undefined;
   /** The path of an ext4 image for the users' data. The machine writes to it. */
   readonly data?: string | undefined;
+  /** A folder of the host that the guest can read (9p), and the tag that it mounts it by. */
+  readonly share?: { readonly path: string; readonly tag: string } | undefined;
   /** Extra words at the end of the kernel command line. */
   readonly append?: readonly string[];
   readonly publish: readonly Publish[];
@@ -115,6 +117,7 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
     ...(options.medium ? mediumArguments(options.medium, options.board) : kernelArguments(options)),
     ...(options.usr ? IMAGES[emulator.image].arguments(options.usr, bus) : []),
     ...(options.data === undefined ? [] : dataArguments(options.data, bus)),
+    ...(options.share ? shareArguments(options.share, bus) : []),
     ...(hasPorts(options.board) ? ['-device', `virtio-rng-${bus}`] : []),
     ...(options.noNetwork ? [] : network(options, bus)),
     ...(hasPorts(options.board) ? ['-device', `virtio-serial-${bus}`] : []),
@@ -142,6 +145,13 @@ function kernelArguments(options: MachineOptions): string[] {
 const dataArguments = (path: string, bus: string): string[] => [
   ...['-drive', `if=none,id=data,file=${escaped(path)},format=raw,discard=unmap`],
   ...['-device', `virtio-blk-${bus},drive=data`],
+];
+
+/** https://wiki.qemu.org/Documentation/9psetup */
+const shareArguments = ({ path, tag }: { readonly path: string; readonly tag: string }, bus: string): string[] => [
+  '-fsdev',
+  `local,id=share,path=${escaped(path)},security_model=none,readonly=on,multidevs=remap`,
+  ...['-device', `virtio-9p-${bus},fsdev=share,mount_tag=${tag}`],
 ];
 
 /** An image in persistent memory needs addresses beyond the machine's own memory. */

@@ -9,6 +9,7 @@ import { PATHS, PORTS, type Program, type SystemConfig } from '@nodeos/contract'
 import type { BootContext } from './boot.js';
 import { portDevice } from './config.js';
 import { confine } from './confine.js';
+import { openControl, shareFiles, superviseApp } from './dev.js';
 import { argumentsOf, readAtStart, type Environment } from './environment.js';
 import type { Syscalls } from './syscalls.js';
 
@@ -28,6 +29,8 @@ export interface Run {
   main(main: string, args: readonly string[], environment: Environment): void;
   /** Runs a Node.js process to its end. @returns its status; 128 + the signal's number if a signal ended it */
   first(args: readonly string[], environment: Environment): number;
+  /** Runs a module in processes of its own, again and again: `superviseApp`. */
+  supervise: typeof superviseApp;
   /** Exits this process. */
   end(status: number): void;
 }
@@ -48,6 +51,9 @@ function becomeApp({ sys, config, report }: BootContext, app: SystemConfig, run:
   const args = argumentsOf(app, environment);
   const atStart = readAtStart(environment, { ...ENVIRONMENT, ...process.env });
   const { first } = app;
+  const { dev } = config.run;
+  if (dev) shareFiles(sys, dev);
+  const control = dev && openControl(sys);
   if (first.length > 0) report.event('first', { commands: first.length });
   report.event('app', { main: app.main, ...(atStart.length > 0 ? { again: atStart } : {}) });
   report.close();
@@ -63,7 +69,10 @@ function becomeApp({ sys, config, report }: BootContext, app: SystemConfig, run:
     sys.print(2, `nodeos: ${program.from} ended with status ${status}; the application is not started\n`);
     return run.end(status);
   }
-  if (app.nodeArgs.length === 0 && atStart.length === 0) run.main(app.main, args, environment);
+  if (control !== undefined) {
+    const inspect = dev?.inspect === undefined ? {} : { inspect: dev.inspect };
+    run.supervise(control, { main: app.main, args, environment, ...inspect }, app.nodeArgs, app.cwd);
+  } else if (app.nodeArgs.length === 0 && atStart.length === 0) run.main(app.main, args, environment);
   else sys.execute(PATHS.node, [PATHS.node, ...app.nodeArgs, app.main, ...args], environment);
 }
 
@@ -136,7 +145,7 @@ function greeting(sys: Syscalls): string {
   return `NodeOS: Node.js ${process.version} on Linux ${kernel}. Nothing else runs here.\nTo leave: .exit, or Ctrl-D twice on an empty line.\n`;
 }
 
-const runMainHere: Run['main'] = (main, args, environment) => {
+export const runMainHere: Run['main'] = (main, args, environment) => {
   for (const name of Object.keys(process.env)) Reflect.deleteProperty(process.env, name);
   Object.assign(process.env, environment);
   process.argv.splice(1, process.argv.length - 1, main, ...args);
@@ -162,5 +171,6 @@ const IN_PROCESS: Run = {
     if (error) throw error;
     return status ?? 128 + (signal === null ? 0 : constants.signals[signal]);
   },
+  supervise: superviseApp,
   end: (status) => process.exit(status),
 };

@@ -3,7 +3,12 @@
  * protocol.
  */
 import { PATHS } from '@nodeos/contract';
+import { runMainHere } from './become.js';
+import { waitForOrder, WAITING_ROLE } from './dev.js';
 import { runRole } from './roles.js';
 import { LinuxSyscalls } from './syscalls.js';
 
-if (!runRole(process.argv[2] ?? 'boot', new LinuxSyscalls(PATHS.addon))) process.exitCode = 1;
+const role = process.argv[2] ?? 'boot';
+// A waiting process is the application's own, and can read nothing that the other roles read.
+if (role === WAITING_ROLE) waitForOrder(runMainHere);
+else if (!runRole(role, new LinuxSyscalls(PATHS.addon))) process.exitCode = 1;
