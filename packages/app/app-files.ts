@@ -16,6 +16,7 @@ import { programOf, type Files } from './commands.js';
 import { modulesSteps } from './install.js';
 import type { Libc } from './installers.js';
 import { placeOf } from './project.js';
+import { machineSettings, type MachineSettings, type Settings } from './settings.js';
 import type { StartCommand } from './start-script.js';
 
 /** @returns the steps that provide node_modules; none for an application without dependencies */
@@ -50,7 +51,7 @@ export function appFiles(target: Target, app: Application, modules: Step | undef
     recipe: import.meta.url,
     parameters: {
       start: app.start,
-      settings: app.manifest.nodeos ?? {},
+      settings: withoutFiles(app.manifest.nodeos ?? {}),
       name: app.name,
       member: app.project?.member ?? '',
       links,
@@ -95,6 +96,10 @@ function packedLayout(app: Application): { files: Record<string, string>; links:
   };
 }
 
+/** The contents of added files are in a key of their own; their paths on this machine are in none. */
+const withoutFiles = (settings: Settings): Settings =>
+  Object.fromEntries(Object.entries(settings).filter(([name]) => name !== 'files'));
+
 type Links = NonNullable<Application['project']>['links'];
 
 function linkedPlaces(
@@ -121,7 +126,7 @@ async function initConfig(
   app: Application,
   environment: Readonly<Record<string, string>>,
   { packed, hasModules }: Pick<Files, 'packed'> & { readonly hasModules: boolean },
-): Promise<SystemConfig> {
+): Promise<SystemConfig & MachineSettings> {
   const settings = app.manifest.nodeos ?? {};
   const member = app.project?.member ?? '';
   const files = { packed, member, modules: hasModules ? join(context.input('modules'), 'files') : undefined };
@@ -145,6 +150,7 @@ async function initConfig(
     user: settings.user ?? 'app',
     restart: settings.restart ?? 'on-failure',
     ...(settings.onexit === undefined ? {} : { onexit: settings.onexit }),
+    ...machineSettings(settings),
   };
 }
 

@@ -11,6 +11,7 @@ import { filesOf } from './node-options.js';
 import { ownerOf } from './lock.js';
 import { isPacked, excludedBy, packedFiles, type Packed } from './packed.js';
 import { readProject, type Project, type ReadOptions } from './project.js';
+import { manifestSettings } from './settings.js';
 import { startOf, type Start, type StartCommand } from './start-script.js';
 
 export interface Application {
@@ -29,7 +30,9 @@ export interface Application {
 /** Reads an application. @throws UsageError if the folder is not an application, or does not say what to run */
 export async function readApplication(folder: string, target: Target, options: ReadOptions = {}): Promise<Application> {
   const dir = resolve(folder);
-  const manifest = await readManifest(dir);
+  const written = await readManifest(dir);
+  const nodeos = options.settings ?? (written.nodeos && manifestSettings(written.nodeos));
+  const manifest: PackageJson = nodeos ? { ...written, nodeos } : written;
   const isInstalled = manifest.nodeos?.modules !== 'copy';
   const project = isInstalled ? await readProject(dir, manifest, options) : undefined;
   const packed = await packedFiles(dir, manifest, project?.root);

@@ -8,4 +8,5 @@ export * from './manifest.js';
 export * from './native.js';
 export * from './parts.js';
 export * from './project.js';
+export * from './settings.js';
 export * from './start-script.js';

@@ -2,7 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf, UsageError } from '@nodeos/base';
-import { ENDS, RESTARTS, USERS, type SystemConfig } from '@nodeos/contract';
+import { ENDS, RESTARTS, USERS } from '@nodeos/contract';
+import type { Settings } from './settings.js';
 
 export interface PackageJson {
   readonly name?: string;
@@ -22,18 +23,7 @@ export interface PackageJson {
   /** Packages whose install scripts may run, by name or `NAME@VERSION`. */
   readonly allowScripts?: Readonly<Record<string, boolean>>;
   /** Settings of NodeOS; see docs/app.md. */
-  readonly nodeos?: {
-    /** Replaces scripts.start. */
-    readonly start?: string;
-    /** `copy`: use the folder's node_modules unchanged. Default: `install`. */
-    readonly modules?: 'install' | 'copy';
-    readonly user?: SystemConfig['user'];
-    readonly restart?: SystemConfig['restart'];
-    readonly onexit?: SystemConfig['onexit'];
-    readonly env?: Readonly<Record<string, string>>;
-    /** What `nodeos build` makes if nothing is named: `disk`, `iso.xz`. Their names are checked where they are known. */
-    readonly formats?: readonly string[];
-  };
+  readonly nodeos?: Settings;
 }
 
 const SETTINGS = {

@@ -6,6 +6,7 @@ import { artifact, type Step } from '@nodeos/engine';
 import type { Part } from '@nodeos/rootfs';
 import type { Target } from '@nodeos/targets';
 import { concat, directory, file, fromDirectory, type Tree } from '@nodeos/tree';
+import { additionsPart } from './additions.js';
 import { appFiles, appModules } from './app-files.js';
 import type { Application } from './application.js';
 import type { Libc } from './installers.js';
@@ -19,7 +20,9 @@ export async function appParts(target: Target, app: Application, libc: Libc, too
   const [main] = modules;
   const native = [main && nativeModules(target, app, main, tools), nativeAddon(target, app, main, tools)];
   const extra = [...modules, ...native].filter((step) => step !== undefined);
-  return [filesPart(appFiles(target, app, main, libc)), ...extra.map(extraPart)];
+  const { files = {} } = app.manifest.nodeos ?? {};
+  const additions = Object.keys(files).length > 0 ? [await additionsPart(target, files)] : [];
+  return [filesPart(appFiles(target, app, main, libc)), ...extra.map(extraPart), ...additions];
 }
 
 /** The application's own files and settings. */

@@ -12,6 +12,7 @@ import { linksIn, readLock, type Link, type Lock, type LockFile } from './lock.j
 import { readManifest, type PackageJson } from './manifest.js';
 import { readNpmrc, type Npmrc } from './npmrc.js';
 import { packedFiles, type Packed } from './packed.js';
+import type { Settings } from './settings.js';
 
 export interface Project {
   /** The folder with the lock file: the application's, or the root of its workspace. */
@@ -69,6 +70,8 @@ const LINK_FIELDS = [...RELEVANT_FIELDS, 'name', 'version', 'bin'] as const;
 export interface ReadOptions {
   /** Makes the lock file of a folder that needs one and has none. */
   readonly makeLock?: ((dir: string) => Promise<void>) | undefined;
+  /** Settings that replace those of package.json. They are checked already. */
+  readonly settings?: Settings | undefined;
 }
 
 /**

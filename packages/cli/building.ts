@@ -14,6 +14,9 @@ import {
 import { makeLock } from '@nodeos/app';
 import type { Target } from '@nodeos/targets';
 import { printMessage, type Io, type Option, type Parsed } from './command.js';
+import { applicationSettings } from './config/application.js';
+import { runBuildCommand } from './config/build-command.js';
+import type { Settled } from './config/settle.js';
 import { sharingOf } from './sharing.js';
 import { runtimeOf, systemOf, type System, type SystemOptions } from './system.js';
 
@@ -111,23 +114,25 @@ function applicationOptions(args: Parsed, io: Io): Pick<SystemOptions, 'makeLock
 }
 
 /**
- * Describes the system of a command's options.
- * @param app the folder of an application; undefined for a system without one
- * @throws the errors of `runtimeOf`, `applicationOptions` and `systemOf`
+ * Describes the system of a command, after the command that makes the application's files.
+ * @throws the errors of `runtimeOf`, `applicationOptions`, `runBuildCommand` and `systemOf`
  */
 export async function systemFor(
   target: Target,
-  app: string | undefined,
-  args: Parsed,
+  settled: Settled,
   io: Io,
   options: Pick<SystemOptions, 'board'> = {},
 ): Promise<System> {
+  const { app, args } = settled;
+  const runtime = await runtimeOf(target, args, io);
+  const application = applicationOptions(args, io);
+  await runBuildCommand(settled, io);
   return systemOf(target, {
     ...options,
-    ...(await runtimeOf(target, args, io)),
+    ...runtime,
+    ...application,
     fragments: args.texts('fragment').map((dir) => resolve(dir)),
-    ...(app === undefined ? {} : { app }),
-    ...applicationOptions(args, io),
+    ...(app === undefined ? {} : { app, settings: applicationSettings(settled) }),
   });
 }
 

@@ -4,8 +4,10 @@ import { actionOf, helpOf, helpOfGroup, parse, type Command, type Group, type Io
 import { buildCommand } from './commands/build.js';
 import { cacheCommands } from './commands/cache.js';
 import { cleanCommand } from './commands/clean.js';
+import { configCommand } from './commands/config.js';
 import { flashCommand } from './commands/flash.js';
 import { imageCommands } from './commands/image.js';
+import { initCommand } from './commands/init.js';
 import { nbdCommands } from './commands/nbd.js';
 import { startCommand } from './commands/start.js';
 import { toolchainCommand } from './commands/toolchain.js';
@@ -14,6 +16,8 @@ import { ReaderGoneError } from './output.js';
 export const COMMANDS: readonly (Command | Group)[] = [
   startCommand,
   buildCommand,
+  configCommand,
+  initCommand,
   flashCommand,
   imageCommands,
   toolchainCommand,

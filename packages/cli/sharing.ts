@@ -24,4 +24,5 @@ export async function sharingOf(building: Building, io: Pick<Io, 'env' | 'stderr
 }
 
 /** The list of a variable: words apart by spaces or commas. */
-const listOf = (text: string | undefined): string[] => (text ?? '').split(/[\s,]+/).filter((word) => word !== '');
+export const listOf = (text: string | undefined): string[] =>
+  (text ?? '').split(/[\s,]+/).filter((word) => word !== '');

@@ -108,6 +108,8 @@ export interface SystemOptions extends KernelOptions {
   readonly app?: string;
   /** Creates the lock file if the application has none. */
   readonly makeLock?: ReadOptions['makeLock'];
+  /** Settings of the application, in place of those of its package.json. */
+  readonly settings?: ReadOptions['settings'];
   /** Called for each file of the application that is left out. */
   readonly log?: (line: string) => void;
 }
@@ -156,7 +158,7 @@ export interface System {
   readonly data: Artifact<'image'>;
   /** What a format makes of the system. @throws UsageError for a name that is no format's */
   readonly format: (name: string) => Formatted;
-  /** The formats that the application's package.json asks for. */
+  /** The formats that the application's settings ask for. */
   readonly wantedFormats: readonly string[];
   /** The parts of the root, without the runtime. */
   readonly parts: readonly Part[];

@@ -3,6 +3,7 @@ import { Cache, resolvePlan, stepsOf, type PlannedStep, type Step } from '@nodeo
 import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
 import { BUILD_OPTIONS, systemFor } from '../building.js';
 import type { Io, Option, Parsed } from '../command.js';
+import { settle } from '../config/settle.js';
 import { checkSystem, layerOf } from '../system.js';
 
 export const LAYER_OPTIONS = {
@@ -15,10 +16,11 @@ const DEFAULT_LAYERS: readonly string[] = ['kernel', 'initramfs', 'initramfs-bas
 
 /** The steps that make the layers. @throws UsageError for an unknown layer */
 export async function wantedSteps(names: readonly string[], args: Parsed, io: Io): Promise<Step[]> {
-  const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
+  const settled = await settle(args.text('app'), args, io);
+  const target = targetOf(settled.args.text('target') ?? DEFAULT_TARGET);
   const wanted = names.length > 0 ? names : DEFAULT_LAYERS;
   checkSystem(target, wanted);
-  const system = await systemFor(target, args.text('app'), args, io);
+  const system = await systemFor(target, settled, io);
   return stepsOf(...wanted.map((name) => layerOf(system, name).artifacts[0]));
 }
 

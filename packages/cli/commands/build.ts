@@ -7,10 +7,13 @@ import { Cache, exportFile, planOf, stepsOf, type BuildResult, type Built, type 
 import { readTlsFiles, type TlsFiles } from '@nodeos/initramfs';
 import { buildingOf, buildSteps, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
+import { settle, type Settled } from '../config/settle.js';
 import { checkSystem, formatLayer, layerOf, type Layer, type System } from '../system.js';
 
 /** What is built if nothing is named. */
 const DEFAULT_LAYERS: readonly string[] = ['kernel', 'initramfs', 'initramfs-base', 'usr'];
+/** The layers that are the same with every application. */
+const WITHOUT_APP: readonly string[] = ['kernel', 'runtime', 'usr', 'init', 'initramfs-stream', 'tls-handshake'];
 
 export const buildCommand: Command = {
   name: 'build',
@@ -50,14 +53,16 @@ export const buildCommand: Command = {
       'what boots from root.erofs on an NBD server with TLS; pki has ca-cert.pem, or keys.psk',
     ],
   ],
-  async run(args, io) {
-    const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
-    const formats = args.texts('format').flatMap((list) => list.split(','));
+  async run(given, io) {
+    const formats = given.texts('format').flatMap((list) => list.split(','));
     for (const name of formats) formatOf(name);
-    const isDefault = args.operands.length + formats.length === 0;
-    const names = isDefault ? DEFAULT_LAYERS : args.operands;
+    const isDefault = given.operands.length + formats.length === 0;
+    const names = isDefault ? DEFAULT_LAYERS : given.operands;
+    const settled = await settle(given.text('app'), given, io);
+    const { args } = settled;
+    const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
     checkSystem(target, [...names, ...formats]);
-    const system = await systemFor(target, args.text('app'), args, io);
+    const system = await systemFor(target, needed(settled, [...names, ...formats]), io);
     const layers =
       isDefault && system.wantedFormats.length > 0
         ? manifestLayers(system, io)
@@ -82,9 +87,15 @@ export const buildCommand: Command = {
   },
 };
 
-/** The formats of the application's package.json, which are built instead of the default layers. */
+/** Without the application of this folder, if nobody names it and no layer has a part of it. */
+function needed(settled: Settled, names: readonly string[]): Settled {
+  const isImplied = settled.args.text('app') === undefined;
+  return isImplied && names.every((name) => WITHOUT_APP.includes(name)) ? { ...settled, app: undefined } : settled;
+}
+
+/** The formats that the configuration names, which are built instead of the default layers. */
 function manifestLayers(system: System, io: Io): Layer[] {
-  printMessage(io, `building the formats of package.json: ${system.wantedFormats.join(', ')}`);
+  printMessage(io, `building the formats of the configuration: ${system.wantedFormats.join(', ')}`);
   return system.wantedFormats.map((name) => formatLayer(system, name));
 }
 

@@ -12,6 +12,7 @@ import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
 import { buildingOf, buildSteps, BUILD_OPTIONS, systemFor } from '../building.js';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
 import { unpacked } from '../compressed.js';
+import { settle } from '../config/settle.js';
 import { meterFor, type Meter } from '../nbd/progress.js';
 import { unlessKilled } from '../nbd/stop.js';
 
@@ -105,11 +106,11 @@ async function openImage(image: string, args: Parsed, io: Io): Promise<BlockBack
     if (args.text('app') !== undefined) throw new UsageError(`--app: only with ${RAW.join(' or ')}`);
     return openSource(unpacked(image), { signal: io.signal });
   }
-  const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
-  const app = args.text('app');
-  const system = await systemFor(target, app, args, io);
+  const settled = await settle(args.text('app'), args, io);
+  const target = targetOf(settled.args.text('target') ?? DEFAULT_TARGET);
+  const system = await systemFor(target, settled, io);
   const [medium] = system.format(image).artifacts;
-  const built = await buildSteps(stepsOf(medium), buildingOf(args), io);
+  const built = await buildSteps(stepsOf(medium), buildingOf(settled.args), io);
   return file(built.path(medium), { readOnly: true });
 }
 

@@ -20,6 +20,8 @@ import {
 } from '@nodeos/vm';
 import { buildingOf, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
+import { DEFAULT_CPUS, DEFAULT_MEMORY, DEFAULT_PUBLISH } from '../config/schema.js';
+import { settle, type Settled } from '../config/settle.js';
 import { sinkOf } from '../output.js';
 import {
   BOOTABLE,
@@ -131,10 +133,13 @@ export const startCommand: Command = {
     ['nodeos start . -- -drive file=data.img,if=virtio,format=raw', 'with a disk: what follows -- is for QEMU'],
   ],
   async run(args, io) {
-    const settings = settingsOf(args);
+    const [folder, ...more] = args.operands;
+    if (more.length > 0) throw new UsageError(`nodeos start takes one application, not also ${more.join(' ')}`);
+    const settled = await settle(folder, args, io);
+    const settings = settingsOf(settled);
     await checkFree(settings.publish);
-    const { target, board, app } = settings;
-    const system = await systemFor(target, app, args, io, { board });
+    const { target, board } = settings;
+    const system = await systemFor(target, settled, io, { board });
     if (settings.data !== undefined) await provideData(system, settings.data, settings, io);
     const media = await mediaFor(system, settings, settings, io);
     try {
@@ -186,13 +191,11 @@ interface Settings extends MediaOptions, Building {
   readonly extra: readonly string[];
 }
 
-function settingsOf(args: Parsed): Settings {
-  const [app, ...more] = args.operands;
-  if (more.length > 0) throw new UsageError(`nodeos start takes one application, not also ${more.join(' ')}`);
+function settingsOf({ app, args }: Pick<Settled, 'app' | 'args'>): Settings {
   const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
   checkSystem(target, ['kernel']);
   const board = boardFor(target, args);
-  const memory = args.text('memory') ?? board.emulator.fixed?.memory ?? '256M';
+  const memory = args.text('memory') ?? board.emulator.fixed?.memory ?? DEFAULT_MEMORY;
   if (!/^[1-9]\d*[MG]$/.test(memory)) throw new UsageError(`--memory ${memory}: expected a size such as 256M or 1G`);
   if (mebibytesOf(memory) < SMALLEST)
     throw new UsageError(`--memory ${memory}: no system starts with less than ${SMALLEST}M`);
@@ -208,8 +211,8 @@ function settingsOf(args: Parsed): Settings {
     board,
     app,
     memory,
-    cpus: args.number('cpus', 1) ?? board.emulator.fixed?.cpus ?? 1,
-    publish: publish.length > 0 || !isApp || args.flag('no-network') ? publish : [parsePublish('8080:80')],
+    cpus: args.number('cpus', 1) ?? board.emulator.fixed?.cpus ?? DEFAULT_CPUS,
+    publish: publish.length > 0 || !isApp || args.flag('no-network') ? publish : [parsePublish(DEFAULT_PUBLISH)],
     append: [word('attempts', ATTEMPTS), args.text('append') ?? ''],
     ...mediaOf(args, board),
     data,

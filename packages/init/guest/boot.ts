@@ -5,10 +5,12 @@
 import { WORDS } from '@nodeos/contract';
 import type { Config } from './config.js';
 import { prepareData, repairTable } from './data.js';
+import type { MachineSetup } from './machine.js';
 import { runForEach, mountAll } from './mounts.js';
-import { bringUp } from './network.js';
+import { setUpNetwork } from './interfaces.js';
 import type { Report } from './report.js';
 import type { Syscalls } from './syscalls.js';
+import { setTime } from './time.js';
 
 export interface BootContext {
   readonly sys: Syscalls;
@@ -57,6 +59,28 @@ const CLOCK_FLOOR = 1788220800;
 
 /** Seconds until a silent network is tried again. */
 const NETWORK_RETRY = 30;
+/** Seconds until silent time servers are asked again, and those that have answered. */
+const TIME_RETRY = 120;
+const TIME_AGAIN = 86400;
+
+/** How the network is set up. The kernel command line can turn it off. */
+export const networkSetupOf = ({ cmdline, machine }: Config): MachineSetup['network'] =>
+  cmdline.get(WORDS.network) === 'off' ? 'off' : machine.network;
+
+/**
+ * Sets the clock by time servers, and has them asked again.
+ * @param tolerance as for `setTime`
+ * @throws Error with the reason of each server
+ */
+export function keepTime(sys: Syscalls, servers: readonly string[], report: Report, tolerance = 0): void {
+  try {
+    setTime(sys, servers, CLOCK_FLOOR, tolerance);
+    report.renewWithin(TIME_AGAIN);
+  } catch (error) {
+    report.renewWithin(TIME_RETRY);
+    throw error;
+  }
+}
 
 export const STEPS: readonly BootStep[] = [
   {
@@ -117,15 +141,23 @@ export const STEPS: readonly BootStep[] = [
   {
     name: 'network',
     run({ sys, config, report }) {
-      if (config.cmdline.get(WORDS.network) === 'off') return;
+      const network = networkSetupOf(config);
+      if (network === 'off') return;
       try {
         const log = (text: string): void => report.log(`network: ${text}`);
-        const lease = bringUp(sys, config.cmdline, hostNameOf(config), log);
-        if (lease) report.sendCommand(`renew ${Math.max(30, Math.floor(lease.renewal))}`);
+        const lease = setUpNetwork(sys, config.cmdline, hostNameOf(config), network, log);
+        if (lease) report.renewWithin(Math.max(30, Math.floor(lease.renewal)));
       } catch (error) {
-        report.sendCommand(`renew ${NETWORK_RETRY}`);
+        report.renewWithin(NETWORK_RETRY);
         throw error;
       }
+    },
+  },
+  {
+    name: 'time',
+    run({ sys, config, report }) {
+      const { timeServers } = config.machine;
+      if (timeServers.length > 0 && networkSetupOf(config) !== 'off') keepTime(sys, timeServers, report);
     },
   },
 ];
@@ -145,9 +177,10 @@ export function boot(context: BootContext, steps: readonly BootStep[] = STEPS): 
   }
 }
 
-/** The host name: `nodeos.hostname=`, else the application's name reduced to valid characters, else `nodeos`. */
+/** The host name: `nodeos.hostname=`, else the configuration's, else the application's name reduced to valid characters, else `nodeos`. */
 export function hostNameOf(config: Config): string {
-  const wanted = config.cmdline.get(WORDS.hostName) ?? config.app?.name.replace(/^@[^/]*\//, '') ?? '';
+  const wanted =
+    config.cmdline.get(WORDS.hostName) ?? config.machine.hostName ?? config.app?.name.replace(/^@[^/]*\//, '') ?? '';
   const name = wanted
     .toLowerCase()
     .replace(/[^a-z0-9-]+/g, '-')

@@ -3,12 +3,14 @@
  * command line (`nodeos.*`), and under QEMU a line of JSON that `nodeos start` sends over a virtio-serial port.
  */
 import { checkSystemConfig, PATHS, PORTS, type RunConfig, type SystemConfig } from '@nodeos/contract';
+import { machineSetupOf, type MachineSetup } from './machine.js';
 import type { Syscalls } from './syscalls.js';
 
 export interface Config {
   /** Words of the kernel command line. The last of several words with the same name wins. */
   readonly cmdline: ReadonlyMap<string, string>;
   readonly app?: SystemConfig;
+  readonly machine: MachineSetup;
   readonly run: RunConfig;
 }
 
@@ -21,14 +23,15 @@ export function readConfig(sys: Syscalls): Config {
   const cmdline = parseCommandLine(sys.read('/proc/cmdline').toString());
   const app = readSystem(sys);
   const stored = readJson(sys, KEPT_SETTINGS) as RunConfig | undefined;
-  return { cmdline, run: stored ?? readSettings(sys), ...(app ? { app } : {}) };
+  return { cmdline, run: stored ?? readSettings(sys), ...app };
 }
 
-function readSystem(sys: Syscalls): SystemConfig | undefined {
+function readSystem(sys: Syscalls): Pick<Config, 'app' | 'machine'> {
   const value = readJson(sys, PATHS.system);
-  if (value === undefined) return undefined;
+  if (value === undefined) return { machine: machineSetupOf(undefined) };
   try {
-    return checkSystemConfig(value);
+    const app = checkSystemConfig(value);
+    return { app, machine: machineSetupOf(app) };
   } catch (error) {
     throw new Error(`${PATHS.system}: ${(error as Error).message}`, { cause: error });
   }

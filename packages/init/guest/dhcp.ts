@@ -263,6 +263,9 @@ const bitsOf = (address: string): string =>
 /** The prefix length of a mask. */
 export const prefixOf = (mask: string): number => bitsOf(mask).replace(/0.*$/, '').length;
 
+/** The mask of a prefix length from 0 to 32. */
+export const networkMask = (prefix: number): string => networkOf('255.255.255.255', prefix);
+
 /** Clears the bits after the prefix. */
 export function networkOf(address: string, prefix: number): string {
   const mask = prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0;

@@ -48,9 +48,29 @@ export function configure(
       report(`the ${subject} is left out: ${(error as Error).message}`);
     }
   };
-  const { mtu, address, mask, dns, domain, routes = [] } = reply;
+  const { dns, domain } = reply;
   for (const text of reply.leftOut) report(text);
   attempt('list of name servers', () => sys.write('/etc/resolv.conf', resolvConf(dns, domain)));
+  const wanted = setAddress(sys, control, name, reply, attempt);
+  if (previous) removeStale(sys, previous, wanted);
+  const lease = { ...reply, leftOut, interface: name };
+  attempt('note of the lease, for its renewal,', () => sys.write(LEASE, JSON.stringify(lease)));
+  return lease;
+}
+
+/**
+ * Sets an interface's MTU, address, mask and routes.
+ * @param attempt does the work, and reports the subject if it fails
+ * @returns the routes that are wanted
+ * @throws Error if the address cannot be set
+ */
+export function setAddress(
+  sys: Syscalls,
+  control: number,
+  name: string,
+  { mtu, address, mask, routes = [] }: Pick<Reply, 'mtu' | 'address' | 'mask' | 'routes'>,
+  attempt: (subject: string, work: () => void) => void,
+): Route[] {
   if (mtu !== undefined) attempt(`MTU ${mtu}`, () => sys.ioctl(control, SIOCSIFMTU, request(name, int32(mtu))));
   try {
     sys.ioctl(control, SIOCSIFADDR, request(name, socketAddress(address)));
@@ -60,10 +80,7 @@ export function configure(
   attempt(`mask ${mask}`, () => sys.ioctl(control, SIOCSIFNETMASK, request(name, socketAddress(mask))));
   const wanted = orderRoutes(routes, address, prefixOf(mask));
   for (const route of wanted) attempt(routeText(route), () => addRoute(sys, name, route));
-  if (previous) removeStale(sys, previous, wanted);
-  const lease = { ...reply, leftOut, interface: name };
-  attempt('note of the lease, for its renewal,', () => sys.write(LEASE, JSON.stringify(lease)));
-  return lease;
+  return wanted;
 }
 
 function removeStale(sys: Syscalls, previous: Lease, wanted: readonly Route[]): void {

@@ -55,6 +55,28 @@ const TIMEOUTS_MS = [1000, 2000, 3000, 4000];
  */
 const KERNEL_LEASE = 60;
 
+/** Name servers and domain in place of those of a DHCP server. */
+export type Names = Partial<Pick<Reply, 'dns' | 'domain'>>;
+
+const namesOf = ({ dns, domain }: Names): Names => ({
+  ...(dns === undefined ? {} : { dns }),
+  ...(domain === undefined ? {} : { domain }),
+});
+
+/** Whether the kernel has configured the network, by the word `ip=`. */
+export const hasKernelSetup = (cmdline: ReadonlyMap<string, string>): boolean =>
+  !['off', 'none'].includes(cmdline.get('ip') ?? 'off');
+
+/** Does something with a socket for interface requests. */
+export function withControl<T>(sys: Syscalls, work: (control: number) => T): T {
+  const control = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
+  try {
+    return work(control);
+  } finally {
+    sys.close(control);
+  }
+}
+
 /**
  * Brings the network up.
  * @param log receives a message for each part of a lease that is left out
@@ -66,14 +88,13 @@ export function bringUp(
   cmdline: ReadonlyMap<string, string>,
   hostName: string,
   log: Log,
+  names: Names = {},
 ): Lease | undefined {
-  const control = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
-  try {
+  return withControl(sys, (control) => {
     bringInterfaceUp(sys, control, 'lo');
     const interfaces = awaitInterfaces(sys);
     if (interfaces.length === 0) throw new Error('there is no network interface');
-    const ip = cmdline.get('ip');
-    if (ip !== undefined && ip !== 'off' && ip !== 'none') return adoptKernelSetup(sys, control, interfaces);
+    if (hasKernelSetup(cmdline)) return adoptKernelSetup(sys, control, interfaces);
     const failures = new Map<string, string>();
     // A failing interface must not prevent the others from being tried.
     const attempt = <T>(name: string, work: () => T): T | undefined => {
@@ -86,26 +107,24 @@ export function bringUp(
     };
     for (const name of interfaces) attempt(name, () => bringInterfaceUp(sys, control, name));
     for (const name of interfaces.filter((candidate) => !failures.has(candidate))) {
-      const lease = attempt(name, () => obtain(sys, control, name, hostName, log));
+      const lease = attempt(name, () => obtain(sys, control, name, hostName, log, names));
       if (!lease) continue;
       awaitRunning(sys, [name]);
       return lease;
     }
     throw new Error([...failures].map(([name, reason]) => `${name}: ${reason}`).join('; '));
-  } finally {
-    sys.close(control);
-  }
+  });
 }
 
-/** Renews a lease, or gets a new one if the server refuses. @param log as for `bringUp` */
-export function renew(sys: Syscalls, lease: Lease, hostName: string, log: Log): Lease {
+/** Renews a lease, or gets a new one if the server refuses. @param log, names as for `bringUp` */
+export function renew(sys: Syscalls, lease: Lease, hostName: string, log: Log, names: Names = {}): Lease {
   const control = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
   try {
     const conversation = conversationOf(sys, lease.interface);
     const query = { type: REQUEST, hostName, current: lease.address } as const;
     const answer = exchange(sys, conversation, query, isAnswer, [lease.server ?? BROADCAST, BROADCAST]);
     const reply = answer?.type === ACK ? { ...lease, ...answer } : acquire(sys, lease.interface, hostName);
-    return configure(sys, control, lease.interface, reply, log, lease);
+    return configure(sys, control, lease.interface, { ...reply, ...namesOf(names) }, log, lease);
   } catch (error) {
     throw new Error(`${lease.interface}: ${(error as Error).message}`, { cause: error });
   } finally {
@@ -113,13 +132,21 @@ export function renew(sys: Syscalls, lease: Lease, hostName: string, log: Log): 
   }
 }
 
-function obtain(sys: Syscalls, control: number, name: string, hostName: string, log: Log): Lease {
+/** Gets a lease for an interface that is up. @throws Error saying why there is none */
+export function obtain(
+  sys: Syscalls,
+  control: number,
+  name: string,
+  hostName: string,
+  log: Log,
+  names: Names = {},
+): Lease {
   if (!hasCarrier(sys, name)) throw new Error('no link');
-  return configure(sys, control, name, acquire(sys, name, hostName), log);
+  return configure(sys, control, name, { ...acquire(sys, name, hostName), ...namesOf(names) }, log);
 }
 
 /** Devices on a USB bus appear seconds after the kernel has started. Without such a bus there is nothing to wait for. */
-function awaitInterfaces(sys: Syscalls): string[] {
+export function awaitInterfaces(sys: Syscalls): string[] {
   const hasUsb = sys.exists(USB_DEVICES) && sys.list(USB_DEVICES).length > 0;
   for (let waited = 0; hasUsb && waited < USB_MS; waited += 10) {
     const found = wiredInterfaces(sys);
@@ -146,7 +173,7 @@ function hasCarrier(sys: Syscalls, name: string): boolean {
  * Waits until the kernel reports the interface as running. That can be up to a second after it has a carrier and works,
  * because the kernel checks link changes once a second (net/core/link_watch.c).
  */
-function awaitRunning(sys: Syscalls, names: readonly string[]): void {
+export function awaitRunning(sys: Syscalls, names: readonly string[]): void {
   const running = (name: string): boolean =>
     RUNNING.includes(sys.read(`/sys/class/net/${name}/operstate`).toString().trim());
   for (let waited = 0; waited < RUNNING_MS && !names.some(running); waited += 10) sys.sleep(10);
@@ -233,7 +260,7 @@ function openPort(sys: Syscalls, name: string): number {
   return fd;
 }
 
-function bringInterfaceUp(sys: Syscalls, control: number, name: string): void {
+export function bringInterfaceUp(sys: Syscalls, control: number, name: string): void {
   sys.ioctl(control, SIOCSIFFLAGS, request(name, Buffer.from([IFF_UP_RUNNING, 0])));
 }
 

@@ -9,6 +9,7 @@ const EVENT_PORT = /^\/dev\/vport/;
 
 export class Report {
   readonly #hasEvents: boolean;
+  #renewal = Infinity;
 
   constructor(private readonly sys: Syscalls) {
     // Without an event port, PID 1 leaves descriptor 4 free, and Node.js may use it for its own purposes.
@@ -34,6 +35,13 @@ export class Report {
   /** Sends a request to PID 1; see pid1/supervisor.h. */
   sendCommand(line: string): void {
     this.sys.print(CONTROL, line + '\n');
+  }
+
+  /** Asks PID 1 to start the role `renew` after that many seconds, unless it was asked to do so earlier. */
+  renewWithin(seconds: number): void {
+    if (seconds >= this.#renewal) return;
+    this.#renewal = seconds;
+    this.sendCommand(`renew ${seconds}`);
   }
 
   /** Closes the control pipe and the event port, so that the application cannot use them. */

@@ -1,12 +1,16 @@
 /** The roles that PID 1 starts the init with. */
 import { PORTS, WORDS } from '@nodeos/contract';
 import { become, becomeRepl, type Run } from './become.js';
-import { boot, hostNameOf, type BootContext } from './boot.js';
+import { boot, hostNameOf, keepTime, networkSetupOf, type BootContext } from './boot.js';
 import { KEPT_SETTINGS, portDevice, readConfig } from './config.js';
+import { setUpNetwork } from './interfaces.js';
 import { LEASE, type Lease } from './lease.js';
-import { bringUp, renew } from './network.js';
+import { renew } from './network.js';
 import { Report } from './report.js';
 import type { Syscalls } from './syscalls.js';
+
+/** Seconds that the clock may be wrong by while the application runs: a jump would harm it more. */
+const TOLERANCE = 1;
 
 type Role = (context: BootContext, run?: Run) => void;
 
@@ -26,17 +30,27 @@ const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
   ['start', (context, run) => become(context, run)],
   /** Starts a REPL on the console after the application has ended. */
   ['shell', (context) => becomeRepl(context, true)],
-  /** Renews the lease of the network address. */
+  /** Renews the lease of the network address, and asks the time servers. */
   [
     'renew',
     ({ sys, config, report }) => {
       const hostName = hostNameOf(config);
       const log = (text: string): void => report.log(`renew: ${text}`);
-      const lease = sys.exists(LEASE)
-        ? renew(sys, JSON.parse(sys.read(LEASE).toString()) as Lease, hostName, log)
-        : bringUp(sys, config.cmdline, hostName, log);
-      if (lease) report.sendCommand(`renew ${Math.max(30, Math.floor(lease.renewal))}`);
-      report.event('renewed', { address: lease?.address });
+      const { timeServers } = config.machine;
+      const network = networkSetupOf(config);
+      if (network !== 'off') {
+        const lease = sys.exists(LEASE)
+          ? renew(sys, JSON.parse(sys.read(LEASE).toString()) as Lease, hostName, log, network)
+          : setUpNetwork(sys, config.cmdline, hostName, network, log);
+        if (lease) report.renewWithin(Math.max(30, Math.floor(lease.renewal)));
+        report.event('renewed', { address: lease?.address });
+      }
+      if (timeServers.length === 0 || network === 'off') return;
+      try {
+        keepTime(sys, timeServers, report, TOLERANCE);
+      } catch (error) {
+        log(`time: ${(error as Error).message}`);
+      }
     },
   ],
 ]);
