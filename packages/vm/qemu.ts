@@ -25,6 +25,8 @@ export interface MachineOptions {
   /** Extra words at the end of the kernel command line. */
   readonly append?: readonly string[];
   readonly publish: readonly Publish[];
+  /** The network cards. Published ports lead to the first one. Default: one, on QEMU's own network. */
+  readonly cards?: readonly Card[];
   /** Omits the network card. */
   readonly noNetwork?: boolean;
   /** The guest reaches neither the host nor the network. Published ports still reach the guest. */
@@ -33,6 +35,23 @@ export interface MachineOptions {
   readonly sandbox?: boolean;
   /** Extra arguments at the end of QEMU's command line. */
   readonly extra?: readonly string[];
+}
+
+/** A network card and QEMU's network at its other end. */
+export interface Card {
+  /** Default: QEMU's own. */
+  readonly mac?: string;
+  /** Default: 10.0.2.0/24, with the guest at 10.0.2.15, the host at 10.0.2.2 and the name server at 10.0.2.3. */
+  readonly subnet?: Subnet;
+}
+
+/** IPv4 addresses. The three of them are different, and in the network. */
+export interface Subnet {
+  /** The address of the network, with the length of its prefix. */
+  readonly network: string;
+  readonly guest: string;
+  readonly host: string;
+  readonly nameServer: string;
 }
 
 export interface Image {
@@ -168,15 +187,28 @@ export const memoryOf = (mebibytes: number): string =>
   mebibytes % 1024 === 0 ? `${mebibytes / 1024}G` : `${mebibytes}M`;
 
 const NETWORK_CARDS: Readonly<Record<Emulator['bus'], string>> = {
-  pci: 'virtio-net-pci,netdev=net0,romfile=', // no boot ROM, because nothing boots from the network
-  device: 'virtio-net-device,netdev=net0',
-  usb: 'usb-net,netdev=net0',
+  pci: 'virtio-net-pci,romfile=', // no boot ROM, because nothing boots from the network
+  device: 'virtio-net-device',
+  usb: 'usb-net',
 };
 
-/** User networking needs no root. The guest is 10.0.2.15, the host 10.0.2.2. */
-function network({ publish, restrict = false }: MachineOptions, bus: Emulator['bus']): string[] {
-  const forwards = publish.map((p) => `,hostfwd=${p.protocol}:${p.address}:${p.host}-:${p.guest}`).join('');
-  return ['-netdev', `user,id=net0${restrict ? ',restrict=on' : ''}${forwards}`, '-device', NETWORK_CARDS[bus]];
+/** User networking needs no root. */
+function network({ publish, restrict = false, cards = [{}] }: MachineOptions, bus: Emulator['bus']): string[] {
+  return cards.flatMap(({ mac, subnet }, index) => {
+    const id = `net${index}`;
+    const places = subnet
+      ? [`net=${subnet.network}`, `host=${subnet.host}`, `dns=${subnet.nameServer}`, `dhcpstart=${subnet.guest}`]
+      : [];
+    const guest = subnet?.guest ?? '';
+    const forwards =
+      index > 0 ? [] : publish.map((p) => `hostfwd=${p.protocol}:${p.address}:${p.host}-${guest}:${p.guest}`);
+    return [
+      '-netdev',
+      ['user', `id=${id}`, ...(restrict ? ['restrict=on'] : []), ...places, ...forwards].join(','),
+      '-device',
+      [NETWORK_CARDS[bus], `netdev=${id}`, ...(mac === undefined ? [] : [`mac=${mac}`])].join(','),
+    ];
+  });
 }
 
 function port(name: string, path: string): string[] {

@@ -20,6 +20,7 @@ import {
 } from '@nodeos/vm';
 import { buildingOf, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
+import { cardsOf } from '../config/cards.js';
 import { DEFAULT_CPUS, DEFAULT_MEMORY, DEFAULT_PUBLISH } from '../config/schema.js';
 import { settle, type Settled } from '../config/settle.js';
 import { sinkOf } from '../output.js';
@@ -137,6 +138,8 @@ export const startCommand: Command = {
     if (more.length > 0) throw new UsageError(`nodeos start takes one application, not also ${more.join(' ')}`);
     const settled = await settle(folder, args, io);
     const settings = settingsOf(settled);
+    // A root over the network is reached by QEMU's own network, before the init sets up anything.
+    const cards = settings.root === 'initramfs' ? cardsOf(settled.values.network) : [{}];
     await checkFree(settings.publish);
     const { target, board } = settings;
     const system = await systemFor(target, settled, io, { board });
@@ -155,7 +158,15 @@ export const startCommand: Command = {
       io.signal.throwIfAborted();
       const append = [...kernelArgs, ...settings.append];
       return await run(
-        { ...settings, ...paths, medium, append, accelerator: accelerator.name, sandbox: sandboxProblem === undefined },
+        {
+          ...settings,
+          ...paths,
+          cards,
+          medium,
+          append,
+          accelerator: accelerator.name,
+          sandbox: sandboxProblem === undefined,
+        },
         io,
       );
     } finally {
@@ -251,7 +262,7 @@ function boardFor(target: Target, args: Parsed): Board {
 
 type Machine = Settings &
   Pick<Media, 'kernel' | 'initramfs' | 'usr' | 'medium'> &
-  Pick<RunMachineOptions, 'accelerator' | 'sandbox'>;
+  Pick<RunMachineOptions, 'accelerator' | 'sandbox' | 'cards'>;
 
 async function run(machine: Machine, io: Io): Promise<number> {
   const { exec, app } = machine;

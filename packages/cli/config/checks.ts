@@ -51,6 +51,7 @@ export const inside = ({ source, key }: Place, name: string): Place => ({
 /** A plain object, not a list, a promise or the like. */
 export const record: Check<Readonly<Record<string, unknown>>> = (value, place) => {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) wrong(place, value, 'an object');
+  if (value instanceof Promise) wrong(place, value, 'an object: await it');
   return value as Readonly<Record<string, unknown>>;
 };
 

@@ -56,13 +56,19 @@ async function readJson(path: string): Promise<unknown> {
   }
 }
 
-/** One loader for TypeScript and JavaScript on every Node.js, so that a file means the same everywhere. */
+/**
+ * One loader for TypeScript and JavaScript on every Node.js, so that a file means the same everywhere.
+ * @returns the default export
+ */
 async function runModule(path: string): Promise<unknown> {
   const { createJiti } = await import('jiti');
   // Its cache of files would be in a folder that others can write to.
   const jiti = createJiti(import.meta.url, { alias: { nodeos: DEFINE }, fsCache: false, moduleCache: false });
   try {
-    return await jiti.import(path, { default: true });
+    // Its `import` would run some programs by Node.js, without the alias and at most once, and failing ones twice.
+    const options = { filename: path, async: true, forceTranspile: true };
+    const module = (await jiti.evalModule(await readFile(path, 'utf8'), options)) as { readonly default?: unknown };
+    return 'default' in module ? module.default : undefined;
   } catch (error) {
     const frame = error instanceof Error ? error.stack?.split('\n').find((line) => line.includes(path)) : undefined;
     throw new NodeosError(`${path}: ${messageOf(error)}`, {

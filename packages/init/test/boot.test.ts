@@ -109,6 +109,7 @@ describe('the boot to a REPL', () => {
       ...hostname('nodeos'),
       step('hostname'),
       step('network'),
+      step('time'),
       'print 3 restart never',
       'print 3 attempts 0',
       'print 3 booted',
