@@ -1,0 +1,165 @@
+import { checkConfig } from '../../cli/config/settle.js';
+import { machineSettings } from '../../app/settings.js';
+import type { SystemConfig } from '@nodeos/contract';
+import { describe, expect, it } from 'vitest';
+import { parseCommandLine } from '../guest/config.js';
+import { setUpNetwork } from '../guest/interfaces.js';
+import { LEASE, type Lease } from '../guest/lease.js';
+import { machineSetupOf, type MachineSetup } from '../guest/machine.js';
+import { runRole } from '../guest/roles.js';
+import { Recorder, system, wiredMachine } from './recorder.js';
+import { server } from './server.js';
+
+/** What the init makes of a configuration: it is checked and written by the build, and read by the init. */
+const setupOf = (config: object): MachineSetup => {
+  const written = machineSettings(checkConfig(config, 'test', '/'));
+  return machineSetupOf(JSON.parse(JSON.stringify(written)) as SystemConfig);
+};
+
+const machine = (files = wiredMachine()): Recorder => {
+  const sys = new Recorder(files);
+  sys.wire = server;
+  return sys;
+};
+
+function setUp(
+  sys: Recorder,
+  network: object,
+  { line = '', log = expect.unreachable as (text: string) => void } = {},
+): Lease | undefined {
+  const setup = setupOf({ network });
+  if (setup.network === 'off') throw new Error('no network');
+  return setUpNetwork(sys, parseCommandLine(line), 'web', setup.network, log);
+}
+
+const ETH0 = { address: '192.168.1.10/24', gateway: '192.168.1.1' };
+const SECOND = {
+  '/sys/class/net/eth1/address': '52:54:00:00:00:99\n',
+  '/sys/class/net/eth1/carrier': '1\n',
+  '/sys/class/net/eth1/operstate': 'up\n',
+  '/sys/class/net/eth1/ifindex': '3\n',
+  '/sys/class/net/eth1/device/vendor': '0x1af4\n',
+};
+const address = (sys: Recorder): string[] =>
+  sys.ioctls
+    .filter(({ request }) => request === 0x8916)
+    .map(({ argument }) => {
+      const bytes = argument as Buffer;
+      return `${bytes.toString('latin1', 0, 16).replace(/\0+$/, '')} ${[...bytes.subarray(20, 24)].join('.')}`;
+    });
+
+describe('a static address', () => {
+  it('is set with its mask, MTU, routes and name servers, and nothing is asked', () => {
+    const sys = machine();
+    const routes = { '10.0.0.0/8': '192.168.1.2' };
+    const lease = setUp(sys, {
+      interfaces: { eth0: { ...ETH0, routes, mtu: 1400 } },
+      dns: ['192.168.1.53'],
+      domain: 'example.org',
+    });
+    expect(lease).toBeUndefined();
+    expect(sys.sent).toEqual([]);
+    expect(address(sys)).toEqual(['eth0 192.168.1.10']);
+    expect(sys.linesOf('write', 'route')).toEqual([
+      'write /etc/resolv.conf "search example.org\\nnameserver 192.168.1.53\\n"',
+      'route replace 10.0.0.0/8 via 192.168.1.2 dev 2',
+      'route replace 0.0.0.0/0 via 192.168.1.1 dev 2',
+    ]);
+    const requests = sys.ioctls.map(({ request }) => request.toString(16));
+    expect(requests).toEqual(['8914', '8914', '8922', '8916', '891c']);
+    const mask = sys.ioctls.at(-1)?.argument as Buffer;
+    expect([...mask.subarray(20, 24)]).toEqual([255, 255, 255, 0]);
+    expect(sys.files.has(LEASE)).toBe(false);
+  });
+
+  it('with a router outside of its network', () => {
+    const sys = machine();
+    setUp(sys, { interfaces: { eth0: { address: '203.0.113.5/32', gateway: '192.0.2.1' } } });
+    expect(sys.linesOf('route')).toEqual([
+      'route replace 192.0.2.1/32 dev 2',
+      'route replace 0.0.0.0/0 via 192.0.2.1 dev 2',
+    ]);
+  });
+
+  it('is found by the MAC address, beside DHCP on another interface', () => {
+    const sys = machine({ ...wiredMachine(), ...SECOND });
+    const lease = setUp(sys, {
+      interfaces: { '52:54:00:00:00:99': { address: '10.9.0.1/16' }, eth0: 'dhcp' },
+      dns: ['9.9.9.9'],
+    });
+    expect(address(sys)).toEqual(['eth1 10.9.0.1', 'eth0 10.0.2.15']);
+    expect(lease).toMatchObject({ interface: 'eth0', dns: ['9.9.9.9'] });
+    expect(sys.files.get('/etc/resolv.conf')).toBe('search example.org\nnameserver 9.9.9.9\n');
+  });
+
+  it('that the kernel refuses does not hold up the others', () => {
+    const sys = machine({ ...wiredMachine(), ...SECOND });
+    sys.failures.set('ioctl 10 0x8916 65746830', -22); // eth0
+    const interfaces = { eth0: ETH0, eth1: { address: '10.9.0.1/16' }, eth7: { address: '10.7.0.1/16' } };
+    expect(() => setUp(sys, { interfaces })).toThrow(
+      'eth0: the address 192.168.1.10: ioctl: EINVAL; eth7: there is no such interface, but eth0, eth1',
+    );
+    expect(address(sys)).toContain('eth1 10.9.0.1');
+  });
+
+  it('leaves out a route that the kernel refuses, and says so', () => {
+    const sys = machine();
+    sys.failures.set('route replace 10.0.0.0/8', -101);
+    const lines: string[] = [];
+    const interfaces = { eth0: { ...ETH0, routes: { '10.0.0.0/8': '192.168.1.2' } } };
+    setUp(sys, { interfaces }, { log: (text) => lines.push(text) });
+    expect(lines).toEqual(['eth0: the route to 10.0.0.0/8 by 192.168.1.2 is left out: rtnetlink: ENETUNREACH']);
+  });
+
+  it('gives way to what the kernel has set up', () => {
+    const sys = machine({ ...wiredMachine(), '/proc/net/pnp': '#PROTO: STATIC\nnameserver 10.0.2.3\n' });
+    setUp(sys, { interfaces: { eth0: ETH0 } }, { line: 'ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:none' });
+    expect(address(sys)).toEqual([]);
+  });
+});
+
+describe('the configuration of a machine', () => {
+  const quiet = { main: () => undefined, first: () => 0, end: () => undefined };
+  const boot = (config: object, line = ''): Recorder => {
+    const sys = machine({
+      ...wiredMachine(),
+      ...system(machineSettings(checkConfig(config, 'test', '/'))),
+      '/proc/cmdline': `${line}\n`,
+    });
+    expect(runRole('boot', sys, quiet)).toBe(true);
+    return sys;
+  };
+
+  it('names it, unless the command line does', () => {
+    expect(boot({ hostname: 'Box-1' }).linesOf('setHostName')).toEqual(['setHostName box-1']);
+    expect(boot({ hostname: 'box' }, 'nodeos.hostname=other').linesOf('setHostName')).toEqual(['setHostName other']);
+  });
+
+  it('turns its network off', () => expect(boot({ network: 'off' }).linesOf('socket')).toEqual([]));
+
+  it('replaces the name servers of DHCP, also at a renewal', () => {
+    const sys = boot({ network: { dns: ['9.9.9.9'], domain: 'home' } });
+    expect(sys.files.get('/etc/resolv.conf')).toBe('search home\nnameserver 9.9.9.9\n');
+    sys.files.set('/etc/resolv.conf', '');
+    expect(runRole('renew', sys)).toBe(true);
+    expect(sys.files.get('/etc/resolv.conf')).toBe('search home\nnameserver 9.9.9.9\n');
+  });
+
+  it('asks for no renewal of a static address, but tries again if it failed', () => {
+    const renewals = (sys: Recorder): string[] => sys.trace.filter((line) => line.startsWith('print 3 renew'));
+    expect(renewals(boot({ network: { interfaces: { eth0: ETH0 } } }))).toEqual([]);
+    const sys = boot({ network: { interfaces: { eth3: ETH0 } } });
+    expect(renewals(sys)).toEqual(['print 3 renew 30']);
+    expect(sys.trace).toContain('print 2 nodeos: network: eth3: there is no such interface, but eth0');
+  });
+
+  it.each([
+    [{ network: 'maybe' }, 'network is no object'],
+    [{ network: { dns: ['x'] } }, 'network.dns is no IPv4 address'],
+    [{ network: { interfaces: { eth0: { address: '10.0.0.1' } } } }, 'network.interfaces.eth0.address has no length'],
+    [{ timeServers: 'x' }, 'timeServers is no list'],
+    [{ hostname: 5 }, 'hostname is no text'],
+  ])('that no build writes is refused: %j', (settings, message) => {
+    expect(() => machineSetupOf(settings as unknown as SystemConfig)).toThrow(message);
+  });
+});
