@@ -23,6 +23,11 @@ describe('an example answers over HTTP', { timeout: LONG }, () => {
     expect((await request(`${url}/nowhere`)).status).toBe(404);
   });
 
+  it('typescript, compiled before it is packed, with its configuration', async () => {
+    const url = await boot('typescript');
+    expect(await (await request(url)).json()).toEqual({ greeting: 'Hello', hostname: 'greeter', file: 'from a file' });
+  });
+
   it('repl', async () => {
     const url = await boot('repl');
     expect(await (await request(url, { method: 'POST', body: 'var x = 20 + 1' })).text()).toBe('undefined\n');

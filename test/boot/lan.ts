@@ -1,7 +1,7 @@
 /**
  * A simulated network at the other end of QEMU's `-netdev stream`, which sends Ethernet frames, each after its length.
  * Its DHCP server gives leases that QEMU's own network cannot give. It answers ARP requests for every address, and
- * echoes datagrams to port 7 of any address. RFC 826 (ARP), RFC 791 (IPv4), RFC 768 (UDP).
+ * echoes datagrams to port 7 of any address, and can have other services. RFC 826 (ARP), RFC 791 (IPv4), RFC 768 (UDP).
  */
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
@@ -23,6 +23,8 @@ export interface Lan {
   /** The addresses in ARP requests and the destinations of echoed datagrams. */
   readonly seen: Set<string>;
   readonly record: (event: string) => void;
+  /** What answers datagrams at any address, by port. */
+  readonly services: Map<number, (datagram: Buffer, to: string) => Buffer>;
 }
 
 /** A datagram to this address makes the server send the other options from then on. */
@@ -47,6 +49,7 @@ export async function lan(
     ],
     options,
     seen: new Set(),
+    services: new Map(),
     record: (event) => {
       net.seen.add(event);
       if (event === CHANGE) net.options = changedOptions;
@@ -81,9 +84,10 @@ function answers(net: Lan, address: readonly number[], frame: Buffer): Buffer[] 
   const datagram = payload.subarray(((payload[0] ?? 0) & 15) * 4, payload.readUInt16BE(2));
   const [source, port, data] = [datagram.readUInt16BE(0), datagram.readUInt16BE(2), datagram.subarray(8)];
   if (port === SERVER_PORT) return [leaseReply(net, address, parseRequest(data))];
-  if (port !== ECHO_PORT) return [];
-  net.record(`echo ${to.join('.')}`);
-  return [packet(mac, to, from, port, source, data)];
+  const service = port === ECHO_PORT ? (same: Buffer) => same : net.services.get(port);
+  if (!service) return [];
+  net.record(`${port === ECHO_PORT ? 'echo' : `port ${port} of`} ${to.join('.')}`);
+  return [packet(mac, to, from, port, source, service(data, to.join('.')))];
 }
 
 function answersOfArp(net: Lan, mac: Buffer, request: Buffer): Buffer[] {

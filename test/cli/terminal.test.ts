@@ -169,6 +169,7 @@ describe('in a terminal', { timeout: LONG }, () => {
     ['nbd serve memory:1M -- true', /status 0/],
     ['--help', /nodeos COMMAND/],
     ['start --help', /nodeos start \[APP\]/],
+    ['config examples/typescript', /^hostname +"greeter" {2}\(nodeos\.config\.ts\)$/m],
     ['flash', /^\/dev\/|no drive/m],
     ['image --help', /nodeos image ls/],
   ])('nodeos %s answers, into a pager too', async (words, pattern) => {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { readdir, symlink, writeFile } from 'node:fs/promises';
+import { readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { application, cacheWith, nodeos, ROOT, start, temporary } from '../support.js';
 
@@ -8,21 +8,24 @@ describe('help', () => {
     const without = await nodeos();
     const asked = await nodeos('--help');
     expect([without.status, asked.status]).toEqual([2, 0]);
-    for (const verb of ['start', 'build', 'cache', 'clean', 'nbd'])
+    for (const verb of ['start', 'build', 'config', 'init', 'cache', 'clean', 'nbd'])
       expect(asked.stdout).toMatch(new RegExp(`^ {2}${verb} `, 'm'));
   });
 
-  it.each(['start', 'build', 'toolchain', 'clean'])('%s --help shows options and examples', async (verb) => {
-    const { status, stdout } = await nodeos(verb, '--help');
-    expect(status).toBe(0);
-    expect(stdout).toContain('Options:');
-    expect(stdout).toContain(`Examples:\n  nodeos ${verb}`);
-  });
+  it.each(['start', 'build', 'config', 'init', 'toolchain', 'clean'])(
+    '%s --help shows options and examples',
+    async (verb) => {
+      const { status, stdout } = await nodeos(verb, '--help');
+      expect(status).toBe(0);
+      expect(stdout).toContain('Options:');
+      expect(stdout).toContain(`Examples:\n  nodeos ${verb}`);
+    },
+  );
 });
 
 describe('wrong usage gives status 2, a cause and a remedy', () => {
   it.each([
-    [['fly'], 'unknown command "fly"', 'start, build, flash, image, toolchain, cache, clean'],
+    [['fly'], 'unknown command "fly"', 'start, build, config, init, flash, image, toolchain, cache, clean'],
     [['build', '--target', 'vax'], 'unknown target "vax"', 'the targets are: x86_64, aarch64, i686, armv7, riscv64'],
     [['build', 'attic'], 'unknown layer "attic"', 'kernel, runtime, usr, init, initramfs, initramfs-base'],
     [['build', '--format', 'floppy'], 'unknown format "floppy"', 'qcow2, vmdk, vhd, tar, pxe'],
@@ -45,6 +48,9 @@ describe('wrong usage gives status 2, a cause and a remedy', () => {
     [['start', '--timeout', '0'], '--timeout 0: expected a number of at least 1', ''],
     [['start', 'one', 'two'], 'takes one application', ''],
     [['start', '/nowhere'], '/nowhere is not an application: it has no package.json', 'a folder with a package.json'],
+    [['config', 'one', 'two'], 'takes one application', ''],
+    [['config', '/nowhere'], '/nowhere is not an application: it has no package.json', 'a folder with a package.json'],
+    [['init', 'one', 'two'], 'takes one folder', ''],
     [['toolchain', 'sharpen'], 'unknown action "sharpen"', 'build, path, env, run'],
     [['toolchain', 'run'], 'no command', 'nodeos toolchain run -- make'],
     [['cache', 'eat'], 'unknown action "eat"', 'ls, verify, prune, pull, push, key'],
@@ -75,6 +81,65 @@ describe('wrong usage gives status 2, a cause and a remedy', () => {
     expect((await nodeos('start', shell)).stderr).toContain('needs a shell');
     const command = await application({ 'main.js': '' }, { scripts: { start: 'python main.py' } });
     expect((await nodeos('build', 'initramfs', '--app', command)).stderr).toMatch(/python|not `node FILE`/);
+  });
+});
+
+describe('nodeos config', () => {
+  it('shows all values with their sources, as text and as JSON', async () => {
+    const app = await application({ 'main.js': '', 'nodeos.config.json': '{ "memory": "1G" }' });
+    const text = await nodeos('config', app, '--cpus', '2');
+    expect(text).toMatchObject({ status: 0, stderr: '' });
+    expect(text.stdout).toMatch(/^memory +"1G" {2}\(nodeos\.config\.json\)\ncpus +2 {2}\(--cpus\)$/m);
+    expect(text.stdout).toMatch(new RegExp(`^app +"${app}" {2}\\(default\\)$`, 'm'));
+    const json = JSON.parse((await nodeos('config', app, '--json')).stdout) as Record<string, unknown>;
+    expect(json).toMatchObject({
+      memory: { value: '1G', from: 'nodeos.config.json' },
+      libc: { value: 'musl', from: 'default' },
+    });
+  });
+
+  it('shows the defaults in a folder without an application', async () => {
+    const { status, stdout } = await start(['config'], { cwd: await temporary() }).ended;
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^app +- /);
+    expect(stdout.match(/\((.*)\)$/gm)?.filter((from) => from !== '(default)')).toEqual([]);
+  });
+
+  it('escapes what a terminal would obey', async () => {
+    const app = await application({
+      'main.js': '',
+      'nodeos.config.json': '{ "env": { "A\\u001b]0;b": "\\u001b[2J" } }',
+    });
+    const { status, stdout } = await nodeos('config', app);
+    expect(status).toBe(0);
+    expect(stdout).not.toContain('\u001b');
+  });
+});
+
+describe('nodeos init', () => {
+  it.each([
+    [[], 'nodeos.config.ts'],
+    [['--js'], 'nodeos.config.js'],
+  ])('with %j writes %s, which nodeos config reads, and never overwrites it', async (options, name) => {
+    const app = await application({ 'main.js': '' }, { scripts: { build: 'true' } });
+    expect(await nodeos('init', app, ...options)).toMatchObject({ status: 0, stdout: `${join(app, name)}\n` });
+    const content = await readFile(join(app, name), 'utf8');
+    expect((await nodeos('config', app)).stdout).toMatch(new RegExp(`^build +"npm run build" {2}\\(${name}\\)$`, 'm'));
+    for (const again of [[], ['--js']]) {
+      const { status, stderr } = await nodeos('init', app, ...again);
+      expect({ status, stderr }).toEqual({
+        status: 2,
+        stderr: `nodeos: ${app} has a configuration: ${name} is left as it is\n`,
+      });
+    }
+    expect(await readFile(join(app, name), 'utf8')).toBe(content);
+    expect(await readdir(app)).toEqual(expect.arrayContaining([name]));
+  });
+
+  it('makes the folder', async () => {
+    const dir = join(await temporary(), 'new');
+    expect((await nodeos('init', dir)).status).toBe(0);
+    expect(await readdir(dir)).toEqual(['nodeos.config.ts']);
   });
 });
 

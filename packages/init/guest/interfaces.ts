@@ -10,6 +10,7 @@ import {
   hasKernelSetup,
   obtain,
   withControl,
+  type Amend,
 } from './network.js';
 import type { Syscalls } from './syscalls.js';
 
@@ -26,7 +27,8 @@ export function setUpNetwork(
   setup: NetworkSetup,
   log: Log,
 ): Lease | undefined {
-  if (setup.interfaces.length === 0 || hasKernelSetup(cmdline)) return bringUp(sys, cmdline, hostName, log, setup);
+  if (setup.interfaces.length === 0 || hasKernelSetup(cmdline))
+    return bringUp(sys, cmdline, hostName, log, amendBy(setup));
   return withControl(sys, (control) => {
     bringInterfaceUp(sys, control, 'lo');
     const names = awaitInterfaces(sys);
@@ -39,7 +41,7 @@ export function setUpNetwork(
       try {
         const name = nameOf(sys, wanted, names);
         bringInterfaceUp(sys, control, name);
-        if (one === 'dhcp') lease = obtain(sys, control, name, hostName, log, setup);
+        if (one === 'dhcp') lease = obtain(sys, control, name, hostName, log, amendBy(setup));
         else setStatic(sys, control, name, one, log);
         found.push(name);
       } catch (error) {
@@ -49,6 +51,17 @@ export function setUpNetwork(
     if (found.length > 0) awaitRunning(sys, found);
     if (failures.length > 0) throw new Error(failures.join('; '));
     return lease;
+  });
+}
+
+/** Name servers, the domain and a default route of the configuration replace those of a DHCP server. */
+export function amendBy({ interfaces, dns, domain }: NetworkSetup): Amend {
+  const hasGateway = interfaces.some(({ setup }) => setup !== 'dhcp' && setup.gateway !== undefined);
+  return (reply) => ({
+    ...reply,
+    ...(dns === undefined ? {} : { dns }),
+    ...(domain === undefined ? {} : { domain }),
+    ...(hasGateway && reply.routes ? { routes: reply.routes.filter(({ prefix }) => prefix > 0) } : {}),
   });
 }
 

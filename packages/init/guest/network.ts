@@ -55,13 +55,10 @@ const TIMEOUTS_MS = [1000, 2000, 3000, 4000];
  */
 const KERNEL_LEASE = 60;
 
-/** Name servers and domain in place of those of a DHCP server. */
-export type Names = Partial<Pick<Reply, 'dns' | 'domain'>>;
+/** Puts what a configuration says in place of what a DHCP server says. */
+export type Amend = (reply: Reply) => Reply;
 
-const namesOf = ({ dns, domain }: Names): Names => ({
-  ...(dns === undefined ? {} : { dns }),
-  ...(domain === undefined ? {} : { domain }),
-});
+const unchanged: Amend = (reply) => reply;
 
 /** Whether the kernel has configured the network, by the word `ip=`. */
 export const hasKernelSetup = (cmdline: ReadonlyMap<string, string>): boolean =>
@@ -88,7 +85,7 @@ export function bringUp(
   cmdline: ReadonlyMap<string, string>,
   hostName: string,
   log: Log,
-  names: Names = {},
+  amend: Amend = unchanged,
 ): Lease | undefined {
   return withControl(sys, (control) => {
     bringInterfaceUp(sys, control, 'lo');
@@ -107,7 +104,7 @@ export function bringUp(
     };
     for (const name of interfaces) attempt(name, () => bringInterfaceUp(sys, control, name));
     for (const name of interfaces.filter((candidate) => !failures.has(candidate))) {
-      const lease = attempt(name, () => obtain(sys, control, name, hostName, log, names));
+      const lease = attempt(name, () => obtain(sys, control, name, hostName, log, amend));
       if (!lease) continue;
       awaitRunning(sys, [name]);
       return lease;
@@ -116,15 +113,15 @@ export function bringUp(
   });
 }
 
-/** Renews a lease, or gets a new one if the server refuses. @param log, names as for `bringUp` */
-export function renew(sys: Syscalls, lease: Lease, hostName: string, log: Log, names: Names = {}): Lease {
+/** Renews a lease, or gets a new one if the server refuses. @param log, amend as for `bringUp` */
+export function renew(sys: Syscalls, lease: Lease, hostName: string, log: Log, amend: Amend = unchanged): Lease {
   const control = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
   try {
     const conversation = conversationOf(sys, lease.interface);
     const query = { type: REQUEST, hostName, current: lease.address } as const;
     const answer = exchange(sys, conversation, query, isAnswer, [lease.server ?? BROADCAST, BROADCAST]);
     const reply = answer?.type === ACK ? { ...lease, ...answer } : acquire(sys, lease.interface, hostName);
-    return configure(sys, control, lease.interface, { ...reply, ...namesOf(names) }, log, lease);
+    return configure(sys, control, lease.interface, amend(reply), log, lease);
   } catch (error) {
     throw new Error(`${lease.interface}: ${(error as Error).message}`, { cause: error });
   } finally {
@@ -139,10 +136,10 @@ export function obtain(
   name: string,
   hostName: string,
   log: Log,
-  names: Names = {},
+  amend: Amend = unchanged,
 ): Lease {
   if (!hasCarrier(sys, name)) throw new Error('no link');
-  return configure(sys, control, name, { ...acquire(sys, name, hostName), ...namesOf(names) }, log);
+  return configure(sys, control, name, amend(acquire(sys, name, hostName)), log);
 }
 
 /** Devices on a USB bus appear seconds after the kernel has started. Without such a bus there is nothing to wait for. */

@@ -3,7 +3,7 @@ import { PORTS, WORDS } from '@nodeos/contract';
 import { become, becomeRepl, type Run } from './become.js';
 import { boot, hostNameOf, keepTime, networkSetupOf, type BootContext } from './boot.js';
 import { KEPT_SETTINGS, portDevice, readConfig } from './config.js';
-import { setUpNetwork } from './interfaces.js';
+import { amendBy, setUpNetwork } from './interfaces.js';
 import { LEASE, type Lease } from './lease.js';
 import { renew } from './network.js';
 import { Report } from './report.js';
@@ -40,7 +40,7 @@ const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
       const network = networkSetupOf(config);
       if (network !== 'off') {
         const lease = sys.exists(LEASE)
-          ? renew(sys, JSON.parse(sys.read(LEASE).toString()) as Lease, hostName, log, network)
+          ? renew(sys, JSON.parse(sys.read(LEASE).toString()) as Lease, hostName, log, amendBy(network))
           : setUpNetwork(sys, config.cmdline, hostName, network, log);
         if (lease) report.renewWithin(Math.max(30, Math.floor(lease.renewal)));
         report.event('renewed', { address: lease?.address });

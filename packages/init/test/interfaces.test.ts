@@ -92,6 +92,14 @@ describe('a static address', () => {
     expect(sys.files.get('/etc/resolv.conf')).toBe('search example.org\nnameserver 9.9.9.9\n');
   });
 
+  it('with a router keeps the default route, also at a renewal of DHCP on another interface', () => {
+    const network = { interfaces: { eth0: { address: '10.9.0.1/16', gateway: '10.9.0.2' }, eth1: 'dhcp' } };
+    const sys = machine({ ...wiredMachine(), ...SECOND, ...system({ network }) });
+    setUp(sys, network);
+    expect(runRole('renew', sys)).toBe(true);
+    expect(sys.linesOf('route')).toEqual(['route replace 0.0.0.0/0 via 10.9.0.2 dev 2']);
+  });
+
   it('that the kernel refuses does not hold up the others', () => {
     const sys = machine({ ...wiredMachine(), ...SECOND });
     sys.failures.set('ioctl 10 0x8916 65746830', -22); // eth0
