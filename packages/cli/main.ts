@@ -5,6 +5,7 @@ import { buildCommand } from './commands/build.js';
 import { cacheCommands } from './commands/cache.js';
 import { cleanCommand } from './commands/clean.js';
 import { configCommand } from './commands/config.js';
+import { devCommand } from './commands/dev.js';
 import { flashCommand } from './commands/flash.js';
 import { imageCommands } from './commands/image.js';
 import { initCommand } from './commands/init.js';
@@ -15,6 +16,7 @@ import { ReaderGoneError } from './output.js';
 
 export const COMMANDS: readonly (Command | Group)[] = [
   startCommand,
+  devCommand,
   buildCommand,
   configCommand,
   initCommand,

@@ -1,7 +1,7 @@
 /** nodeos start: boots an application, a REPL or a piece of code in QEMU. */
 import { join, resolve } from 'node:path';
 import { InterruptedError, NodeosError, UsageError, visibleJson } from '@nodeos/base';
-import { PORTS, word, type EventName, type GuestEvent } from '@nodeos/contract';
+import { PORTS, word, type DevConfig, type EventName, type GuestEvent } from '@nodeos/contract';
 import { boardOf, BOARDS, boardsOf, DEFAULT_TARGET, targetOf, type Board, type Target } from '@nodeos/targets';
 import { Cache } from '@nodeos/engine';
 import {
@@ -16,6 +16,7 @@ import {
   parsePublish,
   runMachine,
   type MachineResult,
+  type Publish,
   type RunMachineOptions,
 } from '@nodeos/vm';
 import { buildingOf, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
@@ -136,44 +137,55 @@ export const startCommand: Command = {
   async run(args, io) {
     const [folder, ...more] = args.operands;
     if (more.length > 0) throw new UsageError(`nodeos start takes one application, not also ${more.join(' ')}`);
-    const settled = await settle(folder, args, io);
-    const settings = settingsOf(settled);
-    // A root over the network is reached by QEMU's own network, before the init sets up anything.
-    const cards = settings.root === 'initramfs' ? cardsOf(settled.values.network) : [{}];
-    await checkFree(settings.publish);
-    const { target, board } = settings;
-    const system = await systemFor(target, settled, io, { board });
-    if (settings.data !== undefined) await provideData(system, settings.data, settings, io);
-    const media = await mediaFor(system, settings, settings, io);
-    try {
-      const { kernelArgs, kernel, initramfs, usr, medium } = media;
-      const paths = { kernel, initramfs, usr };
-      await checkMemory(settings.memory, initramfs);
-      const notes = join(new Cache().root, 'accelerator.json');
-      const accelerator = await chooseAccelerator({ board, notes, ...paths });
-      if (accelerator.reason !== undefined) printMessage(io, `software emulation: ${accelerator.reason}`);
-      const sandboxProblem = hasOwnSandbox(settings.extra) ? undefined : await findSandboxProblem({ board, notes });
-      if (sandboxProblem !== undefined)
-        printMessage(io, `${board.emulator.program} runs without a sandbox: ${sandboxProblem}`);
-      io.signal.throwIfAborted();
-      const append = [...kernelArgs, ...settings.append];
-      return await run(
-        {
-          ...settings,
-          ...paths,
-          cards,
-          medium,
-          append,
-          accelerator: accelerator.name,
-          sandbox: sandboxProblem === undefined,
-        },
-        io,
-      );
-    } finally {
-      await media.close();
-    }
+    return boot(await settle(folder, args, io), io);
   },
 };
+
+/** What `nodeos dev` adds to a machine. */
+export interface Extras extends Pick<RunMachineOptions, 'share' | 'control'> {
+  readonly dev: DevConfig;
+  readonly publish: readonly Publish[];
+}
+
+/** Builds a system, and runs it in a machine to its end. @returns the exit status */
+export async function boot(settled: Settled, io: Io, extras?: Extras): Promise<number> {
+  const own = settingsOf(settled);
+  const settings = { ...own, ...extras, publish: [...own.publish, ...(extras?.publish ?? [])] };
+  // A root over the network is reached by QEMU's own network, before the init sets up anything.
+  const cards = settings.root === 'initramfs' ? cardsOf(settled.values.network) : [{}];
+  await checkFree(settings.publish);
+  const { target, board } = settings;
+  const system = await systemFor(target, settled, io, { board });
+  if (settings.data !== undefined) await provideData(system, settings.data, settings, io);
+  const media = await mediaFor(system, settings, settings, io);
+  try {
+    const { kernelArgs, kernel, initramfs, usr, medium } = media;
+    const paths = { kernel, initramfs, usr };
+    await checkMemory(settings.memory, initramfs);
+    const notes = join(new Cache().root, 'accelerator.json');
+    const accelerator = await chooseAccelerator({ board, notes, ...paths });
+    if (accelerator.reason !== undefined) printMessage(io, `software emulation: ${accelerator.reason}`);
+    const sandboxProblem = hasOwnSandbox(settings.extra) ? undefined : await findSandboxProblem({ board, notes });
+    if (sandboxProblem !== undefined)
+      printMessage(io, `${board.emulator.program} runs without a sandbox: ${sandboxProblem}`);
+    io.signal.throwIfAborted();
+    const append = [...kernelArgs, ...settings.append];
+    return await run(
+      {
+        ...settings,
+        ...paths,
+        cards,
+        medium,
+        append,
+        accelerator: accelerator.name,
+        sandbox: sandboxProblem === undefined,
+      },
+      io,
+    );
+  } finally {
+    await media.close();
+  }
+}
 
 function variableOf(text: string): [name: string, value: string] {
   const [, name, value] = /^([A-Za-z_]\w*)=(.*)$/s.exec(text) ?? [];
@@ -262,7 +274,8 @@ function boardFor(target: Target, args: Parsed): Board {
 
 type Machine = Settings &
   Pick<Media, 'kernel' | 'initramfs' | 'usr' | 'medium'> &
-  Pick<RunMachineOptions, 'accelerator' | 'sandbox' | 'cards'>;
+  Pick<RunMachineOptions, 'accelerator' | 'sandbox' | 'cards' | 'share' | 'control'> &
+  Partial<Pick<Extras, 'dev'>>;
 
 async function run(machine: Machine, io: Io): Promise<number> {
   const { exec, app } = machine;
@@ -285,6 +298,7 @@ async function run(machine: Machine, io: Io): Promise<number> {
     settings: {
       ...(exec === undefined ? {} : { exec }),
       env: machine.env,
+      ...(machine.dev ? { dev: machine.dev } : {}),
       ...(io.stdout.columns === undefined ? {} : { columns: io.stdout.columns, rows: io.stdout.rows }),
     },
     ports: exec === undefined ? {} : { [PORTS.stdout]: write, [PORTS.stderr]: sinkOf(io.stderr, io.signal) },

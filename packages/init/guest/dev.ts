@@ -136,8 +136,9 @@ class Supervisor {
     if (this.#current !== child) return;
     this.#current = undefined;
     if (this.#isEnding) process.exit(code ?? 0);
+    if (this.#isRestarting) return;
     this.#report({ event: 'ended', status: code ?? -1, ...(signal === null ? {} : { signal }) });
-    if (!this.#isRestarting) this.#prepareNext();
+    this.#prepareNext();
   }
 
   /** Starts the next process when nothing else has to be quick. */
@@ -181,8 +182,16 @@ export function waitForOrder(run: (main: string, args: readonly string[], enviro
   fs.closeSync(ORDERS);
   const { main, args, environment, inspect } = JSON.parse(text) as Order;
   reportPorts((port) => fs.writeSync(NEWS, `${port}\n`));
-  if (inspect !== undefined) load<typeof import('node:inspector')>('node:inspector').open(inspect, '0.0.0.0');
+  if (inspect !== undefined) openInspector(inspect);
   run(main, args, environment);
+}
+
+/** Node.js warns of an address that others reach. Here only the host does, by a port that the user asked for. */
+function openInspector(port: number): void {
+  const { emitWarning } = process;
+  process.emitWarning = () => undefined;
+  load<typeof import('node:inspector')>('node:inspector').open(port, '0.0.0.0');
+  process.emitWarning = emitWarning;
 }
 
 /** Node.js tells when a server listens since 22.9; older ones report nothing. */
