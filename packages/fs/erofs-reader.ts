@@ -5,7 +5,7 @@
  * Not supported: compressed contents and chunks (an error when they are opened), extended attributes (left out), hard
  * links (each name is a file of its own). Sockets are left out.
  */
-import { file, parsing, pieces, uint64LE, type BlockBackend, type Parsing } from '@nodeos/block';
+import { file, parsing, uint64LE, type BlockBackend, type Parsing } from '@nodeos/block';
 import { typeOf, type Entry, type Tree } from '@nodeos/tree';
 import type { ImageReader, Place } from './image.js';
 
@@ -19,7 +19,6 @@ const MAX_FOLDER = 64 << 20;
 const MAX_LINK = 4096;
 /** Bytes of a path, which also limit how deep folders are. */
 const MAX_PATH = 4096;
-const PIECE = 1 << 20;
 /** In `st_mode`. */
 const [TYPE_BITS, SOCKET] = [0o170000, 0o140000];
 /** Layouts of contents. */
@@ -200,7 +199,7 @@ async function* contentOf(volume: Volume, inode: Inode, path: string): AsyncGene
   const { input } = volume;
   for (const { offset, length } of placesOf(volume, inode, path)) {
     if (length > input.size) throw input.formatError(`${JSON.stringify(path)} is larger than the image`);
-    for (const [at, count] of pieces(offset, length, PIECE)) yield await input.bytes(at, count, JSON.stringify(path));
+    yield* input.content(offset, length, JSON.stringify(path));
   }
 }
 

@@ -9,7 +9,7 @@ const FLOPPY = 0xf0;
 /** Bytes of the FAT to read at once, a multiple of the three bytes that two entries of FAT12 share. */
 const PAGE = 3 << 12;
 const MAX_PAGES = 64;
-/** Bytes of a file to read at once. */
+/** Bytes of a file whose clusters are looked up at once. */
 const PIECE = 1 << 20;
 
 export interface Volume extends Layout {
@@ -150,7 +150,7 @@ export async function* fileBytes(volume: Volume, first: number, size: number, pa
       run.next = await follow(at + run.length / clusterSize);
       run.length += clusterSize;
     } while (run.next === at + run.length / clusterSize && run.length < Math.min(size - done, PIECE));
-    yield await input.bytes(clusterAt(volume, at), Math.min(run.length, size - done), JSON.stringify(path));
+    yield* input.content(clusterAt(volume, at), Math.min(run.length, size - done), JSON.stringify(path));
     done += run.length;
     at = run.next;
   }

@@ -5,7 +5,7 @@
  * Not supported: interleaved files and compressed ones (an error when they are opened), sessions after the first one,
  * hard links (each name is a file of its own). Sockets are left out.
  */
-import { parsing, pieces, type BlockBackend } from '@nodeos/block';
+import { parsing, type BlockBackend } from '@nodeos/block';
 import { typeOf, type Entry, type Tree } from '@nodeos/tree';
 import type { ImageReader, Place } from './image.js';
 import { FLAG, PERMISSION_BITS, TYPE_BITS } from './iso-format.js';
@@ -13,8 +13,6 @@ import { fieldsOf, ownRecord, recordsOf, type DirectoryRecord } from './iso-read
 import { attributesOf, type Attributes } from './iso-reader-rock-ridge.js';
 import { chooseVolume, type ReadableVolume } from './iso-reader-volume.js';
 
-/** Bytes of content to read at once. */
-const PIECE = 1 << 20;
 const MAX_ENTRIES = 1_000_000;
 /** Bytes of a path, which also limit how deep folders are. No system opens longer ones (`PATH_MAX`). */
 const MAX_PATH = 4096;
@@ -158,6 +156,5 @@ async function* contentOf(
 ): AsyncGenerator<Buffer> {
   if (record.isInterleaved) throw input.formatError(`${subject} is interleaved, which is not supported`);
   if (attributes.isCompressed) throw input.formatError(`${subject} is compressed, which is not supported`);
-  for (const { offset, length } of parts)
-    for (const [at, count] of pieces(offset, length, PIECE)) yield await input.bytes(at, count, subject);
+  for (const { offset, length } of parts) yield* input.content(offset, length, subject);
 }
