@@ -11,6 +11,7 @@ export * from './regions.js';
 export * from './image.js';
 export * from './compare.js';
 export * from './copy.js';
+export * from './copy-file.js';
 export * from './content.js';
 export * from './slice.js';
 export type { Partition } from './partition-entry.js';

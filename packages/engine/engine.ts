@@ -3,10 +3,10 @@
  * which becomes its cache entry by one rename. If another process is building a step, the engine waits for it.
  */
 import { setMaxListeners } from 'node:events';
-import { copyFile, mkdir, rm } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Cache, lockName, remove } from './cache.js';
-import { codeOf, InterruptedError, messageOf, NodeosError, replaceFile } from '@nodeos/base';
+import { codeOf, InterruptedError, messageOf, NodeosError } from '@nodeos/base';
 import type { Artifact } from './artifact.js';
 import { fetchSource } from './fetch.js';
 import { withLock } from './lock.js';
@@ -227,21 +227,5 @@ class StepRun {
       ...(nodeosError?.log === undefined ? {} : { log: nodeosError.log }),
       ...(hint === undefined ? {} : { hint }),
     });
-  }
-}
-
-/**
- * Copies a file of an output to a folder that the user named, by a rename.
- * @returns the path of the copy
- * @throws NodeosError if the folder cannot be written; no half-written file stays
- */
-export async function exportFile(file: string, dir: string): Promise<string> {
-  const path = join(dir, basename(file));
-  try {
-    await mkdir(dir, { recursive: true });
-    await replaceFile(path, (temporary) => copyFile(file, temporary));
-    return path;
-  } catch (error) {
-    throw new NodeosError(`cannot copy ${file} to ${path}: ${messageOf(error)}`, { cause: error });
   }
 }

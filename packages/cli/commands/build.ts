@@ -3,11 +3,12 @@ import { join, resolve } from 'node:path';
 import { UsageError } from '@nodeos/base';
 import { FORMATS, formatOf } from '@nodeos/bootfs';
 import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
-import { Cache, exportFile, planOf, stepsOf, type BuildResult, type Built, type Step } from '@nodeos/engine';
+import { Cache, planOf, stepsOf, type BuildResult, type Built, type Step } from '@nodeos/engine';
 import { readTlsFiles, type TlsFiles } from '@nodeos/initramfs';
 import { buildingOf, buildSteps, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
 import { settle, type Settled } from '../config/settle.js';
+import { exportFile } from '../export-file.js';
 import { checkSystem, formatLayer, layerOf, type Layer, type System } from '../system.js';
 
 /** What is built if nothing is named. */

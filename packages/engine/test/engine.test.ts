@@ -1,10 +1,10 @@
 import { getEventListeners } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Cache, remove } from '../cache.js';
-import { build, exportFile, type Built } from '../engine.js';
+import { build, type Built } from '../engine.js';
 import { InterruptedError } from '@nodeos/base';
 import { planOf } from '../plan.js';
 import { silent } from '../progress.js';
@@ -312,29 +312,4 @@ it('a build leaves no listeners and causes no listener warning, however many ste
   await build(steps, { cache: new Cache(tempDir()), progress: silent, jobs: 16, signal });
   expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   expect(warnings).toEqual([]);
-});
-
-describe('exportFile', () => {
-  it('copies a file under its name, replaces an old one, and touches no other file', async () => {
-    const dir = tempDir();
-    const cache = new Cache(join(dir, 'cache'));
-    const step = stepOf('deep', async (ctx) => {
-      await mkdir(join(ctx.dir, 'sub'));
-      await writeFile(join(ctx.dir, 'sub', 'image'), 'image', { mode: 0o444 });
-    });
-    const [built] = (await build([step], { cache, progress: silent, jobs: 1 })).steps;
-    if (!built) throw new Error('not built');
-    const out = join(dir, 'new', 'out');
-    await mkdir(out, { recursive: true });
-    await writeFile(join(out, 'image'), 'old', { mode: 0o444 });
-    const other = join(out, 'other');
-    await writeFile(other, 'of somebody else');
-    await symlink(other, join(out, 'image.part'));
-    expect(await exportFile(join(built.output, 'sub/image'), out)).toBe(join(out, 'image'));
-    expect(readFileSync(join(out, 'image'), 'utf8')).toBe('image');
-    const missing = join(built.output, 'missing');
-    await expect(exportFile(missing, out)).rejects.toThrow(`cannot copy ${missing} to ${join(out, 'missing')}`);
-    expect(namesIn(out)).toEqual(['image', 'image.part', 'other']);
-    expect(readFileSync(other, 'utf8')).toBe('of somebody else');
-  });
 });
