@@ -10,4 +10,5 @@ export * from './parent-death.js';
 export * from './replace-file.js';
 export * from './sha256.js';
 export * from './sync-directory.js';
+export * from './temporary-folder.js';
 export * from './visible.js';

@@ -3,12 +3,11 @@
  * initramfs, the command line and the device tree come out of the card by its own config.txt.
  */
 import { createWriteStream } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { messageOf, NodeosError } from '@nodeos/base';
-import { copy, file, partition } from '@nodeos/block';
+import { messageOf, NodeosError, temporaryFolder } from '@nodeos/base';
+import { copyFileWithHoles, file, partition } from '@nodeos/block';
 import { readConfig } from '@nodeos/bootfs';
 import { readImage } from '@nodeos/fs';
 import type { Entry } from '@nodeos/tree';
@@ -33,7 +32,7 @@ const SMALLEST = 2 ** 30;
  * @throws NodeosError if it is no card, or lacks a file
  */
 export async function openCard(path: string, { deviceTree = '', emulator }: Board): Promise<Card> {
-  const dir = await mkdtemp(join(tmpdir(), 'nodeos-card-'));
+  const dir = await temporaryFolder('card');
   const close = (): Promise<void> => rm(dir, { recursive: true, force: true });
   try {
     const files = await takeFiles(path, deviceTree, dir);
@@ -83,12 +82,6 @@ async function textOf(entry: Entry): Promise<string> {
 
 /** QEMU takes only cards whose size is a power of two. */
 async function copyCard(from: string, to: string): Promise<void> {
-  const source = await file(from, { readOnly: true });
-  try {
-    const size = Math.max(SMALLEST, 2 ** Math.ceil(Math.log2(source.size)));
-    const target = await file(to, { create: size });
-    await copy(source, target, { targetIsZero: true }).finally(() => target.close());
-  } finally {
-    await source.close();
-  }
+  const { size } = await stat(from);
+  await copyFileWithHoles(from, to, Math.max(SMALLEST, 2 ** Math.ceil(Math.log2(size))));
 }

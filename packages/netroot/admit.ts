@@ -1,8 +1,8 @@
 /** Credentials for one run of one machine, and the initramfs that carries them. */
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { temporaryFolder } from '@nodeos/base';
 import { appendEntries, secretEntries, tlsEntries } from '@nodeos/initramfs';
 import { GUEST } from './serve.js';
 
@@ -20,7 +20,7 @@ export async function createSecretInitramfs(
   initramfs: string,
   handshake: string | undefined,
 ): Promise<SecretInitramfs> {
-  const folder = await mkdtemp(join(tmpdir(), 'nodeos-key-'));
+  const folder = await temporaryFolder('key');
   const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
   try {
     const secret = randomBytes(16).toString('hex');

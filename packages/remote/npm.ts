@@ -4,14 +4,13 @@
  * https://github.com/npm/registry/blob/main/docs/responses/package-metadata.md
  */
 import { createReadStream } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { PassThrough, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import tar from 'tar-stream';
-import { NodeosError, UsageError } from '@nodeos/base';
+import { NodeosError, temporaryFolder, UsageError } from '@nodeos/base';
 import { run, type OutputId, type RemoteCache } from '@nodeos/engine';
 import { writeTar, type Entry } from '@nodeos/tree';
 import { bodyOf, request, textOf } from './request.js';
@@ -52,7 +51,7 @@ export function npm(url: URL): RemoteCache {
     manifest: (id, signal) => member(id, NAMES.manifest, signal),
     contents: (id, _, signal) => member(id, NAMES.contents, signal),
     async push(id, { manifest, contents }, signal) {
-      const folder = await mkdtemp(join(tmpdir(), 'nodeos-npm-'));
+      const folder = await temporaryFolder('npm');
       try {
         const description = {
           name: nameOf(id),

@@ -5,11 +5,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
-import { codeOf, LineTail, NodeosError, trackGroup, withParentDeathSignal } from '@nodeos/base';
+import { codeOf, LineTail, NodeosError, temporaryFolder, trackGroup, withParentDeathSignal } from '@nodeos/base';
 import { PORTS, type GuestEvent, type RunConfig } from '@nodeos/contract';
 import { adviceIn } from './advice.js';
 import { eventParser, listenPort, forward, type Port, type Sink } from './events.js';
@@ -78,7 +77,7 @@ export const imageAt = async (path: string): Promise<Image> => ({ path, size: (a
 export async function runMachine(options: RunMachineOptions): Promise<MachineResult> {
   await checkFree(options.publish);
   // Paths of Unix sockets are limited to about 100 bytes, so the folder must be short.
-  const dir = await mkdtemp(join(existsSync('/tmp') ? '/tmp' : tmpdir(), 'nodeos-'));
+  const dir = await temporaryFolder('vm', { isShort: true });
   const machine = new RunningMachine(options, dir);
   try {
     return await machine.run();

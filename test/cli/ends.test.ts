@@ -6,7 +6,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { ROOT, start, temporary } from '../support.js';
+import { exec, ROOT, start, temporary } from '../support.js';
 import { disk, folder, MIB, nbdkit, serve, tool } from '../stream/nbd-command.js';
 
 const CLI = join(ROOT, 'packages/cli/bin/nodeos.js');
@@ -71,6 +71,22 @@ describe('the second Ctrl-C', () => {
     command.child.kill('SIGINT');
     expect((await command.ended).status).toBe(130);
   }, 20_000);
+});
+
+describe.runIf(process.platform === 'linux')('a kill -9', () => {
+  it('leaves the folder of a machine, which the next machine removes', async () => {
+    const machine = start(['start', '--exec', 'console.log("up"); setInterval(() => {}, 1000)']);
+    const foldersOf = async (pid: number | undefined): Promise<string[]> =>
+      (await readdir('/tmp')).filter((name) => name.startsWith(`nodeos-vm-${pid}-`));
+    await machine.waitForOutput(/up/);
+    const [folder = ''] = await foldersOf(machine.child.pid);
+    expect(await readdir(join('/tmp', folder))).toContain('nodeos.events');
+    machine.child.kill('SIGKILL');
+    expect((await machine.ended).status).toBe(137);
+    expect(await foldersOf(machine.child.pid)).toEqual([folder]);
+    expect(await exec('console.log(1)')).toMatchObject({ status: 0, stdout: '1\n' });
+    expect(await foldersOf(machine.child.pid)).toEqual([]);
+  });
 });
 
 describe('a reader that goes away', () => {

@@ -1,6 +1,6 @@
 /** Machines for aarch64: by kernel, by UEFI from a disk, and the Raspberry Pi from its card. */
 import { execFile } from 'node:child_process';
-import { copyFile, rm } from 'node:fs/promises';
+import { copyFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
@@ -67,6 +67,25 @@ describe('the Raspberry Pi', { timeout: LONG }, () => {
     await machine.waitForOutput(/'arm64\d/);
     machine.child.kill('SIGINT');
     await machine.ended;
+  });
+
+  it('leaves its copy of the card after a kill -9, and the next machine removes it', async () => {
+    const TMPDIR = await temporary();
+    const args = ['start', ...TARGET, '--format', 'raspi', '--machine', 'raspi3', '--boot-timeout', '240'];
+    const cards = async (): Promise<string[]> => (await readdir(TMPDIR)).filter((name) => /^nodeos-card-/.test(name));
+    const first = start(args, { env: { TMPDIR } });
+    await first.waitForOutput(/Linux|NodeOS/);
+    const [card] = await cards();
+    expect(card).toContain(`-${first.child.pid}-`);
+    first.child.kill('SIGKILL');
+    expect((await first.ended).status).toBe(137);
+    expect(await cards()).toEqual([card]);
+    const second = start(args, { env: { TMPDIR } });
+    await second.waitForOutput(/Linux|NodeOS/);
+    expect(await cards()).toEqual([expect.stringContaining(`-${second.child.pid}-`)]);
+    second.child.kill('SIGINT');
+    await second.ended;
+    expect(await cards()).toEqual([]);
   });
 
   it('is refused what it cannot do', async () => {

@@ -1,8 +1,6 @@
 /** Runs a server while some work goes on, and cleans up afterwards. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type Closer, closing, messageOf, NodeosError } from '@nodeos/base';
+import { rm } from 'node:fs/promises';
+import { type Closer, closing, messageOf, NodeosError, temporaryFolder } from '@nodeos/base';
 import { NbdServer, type ListenAt, type ServerEvent, type ServerTls } from '@nodeos/nbd';
 import type { Io } from '../command.js';
 import type { OpenedExports } from '@nodeos/disk';
@@ -85,7 +83,7 @@ const HINTS: Hints = {
 
 /** Creates a socket in a folder that only this user can enter. */
 async function privateSocket(closers: Closer[]): Promise<ListenAt> {
-  const folder = await mkdtemp(join(tmpdir(), 'nodeos-nbd-'));
+  const folder = await temporaryFolder('nbd');
   // Closers run from last to first. At the front, this one runs after the server has closed.
   closers.unshift(() => rm(folder, { recursive: true, force: true }));
   return socketIn(folder);

@@ -1,8 +1,8 @@
 /** Packs and signs outputs, and stores them in a remote cache. */
 import type { KeyObject } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { temporaryFolder } from '@nodeos/base';
 import type { Cache } from '../cache.js';
 import type { PlannedStep } from '../plan.js';
 import { packFiles, sharedFiles } from './contents.js';
@@ -39,7 +39,7 @@ export async function push(
   if (!again && (await isThere(remote, item, options))) return { bytes: 0 };
   const damage = await cache.verify(item.entry);
   if (damage !== undefined) throw new UntrustedError(`${item.step.name} is damaged: ${damage}`);
-  const folder = await mkdtemp(join(tmpdir(), 'nodeos-push-'));
+  const folder = await temporaryFolder('push');
   try {
     const path = join(folder, 'contents.br');
     const files = await sharedFiles(item.entry.output);
