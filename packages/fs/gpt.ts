@@ -11,7 +11,7 @@
  */
 import { crc32 } from 'node:zlib';
 import type { Region } from '@nodeos/block';
-import { mbr, MBR_TYPES } from './mbr.js';
+import { mbr, MBR_TYPES, type MbrPartition } from './mbr.js';
 import { SECTOR } from './sector.js';
 
 /** Bytes at the start and at the end of a disk that the tables take. */
@@ -42,6 +42,12 @@ export interface GptPartition {
   readonly length: number;
 }
 
+/** https://www.rodsbooks.com/gdisk/hybrid.html */
+export interface HybridPartition extends Pick<MbrPartition, 'type' | 'isActive'> {
+  /** The partition of the GPT, from 1 on. */
+  readonly number: number;
+}
+
 export interface GptOptions {
   /** Bytes of the disk, a multiple of 512. */
   readonly size: number;
@@ -50,22 +56,25 @@ export interface GptOptions {
   readonly partitions: readonly GptPartition[];
   /** Code for the MBR, at most 440 bytes. */
   readonly code?: Uint8Array;
+  /** At most three partitions, in order, that the MBR names as well, for systems that know no GPT. Default: none. */
+  readonly hybrid?: readonly HybridPartition[];
   /** First byte that partitions may use; what is before it is free for other uses. Default: right behind the table. */
   readonly firstUsable?: number;
 }
 
 /**
  * The regions of both copies of the table and of the MBR.
- * @throws RangeError if partitions overlap, leave the usable part or are not aligned, or if a name or an id is invalid
+ * @throws RangeError if partitions overlap, leave the usable part or are not aligned, or if a name or an id is invalid;
+ * if a hybrid MBR names partitions that do not exist, are out of order, or do not fit into its 32 bits
  */
 export function gpt(options: GptOptions): Region[] {
-  const { size, code = new Uint8Array() } = options;
+  const { size } = options;
   checkDisk(options);
   const entries = encodeEntries(options.partitions);
   const last = size / SECTOR - 1;
   const backup = size - GPT_END;
   return [
-    { offset: 0, length: SECTOR, source: protectiveMbr(code, last) },
+    { offset: 0, length: SECTOR, source: firstSector(options, last) },
     { offset: SECTOR, length: SECTOR, source: encodeHeader(options, entries, { here: 1, other: last, list: 2 }) },
     { offset: 2 * SECTOR, length: entries.length, source: entries },
     { offset: backup, length: entries.length, source: entries },
@@ -98,10 +107,20 @@ function checkDisk({ size, partitions, firstUsable = GPT_START }: GptOptions): v
   }
 }
 
-/** One entry covers the disk, as far as 32 bits reach. It is active, because some BIOSes start no other disk. */
-function protectiveMbr(code: Uint8Array, last: number): Buffer {
-  const length = Math.min(last, 0xffffffff) * SECTOR;
-  return mbr({ code, partitions: [{ type: MBR_TYPES.protective, offset: SECTOR, length, isActive: true }] });
+/**
+ * One entry covers the disk, as far as 32 bits reach; in a hybrid MBR, what is before the other entries. It is active
+ * if no other one is, because some BIOSes start no other disk.
+ */
+function firstSector({ code = new Uint8Array(), hybrid = [], partitions }: GptOptions, last: number): Buffer {
+  const others = hybrid.map(({ number, ...entry }): MbrPartition => {
+    const found = partitions[number - 1];
+    if (!found) throw new RangeError(`the hybrid MBR names the partition ${number} of ${partitions.length}`);
+    return { ...entry, offset: found.offset, length: found.length };
+  });
+  const end = (others[0]?.offset ?? Infinity) / SECTOR;
+  const length = Math.min(last, 0xffffffff, end - 1) * SECTOR;
+  const isActive = !others.some((other) => other.isActive);
+  return mbr({ code, partitions: [{ type: MBR_TYPES.protective, offset: SECTOR, length, isActive }, ...others] });
 }
 
 function encodeEntries(partitions: readonly GptPartition[]): Buffer {

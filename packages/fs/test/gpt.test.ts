@@ -3,11 +3,12 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { memory, partitions, regions, writeImage } from '@nodeos/block';
+import { file, memory, partitions, regions, writeImage } from '@nodeos/block';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { gpt, GPT_END, GPT_START, GPT_TYPES, type GptOptions, type GptPartition } from '../gpt.js';
 import { guidOf } from '../guid.js';
+import { MBR_TYPES } from '../mbr.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-gpt-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -58,6 +59,22 @@ describe('a partition table', () => {
     rmSync(path);
   });
 
+  it.skipIf(lacking.length > 0)('may have a hybrid MBR, for systems that know no GPT', async () => {
+    const path = await write({ ...DISK, hybrid: [{ number: 2, type: MBR_TYPES.linux, isActive: true }] });
+    expect(execFileSync('sgdisk', ['-v', path], { encoding: 'utf8' })).toContain('No problems found');
+    expect(execFileSync('sgdisk', ['-p', path], { encoding: 'utf8' })).toContain('größe');
+    // sfdisk says what is in the MBR, and that there is a GPT beside it.
+    const dump = execFileSync('sfdisk', ['--json', '-Y', 'dos', path], { encoding: 'utf8', stdio: 'pipe' });
+    const { partitiontable } = JSON.parse(dump) as { partitiontable: { partitions: Record<string, unknown>[] } };
+    expect(partitiontable.partitions).toEqual([
+      { node: `${path}1`, start: 1, size: 9 * 2048 - 1, type: 'ee' },
+      { node: `${path}2`, start: 9 * 2048, size: 16 * 2048 + 1, type: '83', bootable: true },
+    ]);
+    const disk = await file(path, { readOnly: true });
+    expect((await partitions(disk)).map(({ name }) => name)).toEqual(['esp', 'größe 🙂']);
+    await disk.close();
+  });
+
   it('is read by our own reader, also when its first copy is lost', async () => {
     const described = regions(gpt(DISK), { size: DISK.size });
     const disk = memory(DISK.size);
@@ -105,6 +122,14 @@ describe('a partition table', () => {
     ['have no id', { partitions: [{ ...(DISK.partitions[0] as GptPartition), id: 'x' }] }, /"x" is no GUID/],
   ])('refuses partitions that %s', (_, change, message) => {
     expect(() => gpt({ ...DISK, ...change })).toThrow(message);
+  });
+
+  it.each<[string, GptOptions['hybrid'], RegExp]>([
+    ['a partition that is not there', [{ number: 3, type: 0x83 }], /names the partition 3 of 2/],
+    ['partitions out of order', [2, 1].map((number) => ({ number, type: 0x83 })), /does not fit behind/],
+    ['too many', [1, 2, 1, 2].map((number) => ({ number, type: 0x83 })), /5 partitions: 4 fit/],
+  ])('refuses a hybrid MBR of %s', (_, hybrid, message) => {
+    expect(() => gpt({ ...DISK, hybrid: hybrid ?? [] })).toThrow(message);
   });
 
   it('refuses too much code and a disk of half a sector', () => {
