@@ -51,7 +51,10 @@ describe('boot media', { timeout: LONG }, () => {
     expect(stdout.trim()).toBe(lines.filter(Boolean).join('; '));
   });
 
-  it('an application answers, and its data survive a reboot and grow to the end of the disk', async () => {
+  it.each<[Firmware, Drive]>([
+    ['bios', 'sata'],
+    ['uefi', 'nvme'],
+  ])('data survive a reboot by %s from %s, and grow to the end of the disk', async (firmware, drive) => {
     const disk = join(await temporary(), 'disk.img');
     await copyFile(await image('disk', 'nodeos.img'), disk);
     await truncate(disk, 4 * 2 ** 30);
@@ -59,7 +62,7 @@ describe('boot media', { timeout: LONG }, () => {
       let stdout = '';
       const result = await runMachine({
         ...EMULATED_PC,
-        medium: { path: disk, keeps: true, drive: 'sata', firmware: 'bios' },
+        medium: { path: disk, keeps: true, drive, firmware },
         settings: { exec: code },
         ports: { 'nodeos.stdout': (chunk) => void (stdout += chunk.toString()) },
         timeout: 180,

@@ -16,7 +16,7 @@ import {
   type Slot,
 } from '@nodeos/bootfs';
 import type { Firmware } from '@nodeos/targets';
-import { runMachine, type Drive } from '@nodeos/vm';
+import { runMachine, type Drive, type RunMachineOptions } from '@nodeos/vm';
 import { expect } from 'vitest';
 import { ROOT } from '../support.js';
 import { EMULATED_PC } from './emulated.js';
@@ -126,32 +126,44 @@ function slotDisk(path: string, heads: SlotDisk['heads']): SlotDisk {
 export interface Way {
   readonly firmware: Firmware;
   readonly drive: Drive;
+  /** What differs from an ordinary PC. */
+  readonly machine?: Partial<Pick<RunMachineOptions, 'board' | 'extra'>>;
 }
 
-const machine = (disk: SlotDisk, way: Way): Omit<Parameters<typeof runMachine>[0], 'settings'> => ({
+const machineFor = (disk: SlotDisk, { firmware, drive, machine }: Way): RunMachineOptions => ({
   ...EMULATED_PC,
-  medium: { path: disk.path, keeps: true, ...way },
+  ...machine,
+  medium: { path: disk.path, keeps: true, firmware, drive },
 });
 
-/** Boots to the application. @returns the slot by the command line, and the number of the partition of /usr */
-export async function booted(
-  disk: SlotDisk,
-  way: Way,
-): Promise<{ slot: string; usr: string; lines: readonly string[] }> {
+interface BootedSlot {
+  /** By the command line. */
+  readonly slot: string;
+  /** The number of the partition of /usr. */
+  readonly usr: string;
+  /** What the kernel was told of Secure Boot: https://docs.kernel.org/arch/x86/boot.html */
+  readonly isSecure: boolean;
+  /** The last lines of the console. */
+  readonly lines: readonly string[];
+}
+
+/** Boots to the application. */
+export async function booted(disk: SlotDisk, way: Way): Promise<BootedSlot> {
   let stdout = '';
   const code =
-    "const read = (f) => fs.readFileSync(f, 'latin1');" +
-    "console.log(/nodeos\\.slot=(\\S*)/.exec(read('/proc/cmdline'))?.[1], /^\\S*?(\\d+) \\/usr /m.exec(read('/proc/mounts'))[1])";
+    "const read = (f) => fs.readFileSync(f, 'latin1'), ENABLED = 3;" +
+    "console.log(/nodeos\\.slot=(\\S*)/.exec(read('/proc/cmdline'))?.[1], /^\\S*?(\\d+) \\/usr /m.exec(read('/proc/mounts'))[1]," +
+    "fs.readFileSync('/sys/kernel/boot_params/data')[0x1ec] === ENABLED)";
   const { status, lines } = await runMachine({
-    ...machine(disk, way),
+    ...machineFor(disk, way),
     settings: { exec: code },
     ports: { 'nodeos.stdout': (chunk) => void (stdout += chunk.toString()) },
     timeout: 180,
     bootTimeout: 120,
   });
   expect(status, lines.join('\n')).toBe(0);
-  const [slot = '', usr = ''] = stdout.trim().split(' ');
-  return { slot, usr, lines };
+  const [slot = '', usr = '', isSecure] = stdout.trim().split(' ');
+  return { slot, usr, isSecure: isSecure === 'true', lines };
 }
 
 /**
@@ -165,7 +177,7 @@ export async function killed(disk: SlotDisk, way: Way, end: { at?: RegExp; after
   const killIn = (milliseconds: number): void => void timers.push(setTimeout(() => kill.abort(), milliseconds));
   killIn(at ? 120_000 : after);
   await runMachine({
-    ...machine(disk, way),
+    ...machineFor(disk, way),
     kill: kill.signal,
     bootTimeout: 150,
     onConsole: (chunk) => {
