@@ -1,5 +1,5 @@
 /** A file or a block device of the system, as a block device. */
-import { close as closeFile, fdatasync, fstat, ftruncate, open as openFile, type Stats } from 'node:fs';
+import { close as closeFile, constants, fdatasync, fstat, ftruncate, open as openFile, type Stats } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -15,6 +15,11 @@ import { loadSparse, type Sparse } from './sparse.js';
 
 export interface FileOptions {
   readonly readOnly?: boolean;
+  /**
+   * Opens a block device for writing only if nothing else uses it (EBUSY: it is mounted, or swap, or another process has
+   * it so), and keeps it so. The kernel may refuse (EBUSY) to zero or trim a device that another descriptor keeps.
+   */
+  readonly exclusive?: boolean;
   /** Makes a new file of this many bytes, all of it a hole. Fails with EEXIST if the file exists. */
   readonly create?: number;
   /** When requests are synchronous. */
@@ -50,10 +55,12 @@ const fs = {
  * @throws Error with a `code`: the errors of `open`; EINVAL if the path is neither a file nor a block device
  */
 export async function file(path: string, options: FileOptions = {}): Promise<BlockBackend> {
-  const { readOnly = false, create } = options;
+  const { readOnly = false, exclusive = false, create } = options;
   if (create !== undefined) checkSize(create);
   const sparse = options.sparse === false ? undefined : (options.sparse ?? (await loadSparse()));
-  const fd = await fs.open(path, create !== undefined ? 'wx+' : readOnly ? 'r' : 'r+');
+  // For a block device, O_EXCL without O_CREAT means: only if no filesystem, swap or other driver has it.
+  const existing = exclusive ? constants.O_RDWR | constants.O_EXCL : readOnly ? 'r' : 'r+';
+  const fd = await fs.open(path, create !== undefined ? 'wx+' : existing);
   try {
     if (create !== undefined) await fs.truncate(fd, create);
     const stat = await fs.stat(fd);

@@ -6,7 +6,7 @@ import { basename, dirname, isAbsolute, join } from 'node:path';
 import { file, type BlockBackend } from '@nodeos/block';
 import { codeOf, messageOf, NodeosError, syncDirectory } from '@nodeos/base';
 import type { NbdBackend } from '@nodeos/nbd';
-import { claim } from './in-use.js';
+import { exclusively } from './in-use.js';
 import { hintFor, localPath, openSource, pathBelow, type OpenOptions } from './open.js';
 
 export interface Destination {
@@ -64,14 +64,8 @@ async function inPlace(text: string, options: OpenOptions): Promise<Destination>
 
 /** @param path the block device that is the source, or contains it */
 async function device(path: string, source: string, options: OpenOptions): Promise<Destination> {
-  const release = await claim(path);
-  try {
-    const opened = existing(await openSource(source, { ...options, write: true }));
-    return { ...opened, isLocal: true, close: () => opened.close().finally(release) };
-  } catch (error) {
-    await release();
-    throw error;
-  }
+  const open = (): Promise<BlockBackend> => openSource(source, { ...options, write: true, exclusive: true });
+  return { ...existing(await exclusively(path, open)), isLocal: true };
 }
 
 /** The destination after following symbolic links, and its status; it need not exist. */

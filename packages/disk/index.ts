@@ -3,7 +3,7 @@ export * from './describe.js';
 export { openDestination, type Destination } from './destination.js';
 export * from './exports.js';
 export { hintFrom, type Hints } from './hints.js';
-export { claim, mountsOf } from './in-use.js';
+export { exclusively, mountsOf } from './in-use.js';
 export * from './layers.js';
 export * from './open.js';
 export * from './picture.js';

@@ -14,6 +14,8 @@ export interface OpenOptions {
    * false.
    */
   readonly write?: boolean;
+  /** With `write`: a block device of this machine is opened only if nothing else uses it. Default false. */
+  readonly exclusive?: boolean;
   /** Whether small pieces will be read repeatedly: remote sources are cached in memory. Default false. */
   readonly cached?: boolean;
   /** Most connections to an NBD server. */
@@ -56,12 +58,12 @@ const nbd: Scheme = {
 const localFile: Scheme = {
   form: 'a file or a block device',
   writable: true,
-  async open(text, { write = false }) {
+  async open(text, { write = false, exclusive = false }) {
     const path = pathOf(text);
     const kind = await stat(path);
     // Check before opening: opening a pipe would wait for its other end.
     if (!kind.isFile() && !kind.isBlockDevice()) throw new Error('it is neither a file nor a block device');
-    return file(path, { readOnly: !write });
+    return file(path, { readOnly: !write, exclusive });
   },
 };
 

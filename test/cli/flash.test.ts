@@ -68,21 +68,25 @@ describe('nodeos flash', () => {
     const terminal = await openTerminal(200, 30);
     const command = `node packages/cli/bin/nodeos.js flash ${path} ${file}`;
     const first = (): string => execFileSync('head', ['-c', '5', file], { encoding: 'latin1' });
-    for (const answer of ['yes', '']) {
-      await terminal.type(`clear; ${command}`);
+    /** On an empty screen, so that no earlier question is taken for this one. */
+    const ask = async (): Promise<void> => {
+      await terminal.type('clear');
+      await terminal.waitForScreen(/^\s*ready>\s*$/);
+      await terminal.type(command);
       await terminal.waitForScreen(/Type \S+ to go on:/);
+    };
+    for (const answer of ['yes', '']) {
+      await ask();
       await terminal.type(answer);
       await terminal.waitForScreen(/nothing was written/);
       await terminal.waitForPrompt();
     }
-    await terminal.type(`clear; ${command}`);
-    await terminal.waitForScreen(/Type \S+ to go on:/);
+    await ask();
     await terminal.press('C-c');
     await terminal.waitForScreen(/interrupted/);
     await terminal.waitForPrompt();
     expect(first()).toBe('\x01\x01\x01\x01\x01');
-    await terminal.type(`clear; ${command}`);
-    await terminal.waitForScreen(/Type \S+ to go on:/);
+    await ask();
     await terminal.type(file);
     await terminal.waitForScreen(/verified/);
     expect(first()).toBe('data ');

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline/promises';
 import { file, pieces, type BlockBackend } from '@nodeos/block';
 import { FORMATS } from '@nodeos/bootfs';
 import { codeOf, formatSize, messageOf, NodeosError, UsageError, visible } from '@nodeos/base';
-import { claim, hintFrom, openSource, type Hints } from '@nodeos/disk';
+import { exclusively, hintFrom, openSource, type Hints } from '@nodeos/disk';
 import { stepsOf } from '@nodeos/engine';
 import { checkCapacity, flash, listDrives, type Drive, type Flashed } from '@nodeos/flash';
 import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
@@ -156,10 +156,9 @@ const HINTS: Hints = {
 };
 
 async function perform(source: BlockBackend, image: string, target: Target, args: Parsed, io: Io): Promise<void> {
-  const release = target.isFile ? () => Promise.resolve() : await claim(target.path);
   const started = performance.now();
   try {
-    const device = await file(target.path);
+    const device = await exclusively(target.path, () => file(target.path, { exclusive: !target.isFile }));
     try {
       const isDoubtful = DOUBTFUL.has(target.bus) && !args.flag('no-capacity-check');
       if (isDoubtful) await checkCapacity(device, target.path);
@@ -176,8 +175,6 @@ async function perform(source: BlockBackend, image: string, target: Target, args
       ...hintFrom(HINTS, error),
       cause: error,
     });
-  } finally {
-    await release();
   }
 }
 
