@@ -36,6 +36,18 @@ const lineOf = (line: string): string => visibleText(stripVTControlCharacters(li
 /** The command line is wrong. The exit status is 2. */
 export class UsageError extends NodeosError {}
 
+/** A program of the host is not installed. */
+export class MissingProgramError extends NodeosError {
+  /** @param what was attempted; default: nothing but to find it */
+  constructor(
+    readonly program: string,
+    message = `${program} is not installed`,
+    details: ErrorDetails = {},
+  ) {
+    super(message, { hint: `${program} is not installed: install it, or add its folder to PATH`, ...details });
+  }
+}
+
 /** The user or a parent process ended the work. The exit status is 130 (SIGINT) or 143 (SIGTERM). */
 export class InterruptedError extends NodeosError {
   constructor(readonly signal: NodeJS.Signals = 'SIGINT') {

@@ -17,6 +17,7 @@ import { printMessage, type Io, type Option, type Parsed } from './command.js';
 import { applicationSettings } from './config/application.js';
 import { runBuildCommand } from './config/build-command.js';
 import type { Settled } from './config/settle.js';
+import { checkTools } from './missing-tools.js';
 import { sharingOf } from './sharing.js';
 import { runtimeOf, systemOf, type System, type SystemOptions } from './system.js';
 
@@ -150,7 +151,13 @@ export async function buildSteps(steps: readonly Step[], building: Building, io:
   const progress = progressFor(building, io);
   const { jobs } = building;
   try {
-    return await build(steps, { progress, jobs, signal: io.signal, ...(sharing ? { sharing } : {}) });
+    return await build(steps, {
+      progress,
+      jobs,
+      check: checkTools,
+      signal: io.signal,
+      ...(sharing ? { sharing } : {}),
+    });
   } finally {
     await progress.close();
   }

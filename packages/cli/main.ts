@@ -12,6 +12,7 @@ import { initCommand } from './commands/init.js';
 import { nbdCommands } from './commands/nbd.js';
 import { startCommand } from './commands/start.js';
 import { toolchainCommand } from './commands/toolchain.js';
+import { hintFor } from './missing-tools.js';
 import { ReaderGoneError } from './output.js';
 
 export const COMMANDS: readonly (Command | Group)[] = [
@@ -114,11 +115,12 @@ function report(error: unknown, io: Io): number {
     io.stderr.write(`nodeos: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
     return 1;
   }
+  const hint = hintFor(error) ?? error.hint;
   const lines = [
     ...error.lines.map((line) => `  ${line}`),
     `nodeos: ${error.message}`,
     ...(error.log === undefined ? [] : [`  the whole output: ${error.log}`]),
-    ...(error.hint === undefined ? [] : [`  ${error.hint}`]),
+    ...(hint === undefined ? [] : [`  ${hint}`]),
   ];
   io.stderr.write(lines.join('\n') + '\n');
   return error instanceof UsageError ? 2 : 1;

@@ -24,6 +24,8 @@ export interface BuildOptions {
   readonly signal?: AbortSignal;
   /** The number of steps that run at once, and the number of jobs that each step may use. */
   readonly jobs: number;
+  /** Called with the steps that are to be built, before the first starts. What it throws ends the build. */
+  readonly check?: (steps: readonly Step[]) => void;
   /** Remote caches. Default: none. */
   readonly sharing?: Sharing;
 }
@@ -62,6 +64,7 @@ export async function build(wanted: readonly Step[], options: BuildOptions): Pro
   const cache = options.cache ?? new Cache();
   const { steps: plan, wanted: chosen } = await planned(cache, wanted, options);
   options.progress.event({ type: 'plan', steps: plan });
+  options.check?.(plan.filter(({ state }) => state === 'build').map(({ step }) => step));
   const failed = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, failed.signal]) : failed.signal;
   setMaxListeners(0, signal); // each running tool adds a listener

@@ -5,7 +5,14 @@
  */
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
-import { InterruptedError, LineTail, NodeosError, trackGroup, withParentDeathSignal } from '@nodeos/base';
+import {
+  InterruptedError,
+  LineTail,
+  MissingProgramError,
+  NodeosError,
+  trackGroup,
+  withParentDeathSignal,
+} from '@nodeos/base';
 import { ToolLog } from './tool-log.js';
 import { storageAdvice } from './storage-advice.js';
 
@@ -97,9 +104,12 @@ export async function run(command: string, args: readonly string[], options: Run
   return { stdout: Buffer.concat(stdout).toString('utf8'), seconds: (performance.now() - started) / 1000 };
 }
 
+/** The caller's search path, and the folders that Debian gives only to root: mke2fs, for one, needs no root. */
+export const searchPath = (): string => [process.env['PATH'] ?? '/usr/bin:/bin', '/usr/sbin', '/sbin'].join(':');
+
 function environmentOf(options: RunOptions): Record<string, string> {
   const host = process.env as Record<string, string>;
-  const PATH = [...(options.path ?? []), host['PATH'] ?? '/usr/bin:/bin'].join(':');
+  const PATH = [...(options.path ?? []), searchPath()].join(':');
   const base = options.environment === 'host' ? host : { HOME: host['HOME'] ?? '/', ...REPRODUCIBLE };
   return { ...base, PATH, ...options.env };
 }
@@ -145,17 +155,19 @@ function failure(
   const isNotExecutable = outcome.exitCode === 126 && !command.includes('/') && refusal?.endsWith('Permission denied');
   const missing =
     outcome.code === 'ENOENT' || (outcome.exitCode === 127 && refusal !== undefined) || isNotExecutable === true;
-  const hint = missing ? `${command} is not installed; run bin/install-dependencies` : storageAdvice(undefined, lines);
-  const ending = missing
-    ? 'it was not found'
-    : outcome.signal !== undefined
+  const logged = log === undefined ? {} : { log };
+  if (missing)
+    return new MissingProgramError(command, `${printable(command, args)}: it was not found`, { lines, ...logged });
+  const hint = storageAdvice(undefined, lines);
+  const ending =
+    outcome.signal !== undefined
       ? `ended by ${outcome.signal}`
       : outcome.exitCode !== undefined
         ? `exit status ${outcome.exitCode}`
         : (outcome.originalMessage ?? 'could not be started');
   return new NodeosError(`${printable(command, args)}: ${ending}`, {
     lines,
-    ...(log === undefined ? {} : { log }),
+    ...logged,
     ...(hint === undefined ? {} : { hint }),
   });
 }

@@ -8,7 +8,15 @@ import { existsSync, readFileSync } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
-import { codeOf, LineTail, NodeosError, temporaryFolder, trackGroup, withParentDeathSignal } from '@nodeos/base';
+import {
+  codeOf,
+  LineTail,
+  MissingProgramError,
+  NodeosError,
+  temporaryFolder,
+  trackGroup,
+  withParentDeathSignal,
+} from '@nodeos/base';
 import { PORTS, type GuestEvent, type RunConfig } from '@nodeos/contract';
 import { adviceIn } from './advice.js';
 import { eventParser, listenPort, forward, type Port, type Sink } from './events.js';
@@ -180,12 +188,8 @@ class RunningMachine {
     child.stderr?.on('data', onOutput);
     return new Promise((resolve, reject) => {
       child.once('error', (error) => {
-        const missing = codeOf(error) === 'ENOENT';
-        reject(
-          new NodeosError(missing ? `${qemu} is not installed` : `cannot start ${qemu}: ${error.message}`, {
-            hint: 'run bin/install-dependencies',
-          }),
-        );
+        const isMissing = codeOf(error) === 'ENOENT';
+        reject(isMissing ? new MissingProgramError(qemu) : new NodeosError(`cannot start ${qemu}: ${error.message}`));
       });
       child.once('close', (code, signal) => {
         this.#signal = signal;

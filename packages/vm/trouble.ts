@@ -16,7 +16,10 @@ const SIGNS: readonly (readonly [RegExp, (match: RegExpExecArray) => Trouble])[]
   [
     // QEMU is started through setpriv(1), which ties its life to this process.
     /setpriv: failed to execute (\S+): No such file/,
-    ([, program]) => ({ cause: `${program ?? 'QEMU'} is not installed`, hint: 'run bin/install-dependencies' }),
+    ([, program]) => ({
+      cause: `${program ?? 'QEMU'} is not installed`,
+      hint: 'install it, or add its folder to PATH',
+    }),
   ],
   [
     /System is deadlocked on memory|Out of memory and no killable/,

@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
-import { MANAGERS, NEEDS, managerFor, missing, plan, shellLine, systemIds } from '../../bin/lib/host-packages.js';
+import { MANAGERS, managerFor, plan, shellLine, systemIds } from '../../packages/cli/host/managers.js';
+import { NEEDS, needsOfStep } from '../../packages/cli/host/needs.js';
+import { missing } from '../../packages/cli/host/present.js';
 
 const bin = fileURLToPath(new URL('../../bin', import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), 'install-dependencies-'));
@@ -14,8 +16,11 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 // The launcher is run by an unprivileged user too, who may not be able to read the working copy.
 chmodSync(scratch, 0o755);
 writeFileSync(join(scratch, 'package.json'), '{ "type": "module" }');
-for (const file of ['install-dependencies', 'lib/host-packages.js'])
-  cpSync(join(bin, file), join(scratch, 'bin', file));
+for (const file of [
+  'bin/install-dependencies',
+  ...['managers', 'needs', 'present'].map((name) => `packages/cli/host/${name}.js`),
+])
+  cpSync(join(bin, '..', file), join(scratch, file));
 const launcher = join(scratch, 'bin/install-dependencies');
 
 const NOBODY = 65534;
@@ -89,6 +94,16 @@ describe('the table', () => {
     }
     expect(need.why).not.toBe('');
     expect([...(need.probe.commands ?? []), ...(need.probe.shared ?? []), need.probe.header ?? '']).not.toEqual(['']);
+  });
+
+  it('says which verb and which step needs what, or that only tests do', () => {
+    for (const { need, verbs, only } of NEEDS) expect(verbs.length > 0 || only !== undefined, need).toBe(true);
+    const needsOf = (step: string): string[] => needsOfStep(step).map(({ need }) => need);
+    expect(needsOf('toolchain-gcc')).toEqual(expect.arrayContaining(['C compiler', 'GMP, MPFR and MPC headers', 'xz']));
+    expect(needsOf('kernel')).toEqual(expect.arrayContaining(['flex', 'bison', 'bc', 'libelf headers']));
+    expect(needsOf('disk-zst')).toEqual(['zstd']);
+    expect(needsOf('archive-app')).toEqual(['LZ4']);
+    expect(needsOf('usr')).toEqual([]);
   });
 
   it('has each need once', () => {

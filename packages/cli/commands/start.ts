@@ -37,6 +37,7 @@ import {
   type MediaOptions,
 } from '../images.js';
 import { checkMemory } from '../memory.js';
+import { checkProgram } from '../missing-tools.js';
 import { checkSystem } from '../system.js';
 
 /**
@@ -152,6 +153,7 @@ export async function boot(settled: Settled, io: Io, extras?: Extras): Promise<n
   const own = settingsOf(settled);
   const settings = { ...own, ...extras, publish: [...own.publish, ...(extras?.publish ?? [])] };
   // A root over the network is reached by QEMU's own network, before the init sets up anything.
+  checkProgram(settings.board.emulator.program);
   const cards = settings.root === 'initramfs' ? cardsOf(settled.values.network) : [{}];
   await checkFree(settings.publish);
   const { target, board } = settings;

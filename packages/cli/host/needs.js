@@ -1,28 +1,34 @@
-// The host packages that building and running NodeOS needs, and their names on each distribution. This file contains
-// only data and pure functions. bin/install-dependencies looks at the machine and runs the commands.
+/**
+ * The programs and libraries of the host that NodeOS needs, what needs them, and the packages that have them. Plain
+ * JavaScript without dependencies, because bin/install-dependencies reads it before anything is installed.
+ */
 
 /** @typedef {'debian' | 'fedora' | 'arch' | 'alpine' | 'brew'} Family */
 /** @typedef {{ commands?: string[], alsoIn?: string[], header?: string, shared?: string[] }} Probe All must exist; of shared, one. alsoIn extends PATH. */
-/** @typedef {{ need: string, why: string, probe: Probe, only?: Purpose, brewNote?: string, absent?: string }} NeedInfo */
-/** @typedef {'tests' | 'long'} Purpose What needs it, if it is not the command itself: tests; benchmarks and long tests */
-/** @typedef {NeedInfo & Record<Family, string[]>} Need brewNote says why the list for brew is empty, absent why another one is. */
+/** @typedef {'tests' | 'long'} Purpose What needs it, if it is no verb: tests; benchmarks and long tests */
 
 /**
- * @typedef {object} Manager
- * @property {string} command
- * @property {Family} family the column of NEEDS with its package names
- * @property {string[]} ids values of ID and ID_LIKE in os-release
- * @property {string[]} refresh the command before the installation; empty if there is none
- * @property {string[]} install the command that the packages are appended to
- * @property {boolean} root whether the commands need root
- * @property {string} hint advice for when a command fails
+ * @typedef {object} NeedInfo
+ * @property {string} need
+ * @property {string} why
+ * @property {Probe} probe
+ * @property {string[]} verbs the verbs of nodeos that may need it
+ * @property {string[]} steps the steps that cannot be built without it; `*` stands for any letters
+ * @property {Purpose} [only]
+ * @property {string} [brewNote] why the list for brew is empty
+ * @property {string} [absent] why another list is empty
  */
+/** @typedef {NeedInfo & Record<Family, string[]>} Need */
 
 /** @param {string} names separated by spaces */
 const list = (names) => names.split(' ');
 
 /** @param {string} commands */
 const run = (commands) => ({ probe: { commands: list(commands) } });
+
+/** @param {string} verbs @param {string} steps */
+const by = (verbs, steps) => ({ verbs: list(verbs), steps: steps === '' ? [] : list(steps) });
+const FOR_TESTS = { verbs: [], steps: [] };
 
 /** Package names by family. Most distributions share them with Debian. @param {string} debian */
 const linux = (debian, fedora = debian, arch = debian, alpine = debian) => {
@@ -38,30 +44,89 @@ const ownTools = notOnMacOS('macOS, with the Xcode command-line tools, has its o
 export const NEEDS = [
   {
     need: 'C compiler',
+    ...by('start build toolchain', 'kernel toolchain-*'),
     why: 'compiles the kernel and its build tools',
     ...run('gcc g++'),
     // Except on Alpine, g++ brings the headers of the C library.
     ...linux('gcc g++', 'gcc gcc-c++', 'gcc', 'gcc g++ musl-dev linux-headers'),
     ...noKernel,
   },
-  { need: 'make', why: 'drives the kernel build', ...run('make'), ...linux('make'), ...noKernel },
-  { need: 'binutils', why: 'links and strips', ...run('ld strip readelf'), ...linux('binutils'), ...noKernel },
+  {
+    need: 'make',
+    ...by('start build toolchain', 'kernel toolchain-* app-native app-addon'),
+    why: 'drives the kernel build',
+    ...run('make'),
+    ...linux('make'),
+    ...noKernel,
+  },
+  {
+    need: 'binutils',
+    ...by('start build toolchain', 'kernel toolchain-*'),
+    why: 'links and strips',
+    ...run('ld strip readelf'),
+    ...linux('binutils'),
+    ...noKernel,
+  },
   // Only container images lack one of these, or have busybox instead.
   {
     need: 'shell tools',
+    ...by('start build toolchain', 'kernel toolchain-*'),
     why: 'scripts of the kernel build',
     ...run('bash find cmp'),
     ...linux('bash findutils diffutils'),
     ...ownTools,
   },
-  { need: 'flex', why: 'kernel configuration', ...run('flex'), ...linux('flex'), ...noKernel },
-  { need: 'bison', why: 'kernel configuration', ...run('bison'), ...linux('bison'), ...noKernel },
-  { need: 'bc', why: 'kernel time constants', ...run('bc'), ...linux('bc'), ...noKernel },
-  { need: 'perl', why: 'scripts of the kernel build', ...run('perl'), ...linux('perl'), ...ownTools },
-  { need: 'patch', why: 'patches of the kernel', ...run('patch'), ...linux('patch'), ...ownTools },
-  { need: 'LZ4', why: 'compresses the initramfs', ...run('lz4'), ...linux('lz4'), brew: ['lz4'] },
+  {
+    need: 'flex',
+    ...by('start build toolchain', 'kernel'),
+    why: 'kernel configuration',
+    ...run('flex'),
+    ...linux('flex'),
+    ...noKernel,
+  },
+  {
+    need: 'bison',
+    ...by('start build toolchain', 'kernel'),
+    why: 'kernel configuration',
+    ...run('bison'),
+    ...linux('bison'),
+    ...noKernel,
+  },
+  {
+    need: 'bc',
+    ...by('start build toolchain', 'kernel'),
+    why: 'kernel time constants',
+    ...run('bc'),
+    ...linux('bc'),
+    ...noKernel,
+  },
+  {
+    need: 'perl',
+    ...by('start build toolchain', 'kernel'),
+    why: 'scripts of the kernel build',
+    ...run('perl'),
+    ...linux('perl'),
+    ...ownTools,
+  },
+  {
+    need: 'patch',
+    ...by('start build toolchain', 'kernel toolchain-musl'),
+    why: 'patches of the kernel',
+    ...run('patch'),
+    ...linux('patch'),
+    ...ownTools,
+  },
+  {
+    need: 'LZ4',
+    ...by('start build', 'archive-*'),
+    why: 'compresses the initramfs',
+    ...run('lz4'),
+    ...linux('lz4'),
+    brew: ['lz4'],
+  },
   {
     need: 'libelf headers',
+    ...by('start build toolchain', 'kernel'),
     why: "for objtool, which checks the kernel's object files",
     probe: { header: 'gelf.h' },
     ...linux('libelf-dev', 'elfutils-libelf-devel', 'libelf', 'elfutils-dev'),
@@ -69,16 +134,40 @@ export const NEEDS = [
   },
   {
     need: 'xz',
+    ...by('start build toolchain', 'kernel toolchain-* runtime *-xz'),
     why: 'unpacks sources, compresses images',
     ...run('xz'),
     ...linux('xz-utils', 'xz', 'xz', 'xz'),
     brew: ['xz'],
   },
-  { need: 'bzip2', why: 'unpacks sources', ...run('bzip2'), ...linux('bzip2'), ...ownTools },
-  { need: 'tar', why: 'unpacks sources', ...run('tar'), ...linux('tar'), ...ownTools },
-  { need: 'cpio', why: 'checks archives in the tests', only: 'tests', ...run('cpio'), ...linux('cpio'), ...ownTools },
+  {
+    need: 'bzip2',
+    ...by('start build', 'tls-handshake'),
+    why: 'unpacks sources',
+    ...run('bzip2'),
+    ...linux('bzip2'),
+    ...ownTools,
+  },
+  {
+    need: 'tar',
+    ...by('start build toolchain', 'kernel toolchain-* runtime runtime-musl tls-handshake app-modules* raspi'),
+    why: 'unpacks sources',
+    ...run('tar'),
+    ...linux('tar'),
+    ...ownTools,
+  },
+  {
+    need: 'cpio',
+    ...FOR_TESTS,
+    why: 'checks archives in the tests',
+    only: 'tests',
+    ...run('cpio'),
+    ...linux('cpio'),
+    ...ownTools,
+  },
   {
     need: 'EROFS tools',
+    ...by('start build flash', 'usr-compressed'),
     why: 'compress the runtime on CDs; check filesystem images in the tests',
     ...run('mkfs.erofs fsck.erofs dump.erofs'),
     ...linux('erofs-utils'),
@@ -86,6 +175,7 @@ export const NEEDS = [
   },
   {
     need: 'FAT tools',
+    ...FOR_TESTS,
     why: 'check FAT volumes in the tests',
     only: 'tests',
     // Debian installs dosfstools in a folder that only root has in PATH.
@@ -95,6 +185,7 @@ export const NEEDS = [
   },
   {
     need: 'ISO 9660 tools',
+    ...FOR_TESTS,
     why: 'check boot media in the tests',
     only: 'tests',
     // Some distributions have another program than genisoimage. The tests that need it say so.
@@ -104,6 +195,7 @@ export const NEEDS = [
   },
   {
     need: 'boot media tools',
+    ...FOR_TESTS,
     why: 'check partitions and sign programs for UEFI in the tests',
     only: 'tests',
     probe: { commands: list('sgdisk sfdisk sbsign sbverify'), alsoIn: ['/usr/sbin', '/sbin'] },
@@ -117,6 +209,7 @@ export const NEEDS = [
   },
   {
     need: 'UEFI firmware',
+    ...by('start', ''),
     why: 'starts boot media in QEMU (nodeos start --format … --firmware uefi)',
     only: 'tests',
     // The places that packages/vm/media.ts knows.
@@ -124,9 +217,18 @@ export const NEEDS = [
     ...linux('ovmf', 'edk2-ovmf', 'edk2-ovmf', 'ovmf'),
     ...notOnMacOS('Homebrew has no OVMF'),
   },
-  { need: 'file', why: 'checks binaries in the tests', only: 'tests', ...run('file'), ...linux('file'), ...ownTools },
+  {
+    need: 'file',
+    ...FOR_TESTS,
+    why: 'checks binaries in the tests',
+    only: 'tests',
+    ...run('file'),
+    ...linux('file'),
+    ...ownTools,
+  },
   {
     need: 'QEMU',
+    ...by('start', ''),
     why: 'runs the images',
     ...run('qemu-system-x86_64'),
     // Fedora's qemu-system-x86 also brings every display and sound module. The emulator itself is in -core.
@@ -135,6 +237,7 @@ export const NEEDS = [
   },
   {
     need: 'qemu-img',
+    ...by('build', 'qcow2 vmdk vhd'),
     why: 'converts disks (nodeos build --format qcow2, vmdk, vhd)',
     ...run('qemu-img'),
     ...linux('qemu-utils', 'qemu-img', 'qemu-img', 'qemu-img'),
@@ -142,6 +245,7 @@ export const NEEDS = [
   },
   {
     need: 'bmaptool',
+    ...FOR_TESTS,
     why: 'checks block maps in the tests',
     only: 'tests',
     ...run('bmaptool'),
@@ -153,6 +257,7 @@ export const NEEDS = [
   },
   {
     need: 'GMP, MPFR and MPC headers',
+    ...by('start build toolchain', 'toolchain-gcc'),
     why: 'compile the cross-toolchain (nodeos toolchain)',
     probe: { header: 'mpc.h' },
     ...linux(
@@ -165,6 +270,7 @@ export const NEEDS = [
   },
   {
     need: 'rsync',
+    ...by('start build toolchain', 'toolchain-headers'),
     why: "installs the kernel's headers for the cross-toolchain",
     ...run('rsync'),
     ...linux('rsync'),
@@ -172,14 +278,23 @@ export const NEEDS = [
   },
   {
     need: 'Python',
+    ...by('start build', 'app-native app-addon'),
     why: 'node-gyp, which compiles the addons of applications',
     ...run('python3'),
     ...linux('python3', 'python3', 'python', 'python3'),
     ...ownTools,
   },
-  { need: 'git', why: 'npm, for packages from Git repositories', ...run('git'), ...linux('git'), ...ownTools },
+  {
+    need: 'git',
+    ...by('start build', ''),
+    why: 'npm, for packages from Git repositories',
+    ...run('git'),
+    ...linux('git'),
+    ...ownTools,
+  },
   {
     need: 'zstd',
+    ...by('build flash', '*-zst'),
     why: 'compresses images (nodeos build --format disk.zst)',
     ...run('zstd'),
     ...linux('zstd'),
@@ -187,15 +302,25 @@ export const NEEDS = [
   },
   {
     need: 'pgrep',
+    ...FOR_TESTS,
     why: 'finds processes in the tests',
     only: 'tests',
     ...run('pgrep'),
     ...linux('procps', 'procps-ng', 'procps-ng', 'procps'),
     ...ownTools,
   },
-  { need: 'less', why: 'is a pager in the tests', only: 'tests', ...run('less'), ...linux('less'), ...ownTools },
+  {
+    need: 'less',
+    ...FOR_TESTS,
+    why: 'is a pager in the tests',
+    only: 'tests',
+    ...run('less'),
+    ...linux('less'),
+    ...ownTools,
+  },
   {
     need: 'tmux',
+    ...FOR_TESTS,
     why: 'drives terminals in the tests',
     only: 'tests',
     ...run('tmux bash'),
@@ -204,6 +329,7 @@ export const NEEDS = [
   },
   {
     need: 'CMake',
+    ...FOR_TESTS,
     why: 'compiles a third-party project in the tests',
     only: 'tests',
     ...run('cmake'),
@@ -212,6 +338,7 @@ export const NEEDS = [
   },
   {
     need: 'Meson',
+    ...FOR_TESTS,
     why: 'compiles a third-party project in the tests',
     only: 'tests',
     ...run('meson ninja'),
@@ -220,6 +347,7 @@ export const NEEDS = [
   },
   {
     need: 'ext4 tools',
+    ...by('start build flash', 'data'),
     why: 'make the filesystems that keep what a machine writes (--persist, --data, boot media)',
     probe: { commands: list('mke2fs e2fsck'), alsoIn: ['/usr/sbin', '/sbin'] },
     ...linux('e2fsprogs'),
@@ -227,6 +355,7 @@ export const NEEDS = [
   },
   {
     need: 'third-party NBD tools',
+    ...FOR_TESTS,
     why: 'check the NBD server and client in the tests',
     only: 'tests',
     probe: {
@@ -243,6 +372,7 @@ export const NEEDS = [
   },
   {
     need: 'device tree compiler',
+    ...FOR_TESTS,
     why: 'checks device trees in the tests',
     only: 'tests',
     ...run('dtc'),
@@ -251,6 +381,7 @@ export const NEEDS = [
   },
   {
     need: 'binutils for aarch64',
+    ...by('build', ''),
     why: 'strip symbols from Node.js (nodeos build runtime --target aarch64 --libc glibc)',
     ...run('aarch64-linux-gnu-strip'),
     only: 'long',
@@ -264,6 +395,7 @@ export const NEEDS = [
   },
   {
     need: 'QEMU for aarch64',
+    ...by('start', ''),
     why: 'boots systems for aarch64 in the long tests (nodeos start --target aarch64)',
     ...run('qemu-system-aarch64'),
     only: 'long',
@@ -272,6 +404,7 @@ export const NEEDS = [
   },
   {
     need: 'UEFI firmware for aarch64',
+    ...by('start', ''),
     why: 'starts boot media for aarch64 in the long tests',
     // The places that packages/vm/media.ts knows.
     probe: {
@@ -283,6 +416,7 @@ export const NEEDS = [
   },
   {
     need: 'QEMU for programs',
+    ...FOR_TESTS,
     why: 'runs programs for aarch64 in the long tests',
     ...run('qemu-aarch64'),
     only: 'long',
@@ -291,6 +425,7 @@ export const NEEDS = [
   },
   {
     need: 'debootstrap',
+    ...FOR_TESTS,
     why: 'makes the Debian system that the benchmark compares with',
     // Debian installs it in a folder that only root has in PATH.
     probe: { commands: ['debootstrap'], alsoIn: ['/usr/sbin'] },
@@ -300,92 +435,18 @@ export const NEEDS = [
   },
 ];
 
-/** @type {Manager[]} */
-export const MANAGERS = [
-  {
-    command: 'apt-get',
-    family: 'debian',
-    ids: ['debian', 'ubuntu'],
-    refresh: ['apt-get', 'update'],
-    // sudo clears the environment, so the variable that suppresses configuration questions is part of the command.
-    install: list('env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends'),
-    root: true,
-    hint: 'Is the network there, and no other apt running? On Ubuntu some packages are in universe.',
-  },
-  {
-    command: 'dnf',
-    family: 'fedora',
-    ids: ['fedora', 'rhel', 'centos'],
-    refresh: [], // dnf refreshes on its own
-    install: list('dnf install -y --setopt=install_weak_deps=False'),
-    root: true,
-    hint: 'RHEL and its rebuilds have no qemu-system-x86_64: use Fedora, or install QEMU by hand.',
-  },
-  {
-    command: 'pacman',
-    family: 'arch',
-    ids: ['arch', 'manjaro'],
-    // Arch supports a refresh only together with an upgrade of the whole system, which is the owner's decision.
-    refresh: [],
-    install: list('pacman -S --needed --noconfirm'),
-    root: true,
-    hint: 'If it did not find a package, bring the system up to date first: pacman -Syu.',
-  },
-  {
-    command: 'apk',
-    family: 'alpine',
-    ids: ['alpine'],
-    refresh: ['apk', 'update'],
-    install: ['apk', 'add'],
-    root: true,
-    hint: 'QEMU and debootstrap are in the community repository: enable it in /etc/apk/repositories.',
-  },
-  {
-    command: 'brew',
-    family: 'brew',
-    ids: ['macos'],
-    refresh: [], // brew refreshes on its own
-    install: ['brew', 'install'],
-    root: false, // brew refuses to run as root
-    hint: 'Homebrew must be installed, and run as your own user rather than as root.',
-  },
-];
-
-/**
- * The name of this system, then the names of similar systems, most specific first.
- * @param {string | undefined} osRelease the text of /etc/os-release, if there is one
- * @param {string} platform process.platform
- */
-export const systemIds = (osRelease, platform) => {
-  if (osRelease === undefined) return platform === 'darwin' ? ['macos'] : [];
-  const value = (/** @type {string} */ key) =>
-    new RegExp(`^${key}=(["']?)(.*)\\1\\s*$`, 'm').exec(osRelease)?.[2]?.toLowerCase() ?? '';
-  return `${value('ID')} ${value('ID_LIKE')}`.split(/\s+/).filter(Boolean);
-};
-
-/** @param {string[]} ids @returns {Manager | undefined} */
-export const managerFor = (ids) => ids.flatMap((id) => MANAGERS.filter((manager) => manager.ids.includes(id)))[0];
-
-/** Each purpose with those that it includes. The command itself has none. @type {Record<string, (Purpose | undefined)[]>} */
+/** Each purpose with those that it includes. The verbs have none. @type {Record<string, (Purpose | undefined)[]>} */
 export const PURPOSES = { run: [undefined], tests: [undefined, 'tests'], all: [undefined, 'tests', 'long'] };
 
-/** @param {Need[]} needs @param {(probe: Probe) => boolean} isMet */
-export const missing = (needs, isMet) => needs.filter(({ probe }) => !isMet(probe));
+/**
+ * What a step cannot be built without.
+ * @param {string} step its name
+ */
+export const needsOfStep = (step) =>
+  NEEDS.filter(({ steps }) => steps.some((name) => new RegExp(`^${name.replace('*', '.*')}$`).test(step)));
 
 /**
- * The needs that this manager has packages for, and the commands that install them.
- * @param {Manager} manager
- * @param {Need[]} needs
- * @param {string[]} prefix such as ['sudo'], for the managers that need root
+ * What has a program.
+ * @param {string} program
  */
-export const plan = (manager, needs, prefix) => {
-  const installable = needs.filter((need) => need[manager.family].length > 0);
-  const packages = new Set(installable.flatMap((need) => need[manager.family]));
-  const argvs = packages.size > 0 ? [manager.refresh, [...manager.install, ...packages]] : [];
-  const commands = argvs.filter((argv) => argv.length > 0).map((argv) => [...(manager.root ? prefix : []), ...argv]);
-  return { installable, commands };
-};
-
-/** Quotes an argv as one line for a POSIX shell. @param {string[]} argv */
-export const shellLine = (argv) =>
-  argv.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(' ');
+export const needOfProgram = (program) => NEEDS.find(({ probe }) => probe.commands?.includes(program));

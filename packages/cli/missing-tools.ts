@@ -1,0 +1,53 @@
+/** What this machine lacks for a verb, and the command that installs it. */
+import { existsSync, readFileSync } from 'node:fs';
+import { MissingProgramError, NodeosError } from '@nodeos/base';
+import type { Step } from '@nodeos/engine';
+import { managerFor, plan, shellLine, systemIds, type Manager } from './host/managers.js';
+import { needOfProgram, needsOfStep, type Need } from './host/needs.js';
+import { hasCommand, missing } from './host/present.js';
+
+const OS_RELEASE = '/etc/os-release';
+
+/** The package manager of this machine, if the table of packages knows it. */
+const ownManager = (): Manager | undefined =>
+  managerFor(systemIds(existsSync(OS_RELEASE) ? readFileSync(OS_RELEASE, 'utf8') : undefined, process.platform));
+
+/**
+ * Looks for what steps need before the first of them starts: some are needed only after minutes. On a system whose
+ * packages are not known, files may lie elsewhere, and the steps find out for themselves.
+ * @throws NodeosError that names all that is missing
+ */
+export function checkTools(steps: readonly Step[]): void {
+  const needs = missing([...new Set(steps.flatMap(({ name }) => needsOfStep(name)))]);
+  const manager = ownManager();
+  if (needs.length === 0 || !manager) return;
+  const lacking = steps.filter(({ name }) => needsOfStep(name).some((need) => needs.includes(need)));
+  throw new NodeosError(
+    `this machine lacks what builds ${lacking.map(({ name }) => name).join(', ')}: ${needs.map(described).join(', ')}`,
+    { hint: installHint(needs, manager) },
+  );
+}
+
+/** @throws MissingProgramError if a program is not installed */
+export function checkProgram(program: string): void {
+  if (!hasCommand(program)) throw new MissingProgramError(program);
+}
+
+/** How to install a program that an error names, if the table has it. */
+export function hintFor(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const need = error instanceof MissingProgramError ? needOfProgram(error.program) : undefined;
+  const manager = ownManager();
+  return need && manager ? installHint([need], manager) : hintFor(error.cause);
+}
+
+const described = ({ need, why }: Need): string => `${need} (${why})`;
+
+function installHint(needs: readonly Need[], manager: Manager): string {
+  const isRoot = process.getuid?.() === 0;
+  const { commands, installable } = plan(manager, [...needs], manager.root && !isRoot ? ['sudo'] : []);
+  const absent = needs.filter((need) => !installable.includes(need));
+  const notes = absent.map(({ need, brewNote, absent: note }) => `no package for ${need}: ${brewNote ?? note ?? ''}`);
+  const install = commands.length === 0 ? [] : [`install it with: ${commands.map(shellLine).join(' && ')}`];
+  return [...install, ...notes].join('; ');
+}
