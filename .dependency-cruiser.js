@@ -38,6 +38,13 @@ export default {
   forbidden: [
     ...rules,
     {
+      name: 'create-nodeos-imports',
+      comment: 'packages/create-nodeos imports no other package: it is fetched for one run',
+      severity: 'error',
+      from: { path: '^packages/create-nodeos/' },
+      to: { path: '^(packages|kernel|initramfs|bootfs)/', pathNot: '^packages/create-nodeos/' },
+    },
+    {
       name: 'layers-do-not-import-the-command',
       severity: 'error',
       from: { path: '^(kernel|initramfs|bootfs)/' },

@@ -2,7 +2,7 @@ import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['**/dist/**', 'out/**', '**/node_modules/**', '**/*.d.ts'] },
+  { ignores: ['**/dist/**', 'out/**', '**/node_modules/**', 'packages/create-nodeos/templates/**', '**/*.d.ts'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

@@ -21,7 +21,7 @@ export default defineConfig({
         // Each boots machines: one file at a time, so that two cores are enough.
         test: {
           name: 'system',
-          include: ['test/{cli,boot,stream,toolchain}/**/*.test.ts'],
+          include: ['test/{cli,boot,stream,toolchain,npm}/**/*.test.ts'],
           fileParallelism: false,
           testTimeout: 180_000,
           hookTimeout: 3_600_000,

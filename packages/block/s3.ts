@@ -4,11 +4,17 @@ import type { GetObjectCommandOutput, S3Client } from '@aws-sdk/client-s3';
 import { failure, type BlockBackend } from './backend.js';
 import { emptyBody, ranged, type RangeAnswer, type RangedOptions, type RangeRequest } from './ranged.js';
 
+/** What is used of `S3Client`. The package is optional, so no published type names it. */
+export interface S3Sender {
+  send(command: never, options: { abortSignal?: AbortSignal }): Promise<unknown>;
+  destroy(): void;
+}
+
 export interface S3Options extends RangedOptions {
   readonly bucket: string;
   readonly key: string;
   /** Default: a client from the environment, as for AWS's tools: AWS_REGION, AWS_ENDPOINT_URL, AWS_PROFILE … */
-  readonly client?: S3Client;
+  readonly client?: S3Sender;
 }
 
 type Sdk = typeof import('@aws-sdk/client-s3');
@@ -23,7 +29,7 @@ export async function s3(object: string | URL | S3Options): Promise<BlockBackend
   const { bucket, key, client, ...options } =
     typeof object === 'object' && 'bucket' in object ? object : parseUrl(object);
   const sdk = await loadSdk();
-  const s3 = client ?? defaultClient(sdk);
+  const s3 = (client as S3Client | undefined) ?? defaultClient(sdk);
   const device = await ranged(`s3://${bucket}/${key}`, (request) => get(sdk, s3, { bucket, key }, request), options);
   return {
     ...device,

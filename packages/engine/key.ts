@@ -11,6 +11,7 @@ import { promisify } from 'node:util';
 import { init as lexerReady, parse } from 'es-module-lexer';
 import { codeOf, NodeosError, sha256 } from '@nodeos/base';
 import { canonicalJson, hashPath } from './hash.js';
+import { searchPath } from './run.js';
 import { checksumOf, type Source } from './source.js';
 import type { Step } from './step.js';
 
@@ -18,6 +19,13 @@ export type Ingredients = Readonly<Record<string, string>>;
 
 /** Raise this number when a change in the engine changes outputs of an unchanged recipe (environment, unpacking). */
 const ENGINE_VERSION = '1';
+
+interface Manifest {
+  readonly name?: string;
+  readonly version?: string;
+  /** The project's own name of a package that was published under another one (scripts/release). */
+  readonly nodeosPackage?: string;
+}
 
 const packages = new Map<string, { name: string; version: string; dir: string }>();
 
@@ -100,7 +108,9 @@ function toolVersion(tool: string): Promise<string> {
   const known = toolVersions.get(tool);
   if (known) return known;
   const option = VERSION_OPTIONS[tool] ?? '--version';
-  const pending = promisify(execFile)(tool, [option], { env: { ...process.env, LC_ALL: 'C' } }).then(
+  const pending = promisify(execFile)(tool, [option], {
+    env: { ...process.env, PATH: searchPath(), LC_ALL: 'C' },
+  }).then(
     ({ stdout, stderr }) => (stdout || stderr).split('\n')[0] ?? '',
     (error: unknown) => {
       if (codeOf(error) === 'ENOENT') return 'missing';
@@ -166,7 +176,8 @@ function packageOf(path: string): { name: string; version: string; dir: string }
     if (known) return known;
     const manifest = join(dir, 'package.json');
     if (existsSync(manifest)) {
-      const { name, version } = JSON.parse(readFileSync(manifest, 'utf8')) as { name?: string; version?: string };
+      const { name: ownName, nodeosPackage, version } = JSON.parse(readFileSync(manifest, 'utf8')) as Manifest;
+      const name = nodeosPackage ?? ownName;
       if (name !== undefined) {
         const home = { name, version: version ?? '', dir };
         packages.set(dir, home);

@@ -19,6 +19,20 @@ import { modeOf, type Entry, type Tree } from './entry.js';
 const HEADER_SIZE = 110;
 const MAX_NAME = 4096; // the kernel's PATH_MAX
 
+/** What the header of a file says. The published types cannot name cpio-stream, which has none. */
+export interface CpioHeader {
+  name: string;
+  ino?: number;
+  mode?: number;
+  uid?: number;
+  gid?: number;
+  nlink?: number;
+  mtime?: Date;
+  size?: number;
+  rdevmajor?: number;
+  rdevminor?: number;
+}
+
 /** Writes an archive. @throws RangeError for a name or a number that the format cannot hold */
 export async function writeCpio(tree: Tree | Iterable<Entry>, path: string): Promise<void> {
   const pack = cpio.pack({ format: 'newc' });
@@ -75,7 +89,7 @@ async function* contentOf(entry: Entry, fail: (error: Error) => void): AsyncIter
  * A newc header: the magic number, thirteen numbers of eight hexadecimal digits, and the name; padded to a multiple of
  * four bytes.
  */
-export function encodeHeader(header: Header): Buffer {
+export function encodeHeader(header: CpioHeader): Buffer {
   const name = Buffer.from(`${header.name}\0`);
   if (name.length > MAX_NAME) throw new RangeError(`${header.name}: the name is longer than ${MAX_NAME} bytes`);
   const mtime = header.mtime instanceof Date ? header.mtime.getTime() / 1000 : 0;

@@ -1,0 +1,36 @@
+/**
+ * node scripts/release FOLDER [--version V] [--repository URL]
+ *
+ * Packs all workspaces into tarballs, which `npm publish FOLDER/*.tgz` publishes one by one. names.json has their names.
+ */
+import { execFileSync } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import { packAll } from './pack.js';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { version: { type: 'string' }, repository: { type: 'string' } },
+});
+const [into, ...more] = positionals;
+if (into === undefined || more.length > 0) {
+  console.error('Usage: node scripts/release FOLDER [--version V] [--repository URL]');
+  process.exit(2);
+}
+const { version, repository = ownRepository() } = values;
+if (repository === undefined) console.error('the packages name no repository: --repository URL');
+const tarballs = await packAll({
+  into,
+  ...(version === undefined ? {} : { version }),
+  ...(repository === undefined ? {} : { repository }),
+});
+for (const { name, file } of tarballs) console.log(`${name}  ${file}`);
+
+/** Where this clone comes from, if that is a URL. */
+function ownRepository() {
+  try {
+    const url = execFileSync('git', ['config', 'remote.origin.url'], { encoding: 'utf8' }).trim();
+    return /^(https?|ssh|git):\/\//.test(url) ? `git+${url}` : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * Everything is published to a registry on the loopback, and an ordinary user installs it from there into an empty folder.
+ * The built outputs come from a remote cache: that of the clone is not theirs.
+ */
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { run } from '@nodeos/engine';
+import { packAll, NAMES, type Tarball } from '../../scripts/release/pack.js';
+import { freePort, LONG, nodeos, request, start } from '../support.js';
+import { NpmRegistry } from './registry.js';
+import { PATH, User } from './user.js';
+
+const SERVER = `import { createServer } from 'node:http';
+createServer((request, response) => response.end('hello from ' + process.version)).listen(process.env.PORT);
+`;
+const MANIFEST = JSON.stringify({ name: 'mine', version: '1.0.0', private: true, type: 'module', main: 'server.js' });
+/** What a start needs, apart from what is packed in a moment. */
+const SHARED = ['kernel', 'usr', 'init'];
+const LAYERS = ['kernel', 'runtime', 'usr', 'init', 'initramfs', 'initramfs-stream', 'root', 'tls-handshake'];
+const RENAMED = { nodeos: '@acme/os', 'create-nodeos': '@acme/create-nodeos', '@nodeos/': '@acme/nodeos-' };
+
+let work = '';
+let registry: NpmRegistry;
+let user: User;
+/** The environment of somebody who has a remote cache. */
+let sharing: Record<string, string> = {};
+let keyFile = '';
+let publisher = '';
+
+async function publish(tarballs: readonly Tarball[]): Promise<void> {
+  const waiting = [...tarballs];
+  const worker = async (): Promise<void> => {
+    for (let next = waiting.pop(); next; next = waiting.pop())
+      await run('npm', ['publish', next.file, '--userconfig', publisher], { environment: 'host' });
+  };
+  await Promise.all([worker(), worker()]);
+}
+
+/** The keys of all steps, as a command with an empty cache sees them. */
+function keysIn(explained: string): Record<string, string> {
+  const lines = explained
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { step: string; key: string });
+  return Object.fromEntries(lines.map(({ step, key }) => [step, key]));
+}
+
+beforeAll(async () => {
+  work = await mkdtemp(join(tmpdir(), 'nodeos-npm-'));
+  await chmod(work, 0o755);
+  registry = await NpmRegistry.start();
+  publisher = join(work, 'npmrc');
+  const { host } = new URL(registry.url);
+  await writeFile(publisher, `registry=${registry.url}\n//${host}/:_authToken=test\n`);
+  await publish(await packAll({ into: join(work, 'tarballs') }));
+  user = await User.withHome(
+    join(work, 'home'),
+    `registry=${registry.url}\naudit=false\nfund=false\nupdate-notifier=false\n`,
+  );
+
+  keyFile = join(work, 'key.pem');
+  const place = join(work, 'shared');
+  const { stdout: publicKey } = await nodeosCommand('cache', 'key', keyFile);
+  await nodeosCommand('build', 'kernel', 'usr', 'init');
+  await nodeosCommand('cache', 'push', place, '--key', keyFile, ...SHARED.flatMap((step) => ['--only', step]));
+  sharing = { NODEOS_REMOTE_CACHE: place, NODEOS_TRUSTED_KEYS: publicKey.trim() };
+}, LONG);
+afterAll(async () => {
+  registry.close();
+  await rm(work, { recursive: true, force: true });
+});
+
+/** The command of the clone. It must work outside of a test, so its processes are not tied to one. */
+async function nodeosCommand(...args: string[]): Promise<{ stdout: string }> {
+  const cli = new URL('../../packages/cli/bin/nodeos.js', import.meta.url).pathname;
+  return run(process.execPath, [cli, ...args], { environment: 'host' });
+}
+
+/** Starts an appliance, and returns what it says to a visitor. */
+async function answerOf(
+  folder: string,
+  env: Record<string, string>,
+  ...command: [string, ...string[]]
+): Promise<string> {
+  const port = await freePort();
+  const program = user.start(folder, env, ...command, '--publish', `${port}:80`);
+  const answer = await Promise.race([
+    request(`http://127.0.0.1:${port}/`, {}, 150).then((response) => response.text()),
+    program.ended.then(({ stdout, stderr }) => Promise.reject(new Error(`it ended: ${stdout}\n${stderr}`))),
+  ]);
+  program.interrupt();
+  await program.ended;
+  return answer;
+}
+
+describe('an installed nodeos', () => {
+  it('boots an application of an ordinary user, who compiles nothing', async () => {
+    const folder = await user.folder('mine', { 'package.json': MANIFEST, 'server.js': SERVER });
+    await user.run(folder, {}, 'npm', 'install', '--save-dev', 'nodeos');
+    expect(await answerOf(folder, sharing, 'npx', 'nodeos', 'start', '.')).toMatch(/^hello from v26\./);
+    const built = (await readdir(join(user.home, '.cache/nodeos/logs'))).map((name) => name.replace(/-x86_64.*/, ''));
+    expect(built.filter((name) => !/^(?:archive-|initramfs|app)/.test(name))).toEqual([]);
+    expect([...registry.passedOn].filter((name) => name.includes('nodeos'))).toEqual([]);
+  });
+
+  it('has the keys of the clone, so it finds the same outputs', async () => {
+    const folder = join(user.home, 'mine');
+    const [here, there] = [join(work, 'empty'), join(user.home, 'empty')];
+    const explain = ['build', ...LAYERS, '--explain', '--json'];
+    const own = await start(explain, { env: { NODEOS_CACHE: here, PATH } }).ended;
+    const installed = await user.run(folder, { NODEOS_CACHE: there }, 'npx', 'nodeos', ...explain);
+    expect(keysIn(installed.stdout)).toEqual(keysIn(own.stdout));
+    expect(Object.keys(keysIn(own.stdout))).toEqual(expect.arrayContaining(['toolchain-gcc', 'kernel', 'init', 'usr']));
+  });
+
+  it('has the same keys under other names', async () => {
+    await publish(await packAll({ into: join(work, 'renamed'), names: RENAMED, version: '7.0.0' }));
+    const folder = await user.folder('renamed', { 'package.json': MANIFEST });
+    await user.run(folder, {}, 'npm', 'install', '--save-dev', '@acme/os');
+    const { stdout } = await user.run(
+      folder,
+      {},
+      'npx',
+      '@acme/os',
+      'build',
+      'kernel',
+      'init',
+      'usr',
+      '--explain',
+      '--json',
+    );
+    const env = { NODEOS_CACHE: join(user.home, '.cache/nodeos'), PATH };
+    const own = await start(['build', 'kernel', 'init', 'usr', '--explain', '--json'], { env }).ended;
+    expect(keysIn(stdout)).toEqual(keysIn(own.stdout));
+    expect(stdout).toContain('"state":"cached"');
+    expect(registry.names.filter((name) => name.startsWith('@acme/'))).toHaveLength(
+      registry.names.filter((name) => !name.startsWith('@acme/')).length,
+    );
+  });
+
+  it('needs no installation: npx fetches it', async () => {
+    const folder = await user.folder('visitor', { 'package.json': MANIFEST, 'server.js': SERVER });
+    expect(await answerOf(folder, sharing, 'npx', '--yes', 'nodeos', 'start', '.')).toMatch(/^hello from v26\./);
+    expect(await readdir(folder)).toEqual(['package.json', 'server.js']);
+  });
+
+  it('names the packages of this machine that a build lacks, before it begins', async () => {
+    const folder = join(user.home, 'mine');
+    const env = { NODEOS_CACHE: join(user.home, 'none'), XDG_DATA_DIRS: '/nowhere' };
+    const script = `process.env.PATH = '/nowhere'; await import('nodeos').then(async ({ main }) => {
+      const io = { stdout: process.stdout, stderr: process.stderr, stdin: process.stdin, env: {},
+        signal: new AbortController().signal, kill: new AbortController().signal };
+      process.exitCode = await main(['build', 'kernel'], io); });`;
+    await writeFile(join(folder, 'lacking.mjs'), script);
+    const { status, stderr } = await user.start(folder, env, 'node', 'lacking.mjs').ended;
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/this machine lacks what builds .*kernel.*: C compiler \(.*make.*flex.*bc/);
+    expect(stderr).toMatch(/install it with: sudo apt-get update && sudo env .* gcc g\+\+ make .*flex.*bison/);
+  });
+});
+
+describe('npm create nodeos', () => {
+  it.each(['js', 'ts'])('--template %s makes an application that boots', async (template) => {
+    const parent = await user.folder('created');
+    const name = `my-${template}`;
+    const made = await user.run(
+      parent,
+      {},
+      'npm',
+      'create',
+      '--yes',
+      'nodeos@latest',
+      name,
+      '--',
+      '--template',
+      template,
+    );
+    expect(made.stdout).toContain('npm start');
+    const folder = join(parent, name);
+    const names = [
+      '.gitignore',
+      'README.md',
+      `app.${template}`,
+      `app.test.${template}`,
+      'package.json',
+      `server.${template}`,
+    ];
+    expect(await readdir(folder)).toEqual(expect.arrayContaining(names));
+    await user.run(folder, {}, 'npm', 'install');
+    if (template === 'js') await user.run(folder, {}, 'npm', 'test');
+    else await user.run(folder, {}, 'npm', 'run', 'check');
+    expect(await answerOf(folder, sharing, 'npm', 'start', '--')).toMatch(/^Hello from .*Node\.js v26\./);
+  });
+
+  it('writes into no folder that has files, and knows its templates', async () => {
+    const parent = await user.folder('full', { 'something.txt': '' });
+    const create = (...args: string[]) =>
+      user.start(parent, {}, 'npm', 'create', '--yes', 'nodeos@latest', ...args).ended;
+    expect(await create('.')).toMatchObject({ status: 1, stderr: expect.stringContaining('is not empty') });
+    const wrong = await create('new', '--', '--template', 'perl');
+    expect(wrong).toMatchObject({ status: 2, stderr: expect.stringContaining('--template perl: there is js and ts') });
+    expect(await readdir(parent)).toEqual(['something.txt']);
+  });
+});
+
+describe('the registry as a remote cache', () => {
+  it('has what one machine publishes for another', async () => {
+    const env = { NPM_CONFIG_USERCONFIG: publisher };
+    const push = ['cache', 'push', 'npm:@acme/built', 'init', '--only', 'init', '--key', keyFile];
+    expect(await start(push, { env }).ended).toMatchObject({ status: 0 });
+    expect((await start(push, { env }).ended).stdout).toContain('init (x86_64): is there already');
+    expect(registry.names).toContain('@acme/built-x86_64-init');
+
+    const folder = join(user.home, 'mine');
+    const trust = {
+      NODEOS_TRUSTED_KEYS: sharing['NODEOS_TRUSTED_KEYS'] ?? '',
+      NODEOS_CACHE: join(user.home, 'pulled'),
+    };
+    const pull = ['nodeos', 'cache', 'pull', 'init', '--remote', 'npm:@acme/built'];
+    await user.run(folder, trust, 'npx', ...pull);
+    const [key = ''] = await readdir(join(trust.NODEOS_CACHE, 'steps/init/x86_64'));
+    const { stdout } = await nodeos('build', 'init', '--json');
+    const output = /"output":"([^"]+)"/.exec(stdout)?.[1] ?? '';
+    const fetched = join(trust.NODEOS_CACHE, 'steps/init/x86_64', key, 'output');
+    for (const name of await readdir(output))
+      expect(await readFile(join(fetched, name))).toEqual(await readFile(join(output, name)));
+  });
+});
+
+it('every package of the repository is published under its name', () => {
+  expect(registry.names).toEqual(expect.arrayContaining([NAMES['nodeos'], NAMES['create-nodeos']]));
+});
