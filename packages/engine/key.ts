@@ -25,9 +25,19 @@ interface Manifest {
   readonly version?: string;
   /** The project's own name of a package that was published under another one (scripts/release). */
   readonly nodeosPackage?: string;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
+  readonly peerDependenciesMeta?: Readonly<Record<string, { readonly optional?: boolean }>>;
 }
 
-const packages = new Map<string, { name: string; version: string; dir: string }>();
+interface Home {
+  readonly name: string;
+  readonly version: string;
+  readonly dir: string;
+  /** Names of packages that need not be installed. */
+  readonly optional: ReadonlySet<string>;
+}
+
+const packages = new Map<string, Home>();
 
 /** The scope of the project's own packages. Their code counts by its content, wherever they are installed. */
 const OWN_SCOPE = `${packageOf(fileURLToPath(import.meta.url)).name.split('/')[0] ?? ''}/`;
@@ -122,8 +132,9 @@ function toolVersion(tool: string): Promise<string> {
 }
 
 /**
- * The code of a recipe: its modules and the project modules that they statically import, each by content; npm libraries
- * by name and version. The engine and the packages below it are left out (`ENGINE_VERSION`).
+ * The code of a recipe: its modules and the project modules that they import, each by content; npm libraries by name and
+ * version. The engine and the packages below it are left out (`ENGINE_VERSION`), and so are optional packages: an output
+ * cannot depend on what need not be there.
  */
 export async function recipeOf(urls: readonly string[]): Promise<Record<string, string>> {
   await lexerReady;
@@ -140,7 +151,8 @@ export async function recipeOf(urls: readonly string[]): Promise<Record<string, 
     }
     const code = readFileSync(path, 'utf8');
     found[`recipe ${home.name}/${relative(home.dir, path)}`] = sha256(code);
-    for (const specifier of importsOf(path, code)) visit(resolve(specifier, path));
+    for (const specifier of importsOf(path, code))
+      if (!home.optional.has(packageIn(specifier))) visit(resolve(specifier, path));
   };
   for (const url of urls) visit(fileURLToPath(url));
   return found;
@@ -161,7 +173,7 @@ function resolve(specifier: string, from: string): string {
   } catch (error) {
     // A library without a `require` export cannot be resolved here. Its package.json is enough: only the version
     // counts.
-    const name = specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
+    const name = packageIn(specifier);
     const manifests = (require.resolve.paths(name) ?? []).map((dir) => join(dir, name, 'package.json'));
     const manifest = manifests.find((path) => existsSync(path));
     const isLibrary = manifest !== undefined && realpathSync(manifest).includes('/node_modules/');
@@ -170,20 +182,35 @@ function resolve(specifier: string, from: string): string {
   }
 }
 
-function packageOf(path: string): { name: string; version: string; dir: string } {
+/** The package that an import names. */
+function packageIn(specifier: string): string {
+  return specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
+}
+
+function packageOf(path: string): Home {
   for (let dir = dirname(path); ; dir = dirname(dir)) {
     const known = packages.get(dir);
     if (known) return known;
     const manifest = join(dir, 'package.json');
     if (existsSync(manifest)) {
-      const { name: ownName, nodeosPackage, version } = JSON.parse(readFileSync(manifest, 'utf8')) as Manifest;
+      const {
+        name: ownName,
+        nodeosPackage,
+        version = '',
+        ...rest
+      } = JSON.parse(readFileSync(manifest, 'utf8')) as Manifest;
       const name = nodeosPackage ?? ownName;
       if (name !== undefined) {
-        const home = { name, version: version ?? '', dir };
+        const home = { name, version, dir, optional: optionalOf(rest) };
         packages.set(dir, home);
         return home;
       }
     }
     if (dir === dirname(dir)) throw new Error(`${path} belongs to no package`);
   }
+}
+
+function optionalOf({ optionalDependencies = {}, peerDependenciesMeta = {} }: Manifest): Set<string> {
+  const peers = Object.keys(peerDependenciesMeta).filter((name) => peerDependenciesMeta[name]?.optional === true);
+  return new Set([...Object.keys(optionalDependencies), ...peers]);
 }

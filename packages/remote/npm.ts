@@ -3,12 +3,12 @@
  * registry and who asks; the registry need not be trusted.
  * https://github.com/npm/registry/blob/main/docs/responses/package-metadata.md
  */
-import { createReadStream } from 'node:fs';
+import { createReadStream, createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { PassThrough, Readable } from 'node:stream';
-import { createGunzip } from 'node:zlib';
+import { createGunzip, createGzip } from 'node:zlib';
 import tar from 'tar-stream';
 import { NodeosError, temporaryFolder, UsageError } from '@nodeos/base';
 import { run, type OutputId, type RemoteCache } from '@nodeos/engine';
@@ -58,7 +58,7 @@ export function npm(url: URL): RemoteCache {
           version: versionOf(id),
           description: `An output of NodeOS: ${id.step}`,
         };
-        const file = join(folder, 'package.tgz');
+        const [plain, file] = [join(folder, 'package.tar'), join(folder, 'package.tgz')];
         await writeTar(
           [
             memory('package/package.json', Buffer.from(JSON.stringify({ ...description, license: 'MIT' }))),
@@ -69,8 +69,10 @@ export function npm(url: URL): RemoteCache {
               open: () => createReadStream(contents.path),
             },
           ],
-          file,
+          plain,
         );
+        // npm publishes the file as it is, and registries want gzip. The contents are compressed already.
+        await pipeline(createReadStream(plain), createGzip({ level: 0 }), createWriteStream(file), { signal });
         // One tag a key: npm wants a tag for what is no release.
         await run('npm', ['publish', file, '--access', 'public', '--tag', 'built', '--ignore-scripts'], {
           cwd: folder,
@@ -101,16 +103,16 @@ async function registryOf(name: string): Promise<string> {
 function memberOf(body: AsyncIterable<Uint8Array>, name: string, signal: AbortSignal): PassThrough {
   const found = new PassThrough();
   const extract = tar.extract();
-  let isFound = false;
+  // What follows the member is not fetched.
+  const enough = new AbortController();
   extract.on('entry', (header, stream, next) => {
     stream.on('end', next).on('error', next);
-    if (header.name !== name || isFound) return void stream.resume();
-    isFound = true;
-    stream.pipe(found);
+    if (header.name !== name) return void stream.resume();
+    stream.on('end', () => enough.abort()).pipe(found);
   });
-  pipeline(body, createGunzip(), extract, { signal }).then(
-    () => (isFound ? undefined : found.destroy(new NodeosError(`the package has no ${name}`))),
-    (error: unknown) => found.destroy(error as Error),
+  pipeline(body, createGunzip(), extract, { signal: AbortSignal.any([signal, enough.signal]) }).then(
+    () => found.destroy(new NodeosError(`the package has no ${name}`)),
+    (error: unknown) => (enough.signal.aborted ? undefined : found.destroy(error as Error)),
   );
   return found;
 }

@@ -26,6 +26,8 @@ let registry: NpmRegistry;
 let user: User;
 /** The environment of somebody who has a remote cache. */
 let sharing: Record<string, string> = {};
+/** The user's project, with nodeos installed. */
+let mine = '';
 let keyFile = '';
 let publisher = '';
 
@@ -50,7 +52,7 @@ function keysIn(explained: string): Record<string, string> {
 beforeAll(async () => {
   work = await mkdtemp(join(tmpdir(), 'nodeos-npm-'));
   await chmod(work, 0o755);
-  registry = await NpmRegistry.start();
+  registry = await NpmRegistry.start(/^@(nodeos|acme)\/|^(create-)?nodeos$/);
   publisher = join(work, 'npmrc');
   const { host } = new URL(registry.url);
   await writeFile(publisher, `registry=${registry.url}\n//${host}/:_authToken=test\n`);
@@ -59,6 +61,8 @@ beforeAll(async () => {
     join(work, 'home'),
     `registry=${registry.url}\naudit=false\nfund=false\nupdate-notifier=false\n`,
   );
+  mine = await user.folder('mine', { 'package.json': MANIFEST, 'server.js': SERVER });
+  await user.run(mine, {}, 'npm', 'install', '--save-dev', 'nodeos');
 
   keyFile = join(work, 'key.pem');
   const place = join(work, 'shared');
@@ -68,6 +72,7 @@ beforeAll(async () => {
   sharing = { NODEOS_REMOTE_CACHE: place, NODEOS_TRUSTED_KEYS: publicKey.trim() };
 }, LONG);
 afterAll(async () => {
+  user.leave();
   registry.close();
   await rm(work, { recursive: true, force: true });
 });
@@ -97,20 +102,16 @@ async function answerOf(
 
 describe('an installed nodeos', () => {
   it('boots an application of an ordinary user, who compiles nothing', async () => {
-    const folder = await user.folder('mine', { 'package.json': MANIFEST, 'server.js': SERVER });
-    await user.run(folder, {}, 'npm', 'install', '--save-dev', 'nodeos');
-    expect(await answerOf(folder, sharing, 'npx', 'nodeos', 'start', '.')).toMatch(/^hello from v26\./);
+    expect(await answerOf(mine, sharing, 'npx', 'nodeos', 'start', '.')).toMatch(/^hello from v26\./);
     const built = (await readdir(join(user.home, '.cache/nodeos/logs'))).map((name) => name.replace(/-x86_64.*/, ''));
     expect(built.filter((name) => !/^(?:archive-|initramfs|app)/.test(name))).toEqual([]);
-    expect([...registry.passedOn].filter((name) => name.includes('nodeos'))).toEqual([]);
   });
 
   it('has the keys of the clone, so it finds the same outputs', async () => {
-    const folder = join(user.home, 'mine');
     const [here, there] = [join(work, 'empty'), join(user.home, 'empty')];
     const explain = ['build', ...LAYERS, '--explain', '--json'];
     const own = await start(explain, { env: { NODEOS_CACHE: here, PATH } }).ended;
-    const installed = await user.run(folder, { NODEOS_CACHE: there }, 'npx', 'nodeos', ...explain);
+    const installed = await user.run(mine, { NODEOS_CACHE: there }, 'npx', 'nodeos', ...explain);
     expect(keysIn(installed.stdout)).toEqual(keysIn(own.stdout));
     expect(Object.keys(keysIn(own.stdout))).toEqual(expect.arrayContaining(['toolchain-gcc', 'kernel', 'init', 'usr']));
   });
@@ -147,14 +148,13 @@ describe('an installed nodeos', () => {
   });
 
   it('names the packages of this machine that a build lacks, before it begins', async () => {
-    const folder = join(user.home, 'mine');
     const env = { NODEOS_CACHE: join(user.home, 'none'), XDG_DATA_DIRS: '/nowhere' };
     const script = `process.env.PATH = '/nowhere'; await import('nodeos').then(async ({ main }) => {
       const io = { stdout: process.stdout, stderr: process.stderr, stdin: process.stdin, env: {},
         signal: new AbortController().signal, kill: new AbortController().signal };
       process.exitCode = await main(['build', 'kernel'], io); });`;
-    await writeFile(join(folder, 'lacking.mjs'), script);
-    const { status, stderr } = await user.start(folder, env, 'node', 'lacking.mjs').ended;
+    await writeFile(join(mine, 'lacking.mjs'), script);
+    const { status, stderr } = await user.start(mine, env, 'node', 'lacking.mjs').ended;
     expect(status).toBe(1);
     expect(stderr).toMatch(/this machine lacks what builds .*kernel.*: C compiler \(.*make.*flex.*bc/);
     expect(stderr).toMatch(/install it with: sudo apt-get update && sudo env .* gcc g\+\+ make .*flex.*bison/);
@@ -210,16 +210,16 @@ describe('the registry as a remote cache', () => {
     const env = { NPM_CONFIG_USERCONFIG: publisher };
     const push = ['cache', 'push', 'npm:@acme/built', 'init', '--only', 'init', '--key', keyFile];
     expect(await start(push, { env }).ended).toMatchObject({ status: 0 });
-    expect((await start(push, { env }).ended).stdout).toContain('init (x86_64): is there already');
+    const again = { status: 0, stdout: expect.stringContaining('init (x86_64): is there already') };
+    expect(await start(push, { env }).ended).toMatchObject(again);
     expect(registry.names).toContain('@acme/built-x86_64-init');
 
-    const folder = join(user.home, 'mine');
     const trust = {
       NODEOS_TRUSTED_KEYS: sharing['NODEOS_TRUSTED_KEYS'] ?? '',
       NODEOS_CACHE: join(user.home, 'pulled'),
     };
     const pull = ['nodeos', 'cache', 'pull', 'init', '--remote', 'npm:@acme/built'];
-    await user.run(folder, trust, 'npx', ...pull);
+    await user.run(mine, trust, 'npx', ...pull);
     const [key = ''] = await readdir(join(trust.NODEOS_CACHE, 'steps/init/x86_64'));
     const { stdout } = await nodeos('build', 'init', '--json');
     const output = /"output":"([^"]+)"/.exec(stdout)?.[1] ?? '';

@@ -28,18 +28,17 @@ interface Packument {
 export class NpmRegistry {
   readonly #packages = new Map<string, Packument>();
   readonly #files = new Map<string, Buffer>();
-  /** Names that were asked for and are not here. */
-  readonly passedOn = new Set<string>();
-
   private constructor(
     private readonly server: Server,
+    private readonly own: RegExp,
     private readonly upstream: string,
   ) {}
 
-  static async start(): Promise<NpmRegistry> {
+  /** @param own names that are nowhere else, whether they are published yet or not */
+  static async start(own: RegExp): Promise<NpmRegistry> {
     const { stdout } = await promisify(execFile)('npm', ['config', 'get', 'registry']);
     const server = createServer();
-    const registry = new NpmRegistry(server, stdout.trim().replace(/\/*$/, '/'));
+    const registry = new NpmRegistry(server, own, stdout.trim().replace(/\/*$/, '/'));
     server.on('request', (request: IncomingMessage, response: ServerResponse) => {
       registry.#answer(request, response).catch((error: unknown) => response.writeHead(500).end(String(error)));
     });
@@ -69,7 +68,7 @@ export class NpmRegistry {
     const [, name = '', version] = /^(@[^/]+\/[^/]+|[^@/-][^/]*)(?:\/([^/]+))?$/.exec(path) ?? [];
     const found = this.#packages.get(name);
     if (found) return this.#tell(found, version, response);
-    this.passedOn.add(path);
+    if (this.own.test(name)) return void response.writeHead(404).end('{}');
     response.writeHead(302, { location: this.upstream + (request.url ?? '').slice(1) }).end();
   }
 

@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
-import { onTestFinished } from 'vitest';
 import type { Finished } from '../support.js';
 
 const NOBODY = 65534;
@@ -23,6 +22,8 @@ export interface Program {
 type Environment = Readonly<Record<string, string>>;
 
 export class User {
+  readonly #started: ((signal: NodeJS.Signals) => void)[] = [];
+
   private constructor(readonly home: string) {}
 
   /** @param home a new folder; npm's configuration is in it */
@@ -56,13 +57,14 @@ export class User {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const kill = (signal: NodeJS.Signals): void => {
+      if (child.pid === undefined) return; // it did not start
       try {
-        process.kill(-(child.pid ?? 0), signal);
+        process.kill(-child.pid, signal);
       } catch {
         // it has ended
       }
     };
-    onTestFinished(() => kill('SIGKILL'));
+    this.#started.push(kill);
     const output = { stdout: '', stderr: '' };
     child.stdout.on('data', (chunk: Buffer) => (output.stdout += chunk.toString()));
     child.stderr.on('data', (chunk: Buffer) => (output.stderr += chunk.toString()));
@@ -75,6 +77,11 @@ export class User {
     const result = await this.start(cwd, env, command, ...args).ended;
     if (result.status === 0) return result;
     throw new Error(`${command} ${args.join(' ')}: ${result.status}\n${result.stdout}\n${result.stderr}`);
+  }
+
+  /** Ends what is left of what it started. */
+  leave(): void {
+    for (const kill of this.#started) kill('SIGKILL');
   }
 
   private async owns(path: string): Promise<void> {

@@ -152,8 +152,8 @@ export interface Extras extends Pick<RunMachineOptions, 'share' | 'control'> {
 export async function boot(settled: Settled, io: Io, extras?: Extras): Promise<number> {
   const own = settingsOf(settled);
   const settings = { ...own, ...extras, publish: [...own.publish, ...(extras?.publish ?? [])] };
-  // A root over the network is reached by QEMU's own network, before the init sets up anything.
   checkProgram(settings.board.emulator.program);
+  // A root over the network is reached by QEMU's own network, before the init sets up anything.
   const cards = settings.root === 'initramfs' ? cardsOf(settled.values.network) : [{}];
   await checkFree(settings.publish);
   const { target, board } = settings;

@@ -1,4 +1,4 @@
-import { chmod, cp, mkdir, rename, symlink, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
@@ -144,6 +144,27 @@ describe('the key of a step', () => {
     await writeFile(join(dir, 'one', 'build.js'), `import './lib/part.js';\n`);
     const own = difference(imported, await recipeOf([url]));
     expect(own).toEqual([expect.stringMatching(/^recipe layer\/build.js changed/), 'recipe library is gone']);
+  });
+
+  it('is the same without optional packages, and under another published name', async () => {
+    const dir = tempDir();
+    const url = await recipePackage(join(dir, 'one'));
+    const renamed = await recipePackage(join(dir, 'two'));
+    const optional = { peerDependenciesMeta: { library: { optional: true } }, optionalDependencies: { gone: '1.0.0' } };
+    await writeFile(join(dir, 'one/package.json'), JSON.stringify({ name: 'layer', ...optional }));
+    await writeFile(
+      join(dir, 'two/package.json'),
+      JSON.stringify({ name: '@acme/layer', nodeosPackage: 'layer', ...optional }),
+    );
+    await rm(join(dir, 'two/node_modules'), { recursive: true });
+    for (const folder of ['one', 'two'])
+      await writeFile(
+        join(dir, folder, 'build.js'),
+        `import './lib/part.js';\nimport('library');\nimport('gone/part');\n`,
+      );
+    const code = await recipeOf([url]);
+    expect(Object.keys(code).sort()).toEqual(['recipe layer/build.js', 'recipe layer/lib/part.js']);
+    expect(await recipeOf([renamed])).toEqual(code);
   });
 
   it('covers import-only libraries, skips built-in modules, and the error names a missing module', async () => {
