@@ -4,8 +4,10 @@ import { actionOf, helpOf, helpOfGroup, parse, type Command, type Group, type Io
 import { buildCommand } from './commands/build.js';
 import { cacheCommands } from './commands/cache.js';
 import { cleanCommand } from './commands/clean.js';
+import { completionCommand } from './commands/completion.js';
 import { configCommand } from './commands/config.js';
 import { devCommand } from './commands/dev.js';
+import { doctorCommand } from './commands/doctor.js';
 import { flashCommand } from './commands/flash.js';
 import { imageCommands } from './commands/image.js';
 import { initCommand } from './commands/init.js';
@@ -27,6 +29,8 @@ export const COMMANDS: readonly (Command | Group)[] = [
   cacheCommands,
   cleanCommand,
   nbdCommands,
+  doctorCommand,
+  completionCommand((): readonly (Command | Group)[] => COMMANDS),
 ];
 
 /**

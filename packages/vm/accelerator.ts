@@ -31,14 +31,20 @@ export interface ProbeOptions {
 const PROBE_SECONDS = 8;
 
 export async function chooseAccelerator(options: ProbeOptions): Promise<Accelerator> {
-  const { nodeArch } = targetOf(options.board.target);
+  const reason = await whyEmulated(options.board);
   const candidate = CANDIDATES[process.platform];
-  if (!candidate) return { name: 'tcg', reason: `no accelerator is known for ${process.platform}` };
-  if (nodeArch !== process.arch) return { name: 'tcg', reason: `the host is ${process.arch}, the guest ${nodeArch}` };
-  const unusable = await candidate.unusable();
-  if (unusable !== undefined) return { name: 'tcg', reason: unusable };
+  if (reason !== undefined || !candidate) return { name: 'tcg', ...(reason === undefined ? {} : { reason }) };
   const failure = await noted(options.notes, await idOf(options, candidate.name), () => probe(options, candidate.name));
   return failure === '' ? { name: candidate.name } : { name: 'tcg', reason: failure };
+}
+
+/** @returns why no accelerator can work, as far as is known without a boot; undefined if one may */
+export async function whyEmulated(board: Board): Promise<string | undefined> {
+  const { nodeArch } = targetOf(board.target);
+  const candidate = CANDIDATES[process.platform];
+  if (!candidate) return `no accelerator is known for ${process.platform}`;
+  if (nodeArch !== process.arch) return `the host is ${process.arch}, the guest ${nodeArch}`;
+  return candidate.unusable();
 }
 
 const CANDIDATES: Partial<Record<NodeJS.Platform, { name: 'kvm' | 'hvf'; unusable(): Promise<string | undefined> }>> = {

@@ -38,20 +38,37 @@ export interface Images {
   /** For the distribution, whose libraries are those of glibc. */
   readonly glibcNode: string;
   readonly bzImage: string;
+  readonly pid1: string;
+  /** For a root over the network. */
+  readonly stream: string;
 }
 
 export async function images(): Promise<Images> {
   const system = await systemOf(target, { app: APP });
-  const { kernel, initramfsBase, initramfs: whole, usr } = system;
+  const { kernel, initramfsBase, initramfs: whole, usr, initramfsStream: stream } = system;
+  const pid1 = artifact(system.init, 'program', 'init');
   const [, ...application] = system.parts;
   const floor = floorInitramfs(target);
   const floorNode = initramfs(target, 'bench-floor-node', [basePart(floorInit(target)), ...application]);
   const node = artifact(system.runtime, 'program', 'root/bin/node');
   const glibcNode = artifact((await systemOf(target, { libc: 'glibc' })).runtime, 'program', 'root/bin/node');
-  const result = await built(kernel.vmlinux, initramfsBase, whole, usr, floor, floorNode, node, glibcNode);
+  const result = await built(
+    kernel.vmlinux,
+    initramfsBase,
+    whole,
+    usr,
+    floor,
+    floorNode,
+    node,
+    glibcNode,
+    pid1,
+    stream,
+  );
   return {
     kernel: result.path(kernel.vmlinux),
     bzImage: result.path(kernel.image),
+    pid1: result.path(pid1),
+    stream: result.path(stream),
     system: result.path(initramfsBase),
     whole: result.path(whole),
     usr: await imageAt(result.path(usr)),

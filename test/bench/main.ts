@@ -111,9 +111,13 @@ async function memories(context: Context): Promise<Row> {
   };
 }
 
-async function sizes({ images: { bzImage, kernel, system, whole, usr, node } }: Context): Promise<Row> {
+async function sizes({ images }: Context): Promise<Row> {
+  const { bzImage, kernel, system, whole, usr, node, pid1, stream } = images;
   const size = async (path: string): Promise<number> => round((await stat(path)).size / (1 << 20));
+  const small = async (path: string): Promise<number> => Math.round((await stat(path)).size / (1 << 10));
   return {
+    'PID 1, KiB': await small(pid1),
+    'initramfs for a root over NBD, KiB': await small(stream),
     'kernel image (bzImage), MiB': await size(bzImage),
     'kernel image (vmlinux, for QEMU), MiB': await size(kernel),
     'initramfs with the application, MiB': await size(whole),

@@ -328,6 +328,14 @@ export const NEEDS = [
     brew: ['tmux'],
   },
   {
+    need: 'other shells',
+    why: 'complete command lines in the tests',
+    only: 'tests',
+    ...run('zsh fish'),
+    ...linux('zsh fish'),
+    brew: list('zsh fish'),
+  },
+  {
     need: 'CMake',
     ...FOR_TESTS,
     why: 'compiles a third-party project in the tests',

@@ -1,0 +1,118 @@
+/** Every command that the README, the guides and the help texts show. */
+import { spawn } from 'node:child_process';
+import { chmod, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { parse } from 'nodeos';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePort, LONG, request, ROOT, start } from '../support.js';
+import { commandOf, documented, isOther, PAGES, pageLines, shownFiles, type Documented } from './documented.js';
+
+const CLI = join(ROOT, 'packages/cli/bin/nodeos.js');
+const ALL = documented();
+const of = (how: Documented['how']): [string, Documented][] =>
+  ALL.filter((one) => one.how === how).map((one) => [one.line, one]);
+let place = '';
+
+beforeAll(async () => {
+  place = await mkdtemp(join(tmpdir(), 'nodeos-documented-'));
+  await symlink(join(ROOT, 'examples'), join(place, 'examples'));
+  await cp(join(ROOT, 'examples/hello/server.js'), join(place, 'server.js'));
+  const manifest = { name: 'here', version: '1.0.0', type: 'module', main: 'server.js', files: ['server.js'] };
+  await writeFile(join(place, 'package.json'), JSON.stringify(manifest));
+  for (const page of PAGES) {
+    for (const [path, body] of Object.entries(shownFiles(page))) {
+      await mkdir(join(place, dirname(path)), { recursive: true });
+      await writeFile(join(place, path), body);
+    }
+  }
+  await mkdir(join(place, 'bin'));
+  await writeFile(join(place, 'bin/nodeos'), `#!/bin/sh\nexec '${process.execPath}' '${CLI}' "$@"\n`);
+  await writeFile(join(place, 'bin/npx'), '#!/bin/sh\nexec "$@"\n');
+  for (const name of ['nodeos', 'npx']) await chmod(join(place, 'bin', name), 0o755);
+});
+afterAll(() => rm(place, { recursive: true, force: true }));
+
+function shell(script: string): Promise<{ status: number | null; output: string }> {
+  return new Promise((resolve) => {
+    const env = { ...process.env, PATH: `${join(place, 'bin')}:${process.env['PATH'] ?? ''}` };
+    const child = spawn('bash', ['-e', '-o', 'pipefail', '-c', script], { cwd: place, env, stdio: 'pipe' });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    child.on('close', (status) => resolve({ status, output }));
+  });
+}
+
+/** The words of a line without its redirections. The lines have quotes, but nothing that a shell would expand. */
+const wordsOf = (text: string): string[] =>
+  (text.replace(/ > .*$/, '').match(/'[^']*'|"[^"]*"|[^\s'"]+/g) ?? []).map((word) =>
+    word.replace(/^(['"])(.*)\1$/s, '$2'),
+  );
+
+describe('what the pages show', () => {
+  it('is a command, or a line of a program that they name', () => {
+    const strange = PAGES.flatMap(pageLines).filter((line) => !commandOf(line) && !isOther(line));
+    expect(strange.filter((line) => !/^(cd|eval|git)\b/.test(line))).toEqual([]);
+  });
+
+  it('names scripts of package.json', () => {
+    const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: object };
+    expect(scripts).toMatchObject({ start: 'node bin/nodeos start', build: 'node bin/nodeos build' });
+    const names = PAGES.flatMap(pageLines).flatMap((line) => /^npm (?:run )?(test|start|[\w:]+)/.exec(line)?.[1] ?? []);
+    expect(names.length).toBeGreaterThan(5);
+    for (const name of names.filter((name) => name !== 'ci')) expect(Object.keys(scripts)).toContain(name);
+  });
+
+  it('says why, if it is not run', () => {
+    for (const { line, how, why } of ALL)
+      if (how === 'parsed' || how === 'explain') expect(why, line).toMatch(/\w+ \w+/);
+  });
+});
+
+describe('its words are understood', () => {
+  it.each(of('parsed'))('%s', (line) => {
+    const found = commandOf(line);
+    const words = wordsOf((found?.rest ?? '').replace(/\)"?.*$/, ''));
+    expect(found && parse(found.command, words)).toBeTruthy();
+  });
+});
+
+describe('it runs', { timeout: LONG }, () => {
+  it.each(of('run'))('%s', async (line) => {
+    const { status, output } = await shell(line);
+    expect(status, output).toBe(0);
+  });
+
+  it.each(of('explain'))('%s', async (line) => {
+    const { status, output } = await shell(`${line} --explain`);
+    expect(status, output).toBe(0);
+    expect(output).toMatch(/in the cache|to be built/);
+  });
+});
+
+describe('its machine answers', { timeout: LONG }, () => {
+  it.each(of('application'))('%s', async (line) => {
+    const published = / (?:--publish|-p) (?:[\d.]+:)?(\d+):80/.exec(line)?.[1];
+    const port = published ?? String(await freePort());
+    const [own = '', passed] = line.replace(/^nodeos /, '').split(' -- ');
+    const words = [...wordsOf(own), ...(published === undefined ? ['--publish', `${port}:80`] : [])];
+    const running = start([...words, ...(passed === undefined ? [] : ['--', ...wordsOf(passed)])], { cwd: place });
+    await running.waitForOutput(/is http:\/\/127\.0\.0\.1/);
+    expect((await request(`http://127.0.0.1:${port}`)).status).toBeLessThan(500);
+    running.child.kill('SIGINT');
+    expect((await running.ended).status, running.output.stderr).toBe(130);
+  });
+
+  it('in the script for CI', async () => {
+    const port = String(await freePort());
+    const lines = pageLines('docs/guides/ci.md');
+    const first = lines.findIndex((line) => line.includes('machine=$!'));
+    const script = lines.slice(first, first + 4).join('\n');
+    const moved = script.replace('--restrict', `--restrict --publish ${port}:80`).replace('8080', port);
+    const { status, output } = await shell(moved);
+    expect(status, output).toBe(0);
+    expect(output).toContain('Hello from');
+  });
+});
