@@ -24,7 +24,7 @@ const ROW = /^\| ([^|]+?) +\| ([^|]+?) +\|/gm;
 /** Pages that people read first, and all below docs/, without what is generated or the history. */
 async function pages() {
   const names = await readdir(join(ROOT, 'docs'), { recursive: true });
-  const below = names.filter((name) => name.endsWith('.md') && !/reference\/(api|packages)\//.test(name));
+  const below = names.filter((name) => name.endsWith('.md') && !/reference\/(api\/|packages\/|[A-Z])/.test(name));
   return ['README.md', ...below.map((name) => join('docs', name))].sort();
 }
 

@@ -18,9 +18,9 @@ const [file = join(ROOT, 'docs/images/start.svg')] = process.argv.slice(2);
 const run = promisify(execFile);
 const SERVER = ['-L', `nodeos-recording-${process.pid}`, '-f', '/dev/null'];
 const PROMPT = '$ ';
-const COLUMNS = 96;
+const COLUMNS = 100;
 const TERMINALS = [
-  { name: 'above', rows: 9 },
+  { name: 'above', rows: 11 },
   { name: 'below', rows: 3 },
 ];
 const SAMPLE_MS = 50;
@@ -84,7 +84,7 @@ try {
   for (const terminal of TERMINALS) await waitFor(terminal, /^\$/m);
   const stop = record();
   await type(above.name, 'npx nodeos start examples/hello');
-  await waitFor(above, /http:\/\/127\.0\.0\.1:8080/);
+  await waitFor(above, /listening on port/);
   await type(below.name, 'curl http://127.0.0.1:8080');
   await waitFor(below, /^Hello from/m);
   await sleep(1000);
