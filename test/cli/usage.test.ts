@@ -8,11 +8,11 @@ describe('help', () => {
     const without = await nodeos();
     const asked = await nodeos('--help');
     expect([without.status, asked.status]).toEqual([2, 0]);
-    for (const verb of ['start', 'build', 'config', 'init', 'cache', 'clean', 'nbd'])
+    for (const verb of ['start', 'dev', 'build', 'config', 'init', 'cache', 'clean', 'nbd', 'doctor', 'completion'])
       expect(asked.stdout).toMatch(new RegExp(`^ {2}${verb} `, 'm'));
   });
 
-  it.each(['start', 'build', 'config', 'init', 'toolchain', 'clean'])(
+  it.each(['start', 'dev', 'build', 'config', 'init', 'toolchain', 'clean', 'doctor'])(
     '%s --help shows options and examples',
     async (verb) => {
       const { status, stdout } = await nodeos(verb, '--help');
@@ -25,7 +25,7 @@ describe('help', () => {
 
 describe('wrong usage gives status 2, a cause and a remedy', () => {
   it.each([
-    [['fly'], 'unknown command "fly"', 'start, build, config, init, flash, image, toolchain, cache, clean'],
+    [['fly'], 'unknown command "fly"', 'the commands are: start, dev, build'],
     [['build', '--target', 'vax'], 'unknown target "vax"', 'the targets are: x86_64, aarch64, i686, armv7, riscv64'],
     [['build', 'attic'], 'unknown layer "attic"', 'kernel, runtime, usr, init, initramfs, initramfs-base'],
     [['build', '--format', 'floppy'], 'unknown format "floppy"', 'qcow2, vmdk, vhd, tar, pxe'],
