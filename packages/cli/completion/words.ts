@@ -58,7 +58,7 @@ const named = (names: readonly string[]): Words => ({ names });
 
 /** Placeholders whose values nobody can list. */
 const UNKNOWN = ['"…"', 'CODE', 'HEX', 'HOST:GUEST', 'KEY', 'N', 'NAME', 'NAME=VALUE', 'PATH', 'S', 'SIZE', 'TEXT'];
-const UNKNOWN_ADDRESSES = ['URI', 'URL', 'VERSION', '[HOST:]PORT'];
+const UNKNOWN_ADDRESSES = ['URI', 'URL', 'VERSION', 'PORT', '[HOST:]PORT'];
 const FILES = ['FILE', 'SOURCE', '[NAME=]SOURCE', 'DESTINATION', 'DEVICE', '/dev/nbdN', 'TRACE', 'IMAGE'];
 const FOLDERS = ['APP', 'DIR', 'FOLDER', 'REMOTE'];
 

@@ -8,6 +8,7 @@ import { boardOf, DEFAULT_TARGET, targetOf, type Board } from '@nodeos/targets';
 import { checkFree, chooseAccelerator, parsePublish, whyEmulated } from '@nodeos/vm';
 import { systemFor } from '../building.js';
 import type { Io, Parsed } from '../command.js';
+import { settle } from '../config/settle.js';
 import type { Check } from './finding.js';
 import { lackingProgram, versionOf } from './tools.js';
 
@@ -52,7 +53,8 @@ async function builtImages(
   args: Parsed,
   io: Io,
 ): Promise<{ kernel: string; initramfs: string } | undefined> {
-  const { kernel, initramfsBase } = await systemFor(targetOf(board.target), undefined, args, io, { board });
+  const settled = await settle(undefined, args, io);
+  const { kernel, initramfsBase } = await systemFor(targetOf(board.target), { ...settled, app: undefined }, io, { board });
   const artifacts = [kernel.direct, initramfsBase];
   // Without compilers there are no keys.
   const plan = await resolvePlan(new Cache(), stepsOf(...artifacts)).catch(() => undefined);

@@ -30,6 +30,8 @@ function played(role: string, sys: Recorder): { ok: boolean; environment: Readon
       sys.trace.push(`first ${JSON.stringify(args)} ${env['STAGE'] ?? ''}`);
       return Number(env['STATUS'] ?? 0);
     },
+    supervise: (control, order, nodeArgs, cwd) =>
+      void sys.trace.push(`supervise ${JSON.stringify([control, order.main, order.inspect ?? null, nodeArgs, cwd])}`),
     end: (status) => void sys.trace.push(`end ${status}`),
   });
   return { ok, environment };
@@ -384,6 +386,32 @@ describe('the boot to the code of --exec', () => {
     executed(sys);
     expect(sys.linesOf('execute')).toEqual(['execute /bin/node ["/bin/node","--eval",""]']);
     expect(sys.linesOf('chdir')).toEqual(['chdir /']);
+  });
+});
+
+describe('the boot of nodeos dev', () => {
+  const port = { '/sys/class/virtio-ports/vport1p5/name': 'nodeos.control\n' };
+  const files = { ...app(), ...cmdline('nodeos.network=off'), ...run({ dev: { tag: 'app', inspect: 9229 } }) };
+  const share = 'mount /app app 9p 7 trans=virtio,version=9p2000.L,cache=none,msize=512000';
+
+  it("mounts the host's folder over the application's, keeps the modules, and supervises the application", () => {
+    const sys = new Recorder({ ...files, ...port, '/app/node_modules': '' });
+    expect(played('boot', sys).ok).toBe(true);
+    const at = sys.trace.indexOf('print 3 booted') + 1;
+    expect(sys.trace.slice(at, at + 5)).toEqual([
+      'mkdir /run/node_modules 755',
+      'mount /run/node_modules /app/node_modules  4096 ',
+      share,
+      'mount /app/node_modules /run/node_modules  4096 ',
+      'open /dev/vport1p5 2 = 10',
+    ]);
+    expect(sys.trace.at(-1)).toBe('supervise [10,"/app/server.js",9229,[],"/app"]');
+  });
+
+  it('says so if the host has no port for it', () => {
+    const sys = new Recorder(files);
+    expect(played('boot', sys).ok).toBe(false);
+    expect(sys.trace.at(-1)).toContain('the machine has no port for nodeos dev');
   });
 });
 

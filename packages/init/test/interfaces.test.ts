@@ -127,7 +127,7 @@ describe('a static address', () => {
 });
 
 describe('the configuration of a machine', () => {
-  const quiet = { main: () => undefined, first: () => 0, end: () => undefined };
+  const quiet = { main: () => undefined, first: () => 0, supervise: () => undefined, end: () => undefined };
   const boot = (config: object, line = ''): Recorder => {
     const sys = machine({
       ...wiredMachine(),

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
 import { hostNameOf } from '../guest/boot.js';
 import type { SystemConfig } from '@nodeos/contract';
+import { machineSetupOf } from '../guest/machine.js';
 import { parseCommandLine } from '../guest/config.js';
 
 describe('names', () => {
@@ -9,6 +10,7 @@ describe('names', () => {
     hostNameOf({
       cmdline: parseCommandLine(line),
       run: {},
+      machine: machineSetupOf(undefined),
       ...(name === undefined ? {} : { app: { name } as SystemConfig }),
     });
 

@@ -213,7 +213,7 @@ describe('a network that fails', () => {
       ...system({ name: 'web' }),
     });
     sys.wire = () => [];
-    runRole('boot', sys, { main: () => undefined, first: () => 0, end: () => undefined });
+    runRole('boot', sys, { main: () => undefined, first: () => 0, supervise: () => undefined, end: () => undefined });
     expect(sys.trace).toContain('print 2 nodeos: network: eth0: no DHCP server answered in 10 s');
     expect(sys.trace).toContain('print 3 renew 30');
   });
@@ -434,7 +434,7 @@ describe('parts of a lease', () => {
       ...system({ name: 'web' }),
     });
     sys.failures.set('ioctl 10 0x8922', -22);
-    runRole('boot', sys, { main: () => undefined, first: () => 0, end: () => undefined });
+    runRole('boot', sys, { main: () => undefined, first: () => 0, supervise: () => undefined, end: () => undefined });
     expect(sys.trace).toContain('print 2 nodeos: network: eth0: the MTU 1400 is left out: ioctl: EINVAL');
     expect(sys.trace).toContain('print 3 renew 40000');
   });

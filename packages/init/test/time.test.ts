@@ -214,7 +214,7 @@ describe('the boot asks the time servers', () => {
     (datagram, to, port) =>
       port === 67 ? dhcpServer(datagram, to, port) : time(datagram, to, port);
   const commands = (sys: Recorder): string[] => sys.trace.filter((line) => line.startsWith('print 3 renew'));
-  const quiet = { main: () => undefined, first: () => 0, end: () => undefined };
+  const quiet = { main: () => undefined, first: () => 0, supervise: () => undefined, end: () => undefined };
 
   it('after the network, and again with the next renewal', () => {
     const sys = new Recorder(files);
