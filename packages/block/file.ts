@@ -20,6 +20,8 @@ export interface FileOptions {
    * it so), and keeps it so. The kernel may refuse (EBUSY) to zero or trim a device that another descriptor keeps.
    */
   readonly exclusive?: boolean;
+  /** Bytes of a character device that has blocks, such as /dev/rdisk4 of macOS: it does not tell them itself. */
+  readonly size?: number;
   /** Makes a new file of this many bytes, all of it a hole. Fails with EEXIST if the file exists. */
   readonly create?: number;
   /** When requests are synchronous. */
@@ -52,7 +54,8 @@ const fs = {
 /**
  * Opens a file. Requests that the page cache can answer are synchronous (see pace.ts). Without support for holes,
  * `trim` is absent or does nothing, `zero` writes zeros, and everything is data.
- * @throws Error with a `code`: the errors of `open`; EINVAL if the path is neither a file nor a block device
+ * @throws Error with a `code`: the errors of `open`; EINVAL if the path is neither a file nor a block device, nor another
+ * device whose size is given
  */
 export async function file(path: string, options: FileOptions = {}): Promise<BlockBackend> {
   const { readOnly = false, exclusive = false, create } = options;
@@ -64,7 +67,7 @@ export async function file(path: string, options: FileOptions = {}): Promise<Blo
   try {
     if (create !== undefined) await fs.truncate(fd, create);
     const stat = await fs.stat(fd);
-    const opened = { fd, path, size: await sizeOf(stat, path), isRegular: stat.isFile(), sparse };
+    const opened = { fd, path, size: await sizeOf(stat, path, options.size), isRegular: stat.isFile(), sparse };
     const device = backendOf(opened, options);
     // Custom options apply to this thread only, so such a device has no recipe.
     if (options.sparse !== undefined || options.pace !== undefined) return device;
@@ -85,8 +88,9 @@ export async function openSharedFile({ readOnly, ...opened }: SharedFile): Promi
 }
 
 /** The inode of a block device does not hold its size, so sysfs is read. */
-async function sizeOf(stat: Stats, path: string): Promise<number> {
+async function sizeOf(stat: Stats, path: string, given: number | undefined): Promise<number> {
   if (stat.isFile()) return stat.size;
+  if (stat.isCharacterDevice() && given !== undefined) return given;
   if (!stat.isBlockDevice()) throw failure('EINVAL', `${path}: neither a file nor a block device`);
   return Number(await readFile(`/sys/dev/block/${deviceNumbers(stat.rdev)}/size`, 'utf8')) * SECTOR;
 }

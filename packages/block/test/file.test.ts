@@ -176,6 +176,14 @@ describe('a file', () => {
     expect((await errorOf(() => file('/dev/null'))).code).toBe('EINVAL');
   });
 
+  it('opens another device than a block device only if its size is given', async () => {
+    const device = await file('/dev/zero', { readOnly: true, size: MIB });
+    const bytes = noise(1000, 1);
+    await device.read(bytes, MIB - 1000);
+    expect([device.size, bytes.every((byte) => byte === 0)]).toEqual([MIB, true]);
+    await device.close();
+  });
+
   it.each([256 << 10, -1])('reports a truncated file as an error (synchronous up to %i bytes)', async (largest) => {
     const name = path('short');
     writeFileSync(name, noise(10_000, 1));

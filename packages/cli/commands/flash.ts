@@ -21,7 +21,7 @@ const RAW = FORMATS.filter(({ image }) => image === 'raw').map(({ name }) => nam
 /** The longest text of a drive that is shown. */
 const MAX_MODEL = 60;
 /** Drives whose size may be a lie. */
-const DOUBTFUL: ReadonlySet<string> = new Set(['USB', 'SD card or eMMC']);
+const DOUBTFUL: ReadonlySet<string> = new Set(['USB', 'SD card or eMMC', 'Secure Digital']);
 const PIECE = 1 << 20;
 
 export const flashCommand: Command = {
@@ -90,14 +90,14 @@ async function targetFor(device: string, drives: readonly Drive[]): Promise<Targ
   });
   if (found.isFile())
     return { name: device, path: device, size: found.size, model: 'an image file', bus: 'file', isFile: true };
-  const drive = drives.find(({ path }) => path === device);
+  const drive = drives.find(({ path, rawPath }) => path === device || rawPath === device);
   if (!drive)
     throw new UsageError(`${device} is no drive of this machine as a whole`, { hint: 'nodeos flash lists them' });
   if (drive.refusals.length > 0)
     throw new NodeosError(`${device} is not overwritten: ${drive.refusals.join('; ')}`, {
       hint: 'unmount it, or take it out of use, and try again',
     });
-  return { ...drive, isFile: false };
+  return { ...drive, path: drive.rawPath ?? drive.path, isFile: false };
 }
 
 /** Builds a format, or opens the image. */
@@ -158,7 +158,8 @@ const HINTS: Hints = {
 async function perform(source: BlockBackend, image: string, target: Target, args: Parsed, io: Io): Promise<void> {
   const started = performance.now();
   try {
-    const device = await exclusively(target.path, () => file(target.path, { exclusive: !target.isFile }));
+    const options = target.isFile ? {} : { exclusive: true, size: target.size };
+    const device = await exclusively(target.path, () => file(target.path, options));
     try {
       const isDoubtful = DOUBTFUL.has(target.bus) && !args.flag('no-capacity-check');
       if (isDoubtful) await checkCapacity(device, target.path);

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { around, file, memory, random, volatile, type BlockBackend } from '@nodeos/block';
 import { afterAll, describe, expect, it } from 'vitest';
 import { checkCapacity, markPlaces } from '../capacity.js';
-import { listDrives } from '../drives.js';
+import { listLinuxDrives } from '../linux-drives.js';
 import { flash } from '../flash.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-flash-'));
@@ -221,7 +221,7 @@ describe('the list of drives', () => {
   }
 
   it('says what a drive is', async () => {
-    expect(await listDrives(withLinks(system(stick('sdb')), 'sdb'))).toEqual([
+    expect(await listLinuxDrives(withLinks(system(stick('sdb')), 'sdb'))).toEqual([
       {
         name: 'sdb',
         path: '/dev/sdb',
@@ -247,7 +247,7 @@ describe('the list of drives', () => {
       }),
       'sdb',
     );
-    const [found] = await listDrives(folders);
+    const [found] = await listLinuxDrives(folders);
     expect(found?.refusals).toEqual([
       'it is read-only',
       'sdb is mounted at /btrfs',
@@ -259,6 +259,6 @@ describe('the list of drives', () => {
 
   it('leaves out empty slots and what is in memory', async () => {
     const files = { ...stick('sdb'), 'sys/devices/pci0/usb1/block/sdb/size': '0\n', 'sys/block/zram0/size': '100\n' };
-    expect(await listDrives(withLinks(system(files), 'sdb'))).toEqual([]);
+    expect(await listLinuxDrives(withLinks(system(files), 'sdb'))).toEqual([]);
   });
 });
