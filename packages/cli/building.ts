@@ -18,7 +18,7 @@ import { applicationSettings } from './config/application.js';
 import { runBuildCommand } from './config/build-command.js';
 import type { Settled } from './config/settle.js';
 import { checkTools } from './missing-tools.js';
-import { sharingOf } from './sharing.js';
+import { sharingOf, type SharingOptions } from './sharing.js';
 import { runtimeOf, systemOf, type System, type SystemOptions } from './system.js';
 
 export const BUILD_OPTIONS = {
@@ -71,15 +71,11 @@ export const BUILD_OPTIONS = {
 } as const satisfies Record<string, Option>;
 
 /** How a command builds. */
-export interface Building {
+export interface Building extends SharingOptions {
   /** Steps, and compilers, at once. */
   readonly jobs: number;
   /** Progress as JSON lines on standard output. */
   readonly json: boolean;
-  /** Remote caches by URL. Default: those of the environment. */
-  readonly remotes?: readonly string[];
-  /** Public keys to trust, besides those of the environment. */
-  readonly trusted?: readonly string[];
 }
 
 export const buildingOf = (args: Parsed): Building => ({

@@ -1,7 +1,14 @@
 /** The remote caches of a command: from its options, else from the environment. */
 import { checkKeyName, type Sharing } from '@nodeos/engine';
-import type { Building } from './building.js';
 import { printMessage, type Io } from './command.js';
+
+/** The remote caches that a command's options name. */
+export interface SharingOptions {
+  /** Remote caches by URL. Default: those of the environment. */
+  readonly remotes?: readonly string[];
+  /** Public keys to trust, besides those of the environment. */
+  readonly trusted?: readonly string[];
+}
 
 const REMOTES = 'NODEOS_REMOTE_CACHE';
 const KEYS = 'NODEOS_TRUSTED_KEYS';
@@ -10,10 +17,10 @@ const KEYS = 'NODEOS_TRUSTED_KEYS';
  * @returns undefined if no remote cache is to be asked
  * @throws UsageError for a remote cache of an unknown kind; NodeosError for a key that is none
  */
-export async function sharingOf(building: Building, io: Pick<Io, 'env' | 'stderr'>): Promise<Sharing | undefined> {
-  const urls = building.remotes ?? listOf(io.env[REMOTES]);
+export async function sharingOf(options: SharingOptions, io: Pick<Io, 'env' | 'stderr'>): Promise<Sharing | undefined> {
+  const urls = options.remotes ?? listOf(io.env[REMOTES]);
   if (urls.length === 0) return undefined;
-  const trusted = [...(building.trusted ?? []), ...listOf(io.env[KEYS])].map(checkKeyName);
+  const trusted = [...(options.trusted ?? []), ...listOf(io.env[KEYS])].map(checkKeyName);
   if (trusted.length === 0) {
     printMessage(io, `no remote cache is asked, because no key is trusted: --trust KEY or ${KEYS}`);
     return undefined;

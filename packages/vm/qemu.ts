@@ -186,10 +186,10 @@ export const mebibytesOf = (memory: string): number => Number.parseInt(memory, 1
 export const memoryOf = (mebibytes: number): string =>
   mebibytes % 1024 === 0 ? `${mebibytes / 1024}G` : `${mebibytes}M`;
 
-const NETWORK_CARDS: Readonly<Record<Emulator['bus'], string>> = {
-  pci: 'virtio-net-pci,romfile=', // no boot ROM, because nothing boots from the network
-  device: 'virtio-net-device',
-  usb: 'usb-net',
+const NETWORK_CARDS: Readonly<Record<Emulator['bus'], (netdev: string) => string>> = {
+  pci: (netdev) => `virtio-net-pci,netdev=${netdev},romfile=`, // no boot ROM, because nothing boots from the network
+  device: (netdev) => `virtio-net-device,netdev=${netdev}`,
+  usb: (netdev) => `usb-net,netdev=${netdev}`,
 };
 
 /** User networking needs no root. */
@@ -206,7 +206,7 @@ function network({ publish, restrict = false, cards = [{}] }: MachineOptions, bu
       '-netdev',
       ['user', `id=${id}`, ...(restrict ? ['restrict=on'] : []), ...places, ...forwards].join(','),
       '-device',
-      [NETWORK_CARDS[bus], `netdev=${id}`, ...(mac === undefined ? [] : [`mac=${mac}`])].join(','),
+      [NETWORK_CARDS[bus](id), ...(mac === undefined ? [] : [`mac=${mac}`])].join(','),
     ];
   });
 }

@@ -39,7 +39,7 @@ export const configCommand: Command = {
 
 function lineOf({ key, value, from }: Row): string {
   const text = value === undefined ? '-' : visibleJson(value);
-  return `${key.padEnd(KEY_WIDTH)} ${visible(text, LONGEST_VALUE)}  (${from})\n`;
+  return `${visible(key).padEnd(KEY_WIDTH)} ${visible(text, LONGEST_VALUE)}  (${from})\n`;
 }
 
 /** As wide as the longest key. */

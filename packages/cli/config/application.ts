@@ -7,5 +7,5 @@ export function applicationSettings({ values }: Pick<Settled, 'values'>): Settin
   const { start, modules, user, restart, onexit, env, formats, hostname, network, timeServers, files } = values;
   const settings = { start, modules, user, restart, onexit, env, formats, hostname, network, timeServers, files };
   const given = Object.entries(settings).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(given) as Settings;
+  return Object.fromEntries(given);
 }

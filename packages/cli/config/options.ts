@@ -12,7 +12,7 @@ export function optionsOf(args: Parsed): Values {
     if (value === undefined) return [];
     return [[name, name === 'cpus' ? Number(value) : value] as const];
   });
-  return Object.fromEntries(given) as Values;
+  return Object.fromEntries(given);
 }
 
 /** The command's arguments, in which options that are not given have the values of the configuration. */

@@ -77,7 +77,7 @@ function environmentOf({ env }: Pick<Io, 'env'>): Source {
     const words = listOf(env[KEYS[name].variable ?? '']);
     return words.length > 0 ? [[name, words] as const] : [];
   });
-  return { name: 'environment', values: Object.fromEntries(given) as Values };
+  return { name: 'environment', values: Object.fromEntries(given) };
 }
 
 /**
@@ -95,7 +95,7 @@ export function checkConfig(content: unknown, source: string, dir: string, prefi
     const value = KEYS[name].check(given[name], inside(place, name));
     return [name, KEYS[name].isPath ? located(value, dir) : value] as const;
   });
-  return Object.fromEntries(checked) as Values;
+  return Object.fromEntries(checked);
 }
 
 /** Makes the texts of a value absolute paths. */
@@ -128,7 +128,7 @@ function withoutExcluded(values: Values, args: Parsed): Values {
     return given !== undefined && (key === undefined || given !== values[key]);
   };
   const kept = Object.entries(values).filter(([name]) => !KEYS[name as KeyName].unless?.some(isOther));
-  return Object.fromEntries(kept) as Values;
+  return Object.fromEntries(kept);
 }
 
 function merged({ merge }: Key, name: KeyName, sources: readonly Source[]): unknown {

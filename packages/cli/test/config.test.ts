@@ -243,7 +243,7 @@ describe('any JSON gives settled values, or an error that a user can act on', ()
     '8080:80',
     { interfaces: {} },
     [[]],
-    1e999,
+    Infinity,
     '\0',
     {},
   );
@@ -347,7 +347,7 @@ describe('docs/config.md', () => {
       if (typeof value === 'function') return 'see below';
       return [value]
         .flat()
-        .map((one) => `\`${String(one)}\``)
+        .map((one) => `\`${one as string | number}\``)
         .join(', ');
     };
     const other = ({ option, variable }: { option?: string; variable?: string }): string =>

@@ -25,7 +25,7 @@ const machine = (files = wiredMachine()): Recorder => {
 function setUp(
   sys: Recorder,
   network: object,
-  { line = '', log = expect.unreachable as (text: string) => void } = {},
+  { line = '', log = expect.unreachable }: { line?: string; log?: (text: string) => void } = {},
 ): Lease | undefined {
   const setup = setupOf({ network });
   if (setup.network === 'off') throw new Error('no network');

@@ -4,6 +4,7 @@ import { hostNameOf } from '../guest/boot.js';
 import type { SystemConfig } from '@nodeos/contract';
 import { machineSetupOf } from '../guest/machine.js';
 import { parseCommandLine } from '../guest/config.js';
+import { machineSetupOf } from '../guest/machine.js';
 
 describe('names', () => {
   const named = (name: string | undefined, line = ''): string =>
