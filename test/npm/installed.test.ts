@@ -5,26 +5,29 @@
 import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { run } from '@nodeos/engine';
 import { packAll, NAMES, type Tarball } from '../../scripts/release/pack.js';
 import { freePort, LONG, nodeos, request, start } from '../support.js';
 import { NpmRegistry } from './registry.js';
-import { PATH, User } from './user.js';
+import { PATH, User, withoutCompilers } from './user.js';
 
 const SERVER = `import { createServer } from 'node:http';
 createServer((request, response) => response.end('hello from ' + process.version)).listen(process.env.PORT);
 `;
 const MANIFEST = JSON.stringify({ name: 'mine', version: '1.0.0', private: true, type: 'module', main: 'server.js' });
 /** What a start needs, apart from what is packed in a moment. */
-const SHARED = ['kernel', 'usr', 'init'];
+const SHARED = ['kernel', 'runtime-musl', 'init'];
 const LAYERS = ['kernel', 'runtime', 'usr', 'init', 'initramfs', 'initramfs-stream', 'root', 'tls-handshake'];
 const RENAMED = { nodeos: '@acme/os', 'create-nodeos': '@acme/create-nodeos', '@nodeos/': '@acme/nodeos-' };
+
+// npm installs 70 packages in several of them.
+vi.setConfig({ testTimeout: 600_000 });
 
 let work = '';
 let registry: NpmRegistry;
 let user: User;
-/** The environment of somebody who has a remote cache. */
+/** The environment of somebody who has a remote cache, and no compiler. */
 let sharing: Record<string, string> = {};
 /** The user's project, with nodeos installed. */
 let mine = '';
@@ -69,7 +72,8 @@ beforeAll(async () => {
   const { stdout: publicKey } = await nodeosCommand('cache', 'key', keyFile);
   await nodeosCommand('build', 'kernel', 'usr', 'init');
   await nodeosCommand('cache', 'push', place, '--key', keyFile, ...SHARED.flatMap((step) => ['--only', step]));
-  sharing = { NODEOS_REMOTE_CACHE: place, NODEOS_TRUSTED_KEYS: publicKey.trim() };
+  const programs = await withoutCompilers(join(work, 'bin'));
+  sharing = { NODEOS_REMOTE_CACHE: place, NODEOS_TRUSTED_KEYS: publicKey.trim(), PATH: programs };
 }, LONG);
 afterAll(async () => {
   user.leave();
@@ -91,20 +95,22 @@ async function answerOf(
 ): Promise<string> {
   const port = await freePort();
   const program = user.start(folder, env, ...command, '--publish', `${port}:80`);
-  const answer = await Promise.race([
-    request(`http://127.0.0.1:${port}/`, {}, 150).then((response) => response.text()),
-    program.ended.then(({ stdout, stderr }) => Promise.reject(new Error(`it ended: ${stdout}\n${stderr}`))),
-  ]);
-  program.interrupt();
-  await program.ended;
-  return answer;
+  try {
+    return await Promise.race([
+      request(`http://127.0.0.1:${port}/`, {}, 300).then((response) => response.text()),
+      program.ended.then(({ stdout, stderr }) => Promise.reject(new Error(`it ended: ${stdout}\n${stderr}`))),
+    ]);
+  } finally {
+    program.interrupt();
+    await program.ended;
+  }
 }
 
 describe('an installed nodeos', () => {
   it('boots an application of an ordinary user, who compiles nothing', async () => {
     expect(await answerOf(mine, sharing, 'npx', 'nodeos', 'start', '.')).toMatch(/^hello from v26\./);
     const built = (await readdir(join(user.home, '.cache/nodeos/logs'))).map((name) => name.replace(/-x86_64.*/, ''));
-    expect(built.filter((name) => !/^(?:archive-|initramfs|app)/.test(name))).toEqual([]);
+    expect(built.filter((name) => !/^(?:archive-|initramfs|app|usr)/.test(name))).toEqual([]);
   });
 
   it('has the keys of the clone, so it finds the same outputs', async () => {

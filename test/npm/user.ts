@@ -1,7 +1,7 @@
 /** An ordinary user of this machine, who knows nothing of the repository. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chown, mkdir, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import type { Finished } from '../support.js';
 
@@ -11,6 +11,21 @@ const identity = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
 
 /** What Debian gives a user, and Node.js. */
 export const PATH = [dirname(process.execPath), '/usr/local/bin', '/usr/bin', '/bin'].join(delimiter);
+
+const COMPILERS = /^(?:.*-)?(?:gcc|g\+\+|cpp|cc|c\+\+|ld|as|strip|make|flex|bison|bc)(?:[-.].*)?$/;
+
+/** The programs of this machine without those that compile: a folder of links to the others. */
+export async function withoutCompilers(folder: string): Promise<string> {
+  await mkdir(folder);
+  const linked = new Set<string>();
+  for (const from of PATH.split(delimiter))
+    for (const name of await readdir(from)) {
+      if (linked.has(name) || COMPILERS.test(name)) continue;
+      linked.add(name);
+      await symlink(join(from, name), join(folder, name));
+    }
+  return folder;
+}
 
 export interface Program {
   readonly output: { stdout: string; stderr: string };

@@ -329,6 +329,7 @@ export const NEEDS = [
   },
   {
     need: 'other shells',
+    ...FOR_TESTS,
     why: 'complete command lines in the tests',
     only: 'tests',
     ...run('zsh fish'),
