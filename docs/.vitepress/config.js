@@ -15,6 +15,7 @@ const GUIDES = pages(
 const REFERENCE = pages(
   ['Commands and options', '/reference/cli'],
   ['The command line as a whole', '/cli'],
+  ['The configuration file', '/config'],
   ['Applications', '/app'],
   ['Formats and boot media', '/media'],
   ['Libraries', '/reference/libraries'],

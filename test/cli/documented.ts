@@ -32,6 +32,13 @@ const RULES: readonly Rule[] = [
   { pattern: /^nodeos start.*--target aarch64/, how: 'parsed', why: 'it builds another toolchain: test/long' },
   { pattern: /^nodeos start( --append .*)?$/, how: 'parsed', why: 'a REPL: test/cli/terminal.test.ts' },
   { pattern: /^nodeos start /, how: 'application' },
+  { pattern: /^nodeos config/, how: 'run' },
+  {
+    pattern: /^nodeos init/,
+    how: 'parsed',
+    why: 'a configuration would hold for all that follows: test/cli/usage.test.ts',
+  },
+  { pattern: /^nodeos dev/, how: 'parsed', why: 'test/boot/dev.test.ts changes files beside it' },
   { pattern: /^nodeos doctor$|^nodeos doctor --json$/, how: 'run' },
   { pattern: /^nodeos doctor/, how: 'parsed', why: 'what it finds depends on the host' },
   { pattern: /^nodeos completion fish >/, how: 'parsed', why: 'it writes to the home folder' },
