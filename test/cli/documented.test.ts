@@ -34,16 +34,27 @@ beforeAll(async () => {
 });
 afterAll(() => rm(place, { recursive: true, force: true }));
 
+/** Runs a script in bash, or in the shell that it is for. */
 function shell(script: string): Promise<{ status: number | null; output: string }> {
+  const [program, ...options] = script.includes('completion zsh') ? ZSH : BASH;
   return new Promise((resolve) => {
     const env = { ...process.env, PATH: `${join(place, 'bin')}:${process.env['PATH'] ?? ''}` };
-    const child = spawn('bash', ['-e', '-o', 'pipefail', '-c', script], { cwd: place, env, stdio: 'pipe' });
+    const child = spawn(program, [...options, `${program === 'zsh' ? COMPINIT : ''}${script}`], {
+      cwd: place,
+      env,
+      stdio: 'pipe',
+    });
     let output = '';
     for (const stream of [child.stdout, child.stderr])
       stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
     child.on('close', (status) => resolve({ status, output }));
   });
 }
+
+const BASH = ['bash', '-e', '-o', 'pipefail', '-c'] as const;
+const ZSH = ['zsh', '-f', '-e', '-c'] as const;
+/** What a person's .zshrc has before. */
+const COMPINIT = 'autoload -U compinit; compinit -u -D; ';
 
 /** The words of a line without its redirections. The lines have quotes, but nothing that a shell would expand. */
 const wordsOf = (text: string): string[] =>
