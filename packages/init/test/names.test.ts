@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
 import { hostNameOf } from '../guest/boot.js';
 import type { SystemConfig } from '@nodeos/contract';
-import { machineSetupOf } from '../guest/machine.js';
 import { parseCommandLine } from '../guest/config.js';
 import { machineSetupOf } from '../guest/machine.js';
 
