@@ -11,7 +11,7 @@ import { note, round, type Row } from './machines.js';
 import { median } from './measure.js';
 
 const run = promisify(execFile);
-const MODULES = fileURLToPath(new URL('../../node_modules', import.meta.url));
+const MODULES = fileURLToPath(new URL('../../../node_modules', import.meta.url));
 const COPIES = 5;
 
 export async function erofsImages(runs: number): Promise<Row> {

@@ -245,7 +245,13 @@ export async function main(argv: readonly string[]): Promise<void> {
   const wanted = positionals.length > 0 ? positionals : Object.keys(PARTS);
   const all: Record<string, string | number> = { accelerator: accelerator.name, 'runs, medians of': context.runs };
   for (const name of wanted) {
-    Object.assign(all, await PARTS[name]?.measure(context, !values['no-distribution']));
+    // A part that fails does not lose what the others have measured.
+    try {
+      Object.assign(all, await PARTS[name]?.measure(context, !values['no-distribution']));
+    } catch (error) {
+      note(`${name}: ${messageOf(error)}`);
+      process.exitCode = 1;
+    }
   }
   if (values.json) console.log(JSON.stringify(all));
   else

@@ -70,7 +70,7 @@ export function superviseApp(control: number, order: Order, nodeArgs: readonly s
 }
 
 /** Loaded on demand, because loading takes time that an ordinary boot does not have to spend. */
-const load = <T>(name: string): T => createRequire('/')(name) as T;
+const load = (name: string): unknown => createRequire('/')(name);
 
 class Supervisor {
   #current: ChildProcess | undefined;
@@ -86,8 +86,8 @@ class Supervisor {
   ) {}
 
   run(): void {
-    const fs = load<typeof import('node:fs')>('node:fs');
-    const lines = load<typeof import('node:readline')>('node:readline').createInterface({
+    const fs = load('node:fs') as typeof import('node:fs');
+    const lines = (load('node:readline') as typeof import('node:readline')).createInterface({
       input: fs.createReadStream('', { fd: this.control, autoClose: false }),
     });
     lines.on('line', (line) => {
@@ -147,7 +147,7 @@ class Supervisor {
   }
 
   #prepare(): ChildProcess {
-    const { spawn } = load<typeof import('node:child_process')>('node:child_process');
+    const { spawn } = load('node:child_process') as typeof import('node:child_process');
     const child = spawn(PATHS.node, [...this.nodeArgs, PATHS.init, WAITING_ROLE], {
       cwd: this.cwd,
       env: this.order.environment,
@@ -162,7 +162,7 @@ class Supervisor {
 
   #report(report: DevReport): void {
     const line = `${JSON.stringify(report)}\n`;
-    load<typeof import('node:fs')>('node:fs').writeSync(this.control, line);
+    (load('node:fs') as typeof import('node:fs')).writeSync(this.control, line);
   }
 }
 
@@ -171,7 +171,7 @@ class Supervisor {
  * @param run runs a module as the main module of this process
  */
 export function waitForOrder(run: (main: string, args: readonly string[], environment: Environment) => void): void {
-  const fs = load<typeof import('node:fs')>('node:fs');
+  const fs = load('node:fs') as typeof import('node:fs');
   let text = '';
   const piece = Buffer.alloc(65536);
   while (!text.endsWith('\n')) {
@@ -188,15 +188,15 @@ export function waitForOrder(run: (main: string, args: readonly string[], enviro
 
 /** Node.js warns of an address that others reach. Here only the host does, by a port that the user asked for. */
 function openInspector(port: number): void {
-  const { emitWarning } = process;
+  const emitWarning = process.emitWarning.bind(process);
   process.emitWarning = () => undefined;
-  load<typeof import('node:inspector')>('node:inspector').open(port, '0.0.0.0');
+  (load('node:inspector') as typeof import('node:inspector')).open(port, '0.0.0.0');
   process.emitWarning = emitWarning;
 }
 
 /** Node.js tells when a server listens since 22.9; older ones report nothing. */
 function reportPorts(report: (port: number) => void): void {
-  const { subscribe } = load<typeof import('node:diagnostics_channel')>('node:diagnostics_channel');
+  const { subscribe } = load('node:diagnostics_channel') as typeof import('node:diagnostics_channel');
   subscribe('tracing:net.server.listen:asyncEnd', (message) => {
     const address = (message as { server?: { address?(): unknown } }).server?.address?.();
     const { port } = (typeof address === 'object' && address !== null ? address : {}) as { port?: unknown };
