@@ -51,19 +51,15 @@ function manifestOf(name: string, template: Template, nodeos: string): object {
     type: 'module',
     main: `server.${template}`,
     scripts: {
-      dev: `node --watch server.${template}`,
+      dev: 'nodeos dev .',
       start: 'nodeos start .',
-      build: 'nodeos build --format disk.zst --app . --out out',
+      build: 'nodeos build --app . --out out',
       test: 'node --test',
       ...(isTyped ? { check: 'tsc' } : {}),
     },
-    nodeos: settingsOf(template),
     devDependencies: {
       nodeos,
       ...(isTyped ? { '@types/node': '^26.0.0', typescript: '^5.9.0' } : {}),
     },
   };
 }
-
-/** The system's settings: the one place to change when they move from package.json to a file of their own. */
-const settingsOf = (template: Template): object => ({ start: `node server.${template}` });

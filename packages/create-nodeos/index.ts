@@ -95,7 +95,7 @@ const nextSteps = (folder: string, template: Template): string =>
     '  npm start         boots it: http://127.0.0.1:8080',
     '',
     ...(template === 'ts' && !stripsTypes()
-      ? [`npm run dev and npm test need Node.js 22.18 or newer here; this is ${process.versions.node}.`, '']
+      ? [`npm test needs Node.js 22.18 or newer here; this is ${process.versions.node}.`, '']
       : []),
   ].join('\n');
 
