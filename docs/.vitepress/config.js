@@ -16,6 +16,7 @@ const REFERENCE = pages(
   ['Commands and options', '/reference/cli'],
   ['The command line as a whole', '/cli'],
   ['The configuration file', '/config'],
+  ['npm packages', '/npm'],
   ['Applications', '/app'],
   ['Formats and boot media', '/media'],
   ['Libraries', '/reference/libraries'],

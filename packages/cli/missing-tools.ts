@@ -41,6 +41,12 @@ export function hintFor(error: unknown): string | undefined {
   return need && manager ? installHint([need], manager) : hintFor(error.cause);
 }
 
+/** How to install what a row of the table names, on this machine. */
+export function remedyFor(need: Need): string {
+  const manager = ownManager();
+  return manager ? installHint([need], manager) : `install ${need.need} by hand: its packages here are not known`;
+}
+
 const described = ({ need, why }: Need): string => `${need} (${why})`;
 
 function installHint(needs: readonly Need[], manager: Manager): string {

@@ -3,6 +3,7 @@ import { visible, visibleJson } from '@nodeos/base';
 import { BUILD_OPTIONS } from '../building.js';
 import { checkNoOperands } from '../cache/common.js';
 import type { Command, Io } from '../command.js';
+import { settle } from '../config/settle.js';
 import { cache, disk, remotes } from '../doctor/cache.js';
 import type { Check, Finding } from '../doctor/finding.js';
 import { accelerator, memory, port, qemu } from '../doctor/machine.js';
@@ -32,8 +33,9 @@ export const doctorCommand: Command = {
     ['nodeos doctor --target aarch64', 'for machines of another kind'],
     ['nodeos doctor --json', 'for scripts and reports'],
   ],
-  async run(args, io) {
-    checkNoOperands('doctor', args);
+  async run(given, io) {
+    checkNoOperands('doctor', given);
+    const { args } = await settle(undefined, given, io);
     const findings = (await Promise.all(CHECKS.map((check) => check(args, io)))).flat();
     const lines = args.flag('json') ? findings.map((finding) => visibleJson(finding)) : linesOf(findings, io);
     for (const line of lines) io.stdout.write(`${line}\n`);

@@ -4,7 +4,7 @@ import type { Io, Parsed } from '../command.js';
 export interface Finding {
   /** What was looked at: `QEMU`. */
   readonly name: string;
-  /** `note`: systems can be built and started, with the limits that are said. `lacking`: they cannot. */
+  /** `note`: systems can be started, with the limits that are said. `lacking`: they cannot. */
   readonly state: 'ok' | 'note' | 'lacking';
   /** What is there, or why it is not. */
   readonly found: string;

@@ -6,9 +6,8 @@ import { formatSize, messageOf, NodeosError, parseSize } from '@nodeos/base';
 import { Cache, resolvePlan, stepsOf } from '@nodeos/engine';
 import { boardOf, DEFAULT_TARGET, targetOf, type Board } from '@nodeos/targets';
 import { checkFree, chooseAccelerator, parsePublish, whyEmulated } from '@nodeos/vm';
-import { systemFor } from '../building.js';
-import type { Io, Parsed } from '../command.js';
-import { settle } from '../config/settle.js';
+import type { Parsed } from '../command.js';
+import { systemOf } from '../system.js';
 import type { Check } from './finding.js';
 import { lackingProgram, versionOf } from './tools.js';
 
@@ -20,9 +19,9 @@ const USUAL_PORT = '8080:80';
 
 const boardFor = (args: Parsed): Board => boardOf(targetOf(args.text('target') ?? DEFAULT_TARGET));
 
-export const qemu: Check = async (args, io) => {
+export const qemu: Check = async (args) => {
   const { program } = boardFor(args).emulator;
-  const lacking = await lackingProgram(program, io);
+  const lacking = lackingProgram(program);
   if (lacking) return [lacking];
   try {
     return [{ name: 'QEMU', state: 'ok', found: `${await versionOf(program)} (${program})` }];
@@ -32,12 +31,12 @@ export const qemu: Check = async (args, io) => {
 };
 
 /** Software emulation works, and is slower. Only a boot shows whether an accelerator does. */
-export const accelerator: Check = async (args, io) => {
+export const accelerator: Check = async (args) => {
   const board = boardFor(args);
   const name = 'accelerator';
   const reason = await whyEmulated(board);
   if (reason !== undefined) return [{ name, state: 'note', found: `software emulation: ${reason}` }];
-  const images = await builtImages(board, args, io);
+  const images = await builtImages(board);
   if (!images) {
     const found = 'it can be opened; whether a guest runs is seen when there is a kernel';
     return [{ name, state: 'note', found, remedy: 'nodeos build' }];
@@ -48,13 +47,8 @@ export const accelerator: Check = async (args, io) => {
 };
 
 /** A kernel and an initramfs to try; undefined if they are not in the cache. */
-async function builtImages(
-  board: Board,
-  args: Parsed,
-  io: Io,
-): Promise<{ kernel: string; initramfs: string } | undefined> {
-  const settled = await settle(undefined, args, io);
-  const { kernel, initramfsBase } = await systemFor(targetOf(board.target), { ...settled, app: undefined }, io, { board });
+async function builtImages(board: Board): Promise<{ kernel: string; initramfs: string } | undefined> {
+  const { kernel, initramfsBase } = await systemOf(targetOf(board.target), { board });
   const artifacts = [kernel.direct, initramfsBase];
   // Without compilers there are no keys.
   const plan = await resolvePlan(new Cache(), stepsOf(...artifacts)).catch(() => undefined);

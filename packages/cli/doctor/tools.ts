@@ -1,13 +1,14 @@
 /** Node.js, npm, and the programs and headers that building needs. */
-import { existsSync, readFileSync } from 'node:fs';
+import { Writable } from 'node:stream';
 import { messageOf } from '@nodeos/base';
 import { run } from '@nodeos/engine';
-import type { Io } from '../command.js';
+import { buildingOf } from '../building.js';
+import { needOfProgram, NEEDS, type Need } from '../host/needs.js';
+import { isMet, missing } from '../host/present.js';
+import { remedyFor } from '../missing-tools.js';
+import { sharingOf } from '../sharing.js';
 import type { Check, Finding } from './finding.js';
-import { hostPackages, type HostPackages, type Need } from './host-packages.js';
-import { isMet } from './probe.js';
 
-const OS_RELEASE = '/etc/os-release';
 /** The oldest Node.js that the packages name in `engines`. */
 const OLDEST_NODE = [20, 19] as const;
 
@@ -38,37 +39,35 @@ export const npm: Check = async () => {
 };
 
 /** One line for what is there, and one for each need that is not. */
-export const tools: Check = async (_args, io) => {
-  const table = await hostPackages();
-  const wanted = table.NEEDS.filter(({ only }) => only === undefined);
-  const absent = table.missing(wanted, (probe) => isMet(probe, io.env));
+export const tools: Check = async (args, io) => {
+  const wanted = NEEDS.filter((need) => need.only === undefined && !isEmulator(need));
+  const absent = missing(wanted);
   const names = wanted.filter((need) => !absent.includes(need)).map(({ need }) => need);
+  // What is wrong with the remote caches, their own check says.
+  const sharing = await sharingOf(buildingOf(args), { ...io, stderr: NOWHERE }).catch(() => undefined);
   return [
     ...(names.length > 0 ? [{ name: 'tools', state: 'ok', found: names.join(', ') } as const] : []),
-    ...absent.map((need) => findingOf(need, table)),
+    ...absent.map((need) => findingOf(need, sharing !== undefined)),
   ];
 };
 
-function findingOf(need: Need, table: HostPackages): Finding {
+/** QEMU has a check of its own. */
+const isEmulator = ({ probe }: Need): boolean =>
+  probe.commands?.some((name) => name.startsWith('qemu-system-')) === true;
+
+const NOWHERE = new Writable({ write: (_chunk, _encoding, done) => done() });
+
+/** @param hasRemotes then what only builds is needed for what no remote cache has */
+function findingOf(need: Need, hasRemotes: boolean): Finding {
   const { commands, header, shared } = need.probe;
   const what = commands?.join(', ') ?? header ?? shared?.join(' or ') ?? '';
-  return { name: need.need, state: 'lacking', found: `no ${what}: ${need.why}`, remedy: remedyFor(need, table) };
-}
-
-/** The command that installs the packages of one need on this system. */
-function remedyFor(need: Need, table: HostPackages): string {
-  const osRelease = existsSync(OS_RELEASE) ? readFileSync(OS_RELEASE, 'utf8') : undefined;
-  const manager = table.managerFor(table.systemIds(osRelease, process.platform));
-  if (!manager) return `install ${need.need} by hand: there are no package names for this system`;
-  const prefix = manager.root && process.getuid?.() !== 0 ? ['sudo'] : [];
-  const { commands } = table.plan(manager, [need], prefix);
-  if (commands.length === 0) return need.brewNote ?? need.absent ?? `install ${need.need} by hand`;
-  return commands.map((argv) => table.shellLine(argv)).join(' && ');
+  const isNeeded = need.verbs.includes('start') && !(hasRemotes && need.steps.length > 0);
+  const state = isNeeded ? 'lacking' : 'note';
+  return { name: need.need, state, found: `no ${what}: ${need.why}`, remedy: remedyFor(need) };
 }
 
 /** The finding of the table for one program, for a check that says more about it. */
-export async function lackingProgram(program: string, io: Io): Promise<Finding | undefined> {
-  const table = await hostPackages();
-  const need = table.NEEDS.find(({ probe }) => probe.commands?.includes(program));
-  return need && !isMet(need.probe, io.env) ? findingOf(need, table) : undefined;
+export function lackingProgram(program: string): Finding | undefined {
+  const need = needOfProgram(program);
+  return need && !isMet(need.probe) ? findingOf(need, false) : undefined;
 }
