@@ -23,7 +23,7 @@ import {
   type RemoteCache,
   type Step,
 } from '@nodeos/engine';
-import { stepOf } from '../../engine/test/helpers.js';
+import { stepOf, target } from '../../engine/test/helpers.js';
 import { remoteCache } from '../index.js';
 import { startRegistry, type Registry } from './registry.js';
 
@@ -194,8 +194,7 @@ describe('every kind of remote cache', () => {
           '--input-type=module',
           '--eval',
           `import { Cache, planOf } from ${JSON.stringify(import.meta.resolve('@nodeos/engine'))};
-         import { TARGETS } from ${JSON.stringify(import.meta.resolve('@nodeos/targets'))};
-         const step = { name: 's', target: TARGETS[0], recipe: ${JSON.stringify(import.meta.resolve('@nodeos/engine'))},
+         const step = { name: 's', target: ${JSON.stringify(target)}, recipe: ${JSON.stringify(import.meta.resolve('@nodeos/engine'))},
            tools: ['nodeos-test-tool'], build: () => undefined };
          const [{ key, sharedKey }] = await planOf(new Cache(${JSON.stringify(place)}), [step]);
          console.log(JSON.stringify([key, sharedKey]));`,
