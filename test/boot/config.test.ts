@@ -67,6 +67,31 @@ describe('a configuration', { timeout: LONG }, () => {
     expect(found['memory']).toBeLessThan(192);
   });
 
+  it.each(['q35', 'microvm'])('has several interfaces on %s, each on its own network', async (board) => {
+    const port = await freePort();
+    const app = await application({
+      'main.js': `const more = {}; ${SERVER}`,
+      'nodeos.config.json': JSON.stringify({
+        board,
+        publish: [`${port}:80`],
+        network: {
+          interfaces: {
+            eth0: { address: '192.168.7.9/24' },
+            eth1: 'dhcp',
+            eth2: { address: '10.77.0.5/16', gateway: '10.77.0.1' },
+          },
+        },
+      }),
+    });
+    start(['start', app]);
+    // The port leads to the first card: nobody answers if the cards are in another order.
+    const found = (await (await request(`http://127.0.0.1:${port}`)).json()) as Record<string, unknown>;
+    const addresses = ['lo 127.0.0.1/8', 'eth0 192.168.7.9/24', 'eth1 10.0.2.15/24', 'eth2 10.77.0.5/16'];
+    expect(found).toMatchObject({ addresses });
+    const routes = found['routes'] as string[];
+    expect(routes.filter((route) => route.includes(' 0.0.0.0 0.0.0.0 '))).toEqual(['eth2 0.0.0.0 0.0.0.0 10.77.0.1']);
+  });
+
   it('sets the clock by a time server that a name server knows', async () => {
     const net = await lan([10, 0, 0, 9], []);
     // RFC 1035: the question, and an address of 9 s. RFC 5905, figure 8; 2027-01-01T00:00:00Z is 4 007 750 400.

@@ -48,7 +48,9 @@ export function setUpNetwork(
         failures.push(`${wanted}: ${(error as Error).message}`);
       }
     }
-    if (found.length > 0) awaitRunning(sys, found);
+    // An address without a link is no failure: a cable may be plugged in later.
+    const linked = found.filter((name) => sys.read(`/sys/class/net/${name}/carrier`).toString().trim() === '1');
+    for (const name of linked) awaitRunning(sys, [name]);
     if (failures.length > 0) throw new Error(failures.join('; '));
     return lease;
   });

@@ -72,6 +72,18 @@ describe('a static address', () => {
     expect(sys.files.has(LEASE)).toBe(false);
   });
 
+  it('does not wait for a link, but until the kernel says that each interface with one is running', () => {
+    const carrier = (value: string): Recorder =>
+      machine({ ...wiredMachine('eth0', value), ...SECOND, '/sys/class/net/eth0/operstate': 'down\n' });
+    const interfaces = { eth0: ETH0, eth1: { address: '10.9.0.1/16' } };
+    const [unplugged, linked] = [carrier('0'), carrier('1')];
+    setUp(unplugged, { interfaces });
+    expect(unplugged.time - new Recorder().time).toBeLessThan(100_000);
+    setUp(linked, { interfaces });
+    expect(linked.time - new Recorder().time).toBeGreaterThanOrEqual(2_000_000);
+    expect(linked.time - new Recorder().time).toBeLessThan(2_100_000);
+  });
+
   it('with a router outside of its network', () => {
     const sys = machine();
     setUp(sys, { interfaces: { eth0: { address: '203.0.113.5/32', gateway: '192.0.2.1' } } });

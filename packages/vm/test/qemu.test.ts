@@ -57,6 +57,21 @@ describe("QEMU's command line", () => {
     `);
   });
 
+  it('has a card for each network, and publishes ports by the first one', () => {
+    const subnet = { network: '10.9.0.0/16', guest: '10.9.0.7', host: '10.9.0.1', nameServer: '10.9.0.3' };
+    const cards = [{ subnet }, { mac: '52:54:00:00:00:09' }];
+    const ofNetwork = (lines: readonly string[]): string[] =>
+      lines.filter((line) => /^-(netdev|device) .*net\d/.test(line));
+    const [first, second] = [
+      [
+        '-netdev user,id=net0,net=10.9.0.0/16,host=10.9.0.1,dns=10.9.0.3,dhcpstart=10.9.0.7,hostfwd=tcp:127.0.0.1:8080-10.9.0.7:80,hostfwd=udp:0.0.0.0:5353-10.9.0.7:53',
+        '-device virtio-net-pci,netdev=net0,romfile=',
+      ],
+      ['-netdev user,id=net1', '-device virtio-net-pci,netdev=net1,romfile=,mac=52:54:00:00:00:09'],
+    ];
+    expect(ofNetwork(lines({ cards }))).toEqual([...first, ...second]);
+  });
+
   it('describes an aarch64 machine, which starts by UEFI or from a kernel', () => {
     const args = lines({ board: boardOf(targetOf('aarch64')), accelerator: 'tcg' });
     expect(args).toContain('-machine virt');
