@@ -79,6 +79,16 @@ describe('a configuration is read from', () => {
     expect([rowOf(found, 'memory'), rowOf(found, 'hostname')]).toMatchObject([EXPECTED, { value: 'web' }]);
   });
 
+  it('a program again, after a file that it imports has changed', async () => {
+    const dir = folder({
+      'shared.ts': `export const memory: string = '128M';`,
+      'nodeos.config.ts': `import { memory } from './shared'; export default { memory };`,
+    });
+    expect((await settled(dir)).values.memory).toBe('128M');
+    writeFileSync(join(dir, 'shared.ts'), `export const memory: string = '512M';`);
+    expect((await settled(dir)).values.memory).toBe('512M');
+  });
+
   it('a program again, after it has changed', async () => {
     const dir = folder({ 'nodeos.config.mjs': `export default { memory: '128M' }` });
     expect((await settled(dir)).values.memory).toBe('128M');
@@ -191,7 +201,8 @@ describe('of several sources', () => {
     expect([args.text('memory'), args.number('cpus', 1), args.texts('publish'), args.text('append')]).toEqual([
       ...['64M', 4, ['1:80'], 'quiet'],
     ]);
-    expect((await settled(dir, ['-p', '2:80', '-m', '1G'])).args.texts('publish')).toEqual(['2:80']);
+    const given = (await settled(dir, ['-p', '2:80', '-m', '1G', '--cpus', '2'])).args;
+    expect([given.texts('publish'), given.text('memory'), given.number('cpus', 1)]).toEqual([['2:80'], '1G', 2]);
   });
 
   it('paths begin at the folder of the file', async () => {
