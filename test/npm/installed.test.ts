@@ -126,9 +126,10 @@ describe('an installed nodeos', () => {
     await publish(await packAll({ into: join(work, 'renamed'), names: RENAMED, version: '7.0.0' }));
     const folder = await user.folder('renamed', { 'package.json': MANIFEST });
     await user.run(folder, {}, 'npm', 'install', '--save-dev', '@acme/os');
+    const env = { NODEOS_CACHE: join(user.home, '.cache/nodeos'), PATH: sharing['PATH'] ?? '' };
     const { stdout } = await user.run(
       folder,
-      {},
+      env,
       'npx',
       '@acme/os',
       'build',
@@ -138,7 +139,6 @@ describe('an installed nodeos', () => {
       '--explain',
       '--json',
     );
-    const env = { NODEOS_CACHE: join(user.home, '.cache/nodeos'), PATH };
     const own = await start(['build', 'kernel', 'init', 'usr', '--explain', '--json'], { env }).ended;
     expect(keysIn(stdout)).toEqual(keysIn(own.stdout));
     expect(stdout).toContain('"state":"cached"');
