@@ -10,11 +10,14 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const OLDEST_NODE = [20, 19];
 const STAMPS = join(ROOT, 'node_modules/.nodeos');
 
-/** @param {'run' | 'tests' | 'all'} [purpose] what the system packages are for; `all`: benchmarks and long tests too */
+/**
+ * @param {'look' | 'run' | 'tests' | 'all'} [purpose] what the system packages are for; `look`: none are needed;
+ * `all`: benchmarks and long tests too
+ */
 export function setUp(purpose = 'run') {
   checkNode();
   installPackages();
-  installSystemPackages(purpose);
+  if (purpose !== 'look') installSystemPackages(purpose);
   compile();
 }
 

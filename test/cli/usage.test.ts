@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { application, cacheWith, nodeos, ROOT, start, temporary } from '../support.js';
 
@@ -207,7 +208,32 @@ describe('nodeos build', () => {
   });
 });
 
+describe('nodeos in a clone', () => {
+  it('needs no system packages to look and tell', async () => {
+    // A machine with Node.js and nothing else.
+    const bin = await temporary();
+    await symlink(process.execPath, join(bin, 'node'));
+    const command = [join(ROOT, 'bin/nodeos'), 'doctor'];
+    const { status, stdout } = spawnSync(process.execPath, command, { env: { PATH: bin }, encoding: 'utf8' });
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/lacking +QEMU[^]*install/);
+  });
+});
+
 describe('nodeos cache', () => {
+  it('says that what is made where it is needed is not pushed', async () => {
+    const key = join(await temporary(), 'key.pem');
+    const made = await nodeos('cache', 'key', key);
+    expect(made.stdout).toMatch(/^ed25519:[A-Za-z0-9+/]{43}=\n$/);
+    expect((await stat(key)).mode & 0o777).toBe(0o600);
+    expect((await nodeos('cache', 'key', key)).stdout).toBe(made.stdout);
+    const { status, stderr } = await nodeos('cache', 'push', '/tmp/x', '--key', key, '--only', 'usr');
+    expect({ status, stderr }).toEqual({
+      status: 2,
+      stderr: expect.stringMatching(/--only usr: it is not shared[^]*runtime-musl/),
+    });
+  });
+
   it('lists and verifies the cache', async () => {
     const list = await nodeos('cache', 'ls');
     expect(list.stdout).toMatch(/^[0-9a-f]{12} +[\d.]+ MiB .* kernel \(x86_64\)$/m);

@@ -57,6 +57,11 @@ function chosen(plan: readonly PlannedStep[], args: Parsed): PlannedStep[] {
   const unknown = only.find((name) => !names.includes(name));
   if (unknown !== undefined)
     throw new UsageError(`--only ${unknown}: no step of this system`, { hint: `the steps are: ${names.join(', ')}` });
+  const local = plan.find(({ step }) => step.isLocal === true && only.includes(step.name));
+  if (local)
+    throw new UsageError(`--only ${local.step.name}: it is not shared, but made where it is needed`, {
+      hint: `what it is made from is shared: ${plan.flatMap(({ step }) => (step.isLocal ? [] : [step.name])).join(', ')}`,
+    });
   const items = plan.filter(({ step }) => (only.length === 0 || only.includes(step.name)) && step.isLocal !== true);
   const built = items.filter(({ state }) => state === 'cached');
   if (built.length === 0 || (only.length > 0 && built.length < items.length))
