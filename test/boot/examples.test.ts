@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { request, freePort, LONG, ROOT, start } from '../support.js';
+import { request, freePort, LONG, ROOT, start, temporary } from '../support.js';
 
 async function boot(name: string): Promise<string> {
   const port = await freePort();
@@ -26,6 +26,23 @@ describe('an example answers over HTTP', { timeout: LONG }, () => {
   it('typescript, compiled before it is packed, with its configuration', async () => {
     const url = await boot('typescript');
     expect(await (await request(url)).json()).toEqual({ greeting: 'Hello', hostname: 'greeter', file: 'from a file' });
+  });
+
+  it('notes, which are there again in another machine with the same disk', async () => {
+    const disk = join(await temporary(), 'notes.img');
+    for (const notes of [['one'], ['one', 'two']]) {
+      const port = await freePort();
+      const machine = start(['start', join(ROOT, 'examples/notes'), '--data', disk, '--publish', `${port}:80`]);
+      const answer = await request(`http://127.0.0.1:${port}`, { method: 'POST', body: notes.at(-1) });
+      expect(await answer.json()).toEqual(notes);
+      machine.child.kill('SIGINT');
+      await machine.ended;
+    }
+  });
+
+  it('a package of a workspace, with its sibling', async () => {
+    const url = await boot('workspace/packages/server');
+    expect(await (await request(url)).text()).toBe('Hello, workspace\n');
   });
 
   it('repl', async () => {
