@@ -15,6 +15,7 @@ import { makeLock } from '@nodeos/app';
 import type { Target } from '@nodeos/targets';
 import { printMessage, type Io, type Option, type Parsed } from './command.js';
 import { applicationSettings } from './config/application.js';
+import { PROJECT_KEYS } from './config/options.js';
 import { runBuildCommand } from './config/build-command.js';
 import type { Settled } from './config/settle.js';
 import { checkTools } from './missing-tools.js';
@@ -83,6 +84,7 @@ export const buildingOf = (args: Parsed): Building => ({
   json: args.flag('json'),
   ...remotesOf(args),
   trusted: args.texts('trust'),
+  projectKeys: args.texts(PROJECT_KEYS),
 });
 
 /** @throws UsageError for `--no-remote` together with `--remote` */

@@ -1,13 +1,16 @@
 /** The remote caches of a command: from its options, else from the environment. */
 import { checkKeyName, type Sharing } from '@nodeos/engine';
 import { printMessage, type Io } from './command.js';
+import { userKeys } from './user-keys.js';
 
 /** The remote caches that a command's options name. */
 export interface SharingOptions {
   /** Remote caches by URL. Default: those of the environment. */
   readonly remotes?: readonly string[];
-  /** Public keys to trust, besides those of the environment. */
+  /** Public keys to trust, besides those of the environment and of the user's file. */
   readonly trusted?: readonly string[];
+  /** Keys that a project's files name. They count if the user trusts them too. */
+  readonly projectKeys?: readonly string[];
 }
 
 const REMOTES = 'NODEOS_REMOTE_CACHE';
@@ -20,9 +23,15 @@ const KEYS = 'NODEOS_TRUSTED_KEYS';
 export async function sharingOf(options: SharingOptions, io: Pick<Io, 'env' | 'stderr'>): Promise<Sharing | undefined> {
   const urls = options.remotes ?? listOf(io.env[REMOTES]);
   if (urls.length === 0) return undefined;
-  const trusted = [...(options.trusted ?? []), ...listOf(io.env[KEYS])].map(checkKeyName);
+  const own = [...(options.trusted ?? []), ...listOf(io.env[KEYS]), ...(await userKeys(io.env))].map(checkKeyName);
+  const trusted = [...new Set(own)];
+  // A project that was only cloned must not decide whose outputs get into the cache of all projects.
+  for (const key of new Set((options.projectKeys ?? []).map(checkKeyName)))
+    if (!trusted.includes(key))
+      printMessage(io, `the project trusts the key ${key}, and you do not yet: nodeos cache trust ${key}`);
   if (trusted.length === 0) {
-    printMessage(io, `no remote cache is asked, because no key is trusted: --trust KEY or ${KEYS}`);
+    const ways = `nodeos cache trust KEY, --trust KEY or ${KEYS}`;
+    printMessage(io, `no remote cache is asked, because no key is trusted: ${ways}`);
     return undefined;
   }
   // Loaded on demand: it brings an HTTP client along.

@@ -20,7 +20,7 @@ export const pullCommand: Command = {
     const sharing = await sharingOf(building, io);
     if (!sharing)
       throw new UsageError('nodeos cache pull: from which remote cache?', {
-        hint: '--remote URL --trust KEY, or NODEOS_REMOTE_CACHE and NODEOS_TRUSTED_KEYS',
+        hint: '--remote URL, or NODEOS_REMOTE_CACHE; and a key: --trust KEY, or nodeos cache trust KEY',
       });
     const steps = await wantedSteps(args.operands, args, io);
     const progress = progressFor(building, io);

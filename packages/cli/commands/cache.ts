@@ -5,10 +5,11 @@ import { lsCommand } from '../cache/ls.js';
 import { pruneCommand } from '../cache/prune.js';
 import { pullCommand } from '../cache/pull.js';
 import { pushCommand } from '../cache/push.js';
+import { trustCommand } from '../cache/trust.js';
 import { verifyCommand } from '../cache/verify.js';
 
 export const cacheCommands: Group = {
   name: 'cache',
   summary: 'Looks after the cache of built outputs and fetched sources ($NODEOS_CACHE, else ~/.cache/nodeos).',
-  actions: [lsCommand, verifyCommand, pruneCommand, pullCommand, pushCommand, keyCommand],
+  actions: [lsCommand, verifyCommand, pruneCommand, pullCommand, pushCommand, keyCommand, trustCommand],
 };

@@ -15,8 +15,14 @@ export function optionsOf(args: Parsed): Values {
   return Object.fromEntries(given);
 }
 
-/** The command's arguments, in which options that are not given have the values of the configuration. */
-export function withConfiguration(args: Parsed, values: Values): Parsed {
+/** Not an option: the keys that a project's files trust. They are kept apart from those that the user trusts. */
+export const PROJECT_KEYS = 'project-keys';
+
+/**
+ * The command's arguments, in which options that are not given have the values of the configuration.
+ * @param projectKeys the keys that the project's files trust
+ */
+export function withConfiguration(args: Parsed, values: Values, projectKeys: readonly string[]): Parsed {
   const texts = new Map<string, readonly string[]>(
     WITH_OPTION.flatMap((name) =>
       values[name] === undefined ? [] : [[KEYS[name].option ?? '', textsOf(name, values)]],
@@ -29,6 +35,8 @@ export function withConfiguration(args: Parsed, values: Values): Parsed {
     text: (name) => args.text(name) ?? texts.get(name)?.[0],
     texts(name) {
       const given = args.texts(name);
+      if (name === PROJECT_KEYS) return projectKeys;
+      if (name === KEYS.trustedKeys.option) return given;
       const configured = texts.get(name) ?? [];
       return added.has(name) ? [...given, ...configured] : given.length > 0 ? given : configured;
     },

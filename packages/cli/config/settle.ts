@@ -117,7 +117,9 @@ function combine(args: Parsed, app: string | undefined, sources: readonly Source
   );
   const options = { name: 'option', values: optionsOf(args) };
   const rows = KEY_NAMES.flatMap((name) => rowsOf(name, [...usable, options], { ...values, ...options.values }));
-  return deepFrozen({ args: withConfiguration(args, values), app, values, rows });
+  const files = usable.filter(({ name }) => name !== 'environment');
+  const projectKeys = files.flatMap((source) => (source.values.trustedKeys ?? []) as readonly string[]);
+  return deepFrozen({ args: withConfiguration(args, values, projectKeys), app, values, rows });
 }
 
 /** Leaves out what an option makes meaningless. */
