@@ -33,7 +33,7 @@ describe('an example answers over HTTP', { timeout: LONG }, () => {
     for (const notes of [['one'], ['one', 'two']]) {
       const port = await freePort();
       const machine = start(['start', join(ROOT, 'examples/notes'), '--data', disk, '--publish', `${port}:80`]);
-      const answer = await request(`http://127.0.0.1:${port}`, { method: 'POST', body: notes.at(-1) });
+      const answer = await request(`http://127.0.0.1:${port}`, { method: 'POST', body: notes.at(-1) ?? '' });
       expect(await answer.json()).toEqual(notes);
       machine.child.kill('SIGINT');
       await machine.ended;

@@ -118,7 +118,7 @@ function combine(args: Parsed, app: string | undefined, sources: readonly Source
   const options = { name: 'option', values: optionsOf(args) };
   const rows = KEY_NAMES.flatMap((name) => rowsOf(name, [...usable, options], { ...values, ...options.values }));
   const files = usable.filter(({ name }) => name !== 'environment');
-  const projectKeys = files.flatMap((source) => (source.values.trustedKeys ?? []));
+  const projectKeys = files.flatMap((source) => source.values.trustedKeys ?? []);
   return deepFrozen({ args: withConfiguration(args, values, projectKeys), app, values, rows });
 }
 
