@@ -262,7 +262,7 @@ describe('nodeos build', { timeout: LONG }, () => {
     const app = await application(TALKING, { nodeos: { formats: ['tar', 'firecracker'] } });
     const { status, stdout, stderr } = await nodeos('build', '--app', app);
     expect(status, stderr).toBe(0);
-    expect(stderr).toContain('building the formats of package.json: tar, firecracker');
+    expect(stderr).toContain('building the formats of the configuration: tar, firecracker');
     expect(stdout.match(/^\S+(?=: \/)/gm)).toEqual(['tar', 'firecracker']);
     expect((await nodeos('build', 'init', '--app', app)).stdout.match(/^\S+(?=: \/)/gm)).toEqual(['init']);
   });
@@ -278,7 +278,7 @@ describe('nodeos build', { timeout: LONG }, () => {
     expect(await refused('--format', 'oci')).toContain('the format oci is not there yet');
     expect(await refused('--format', 'pxe.zst')).toContain('pxe is a folder');
     const wrong = await application(TALKING, { nodeos: { formats: ['floppy'] } });
-    expect(await refused('--app', wrong)).toContain('unknown format "floppy"');
+    expect(await refused('--app', wrong)).toContain("nodeos.formats[0] is 'floppy'; expected a format");
     const typo = await application(TALKING, { nodeos: { formats: 'disk' } });
     expect(await refused('--app', typo)).toContain('nodeos.formats must be an array of strings');
   });

@@ -2,22 +2,16 @@
  * Everything is published to a registry on the loopback, and an ordinary user installs it from there into an empty folder.
  * The built outputs come from a remote cache: that of the clone is not theirs.
  */
-import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { run } from '@nodeos/engine';
-import { packAll, NAMES, type Tarball } from '../../scripts/release/pack.js';
+import { packAll, NAMES } from '../../scripts/release/pack.js';
 import { freePort, LONG, nodeos, request, start } from '../support.js';
-import { NpmRegistry } from './registry.js';
-import { PATH, User, withoutCompilers } from './user.js';
+import { MANIFEST, openShop, publish, SERVER, type Shop } from './shop.js';
+import type { NpmRegistry } from './registry.js';
+import { PATH, withoutCompilers, type User } from './user.js';
 
-const SERVER = `import { createServer } from 'node:http';
-createServer((request, response) => response.end('hello from ' + process.version)).listen(process.env.PORT);
-`;
-const MANIFEST = JSON.stringify({ name: 'mine', version: '1.0.0', private: true, type: 'module', main: 'server.js' });
-/** What a start needs, apart from what is packed in a moment. */
-const SHARED = ['kernel', 'runtime-musl', 'init'];
 const LAYERS = ['kernel', 'runtime', 'usr', 'init', 'initramfs', 'initramfs-stream', 'root', 'tls-handshake'];
 const RENAMED = { nodeos: '@acme/os', 'create-nodeos': '@acme/create-nodeos', '@nodeos/': '@acme/nodeos-' };
 
@@ -25,6 +19,7 @@ const RENAMED = { nodeos: '@acme/os', 'create-nodeos': '@acme/create-nodeos', '@
 vi.setConfig({ testTimeout: 600_000 });
 
 let work = '';
+let shop: Shop;
 let registry: NpmRegistry;
 let user: User;
 /** The environment of somebody who has a remote cache, and no compiler. */
@@ -33,15 +28,6 @@ let sharing: Record<string, string> = {};
 let mine = '';
 let keyFile = '';
 let publisher = '';
-
-async function publish(tarballs: readonly Tarball[]): Promise<void> {
-  const waiting = [...tarballs];
-  const worker = async (): Promise<void> => {
-    for (let next = waiting.pop(); next; next = waiting.pop())
-      await run('npm', ['publish', next.file, '--userconfig', publisher], { environment: 'host' });
-  };
-  await Promise.all([worker(), worker()]);
-}
 
 /** The keys of all steps, as a command with an empty cache sees them. */
 function keysIn(explained: string): Record<string, string> {
@@ -54,38 +40,16 @@ function keysIn(explained: string): Record<string, string> {
 
 beforeAll(async () => {
   work = await mkdtemp(join(tmpdir(), 'nodeos-npm-'));
-  await chmod(work, 0o755);
-  registry = await NpmRegistry.start(/^@(nodeos|acme)\/|^(create-)?nodeos$/);
-  publisher = join(work, 'npmrc');
-  const { host } = new URL(registry.url);
-  await writeFile(publisher, `registry=${registry.url}\n//${host}/:_authToken=test\n`);
-  await publish(await packAll({ into: join(work, 'tarballs') }));
-  user = await User.withHome(
-    join(work, 'home'),
-    `registry=${registry.url}\naudit=false\nfund=false\nupdate-notifier=false\n`,
-  );
-  mine = await user.folder('mine', { 'package.json': MANIFEST, 'server.js': SERVER });
-  await user.run(mine, {}, 'npm', 'install', '--save-dev', 'nodeos');
-
-  keyFile = join(work, 'key.pem');
-  const place = join(work, 'shared');
-  const { stdout: publicKey } = await nodeosCommand('cache', 'key', keyFile);
-  await nodeosCommand('build', 'kernel', 'usr', 'init');
-  await nodeosCommand('cache', 'push', place, '--key', keyFile, ...SHARED.flatMap((step) => ['--only', step]));
+  shop = await openShop(work);
+  ({ registry, user, mine, keyFile, publisher } = shop);
   const programs = await withoutCompilers(join(work, 'bin'));
-  sharing = { NODEOS_REMOTE_CACHE: place, NODEOS_TRUSTED_KEYS: publicKey.trim(), PATH: programs };
+  sharing = { NODEOS_REMOTE_CACHE: shop.place, NODEOS_TRUSTED_KEYS: shop.publicKey, PATH: programs };
 }, LONG);
 afterAll(async () => {
   user.leave();
   registry.close();
   await rm(work, { recursive: true, force: true });
 });
-
-/** The command of the clone. It must work outside of a test, so its processes are not tied to one. */
-async function nodeosCommand(...args: string[]): Promise<{ stdout: string }> {
-  const cli = new URL('../../packages/cli/bin/nodeos.js', import.meta.url).pathname;
-  return run(process.execPath, [cli, ...args], { environment: 'host' });
-}
 
 /** Starts an appliance, and returns what it says to a visitor. */
 async function answerOf(
@@ -125,7 +89,7 @@ describe('an installed nodeos', () => {
   });
 
   it('has the same keys under other names', async () => {
-    await publish(await packAll({ into: join(work, 'renamed'), names: RENAMED, version: '7.0.0' }));
+    await publish(publisher, await packAll({ into: join(work, 'renamed'), names: RENAMED, version: '7.0.0' }));
     const folder = await user.folder('renamed', { 'package.json': MANIFEST });
     await user.run(folder, {}, 'npm', 'install', '--save-dev', '@acme/os');
     const env = { NODEOS_CACHE: join(user.home, '.cache/nodeos'), PATH: sharing['PATH'] ?? '' };

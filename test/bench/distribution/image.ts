@@ -193,7 +193,7 @@ interface Host {
   readonly sources: string;
 }
 
-async function hostDistribution(): Promise<Host> {
+export async function hostDistribution(): Promise<Host> {
   const release = await readFile('/etc/os-release', 'utf8');
   const suite = /^VERSION_CODENAME="?([\w-]+)"?$/m.exec(release)?.[1];
   if (suite === undefined || !/^ID="?debian"?$/m.test(release)) {
