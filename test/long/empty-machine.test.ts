@@ -39,7 +39,8 @@ async function rootOf(suite: string): Promise<string> {
   const npm = dirname(dirname(await realpath(execFileSync('which', ['npm'], { encoding: 'utf8' }).trim())));
   await cp(await realpath(process.execPath), join(root, 'usr/local/bin/node'));
   await cp(npm, join(root, 'usr/local/lib/node_modules/npm'), { recursive: true });
-  await symlink('../lib/node_modules/npm/bin/npx-cli.js', join(root, 'usr/local/bin/npx'));
+  for (const name of ['npm', 'npx'])
+    await symlink(`../lib/node_modules/npm/bin/${name}-cli.js`, join(root, 'usr/local/bin', name));
   await mkdir(join(root, 'home/user'), { recursive: true });
   await run('cp', ['-a', shop.mine, join(root, 'home/user/mine')]);
   await run('cp', ['-a', shop.place, join(root, 'srv/shared')]);
@@ -67,14 +68,17 @@ describe.each(SUITES)('an empty Debian (%s)', (suite) => {
     const ended = once(machine, 'close');
     try {
       const started = performance.now();
-      const answer = await request(`http://127.0.0.1:${port}/`, {}, 300);
+      const answer = await Promise.race([
+        request(`http://127.0.0.1:${port}/`, {}, 300),
+        ended.then(() => Promise.reject(new Error('it ended'))),
+      ]);
       expect(await answer.text()).toMatch(/^hello from v26\./);
       console.log(`${suite}: ${((performance.now() - started) / 1000).toFixed(1)} s from nothing to an answer`);
       expect(output).not.toMatch(/(?:kernel|init|runtime-musl): building/);
     } catch (error) {
       throw new Error(`${String(error)}\n${output}`, { cause: error });
     } finally {
-      if (machine.pid !== undefined) process.kill(-machine.pid, 'SIGINT');
+      if (machine.exitCode === null && machine.pid !== undefined) process.kill(-machine.pid, 'SIGINT');
       await ended;
     }
   });

@@ -118,7 +118,7 @@ export const NEEDS = [
   },
   {
     need: 'LZ4',
-    ...by('start build', 'archive-*'),
+    ...by('start build', 'archive-runtime'),
     why: 'compresses the initramfs',
     ...run('lz4'),
     ...linux('lz4'),
