@@ -2,18 +2,7 @@
 declare module 'cpio-stream' {
   import type { Readable, Writable } from 'node:stream';
 
-  export interface Header {
-    name: string;
-    ino?: number;
-    mode?: number;
-    uid?: number;
-    gid?: number;
-    nlink?: number;
-    mtime?: Date;
-    size?: number;
-    rdevmajor?: number;
-    rdevminor?: number;
-  }
+  export type Header = import('./cpio.js').CpioHeader;
 
   export interface Pack extends Readable {
     _encode: (header: Header) => Buffer;
