@@ -1,6 +1,6 @@
 /** Requests to remote caches, and what their answers mean. */
 import { NodeosError } from '@nodeos/base';
-import { httpRequest, type HttpRequest, type HttpResponse } from '@nodeos/engine';
+import { collected, httpRequest, type HttpRequest, type HttpResponse } from '@nodeos/engine';
 
 /** Silence is ended by the caller's signal; this is for a caller without one. */
 const TIMEOUT_MS = 60_000;
@@ -25,12 +25,6 @@ export function bodyOf(response: HttpResponse): AsyncIterable<Uint8Array> | unde
 export async function textOf(response: HttpResponse, most: number): Promise<string> {
   const body = bodyOf(response);
   if (!body) throw new NodeosError('HTTP status 404');
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of body) {
-    length += chunk.length;
-    if (length > most) throw new NodeosError(`the answer is longer than ${most} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
+  const tooLong = (): Error => new NodeosError(`the answer is longer than ${most} bytes`);
+  return (await collected(body, most, tooLong)).toString();
 }

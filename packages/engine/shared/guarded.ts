@@ -1,5 +1,6 @@
 /** Bounds what a remote cache can do to a build: its size, and the time until it says something. */
 import { formatSize, messageOf, NodeosError } from '@nodeos/base';
+import { collected } from './collected.js';
 import type { OutputId, RemoteCache } from './remote-cache.js';
 import { MAX_MANIFEST, UntrustedError } from './shared-manifest.js';
 
@@ -26,14 +27,8 @@ export async function readManifest(
   return patiently(signal, patience, async (inner, watch) => {
     const body = await watch.within(remote.manifest(id, inner));
     if (body === undefined) return undefined;
-    const chunks: Uint8Array[] = [];
-    let length = 0;
-    for await (const chunk of watch.each(body)) {
-      length += chunk.length;
-      if (length > MAX_MANIFEST) throw new UntrustedError(`its manifest is longer than ${formatSize(MAX_MANIFEST)}`);
-      chunks.push(chunk);
-    }
-    return Buffer.concat(chunks);
+    const limit = formatSize(MAX_MANIFEST);
+    return collected(watch.each(body), MAX_MANIFEST, () => new UntrustedError(`its manifest is longer than ${limit}`));
   });
 }
 
