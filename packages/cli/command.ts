@@ -51,6 +51,17 @@ export interface Group {
   readonly actions: readonly Command[];
 }
 
+/** What the file of a command or a group says; its name and its summary are in the table. */
+export type Unlisted<T extends Command | Group> = Omit<T, 'name' | 'summary'>;
+
+/** A row of the table of commands. */
+export interface Listed {
+  readonly name: string;
+  /** One line for the overview. */
+  readonly summary: string;
+  load(): Promise<Command | Group>;
+}
+
 export interface Parsed {
   readonly operands: readonly string[];
   /** The arguments after `--`, for another program. */
@@ -66,7 +77,7 @@ export interface Parsed {
 }
 
 /** Parses a command's arguments. @throws UsageError naming the wrong option */
-export function parse(command: Command, args: readonly string[]): Parsed {
+export function parse(command: Pick<Command, 'name' | 'operands' | 'options'>, args: readonly string[]): Parsed {
   const at = command.operands.includes('--') ? args.indexOf('--') : -1;
   const ownArgs = at < 0 ? args : args.slice(0, at);
   const passthrough = at < 0 ? [] : args.slice(at + 1);

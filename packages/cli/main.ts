@@ -1,37 +1,9 @@
 /** The `nodeos` command: finds the command, runs it, and turns errors into messages and an exit status. */
 import { InterruptedError, NodeosError, UsageError } from '@nodeos/base';
 import { actionOf, helpOf, helpOfGroup, parse, type Command, type Group, type Io } from './command.js';
-import { buildCommand } from './commands/build.js';
-import { cacheCommands } from './commands/cache.js';
-import { cleanCommand } from './commands/clean.js';
-import { completionCommand } from './commands/completion.js';
-import { configCommand } from './commands/config.js';
-import { devCommand } from './commands/dev.js';
-import { doctorCommand } from './commands/doctor.js';
-import { flashCommand } from './commands/flash.js';
-import { imageCommands } from './commands/image.js';
-import { initCommand } from './commands/init.js';
-import { nbdCommands } from './commands/nbd.js';
-import { startCommand } from './commands/start.js';
-import { toolchainCommand } from './commands/toolchain.js';
+import { COMMANDS } from './commands/index.js';
 import { hintFor } from './missing-tools.js';
 import { ReaderGoneError } from './output.js';
-
-export const COMMANDS: readonly (Command | Group)[] = [
-  startCommand,
-  devCommand,
-  buildCommand,
-  configCommand,
-  initCommand,
-  flashCommand,
-  imageCommands,
-  toolchainCommand,
-  cacheCommands,
-  cleanCommand,
-  nbdCommands,
-  doctorCommand,
-  completionCommand((): readonly (Command | Group)[] => COMMANDS),
-];
 
 /**
  * Runs a command line.
@@ -63,15 +35,16 @@ function isConsequence(error: unknown, signal: AbortSignal): boolean {
 async function dispatch([name, ...args]: readonly string[], io: Io): Promise<number> {
   if (name === undefined || asksForHelp(name)) {
     const command = COMMANDS.find((candidate) => candidate.name === args[0]);
-    if (command) return help(command, args.slice(1), io);
+    if (command) return help(await command.load(), args.slice(1), io);
     io.stdout.write(overview());
     return name === undefined ? 2 : 0;
   }
-  const command = COMMANDS.find((candidate) => candidate.name === name);
-  if (!command)
+  const listed = COMMANDS.find((candidate) => candidate.name === name);
+  if (!listed)
     throw new UsageError(`nodeos: unknown command "${name}"`, {
       hint: `the commands are: ${COMMANDS.map((c) => c.name).join(', ')}`,
     });
+  const command = await listed.load();
   return 'actions' in command ? runAction(command, args, io) : runCommand(command, args, io);
 }
 

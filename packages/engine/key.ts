@@ -48,14 +48,19 @@ const ENGINE_PACKAGES: ReadonlySet<string> = new Set(['base', 'targets', 'engine
 /**
  * Collects a step's ingredients.
  * @param inputKeys the keys of the step's inputs, by input name
+ * @param modules what is known of modules already; others are added
  * @throws NodeosError if an input file cannot be read or a tool cannot report its version
  */
-export async function ingredientsOf(step: Step, inputKeys: Readonly<Record<string, string>>): Promise<Ingredients> {
+export async function ingredientsOf(
+  step: Step,
+  inputKeys: Readonly<Record<string, string>>,
+  modules: Modules = new Map(),
+): Promise<Ingredients> {
   const list: [string, string][] = [
     ['engine', ENGINE_VERSION],
     ['name', step.name],
     ['target', canonicalJson(step.target)],
-    ...Object.entries(await recipeOf([step.recipe].flat())),
+    ...Object.entries(await recipeOf([step.recipe].flat(), modules)),
     ...Object.entries(step.parameters ?? {}).map(([k, v]): [string, string] => [`parameter ${k}`, canonicalJson(v)]),
     ...Object.entries(step.sources ?? {}).map(([k, v]): [string, string] => [`source ${k}`, sourceId(v)]),
     ...Object.entries(inputKeys).map(([k, v]): [string, string] => [`input ${k}`, v]),
@@ -131,31 +136,49 @@ function toolVersion(tool: string): Promise<string> {
   return pending;
 }
 
+/** A module of a recipe. */
+interface Module {
+  /** Undefined for what does not count. */
+  readonly ingredient?: readonly [name: string, value: string];
+  /** The paths of what it imports. */
+  readonly imports: readonly string[];
+}
+
+/** Modules by path. Many steps import the same ones. */
+export type Modules = Map<string, Module>;
+
 /**
  * The code of a recipe: its modules and the project modules that they import, each by content; npm libraries by name and
  * version. The engine and the packages below it are left out (`ENGINE_VERSION`), and so are optional packages: an output
  * cannot depend on what need not be there.
  */
-export async function recipeOf(urls: readonly string[]): Promise<Record<string, string>> {
+export async function recipeOf(urls: readonly string[], modules: Modules = new Map()): Promise<Record<string, string>> {
   await lexerReady;
-  const found: Record<string, string> = {};
+  const found = new Map<string, string>();
   const visited = new Set<string>();
   const visit = (path: string): void => {
     if (visited.has(path)) return;
     visited.add(path);
-    const home = packageOf(path);
-    if (ENGINE_PACKAGES.has(home.name)) return;
-    if (path.includes('/node_modules/') && !home.name.startsWith(OWN_SCOPE)) {
-      found[`recipe ${home.name}`] = home.version;
-      return;
-    }
-    const code = readFileSync(path, 'utf8');
-    found[`recipe ${home.name}/${relative(home.dir, path)}`] = sha256(code);
-    for (const specifier of importsOf(path, code))
-      if (!home.optional.has(packageIn(specifier))) visit(resolve(specifier, path));
+    const module = modules.get(path) ?? readModule(path);
+    modules.set(path, module);
+    if (module.ingredient) found.set(...module.ingredient);
+    module.imports.forEach(visit);
   };
   for (const url of urls) visit(fileURLToPath(url));
-  return found;
+  return Object.fromEntries(found);
+}
+
+function readModule(path: string): Module {
+  const home = packageOf(path);
+  if (ENGINE_PACKAGES.has(home.name)) return { imports: [] };
+  if (path.includes('/node_modules/') && !home.name.startsWith(OWN_SCOPE))
+    return { ingredient: [`recipe ${home.name}`, home.version], imports: [] };
+  const code = readFileSync(path, 'utf8');
+  const specifiers = importsOf(path, code).filter((specifier) => !home.optional.has(packageIn(specifier)));
+  return {
+    ingredient: [`recipe ${home.name}/${relative(home.dir, path)}`, sha256(code)],
+    imports: specifiers.map((specifier) => resolve(specifier, path)),
+  };
 }
 
 function importsOf(path: string, code: string): string[] {

@@ -7,7 +7,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { COMMANDS } from 'nodeos';
+import { allCommands } from 'nodeos';
 import { format, resolveConfig } from 'prettier';
 
 const FILE = fileURLToPath(new URL('../../docs/reference/cli.md', import.meta.url));
@@ -55,7 +55,7 @@ const sectionsOf = (command) =>
     : sectionOf(command, 2);
 
 const { values } = parseArgs({ options: { check: { type: 'boolean', default: false } } });
-const text = [BEFORE, ...COMMANDS.flatMap(sectionsOf)].join('\n');
+const text = [BEFORE, ...(await allCommands()).flatMap(sectionsOf)].join('\n');
 const settings = await resolveConfig(join(FILE, '..'));
 const wanted = await format(text, { ...settings, parser: 'markdown' });
 if (!values.check) await writeFile(FILE, wanted);

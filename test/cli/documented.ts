@@ -1,7 +1,7 @@
 /** The commands that pages and help texts show, and what a test does with each. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { COMMANDS, type Command } from 'nodeos';
+import { allCommands, type Command } from 'nodeos';
 import { ROOT } from '../support.js';
 
 /**
@@ -92,7 +92,9 @@ function linesOf(text: string): string[] {
 const GUIDES = readdirSync(join(ROOT, 'docs/guides')).map((name) => `docs/guides/${name}`);
 export const PAGES = ['README.md', 'CONTRIBUTING.md', ...GUIDES];
 
-const leaves: readonly Command[] = COMMANDS.flatMap((command) => ('actions' in command ? command.actions : [command]));
+const leaves: readonly Command[] = (await allCommands()).flatMap((command) =>
+  'actions' in command ? command.actions : [command],
+);
 
 /** The command of a line, with its arguments. Longer names come first: `nbd serve`. */
 export function commandOf(line: string): { command: Command; rest: string } | undefined {

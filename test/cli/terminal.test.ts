@@ -1,6 +1,7 @@
 /** Every command as a person uses it: in a terminal, with keys, a pager, and another size. */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
@@ -163,7 +164,6 @@ describe('in a terminal', { timeout: LONG }, () => {
     ['build --explain', /in the cache/],
     ['toolchain path', /toolchain\/x86_64/],
     ['cache ls', /outputs, [\d.]+ [KMG]iB/],
-    ['cache prune --dry-run --keep 100', /would free/],
     ['nbd info memory:1M', /1048576|1 MiB|1\.0 MiB/],
     ['nbd map memory:1M', /\d/],
     ['nbd serve memory:1M -- true', /status 0/],
@@ -180,6 +180,21 @@ describe('in a terminal', { timeout: LONG }, () => {
     expect(await terminal.hasCursor()).toBe(true);
     await terminal.type(`clear; ${NODEOS} ${words} | less`);
     await terminal.waitForScreen(/:\s*$|\(END\)\s*$/);
+    await terminal.press('q');
+    await terminal.waitForPrompt();
+  });
+
+  it('what prune leaves alone is said before the list, into a pager too', async () => {
+    const root = await cacheWith();
+    await mkdir(join(root, 'tmp/foreign'), { recursive: true });
+    for (const key of Array.from({ length: 40 }, (_, index) => String(index).padStart(64, '0')))
+      await mkdir(join(root, 'steps/step/x86_64', key), { recursive: true });
+    const terminal = await openTerminal(200, 80, { NODEOS_CACHE: root });
+    await terminal.type(`clear; ${NODEOS} cache prune --dry-run --keep 0 2>&1; echo status $?`);
+    const screen = await terminal.waitForScreen(/^status 0$/m);
+    expect(screen).toMatch(/left alone: .*foreign[^]*steps\/step\/x86_64[^]*would free/);
+    await terminal.type(`clear; ${NODEOS} cache prune --dry-run --keep 0 | less`);
+    await terminal.waitForScreen(/would free[^]*\(END\)\s*$/);
     await terminal.press('q');
     await terminal.waitForPrompt();
   });

@@ -22,7 +22,7 @@ exec "$root/usr/lib64/ld-linux-x86-64.so.2" --library-path "$root/usr/lib/x86_64
 /** @returns a folder for PATH whose `qemu-system-aarch64` is the newer one; it stays for the next time */
 export async function newerQemu(suite = 'trixie'): Promise<string> {
   const home = new Cache().root;
-  const folder = join(home, 'tmp', `qemu-${suite}`);
+  const folder = `${home}-qemu-${suite}`; // beside the cache, which knows of no such folder
   if (await exists(folder)) return folder;
   const fresh = `${folder}.${process.pid}`;
   const archives = join(fresh, 'archives');

@@ -31,12 +31,5 @@ export async function plannedLayers(
   args: Parsed,
   io: Io,
 ): Promise<readonly PlannedStep[]> {
-  const { wanted } = await resolvePlan(cache, await wantedSteps(names, args, io));
-  const all = new Set<PlannedStep>();
-  const visit = (item: PlannedStep): void => {
-    Object.values(item.inputs).forEach(visit);
-    all.add(item);
-  };
-  for (const { planned } of wanted) visit(planned);
-  return [...all];
+  return (await resolvePlan(cache, await wantedSteps(names, args, io), { all: true })).steps;
 }

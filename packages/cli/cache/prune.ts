@@ -23,9 +23,9 @@ export const pruneCommand: Command = {
       sources: args.flag('sources'),
       dryRun,
     });
+    reportSkipped(io, skipped); // before a pager shows the list
     for (const item of removed)
       io.stdout.write(args.flag('json') ? visibleJson(item) + '\n' : `${paddedSize(item.bytes)}  ${item.path}\n`);
-    reportSkipped(io, skipped);
     const total = removed.reduce((sum, { bytes }) => sum + bytes, 0);
     if (!args.flag('json')) io.stdout.write(`${dryRun ? 'would free' : 'freed'} ${formatSize(total)}\n`);
     return 0;

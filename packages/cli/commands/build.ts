@@ -6,7 +6,7 @@ import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
 import { Cache, planOf, stepsOf, type BuildResult, type Built, type Step } from '@nodeos/engine';
 import { readTlsFiles, type TlsFiles } from '@nodeos/initramfs';
 import { buildingOf, buildSteps, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
-import { printMessage, type Command, type Io, type Parsed } from '../command.js';
+import { printMessage, type Command, type Io, type Parsed, type Unlisted } from '../command.js';
 import { settle, type Settled } from '../config/settle.js';
 import { exportFile } from '../export-file.js';
 import { checkSystem, formatLayer, layerOf, type Layer, type System } from '../system.js';
@@ -16,9 +16,7 @@ const DEFAULT_LAYERS: readonly string[] = ['kernel', 'initramfs', 'initramfs-bas
 /** The layers that are the same with every application. */
 const WITHOUT_APP: readonly string[] = ['kernel', 'runtime', 'usr', 'init', 'initramfs-stream', 'tls-handshake'];
 
-export const buildCommand: Command = {
-  name: 'build',
-  summary: 'Builds the layers of a system, or formats to start it from (default: all that a boot needs).',
+export const buildCommand: Unlisted<Command> = {
   operands: '[LAYER…]',
   options: {
     ...BUILD_OPTIONS,

@@ -1,5 +1,5 @@
 /** nodeos cache: looks after the cache, and shares it. Each action has its own file in cache/. */
-import type { Group } from '../command.js';
+import type { Group, Unlisted } from '../command.js';
 import { keyCommand } from '../cache/key.js';
 import { lsCommand } from '../cache/ls.js';
 import { pruneCommand } from '../cache/prune.js';
@@ -8,8 +8,6 @@ import { pushCommand } from '../cache/push.js';
 import { trustCommand } from '../cache/trust.js';
 import { verifyCommand } from '../cache/verify.js';
 
-export const cacheCommands: Group = {
-  name: 'cache',
-  summary: 'Looks after the cache of built outputs and fetched sources ($NODEOS_CACHE, else ~/.cache/nodeos).',
+export const cacheCommands: Unlisted<Group> = {
   actions: [lsCommand, verifyCommand, pruneCommand, pullCommand, pushCommand, keyCommand, trustCommand],
 };

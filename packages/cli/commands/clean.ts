@@ -1,11 +1,9 @@
 /** nodeos clean: removes all built outputs; with --all, also everything that was fetched. */
 import { Cache, clean } from '@nodeos/engine';
-import type { Command } from '../command.js';
+import type { Command, Unlisted } from '../command.js';
 import { reportSkipped } from '../cache/common.js';
 
-export const cleanCommand: Command = {
-  name: 'clean',
-  summary: 'Removes every built output from the cache; fetched sources stay unless --all is given.',
+export const cleanCommand: Unlisted<Command> = {
   operands: '',
   options: {
     all: { type: 'boolean', help: 'also fetched sources, package lists, locks and notes' },

@@ -4,7 +4,7 @@ import { bashScript } from '../completion/bash.js';
 import { fishScript } from '../completion/fish.js';
 import { branchesOf, vocabulary, type Branch } from '../completion/words.js';
 import { zshScript } from '../completion/zsh.js';
-import type { Command, Group } from '../command.js';
+import type { Command, Group, Unlisted } from '../command.js';
 
 const SHELLS: Readonly<Record<string, (branches: readonly Branch[]) => string>> = {
   bash: bashScript,
@@ -13,9 +13,7 @@ const SHELLS: Readonly<Record<string, (branches: readonly Branch[]) => string>> 
 };
 
 /** @param commands all commands of the program, with this one */
-export const completionCommand = (commands: () => readonly (Command | Group)[]): Command => ({
-  name: 'completion',
-  summary: 'Prints what makes a shell complete command lines of nodeos: commands, options, their values, files.',
+export const completionCommand = (commands: () => Promise<readonly (Command | Group)[]>): Unlisted<Command> => ({
   operands: Object.keys(SHELLS).join('|'),
   options: {},
   examples: [
@@ -30,7 +28,7 @@ export const completionCommand = (commands: () => readonly (Command | Group)[]):
       throw new UsageError(`nodeos completion ${args.operands.join(' ')}: expected one shell`, {
         hint: `the shells are: ${Object.keys(SHELLS).join(', ')}`,
       });
-    io.stdout.write(script(branchesOf(commands(), await vocabulary())));
+    io.stdout.write(script(branchesOf(await commands(), await vocabulary())));
     return 0;
   },
 });

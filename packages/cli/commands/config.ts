@@ -1,7 +1,7 @@
 /** nodeos config: shows what a command would work with, and where each value comes from. */
 import { resolve } from 'node:path';
 import { UsageError, visible, visibleJson } from '@nodeos/base';
-import type { Command, Option } from '../command.js';
+import type { Command, Option, Unlisted } from '../command.js';
 import { KEY_NAMES, KEYS } from '../config/schema.js';
 import { settle, type Row } from '../config/settle.js';
 import { startCommand } from './start.js';
@@ -13,9 +13,7 @@ const SHARED = Object.fromEntries(
   Object.entries(startCommand.options).filter(([option]) => KEY_NAMES.some((name) => KEYS[name].option === option)),
 ) as Record<string, Option>;
 
-export const configCommand: Command = {
-  name: 'config',
-  summary: 'Shows the settled configuration of an application, and where each value comes from.',
+export const configCommand: Unlisted<Command> = {
   operands: '[APP]',
   options: {
     ...SHARED,

@@ -8,7 +8,7 @@ import { relative, resolve } from 'node:path';
 import { NodeosError, UsageError, visible } from '@nodeos/base';
 import { APP_ID, type DevReport } from '@nodeos/contract';
 import { parsePublish } from '@nodeos/vm';
-import { printMessage, type Command, type Io, type Option, type Parsed } from '../command.js';
+import { printMessage, type Command, type Io, type Option, type Parsed, type Unlisted } from '../command.js';
 import { runBuildCommand } from '../config/build-command.js';
 import { settle, type Settled } from '../config/settle.js';
 import { DevLink } from '../dev/link.js';
@@ -24,9 +24,7 @@ const WITHOUT: readonly string[] = ['exec', 'root', 'persist', 'trace', 'format'
 /** Files that are in the image, or that decide what is. */
 const NEEDS_BOOT = /^(?:package\.json|package-lock\.json|npm-shrinkwrap\.json|\.npmrc|nodeos\.config\.\w+)$/;
 
-export const devCommand: Command = {
-  name: 'dev',
-  summary: 'Boots an application, and starts it again in the running machine whenever its files change.',
+export const devCommand: Unlisted<Command> = {
   operands: '[APP] [-- QEMU ARGUMENTS]',
   options: {
     inspect: { type: 'boolean', help: 'debug inside the machine: the inspector is on port 9229 of this host' },

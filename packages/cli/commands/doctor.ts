@@ -2,7 +2,7 @@
 import { visible, visibleJson } from '@nodeos/base';
 import { BUILD_OPTIONS } from '../building.js';
 import { checkNoOperands } from '../cache/common.js';
-import type { Command, Io } from '../command.js';
+import type { Command, Io, Unlisted } from '../command.js';
 import { settle } from '../config/settle.js';
 import { cache, disk, remotes } from '../doctor/cache.js';
 import type { Check, Finding } from '../doctor/finding.js';
@@ -17,9 +17,7 @@ const LONGEST_LINE = 4000;
 /** The last column is at least that wide. */
 const NARROWEST = 20;
 
-export const doctorCommand: Command = {
-  name: 'doctor',
-  summary: 'Says what this host has and lacks for building and starting systems, and what mends it.',
+export const doctorCommand: Unlisted<Command> = {
   operands: '',
   options: {
     target: BUILD_OPTIONS.target,

@@ -10,7 +10,7 @@ import { stepsOf } from '@nodeos/engine';
 import { checkCapacity, flash, listDrives, type Drive, type Flashed } from '@nodeos/flash';
 import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
 import { buildingOf, buildSteps, BUILD_OPTIONS, systemFor } from '../building.js';
-import { printMessage, type Command, type Io, type Parsed } from '../command.js';
+import { printMessage, type Command, type Io, type Parsed, type Unlisted } from '../command.js';
 import { unpacked } from '../compressed.js';
 import { settle } from '../config/settle.js';
 import { meterFor, type Meter } from '../nbd/progress.js';
@@ -24,9 +24,7 @@ const MAX_MODEL = 60;
 const DOUBTFUL: ReadonlySet<string> = new Set(['USB', 'SD card or eMMC', 'Secure Digital']);
 const PIECE = 1 << 20;
 
-export const flashCommand: Command = {
-  name: 'flash',
-  summary: 'Writes an image to a stick, a card or a disk, and reads it back. Without DEVICE: lists the drives.',
+export const flashCommand: Unlisted<Command> = {
   operands: '[IMAGE|FORMAT] [DEVICE]',
   options: {
     app: { type: 'string', short: 'a', value: 'DIR', help: 'with a FORMAT: the application to build it with' },

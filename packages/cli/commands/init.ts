@@ -2,13 +2,11 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf, UsageError } from '@nodeos/base';
-import type { Command } from '../command.js';
+import type { Command, Unlisted } from '../command.js';
 import { findConfigFiles } from '../config/file.js';
 import { firstConfig } from '../config/template.js';
 
-export const initCommand: Command = {
-  name: 'init',
-  summary: 'Writes a first nodeos.config.ts, which says what the system of a folder is.',
+export const initCommand: Unlisted<Command> = {
   operands: '[DIR]',
   options: { js: { type: 'boolean', help: 'nodeos.config.js instead' } },
   examples: [

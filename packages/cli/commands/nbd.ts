@@ -1,5 +1,5 @@
 /** nodeos nbd: disks over the network and tools for disks. Each action has its own file in nbd/. */
-import type { Group } from '../command.js';
+import type { Group, Unlisted } from '../command.js';
 import { attachCommand } from '../nbd/attach.js';
 import { copyCommand } from '../nbd/copy.js';
 import { detachCommand } from '../nbd/detach.js';
@@ -9,8 +9,6 @@ import { mapCommand } from '../nbd/map.js';
 import { plotCommand } from '../nbd/plot.js';
 import { serveCommand } from '../nbd/serve.js';
 
-export const nbdCommands: Group = {
-  name: 'nbd',
-  summary: 'Serves, copies, inspects and attaches disks: files, URLs, and exports of NBD servers.',
+export const nbdCommands: Unlisted<Group> = {
   actions: [serveCommand, infoCommand, listCommand, mapCommand, copyCommand, attachCommand, detachCommand, plotCommand],
 };

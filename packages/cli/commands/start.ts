@@ -20,7 +20,7 @@ import {
   type RunMachineOptions,
 } from '@nodeos/vm';
 import { buildingOf, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
-import { printMessage, type Command, type Io, type Parsed } from '../command.js';
+import { printMessage, type Command, type Io, type Parsed, type Unlisted } from '../command.js';
 import { cardsOf } from '../config/cards.js';
 import { DEFAULT_CPUS, DEFAULT_MEMORY, DEFAULT_PUBLISH } from '../config/schema.js';
 import { settle, type Settled } from '../config/settle.js';
@@ -57,9 +57,7 @@ const NEWLINE = 10;
 /** The same exit status as timeout(1). */
 const TIMED_OUT = 124;
 
-export const startCommand: Command = {
-  name: 'start',
-  summary: 'Boots a system in QEMU: the application of a folder, or a Node.js REPL.',
+export const startCommand: Unlisted<Command> = {
   operands: '[APP] [-- QEMU ARGUMENTS]',
   options: {
     memory: { type: 'string', short: 'm', value: 'SIZE', help: 'memory of the machine, as 512M or 1G (default 256M)' },

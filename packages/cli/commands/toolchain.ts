@@ -6,11 +6,9 @@ import { printable, runAttached } from '@nodeos/engine';
 import { environmentOf, toolchainSteps } from '@nodeos/toolchain';
 import { LINUX } from '@nodeos/kernel';
 import { buildingOf, buildSteps, BUILD_OPTIONS } from '../building.js';
-import type { Command, Io, Parsed } from '../command.js';
+import type { Command, Io, Parsed, Unlisted } from '../command.js';
 
-export const toolchainCommand: Command = {
-  name: 'toolchain',
-  summary: 'Builds the musl cross-toolchain, and lets other programs compile with it.',
+export const toolchainCommand: Unlisted<Command> = {
   operands: 'build|path|env|run [-- COMMAND…]',
   options: {
     target: BUILD_OPTIONS.target,

@@ -35,7 +35,7 @@ const settled = (
   dir: string,
   args: readonly string[] = [],
   env: Readonly<Record<string, string>> = {},
-): Promise<Settled> => settle(dir, parse(startCommand, args), ioWith(env));
+): Promise<Settled> => settle(dir, parse({ name: 'start', ...startCommand }, args), ioWith(env));
 
 const rowOf = ({ rows }: Settled, key: string): unknown => rows.find((row) => row.key === key);
 

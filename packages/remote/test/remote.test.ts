@@ -13,6 +13,7 @@ import {
   listTree,
   makeKeyPair,
   planOf,
+  resolvePlan,
   push,
   rebuild,
   sealManifest,
@@ -87,7 +88,7 @@ async function buildOn(cache: Cache, wanted: Step, remotes: readonly RemoteCache
 }
 
 async function pushAll(cache: Cache, wanted: Step, remote: RemoteCache, by = key): Promise<number[]> {
-  const all = new Set([...(await planOf(cache, [wanted]))].flatMap((item) => [...Object.values(item.inputs), item]));
+  const { steps: all } = await resolvePlan(cache, [wanted], { all: true });
   const sizes = [];
   for (const item of all) sizes.push((await push(cache, item, remote, { key: by, signal })).bytes);
   return sizes;
