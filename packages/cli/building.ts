@@ -15,7 +15,6 @@ import { makeLock } from '@nodeos/app';
 import type { Target } from '@nodeos/targets';
 import { printMessage, type Io, type Option, type Parsed } from './command.js';
 import { applicationSettings } from './config/application.js';
-import { PROJECT_KEYS } from './config/options.js';
 import { runBuildCommand } from './config/build-command.js';
 import type { Settled } from './config/settle.js';
 import { checkTools } from './missing-tools.js';
@@ -79,12 +78,13 @@ export interface Building extends SharingOptions {
   readonly json: boolean;
 }
 
-export const buildingOf = (args: Parsed): Building => ({
+/** @param settled the settled values of a command; only its arguments if it has no configuration */
+export const buildingOf = ({ args, projectKeys = [] }: Pick<Settled, 'args'> & Partial<Settled>): Building => ({
   jobs: args.number('jobs', 1) ?? availableParallelism(),
   json: args.flag('json'),
   ...remotesOf(args),
   trusted: args.texts('trust'),
-  projectKeys: args.texts(PROJECT_KEYS),
+  projectKeys,
 });
 
 /** @throws UsageError for `--no-remote` together with `--remote` */

@@ -21,9 +21,9 @@ const KEYS = 'NODEOS_TRUSTED_KEYS';
  * @throws UsageError for a remote cache of an unknown kind; NodeosError for a key that is none
  */
 export async function sharingOf(options: SharingOptions, io: Pick<Io, 'env' | 'stderr'>): Promise<Sharing | undefined> {
-  const urls = options.remotes ?? listOf(io.env[REMOTES]);
+  const urls = options.remotes ?? wordsOf(io.env[REMOTES]);
   if (urls.length === 0) return undefined;
-  const own = [...(options.trusted ?? []), ...listOf(io.env[KEYS]), ...(await userKeys(io.env))].map(checkKeyName);
+  const own = [...(options.trusted ?? []), ...wordsOf(io.env[KEYS]), ...(await userKeys(io.env))].map(checkKeyName);
   const trusted = [...new Set(own)];
   // A project that was only cloned must not decide whose outputs get into the cache of all projects.
   for (const key of new Set((options.projectKeys ?? []).map(checkKeyName)))
@@ -40,5 +40,5 @@ export async function sharingOf(options: SharingOptions, io: Pick<Io, 'env' | 's
 }
 
 /** The list of a variable: words apart by spaces or commas. */
-export const listOf = (text: string | undefined): string[] =>
+export const wordsOf = (text: string | undefined): string[] =>
   (text ?? '').split(/[\s,]+/).filter((word) => word !== '');

@@ -2,8 +2,8 @@
 import { Cache, resolvePlan, stepsOf, type PlannedStep, type Step } from '@nodeos/engine';
 import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
 import { BUILD_OPTIONS, systemFor } from '../building.js';
-import type { Io, Option, Parsed } from '../command.js';
-import { settle } from '../config/settle.js';
+import type { Io, Option } from '../command.js';
+import type { Settled } from '../config/settle.js';
 import { checkSystem, layerOf } from '../system.js';
 
 export const LAYER_OPTIONS = {
@@ -15,8 +15,7 @@ export const LAYER_OPTIONS = {
 const DEFAULT_LAYERS: readonly string[] = ['kernel', 'initramfs', 'initramfs-base', 'usr'];
 
 /** The steps that make the layers. @throws UsageError for an unknown layer */
-export async function wantedSteps(names: readonly string[], args: Parsed, io: Io): Promise<Step[]> {
-  const settled = await settle(args.text('app'), args, io);
+export async function wantedSteps(names: readonly string[], settled: Settled, io: Io): Promise<Step[]> {
   const target = targetOf(settled.args.text('target') ?? DEFAULT_TARGET);
   const wanted = names.length > 0 ? names : DEFAULT_LAYERS;
   checkSystem(target, wanted);
@@ -28,8 +27,8 @@ export async function wantedSteps(names: readonly string[], args: Parsed, io: Io
 export async function plannedLayers(
   cache: Cache,
   names: readonly string[],
-  args: Parsed,
+  settled: Settled,
   io: Io,
 ): Promise<readonly PlannedStep[]> {
-  return (await resolvePlan(cache, await wantedSteps(names, args, io), { all: true })).steps;
+  return (await resolvePlan(cache, await wantedSteps(names, settled, io), { all: true })).steps;
 }

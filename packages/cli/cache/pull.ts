@@ -3,6 +3,7 @@ import { UsageError } from '@nodeos/base';
 import { Cache, pull } from '@nodeos/engine';
 import { buildingOf, progressFor } from '../building.js';
 import { printMessage, type Command } from '../command.js';
+import { settle } from '../config/settle.js';
 import { sharingOf } from '../sharing.js';
 import { LAYER_OPTIONS, wantedSteps } from './layers.js';
 
@@ -16,13 +17,14 @@ export const pullCommand: Command = {
     ['nodeos cache pull kernel --remote /srv/nodeos --trust ed25519:…', 'one layer, from a folder'],
   ],
   async run(args, io) {
-    const building = buildingOf(args);
+    const settled = await settle(args.text('app'), args, io);
+    const building = buildingOf(settled);
     const sharing = await sharingOf(building, io);
     if (!sharing)
       throw new UsageError('nodeos cache pull: from which remote cache?', {
         hint: '--remote URL, or NODEOS_REMOTE_CACHE; and a key: --trust KEY, or nodeos cache trust KEY',
       });
-    const steps = await wantedSteps(args.operands, args, io);
+    const steps = await wantedSteps(args.operands, settled, io);
     const progress = progressFor(building, io);
     const plan = await pull(new Cache(), steps, { ...sharing, progress, signal: io.signal }).finally(() =>
       progress.close(),

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { formatSize, messageOf, NodeosError, UsageError, visibleJson } from '@nodeos/base';
 import { Cache, push, signingKey, type PlannedStep, type PushOptions, type RemoteCache } from '@nodeos/engine';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
+import { settle } from '../config/settle.js';
 import { LAYER_OPTIONS, plannedLayers } from './layers.js';
 
 const KEY_VARIABLE = 'NODEOS_CACHE_KEY';
@@ -30,7 +31,7 @@ export const pushCommand: Command = {
     const remote = remoteCache(to);
     const options = { key: await keyOf(args, io), signal: io.signal, again: args.flag('again') };
     const cache = new Cache();
-    const items = chosen(await plannedLayers(cache, layers, args, io), args);
+    const items = chosen(await plannedLayers(cache, layers, await settle(args.text('app'), args, io), io), args);
     let bytes = 0;
     for (const item of items) bytes += await pushOne(cache, item, remote, options, args, io);
     if (!args.flag('json')) printMessage(io, `${formatSize(bytes)} stored in ${remote.name}`);

@@ -3,6 +3,7 @@ import { UsageError, visible, visibleJson } from '@nodeos/base';
 import { Cache, checkCacheFolder, rebuild, removeEntry } from '@nodeos/engine';
 import { buildingOf, progressFor } from '../building.js';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
+import { settle } from '../config/settle.js';
 import { checkNoOperands } from './common.js';
 import { LAYER_OPTIONS, plannedLayers } from './layers.js';
 
@@ -51,13 +52,14 @@ async function verifyAll(args: Parsed, io: Io): Promise<number> {
 
 async function verifyRebuilt(name: string, args: Parsed, io: Io): Promise<number> {
   const cache = new Cache();
-  const plan = await plannedLayers(cache, [], args, io);
+  const settled = await settle(args.text('app'), args, io);
+  const plan = await plannedLayers(cache, [], settled, io);
   const item = plan.find(({ step }) => step.name === name);
   if (!item) {
     const names = plan.map(({ step }) => step.name);
     throw new UsageError(`--rebuild ${name}: no step of this system`, { hint: `the steps are: ${names.join(', ')}` });
   }
-  const building = buildingOf(args);
+  const building = buildingOf(settled);
   const progress = progressFor(building, io);
   const difference = await rebuild(cache, item, { progress, jobs: building.jobs, signal: io.signal }).finally(() =>
     progress.close(),

@@ -69,7 +69,7 @@ export const buildCommand: Unlisted<Command> = {
     const secrets = await secretsOf(args, layers);
     const programs = secrets ? layers.flatMap(({ seal }) => seal?.program ?? []) : [];
     const steps = stepsOf(...layers.map(({ artifacts }) => artifacts[0]), ...programs);
-    const building = buildingOf(args);
+    const building = buildingOf(settled);
     if (args.flag('explain')) return explain(steps, building, io);
     const started = performance.now();
     const built = await buildSteps(steps, building, io);

@@ -33,9 +33,9 @@ export const doctorCommand: Unlisted<Command> = {
   ],
   async run(given, io) {
     checkNoOperands('doctor', given);
-    const { args } = await settle(undefined, given, io);
-    const findings = (await Promise.all(CHECKS.map((check) => check(args, io)))).flat();
-    const lines = args.flag('json') ? findings.map((finding) => visibleJson(finding)) : linesOf(findings, io);
+    const settled = await settle(undefined, given, io);
+    const findings = (await Promise.all(CHECKS.map((check) => check(settled, io)))).flat();
+    const lines = given.flag('json') ? findings.map((finding) => visibleJson(finding)) : linesOf(findings, io);
     for (const line of lines) io.stdout.write(`${line}\n`);
     return findings.some(({ state }) => state === 'lacking') ? 1 : 0;
   },

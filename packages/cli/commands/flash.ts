@@ -108,7 +108,7 @@ async function openImage(image: string, args: Parsed, io: Io): Promise<BlockBack
   const target = targetOf(settled.args.text('target') ?? DEFAULT_TARGET);
   const system = await systemFor(target, settled, io);
   const [medium] = system.format(image).artifacts;
-  const built = await buildSteps(stepsOf(medium), buildingOf(settled.args), io);
+  const built = await buildSteps(stepsOf(medium), buildingOf(settled), io);
   return file(built.path(medium), { readOnly: true });
 }
 

@@ -214,7 +214,7 @@ interface Settings extends MediaOptions, Building {
   readonly extra: readonly string[];
 }
 
-function settingsOf({ app, args }: Pick<Settled, 'app' | 'args'>): Settings {
+function settingsOf({ app, args, projectKeys }: Pick<Settled, 'app' | 'args' | 'projectKeys'>): Settings {
   const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
   checkSystem(target, ['kernel']);
   const board = boardFor(target, args);
@@ -247,7 +247,7 @@ function settingsOf({ app, args }: Pick<Settled, 'app' | 'args'>): Settings {
     restrict: args.flag('restrict'),
     events: args.flag('events'),
     extra: args.passthrough,
-    ...buildingOf(args),
+    ...buildingOf({ args, projectKeys }),
   };
 }
 

@@ -38,7 +38,7 @@ export const toolchainCommand: Unlisted<Command> = {
     }
     const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
     const { toolchain } = toolchainSteps(target, LINUX);
-    const built = await buildSteps([toolchain], buildingOf(args), io);
+    const built = await buildSteps([toolchain], buildingOf({ args }), io);
     return action({ target, path: built.outputOf(toolchain) }, args, io);
   },
 };

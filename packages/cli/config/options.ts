@@ -15,14 +15,8 @@ export function optionsOf(args: Parsed): Values {
   return Object.fromEntries(given);
 }
 
-/** Not an option: the keys that a project's files trust. They are kept apart from those that the user trusts. */
-export const PROJECT_KEYS = 'project-keys';
-
-/**
- * The command's arguments, in which options that are not given have the values of the configuration.
- * @param projectKeys the keys that the project's files trust
- */
-export function withConfiguration(args: Parsed, values: Values, projectKeys: readonly string[]): Parsed {
+/** The command's arguments, in which options that are not given have the values of the configuration. */
+export function withConfiguration(args: Parsed, values: Values): Parsed {
   const texts = new Map<string, readonly string[]>(
     WITH_OPTION.flatMap((name) =>
       values[name] === undefined ? [] : [[KEYS[name].option ?? '', textsOf(name, values)]],
@@ -35,8 +29,7 @@ export function withConfiguration(args: Parsed, values: Values, projectKeys: rea
     text: (name) => args.text(name) ?? texts.get(name)?.[0],
     texts(name) {
       const given = args.texts(name);
-      if (name === PROJECT_KEYS) return projectKeys;
-      if (name === KEYS.trustedKeys.option) return given;
+      if (name === KEYS.trustedKeys.option) return given; // those of the project are apart
       const configured = texts.get(name) ?? [];
       return added.has(name) ? [...given, ...configured] : given.length > 0 ? given : configured;
     },

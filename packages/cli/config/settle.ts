@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseJson, readManifest, type PackageJson } from '@nodeos/app';
 import { printMessage, type Io, type Parsed } from '../command.js';
-import { listOf } from '../sharing.js';
+import { wordsOf } from '../sharing.js';
 import { inside, record, unknownKey } from './checks.js';
 import { loadConfigFile, type ConfigFile } from './file.js';
 import { optionsOf, withConfiguration } from './options.js';
@@ -24,6 +24,8 @@ export interface Settled {
   readonly app: string | undefined;
   /** The values of files and variables, without defaults and options. */
   readonly values: Values;
+  /** The keys that the project's files trust. They count if the user trusts them too. */
+  readonly projectKeys: readonly string[];
   /** All values, in the order of the keys. */
   readonly rows: readonly Row[];
 }
@@ -74,7 +76,7 @@ const packageSource = (dir: string, manifest: PackageJson): Source => ({
 
 function environmentOf({ env }: Pick<Io, 'env'>): Source {
   const given = KEY_NAMES.flatMap((name) => {
-    const words = listOf(env[KEYS[name].variable ?? '']);
+    const words = wordsOf(env[KEYS[name].variable ?? '']);
     return words.length > 0 ? [[name, words] as const] : [];
   });
   return { name: 'environment', values: Object.fromEntries(given) };
@@ -119,7 +121,7 @@ function combine(args: Parsed, app: string | undefined, sources: readonly Source
   const rows = KEY_NAMES.flatMap((name) => rowsOf(name, [...usable, options], { ...values, ...options.values }));
   const files = usable.filter(({ name }) => name !== 'environment');
   const projectKeys = files.flatMap((source) => source.values.trustedKeys ?? []);
-  return deepFrozen({ args: withConfiguration(args, values, projectKeys), app, values, rows });
+  return deepFrozen({ args: withConfiguration(args, values), app, values, projectKeys, rows });
 }
 
 /** Leaves out what an option makes meaningless. */

@@ -51,9 +51,9 @@ const existing = async (path: string): Promise<string> =>
   (await exists(path)) || path === dirname(path) ? path : existing(dirname(path));
 
 /** A remote cache that is down is no failure: a build skips it. */
-export const remotes: Check = async (args, io) => {
+export const remotes: Check = async (settled, io) => {
   try {
-    const sharing = await sharingOf(buildingOf(args), io);
+    const sharing = await sharingOf(buildingOf(settled), io);
     return await Promise.all((sharing?.remotes ?? []).map((remote) => reached(remote, io.signal)));
   } catch (error) {
     return [{ name: 'remote cache', state: 'lacking', found: messageOf(error), remedy: 'see --remote and --trust' }];

@@ -1,5 +1,6 @@
 /** What a check of `nodeos doctor` finds. */
-import type { Io, Parsed } from '../command.js';
+import type { Io } from '../command.js';
+import type { Settled } from '../config/settle.js';
 
 export interface Finding {
   /** What was looked at: `QEMU`. */
@@ -13,4 +14,4 @@ export interface Finding {
 }
 
 /** Checks one side of this host. It changes nothing but the notes that the commands keep themselves. */
-export type Check = (args: Parsed, io: Io) => Promise<readonly Finding[]>;
+export type Check = (settled: Settled, io: Io) => Promise<readonly Finding[]>;

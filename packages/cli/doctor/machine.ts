@@ -6,7 +6,7 @@ import { formatSize, messageOf, NodeosError, parseSize } from '@nodeos/base';
 import { Cache, resolvePlan, stepsOf } from '@nodeos/engine';
 import { boardOf, DEFAULT_TARGET, targetOf, type Board } from '@nodeos/targets';
 import { checkFree, chooseAccelerator, parsePublish, whyEmulated } from '@nodeos/vm';
-import type { Parsed } from '../command.js';
+import type { Settled } from '../config/settle.js';
 import { systemOf } from '../system.js';
 import type { Check } from './finding.js';
 import { lackingProgram, versionOf } from './tools.js';
@@ -17,10 +17,10 @@ const USUAL_MACHINE = parseSize('512M', 'memory');
 const FIRST_BUILD = parseSize('2G', 'memory');
 const USUAL_PORT = '8080:80';
 
-const boardFor = (args: Parsed): Board => boardOf(targetOf(args.text('target') ?? DEFAULT_TARGET));
+const boardFor = ({ args }: Settled): Board => boardOf(targetOf(args.text('target') ?? DEFAULT_TARGET));
 
-export const qemu: Check = async (args) => {
-  const { program } = boardFor(args).emulator;
+export const qemu: Check = async (settled) => {
+  const { program } = boardFor(settled).emulator;
   const lacking = lackingProgram(program);
   if (lacking) return [lacking];
   try {
@@ -31,8 +31,8 @@ export const qemu: Check = async (args) => {
 };
 
 /** Software emulation works, and is slower. Only a boot shows whether an accelerator does. */
-export const accelerator: Check = async (args) => {
-  const board = boardFor(args);
+export const accelerator: Check = async (settled) => {
+  const board = boardFor(settled);
   const name = 'accelerator';
   const reason = await whyEmulated(board);
   if (reason !== undefined) return [{ name, state: 'note', found: `software emulation: ${reason}` }];

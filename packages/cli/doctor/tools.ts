@@ -39,12 +39,12 @@ export const npm: Check = async () => {
 };
 
 /** One line for what is there, and one for each need that is not. */
-export const tools: Check = async (args, io) => {
+export const tools: Check = async (settled, io) => {
   const wanted = NEEDS.filter((need) => need.only === undefined && !isEmulator(need));
   const absent = missing(wanted);
   const names = wanted.filter((need) => !absent.includes(need)).map(({ need }) => need);
   // What is wrong with the remote caches, their own check says.
-  const sharing = await sharingOf(buildingOf(args), { ...io, stderr: NOWHERE }).catch(() => undefined);
+  const sharing = await sharingOf(buildingOf(settled), { ...io, stderr: NOWHERE }).catch(() => undefined);
   return [
     ...(names.length > 0 ? [{ name: 'tools', state: 'ok', found: names.join(', ') } as const] : []),
     ...absent.map((need) => findingOf(need, sharing !== undefined)),

@@ -41,7 +41,7 @@ export const attachCommand: Command = {
     const path = device ?? (await freeDevice());
     if (await isAttached(path))
       throw new NodeosError(`${path} is in use`, { hint: `nodeos nbd detach ${path}, or take another one` });
-    const tool = await attachTool(buildingOf(args), io);
+    const tool = await attachTool(buildingOf({ args }), io);
     const attach: Attach = (uri, secret) =>
       tool([...toolArgs, ...(secret === undefined ? [] : ['-s']), uri, path], secret);
     if (!remote) return attachServed({ source, path, connections, tool, attach }, args, io);

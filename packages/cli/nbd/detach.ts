@@ -16,7 +16,7 @@ export const detachCommand: Command = {
     const path = checkDevice(device);
     await checkDriver();
     if (!(await isAttached(path))) throw new NodeosError(`nothing is attached to ${path}`);
-    const detach = await attachTool(buildingOf(args), io);
+    const detach = await attachTool(buildingOf({ args }), io);
     await detach(['-d', path]);
     return 0;
   },

@@ -11,7 +11,6 @@ import { startCommand } from '../commands/start.js';
 import { cardsOf } from '../config/cards.js';
 import { defineConfig, type NodeosConfig } from '../config/define.js';
 import { KEY_NAMES, KEYS, type KeyName } from '../config/schema.js';
-import { PROJECT_KEYS } from '../config/options.js';
 import { checkConfig, settle, type Settled } from '../config/settle.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-config-'));
@@ -194,7 +193,7 @@ describe('of several sources', () => {
       'env.C nodeos.config.json',
     ]);
     // The project's own keys are kept apart: they count only if the user trusts them too.
-    expect([found.args.texts('trust'), found.args.texts(PROJECT_KEYS)]).toEqual([['k3'], ['k1']]);
+    expect([found.args.texts('trust'), found.projectKeys]).toEqual([['k3'], ['k1']]);
     expect(rowOf(found, 'trustedKeys')).toMatchObject({ from: 'nodeos.config.json, NODEOS_TRUSTED_KEYS, --trust' });
   });
 
