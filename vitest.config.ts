@@ -13,16 +13,17 @@ export default defineConfig({
             'test/bin/**/*.test.ts',
           ],
           setupFiles: ['test/properties.ts'],
+          maxWorkers: 2,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
       },
       {
-        // Each boots machines: one file at a time, so that two cores are enough.
+        // Each boots machines. Two files at a time: a machine waits as often as it computes.
         test: {
           name: 'system',
           include: ['test/{cli,boot,stream,toolchain,npm}/**/*.test.ts'],
-          fileParallelism: false,
+          maxWorkers: 2,
           testTimeout: 180_000,
           hookTimeout: 3_600_000,
         },

@@ -2,13 +2,11 @@
 import { chmod, copyFile, truncate } from 'node:fs/promises';
 import { exists, messageOf, replaceFile, UsageError } from '@nodeos/base';
 import { stepsOf } from '@nodeos/engine';
-import { createSecretInitramfs, serveRoot } from '@nodeos/netroot';
 import { rootTree } from '@nodeos/rootfs';
 import { FORMATS } from '@nodeos/bootfs';
 import type { Board, Firmware } from '@nodeos/targets';
 import { DRIVE_NAMES, imageAt, type Drive, type RunMachineOptions } from '@nodeos/vm';
 import { buildSteps, type Building } from './building.js';
-import { openCard } from './card.js';
 import { printMessage, type Io, type Parsed } from './command.js';
 import type { System } from './system.js';
 
@@ -127,7 +125,9 @@ async function onMedium(system: System, { bootFrom }: MediaOptions, building: Bu
   const [image] = artifacts;
   const { kernel, initramfsBase } = system;
   const built = await buildSteps(stepsOf(image, kernel.direct, initramfsBase), building, io);
-  const card = system.board.deviceTree === undefined ? undefined : await openCard(built.path(image), system.board);
+  const { deviceTree } = system.board;
+  const card =
+    deviceTree === undefined ? undefined : await (await import('./card.js')).openCard(built.path(image), system.board);
   return {
     kernel: built.path(kernel.direct),
     initramfs: built.path(initramfsBase),
@@ -171,6 +171,7 @@ async function streamed(system: System, options: MediaOptions, building: Buildin
   const [usr] = images;
   const image = usr && (await imageAt(built.path(usr)));
   const [program] = programs;
+  const { createSecretInitramfs, serveRoot } = await import('@nodeos/netroot'); // no other start needs it
   const secured = await createSecretInitramfs(built.path(initramfsStream), program && built.path(program));
   try {
     const served = await serveRoot({

@@ -66,7 +66,10 @@ export async function ingredientsOf(
     ...Object.entries(inputKeys).map(([k, v]): [string, string] => [`input ${k}`, v]),
   ];
   for (const [name, path] of Object.entries(step.files ?? {})) list.push([`file ${name}`, await fileId(step, path)]);
-  for (const tool of step.tools ?? []) list.push([`tool ${tool}`, await toolVersion(tool)]);
+  const versions = (step.tools ?? []).map(
+    async (tool) => [`tool ${tool}`, await toolVersion(tool)] as [string, string],
+  );
+  list.push(...(await Promise.all(versions)));
   return Object.fromEntries(list.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 

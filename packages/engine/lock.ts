@@ -5,7 +5,6 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import lockfile from 'proper-lockfile';
 import { codeOf, messageOf, NodeosError } from '@nodeos/base';
 import { storageAdvice } from './storage-advice.js';
 
@@ -40,9 +39,12 @@ export async function withLock<T>(path: string, options: LockOptions, work: () =
   }
 }
 
+/** Loaded when something is locked, because loading takes time. */
+const library = async (): Promise<typeof import('proper-lockfile')> => (await import('proper-lockfile')).default;
+
 /** Whether a running process holds the lock. */
-export function isLocked(path: string): Promise<boolean> {
-  return lockfile.check(path, { realpath: false, stale: STALE_MS, lockfilePath: path });
+export async function isLocked(path: string): Promise<boolean> {
+  return (await library()).check(path, { realpath: false, stale: STALE_MS, lockfilePath: path });
 }
 
 async function acquire(
@@ -56,7 +58,7 @@ async function acquire(
     signal?.throwIfAborted();
     try {
       await mkdir(dirname(path), { recursive: true });
-      return await lockfile.lock(path, settings);
+      return await (await library()).lock(path, settings);
     } catch (error) {
       if (codeOf(error) !== 'ELOCKED') {
         const hint = storageAdvice(error);

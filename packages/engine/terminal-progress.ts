@@ -5,90 +5,34 @@
  * is prepared for display only twice a second. So the cost of drawing does not depend on the amount of output.
  */
 import { stripVTControlCharacters } from 'node:util';
-import cliTruncate from 'cli-truncate';
-import { DefaultRenderer, Listr, ListrLogger, PRESET_TIMER, ProcessOutput, Spinner } from 'listr2';
-import type { ListrTaskWrapper, SimpleRenderer } from 'listr2';
 import { dispatcher, noteLine, type Handlers, type Progress } from './progress.js';
+import type { Task } from './step-list.js';
 import type { Step } from './step.js';
 
-/** Time between two drawings, in milliseconds. */
-const FRAME_MS = 500;
+/** Time between two looks at the last lines, in milliseconds. */
+const LOOK_MS = 500;
+
 /** Characters of a line that can be shown: more columns than any terminal has. */
 const MAX_LENGTH = 1024;
-/** Width of a terminal that does not report its size. */
-const COLUMNS = 80;
-const INDENTATION = 2;
-
-/**
- * Draws at most twice a second, in rows no wider than the terminal. By default, listr2 draws ten times a second and for
- * each line of a task, wraps long lines anew each time, and asks standard output for the width and whether it is a
- * terminal.
- */
-const rendererOn = (output: NodeJS.WriteStream): typeof DefaultRenderer =>
-  class extends DefaultRenderer {
-    static override nonTTY = true;
-    #timer: NodeJS.Timeout | undefined;
-
-    override async render(): Promise<void> {
-      await super.render();
-      super.update(); // listr2 listens to the tasks only after the first drawing
-    }
-
-    override update(): void {
-      this.#timer ??= setTimeout(() => {
-        this.#timer = undefined;
-        super.update();
-      }, FRAME_MS);
-    }
-
-    override end(): void {
-      clearTimeout(this.#timer);
-      super.end();
-    }
-
-    protected override format(message: string, icon: string, level: number): string[] {
-      if (message.trim() === '') return [];
-      const indentation = ' '.repeat(level * INDENTATION);
-      const width = (output.columns || COLUMNS) - indentation.length - 1;
-      return [indentation + cliTruncate(icon === '' ? message : `${icon} ${message}`, Math.max(1, width))];
-    }
-  };
-
-class SlowSpinner extends Spinner {
-  override start(draw?: () => void): void {
-    super.start(draw, FRAME_MS);
-  }
-}
-
 /** Lists the steps with their elapsed times and the last line of each running tool. */
 export function terminalProgress(output: NodeJS.WriteStream = process.stderr): Progress {
-  const logger = new ListrLogger({ useIcons: true, processOutput: new ProcessOutput(output, output) });
-  const rendererOptions = { timer: PRESET_TIMER, logger };
   const rows = new Map<Step, Row>();
   let rendered: Promise<unknown> = Promise.resolve();
   let frames: NodeJS.Timeout | undefined;
   const handlers: Handlers = {
     plan({ steps }) {
       const missing = steps.filter((item) => item.state !== 'cached');
-      for (const { step } of missing) rows.set(step, new Row());
       if (missing.length === 0) return;
-      const list = new Listr(
-        missing.map(({ step }) => ({ title: step.name, task: (_context, task) => rows.get(step)?.begin(task) })),
-        {
-          concurrent: true,
-          exitOnError: false,
-          renderer: rendererOn(output),
-          rendererOptions: { ...rendererOptions, collapseErrors: false, spinner: new SlowSpinner() },
-          fallbackRenderer: 'simple',
-          fallbackRendererOptions: rendererOptions,
-          fallbackRendererCondition: !output.isTTY,
-          // With its own handlers, listr2 would exit on Ctrl-C before the engine has ended its tools and cleaned up.
-          registerSignalListeners: false,
-        },
-      );
+      const drawn = missing.map(({ step }) => {
+        const row = new Row();
+        rows.set(step, row);
+        return { title: step.name, begin: (task: Task) => row.begin(task) };
+      });
       // A list begins when the one before it is complete. The engine throws the errors; listr2 only draws them.
-      rendered = rendered.then(() => list.run()).catch(() => undefined);
-      frames ??= setInterval(() => rows.forEach((row) => row.show()), FRAME_MS);
+      rendered = Promise.all([import('./step-list.js'), rendered])
+        .then(([{ drawSteps }]) => drawSteps(drawn, output))
+        .catch(() => undefined);
+      frames ??= setInterval(() => rows.forEach((row) => row.show()), LOOK_MS);
     },
     start: ({ step }) => rows.get(step)?.setLine('starting'),
     fetch: ({ step, from }) => rows.get(step)?.setLine(`fetching from ${from}`),
@@ -110,7 +54,7 @@ export function terminalProgress(output: NodeJS.WriteStream = process.stderr): P
 }
 
 class Row {
-  #task: ListrTaskWrapper<unknown, typeof DefaultRenderer, typeof SimpleRenderer> | undefined;
+  #task: Task | undefined;
   #line = '';
   #shown = '';
   readonly #done: Promise<void>;
@@ -123,7 +67,7 @@ class Row {
     this.#done.catch(() => undefined);
   }
 
-  begin(task: ListrTaskWrapper<unknown, typeof DefaultRenderer, typeof SimpleRenderer>): Promise<void> {
+  begin(task: Task): Promise<void> {
     this.#task = task;
     return this.#done;
   }

@@ -33,7 +33,7 @@ export async function erofsImages(runs: number): Promise<Row> {
         await writeErofs(fromDirectory(tree), ours);
       },
       'mkfs.erofs, s': async () => {
-        await run('mkfs.erofs', ['-T0', '--all-root', theirs, tree]);
+        await run('mkfs.erofs', ['--quiet', '-T0', '--all-root', theirs, tree]);
         await run('sync', ['-d', theirs]);
       },
     };

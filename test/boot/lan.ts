@@ -24,7 +24,7 @@ export interface Lan {
   readonly seen: Set<string>;
   readonly record: (event: string) => void;
   /** What answers datagrams at any address, by port. */
-  readonly services: Map<number, (datagram: Buffer, to: string) => Buffer>;
+  readonly services: Map<number, (datagram: Buffer, to: string) => Buffer | Promise<Buffer>>;
 }
 
 /** A datagram to this address makes the server send the other options from then on. */
@@ -61,7 +61,9 @@ export async function lan(
     socket.on('data', (chunk) => {
       bytes = Buffer.concat([bytes, chunk]);
       for (let end; bytes.length >= 4 && bytes.length >= (end = 4 + bytes.readUInt32BE()); bytes = bytes.subarray(end))
-        for (const answer of answers(net, address, bytes.subarray(4, end))) sendFrame(socket, answer);
+        void answers(net, address, bytes.subarray(4, end)).then((frames) => {
+          for (const frame of frames) sendFrame(socket, frame);
+        });
     });
   });
   onTestFinished(() => void server.close());
@@ -75,7 +77,7 @@ function sendFrame(socket: Socket, frame: Buffer): void {
   socket.write(Buffer.concat([length, frame]));
 }
 
-function answers(net: Lan, address: readonly number[], frame: Buffer): Buffer[] {
+async function answers(net: Lan, address: readonly number[], frame: Buffer): Promise<Buffer[]> {
   const [mac, payload] = [frame.subarray(6, 12), frame.subarray(14)];
   const kind = frame.readUInt16BE(12);
   if (kind === ARP) return answersOfArp(net, mac, payload);
@@ -87,7 +89,7 @@ function answers(net: Lan, address: readonly number[], frame: Buffer): Buffer[] 
   const service = port === ECHO_PORT ? (same: Buffer) => same : net.services.get(port);
   if (!service) return [];
   net.record(`${port === ECHO_PORT ? 'echo' : `port ${port} of`} ${to.join('.')}`);
-  return [packet(mac, to, from, port, source, service(data, to.join('.')))];
+  return [packet(mac, to, from, port, source, await service(data, to.join('.')))];
 }
 
 function answersOfArp(net: Lan, mac: Buffer, request: Buffer): Buffer[] {

@@ -1,4 +1,6 @@
 #!/usr/bin/env node
-import { runProcess } from '../dist/process.js';
+import module from 'node:module';
 
+module.enableCompileCache?.(); // where this Node.js has it, later starts compile nothing
+const { runProcess } = await import('../dist/process.js');
 await runProcess();

@@ -294,8 +294,8 @@ export const NEEDS = [
   },
   {
     need: 'zstd',
-    ...by('build flash', '*-zst'),
-    why: 'compresses images (nodeos build --format disk.zst)',
+    ...by('start build toolchain flash', 'kernel *-zst'),
+    why: 'compresses the kernel, and images (nodeos build --format disk.zst)',
     ...run('zstd'),
     ...linux('zstd'),
     brew: ['zstd'],
@@ -335,6 +335,15 @@ export const NEEDS = [
     ...run('zsh fish'),
     ...linux('zsh fish'),
     brew: list('zsh fish'),
+  },
+  {
+    need: 'time server',
+    ...FOR_TESTS,
+    why: 'tells machines the time in the tests',
+    only: 'tests',
+    ...run('chronyd'),
+    ...linux('chrony'),
+    brew: ['chrony'],
   },
   {
     need: 'container registry',
