@@ -7,7 +7,7 @@
  */
 import { file, parsing, uint64LE, type BlockBackend, type Parsing } from '@nodeos/block';
 import { typeOf, type Entry, type Tree } from '@nodeos/tree';
-import type { ImageReader, Place } from './image.js';
+import { placesFrom, type ImageReader, type Place } from './image.js';
 
 const SUPERBLOCK = { at: 1024, length: 128 };
 const MAGIC = 0xe0f5e1e2;
@@ -142,7 +142,7 @@ async function entryOf(volume: Volume, path: string, inode: Inode): Promise<Entr
   if ((mode & TYPE_BITS) === SOCKET) return undefined;
   if (type === undefined) throw formatError(`${JSON.stringify(path)} has the mode ${mode}`);
   const entry = { path, type, mode: mode & 0o7777, uid, gid, mtime, size: 0 };
-  if (type === 'file') return { ...entry, size, open: () => contentOf(volume, inode, path) };
+  if (type === 'file') return { ...entry, size, open: (offset = 0) => contentOf(volume, inode, path, offset) };
   if (type === 'character-device' || type === 'block-device')
     return { ...entry, rdev: [(union >> 8) & 0xfff, (union & 0xff) | ((union >> 12) & 0xfff00)] };
   if (type !== 'symlink') return entry;
@@ -195,9 +195,9 @@ async function wholeOf(volume: Volume, inode: Inode, path: string): Promise<Buff
   return Buffer.concat(parts);
 }
 
-async function* contentOf(volume: Volume, inode: Inode, path: string): AsyncGenerator<Buffer> {
+async function* contentOf(volume: Volume, inode: Inode, path: string, from = 0): AsyncGenerator<Buffer> {
   const { input } = volume;
-  for (const { offset, length } of placesOf(volume, inode, path)) {
+  for (const { offset, length } of placesFrom(placesOf(volume, inode, path), from)) {
     if (length > input.size) throw input.formatError(`${JSON.stringify(path)} is larger than the image`);
     yield* input.content(offset, length, JSON.stringify(path));
   }

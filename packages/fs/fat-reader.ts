@@ -91,7 +91,7 @@ function entryOf(volume: Volume, { name, attributes, mtime, cluster, size }: Dec
     type: 'file',
     mode: (attributes & ATTRIBUTES.readOnly) === 0 ? 0o644 : 0o444,
     size,
-    open: () => fileBytes(volume, cluster, size, path),
+    open: (offset = 0) => fileBytes(volume, cluster, size, path, offset),
   };
 }
 

@@ -140,7 +140,13 @@ export async function* folderBytes(volume: Volume, first: number, seen: Set<numb
  * needs.
  * @throws Error with the code EINVAL if the chain ends before the file, or has a loop
  */
-export async function* fileBytes(volume: Volume, first: number, size: number, path: string): AsyncGenerator<Buffer> {
+export async function* fileBytes(
+  volume: Volume,
+  first: number,
+  size: number,
+  path: string,
+  from: number,
+): AsyncGenerator<Buffer> {
   const { input, clusterSize } = volume;
   const follow = loopGuard(volume);
   for (let done = 0, at: number | undefined = first; done < size;) {
@@ -150,7 +156,9 @@ export async function* fileBytes(volume: Volume, first: number, size: number, pa
       run.next = await follow(at + run.length / clusterSize);
       run.length += clusterSize;
     } while (run.next === at + run.length / clusterSize && run.length < Math.min(size - done, PIECE));
-    yield* input.content(clusterAt(volume, at), Math.min(run.length, size - done), JSON.stringify(path));
+    const skip = Math.min(Math.max(from - done, 0), run.length);
+    const length = Math.min(run.length, size - done) - skip;
+    if (length > 0) yield* input.content(clusterAt(volume, at) + skip, length, JSON.stringify(path));
     done += run.length;
     at = run.next;
   }

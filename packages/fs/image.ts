@@ -15,6 +15,17 @@ export interface Place {
   readonly length: number;
 }
 
+/** What is left of places after their first `skip` bytes. */
+export function placesFrom(places: readonly Place[], skip: number): Place[] {
+  const left: Place[] = [];
+  for (const { offset, length } of places) {
+    const passed = Math.min(skip, length);
+    skip -= passed;
+    if (passed < length) left.push({ offset: offset + passed, length: length - passed });
+  }
+  return left;
+}
+
 /** A filesystem in an image. The image is not trusted: whatever is wrong in it is an error with the code EINVAL. */
 export interface ImageReader {
   /** Such as `fat32` or `iso9660`. */

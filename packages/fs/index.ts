@@ -6,7 +6,7 @@ export type { FatBits } from './fat-layout.js';
 export { readFat } from './fat-reader.js';
 export * from './gpt.js';
 export { guidOf } from './guid.js';
-export type * from './image.js';
+export type { Image, ImageReader, Place } from './image.js';
 export * from './iso.js';
 export * from './iso-reader.js';
 export * from './mbr.js';

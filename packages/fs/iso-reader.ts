@@ -7,7 +7,7 @@
  */
 import { parsing, type BlockBackend } from '@nodeos/block';
 import { typeOf, type Entry, type Tree } from '@nodeos/tree';
-import type { ImageReader, Place } from './image.js';
+import { placesFrom, type ImageReader, type Place } from './image.js';
 import { FLAG, PERMISSION_BITS, TYPE_BITS } from './iso-format.js';
 import { fieldsOf, ownRecord, recordsOf, type DirectoryRecord } from './iso-reader-records.js';
 import { attributesOf, type Attributes } from './iso-reader-rock-ridge.js';
@@ -146,15 +146,16 @@ function entryOf(item: Item, path: string, volume: ReadableVolume): Entry | unde
   if (type === 'character-device' || type === 'block-device') return { ...common, rdev: rdev ?? [0, 0] };
   if (type !== 'file') return common;
   const size = parts.reduce((sum, { length }) => sum + length, 0);
-  return { ...common, size, open: () => contentOf(item, JSON.stringify(path), volume) };
+  return { ...common, size, open: (offset = 0) => contentOf(item, JSON.stringify(path), volume, offset) };
 }
 
 async function* contentOf(
   { record, attributes, parts }: Item,
   subject: string,
   { input }: ReadableVolume,
+  from: number,
 ): AsyncGenerator<Buffer> {
   if (record.isInterleaved) throw input.formatError(`${subject} is interleaved, which is not supported`);
   if (attributes.isCompressed) throw input.formatError(`${subject} is compressed, which is not supported`);
-  for (const { offset, length } of parts) yield* input.content(offset, length, subject);
+  for (const { offset, length } of placesFrom(parts, from)) yield* input.content(offset, length, subject);
 }

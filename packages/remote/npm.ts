@@ -66,7 +66,7 @@ export function npm(url: URL): RemoteCache {
             {
               ...memory(NAMES.contents, Buffer.alloc(0)),
               size: contents.size,
-              open: () => createReadStream(contents.path),
+              open: (start = 0) => createReadStream(contents.path, { start }),
             },
           ],
           plain,
@@ -119,5 +119,5 @@ function memberOf(body: AsyncIterable<Uint8Array>, name: string, signal: AbortSi
 
 const memory = (path: string, bytes: Uint8Array): Entry => ({
   ...{ path, type: 'file', mode: 0o644, uid: 0, gid: 0, mtime: 0, size: bytes.length },
-  open: () => Readable.from([bytes]),
+  open: (offset = 0) => Readable.from([bytes.subarray(offset)]),
 });

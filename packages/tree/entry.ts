@@ -1,23 +1,38 @@
 /** Files as a stream of entries: the common form for all archive and filesystem formats. */
 
 export interface Entry {
-  /** Relative to the root, with `/` between parts, without a leading `/`, and without `.` or `..` parts. */
+  /**
+   * Relative to the root, with `/` between parts, without a leading `/`, and without `.` or `..` parts. Bytes that are no
+   * UTF-8 are as `pathOf` makes them.
+   */
   readonly path: string;
   readonly type: 'file' | 'directory' | 'symlink' | 'character-device' | 'block-device' | 'fifo';
   /** Permission bits, set-id and sticky bits. */
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
-  /** Seconds since 1970. */
+  /** Whole seconds since 1970; negative before. */
   readonly mtime: number;
+  /** 0 to 999,999,999, after `mtime`. Default 0. */
+  readonly nanoseconds?: number;
   /** Bytes; 0 for anything but a file. */
   readonly size: number;
-  /** The target of a symbolic link. */
+  /** The target of a symbolic link, written as `path` is. */
   readonly link?: string;
   /** The major and minor number of a device. */
   readonly rdev?: readonly [major: number, minor: number];
-  /** The content from the start. */
-  open?(): AsyncIterable<Uint8Array>;
+  /**
+   * The path of an earlier entry that is the same file. All other fields are those of that entry, so a consumer that
+   * ignores this one makes a copy.
+   */
+  readonly hardLink?: string;
+  /** Extended attributes by their full names, such as `user.mime_type` and `security.capability`. */
+  readonly xattrs?: ReadonlyMap<string, Uint8Array>;
+  /**
+   * The content from a byte on. It can be opened any number of times.
+   * @param offset bytes, 0 to `size`. Default 0
+   */
+  open?(offset?: number): AsyncIterable<Uint8Array>;
   /**
    * The file that holds the whole content, in its state when the entry was made. A consumer that can read parts of
    * files need not call `open`.
@@ -90,8 +105,8 @@ export function file(path: string, content: string | Uint8Array, mode = 0o644): 
     mode,
     size: bytes.length,
     // eslint-disable-next-line @typescript-eslint/require-await -- an async generator is what the interface wants
-    open: async function* () {
-      yield bytes;
+    open: async function* (offset = 0) {
+      if (offset < bytes.length) yield bytes.subarray(offset);
     },
   };
 }

@@ -2,4 +2,5 @@
 export * from './cpio.js';
 export * from './directory.js';
 export * from './entry.js';
+export * from './names.js';
 export * from './tar.js';

@@ -31,11 +31,19 @@ export const lsCommand: Command = {
     const write = sinkOf(io.stdout, io.signal);
     await withImage(source, io, async (image) => {
       for await (const entry of entriesBelow(image, path, io))
-        await write(Buffer.from(args.flag('json') ? `${visibleJson(entry)}\n` : `${lineOf(entry)}\n`));
+        await write(Buffer.from(args.flag('json') ? `${visibleJson(plain(entry))}\n` : `${lineOf(entry)}\n`));
     });
     return 0;
   },
 };
+
+/** Values of extended attributes are bytes: in JSON, base64. */
+const plain = ({ xattrs, ...entry }: Entry): object => ({
+  ...entry,
+  ...(xattrs && {
+    xattrs: Object.fromEntries([...xattrs].map(([name, value]) => [name, Buffer.from(value).toString('base64')])),
+  }),
+});
 
 function lineOf(entry: Entry): string {
   const { path, type, uid, gid, size, mtime, link, rdev } = entry;

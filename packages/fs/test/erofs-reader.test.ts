@@ -27,6 +27,12 @@ async function bytesOf(entries: Iterable<Entry>, tails = true): Promise<Buffer> 
   return bytes;
 }
 
+async function from(entry: Entry, offset: number): Promise<Buffer> {
+  const parts: Uint8Array[] = [];
+  for await (const part of entry.open?.(offset) ?? []) parts.push(part);
+  return Buffer.concat(parts);
+}
+
 /** What is in the image: each path with its type, mode and content. */
 async function contentsOf(device: BlockBackend): Promise<Map<string, string>> {
   const found = new Map<string, string>();
@@ -34,7 +40,10 @@ async function contentsOf(device: BlockBackend): Promise<Map<string, string>> {
     const { path, type, mode, link, rdev } = entry;
     const parts: Uint8Array[] = [];
     for await (const part of entry.open?.() ?? []) parts.push(part);
-    const content = link ?? rdev?.join(':') ?? Buffer.concat(parts).toString('latin1');
+    const whole = Buffer.concat(parts);
+    for (const offset of [whole.length, whole.length >> 1, Math.min(whole.length, 4096)])
+      expect(await from(entry, offset)).toEqual(whole.subarray(offset));
+    const content = link ?? rdev?.join(':') ?? whole.toString('latin1');
     found.set(path, `${type} ${mode.toString(8)} ${content}`);
   }
   return found;

@@ -62,9 +62,17 @@ export async function read(device: BlockBackend): Promise<Files> {
 
 export async function contentOf(entry: Entry): Promise<string> {
   if (entry.type === 'directory') return '/';
+  const whole = await bytesFrom(entry, 0);
+  const middle = Math.ceil(whole.length / 3);
+  if (!whole.subarray(middle).equals(await bytesFrom(entry, middle)))
+    throw new Error(`${entry.path}: from byte ${middle} on it has another content`);
+  return whole.toString('latin1');
+}
+
+export async function bytesFrom(entry: Entry, offset: number): Promise<Buffer> {
   const parts: Uint8Array[] = [];
-  for await (const bytes of entry.open?.() ?? []) parts.push(bytes);
-  return Buffer.concat(parts).toString('latin1');
+  for await (const bytes of entry.open?.(offset) ?? []) parts.push(bytes);
+  return Buffer.concat(parts);
 }
 
 export async function device(entries: Iterable<Entry> | Tree, options: FatOptions): Promise<BlockBackend> {

@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -14,7 +15,7 @@ import { spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { fromDirectory, writeCpio, type DirectoryOptions, type Entry } from '../index.js';
+import { file, fromDirectory, writeCpio, type DirectoryOptions, type Entry } from '../index.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-tree-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -122,6 +123,58 @@ describe('a folder as a tree', () => {
     const dir = fresh();
     spawnSync('mkfifo', [join(dir, 'p')]);
     await expect(entries(dir)).rejects.toThrow('sockets, devices and pipes');
+  });
+
+  it('has names and targets that are no UTF-8, and opens such files', async () => {
+    const dir = fresh();
+    const at = (name: string): Buffer => Buffer.concat([Buffer.from(`${dir}/`), Buffer.from(name, 'latin1')]);
+    mkdirSync(at('ordn\xe9'));
+    writeFileSync(at('ordn\xe9/dat\xff'), 'content');
+    symlinkSync(Buffer.from('\xe9', 'latin1'), at('zlink'));
+    const list = await entries(dir);
+    expect(list.map(({ path }) => path)).toEqual(['ordn\udce9', 'ordn\udce9/dat\udcff', 'zlink']);
+    expect(list[2]?.link).toBe('\udce9');
+    const parts: Uint8Array[] = [];
+    for await (const part of list[1]?.open?.() ?? []) parts.push(part);
+    expect(Buffer.concat(parts).toString()).toBe('content');
+  });
+
+  it('is sorted by the bytes of its names', async () => {
+    const dir = fresh();
+    for (const name of ['\uff41', '😀', 'é']) writeFileSync(join(dir, name), '');
+    expect((await entries(dir)).map(({ path }) => path)).toEqual(['é', '\uff41', '😀']);
+  });
+
+  it('says which files are the same one if it is asked to', async () => {
+    const dir = fresh();
+    mkdirSync(join(dir, 'b'));
+    writeFileSync(join(dir, 'b/second'), 'x');
+    linkSync(join(dir, 'b/second'), join(dir, 'c'));
+    linkSync(join(dir, 'b/second'), join(dir, 'a'));
+    writeFileSync(join(dir, 'd'), 'x');
+    const links = (list: Entry[]): (string | undefined)[][] => list.map(({ path, hardLink }) => [path, hardLink]);
+    expect(links(await entries(dir, { hardLinks: true, prefix: 'p' }))).toEqual([
+      ['p', undefined],
+      ['p/a', undefined],
+      ['p/b', undefined],
+      ['p/b/second', 'p/a'],
+      ['p/c', 'p/a'],
+      ['p/d', undefined],
+    ]);
+    const filter = (path: string): boolean => path !== 'a';
+    expect(links(await entries(dir, { hardLinks: true, filter }))).toContainEqual(['c', 'b/second']);
+    expect(links(await entries(dir)).every(([, link]) => link === undefined)).toBe(true);
+  });
+
+  it('opens contents from any byte', async () => {
+    const dir = fresh();
+    writeFileSync(join(dir, 'a'), '0123456789');
+    for (const entry of [...(await entries(dir)), file('b', '0123456789')])
+      for (const offset of [0, 3, 9, 10]) {
+        const parts: Uint8Array[] = [];
+        for await (const part of entry.open?.(offset) ?? []) parts.push(part);
+        expect(Buffer.concat(parts).toString()).toBe('0123456789'.slice(offset));
+      }
   });
 
   it('fails if the folder does not exist', async () => {
