@@ -13,7 +13,7 @@
 import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import cpio, { type Header, type Pack } from 'cpio-stream';
+import type { Header, Pack } from 'cpio-stream';
 import { modeOf, type Entry, type Tree } from './entry.js';
 
 const HEADER_SIZE = 110;
@@ -35,6 +35,7 @@ export interface CpioHeader {
 
 /** Writes an archive. @throws RangeError for a name or a number that the format cannot hold */
 export async function writeCpio(tree: Tree | Iterable<Entry>, path: string): Promise<void> {
+  const { default: cpio } = await import('cpio-stream'); // loading takes time, and most starts write no archive
   const pack = cpio.pack({ format: 'newc' });
   pack._encode = encodeHeader;
   pack.padding = 0;

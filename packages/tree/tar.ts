@@ -8,7 +8,7 @@
 import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import tar, { type Headers, type Pack } from 'tar-stream';
+import type { Headers, Pack } from 'tar-stream';
 import type { Entry, Tree } from './entry.js';
 
 /** The largest numbers in the octal digits of a header. */
@@ -16,6 +16,7 @@ const MAX = { id: 0o777777, time: 0x7fffffff, device: 0o777777 };
 
 /** Writes an archive. @throws RangeError for a number that the format cannot hold; the errors of a content */
 export async function writeTar(tree: Tree | Iterable<Entry>, path: string): Promise<void> {
+  const { default: tar } = await import('tar-stream'); // loading takes time, and most starts write no archive
   const pack = tar.pack();
   const writing = pipeline(Readable.from(pack, { objectMode: false }), createWriteStream(path));
   const adding = addAll(pack, tree).catch((error: unknown) => {

@@ -6,7 +6,6 @@
  * zstddec has a `decodeStreaming`, which cannot wait for bytes, takes errors for progress, and frees nothing if its user
  * stops. So its functions are called here.
  */
-import { ZSTDDecoder } from 'zstddec/stream';
 import { invalid } from './byte-reader.js';
 
 /** Functions of zstd.h. Pointers and sizes have 32 bits. */
@@ -75,6 +74,7 @@ async function* unpack(
 
 /** The functions of the library, which it keeps for itself. */
 async function load(): Promise<Zstd> {
+  const { ZSTDDecoder } = await import('zstddec/stream'); // WebAssembly, which most starts do not need
   const decoder = new ZSTDDecoder();
   let exported: Zstd | undefined;
   decoder._init = (result: { readonly instance: { readonly exports: unknown } }) => {

@@ -1,6 +1,4 @@
 #!/usr/bin/env node
-import module from 'node:module';
+import { runProcess } from '../dist/process.js';
 
-module.enableCompileCache?.(); // where this Node.js has it, later starts compile nothing
-const { runProcess } = await import('../dist/process.js');
 await runProcess();
