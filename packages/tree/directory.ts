@@ -1,8 +1,8 @@
 /**
  * A folder of this machine as a tree: sorted, with fixed owners and times, so that equal contents make equal archives.
  */
-import { createReadStream, type Stats } from 'node:fs';
-import { lstat, readdir, readlink } from 'node:fs/promises';
+import { createReadStream, lstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 import { join } from 'node:path';
 import type { Entry, Tree } from './entry.js';
 import { pathBytes, pathOf } from './names.js';
@@ -21,29 +21,38 @@ export interface DirectoryOptions {
   readonly hardLinks?: boolean;
 }
 
+/** Time that a scan takes for itself, in milliseconds. */
+const TURN_MS = 10;
+
 /** @throws Error for sockets, devices and pipes, which are meaningless in an image; the errors of reading the folder */
 export async function* fromDirectory(root: string, options: DirectoryOptions = {}): Tree {
   const { prefix = '', filter = () => true, hardLinks = false } = options;
   const place = (path: string): string => [prefix, path].filter((part) => part !== '').join('/');
   const earlier = new Map<string, string>();
   if (prefix !== '') yield { path: prefix, type: 'directory', mode: 0o755, uid: 0, gid: 0, mtime: 0, size: 0 };
-  const pending = await pathsIn(root, '');
+  const pending = pathsIn(root, '');
+  let turned = performance.now();
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
     if (!filter(path)) continue;
+    // A promise for each file would take ten times as long as the file. Others get their turn now and then.
+    if (performance.now() - turned > TURN_MS) {
+      await turn();
+      turned = performance.now();
+    }
     const full = hostPath(root, path);
-    const stat = await lstat(full);
-    const entry = await entryOf(full, place(path), stat);
+    const stat = lstatSync(full);
+    const entry = entryOf(full, place(path), stat);
     const key = `${stat.dev} ${stat.ino}`;
     const hardLink = hardLinks && stat.nlink > 1 && !stat.isDirectory() ? earlier.get(key) : undefined;
     yield hardLink === undefined ? entry : { ...entry, hardLink };
-    if (stat.isDirectory()) pending.push(...(await pathsIn(root, path)));
+    if (stat.isDirectory()) pending.push(...pathsIn(root, path));
     else if (hardLinks && !earlier.has(key)) earlier.set(key, entry.path);
   }
 }
 
 /** The paths in a folder, the last one first. */
-async function pathsIn(root: string, folder: string): Promise<string[]> {
-  const names = await readdir(hostPath(root, folder), { encoding: 'buffer' });
+function pathsIn(root: string, folder: string): string[] {
+  const names = readdirSync(hostPath(root, folder), { encoding: 'buffer' });
   return names
     .sort((a, b) => Buffer.compare(b, a))
     .map((name) => (folder === '' ? pathOf(name) : `${folder}/${pathOf(name)}`));
@@ -56,11 +65,11 @@ function hostPath(root: string, path: string): string | Buffer {
 }
 
 /** Modes depend on the umask of whoever made a file, so only the executable bit is kept. */
-async function entryOf(full: string | Buffer, path: string, stat: Stats): Promise<Entry> {
+function entryOf(full: string | Buffer, path: string, stat: Stats): Entry {
   const common = { path, uid: 0, gid: 0, mtime: 0 };
   if (stat.isDirectory()) return { ...common, type: 'directory', mode: 0o755, size: 0 };
   if (stat.isSymbolicLink()) {
-    const link = pathOf(await readlink(full, { encoding: 'buffer' }));
+    const link = pathOf(readlinkSync(full, { encoding: 'buffer' }));
     return { ...common, type: 'symlink', mode: 0o777, size: 0, link };
   }
   if (!stat.isFile()) throw new Error(`${full.toString()}: sockets, devices and pipes cannot go into an image`);
