@@ -215,7 +215,8 @@ describe('in a terminal', { timeout: LONG }, () => {
     await terminal.press('C-z');
     await terminal.waitForScreen(/Stopped/);
     await terminal.type('clear; fg; echo status $?');
-    await terminal.waitForScreen(/^node /m);
+    // The shell names the command before it gives it the terminal.
+    await expect.poll(() => terminal.state('#{pane_current_command}'), { timeout: 60_000 }).toBe('node');
     await terminal.press('C-c');
     await terminal.waitForScreen(/status 130/);
   });
