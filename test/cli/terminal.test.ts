@@ -211,7 +211,7 @@ describe('in a terminal', { timeout: LONG }, () => {
   it('a server ends at Ctrl-C and stops at Ctrl-Z', async () => {
     const terminal = await openTerminal(100, 24);
     await terminal.type(`clear; ${NODEOS} nbd serve memory:1M --listen nbd://127.0.0.1:0`);
-    await terminal.waitForScreen(/nbd:\/\/127/);
+    await terminal.waitForScreen(/nbd:\/\/127\.0\.0\.1:[1-9]/); // the typed line has port 0
     await terminal.press('C-z');
     await terminal.waitForScreen(/Stopped/);
     await terminal.type('clear; fg; echo status $?');
