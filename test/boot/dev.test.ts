@@ -3,7 +3,8 @@ import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { application, freePort, nodeos, start, type Running } from '../support.js';
+import { application, freePort, LONG, nodeos, ROOT, start, type Running } from '../support.js';
+import { openTerminal } from '../terminal.js';
 
 const server = (text: string): string =>
   `const { createServer } = require('node:http');
@@ -64,5 +65,28 @@ describe('nodeos dev', () => {
 
     dev.child.kill('SIGINT');
     expect((await dev.ended).status).toBe(130);
+  });
+
+  it('in a terminal, Ctrl-C ends it by the signal, and not by the end of its patience', { timeout: LONG }, async () => {
+    const app = await application({ 'server.js': server('here') }, { main: 'server.js' });
+    await chmod(app, 0o755);
+    const own = await freePort();
+    const terminal = await openTerminal(100, 30);
+    const nodeosHere = `node ${join(ROOT, 'packages/cli/bin/nodeos.js')}`;
+    await terminal.type(`clear; ${nodeosHere} dev ${app} --publish ${own}:80 --events; echo status $?`);
+    await terminal.waitForScreen(/"event":"app"/);
+    await expect
+      .poll(
+        () =>
+          fetch(`http://127.0.0.1:${own}`).then(
+            ({ ok }) => ok,
+            () => false,
+          ),
+        { timeout: 60_000 },
+      )
+      .toBe(true);
+    await terminal.press('C-c');
+    expect(await terminal.waitForScreen(/status 130/)).toContain('"signal":15');
+    expect(await terminal.hasCursor()).toBe(true);
   });
 });

@@ -95,7 +95,7 @@ class Supervisor {
     });
     process.on('SIGTERM', () => {
       this.#isEnding = true;
-      if (!this.#current) process.exit(0);
+      if (!this.#current) return end();
       this.#current.kill('SIGTERM');
     });
     this.#launch();
@@ -135,7 +135,7 @@ class Supervisor {
   #onExit(child: ChildProcess, code: number | null, signal: NodeJS.Signals | null): void {
     if (this.#current !== child) return;
     this.#current = undefined;
-    if (this.#isEnding) process.exit(code ?? 0);
+    if (this.#isEnding) return end();
     if (this.#isRestarting) return;
     this.#report({ event: 'ended', status: code ?? -1, ...(signal === null ? {} : { signal }) });
     this.#prepareNext();
@@ -164,6 +164,12 @@ class Supervisor {
     const line = `${JSON.stringify(report)}\n`;
     (load('node:fs') as typeof import('node:fs')).writeSync(this.control, line);
   }
+}
+
+/** Ends this process by SIGTERM. `exit` would wait for the thread that waits for the host's next line. */
+function end(): void {
+  process.removeAllListeners('SIGTERM');
+  process.kill(process.pid, 'SIGTERM');
 }
 
 /**
