@@ -1,7 +1,7 @@
 /** SHA-256 of values, files and folders. The result is the same on every machine. */
 import { createHash, type Hash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { lstat, readdir, readlink, stat } from 'node:fs/promises';
+import { createReadStream, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { sha256 } from '@nodeos/base';
@@ -16,6 +16,13 @@ export async function hashFile(path: string, algorithm = 'sha256'): Promise<stri
   await hashInto(hash, path);
   return hash.digest('hex');
 }
+
+/** Bytes of a file that is read at once. */
+const SMALL = 1 << 20;
+
+/** Small files are read without promises and streams, which cost more than the file. */
+const hashOf = (path: string, size: number): Promise<string> | string =>
+  size <= SMALL ? sha256(readFileSync(path)) : hashFile(path);
 
 export interface FileRecord {
   readonly path: string;
@@ -40,20 +47,20 @@ export interface FileRecord {
 export async function listTree(root: string, hashed = true): Promise<FileRecord[]> {
   const records: FileRecord[] = [];
   async function visit(relative: string): Promise<void> {
-    const names = await readdir(join(root, relative));
+    const names = readdirSync(join(root, relative));
     for (const name of names.sort()) {
       const path = relative === '' ? name : `${relative}/${name}`;
       const full = join(root, path);
-      const info = await lstat(full);
+      const info = lstatSync(full);
       const common = { path, mode: info.mode & 0o7777, mtime: Math.floor(info.mtimeMs) };
       if (info.isDirectory()) {
         records.push({ ...common, type: 'directory', size: 0 });
         await visit(path);
       } else if (info.isSymbolicLink()) {
-        const link = await readlink(full);
+        const link = readlinkSync(full);
         records.push({ ...common, mode: 0o777, type: 'symlink', size: 0, sha256: sha256(link) });
       } else if (info.isFile()) {
-        const content = hashed ? { sha256: await hashFile(full) } : {};
+        const content = hashed ? { sha256: await hashOf(full, info.size) } : {};
         records.push({ ...common, type: 'file', size: info.size, ...content });
       } else {
         throw new Error(`${full}: neither a file, a folder nor a symbolic link`);
@@ -71,7 +78,7 @@ export async function listTree(root: string, hashed = true): Promise<FileRecord[
 export async function hashPath(path: string): Promise<string> {
   const info = await stat(path);
   if (!info.isDirectory()) {
-    const content = await hashFile(path);
+    const content = await hashOf(path, info.size);
     return info.mode & 0o111 ? sha256(`executable ${content}`) : content;
   }
   const hash = createHash('sha256');
