@@ -8,6 +8,7 @@ const LIBRARIES = {
   disk: ['base', 'block', 'nbd'],
   fs: ['block', 'tree'],
   flash: ['base', 'block'],
+  store: ['base', 'block'],
 };
 const SYSTEM = {
   targets: ['base'],

@@ -1,0 +1,82 @@
+/**
+ * Chunks by id. A store keeps them in `chunks/XX/ID`; those that no image needs are moved to `condemned/XX/ID` first,
+ * and deleted from there later (care/gc.ts). Whoever asks for one of them before that takes it back.
+ */
+import { MAX_STORED } from './recipe/public.js';
+import { isPrunable, type Place, type PrunablePlace, type WritablePlace } from './places/place.js';
+
+export interface ChunkStore {
+  /** Shown to the user. */
+  readonly name: string;
+  /** @param length stored bytes: a chunk of another length was cut off by a crash, and counts as missing */
+  has(id: string, length?: number): Promise<boolean>;
+  /**
+   * @returns the stored bytes, which nobody has checked; undefined if the chunk is missing
+   * @throws errors of the disk or the network
+   */
+  get(id: string, signal?: AbortSignal): Promise<Uint8Array | undefined>;
+  close?(): Promise<void> | void;
+}
+
+export interface WritableChunkStore extends ChunkStore {
+  /** Durable after `sync`, if there is one. */
+  put(id: string, stored: Uint8Array): Promise<void>;
+}
+
+export interface PrunableChunkStore extends WritableChunkStore {
+  list(): AsyncIterable<{ readonly id: string; readonly size: number; readonly modified: number }>;
+  delete(id: string): Promise<void>;
+}
+
+export const CHUNKS = 'chunks';
+export const CONDEMNED = 'condemned';
+export const pathOfChunk = (id: string, folder: string = CHUNKS): string => `${folder}/${id.slice(0, 2)}/${id}`;
+/** The id in a path; undefined if it is of something else. */
+export const idInPath = (path: string): string | undefined => /\/([0-9a-f]{64})$/.exec(path)?.[1];
+
+/** Told when a condemned chunk was asked for, which keeps it. */
+export type OnRescued = (id: string) => void;
+
+export function chunkStore(place: PrunablePlace, onRescued?: OnRescued): PrunableChunkStore;
+export function chunkStore(place: WritablePlace, onRescued?: OnRescued): WritableChunkStore;
+export function chunkStore(place: Place, onRescued?: OnRescued): ChunkStore;
+export function chunkStore(place: Place, onRescued: OnRescued = () => undefined): ChunkStore {
+  /** @returns whether the chunk was condemned, and is back */
+  async function rescue(id: string): Promise<boolean> {
+    if (!place.move || !(await place.move(pathOfChunk(id, CONDEMNED), pathOfChunk(id)))) return false;
+    onRescued(id);
+    return true;
+  }
+
+  async function has(id: string, length?: number): Promise<boolean> {
+    const isWhole = (size: number | undefined): boolean =>
+      size !== undefined && (length === undefined || size === length);
+    if (isWhole(await place.size(pathOfChunk(id)))) return true;
+    return (await rescue(id)) && isWhole(await place.size(pathOfChunk(id)));
+  }
+
+  async function get(id: string, signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    const found = await place.get(pathOfChunk(id), MAX_STORED, signal);
+    if (found) return found;
+    if (place.move) return (await rescue(id)) ? place.get(pathOfChunk(id), MAX_STORED, signal) : undefined;
+    // A place that only reads cannot take it back.
+    return place.get(pathOfChunk(id, CONDEMNED), MAX_STORED, signal);
+  }
+
+  return {
+    name: place.name,
+    has,
+    get,
+    ...(place.put && { put: (id: string, stored: Uint8Array) => place.put?.(pathOfChunk(id), stored) }),
+    ...(isPrunable(place) && {
+      async *list() {
+        for await (const { path, ...rest } of place.list(CHUNKS)) {
+          const id = idInPath(path);
+          if (id !== undefined) yield { id, ...rest };
+        }
+      },
+      delete: (id: string) => place.delete(pathOfChunk(id)),
+    }),
+    close: () => place.close?.(),
+  };
+}

@@ -1,0 +1,24 @@
+/** Disk images as content-addressed, encrypted chunks. */
+export { CODEC_NAMES, idOf, type CodecName } from './chunk/seal.js';
+export * from './chunks.js';
+export * from './images.js';
+export {
+  DEFAULT_BLOCK,
+  decodeRecipe,
+  encodeRecipe,
+  recipeId,
+  type ChunkRecord,
+  type Cipher,
+  type Recipe,
+} from './recipe/public.js';
+export * from './recipe/key-file.js';
+export type { Place, PrunablePlace, Stored, WritablePlace } from './places/place.js';
+export { memoryPlace } from './places/memory.js';
+export { folderPlace } from './places/folder.js';
+export * from './tiers/tiers.js';
+export { memoryTier } from './tiers/memory.js';
+export { diskTier, type DiskTierOptions } from './tiers/disk.js';
+export type { DeviceOptions, StoreDevice } from './image/device.js';
+export { openImage } from './image/open.js';
+export { push, type Pushed, type PushOptions } from './image/push.js';
+export { commit, type Committed, type CommitOptions } from './image/commit.js';
