@@ -1,6 +1,7 @@
 /** Helpers that every package may use: errors, atomic file replacement, byte counts, escaping of foreign text. */
 export * from './bytes.js';
 export * from './closing.js';
+export * from './collected.js';
 export * from './errors.js';
 export * from './exists.js';
 export * from './groups.js';

@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { codeOf, NodeosError } from '@nodeos/base';
-import type { HttpResponse } from '@nodeos/engine';
+import type { HttpResponse } from '@nodeos/base/http';
 import { request, textOf, type Request } from './request.js';
 
 const MAX_TOKEN = 1 << 20;

@@ -4,7 +4,8 @@
  */
 import { createReadStream } from 'node:fs';
 import { NodeosError, sha256, UsageError } from '@nodeos/base';
-import type { HttpResponse, OutputId, RemoteCache } from '@nodeos/engine';
+import type { HttpResponse } from '@nodeos/base/http';
+import type { OutputId, RemoteCache } from '@nodeos/engine';
 import { Session } from './oci-session.js';
 import { bodyOf, isSuccess, textOf, type Request } from './request.js';
 import type { Content } from './store.js';

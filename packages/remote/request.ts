@@ -1,6 +1,6 @@
 /** Requests to remote caches, and what their answers mean. */
-import { NodeosError } from '@nodeos/base';
-import { collected, httpRequest, type HttpRequest, type HttpResponse } from '@nodeos/engine';
+import { collected, NodeosError } from '@nodeos/base';
+import { httpRequest, type HttpRequest, type HttpResponse } from '@nodeos/base/http';
 
 /** Silence is ended by the caller's signal; this is for a caller without one. */
 const TIMEOUT_MS = 60_000;

@@ -8,7 +8,7 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, messageOf, NodeosError, formatSize } from '@nodeos/base';
-import { httpRequest, type HttpResponse } from '../http-request.js';
+import { httpRequest, type HttpResponse } from '@nodeos/base/http';
 import type { UrlPlace } from '../source.js';
 import type { FetchContext, PlaceKind } from './place-kind.js';
 import { storageAdvice } from '../storage-advice.js';

@@ -1,6 +1,5 @@
 /** Bounds what a remote cache can do to a build: its size, and the time until it says something. */
-import { formatSize, messageOf, NodeosError } from '@nodeos/base';
-import { collected } from './collected.js';
+import { collected, formatSize, messageOf, NodeosError } from '@nodeos/base';
 import type { OutputId, RemoteCache } from './remote-cache.js';
 import { MAX_MANIFEST, UntrustedError } from './shared-manifest.js';
 

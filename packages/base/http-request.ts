@@ -6,7 +6,7 @@ import { request as plain, type Agent, type IncomingMessage, type RequestOptions
 import { request as secure } from 'node:https';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { NodeosError } from '@nodeos/base';
+import { NodeosError } from './errors.js';
 
 const MAX_REDIRECTS = 5;
 const REDIRECTS: ReadonlySet<number | undefined> = new Set([301, 302, 303, 307, 308]);
@@ -18,10 +18,16 @@ export interface HttpRequest {
   readonly signal: AbortSignal;
   /** Milliseconds of silence after which the connection is closed. */
   readonly timeout: number;
+  /** Whether redirects of GET and HEAD are followed. Default true. */
+  readonly isFollowed?: boolean;
 }
 
 /** The answer is read from the message itself, or dropped with `destroy`. */
-export type HttpResponse = IncomingMessage & { readonly statusCode: number };
+export type HttpResponse = IncomingMessage & {
+  readonly statusCode: number;
+  /** Who answered: another one than was asked after a redirect. */
+  readonly from: URL;
+};
 
 /**
  * Sends a request. Redirects of GET and HEAD are followed, five at most; credentials do not follow to another host.
@@ -35,7 +41,7 @@ export async function httpRequest(first: URL | string, request: HttpRequest): Pr
     if (!/^https?:$/.test(url.protocol)) throw new NodeosError(`redirected to ${url.href}, which is not HTTP`);
     const response = await send(url, { ...request, headers });
     const next = response.headers.location;
-    const isFollowed = method === 'GET' || method === 'HEAD';
+    const isFollowed = (method === 'GET' || method === 'HEAD') && request.isFollowed !== false;
     if (!isFollowed || next === undefined || !REDIRECTS.has(response.statusCode)) return response;
     response.destroy();
     const target = new URL(next, url);
@@ -52,7 +58,7 @@ async function send(url: URL, { method = 'GET', headers, body, signal, timeout }
     const message = (url.protocol === 'https:' ? secure : plain)(url, options, (response) => {
       // An answer that nobody reads any more may still fail.
       response.on('error', () => undefined);
-      resolve(response as HttpResponse);
+      resolve(Object.assign(response as HttpResponse, { from: url }));
     });
     message.on('error', reject);
     message.on('timeout', () => message.destroy(new Error(`no data for ${timeout / 1000} s`)));
