@@ -5,7 +5,7 @@ const LIBRARIES = {
   tree: [],
   block: ['base'],
   nbd: ['block'],
-  disk: ['base', 'block', 'nbd'],
+  disk: ['base', 'block', 'nbd', 'store'],
   fs: ['block', 'tree'],
   flash: ['base', 'block'],
   store: ['base', 'block'],

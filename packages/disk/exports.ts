@@ -19,6 +19,8 @@ export interface ExportOptions {
   readonly description?: string | undefined;
   /** A single source does not also become the default export. */
   readonly onlyNamed?: boolean;
+  /** Opens a source in place of `openSource`, for reading only. */
+  readonly open?: (source: string) => Promise<BlockBackend>;
   readonly signal: AbortSignal;
 }
 
@@ -59,15 +61,17 @@ export async function openExports(options: ExportOptions): Promise<OpenedExports
 }
 
 /** The local files that the exports use. */
-const pathsOf = ({ wanted, overlay: path }: ExportOptions): string[] =>
-  [...wanted.map(({ source }) => pathBelow(source)), path === EACH ? undefined : path].filter(
+const pathsOf = ({ wanted, open, overlay: path }: ExportOptions): string[] =>
+  [...(open ? [] : wanted.map(({ source }) => pathBelow(source))), path === EACH ? undefined : path].filter(
     (path) => path !== undefined,
   );
 
 async function openOne({ source }: Wanted, options: ExportOptions): Promise<BlockBackend> {
   const { overlay: path, signal } = options;
   const write = !options.readOnly && path === undefined;
-  const base = await openSource(source, { write: write && canBeWritten(source), cached: true, signal });
+  const base = options.open
+    ? await options.open(source)
+    : await openSource(source, { write: write && canBeWritten(source), cached: true, signal });
   if (path === EACH) return readOnly(base);
   if (path !== undefined) return openOverlay(base, path);
   return options.readOnly ? readOnly(base) : base;

@@ -67,12 +67,27 @@ const localFile: Scheme = {
   },
 };
 
+/** An image in a store of chunks. Its key file and a folder for its chunks are in the environment. */
+const store: Scheme = {
+  form: 'store:STORE:NAME',
+  writable: false,
+  async open(text) {
+    const { openReference, readKeys } = await import('@nodeos/store');
+    const { NODEOS_STORE_KEY: key, NODEOS_STORE_CACHE: folder } = process.env;
+    return openReference(text.slice('store:'.length), {
+      ...(key && { tenant: (await readKeys(key)).tenant }),
+      ...(folder && { cache: { folder, most: 10 * 2 ** 30 } }),
+    });
+  },
+};
+
 /** Schemes by the text before the first colon, in lower case. */
 const SCHEMES: Readonly<Record<string, Scheme>> = {
   file: localFile,
   http: remote('http://… or https://…', http),
   https: remote('http://… or https://…', http),
   s3: remote('s3://BUCKET/KEY', s3),
+  store,
   nbd,
   nbds: nbd,
   'nbd+unix': nbd,

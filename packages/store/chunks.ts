@@ -30,6 +30,8 @@ export interface PrunableChunkStore extends WritableChunkStore {
 
 export const CHUNKS = 'chunks';
 export const CONDEMNED = 'condemned';
+/** A note that somebody has read a condemned chunk. */
+export const STOPPED = 'collection-stopped';
 export const pathOfChunk = (id: string, folder: string = CHUNKS): string => `${folder}/${id.slice(0, 2)}/${id}`;
 /** The id in a path; undefined if it is of something else. */
 export const idInPath = (path: string): string | undefined => /\/([0-9a-f]{64})$/.exec(path)?.[1];
@@ -58,7 +60,11 @@ export function chunkStore(place: Place, onRescued: OnRescued = () => undefined)
   async function get(id: string, signal?: AbortSignal): Promise<Uint8Array | undefined> {
     const found = await place.get(pathOfChunk(id), MAX_STORED, signal);
     if (found) return found;
-    if (place.move) return (await rescue(id)) ? place.get(pathOfChunk(id), MAX_STORED, signal) : undefined;
+    if (place.move) {
+      if (!(await rescue(id))) return undefined;
+      await place.put?.(STOPPED, Buffer.from(`${id} at ${new Date().toISOString()}`));
+      return place.get(pathOfChunk(id), MAX_STORED, signal);
+    }
     // A place that only reads cannot take it back.
     return place.get(pathOfChunk(id, CONDEMNED), MAX_STORED, signal);
   }

@@ -42,6 +42,7 @@ export interface WritableImageStore extends ImageStore {
   /** Gives an image its name; durable afterwards. */
   publish(name: string, publication: Publication): Promise<void>;
   putKeyTable(recipe: string, tenant: string, table: Uint8Array): Promise<void>;
+  deleteKeyTable(recipe: string, tenant: string): Promise<void>;
   putStartList(recipe: string, list: Uint8Array): Promise<void>;
   /** Takes the name of an image away. Its chunks stay until a collection. */
   remove(name: string): Promise<void>;
@@ -79,6 +80,10 @@ export function imageStore(place: Place, onRescued?: OnRescued): ImageStore | Wr
     await place.put(path, bytes);
     await place.sync?.();
   };
+  const remove = async (path: string): Promise<void> => {
+    if (!place.delete) throw new NodeosError(`${place.name}: deletes nothing`);
+    await place.delete(path);
+  };
   const writer: WritableImageStore = {
     ...reader,
     chunks: chunkStore(place, onRescued),
@@ -89,10 +94,8 @@ export function imageStore(place: Place, onRescued?: OnRescued): ImageStore | Wr
     },
     putKeyTable: (recipe, tenant, table) => put(`${KEYS}/${recipe}.${tenant}`, table),
     putStartList: (recipe, list) => put(`${STARTS}/${recipe}`, list),
-    async remove(name) {
-      if (!place.delete) throw new NodeosError(`${place.name}: deletes nothing`);
-      await place.delete(`${RECIPES}/${checkName(name)}`);
-    },
+    remove: (name) => remove(`${RECIPES}/${checkName(name)}`),
+    deleteKeyTable: (recipe, tenant) => remove(`${KEYS}/${recipe}.${tenant}`),
   };
   return writer;
 }

@@ -9,7 +9,19 @@ describe('help', () => {
     const without = await nodeos();
     const asked = await nodeos('--help');
     expect([without.status, asked.status]).toEqual([2, 0]);
-    for (const verb of ['start', 'dev', 'build', 'config', 'init', 'cache', 'clean', 'nbd', 'doctor', 'completion'])
+    for (const verb of [
+      'start',
+      'dev',
+      'build',
+      'config',
+      'init',
+      'cache',
+      'clean',
+      'nbd',
+      'store',
+      'doctor',
+      'completion',
+    ])
       expect(asked.stdout).toMatch(new RegExp(`^ {2}${verb} `, 'm'));
   });
 

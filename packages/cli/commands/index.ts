@@ -58,6 +58,11 @@ export const COMMANDS: readonly Listed[] = [
     async () => (await import('./nbd.js')).nbdCommands,
   ),
   listed(
+    'store',
+    'Keeps disk images as chunks that are shared, encrypted, and fetched when they are read.',
+    async () => (await import('./store.js')).storeCommands,
+  ),
+  listed(
     'doctor',
     'Says what this host has and lacks for building and starting systems, and what mends it.',
     async () => (await import('./doctor.js')).doctorCommand,

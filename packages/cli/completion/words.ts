@@ -4,6 +4,7 @@
  */
 import { FORMATS } from '@nodeos/bootfs';
 import { stepsOf, type Step } from '@nodeos/engine';
+import { CODEC_NAMES } from '@nodeos/store';
 import { DEFAULT_TARGET, targetOf, TARGETS } from '@nodeos/targets';
 import { actionOf, type Command, type Group, type Option } from '../command.js';
 import { systemOf } from '../system.js';
@@ -57,9 +58,25 @@ const FOLDER: Words = { names: [], files: 'folder' };
 const named = (names: readonly string[]): Words => ({ names });
 
 /** Placeholders whose values nobody can list. */
-const UNKNOWN = ['"…"', 'CODE', 'HEX', 'HOST:GUEST', 'KEY', 'N', 'NAME', 'NAME=VALUE', 'PATH', 'S', 'SIZE', 'TEXT'];
-const UNKNOWN_ADDRESSES = ['URI', 'URL', 'VERSION', 'PORT', '[HOST:]PORT'];
-const FILES = ['FILE', 'SOURCE', '[NAME=]SOURCE', 'DESTINATION', 'DEVICE', '/dev/nbdN', 'TRACE', 'IMAGE'];
+const UNKNOWN = [
+  '"…"',
+  'CODE',
+  'HEX',
+  'HOST:GUEST',
+  'KEY',
+  'N',
+  'NAME',
+  'NAME=VALUE',
+  'PATH',
+  'S',
+  'SIZE',
+  'TEXT',
+  'TIME',
+];
+const UNKNOWN_ADDRESSES = ['URI', 'URL', 'VERSION', 'PORT', '[HOST:]PORT', 'NEW-NAME'];
+const FILES = ['FILE', 'SOURCE', '[NAME=]SOURCE', 'DESTINATION', 'DEVICE', '/dev/nbdN', 'TRACE', 'IMAGE', 'OVERLAY'];
+/** Images are behind the folder of a store: `/srv/store:debian-12`. */
+const STORES = ['STORE', 'STORE:NAME', '[NAME=]STORE:NAME'];
 const FOLDERS = ['APP', 'DIR', 'FOLDER', 'REMOTE'];
 
 export type Vocabulary = Readonly<Record<string, Words>>;
@@ -73,12 +90,13 @@ export async function vocabulary(): Promise<Vocabulary> {
   return {
     ...rows([...UNKNOWN, ...UNKNOWN_ADDRESSES], FREE),
     ...rows(FILES, FILE),
-    ...rows(FOLDERS, FOLDER),
+    ...rows([...FOLDERS, ...STORES], FOLDER),
     T: named(TARGETS.map(({ name }) => name)),
     'F[,F…]': { names: formats, isList: true },
     FORMAT: named(FORMATS.filter(({ image }) => image === 'raw').map(({ name }) => name)),
     LAYER: named([...new Set([...layers.map(({ name }) => name), 'app', ...formats])]),
     STEP: named(stepNames(stepsOf(...layers.flatMap(({ artifacts }) => artifacts)))),
+    CODEC: named(CODEC_NAMES),
     DRIVE: named(['virtio', 'usb', 'sata', 'nvme', 'cdrom']),
   };
 }

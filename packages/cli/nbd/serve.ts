@@ -130,13 +130,13 @@ function requestOf(text: string | undefined): number | undefined {
  * The addresses to listen on: those of `--listen` and those from the service manager. With a command, the list may be
  * empty, which means a private socket.
  */
-function listenAddresses(args: Parsed, io: Io, hasTls: boolean): ListenAt[] {
+export function listenAddresses(args: Parsed, io: Io, hasTls: boolean): ListenAt[] {
   const places = [...args.texts('listen').map((text) => listenAt(text, hasTls)), ...activated(io.env)];
   return places.length > 0 || args.passthrough.length > 0 ? places : [listenAt(DEFAULT, hasTls)];
 }
 
 /** Runs the command with the first export in `$NBD_URI`. The server ends with the command. */
-async function runWith(
+export async function runWith(
   tls: Tls | undefined,
   exports: readonly Opened[],
   { uris, metrics }: Listening,

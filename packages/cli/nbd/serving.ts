@@ -22,6 +22,8 @@ export interface ServingOptions {
   readonly threads?: number | undefined;
   /** The address of the metrics server: `[HOST:]PORT` */
   readonly metrics?: string | undefined;
+  /** What the metrics server says beside the counters of the NBD server. */
+  readonly moreMetrics?: () => string;
   readonly onEvent: (event: ServerEvent) => void;
 }
 
@@ -53,7 +55,7 @@ async function begin(options: ServingOptions, io: Io, closers: Closer[]): Promis
   // A socket that was passed as a file descriptor does not report its path.
   const uris = all.filter((uri) => !uri.endsWith('?socket='));
   if (options.metrics === undefined) return { uris };
-  const metrics = await serveMetrics(options.metrics, () => server.metrics.text());
+  const metrics = await serveMetrics(options.metrics, () => server.metrics.text() + (options.moreMetrics?.() ?? ''));
   closers.push(() => metrics.close());
   return { uris, metrics: metrics.url };
 }

@@ -77,7 +77,7 @@ describe.each(SHELLS)('%s offers', (shell, offered) => {
   });
 
   it('what begins with the word, and nothing else', () => {
-    expect(offered('nodeos st')).toEqual(['start']);
+    expect(offered('nodeos st')).toEqual(['start', 'store']);
     expect(offered('nodeos start --mem')).toEqual(['--memory']);
     expect(offered('nodeos nbd serve --memo')).toEqual([]);
     expect(offered('nodeos start --exec ')).toEqual([]);

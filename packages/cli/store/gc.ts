@@ -1,0 +1,70 @@
+/** nodeos store gc: deletes what no image needs. */
+import { formatSize, UsageError, visibleJson } from '@nodeos/base';
+import { collect, findRecipe, openPrunable, openStore, parseReference, resume, type Recipe } from '@nodeos/store';
+import { printMessage, type Command } from '../command.js';
+import { JSON_OPTION, operandsOf } from '../nbd/options.js';
+
+const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+export const gcCommand: Command = {
+  name: 'store gc',
+  summary: 'Deletes chunks that no image needs: condemns them first, and deletes them a grace period later.',
+  operands: 'STORE',
+  options: {
+    grace: {
+      type: 'string',
+      value: 'TIME',
+      help: 'how long a chunk stays young, and condemned: 90m, 24h, 7d (default 24h)',
+    },
+    root: {
+      type: 'string',
+      multiple: true,
+      value: 'STORE:NAME',
+      help: 'an image of another store whose chunks stay too',
+    },
+    resume: { type: 'boolean', help: 'go on after a condemned chunk was read' },
+    'dry-run': { type: 'boolean', help: 'only say what would happen' },
+    json: JSON_OPTION,
+  },
+  examples: [
+    [
+      'nodeos store rm /srv/store:debian-11 && nodeos store gc /srv/store',
+      'at least a day later, once more: it is deleted',
+    ],
+    ['nodeos store gc /srv/store --root s3://bucket/store:debian-12', 'another store that uses these chunks'],
+  ],
+  async run(args, io) {
+    const [text = ''] = operandsOf('store gc', args, 'STORE');
+    const grace = timeOf(args.text('grace') ?? '24h');
+    const place = openPrunable(text);
+    try {
+      if (args.flag('resume')) await resume(place);
+      const roots: Recipe[] = [];
+      for (const root of args.texts('root')) roots.push(await recipeOf(root));
+      const isDry = args.flag('dry-run');
+      const done = await collect(place, { grace, roots, isDry });
+      if (args.flag('json')) io.stdout.write(visibleJson({ ...done, dry: isDry }) + '\n');
+      else
+        printMessage(
+          io,
+          `${place.name}: ${done.images} images need ${done.needed} chunks; ${isDry ? 'to be ' : ''}condemned ${done.condemned}, taken back ${done.returned}, deleted ${done.deleted} (${formatSize(done.deletedBytes)}); ${done.waiting} wait`,
+        );
+      return 0;
+    } finally {
+      await place.close?.();
+    }
+  },
+};
+
+/** @returns milliseconds. @throws UsageError */
+function timeOf(text: string): number {
+  const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text) ?? [];
+  if (number !== '') return Number(number) * (UNITS[unit] ?? NaN);
+  throw new UsageError(`--grace ${text}: expected a time such as 90m, 24h or 7d`);
+}
+
+async function recipeOf(text: string): Promise<Recipe> {
+  const { store: place, name } = parseReference(text);
+  const store = openStore(place);
+  return (await findRecipe(store, name).finally(() => store.close())).recipe;
+}
