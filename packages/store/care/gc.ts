@@ -52,11 +52,16 @@ export async function collect(place: PrunablePlace, options: CollectOptions): Pr
   const counts = { condemned: 0, returned: 0, deleted: 0, deletedBytes: 0, waiting: 0 };
   const isOld = ({ modified }: Stored): boolean => now() - modified > grace;
   const first = await mark(place, roots);
+  /** Never deleted by the collection that condemned them, whatever the clocks of this machine and of the store say. */
+  const justCondemned = new Set<string>();
   for await (const file of place.list(CHUNKS)) {
     const id = idInPath(file.path);
     if (id === undefined || first.chunks.has(id)) continue;
     if (!isOld(file)) counts.waiting++;
-    else if (isDry || (await place.move(file.path, pathOfChunk(id, CONDEMNED)))) counts.condemned++;
+    else if (isDry || (await place.move(file.path, pathOfChunk(id, CONDEMNED)))) {
+      counts.condemned++;
+      justCondemned.add(id);
+    }
   }
   const marked = await mark(place, roots);
   for await (const file of place.list(CONDEMNED)) {
@@ -65,7 +70,8 @@ export async function collect(place: PrunablePlace, options: CollectOptions): Pr
     if (marked.chunks.has(id)) {
       counts.returned++;
       if (!isDry) await place.move(file.path, pathOfChunk(id));
-    } else if (isOld(file)) {
+    } else if (justCondemned.has(id)) continue;
+    else if (isOld(file)) {
       if (!isDry) await deleteUnlessStopped(place, file.path);
       counts.deleted++;
       counts.deletedBytes += file.size;

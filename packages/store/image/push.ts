@@ -82,7 +82,7 @@ export async function publish(
   store: WritableImageStore,
   name: string,
   { keys, records, ...draft }: Draft,
-  uploads: Pick<Uploader, 'newChunks' | 'newBytes'>,
+  uploads: Pick<Uploader, 'newChunks' | 'newBytes' | 'checkKept'>,
 ): Promise<Pushed> {
   const recipe: Recipe = {
     ...draft,
@@ -95,6 +95,7 @@ export async function publish(
   const table = keys && { tenant: tenantId(keys.tenant), table: encodeKeys(chunkKeys, keys.tenant, id) };
   const distinct = new Map(records.map((record) => [record.id, record.storedLength]));
   await store.publish(name, { recipe: bytes, keys: table, chunks: distinct.keys() });
+  await uploads.checkKept(distinct);
   const storedBytes = [...distinct.values()].reduce((sum, length) => sum + length, 0);
   return {
     id,
@@ -120,6 +121,12 @@ export interface Uploader {
   add(sealed: Sealed): Promise<void>;
   /** Resolves when all are stored. */
   done(): Promise<void>;
+  /**
+   * A collection that began before the recipe had its name may have condemned chunks that were there already. Asking for
+   * them takes them back, and later collections know the recipe.
+   * @throws NodeosError if one was deleted: the push took longer than the grace period
+   */
+  checkKept(lengths: ReadonlyMap<string, number>): Promise<void>;
   newChunks(): number;
   newBytes(): number;
 }
@@ -127,6 +134,7 @@ export interface Uploader {
 /** Stores chunks that are not there, some at once, and each once. */
 export function uploader(chunks: WritableChunkStore): Uploader {
   const known = new Set<string>();
+  const added = new Set<string>();
   const under = new Set<Promise<void>>();
   let [count, bytes] = [0, 0];
   let failed: { readonly error: unknown } | undefined;
@@ -134,6 +142,7 @@ export function uploader(chunks: WritableChunkStore): Uploader {
   async function store({ id, stored }: Sealed): Promise<void> {
     if (await chunks.has(id, stored.length)) return;
     await chunks.put(id, stored);
+    added.add(id);
     count++;
     bytes += stored.length;
   }
@@ -152,6 +161,17 @@ export function uploader(chunks: WritableChunkStore): Uploader {
     async done() {
       await Promise.all(under);
       if (failed) throw failed.error;
+    },
+    async checkKept(lengths) {
+      const work = [...lengths].filter(([id]) => !added.has(id)).values();
+      const next = async (): Promise<void> => {
+        for (const [id, length] of work)
+          if (!(await chunks.has(id, length)))
+            throw new NodeosError(`the chunk ${id} was collected while the image was pushed`, {
+              hint: 'push it again, and collect with a longer --grace',
+            });
+      };
+      await Promise.all(Array.from({ length: PUTS }, () => next()));
     },
     newChunks: () => count,
     newBytes: () => bytes,

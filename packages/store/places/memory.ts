@@ -14,7 +14,7 @@ export function memoryPlace(now: () => number = Date.now): PrunablePlace {
     },
     size: (path) => Promise.resolve(files.get(path)?.bytes.length),
     put: (path, bytes) => {
-      files.set(path, { bytes: Uint8Array.from(bytes), modified: now() });
+      files.set(path, { bytes: Buffer.from(bytes), modified: now() });
       return Promise.resolve();
     },
     // eslint-disable-next-line @typescript-eslint/require-await -- the interface is of places that wait

@@ -41,7 +41,11 @@ const recipes = fc
 
 describe('recipes', () => {
   test('a recipe is read as it was written', () => {
-    fc.assert(fc.property(recipes, (recipe) => expect(decodeRecipe(encodeRecipe(recipe), 'r')).toEqual(recipe)));
+    fc.assert(
+      fc.property(recipes, (recipe) => {
+        expect(decodeRecipe(encodeRecipe(recipe), 'r')).toEqual(recipe);
+      }),
+    );
   });
 
   test('a recipe with other bytes is refused, or keeps the rules', () => {
