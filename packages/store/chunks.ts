@@ -51,22 +51,23 @@ export function chunkStore(place: Place, onRescued: OnRescued = () => undefined)
   }
 
   async function has(id: string, length?: number): Promise<boolean> {
-    const isWhole = (size: number | undefined): boolean =>
-      size !== undefined && (length === undefined || size === length);
-    if (isWhole(await place.size(pathOfChunk(id)))) return true;
-    return (await rescue(id)) && isWhole(await place.size(pathOfChunk(id)));
+    const isWhole = async (): Promise<boolean> => {
+      const size = await place.size(pathOfChunk(id));
+      return size !== undefined && (length === undefined || size === length);
+    };
+    if (await isWhole()) return true;
+    await rescue(id);
+    return isWhole(); // also if somebody else has taken it back meanwhile
   }
 
   async function get(id: string, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-    const found = await place.get(pathOfChunk(id), MAX_STORED, signal);
+    const from = (folder: string): Promise<Uint8Array | undefined> =>
+      place.get(pathOfChunk(id, folder), MAX_STORED, signal);
+    const found = await from(CHUNKS);
     if (found) return found;
-    if (place.move) {
-      if (!(await rescue(id))) return undefined;
-      await place.put?.(STOPPED, Buffer.from(`${id} at ${new Date().toISOString()}`));
-      return place.get(pathOfChunk(id), MAX_STORED, signal);
-    }
-    // A place that only reads cannot take it back.
-    return place.get(pathOfChunk(id, CONDEMNED), MAX_STORED, signal);
+    if (!place.move) return from(CONDEMNED); // a place that only reads cannot take it back
+    if (await rescue(id)) await place.put?.(STOPPED, Buffer.from(`${id} at ${new Date().toISOString()}`));
+    return from(CHUNKS);
   }
 
   return {

@@ -104,11 +104,10 @@ describe('collection', () => {
       await pushed(place);
       await storeOf(place).remove('a');
       const image = await imageOf(6 * BLOCK, 1);
-      const [, pushing] = [
+      await Promise.all([
         collect(place, { grace: HOUR, now: () => Date.now() + 2 * HOUR }),
         push(image, storeOf(place), 'again', { blockSize: BLOCK }),
-      ];
-      await Promise.all([pushing]);
+      ]);
       await collect(place, { grace: 10 * HOUR });
       await whole(place, 'again');
       await whole(place, 'b');
