@@ -30,7 +30,7 @@ export interface PrunableChunkStore extends WritableChunkStore {
 
 export const CHUNKS = 'chunks';
 export const CONDEMNED = 'condemned';
-/** A note that somebody has read a condemned chunk. */
+/** Notes that somebody has read a condemned chunk, named after its id. */
 export const STOPPED = 'collection-stopped';
 export const pathOfChunk = (id: string, folder: string = CHUNKS): string => `${folder}/${id.slice(0, 2)}/${id}`;
 /** The id in a path; undefined if it is of something else. */
@@ -66,7 +66,7 @@ export function chunkStore(place: Place, onRescued: OnRescued = () => undefined)
     const found = await from(CHUNKS);
     if (found) return found;
     if (!place.move) return from(CONDEMNED); // a place that only reads cannot take it back
-    if (await rescue(id)) await place.put?.(STOPPED, Buffer.from(`${id} at ${new Date().toISOString()}`));
+    if (await rescue(id)) await place.put?.(`${STOPPED}/${id}`, Buffer.from(new Date().toISOString()));
     return from(CHUNKS);
   }
 

@@ -12,7 +12,7 @@
  * leaves a note, and until somebody has dealt with it nothing is deleted. Each step is one rename or one deletion, so
  * a collection may be killed at any moment.
  */
-import { NodeosError, visibleJson } from '@nodeos/base';
+import { NodeosError } from '@nodeos/base';
 import { CHUNKS, CONDEMNED, idInPath, pathOfChunk, STOPPED } from '../chunks.js';
 import { KEYS, RECIPES, STARTS } from '../images.js';
 import type { PrunablePlace, Stored } from '../places/place.js';
@@ -41,17 +41,15 @@ export interface Collected {
   readonly waiting: number;
 }
 
-const MAX_NOTE = 4096;
-
 /**
  * @throws NodeosError if a root cannot be read, or if somebody has read a condemned chunk; then nothing more is deleted
  */
 export async function collect(place: PrunablePlace, options: CollectOptions): Promise<Collected> {
   const { grace, roots = [], isDry = false, now = Date.now } = options;
-  await checkNotStopped(place);
   const counts = { condemned: 0, returned: 0, deleted: 0, deletedBytes: 0, waiting: 0 };
   const isOld = ({ modified }: Stored): boolean => now() - modified > grace;
   const first = await mark(place, roots);
+  await checkNotStopped(place, first.chunks);
   /** Never deleted by the collection that condemned them, whatever the clocks of this machine and of the store say. */
   const justCondemned = new Set<string>();
   for await (const file of place.list(CHUNKS)) {
@@ -72,7 +70,10 @@ export async function collect(place: PrunablePlace, options: CollectOptions): Pr
       if (!isDry) await place.move(file.path, pathOfChunk(id));
     } else if (justCondemned.has(id)) continue;
     else if (isOld(file)) {
-      if (!isDry) await deleteUnlessStopped(place, file.path);
+      if (!isDry) {
+        await checkNotStopped(place, marked.chunks);
+        await place.delete(file.path);
+      }
       counts.deleted++;
       counts.deletedBytes += file.size;
     } else counts.waiting++;
@@ -117,20 +118,23 @@ async function deleteLeft(
   for await (const file of place.list('tmp')) if (isOld(file)) await place.delete(file.path);
 }
 
-async function deleteUnlessStopped(place: PrunablePlace, path: string): Promise<void> {
-  await checkNotStopped(place);
-  await place.delete(path);
+/**
+ * A chunk that a root needs was read between its condemnation and the moment at which the root got its name: that is no
+ * reason to stop.
+ */
+async function checkNotStopped(place: PrunablePlace, marked: ReadonlySet<string>): Promise<void> {
+  for await (const { path, modified } of place.list(STOPPED)) {
+    const id = idInPath(path) ?? '';
+    if (!marked.has(id))
+      throw new NodeosError(
+        `nothing is deleted: somebody has read the condemned chunk ${id}, at ${new Date(modified).toISOString()}`,
+        { hint: 'name the image that it belongs to with --root, or go on without it with --resume' },
+      );
+    await place.delete(path);
+  }
 }
-
-async function checkNotStopped(place: PrunablePlace): Promise<void> {
-  const note = await place.get(STOPPED, MAX_NOTE);
-  if (!note) return;
-  throw new NodeosError(`nothing is deleted: somebody has read a chunk that was condemned: ${visibleText(note)}`, {
-    hint: 'name the image that it belongs to with --root, and go on with --resume',
-  });
-}
-
-const visibleText = (note: Uint8Array): string => visibleJson(Buffer.from(note).toString().trim());
 
 /** Lets collections delete again. */
-export const resume = (place: PrunablePlace): Promise<void> => place.delete(STOPPED);
+export async function resume(place: PrunablePlace): Promise<void> {
+  for await (const { path } of place.list(STOPPED)) await place.delete(path);
+}

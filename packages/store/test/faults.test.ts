@@ -91,10 +91,13 @@ describe('collection', () => {
     const chunk = await chunkStore(place, (id) => rescued.push(id)).get(first.id);
     expect(idOf(chunk ?? Buffer.alloc(0))).toBe(first.id);
     expect(rescued).toEqual([first.id]);
-    await expect(collect(place, { grace: 0 })).rejects.toThrow(/somebody has read a chunk that was condemned/);
-    await resume(place);
+    await expect(collect(place, { grace: 0 })).rejects.toThrow(/somebody has read the condemned chunk/);
     const done = await collect(place, { grace: 0, roots: [recipe], now: () => Date.now() + 1 });
     expect(done).toMatchObject({ deleted: 0 });
+    await collect(place, { grace: HOUR, now: () => Date.now() + 2 * HOUR });
+    await chunkStore(place).get(first.id);
+    await resume(place);
+    await collect(place, { grace: HOUR });
     expect(await verify(recipe, chunkStore(place))).toMatchObject({ missing: [] });
   });
 
