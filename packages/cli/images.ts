@@ -1,6 +1,6 @@
 /** Provides the files that a machine boots from. A streamed root is also served while the machine runs. */
 import { chmod, copyFile, truncate } from 'node:fs/promises';
-import { exists, messageOf, replaceFile, UsageError } from '@nodeos/base';
+import { closing, exists, messageOf, replaceFile, UsageError, type Closer } from '@nodeos/base';
 import { stepsOf } from '@nodeos/engine';
 import { rootTree } from '@nodeos/rootfs';
 import { FORMATS } from '@nodeos/bootfs';
@@ -8,13 +8,18 @@ import type { Board, Firmware } from '@nodeos/targets';
 import { DRIVE_NAMES, imageAt, type Drive, type RunMachineOptions } from '@nodeos/vm';
 import { buildSteps, type Building } from './building.js';
 import { printMessage, type Io, type Parsed } from './command.js';
+import type { StoredRoot } from './store/root.js';
 import type { System } from './system.js';
+import type { Tree } from '@nodeos/tree';
 
 /** The places from which the guest can get Node.js. */
 export const RUNTIMES = ['disk', 'initramfs', 'root'] as const;
 export type RuntimePlace = (typeof RUNTIMES)[number];
 /** Alternatives to a root in the initramfs: over plain NBD, or over NBD with TLS. */
 export const ROOTS = ['nbd', 'nbds'] as const;
+
+/** What begins the value of `--root` for an image in a store. */
+export const STORE = 'store:';
 
 export interface Media extends Pick<RunMachineOptions, 'usr' | 'medium'> {
   /** The kernel and an initramfs. A machine that boots from a medium has its own, and these try out the accelerator. */
@@ -30,6 +35,10 @@ export interface MediaOptions {
   readonly root: 'initramfs' | (typeof ROOTS)[number];
   /** The boot medium; undefined for a kernel that QEMU is given. */
   readonly bootFrom: MediumOptions | undefined;
+  /** `STORE:NAME`: the root is that image. */
+  readonly rootImage: string | undefined;
+  /** An application that is named. Its root goes to the store first, if the root is there. */
+  readonly app?: string | undefined;
   readonly persist: string | undefined;
   readonly trace: string | undefined;
 }
@@ -90,8 +99,9 @@ function checkOneOf<Name extends string>(option: string, value: string, names: r
  */
 export function mediaOf(args: Parsed, board: Board): MediaOptions {
   const wanted = args.text('root') ?? 'initramfs';
-  const root = (['initramfs', ...ROOTS] as const).find((name) => name === wanted);
-  if (!root) throw new UsageError(`--root ${wanted}: expected ${ROOTS.join(' or ')}`);
+  const rootImage = wanted.startsWith(STORE) ? wanted.slice(STORE.length) : undefined;
+  const root = (['initramfs', ...ROOTS] as const).find((name) => name === (rootImage === undefined ? wanted : 'nbd'));
+  if (!root) throw new UsageError(`--root ${wanted}: expected ${ROOTS.join(', ')} or ${STORE}STORE:NAME`);
   const remote = root !== 'initramfs';
   const runtime = RUNTIMES.find((name) => name === (args.text('runtime') ?? RUNTIMES[0]));
   const allowed = RUNTIMES.filter((name) => name !== (remote ? 'initramfs' : 'root'));
@@ -107,7 +117,7 @@ export function mediaOf(args: Parsed, board: Board): MediaOptions {
       hint: 'leave --root out: then the system is in the memory of the guest',
     });
   if (remote && args.flag('no-network')) throw new UsageError(`--root ${root}: there is no root without a network`);
-  return { root, runtime, persist, trace, bootFrom: mediumOf(args, board) };
+  return { root, rootImage, runtime, persist, trace, bootFrom: mediumOf(args, board) };
 }
 
 /** Prepares the boot files, by the value of `--root`. */
@@ -163,7 +173,9 @@ async function streamed(system: System, options: MediaOptions, building: Buildin
   const { runtime, persist, trace } = options;
   const { initramfsStream, handshake } = system;
   const { direct } = system.kernel;
-  const parts = runtime === 'root' ? [...system.parts, system.runtimePart] : system.parts;
+  const all = runtime === 'root' ? [...system.parts, system.runtimePart] : system.parts;
+  // What is in a store already needs none of the parts.
+  const parts = options.rootImage !== undefined && options.app === undefined ? [] : all;
   const images = runtime === 'root' ? [] : [system.usr];
   const programs = options.root === 'nbds' ? [handshake] : [];
   const wanted = [direct, initramfsStream, ...images, ...parts.map(({ artifact }) => artifact), ...programs];
@@ -172,10 +184,16 @@ async function streamed(system: System, options: MediaOptions, building: Buildin
   const image = usr && (await imageAt(built.path(usr)));
   const [program] = programs;
   const { createSecretInitramfs, serveRoot } = await import('@nodeos/netroot'); // no other start needs it
-  const secured = await createSecretInitramfs(built.path(initramfsStream), program && built.path(program));
+  const tree = async (): Promise<Tree> => rootTree(parts, ({ artifact }) => built.path(artifact));
+  const root =
+    options.rootImage === undefined ? undefined : await rootInStore(options.rootImage, options.app && tree, io);
+  const closers: Closer[] = root ? [() => root.close()] : [];
+  const close = <T>(work: Promise<T>): Promise<T> => closing(work, closers);
   try {
+    const secured = await createSecretInitramfs(built.path(initramfsStream), program && built.path(program));
+    closers.push(secured.remove);
     const served = await serveRoot({
-      tree: await rootTree(parts, ({ artifact }) => built.path(artifact)),
+      root: root ?? (await tree()),
       persist,
       trace,
       secret: secured.secret,
@@ -184,17 +202,27 @@ async function streamed(system: System, options: MediaOptions, building: Buildin
         if (error !== undefined) printMessage(io, `root over NBD: ${event}: ${messageOf(error)}`);
       },
     });
+    closers.push(() => served.close());
     return {
       kernel: built.path(direct),
       initramfs: secured.initramfs,
       usr: image,
       kernelArgs: served.kernelArgs,
-      close: () => served.close().finally(secured.remove),
+      close: () => close(Promise.resolve()),
     };
   } catch (error) {
-    await secured.remove();
-    throw error;
+    return close(Promise.reject<Media>(error as Error));
   }
+}
+
+/** Loaded only for a root that is in a store. */
+async function rootInStore(
+  reference: string,
+  tree: (() => Promise<Tree>) | undefined | '',
+  io: Io,
+): Promise<StoredRoot> {
+  const { openRoot } = await import('./store/root.js');
+  return openRoot(reference, tree === '' ? undefined : tree, io);
 }
 
 /** Size of a new image for data in bytes. On disk, it takes only as much space as its contents. */

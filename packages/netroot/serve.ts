@@ -4,7 +4,7 @@
  */
 import { resolve } from 'node:path';
 import { word } from '@nodeos/contract';
-import { readOnly, regions, withClose } from '@nodeos/block';
+import { readOnly, regions, withClose, type BlockBackend } from '@nodeos/block';
 import { erofs, type ErofsImage } from '@nodeos/fs';
 import { formatUri, NbdServer, type Export, type ServerEvent } from '@nodeos/nbd';
 import type { Tree } from '@nodeos/tree';
@@ -13,8 +13,8 @@ import { closersOf, openTrace } from '@nodeos/disk';
 import { openUpper } from './upper.js';
 
 export interface StreamedRootOptions {
-  /** The contents of the root. */
-  readonly tree: Tree;
+  /** The contents of the root: a tree, of which an EROFS image is made, or an image. It stays open. */
+  readonly root: Tree | RootImage;
   /** The file that keeps changes. Without it, changes stay in the machine's memory. */
   readonly persist?: string | undefined;
   /** The file for a trace of all requests, as JSON lines. */
@@ -28,6 +28,12 @@ export interface StreamedRootOptions {
   /** The TLS key of the user `GUEST`, which the machine has too. Without it, all data is sent in the clear. */
   readonly key?: Uint8Array | undefined;
   readonly onEvent?: (event: ServerEvent) => void;
+}
+
+export interface RootImage {
+  readonly device: BlockBackend;
+  /** The kernel's name of its filesystem. */
+  readonly filesystem: string;
 }
 
 export interface StreamedRoot {
@@ -55,8 +61,8 @@ const ADDRESS = 'ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off';
  * …
  */
 export async function serveRoot(options: StreamedRootOptions): Promise<StreamedRoot> {
-  const { tree, key, secret } = options;
-  const image = await erofs(tree, { tails: true });
+  const { root, key, secret } = options;
+  const image = 'device' in root ? { ...root, metadata: 0 } : await described(root);
   const closers: Closer[] = [];
   const close = <T>(work: Promise<T>): Promise<T> => closing(work, closers);
   try {
@@ -78,7 +84,7 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
     const readAhead = Math.min(image.metadata, READ_AHEAD);
     return {
       kernelArgs: [
-        ...[ADDRESS, `root=${baseUri}/${ROOT}`, 'rootfstype=erofs', word('readAhead', readAhead)],
+        ...[ADDRESS, `root=${baseUri}/${ROOT}`, `rootfstype=${image.filesystem}`, word('readAhead', readAhead)],
         ...(exports.has(UPPER + secret) ? [word('upper', `${baseUri}/${UPPER}`)] : []),
       ],
       close: () => close(Promise.resolve()),
@@ -88,9 +94,14 @@ export async function serveRoot(options: StreamedRootOptions): Promise<StreamedR
   }
 }
 
+async function described(tree: Tree): Promise<RootImage & Pick<ErofsImage, 'metadata'>> {
+  const { size, regions: parts, metadata } = await erofs(tree, { tails: true });
+  return { device: regions(parts, { size }), filesystem: 'erofs', metadata };
+}
+
 /** Opens the exports. Errors of the files appear here, before the machine starts. */
 async function openExports(
-  { size, regions: parts }: ErofsImage,
+  { device }: RootImage,
   { persist, trace, secret }: StreamedRootOptions,
   closers: Closer[],
 ): Promise<Map<string, Export>> {
@@ -100,8 +111,8 @@ async function openExports(
   if (records) closers.push(() => records.close());
   const root: Export = {
     description: 'the root filesystem',
-    open: () => readOnly(regions(parts, { size })),
-    ...(records && { view: records.view('root', size) }),
+    open: () => withClose(readOnly(device), () => undefined),
+    ...(records && { view: records.view('root', device.size) }),
   };
   // The device outlives the connections to it.
   const changes = upper && { description: 'changes to it', open: () => withClose(upper, () => undefined) };

@@ -33,6 +33,7 @@ import {
   provideData,
   ROOTS,
   RUNTIMES,
+  STORE,
   type Media,
   type MediaOptions,
 } from '../images.js';
@@ -83,8 +84,8 @@ export const startCommand: Unlisted<Command> = {
     },
     root: {
       type: 'string',
-      value: ROOTS.join('|'),
-      help: 'serve the root filesystem to the machine over NBD (nbds: by TLS), instead of unpacking it into its memory',
+      value: `${ROOTS.join('|')}|${STORE}STORE:NAME`,
+      help: 'serve the root filesystem to the machine over NBD (nbds: by TLS), instead of unpacking it into its memory; of a store: that image, after APP was pushed there',
     },
     format: {
       type: 'string',

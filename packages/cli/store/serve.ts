@@ -20,6 +20,7 @@ import { serving } from '../nbd/serving.js';
 import { TLS_OPTIONS, tlsOf } from '../nbd/tls.js';
 import { unlessKilled } from '../nbd/stop.js';
 import { KEY_OPTION, keysOf } from './options.js';
+import { startRecorder } from './recorder.js';
 
 export const serveCommand: Command = {
   name: 'store serve',
@@ -154,17 +155,6 @@ async function fetchAhead({ device, image }: OpenedImage, args: Parsed, signal: 
       image.recipe.records.map(({ index }) => index),
       signal,
     );
-}
-
-/** Milliseconds after the first read that count as the start. */
-const START = 60_000;
-
-function startRecorder(blocks: number[]): (index: number) => void {
-  let began: number | undefined;
-  return (index) => {
-    began ??= performance.now();
-    if (performance.now() - began < START) blocks.push(index);
-  };
 }
 
 async function keepStartList({ image, store }: OpenedImage, blocks: readonly number[], io: Io): Promise<void> {
