@@ -34,3 +34,4 @@ export { storeReader, openReference, type OpenedImage, type ReaderOptions, type 
 export { prometheus, type Stats, type TierCounts } from './stats.js';
 export { isSmr, pushSmr } from './smr/device.js';
 export { picture, type Picture } from './care/picture.js';
+export { registryStore, type PackRepository } from './registry/store.js';

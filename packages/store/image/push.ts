@@ -18,6 +18,8 @@ export interface PushOptions {
   readonly keys?: Keys | undefined;
   /** For people. Default: empty. */
   readonly filesystem?: string;
+  /** Names of images in the same registry that may share chunks; other stores know all that they have. Default: `name`. */
+  readonly bases?: readonly string[];
   /** Bytes of the image that are done, and its size. */
   readonly progress?: (done: number, size: number) => void;
   readonly signal?: AbortSignal;
@@ -47,9 +49,11 @@ export async function push(
   name: string,
   options: PushOptions = {},
 ): Promise<Pushed> {
-  const { blockSize = DEFAULT_BLOCK, codec = 'zstd', keys, filesystem = '', progress, signal } = options;
+  const { blockSize = DEFAULT_BLOCK, codec = 'zstd', keys, filesystem = '', progress, bases = [], signal } = options;
   const uploads = uploader(store.chunks);
   const seal = await sealer(codec, saltOf(keys));
+  // A registry knows the chunks of the images that were read from it.
+  for (const known of [name, ...bases]) await store.recipe(known);
   const records: SealedRecord[] = [];
   for await (const { index, block } of blocksOf(device, blockSize, progress)) {
     signal?.throwIfAborted();

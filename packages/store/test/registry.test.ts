@@ -1,0 +1,90 @@
+/** Images in Debian's registry of containers. */
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { memory } from '@nodeos/block';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { encodeStartList, findImage, makeKeys, openImage, push, registryStore, rekey, verify } from '@nodeos/store';
+import { startRegistry, type Registry } from '../../remote/test/registry.js';
+import { decodeManifest, encodeManifest, TYPES } from '../registry/manifest.js';
+import { contentsOf, imageOf, temporary } from './helpers.js';
+import { repositoryAt } from './repository.js';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+
+const BLOCK = 64 << 10;
+let registry: Registry;
+let blobs = '';
+beforeAll(async () => {
+  blobs = await mkdtemp(join(tmpdir(), 'nodeos-store-registry-'));
+  registry = await startRegistry(blobs);
+});
+afterAll(async () => {
+  await registry.close();
+  await rm(blobs, { recursive: true, force: true });
+});
+
+test('an image is pushed in packs, read by range, and its next version adds a pack with what is new', async () => {
+  const keys = await makeKeys(join(await temporary(), 'key'));
+  const device = await imageOf(40 * BLOCK, 1);
+  const first = await push(device, registryStore(repositoryAt(registry.host, 'image')), 'one', {
+    keys,
+    blockSize: BLOCK,
+  });
+  expect(first.newChunks).toBe(first.chunks);
+
+  const reads = { bytes: 0, requests: 0 };
+  const store = registryStore(repositoryAt(registry.host, 'image', reads));
+  const image = await findImage(store, 'one', keys.tenant);
+  const read = await openImage(image, store.chunks);
+  const before = reads.bytes;
+  await read.read(Buffer.alloc(1), (image.recipe.records[3]?.index ?? 0) * BLOCK);
+  expect(reads.bytes - before).toBe(image.recipe.records[3]?.storedLength);
+  expect((await contentsOf(read)).equals(await contentsOf(device))).toBe(true);
+
+  await device.write?.(Buffer.from('a change'), 7 * BLOCK);
+  const again = registryStore(repositoryAt(registry.host, 'image'));
+  expect(await push(device, again, 'two', { keys, blockSize: BLOCK, bases: ['one'] })).toMatchObject({ newChunks: 1 });
+  const manifest = decodeManifest(
+    (await repositoryAt(registry.host, 'image').manifest('two', new AbortController().signal))?.bytes ??
+      Buffer.alloc(0),
+    'two',
+  );
+  expect(manifest.packs).toHaveLength(2);
+  const fresh = registryStore(repositoryAt(registry.host, 'image'));
+  const two = await findImage(fresh, 'two', keys.tenant);
+  expect((await contentsOf(await openImage(two, fresh.chunks))).equals(await contentsOf(device))).toBe(true);
+  expect(await verify(two.recipe, fresh.chunks, { keys: two.keys })).toMatchObject({ missing: [], invalid: [] });
+});
+
+test('a start list and the table of another tenant are added, and the registry takes skopeo’s look at it', async () => {
+  const folder = await temporary();
+  const keys = await makeKeys(join(folder, 'key'));
+  const other = await makeKeys(join(folder, 'other'), keys.salt);
+  const store = registryStore(repositoryAt(registry.host, 'lists'));
+  const { id, recipe } = await push(await imageOf(8 * BLOCK, 2), store, 'a', { keys, blockSize: BLOCK });
+  const indexes = recipe.records.map(({ index }) => index).reverse();
+  await store.putStartList(id, encodeStartList(indexes));
+  await rekey(store, 'a', { from: keys.tenant, to: other.tenant });
+  const fresh = registryStore(repositoryAt(registry.host, 'lists'));
+  expect((await findImage(fresh, 'a', other.tenant)).start).toEqual(indexes);
+  expect((await findImage(fresh, 'a', keys.tenant)).start).toEqual(indexes);
+  const raw = execFileSync('skopeo', ['inspect', '--raw', '--tls-verify=false', `docker://${registry.host}/lists:a`]);
+  expect(JSON.parse(raw.toString())).toMatchObject({
+    artifactType: TYPES.artifact,
+    config: { mediaType: TYPES.empty },
+  });
+});
+
+test('an image of nothing, a name that is not there, and manifests of others', async () => {
+  const store = registryStore(repositoryAt(registry.host, 'odd'));
+  await push(memory(0), store, 'empty');
+  expect((await findImage(registryStore(repositoryAt(registry.host, 'odd')), 'empty', undefined)).recipe.size).toBe(0);
+  await expect(findImage(store, 'none', undefined)).rejects.toThrow(/has no image "none"/);
+  expect(() => decodeManifest(Buffer.from('{"layers": [null]}'), 'm')).toThrow(/without a digest/);
+  expect(() => decodeManifest(Buffer.from('[1, 2'), 'm')).toThrow(/is no JSON/);
+  expect(() => decodeManifest(Buffer.from('{"layers": []}'), 'm')).toThrow(/no image of a store/);
+  const blob = { digest: `sha256:${'ab'.repeat(32)}`, size: 1 };
+  const packs = Array.from({ length: 40_000 }, () => blob);
+  const large = { recipe: blob, index: blob, keys: new Map<string, typeof blob>(), start: undefined, packs };
+  expect(() => encodeManifest(large, 'm')).toThrow(/in 40000 packs/);
+});
