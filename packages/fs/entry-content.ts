@@ -23,5 +23,6 @@ export async function heldContent(entry: Entry): Promise<Buffer | undefined> {
 /** The content of a file of this machine from `offset` on. */
 export function hostSource({ host, size, path }: Entry, offset: number): RegionSource {
   if (!host) throw new Error(`${path}: no content`);
-  return { ...host, size, offset };
+  const { offset: start = 0, size: whole = size, ...file } = host;
+  return { ...file, size: whole, offset: start + offset };
 }
