@@ -9,11 +9,12 @@ const LIBRARIES = {
   fs: ['block', 'tree'],
   flash: ['base', 'block'],
   store: ['base', 'block'],
+  oci: ['base', 'tree'],
 };
 const SYSTEM = {
   targets: ['base'],
   engine: ['base', 'targets'],
-  remote: ['base', 'engine', 'tree'],
+  remote: ['base', 'engine', 'oci', 'tree'],
   rootfs: ['contract', 'engine', 'fs', 'targets', 'tree'],
   toolchain: ['engine', 'targets'],
   runtime: ['base', 'contract', 'engine', 'fs', 'rootfs', 'targets', 'toolchain', 'tree'],

@@ -13,7 +13,7 @@ import { brokenLinks } from './links.js';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const DOCS = join(ROOT, 'docs');
 /** The libraries that stand alone: none of them imports the engine. */
-const LIBRARIES = ['base', 'block', 'contract', 'disk', 'flash', 'fs', 'nbd', 'store', 'tree'];
+const LIBRARIES = ['base', 'block', 'contract', 'disk', 'flash', 'fs', 'nbd', 'oci', 'store', 'tree'];
 
 /** Writes docs/reference/api from the comments in the sources. */
 async function writeApi() {

@@ -348,7 +348,7 @@ export const NEEDS = [
   {
     need: 'container registry',
     ...FOR_TESTS,
-    why: 'is a remote cache in the tests',
+    why: 'is a remote cache, and has container images, in the tests',
     only: 'tests',
     ...run('docker-registry'),
     debian: ['docker-registry'],
@@ -357,6 +357,19 @@ export const NEEDS = [
     alpine: ['docker-registry'],
     absent: 'Fedora and Arch have no package of it: run that test on Debian',
     ...notOnMacOS('Homebrew has no package of it: run that test on Debian'),
+  },
+  {
+    need: 'tools for container images',
+    ...FOR_TESTS,
+    why: 'unpack and push the same images in the tests',
+    only: 'tests',
+    ...run('skopeo umoci buildah'),
+    debian: list('skopeo umoci buildah'),
+    fedora: [],
+    arch: [],
+    alpine: [],
+    absent: 'not all of them are packages of other distributions: run those tests on Debian',
+    ...notOnMacOS('layers are unpacked with owners and devices: run those tests on Debian'),
   },
   {
     need: 'CMake',
