@@ -93,7 +93,7 @@ export const removeEntry = (cache: Cache, entry: Entry): Promise<void> =>
   withLock(cache.lockPath(lockName(entry)), {}, () => remove(entry.path));
 
 const BUILT: readonly Part[] = ['steps', 'tmp', 'logs'];
-const FETCHED: readonly Part[] = ['sources', 'apt', 'locks'];
+const FETCHED: readonly Part[] = ['sources', 'apt', 'locks', 'images'];
 
 /**
  * Removes everything that was built; with `all`, everything in the cache.

@@ -204,7 +204,16 @@ function childOf(node: Node, name: string): Node {
 function inodeOf<Of extends MergeRecord>(layer: MergeLayer<Of>, record: Of): Inode {
   const { type, mode, uid, gid, mtime, nanoseconds, size, link, rdev, xattrs } = record;
   if (type === 'hard-link') throw new Error('a hard link has no inode of its own');
-  const inode = { type, mode, uid, gid, mtime, size, ...only({ nanoseconds, link, rdev, xattrs }) };
+  // Linux does not use the mode of a link, and shows 0777.
+  const inode = {
+    type,
+    mode: type === 'symlink' ? 0o777 : mode,
+    uid,
+    gid,
+    mtime,
+    size,
+    ...only({ nanoseconds, link, rdev, xattrs }),
+  };
   return type === 'file' ? { ...inode, ...layer.contentOf(record) } : inode;
 }
 

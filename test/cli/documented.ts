@@ -33,6 +33,7 @@ const RULES: readonly Rule[] = [
   { pattern: /^nodeos start( --append .*)?$/, how: 'parsed', why: 'a REPL: test/cli/terminal.test.ts' },
   { pattern: /^nodeos start /, how: 'application' },
   { pattern: /^nodeos config/, how: 'run' },
+  { pattern: /^nodeos oci/, how: 'parsed', why: 'there is no registry: test/cli/oci.test.ts has one' },
   {
     pattern: /^nodeos init/,
     how: 'parsed',

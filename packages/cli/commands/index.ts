@@ -38,6 +38,11 @@ export const COMMANDS: readonly Listed[] = [
     async () => (await import('./image.js')).imageCommands,
   ),
   listed(
+    'oci',
+    'Fetches container images, shows them, and makes filesystems of them.',
+    async () => (await import('./oci.js')).ociCommands,
+  ),
+  listed(
     'toolchain',
     'Builds the musl cross-toolchain, and lets other programs compile with it.',
     async () => (await import('./toolchain.js')).toolchainCommand,

@@ -59,22 +59,13 @@ const named = (names: readonly string[]): Words => ({ names });
 
 /** Placeholders whose values nobody can list. */
 const UNKNOWN = [
-  '"…"',
-  'CODE',
-  'HEX',
-  'HOST:GUEST',
-  'KEY',
-  'N',
-  'NAME',
-  'NAME=VALUE',
-  'PATH',
-  'S',
-  'SIZE',
-  'TEXT',
-  'TIME',
+  ...['"…"', 'CODE', 'FROM=TO', 'HEX', 'HOST:GUEST', 'KEY', 'N', 'NAME', 'NAME=VALUE', 'OS/ARCH', 'PATH', 'S', 'SIZE'],
+  ...['TEXT', 'TIME'],
 ];
 const UNKNOWN_ADDRESSES = ['URI', 'URL', 'VERSION', 'PORT', '[HOST:]PORT', 'NEW-NAME'];
-const FILES = ['FILE', 'SOURCE', '[NAME=]SOURCE', 'DESTINATION', 'DEVICE', '/dev/nbdN', 'TRACE', 'IMAGE', 'OVERLAY'];
+const FILES = [
+  ...['FILE', 'FILE[:PATH]', 'SOURCE', '[NAME=]SOURCE', 'DESTINATION', 'DEVICE', '/dev/nbdN', 'TRACE', 'IMAGE', 'OVERLAY'],
+];
 /** Images are behind the folder of a store: `/srv/store:debian-12`. */
 const STORES = ['STORE', 'STORE:NAME', '[NAME=]STORE:NAME'];
 const FOLDERS = ['APP', 'DIR', 'FOLDER', 'REMOTE'];

@@ -30,26 +30,31 @@ export const lsCommand: Command = {
     if (source === undefined || more.length > 0) throw new UsageError('nodeos image ls SOURCE [PATH]');
     const write = sinkOf(io.stdout, io.signal);
     await withImage(source, io, async (image) => {
-      for await (const entry of entriesBelow(image, path, io))
-        await write(Buffer.from(args.flag('json') ? `${visibleJson(plain(entry))}\n` : `${lineOf(entry)}\n`));
+      for await (const entry of entriesBelow(image, path, io)) await write(entryLine(entry, args.flag('json')));
     });
     return 0;
   },
 };
 
-/** Values of extended attributes are bytes: in JSON, base64. */
+/** A file, in a line of text or of JSON. */
+export const entryLine = (entry: Entry, isJson: boolean): Buffer =>
+  Buffer.from(`${isJson ? visibleJson(plain(entry)) : lineOf(entry)}\n`);
+
+/** Values of extended attributes are bytes: in JSON, base64. Where a content is kept is nobody's business. */
 const plain = ({ xattrs, ...entry }: Entry): object => ({
   ...entry,
+  host: undefined,
   ...(xattrs && {
     xattrs: Object.fromEntries([...xattrs].map(([name, value]) => [name, Buffer.from(value).toString('base64')])),
   }),
 });
 
 function lineOf(entry: Entry): string {
-  const { path, type, uid, gid, size, mtime, link, rdev } = entry;
+  const { path, type, uid, gid, size, mtime, link, rdev, hardLink } = entry;
   const mode = (modeOf(entry) & 0o7777).toString(8).padStart(4, '0');
-  const time = new Date(Math.min(mtime, 8.64e12) * 1000).toISOString().slice(0, 16).replace('T', ' ');
+  const time = new Date(Math.max(-6e10, Math.min(mtime, 8.64e12)) * 1000).toISOString().slice(0, 16).replace('T', ' ');
   const what = rdev ? rdev.join(',') : String(size);
   const target = link === undefined ? '' : ` -> ${link}`;
-  return visible(`${LETTERS[type]}${mode} ${uid}:${gid} ${what.padStart(11)} ${time} ${path}${target}`, 9000);
+  const same = hardLink === undefined ? '' : ` = ${hardLink}`;
+  return visible(`${LETTERS[type]}${mode} ${uid}:${gid} ${what.padStart(11)} ${time} ${path}${target}${same}`, 9000);
 }

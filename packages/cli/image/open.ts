@@ -3,7 +3,7 @@ import { partitions, type BlockBackend, type Partition } from '@nodeos/block';
 import { messageOf, NodeosError } from '@nodeos/base';
 import { openSource } from '@nodeos/disk';
 import { readImage, type ImageReader } from '@nodeos/fs';
-import type { Entry } from '@nodeos/tree';
+import type { Entry, Tree } from '@nodeos/tree';
 import type { Io } from '../command.js';
 import { unpacked } from '../compressed.js';
 import { unlessStopped } from '../nbd/stop.js';
@@ -33,7 +33,11 @@ export async function withImage<T>(text: string, io: Io, work: (image: ImageRead
 export const partitionsOf = (device: BlockBackend): Promise<Partition[]> => partitions(device).catch(() => []);
 
 /** The entries below a path, or the one with that path. @throws NodeosError if there is none */
-export async function* entriesBelow(image: ImageReader, path: string, io: Io): AsyncGenerator<Entry> {
+export async function* entriesBelow(
+  image: { entries(): Tree | Iterable<Entry> },
+  path: string,
+  io: Io,
+): AsyncGenerator<Entry> {
   const wanted = path
     .split('/')
     .filter((part) => part !== '' && part !== '.')

@@ -130,4 +130,4 @@ interface Line {
 }
 
 const lineOf = ({ type, mode, uid, gid, mtime, what, same }: Line): string =>
-  `${type} ${(type === 'symlink' ? 0o777 : mode).toString(8)} ${uid}:${gid} @${mtime} ${what}${same === undefined ? '' : ` = ${same}`}`;
+  `${type} ${mode.toString(8)} ${uid}:${gid} @${mtime} ${what}${same === undefined ? '' : ` = ${same}`}`;
