@@ -64,7 +64,18 @@ const UNKNOWN = [
 ];
 const UNKNOWN_ADDRESSES = ['URI', 'URL', 'VERSION', 'PORT', '[HOST:]PORT', 'NEW-NAME'];
 const FILES = [
-  ...['FILE', 'FILE[:PATH]', 'SOURCE', '[NAME=]SOURCE', 'DESTINATION', 'DEVICE', '/dev/nbdN', 'TRACE', 'IMAGE', 'OVERLAY'],
+  ...[
+    'FILE',
+    'FILE[:PATH]',
+    'SOURCE',
+    '[NAME=]SOURCE',
+    'DESTINATION',
+    'DEVICE',
+    '/dev/nbdN',
+    'TRACE',
+    'IMAGE',
+    'OVERLAY',
+  ],
 ];
 /** Images are behind the folder of a store: `/srv/store:debian-12`. */
 const STORES = ['STORE', 'STORE:NAME', '[NAME=]STORE:NAME'];
