@@ -51,7 +51,7 @@ export function repositoryAt(host: string, path: string, reads = { bytes: 0, req
         method: 'PUT',
         headers: { 'content-type': mediaType },
         body: bytes,
-        signal,
+        signal: AbortSignal.timeout(60_000),
         timeout: 5000,
       } as const;
       expectSuccess(await httpRequest(`${root}/manifests/${tag}`, put)).destroy();
