@@ -30,7 +30,7 @@ type Attributes = ReadonlyMap<string, Uint8Array>;
  */
 export function encodeXattrs(attributes: Attributes | undefined, path: string): Buffer {
   if (!attributes || attributes.size === 0) return Buffer.alloc(0);
-  const entries = [...attributes].map(([name, value]) => encodeEntry(name, value, path)).sort((a, b) => Buffer.compare(a, b));
+  const entries = [...attributes].map(([name, value]) => encodeEntry(name, value, path)).sort(Buffer.compare);
   const body = Buffer.concat([Buffer.alloc(HEADER), ...entries]);
   if (body.length > MAX_BODY) throw new RangeError(`${path}: ${body.length} bytes of extended attributes`);
   return body;
