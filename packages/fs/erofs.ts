@@ -13,15 +13,18 @@
  * With `tails`, content that does not fill a block (small files, the ends of others, folders, links) is stored behind
  * its inode. This saves space, and puts all of it at the start of the image, where a few large reads fetch it.
  *
- * Not supported: reading images, compression, extended attributes, hard links.
+ * Extended attributes are behind the inodes, or between inodes and folders if several files share one.
+ *
+ * Not supported: compression, sockets.
  */
 import { createHash } from 'node:crypto';
 import { extentsOf, isZero, pieces, regions, roundUp, writeImage, type BlockBackend, type Region } from '@nodeos/block';
-import { directory, modeOf, type Entry, type Tree } from '@nodeos/tree';
+import { modeOf, pathBytes, type Entry, type Tree } from '@nodeos/tree';
 import { crc32c } from './crc32c.js';
-import { heldContent, hostSource } from './entry-content.js';
+import { heldContent, isHeld, sourceOf } from './entry-content.js';
+import { inodesOf, type Inode } from './erofs-tree.js';
+import { encodeXattrs } from './erofs-xattrs.js';
 import { uuidFrom } from './guid.js';
-import { growTree, type TreeFormat } from './nodes.js';
 
 const BLOCK_BITS = 12;
 const BLOCK = 1 << BLOCK_BITS;
@@ -31,13 +34,15 @@ const SUPERBLOCK = 1024;
 const INODE_TABLE = SUPERBLOCK + 128;
 /** Offsets in the superblock in bytes. */
 const CHECKSUM = 4;
+const XATTR_BLOCK = 44;
 const UUID = 48;
 /** Bytes to read at once. */
 const PIECE = 1 << 20;
 const INODE_SIZE = 64;
 const NID_UNIT = 32;
 const DIRENT_SIZE = 12;
-const MAX_NAME = 255;
+/** Blocks have numbers of 32 bits. */
+const MAX_SIZE = 2 ** 32 * BLOCK;
 const MAGIC = 0xe0f5e1e2;
 const HAS_CHECKSUM = 1;
 /** `i_format` of an inode of 64 bytes (version 1): content in blocks (layout 0), or in blocks and a tail (layout 2). */
@@ -54,27 +59,27 @@ const DIRENT_TYPES: Readonly<Record<Entry['type'], number>> = {
   symlink: 7,
 };
 
-interface Inode {
-  entry: Entry;
-  /** Entries by name. */
-  readonly children: Map<string, Inode>;
-  /** The position in the inode table. */
-  number: number;
-  /** Undefined for a file of this machine. */
-  content?: Buffer;
-  /** Bytes at the end of the content that are stored behind the inode. */
-  tail: number;
-  /** Offset of the inode in bytes. */
-  at: number;
-  /** Number of the first block. */
-  block: number;
-}
-
 export interface ErofsOptions {
   /** The size of the image is rounded up to a multiple of this, in bytes. Default: one block (4096). */
   readonly align?: number;
-  /** Store content that does not fill a block behind its inode. Such files cannot be mapped with DAX. Default false. */
-  readonly tails?: boolean;
+  /**
+   * Store content that does not fill a block behind its inode: of all files, or of folders and links only. Such files
+   * cannot be mapped with DAX. Default false.
+   */
+  readonly tails?: boolean | 'folders';
+  /**
+   * Decides where the contents of files start. It gets those that have one outside of the metadata, in the order of their
+   * paths, folder by folder, and the first free byte; and gives the offset of each, a multiple of 4096. What is between them
+   * is holes. Default: one behind the other.
+   */
+  readonly place?: (files: readonly PlacedFile[], start: number) => readonly number[];
+}
+
+/** A file whose content needs a place. */
+export interface PlacedFile {
+  readonly path: string;
+  /** Bytes, at least 1. */
+  readonly size: number;
 }
 
 /** The description of an image that need not be written. */
@@ -82,7 +87,7 @@ export interface ErofsImage {
   readonly regions: readonly Region[];
   /** Bytes. */
   readonly size: number;
-  /** Bytes at the start of the image that hold the inodes and the tails. */
+  /** Bytes at the start of the image that hold the inodes, the attributes and the tails. */
   readonly metadata: number;
   /** Sets the UUID, 16 bytes, which are zeros by default. Must be called before the image is read. */
   identify(uuid: Uint8Array): void;
@@ -90,20 +95,27 @@ export interface ErofsImage {
 
 /**
  * Describes an image. The same tree gives the same bytes, in any order of its entries. A repeated entry replaces the
- * earlier one, and missing folders are made. The content of files of this machine stays where it is; all other content
- * is held in memory.
- * @throws RangeError for a name or a number that the format cannot hold, for a file whose content does not have its
- * stated size, and for an entry below something that is not a folder
+ * earlier one, and missing folders are made. The content of files of this machine, and of others above 1 MiB, stays where
+ * it is; all other content is held in memory.
+ * @throws RangeError for a name, a number or an attribute that the format cannot hold, for a file whose content does not have
+ * its stated size (of contents above 1 MiB, when they are read), for an entry below something that is not a folder, for a
+ * hard link to what is no earlier entry, and for places that are not free
  */
 export async function erofs(tree: Tree | Iterable<Entry>, options: ErofsOptions = {}): Promise<ErofsImage> {
-  const root = await growTree(inodeOf(directory('')), tree, FORMAT);
-  const inodes = numbered(root);
-  await Promise.all(inodes.map(readContent));
-  setContents(root, root);
-  const metadata = placeInodes(inodes, options.tails ?? false);
-  setContents(root, root); // folders contain the offsets of their entries
-  const end = placeBlocks(inodes, metadata);
+  const inodes = await inodesOf(tree);
+  for (const inode of inodes) await readContent(inode);
+  const xattrs = encodeXattrs(inodes.map(({ entry }) => entry));
+  for (const inode of inodes) inode.xattrs = xattrs.behind(inode.entry);
+  for (const inode of inodes) if (inode.names.length > 0) inode.content = encodeFolder(inode);
+  const sharedAt = placeInodes(inodes, options.tails ?? false);
+  const metadata = sharedAt + roundUp(xattrs.shared.length, BLOCK);
+  for (const inode of inodes) if (inode.names.length > 0) inode.content = encodeFolder(inode); // now with offsets
+  const end = placeBlocks(inodes, metadata, options.place);
+  if (end > MAX_SIZE) throw new RangeError(`an image of ${end} bytes: EROFS has room for ${MAX_SIZE}`);
   const bytes = encodeMetadata(inodes, metadata, end);
+  xattrs.shared.copy(bytes, sharedAt);
+  if (xattrs.shared.length > 0) bytes.writeUInt32LE(sharedAt / BLOCK, SUPERBLOCK + XATTR_BLOCK);
+  updateChecksum(bytes);
   const contents = inodes.filter((inode) => blocksLength(inode) > 0).map(blocksRegion);
   return {
     regions: [...headRegions(inodes, bytes), ...contents],
@@ -154,54 +166,18 @@ async function uuidOf(disk: BlockBackend): Promise<Uint8Array> {
   return uuidFrom(hash.digest());
 }
 
-const FORMAT: TreeFormat<Inode> = {
-  childOf(folder, name, path, entry) {
-    checkName(name, entry);
-    const child = folder.children.get(name) ?? inodeOf(directory(path()));
-    folder.children.set(name, child);
-    return child;
-  },
-  refusal: (path, reason) => new RangeError(`${path}: ${reason}`),
-};
-
-const inodeOf = (entry: Entry): Inode => ({ entry, children: new Map(), number: 0, tail: 0, at: 0, block: 0 });
-
-function checkName(name: string, entry: Entry): void {
-  const bytes = Buffer.byteLength(name);
-  if (bytes === 0 || bytes > MAX_NAME || name === '.' || name === '..' || name.includes('\0'))
-    throw new RangeError(`${JSON.stringify(entry.path)}: EROFS has no room for the name ${JSON.stringify(name)}`);
-}
-
-/** All inodes, each folder before its contents. */
-function numbered(inode: Inode, all: Inode[] = []): Inode[] {
-  inode.number = all.length;
-  all.push(inode);
-  for (const [, child] of sorted(inode.children)) numbered(child, all);
-  return all;
-}
-
-const sorted = (children: ReadonlyMap<string, Inode>): [string, Inode][] =>
-  [...children].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-
-/** Sets the content of folders and links. */
-function setContents(inode: Inode, parent: Inode): void {
-  const { type, link } = inode.entry;
-  if (type === 'symlink') inode.content = Buffer.from(link ?? '');
-  else if (type === 'directory') inode.content = encodeFolder(inode, parent);
-  for (const child of inode.children.values()) setContents(child, inode);
-}
-
 /** Sets the offset of every inode, with its tail if both fit in one block. @returns the end in bytes */
-function placeInodes(inodes: readonly Inode[], tails: boolean): number {
+function placeInodes(inodes: readonly Inode[], tails: boolean | 'folders'): number {
   let end = INODE_TABLE;
   for (const inode of inodes) {
     const tail = sizeOf(inode) % BLOCK;
-    inode.tail = tails && INODE_SIZE + tail <= BLOCK ? tail : 0;
-    const length = INODE_SIZE + inode.tail;
+    const head = INODE_SIZE + inode.xattrs.length;
+    const mayBehind = tails === 'folders' ? inode.entry.type !== 'file' : tails;
+    inode.tail = mayBehind && head + tail <= BLOCK ? tail : 0;
+    const length = head + inode.tail;
     if (inode.tail > 0 && (end % BLOCK) + length > BLOCK) end = roundUp(end, BLOCK);
-    // The checksum covers the first block, and tails of this machine's files are not read here, so they must be outside
-    // it.
-    if (inode.tail > 0 && inode.entry.host) end = Math.max(end, BLOCK);
+    // The checksum covers the first block, and tails that are not held are not read here, so they must be outside it.
+    if (inode.tail > 0 && !isHeld(inode.entry)) end = Math.max(end, BLOCK);
     inode.at = end;
     end = roundUp(end + length, NID_UNIT);
   }
@@ -209,17 +185,48 @@ function placeInodes(inodes: readonly Inode[], tails: boolean): number {
 }
 
 /**
- * Assigns blocks to every content: first folders and links, then files, with large files last. @returns the end in
- * bytes
+ * Assigns blocks to every content: first folders and links, then files, with large files last unless `place` decides. @returns
+ * the end in bytes
  */
-function placeBlocks(inodes: readonly Inode[], metadata: number): number {
-  let end = metadata;
-  const rank = ({ entry }: Inode): number => (entry.type !== 'file' ? 0 : entry.size < HUGE_PAGE ? 1 : 2);
-  for (const inode of [...inodes].sort((a, b) => rank(a) - rank(b) || a.number - b.number)) {
-    if (blocksLength(inode) === 0) continue;
-    if (rank(inode) === 2) end = roundUp(end, HUGE_PAGE);
+function placeBlocks(inodes: readonly Inode[], metadata: number, place: ErofsOptions['place']): number {
+  const withBlocks = inodes.filter((inode) => blocksLength(inode) > 0);
+  const isFile = ({ entry }: Inode): boolean => entry.type === 'file';
+  const end = placeInTurn(
+    withBlocks.filter((inode) => !isFile(inode)),
+    metadata,
+  );
+  const files = withBlocks.filter(isFile);
+  if (place) return placeFiles(files, end, place);
+  const isLarge = ({ entry }: Inode): boolean => entry.size >= HUGE_PAGE;
+  const small = files.filter((inode) => !isLarge(inode));
+  return placeInTurn(files.filter(isLarge), placeInTurn(small, end), HUGE_PAGE);
+}
+
+function placeInTurn(inodes: readonly Inode[], start: number, align = BLOCK): number {
+  let end = start;
+  for (const inode of inodes) {
+    end = roundUp(end, align);
     inode.block = end / BLOCK;
     end += roundUp(blocksLength(inode), BLOCK);
+  }
+  return end;
+}
+
+/** @throws RangeError for places that are no blocks, or not free */
+function placeFiles(files: readonly Inode[], start: number, place: NonNullable<ErofsOptions['place']>): number {
+  const offsets = place(
+    files.map((inode) => ({ path: inode.entry.path, size: blocksLength(inode) })),
+    start,
+  );
+  const placed = files.map((inode, index) => ({ inode, offset: offsets[index] ?? NaN }));
+  let end = start;
+  for (const { inode, offset } of placed.sort((a, b) => a.offset - b.offset)) {
+    if (!(offset >= end && Number.isInteger(offset / BLOCK)))
+      throw new RangeError(
+        `${inode.entry.path}: byte ${offset} is no free block of ${BLOCK} bytes: they begin at ${end}`,
+      );
+    inode.block = offset / BLOCK;
+    end = offset + roundUp(blocksLength(inode), BLOCK);
   }
   return end;
 }
@@ -230,44 +237,46 @@ const sizeOf = ({ content, entry }: Inode): number => content?.length ?? (entry.
 const blocksLength = (inode: Inode): number => sizeOf(inode) - inode.tail;
 
 /** Blocks of entries, followed by their names, in the byte order of the names. `.` and `..` are included. */
-function encodeFolder(inode: Inode, parent: Inode): Buffer {
-  const entries = sorted(new Map([...inode.children, ['.', inode], ['..', parent]]));
+function encodeFolder({ names }: Inode): Buffer {
   const blocks: Buffer[] = [];
-  for (let from = 0, to = 0; from < entries.length; from = to) {
-    for (let used = 0; to < entries.length; to++) {
-      used += DIRENT_SIZE + Buffer.byteLength(entries[to]?.[0] ?? '');
+  for (let from = 0, to = 0; from < names.length; from = to) {
+    for (let used = 0; to < names.length; to++) {
+      used += DIRENT_SIZE + (names[to]?.[0].length ?? 0);
       if (used > BLOCK) break;
     }
-    const block = encodeEntries(entries.slice(from, to));
+    const block = encodeEntries(names.slice(from, to));
     // All blocks but the last are padded: zeros end the last name.
-    blocks.push(to < entries.length ? Buffer.concat([block, Buffer.alloc(BLOCK - block.length)]) : block);
+    blocks.push(to < names.length ? Buffer.concat([block, Buffer.alloc(BLOCK - block.length)]) : block);
   }
   return Buffer.concat(blocks);
 }
 
-function encodeEntries(entries: readonly [string, Inode][]): Buffer {
-  const names = entries.map(([name]) => Buffer.from(name));
+function encodeEntries(entries: Inode['names']): Buffer {
   const table = Buffer.alloc(entries.length * DIRENT_SIZE);
   let nameAt = table.length;
-  for (const [index, [, inode]] of entries.entries()) {
+  for (const [index, [name, inode]] of entries.entries()) {
     const at = index * DIRENT_SIZE;
     table.writeBigUInt64LE(BigInt(nidOf(inode)), at);
     table.writeUInt16LE(nameAt, at + 8);
     table.writeUInt8(DIRENT_TYPES[inode.entry.type], at + 10);
-    nameAt += names[index]?.length ?? 0;
+    nameAt += name.length;
   }
-  return Buffer.concat([table, ...names]);
+  return Buffer.concat([table, ...entries.map(([name]) => name)]);
 }
 
 /** The number of an inode: its offset in the image in units of 32 bytes. */
 const nidOf = ({ at }: Inode): number => at / NID_UNIT;
 
-/** The start of the image up to the end of the inodes, without the tails of this machine's files. */
+/** Behind the inode and its attributes. */
+const tailAt = ({ at, xattrs }: Inode): number => at + INODE_SIZE + xattrs.length;
+
+/** The start of the image up to the end of the inodes, without the tails that are not held in memory. */
 function encodeMetadata(inodes: readonly Inode[], metadata: number, end: number): Buffer {
   const bytes = Buffer.alloc(metadata);
   for (const inode of inodes) {
     encodeInode(inode).copy(bytes, inode.at);
-    if (inode.tail > 0) inode.content?.copy(bytes, inode.at + INODE_SIZE, blocksLength(inode));
+    inode.xattrs.copy(bytes, inode.at + INODE_SIZE);
+    if (inode.tail > 0) inode.content?.copy(bytes, tailAt(inode), blocksLength(inode));
   }
   const superblock = bytes.subarray(SUPERBLOCK, INODE_TABLE);
   superblock.writeUInt32LE(MAGIC, 0);
@@ -276,7 +285,6 @@ function encodeMetadata(inodes: readonly Inode[], metadata: number, end: number)
   superblock.writeUInt16LE(INODE_TABLE / NID_UNIT, 14); // the root is the first inode
   superblock.writeBigUInt64LE(BigInt(inodes.length), 16);
   superblock.writeUInt32LE(end / BLOCK, 36);
-  updateChecksum(bytes);
   return bytes;
 }
 
@@ -287,11 +295,12 @@ function updateChecksum(bytes: Buffer): void {
 }
 
 function encodeInode(inode: Inode): Buffer {
-  const { entry, children, number, block } = inode;
+  const { entry, number, block } = inode;
   const bytes = Buffer.alloc(INODE_SIZE);
   const [major, minor] = entry.rdev ?? [0, 0];
-  const folders = [...children.values()].filter((child) => child.entry.type === 'directory').length;
   bytes.writeUInt16LE(inode.tail > 0 ? EXTENDED_INLINE : EXTENDED_PLAIN, 0);
+  // In units of 4 bytes, of which the header of attributes counts as one.
+  if (inode.xattrs.length > 0) bytes.writeUInt16LE((inode.xattrs.length - 12) / 4 + 1, 2);
   bytes.writeUInt16LE(modeOf(entry), 4);
   bytes.writeBigUInt64LE(BigInt(sizeOf(inode)), 8);
   // In the kernel's encoding of device numbers (new_encode_dev in include/linux/kdev_t.h).
@@ -300,16 +309,19 @@ function encodeInode(inode: Inode): Buffer {
   bytes.writeUInt32LE(entry.uid, 24);
   bytes.writeUInt32LE(entry.gid, 28);
   bytes.writeBigInt64LE(BigInt(Math.floor(entry.mtime)), 32); // the kernel reads it as signed
-  bytes.writeUInt32LE(entry.type === 'directory' ? 2 + folders : 1, 44);
+  bytes.writeUInt32LE(entry.nanoseconds ?? 0, 40);
+  bytes.writeUInt32LE(inode.links, 44);
   return bytes;
 }
 
+/** Sets what is held in memory: links, and small files that are none of this machine. */
 async function readContent(inode: Inode): Promise<void> {
-  const content = await heldContent(inode.entry);
+  const { type, link } = inode.entry;
+  const content = type === 'symlink' ? pathBytes(link ?? '') : await heldContent(inode.entry);
   if (content) inode.content = content;
 }
 
-/** The start of the image as regions: the tails of this machine's files, and the bytes between them. */
+/** The start of the image as regions: the tails that are not held in memory, and the bytes between them. */
 function headRegions(inodes: readonly Inode[], bytes: Buffer): Region[] {
   const all: Region[] = [];
   let written = 0;
@@ -317,10 +329,10 @@ function headRegions(inodes: readonly Inode[], bytes: Buffer): Region[] {
     if (offset > written) all.push({ offset: written, ...bytesRegion(bytes.subarray(written, offset)) });
   };
   for (const inode of inodes) {
-    if (inode.tail === 0 || !inode.entry.host) continue;
-    const offset = inode.at + INODE_SIZE;
+    if (inode.tail === 0 || isHeld(inode.entry)) continue;
+    const offset = tailAt(inode);
     pushBefore(offset);
-    all.push({ offset, length: inode.tail, source: hostSource(inode.entry, blocksLength(inode)) });
+    all.push({ offset, length: inode.tail, source: sourceOf(inode.entry, blocksLength(inode)) });
     written = offset + inode.tail;
   }
   pushBefore(bytes.length);
@@ -331,7 +343,7 @@ function blocksRegion(inode: Inode): Region {
   const offset = inode.block * BLOCK;
   const length = blocksLength(inode);
   if (inode.content) return { offset, ...bytesRegion(inode.content.subarray(0, length)) };
-  return { offset, length, source: hostSource(inode.entry, 0) };
+  return { offset, length, source: sourceOf(inode.entry, 0) };
 }
 
 const bytesRegion = (bytes: Buffer): Region => ({ length: bytes.length, source: bytes });

@@ -10,7 +10,7 @@
 import { createHash } from 'node:crypto';
 import { roundUp, type Region } from '@nodeos/block';
 import type { Entry, Tree } from '@nodeos/tree';
-import { heldContent, hostSource } from './entry-content.js';
+import { heldContent, sourceOf } from './entry-content.js';
 import {
   clusterAt,
   CLUSTERS,
@@ -226,7 +226,7 @@ function encodeNode(node: FatNode): Buffer[] {
 
 async function fileRegion(node: FatNode, layout: Layout): Promise<Region> {
   const { offset, length } = placeOf(node, layout);
-  return { offset, length, source: node.entry.host ? hostSource(node.entry, 0) : ((await heldContent(node.entry)) ?? 'zeros') }; // prettier-ignore
+  return { offset, length, source: length === 0 ? 'zeros' : ((await heldContent(node.entry)) ?? sourceOf(node.entry, 0)) }; // prettier-ignore
 }
 
 const bytesRegion = (offset: number, bytes: Buffer): Region => ({ offset, length: bytes.length, source: bytes });

@@ -1,5 +1,6 @@
 /** Filesystem formats. */
 export * from './erofs.js';
+export { GROUP_SLOT, pathGroups } from './erofs-groups.js';
 export * from './erofs-reader.js';
 export { fat, fatSizeFor, type FatImage, type FatOptions, type FatSizeOptions } from './fat.js';
 export type { FatBits } from './fat-layout.js';

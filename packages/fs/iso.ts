@@ -21,7 +21,7 @@
  */
 import { roundUp, type Region } from '@nodeos/block';
 import type { Entry, Tree } from '@nodeos/tree';
-import { heldContent, hostSource } from './entry-content.js';
+import { heldContent, sourceOf } from './entry-content.js';
 import type { Image, Place } from './image.js';
 import {
   encodeFolders,
@@ -202,6 +202,6 @@ function encode({ primary, joliet, catalog, end }: Layout, options: IsoOptions, 
 }
 
 async function contentRegion({ entry, place }: Node): Promise<Region> {
-  const source = (await heldContent(entry)) ?? hostSource(entry, 0);
+  const source = (await heldContent(entry)) ?? sourceOf(entry, 0);
   return { ...place, source };
 }

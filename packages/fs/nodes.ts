@@ -15,6 +15,8 @@ export interface TreeFormat<Node> {
   readonly childOf: (folder: Node, name: string, path: () => string, entry: Entry) => Node;
   /** The error for an entry that cannot be. */
   readonly refusal: (path: string, reason: string) => RangeError;
+  /** Gives a node its entry. Default: sets `entry`. */
+  readonly settle?: (node: Node, entry: Entry) => void;
 }
 
 /**
@@ -24,18 +26,27 @@ export interface TreeFormat<Node> {
 export async function growTree<Node extends TreeNode<Node>>(
   root: Node,
   tree: Tree | Iterable<Entry>,
-  { childOf, refusal }: TreeFormat<Node>,
+  { childOf, refusal, settle = (node, entry) => void (node.entry = entry) }: TreeFormat<Node>,
 ): Promise<Node> {
+  // Most entries are in the folder of the one before, or in that one itself. So a deep path is not walked for each.
+  let [folderPath, folder] = ['', root];
   for await (const entry of tree) {
-    const names = entry.path === '' ? [] : entry.path.split('/');
-    let node = root;
-    for (const [depth, name] of names.entries()) {
-      if (node.entry.type !== 'directory') throw refusal(entry.path, `${node.entry.path} is no folder`);
-      node = childOf(node, name, () => names.slice(0, depth + 1).join('/'), entry);
+    const { path } = entry;
+    let [from, node] = [0, root];
+    if (folder !== root && path.length > folderPath.length && path.startsWith(`${folderPath}/`))
+      [from, node] = [folderPath.length + 1, folder];
+    while (from <= path.length && path !== '') {
+      if (node.entry.type !== 'directory') throw refusal(path, `${node.entry.path} is no folder`);
+      const slash = path.indexOf('/', from);
+      const end = slash < 0 ? path.length : slash;
+      [folderPath, folder] = [path.slice(0, Math.max(from - 1, 0)), node];
+      node = childOf(node, path.slice(from, end), () => path.slice(0, end), entry);
+      from = end + 1;
     }
     if (entry.type !== 'directory' && (node === root || node.children.size > 0))
-      throw refusal(entry.path, 'was a folder with something in it before');
-    node.entry = entry;
+      throw refusal(path, 'was a folder with something in it before');
+    settle(node, entry);
+    if (entry.type === 'directory') [folderPath, folder] = [path, node];
   }
   return root;
 }

@@ -34,18 +34,18 @@ export interface Entry {
    */
   open?(offset?: number): AsyncIterable<Uint8Array>;
   /**
-   * The file that holds the whole content, in one piece, in its state when the entry was made. A consumer that can read
-   * parts of files need not call `open`.
+   * The file that holds the whole content, in its state when the entry was made. A consumer that can read parts of
+   * files need not call `open`.
    */
   readonly host?: HostFile;
 }
 
-/** A file of this machine. */
+/** A file of this machine, or a part of it. */
 export interface HostFile {
   readonly file: string;
-  /** Where the content starts in it, in bytes. Default 0. */
+  /** Where the content starts in the file, in bytes. Default 0. */
   readonly offset?: number;
-  /** Bytes of the whole file. Default: it has nothing but the content. */
+  /** Bytes of the whole file. Default: those of the content. */
   readonly size?: number;
   /** `mtimeMs` of stat. A file with another value has changed. */
   readonly mtime: number;

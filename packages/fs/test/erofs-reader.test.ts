@@ -42,7 +42,7 @@ async function contentsOf(device: BlockBackend): Promise<Map<string, string>> {
     for await (const part of entry.open?.() ?? []) parts.push(part);
     const whole = Buffer.concat(parts);
     for (const offset of [whole.length, whole.length >> 1, Math.min(whole.length, 4096)])
-      expect(await from(entry, offset)).toEqual(whole.subarray(offset));
+      expect((await from(entry, offset)).equals(whole.subarray(offset))).toBe(true); // toEqual is slow with bytes
     const content = link ?? rdev?.join(':') ?? whole.toString('latin1');
     found.set(path, `${type} ${mode.toString(8)} ${content}`);
   }

@@ -1,0 +1,102 @@
+/** The tree of an EROFS image: names in folders, and the files that they are names of. */
+import { compareNames, directory, pathBytes, type Entry, type Tree } from '@nodeos/tree';
+import { growTree, type TreeFormat } from './nodes.js';
+
+const MAX_NAME = 255;
+
+/** A file of any kind, which may have several names. */
+export interface Inode {
+  readonly entry: Entry;
+  /** The position in the inode table. */
+  number: number;
+  /** Names that it has; of a folder, itself and the folders in it. */
+  links: number;
+  /** Of a folder: its entries with `.` and `..`, sorted. */
+  names: readonly (readonly [name: Buffer, inode: Inode])[];
+  /** Undefined for a file whose content is not held in memory. */
+  content?: Buffer;
+  /** Extended attributes, as they are behind the inode. */
+  xattrs: Buffer;
+  /** Bytes at the end of the content that are stored behind the inode. */
+  tail: number;
+  /** Offset of the inode in bytes. */
+  at: number;
+  /** Number of the first block. */
+  block: number;
+}
+
+interface Name {
+  entry: Entry;
+  inode: Inode;
+  readonly children: Map<string, Name>;
+}
+
+/** All inodes, each folder before its contents, in the order of their first names. @throws RangeError, see `erofs` */
+export async function inodesOf(tree: Tree | Iterable<Entry>): Promise<Inode[]> {
+  const root = nameOf(directory(''));
+  await growTree(root, tree, formatOf(root));
+  const inodes: Inode[] = [];
+  const pending: [name: Name, parent: Name][] = [[root, root]];
+  for (let next = pending.pop(); next; next = pending.pop()) {
+    const [name, parent] = next;
+    const { inode } = name;
+    if (inode.number >= 0) {
+      inode.links++;
+      continue;
+    }
+    inode.number = inodes.length;
+    inodes.push(inode);
+    inode.links = 1;
+    if (inode.entry.type !== 'directory') continue;
+    const children = [...name.children].sort(([a], [b]) => compareNames(a, b));
+    for (const [, child] of children.reverse()) pending.push([child, name]);
+    inode.links = 2 + children.filter(([, child]) => child.entry.type === 'directory').length;
+    inode.names = namesOf(children, inode, parent.inode);
+  }
+  return inodes;
+}
+
+function namesOf(children: readonly [string, Name][], self: Inode, parent: Inode): (readonly [Buffer, Inode])[] {
+  const all = children.map(([name, { inode }]) => [pathBytes(name), inode] as const);
+  const dots = [[Buffer.from('.'), self] as const, [Buffer.from('..'), parent] as const];
+  return [...all, ...dots].sort(([a], [b]) => Buffer.compare(a, b));
+}
+
+const inodeOf = (entry: Entry): Inode => ({
+  ...{ entry, number: -1, links: 0, names: [], xattrs: Buffer.alloc(0), tail: 0, at: 0, block: 0 },
+});
+
+const nameOf = (entry: Entry): Name => ({ entry, inode: inodeOf(entry), children: new Map() });
+
+const refusal = (path: string, reason: string): RangeError => new RangeError(`${path}: ${reason}`);
+
+const formatOf = (root: Name): TreeFormat<Name> => ({
+  childOf(folder, name, path, entry) {
+    const known = folder.children.get(name);
+    if (known) return known;
+    checkName(name, entry);
+    const child = nameOf(directory(path()));
+    folder.children.set(name, child);
+    return child;
+  },
+  refusal,
+  settle(name, entry) {
+    name.entry = entry;
+    name.inode = entry.hardLink === undefined ? inodeOf(entry) : linked(root, entry, entry.hardLink);
+  },
+});
+
+/** The file that has an earlier name. */
+function linked(root: Name, { path, type }: Entry, target: string): Inode {
+  let name: Name | undefined = root;
+  for (const part of target.split('/')) name = name?.children.get(part);
+  if (!name || name.inode.entry.type !== type || type === 'directory')
+    throw refusal(path, `a hard link to ${JSON.stringify(target)}, which is no earlier ${type}`);
+  return name.inode;
+}
+
+function checkName(name: string, entry: Entry): void {
+  const bytes = pathBytes(name).length;
+  if (bytes === 0 || bytes > MAX_NAME || name === '.' || name === '..' || name.includes('\0'))
+    throw new RangeError(`${JSON.stringify(entry.path)}: EROFS has no room for the name ${JSON.stringify(name)}`);
+}
