@@ -2,11 +2,11 @@
  * Reads EROFS images that are not trusted: uncompressed ones, with contents in blocks or behind their inodes. Contents
  * are read when they are opened, in pieces of at most 1 MiB. https://erofs.docs.kernel.org/en/latest/core_ondisk.html
  *
- * Not supported: compressed contents and chunks (an error when they are opened), extended attributes (left out), hard
- * links (each name is a file of its own). Sockets are left out.
+ * Not supported: compressed contents and chunks (an error when they are opened). Sockets are left out.
  */
 import { file, parsing, uint64LE, type BlockBackend, type Parsing } from '@nodeos/block';
-import { typeOf, type Entry, type Tree } from '@nodeos/tree';
+import { pathOf, typeOf, type Entry, type Tree } from '@nodeos/tree';
+import { bodyLength, xattrsIn } from './erofs-reader-xattrs.js';
 import { placesFrom, type ImageReader, type Place } from './image.js';
 
 const SUPERBLOCK = { at: 1024, length: 128 };
@@ -24,28 +24,37 @@ const [TYPE_BITS, SOCKET] = [0o170000, 0o140000];
 /** Layouts of contents. */
 const [PLAIN, INLINE] = [0, 2];
 /** Offsets in inodes, by their version. */
-const COMPACT = { length: 32, size: 4, uid: 24, gid: 26, ids: 2, mtime: undefined };
-const EXTENDED = { length: 64, size: 8, uid: 24, gid: 28, ids: 4, mtime: 32 };
+const COMPACT = { length: 32, size: 4, uid: 24, gid: 26, ids: 2, mtime: undefined, links: 6, linksSize: 2 };
+const EXTENDED = { length: 64, size: 8, uid: 24, gid: 28, ids: 4, mtime: 32, links: 44, linksSize: 4 };
+const BILLION = 1_000_000_000;
 
 interface Volume {
   readonly input: Parsing;
   readonly blockSize: number;
   /** Bytes from the start of the image to inode 0. */
   readonly inodesAt: number;
-  readonly mtime: number;
+  /** Where the attributes are that files share, in bytes from the start of the image. */
+  readonly sharedAt: number;
+  readonly time: Time;
 }
+
+/** Seconds, and nanoseconds behind them. */
+type Time = Pick<Entry, 'mtime' | 'nanoseconds'>;
 
 interface Inode {
   readonly nid: number;
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
-  readonly mtime: number;
+  readonly time: Time;
+  /** Names that the file has. */
+  readonly links: number;
   readonly size: number;
   readonly layout: number;
   /** The first block of the content, or the number of a device. */
   readonly union: number;
-  /** Bytes from the start of the image to what is stored behind the inode. */
+  /** What is behind the inode, in bytes from the start of the image: attributes, and then the tail of the content. */
+  readonly xattrsAt: number;
   readonly tailAt: number;
 }
 
@@ -60,7 +69,8 @@ export async function readErofs(device: BlockBackend): Promise<ImageReader> {
     input,
     blockSize,
     inodesAt: superblock.readUInt32LE(40) * blockSize,
-    mtime: uint64LE(superblock, 24),
+    sharedAt: superblock.readUInt32LE(44) * blockSize,
+    time: timeAt(superblock, 24, input),
   };
   const root = await inodeOf(volume, superblock.readUInt16LE(14));
   const label = superblock.toString('utf8', 64, 80).replace(/[\0\p{Cc}].*$/su, '');
@@ -90,6 +100,7 @@ async function* entriesOf(volume: Volume, root: Inode): Tree {
   const { formatError, size } = volume.input;
   const pending = [{ path: '', inode: root }];
   const seen = new Set([root.nid]);
+  const earlier = new Map<number, string>();
   let [count, read] = [0, 0];
   for (let folder = pending.pop(); folder; folder = pending.pop()) {
     const names = new Set<string>();
@@ -105,7 +116,9 @@ async function* entriesOf(volume: Volume, root: Inode): Tree {
       const inode = await inodeOf(volume, nid);
       const entry = await entryOf(volume, path, inode);
       if (!entry) continue;
-      yield entry;
+      const hardLink = earlier.get(nid);
+      if (inode.links > 1 && entry.type !== 'directory' && hardLink === undefined) earlier.set(nid, path);
+      yield hardLink === undefined ? entry : { ...entry, hardLink };
       if (entry.type !== 'directory') continue;
       if (seen.has(nid)) throw formatError(`${JSON.stringify(path)} is another folder too`);
       seen.add(nid);
@@ -114,13 +127,13 @@ async function* entriesOf(volume: Volume, root: Inode): Tree {
   }
 }
 
-async function inodeOf({ input, inodesAt, mtime }: Volume, nid: number): Promise<Inode> {
+async function inodeOf({ input, inodesAt, time }: Volume, nid: number): Promise<Inode> {
   const at = inodesAt + nid * NID_UNIT;
   const start = await input.bytes(at, COMPACT.length, 'an inode');
   const format = start.readUInt16LE(0);
   const fields = format & 1 ? EXTENDED : COMPACT;
   const bytes = fields === EXTENDED ? await input.bytes(at, EXTENDED.length, 'an inode') : start;
-  const attributes = bytes.readUInt16LE(2);
+  const xattrsAt = at + fields.length;
   return {
     nid,
     mode: bytes.readUInt16LE(4),
@@ -128,26 +141,37 @@ async function inodeOf({ input, inodesAt, mtime }: Volume, nid: number): Promise
     union: bytes.readUInt32LE(16),
     uid: bytes.readUIntLE(fields.uid, fields.ids),
     gid: bytes.readUIntLE(fields.gid, fields.ids),
-    mtime: fields.mtime === undefined ? mtime : uint64LE(bytes, fields.mtime),
+    time: fields.mtime === undefined ? time : timeAt(bytes, fields.mtime, input),
+    links: bytes.readUIntLE(fields.links, fields.linksSize),
     layout: (format >> 1) & 7,
-    tailAt: at + fields.length + (attributes === 0 ? 0 : 12 + 4 * (attributes - 1)),
+    xattrsAt,
+    tailAt: xattrsAt + bodyLength(bytes.readUInt16LE(2)),
   };
+}
+
+/** Seconds of 64 bits, and nanoseconds of 32. @throws Error with the code EINVAL for what is no time */
+function timeAt(bytes: Buffer, at: number, { formatError }: Parsing): Time {
+  const [mtime, nanoseconds] = [Number(bytes.readBigInt64LE(at)), bytes.readUInt32LE(at + 8)];
+  if (!Number.isSafeInteger(mtime) || nanoseconds >= BILLION) throw formatError(`a time of ${mtime}.${nanoseconds} s`);
+  return { mtime, ...(nanoseconds > 0 && { nanoseconds }) };
 }
 
 /** @returns undefined for a socket */
 async function entryOf(volume: Volume, path: string, inode: Inode): Promise<Entry | undefined> {
   const { formatError } = volume.input;
-  const { mode, uid, gid, mtime, size, union } = inode;
+  const { mode, uid, gid, time, size, union, xattrsAt, tailAt } = inode;
   const type = typeOf(mode);
   if ((mode & TYPE_BITS) === SOCKET) return undefined;
   if (type === undefined) throw formatError(`${JSON.stringify(path)} has the mode ${mode}`);
-  const entry = { path, type, mode: mode & 0o7777, uid, gid, mtime, size: 0 };
+  const body = await volume.input.bytes(xattrsAt, tailAt - xattrsAt, 'attributes');
+  const xattrs = await xattrsIn(volume.input, body, volume.sharedAt, JSON.stringify(path));
+  const entry = { path, type, mode: mode & 0o7777, uid, gid, ...time, size: 0, ...(xattrs && { xattrs }) };
   if (type === 'file') return { ...entry, size, open: (offset = 0) => contentOf(volume, inode, path, offset) };
   if (type === 'character-device' || type === 'block-device')
     return { ...entry, rdev: [(union >> 8) & 0xfff, (union & 0xff) | ((union >> 12) & 0xfff00)] };
   if (type !== 'symlink') return entry;
   if (size === 0 || size > MAX_LINK) throw formatError(`${JSON.stringify(path)}: a link of ${size} bytes`);
-  const link = (await wholeOf(volume, inode, path)).toString();
+  const link = pathOf(await wholeOf(volume, inode, path));
   if (link.includes('\0')) throw formatError(`${JSON.stringify(path)} links to ${JSON.stringify(link)}`);
   return { ...entry, link };
 }
@@ -184,7 +208,10 @@ function namesOf(block: Buffer): (Name | undefined)[] {
     const end = index + 1 < count ? block.readUInt16LE(at + DIRENT + 8) : block.length;
     if (start > end || end > block.length) return undefined;
     // The last name of a block is followed by zeros, or by the block's end.
-    const name = block.subarray(start, end).toString().replace(/\0+$/, '');
+    const bytes = block.subarray(start, end);
+    let length = bytes.length;
+    while (length > 0 && bytes[length - 1] === 0) length--;
+    const name = pathOf(bytes.subarray(0, length));
     return { name, nid: uint64LE(block, at) };
   });
 }

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { memory, regions, type BlockBackend } from '@nodeos/block';
-import { characterDevice, directory, file, symlink, type Entry } from '@nodeos/tree';
+import { characterDevice, compareNames, directory, file, symlink, type Entry } from '@nodeos/tree';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { random } from '../../nbd/test/fuzz.js';
@@ -58,7 +58,47 @@ const TREE = [
   ...Array.from({ length: 400 }, (_, index) => file(`many/a file with a rather long name ${index}`, `${index}`)),
 ];
 
+/** What only some entries have. */
+const FULL: readonly Entry[] = (() => {
+  const shared: [string, Buffer] = ['user.shared', Buffer.alloc(300, 1)];
+  const first: Entry = {
+    ...{ ...file('b\udcff', 'linked', 0o600), mtime: -2, nanoseconds: 5, uid: 2 ** 32 - 2 },
+    xattrs: new Map([shared, ['security.capability', Buffer.of(0, 255)]]),
+  };
+  const other: Entry = { ...file('c', 'other'), xattrs: new Map([shared, ['trusted.empty', Buffer.alloc(0)]]) };
+  const folder: Entry = { ...directory('d'), xattrs: new Map([['system.posix_acl_default', Buffer.alloc(28, 2)]]) };
+  const name = 'long '.repeat(9);
+  const many = new Map(
+    Array.from({ length: 270 }, (_, index) => [`user.${index}`, Buffer.from(`${name}${index}`)] as const),
+  );
+  return [
+    first,
+    other,
+    folder,
+    ...['much', 'more'].map((path) => ({ ...file(path, path), xattrs: many })),
+    { ...first, path: 'z', hardLink: first.path },
+    symlink('s', '\udc80'),
+  ];
+})();
+
 describe('the reader of EROFS', () => {
+  it.each([true, false])('reads hard links, attributes, bytes and times (tails: %s)', async (tails) => {
+    const found: Entry[] = [];
+    for await (const entry of (await readErofs(deviceOf(await bytesOf(FULL, tails)))).entries()) found.push(entry);
+    const plain = ({ path, type, mode, uid, mtime, nanoseconds, size, link, hardLink, xattrs }: Entry): unknown => [
+      ...[path, type, mode, uid, mtime, nanoseconds, size, link, hardLink],
+      xattrs && Object.fromEntries([...xattrs].map(([name, value]) => [name, Buffer.from(value).toString('hex')])),
+    ];
+    const byPath = (a: Entry, b: Entry): number => (a.path < b.path ? -1 : 1);
+    // The first name in the order of the image is the file, and the other one the link.
+    const wanted = FULL.map((entry) => ({ ...entry }));
+    const [first, last] = [wanted.find(({ path }) => path === 'b\udcff'), wanted.find(({ path }) => path === 'z')];
+    expect(first && last && compareNames(first.path, last.path)).toBeLessThan(0);
+    expect(found.sort(byPath).map(plain)).toEqual(wanted.sort(byPath).map(plain));
+    const contents = await contentsOf(deviceOf(await bytesOf(FULL, tails)));
+    expect(contents.get('z')).toBe('file 600 linked');
+  });
+
   it.each([true, false])('reads what is written (tails: %s)', async (tails) => {
     const found = await contentsOf(deviceOf(await bytesOf(TREE, tails)));
     expect(found.get('folder')).toBe('directory 750 ');
@@ -100,7 +140,7 @@ describe('the reader of EROFS', () => {
   });
 
   it('reads or refuses any bytes', { timeout: 24 * 3_600_000 }, async () => {
-    const bytes = await bytesOf(TREE.slice(0, 30));
+    const bytes = await bytesOf([...TREE.slice(0, 30), ...FULL]);
     const dice = random(11);
     let refused = 0;
     for (let input = 0; input < INPUTS; input++) {
