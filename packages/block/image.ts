@@ -8,6 +8,8 @@ export interface WriteImageOptions {
   /** Called after every piece with the bytes that are done, including holes, and the size of the device. */
   readonly progress?: (done: number, size: number) => void;
   readonly signal?: AbortSignal;
+  /** Called with the file when all is in it, before it becomes durable and gets its name. */
+  readonly complete?: (written: BlockBackend) => Promise<void>;
 }
 
 /**
@@ -23,5 +25,6 @@ export function writeImage(from: BlockBackend, path: string, options: WriteImage
 
 async function fill(to: BlockBackend, from: BlockBackend, options: WriteImageOptions): Promise<void> {
   await copy(from, to, { ...options, targetIsZero: true });
+  await options.complete?.(to);
   await to.flush?.();
 }

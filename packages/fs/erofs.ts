@@ -141,9 +141,16 @@ export async function writeErofs(
 ): Promise<number> {
   const image = await erofs(tree, options);
   const disk = regions(image.regions, { size: image.size });
+  const first = Buffer.alloc(BLOCK);
   try {
-    image.identify(await uuidOf(disk));
-    await writeImage(disk, path);
+    await writeImage(disk, path, {
+      // What was written is in memory, while each file would have to be opened again.
+      complete: async (written) => {
+        image.identify(await uuidOf(written));
+        await disk.read(first, 0);
+        await written.write?.(first, 0);
+      },
+    });
   } finally {
     await disk.close();
   }
@@ -282,7 +289,7 @@ function encodeMetadata(inodes: readonly Inode[], metadata: number, end: number)
   superblock.writeUInt32LE(MAGIC, 0);
   superblock.writeUInt32LE(HAS_CHECKSUM, 8);
   superblock.writeUInt8(BLOCK_BITS, 12);
-  superblock.writeUInt16LE(INODE_TABLE / NID_UNIT, 14); // the root is the first inode
+  superblock.writeUInt16LE((inodes[0]?.at ?? 0) / NID_UNIT, 14); // the root is the first inode
   superblock.writeBigUInt64LE(BigInt(inodes.length), 16);
   superblock.writeUInt32LE(end / BLOCK, 36);
   return bytes;

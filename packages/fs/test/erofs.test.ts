@@ -105,6 +105,18 @@ describe.skipIf(lacking.length > 0)(`an EROFS image${lacking.map((what) => ` (no
     expect(Object.keys(found).sort()).toEqual(['many', ...files.map((name) => `many/${name}`)].sort());
   });
 
+  it('is found from its root, also if the names in it do not fit behind the inode in the first block', async () => {
+    const names = Array.from({ length: 70 }, (_, index) => `a name of some thirty letters ${index}`);
+    const found = unpacked(
+      await image(
+        names.map((name) => file(name, name)),
+        undefined,
+        true,
+      ),
+    );
+    expect(Object.keys(found).sort()).toEqual([...names].sort());
+  });
+
   it('keeps owners, times, modes and devices', async () => {
     const owned: Entry = { ...file('owned', 'x', 0o711), uid: 100_000, gid: 70_000, mtime: 1_700_000_000.5 };
     const path = await image([owned, characterDevice('console', 0o600, [5, 300])]);
