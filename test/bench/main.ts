@@ -34,6 +34,7 @@ import {
 import { median } from './measure.js';
 import { media } from './media.js';
 import { nbd } from './nbd.js';
+import { ociImages } from './oci.js';
 import { streamedRoot } from './streamed.js';
 
 async function boots(context: Context, withDistribution: boolean): Promise<Row> {
@@ -186,6 +187,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   nbd: { summary: 'the NBD server against nbdkit, qemu-nbd and a floor', measure: ({ runs }) => nbd(runs) },
   streamed: { summary: 'a root over the network', measure: ({ runs }) => streamedRoot(runs) },
   erofs: { summary: 'EROFS images against mkfs.erofs', measure: ({ runs }) => erofsImages(runs) },
+  oci: { summary: 'container images against umoci and mkfs.erofs', measure: ({ runs }) => ociImages(runs) },
   media: { summary: 'boot media by BIOS and UEFI', measure: media },
   boots: { summary: 'a boot, its floor, and a distribution', measure: boots },
 };
