@@ -17,6 +17,6 @@ export async function writeSquashfs(tree: () => Iterable<Entry>, path: string, s
   const archive = join(dirname(path), 'archive.tar');
   await writeTar(tree(), archive);
   // The program reads standard input only.
-  const script = 'exec tar2sqfs --quiet --force --no-skip --compressor zstd "$1" < "$2"';
+  const script = 'exec tar2sqfs --quiet --force --no-skip --compressor zstd --comp-extra level=9 "$1" < "$2"';
   await run('sh', ['-c', script, 'sh', path, archive], { signal });
 }
