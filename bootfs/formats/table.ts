@@ -7,17 +7,13 @@ import { CONVERTED } from './convert.js';
 import { FIRECRACKER } from './firecracker.js';
 import type { Format, FormatParts } from './format.js';
 import { MEDIA } from './media.js';
+import { OCI } from './oci.js';
 import { PXE } from './pxe.js';
 import { QEMU } from './qemu.js';
 import { RASPI } from './raspi.js';
 import { TAR } from './tar.js';
 
-export const FORMATS: readonly Format[] = [...MEDIA, RASPI, ...CONVERTED, TAR, PXE, FIRECRACKER, QEMU];
-
-/** Formats that are asked for and not there yet. */
-const NOT_YET: Readonly<Record<string, string>> = {
-  oci: 'images for containers come with the issue about registries; until then, `--format tar` is the root filesystem',
-};
+export const FORMATS: readonly Format[] = [...MEDIA, RASPI, ...CONVERTED, TAR, OCI, PXE, FIRECRACKER, QEMU];
 
 /** A format that was asked for, compressed or not. */
 export interface ChosenFormat {
@@ -32,8 +28,6 @@ export function formatOf(name: string): ChosenFormat {
   const [base = '', ending, ...more] = name.split('.');
   const format = FORMATS.find((row) => row.name === base);
   const compression = COMPRESSIONS.find((row) => row.ending === ending);
-  if (Object.hasOwn(NOT_YET, base))
-    throw new UsageError(`the format ${base} is not there yet`, { hint: NOT_YET[base] ?? '' });
   if (!format || more.length > 0 || (ending !== undefined && !compression))
     throw new UsageError(`unknown format "${name}"`, {
       hint:

@@ -92,7 +92,7 @@ describe('the table', () => {
   it('has names once, and files', () => {
     const names = FORMATS.map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
-    expect(names).toEqual(expect.arrayContaining(['disk', 'iso', 'usb', 'qcow2', 'vmdk', 'vhd', 'tar', 'pxe']));
+    expect(names).toEqual(expect.arrayContaining(['disk', 'iso', 'usb', 'qcow2', 'vmdk', 'vhd', 'tar', 'oci', 'pxe']));
     for (const { name, files, isFolder } of FORMATS) {
       expect(name).toMatch(/^[a-z0-9]+$/);
       expect(files.length > 1).toBe(isFolder === true);
@@ -111,8 +111,6 @@ describe('the table', () => {
     ['', 'unknown format ""'],
     ['constructor', 'unknown format "constructor"'],
     ['pxe.zst', 'pxe is a folder of files'],
-    ['oci', 'the format oci is not there yet'],
-    ['oci.zst', 'the format oci is not there yet'],
   ])('refuses %j', (name, message) => {
     expect(() => formatOf(name)).toThrow(message);
   });

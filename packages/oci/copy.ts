@@ -2,9 +2,10 @@
 import { constants, createReadStream } from 'node:fs';
 import { copyFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
 import { codeOf, NodeosError, replaceFile, UsageError } from '@nodeos/base';
-import { directory, file, writeTar, type Entry } from '@nodeos/tree';
-import { digestOf } from './digest.js';
+import { writeTar } from '@nodeos/tree';
+import { archiveEntries, blobPath, indexText, LAYOUT } from './archive-entries.js';
 import type { Image } from './image.js';
 import { REF_NAME } from './layout.js';
 import { MAX_MANIFEST, objectIn, TYPES, type Descriptor } from './model.js';
@@ -16,6 +17,8 @@ export interface CopyOptions extends RegistryOptions {
   /** Bytes that have been fetched or stored. */
   readonly progress?: (bytes: number) => void;
 }
+
+const PIECE = 1 << 20;
 
 /** What is copied, and where it is in the cache. */
 interface Copied {
@@ -55,29 +58,22 @@ async function toRegistry({ image, blobs }: Copied, reference: RegistryReference
   const { host, repository, tag } = reference;
   const to = new Repository(host, repository, options);
   for (const { descriptor, path } of blobs) {
-    await to.putBlob(descriptor, () => createReadStream(path, { highWaterMark: 1 << 20 }), options.signal);
+    await to.putBlob(descriptor, () => createReadStream(path, { highWaterMark: PIECE }), options.signal);
     options.progress?.(descriptor.size);
   }
   await to.putManifest(tag ?? image.digest, image.document, options.signal);
 }
 
-const pathOf = (digest: string): string => {
-  const { algorithm, hex } = digestOf(digest, 'a blob');
-  return `blobs/${algorithm}/${hex}`;
-};
-
-const LAYOUT = JSON.stringify({ imageLayoutVersion: '1.0.0' });
-
 async function toFolder({ image, blobs }: Copied, { path: root, image: name }: FileReference): Promise<void> {
   const files = [...blobs.map(({ descriptor, path }) => ({ ...descriptor, write: cloneOf(path) })), manifestOf(image)];
   for (const { digest, size, write } of files) {
-    const path = join(root, pathOf(digest));
+    const path = join(root, blobPath(digest));
     await mkdir(dirname(path), { recursive: true });
     if ((await stat(path).catch(() => undefined))?.size !== size) await replaceFile(path, write);
   }
-  const others = await manifestsIn(join(root, 'index.json'));
+  const others = othersOf(await manifestsIn(join(root, 'index.json')), image.digest, name);
   await writeFile(join(root, 'oci-layout'), LAYOUT);
-  await replaceFile(join(root, 'index.json'), (path) => writeFile(path, indexOf(image, name, others)));
+  await replaceFile(join(root, 'index.json'), (path) => writeFile(path, indexText(descriptorOf(image), name, others)));
 }
 
 const cloneOf =
@@ -93,8 +89,11 @@ function manifestOf({ digest, document: { bytes } }: Image): {
   return { digest, size: bytes.length, write: (to) => writeFile(to, bytes) };
 }
 
+/** A descriptor as a layout has it. */
+type Stored = Readonly<Record<string, unknown>>;
+
 /** The images that a layout has already. */
-async function manifestsIn(path: string): Promise<Readonly<Record<string, unknown>>[]> {
+async function manifestsIn(path: string): Promise<Stored[]> {
   const bytes = await readFile(path).catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return Buffer.from('{}');
     throw error;
@@ -102,42 +101,27 @@ async function manifestsIn(path: string): Promise<Readonly<Record<string, unknow
   if (bytes.length > MAX_MANIFEST)
     throw new NodeosError(`${path} has ${bytes.length} bytes, more than the ${MAX_MANIFEST} that are read`);
   const { manifests } = objectIn(bytes, path);
-  return Array.isArray(manifests) ? (manifests as Readonly<Record<string, unknown>>[]) : [];
+  return Array.isArray(manifests) ? (manifests as Stored[]) : [];
 }
 
-/** The new image replaces the one that had its name. */
-function indexOf(image: Image, name: string | undefined, others: readonly Readonly<Record<string, unknown>>[]): string {
-  const isOther = ({ annotations, digest }: Readonly<Record<string, unknown>>): boolean =>
-    name === undefined
-      ? digest !== image.digest
-      : (annotations as Record<string, unknown> | undefined)?.[REF_NAME] !== name;
-  const { digest, document } = image;
-  const own = {
-    mediaType: document.mediaType || TYPES.manifest,
-    digest,
-    size: document.bytes.length,
-    ...(name === undefined ? {} : { annotations: { [REF_NAME]: name } }),
-  };
-  return JSON.stringify({ schemaVersion: 2, mediaType: TYPES.index, manifests: [...others.filter(isOther), own] });
+/** The image that a layout has under that name is replaced. */
+function othersOf(all: readonly Stored[], digest: string, name: string | undefined): readonly Stored[] {
+  const nameOf = ({ annotations }: Stored): unknown => (annotations as Stored | undefined)?.[REF_NAME];
+  return all.filter((one) => (name === undefined ? one['digest'] !== digest : nameOf(one) !== name));
 }
+
+const descriptorOf = ({ digest, document: { bytes, mediaType } }: Image): Descriptor => ({
+  mediaType: mediaType || TYPES.manifest,
+  digest,
+  size: bytes.length,
+});
 
 async function toArchive({ image, blobs }: Copied, { path, image: name }: FileReference): Promise<void> {
-  const folders = [
-    'blobs',
-    ...new Set(
-      [image.digest, ...blobs.map(({ descriptor }) => descriptor.digest)].map((digest) => dirname(pathOf(digest))),
-    ),
-  ];
-  const stored = blobs.map(({ descriptor, path: from }): Entry => ({
-    ...file(pathOf(descriptor.digest), ''),
-    size: descriptor.size,
-    open: (start = 0) => createReadStream(from, { start, highWaterMark: 1 << 20 }),
+  const manifest = descriptorOf(image);
+  const stored = blobs.map(({ descriptor, path: from }) => ({
+    descriptor,
+    open: () => createReadStream(from, { highWaterMark: PIECE }),
   }));
-  const entries = [
-    ...folders.map((one) => directory(one)),
-    ...[...stored, file(pathOf(image.digest), image.document.bytes)].sort((a, b) => (a.path < b.path ? -1 : 1)),
-    file('index.json', indexOf(image, name, [])),
-    file('oci-layout', LAYOUT),
-  ];
-  await replaceFile(path, (temporary) => writeTar(entries, temporary));
+  const all = [...stored, { descriptor: manifest, open: () => Readable.from([image.document.bytes]) }];
+  await replaceFile(path, (temporary) => writeTar(archiveEntries(manifest, all, name), temporary));
 }

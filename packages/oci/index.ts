@@ -4,6 +4,7 @@ export { copyImage, type CopyOptions } from './copy.js';
 export { credentialsFor, type Credentials } from './credentials.js';
 export { parseDigest, sha256Digest, WrongContentError, type Sized } from './digest.js';
 export * from './image.js';
+export { makeImage, type MakeOptions, type NewImage, type NewLayer } from './make.js';
 export { Merge, type MergeLayer, type MergeRecord } from './merge.js';
 export * from './model.js';
 export { hostPlatform, parsePlatform, platformText } from './platform.js';

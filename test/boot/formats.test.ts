@@ -82,6 +82,50 @@ describe('disks of virtual machines', { timeout: LONG }, () => {
   });
 });
 
+describe('oci', { timeout: LONG }, () => {
+  it.skipIf(process.getuid?.() !== 0)(
+    'skopeo takes it, umoci unpacks the same tree, and it starts the application',
+    async () => {
+      const dir = await temporary();
+      const [layout, bundle, tar] = ['layout', 'bundle', 'tar'].map((name) => join(dir, name)) as [
+        string,
+        string,
+        string,
+      ];
+      const out = await temporary();
+      await built('--format', 'oci,tar', '--app', await application(TALKING), '--out', out);
+      await run('skopeo', [
+        'copy',
+        '--quiet',
+        '--insecure-policy',
+        `oci-archive:${join(out, 'oci.tar')}`,
+        `oci:${layout}:latest`,
+      ]);
+      await run('umoci', ['unpack', '--image', `${layout}:latest`, bundle]);
+      await mkdir(tar);
+      await run('tar', ['-xpf', join(out, 'root.tar'), '-C', tar]);
+      const root = join(bundle, 'rootfs');
+      const list = async (cwd: string): Promise<string[]> => {
+        const { stdout } = await run('find', ['.', '-mindepth', '1', '-printf', '%p %y %m %U:%G %l\n'], { cwd });
+        return stdout.trim().split('\n').sort();
+      };
+      expect(await list(root)).toEqual(await list(tar));
+      await run('diff', ['-r', '--no-dereference', join(root, 'usr'), join(tar, 'usr')]);
+      const { process: start } = JSON.parse(await readFile(join(bundle, 'config.json'), 'utf8')) as {
+        process: { args: string[]; env: string[]; cwd: string; user: { uid: number; gid: number } };
+      };
+      expect(start).toMatchObject({
+        user: { uid: 1000, gid: 1000 },
+        cwd: '/app',
+        env: expect.arrayContaining(['HOME=/home/app']) as string[],
+      });
+      const [program = '', main = ''] = start.args;
+      const { stdout } = await run('chroot', [root, program, main]);
+      expect(stdout).toMatch(/^started v\d+/);
+    },
+  );
+});
+
 describe('tar', { timeout: LONG }, () => {
   const isRoot = process.getuid?.() === 0;
 
@@ -230,7 +274,7 @@ describe('folders', { timeout: LONG }, () => {
 });
 
 describe('nodeos build', { timeout: LONG }, () => {
-  it.each(['qcow2', 'vmdk', 'vhd', 'tar', 'disk.zst', 'pxe', 'firecracker', 'qemu'])(
+  it.each(['qcow2', 'vmdk', 'vhd', 'tar', 'oci', 'disk.zst', 'pxe', 'firecracker', 'qemu'])(
     '%s is the same when it is built again',
     async (format) => {
       const sums = async (dir: string): Promise<string> =>
@@ -275,7 +319,6 @@ describe('nodeos build', { timeout: LONG }, () => {
     };
     expect(await refused('--format', 'floppy')).toMatch(/unknown format "floppy"[^]*qcow2, vmdk, vhd, tar/);
     expect(await refused('--format', 'disk,')).toContain('unknown format ""');
-    expect(await refused('--format', 'oci')).toContain('the format oci is not there yet');
     expect(await refused('--format', 'pxe.zst')).toContain('pxe is a folder');
     const wrong = await application(TALKING, { nodeos: { formats: ['floppy'] } });
     expect(await refused('--app', wrong)).toContain("nodeos.formats[0] is 'floppy'; expected a format");
