@@ -1,18 +1,21 @@
 /**
- * Writes trees as tar archives (ustar, with pax headers for long names and others than ASCII).
+ * Writes trees as tar archives (ustar, with pax headers for what that cannot hold).
  * https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13
  *
- * tar-stream encodes headers and pads. What its headers cannot hold, and it would write as another number, is refused
- * here. Not supported: reading archives, hard links.
+ * tar-stream encodes headers and pads. Devices whose numbers its headers cannot hold, and which it would write as others,
+ * are refused here.
  */
 import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Headers, Pack } from 'tar-stream';
 import type { Entry, Tree } from './entry.js';
+import { extraOf, MAX_ID, MAX_TIME, shortName } from './tar-extra.js';
 
-/** The largest numbers in the octal digits of a header. */
-const MAX = { id: 0o777777, time: 0x7fffffff, device: 0o777777 };
+/** The largest number in the octal digits of a header. */
+const MAX_DEVICE = 0o777777;
+/** The largest numbers of an owner, and of a time in seconds, that Linux has. */
+const [LAST_ID, LAST_TIME] = [2 ** 32 - 1, Number.MAX_SAFE_INTEGER];
 
 /** Writes an archive. @throws RangeError for a number that the format cannot hold; the errors of a content */
 export async function writeTar(tree: Tree | Iterable<Entry>, path: string): Promise<void> {
@@ -27,18 +30,16 @@ export async function writeTar(tree: Tree | Iterable<Entry>, path: string): Prom
 }
 
 async function addAll(pack: Pack, tree: Tree | Iterable<Entry>): Promise<void> {
-  for await (const entry of tree) if (entry.path !== '') await addEntry(pack, entry);
+  for await (const entry of tree) await addEntry(pack, entry);
   pack.finalize();
 }
 
 async function addEntry(pack: Pack, entry: Entry): Promise<void> {
-  const header = headerOf(entry);
-  if (entry.type !== 'file') {
-    await new Promise<void>((resolve, reject) => {
-      pack.entry(header, (error) => (error ? reject(error) : resolve()));
-    });
-    return;
-  }
+  const extra = extraOf(entry);
+  // Between two members, the archive is whole blocks. tar-stream itself writes no pax header with bytes in it.
+  if (extra) pack.push(extra);
+  const header = headerOf(entry, extra !== undefined);
+  if (header.type !== 'file') return addEmpty(pack, header);
   const sink = pack.entry(header);
   // It gets the error that ends the archive, which the caller has.
   sink.on('error', () => undefined);
@@ -56,22 +57,37 @@ async function addEntry(pack: Pack, entry: Entry): Promise<void> {
   });
 }
 
-function headerOf({ path, type, mode, uid, gid, mtime, size, link, rdev }: Entry): Headers {
-  const check = (name: string, value: number, most: number): number => {
-    if (Number.isInteger(value) && value >= 0 && value <= most) return value;
-    throw new RangeError(`${path}: the ${name} ${value} does not fit into a tar header`);
+/** A member without a content. */
+const addEmpty = (pack: Pack, header: Headers): Promise<void> =>
+  new Promise<void>((resolve, reject) => {
+    pack.entry(header, (error) => (error ? reject(error) : resolve()));
+  });
+
+/** @param hasExtra whether a pax header has what does not fit */
+function headerOf(entry: Entry, hasExtra: boolean): Headers {
+  const { path, mode, uid, gid, mtime, size, link, rdev, hardLink } = entry;
+  const check = (what: string, value: number, least: number, most: number): number => {
+    if (Number.isInteger(value) && value >= least && value <= most) return value;
+    throw new RangeError(`${path}: the ${what} ${value} does not fit into a tar archive`);
   };
+  // What does not fit here is in the pax header.
+  const short = (value: number, most: number): number => (value < 0 || value > most ? 0 : value);
+  const name = path === '' ? './' : entry.type === 'directory' ? `${path}/` : path;
+  const type = hardLink === undefined ? entry.type : 'link';
+  const target = hardLink ?? link;
   return {
-    name: type === 'directory' ? `${path}/` : path,
+    name: hasExtra ? shortName(name) : name,
     type,
     // tar-stream would take 0 for "not said".
     mode: mode === 0 ? MODE_ZERO : mode,
-    uid: check('owner', uid, MAX.id),
-    gid: check('group', gid, MAX.id),
-    mtime: new Date(check('time', mtime, MAX.time) * 1000),
+    uid: short(check('owner', uid, 0, LAST_ID), MAX_ID),
+    gid: short(check('group', gid, 0, LAST_ID), MAX_ID),
+    mtime: new Date(short(check('time', mtime, -LAST_TIME, LAST_TIME), MAX_TIME) * 1000),
     size: type === 'file' ? size : 0,
-    ...(link === undefined ? {} : { linkname: link }),
-    ...(rdev ? { devmajor: check('device', rdev[0], MAX.device), devminor: check('device', rdev[1], MAX.device) } : {}),
+    ...(target === undefined ? {} : { linkname: hasExtra ? shortName(target) : target }),
+    ...(rdev
+      ? { devmajor: check('device', rdev[0], 0, MAX_DEVICE), devminor: check('device', rdev[1], 0, MAX_DEVICE) }
+      : {}),
   };
 }
 

@@ -232,6 +232,29 @@ describe.runIf(process.getuid?.() === 0)('nodeos oci image', () => {
     expect(right).not.toContain('secret');
   });
 
+  it('keeps hard links, attributes and large owners in squashfs and EROFS', async () => {
+    const folder = await temporary();
+    const pax = { 'SCHILY.xattr.security.capability': Buffer.from('0100000200040000000000000000000000000000', 'hex') };
+    const members = [
+      { path: './', mode: 0o711 },
+      { path: 'a', content: 'abc', uid: 3_000_000, pax },
+      { path: 'b', kind: '1', link: 'a' },
+    ];
+    const own = await layoutOf(join(folder, 'layout'), [tarOf(members)]);
+    const [squashfs, erofs] = [join(folder, 'own.squashfs'), join(folder, 'own.erofs')];
+    for (const path of [squashfs, erofs])
+      expect(await nodeos('oci', 'image', `oci:${own}`, '--out', path)).toMatchObject({ status: 0 });
+    await run('unsquashfs', ['-d', join(folder, 'out'), squashfs]);
+    expect(await unpacked(join(folder, 'out'))).toEqual(['a f 644 3000000:0 2', 'b f 644 3000000:0 2']);
+    expect((await run('rdsquashfs', ['-x', 'b', squashfs])).stdout).toMatch(
+      /^security\.capability=0x0100000200040000/m,
+    );
+    expect((await run('unsquashfs', ['-lln', squashfs])).stdout).toMatch(/^drwx--x--x .* squashfs-root$/m);
+    await run('fsck.erofs', [erofs]);
+    const { stdout: dumped } = await run('dump.erofs', ['--path=/b', erofs]);
+    expect(dumped).toMatch(/Links: 2 [^]*Uid: 3000000/);
+  });
+
   it('leaves nothing when it is interrupted', async () => {
     const folder = await temporary();
     const big = await layoutOf(join(folder, 'big'), [tarOf([{ path: 'a', content: Buffer.alloc(64 << 20, 'x') }])]);

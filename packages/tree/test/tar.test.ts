@@ -1,12 +1,21 @@
 /** Tar archives, judged by GNU tar. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import {
+  createReadStream,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import fc from 'fast-check';
-import { characterDevice, directory, file, symlink, writeTar, type Entry } from '../index.js';
+import { characterDevice, directory, file, pathOf, readTar, symlink, writeTar, type Entry } from '../index.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-tar-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -101,10 +110,78 @@ describe('tar', () => {
     expect(one.subarray(-1024)).toEqual(Buffer.alloc(1024));
   });
 
+  it('keeps large owners, times before 1970 and after 2038, nanoseconds and hard links', async () => {
+    const one = {
+      ...file('one', 'abc'),
+      uid: 3_000_000,
+      gid: 4_294_967_290,
+      mtime: 9_000_000_000,
+      nanoseconds: 123_456_789,
+    };
+    const lines = await listed(one, { ...one, path: 'two', hardLink: 'one' }, { ...file('past', ''), mtime: -5 });
+    expect(lines).toEqual([
+      '-rw-r--r-- 3000000/4294967290 3 2255-03-14 16:00:00.123456789 one',
+      'hrw-r--r-- 3000000/4294967290 0 2255-03-14 16:00:00.123456789 two link to one',
+      '-rw-r--r-- 0/0 0 1969-12-31 23:59:55 past',
+    ]);
+  });
+
+  it('keeps extended attributes, as bytes', async () => {
+    const xattrs = new Map([
+      ['user.mime', Buffer.from('text/plain')],
+      ['security.capability', Buffer.from('0100000200040000000000000000000000000000', 'hex')],
+    ]);
+    const path = await archive([{ ...file('x', '1'), xattrs }]);
+    const text = execFileSync('tar', ['--xattrs', '--xattrs-include=*', '-tvvf', path], { env, encoding: 'utf8' });
+    expect(text).toMatch(
+      /x: 20 security\.capability[^]*x: 10 user\.mime|x: 10 user\.mime[^]*x: 20 security\.capability/,
+    );
+  });
+
+  it('gives back by our reader what was written, whatever it was', async () => {
+    const name = fc
+      .uint8Array({ minLength: 1, maxLength: 120 })
+      .map((bytes) => pathOf(bytes.map((byte) => (byte === 0 || byte === 0x2f || byte === 0x2e ? 0x61 : byte))));
+    const entry = fc.record({
+      path: name,
+      uid: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+      gid: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+      mtime: fc.integer({ min: -(2 ** 33), max: 2 ** 36 }),
+      nanoseconds: fc.integer({ min: 0, max: 999_999_999 }),
+      xattr: fc.uint8Array({ maxLength: 50 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uniqueArray(entry, { selector: ({ path }) => path, minLength: 1, maxLength: 5 }),
+        async (all) => {
+          const entries = all.map(({ xattr, ...rest }): Entry => ({
+            ...file(rest.path, 'abc'),
+            ...rest,
+            xattrs: new Map([['user.x', xattr]]),
+          }));
+          const found: object[] = [];
+          for await (const { path, uid, gid, mtime, nanoseconds = 0, xattrs } of readTar(
+            createReadStream(await archive(entries)),
+          ))
+            found.push({
+              path,
+              uid,
+              gid,
+              mtime,
+              nanoseconds,
+              xattr: Buffer.from(xattrs?.get('user.x') ?? []).toString('hex'),
+            });
+          expect(found).toEqual(all.map((one) => ({ ...one, xattr: Buffer.from(one.xattr).toString('hex') })));
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+
   it.each<[Partial<Entry>, string]>([
-    [{ uid: 0o1000000 }, 'the owner 262144 does not fit'],
+    [{ uid: 2 ** 32 }, 'the owner 4294967296 does not fit'],
     [{ gid: -1 }, 'the group -1 does not fit'],
-    [{ mtime: 2 ** 31 }, 'the time 2147483648 does not fit'],
+    [{ gid: -1, mtime: -1 }, 'the group -1 does not fit'],
     [{ mtime: 0.5 }, 'the time 0.5 does not fit'],
     [{ size: 2 }, 'its content has not the 2 bytes'],
     [{ size: 0 }, 'its content has not the 0 bytes'],
