@@ -107,6 +107,16 @@ describe('a registry', () => {
     expect(await readdir(join(cache.root, 'partial/sha256'))).toEqual([]);
   });
 
+  it('is asked by several at once, who share a cache', async () => {
+    const cache = freshCache();
+    const all = await Promise.all(
+      Array.from({ length: 4 }, () => listing(app(), { cache: new BlobCache(cache.root) })),
+    );
+    for (const one of all) expect(one).toEqual(expected);
+    expect(await readdir(join(cache.root, 'partial/sha256'))).toEqual([]);
+    expect(await readdir(join(cache.root, 'unpacked/sha256'))).toHaveLength(1);
+  });
+
   it('that sends another content, more or less of it, is refused, and nothing stays', async () => {
     const tricks: [RegExp, (content: Buffer) => Buffer][] = [
       [/has another content/, (content) => Buffer.concat([content.subarray(1), Buffer.of(0)])],
