@@ -35,3 +35,4 @@ export { prometheus, type Stats, type TierCounts } from './stats.js';
 export { isSmr, pushSmr } from './smr/device.js';
 export { picture, type Picture } from './care/picture.js';
 export { registryStore, type PackRepository } from './registry/store.js';
+export { chunkServer, ownerOf, peersTier, type PeersOptions } from './tiers/peers.js';

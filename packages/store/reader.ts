@@ -3,6 +3,7 @@
  * reader share the tiers.
  */
 import type { BlockBackend } from '@nodeos/block';
+import type { ChunkStore } from './chunks.js';
 import type { DeviceOptions, StoreDevice } from './image/device.js';
 import { sourceOf } from './image/open.js';
 import { storeDevice } from './image/device.js';
@@ -20,8 +21,8 @@ export interface ReaderOptions extends DeviceOptions {
   readonly tenant?: Uint8Array | undefined;
   /** A folder for chunks, which other processes may use too. Default: none. */
   readonly cache?: { readonly folder: string; readonly most: number } | undefined;
-  /** Tiers between the disk and the store, such as other hosts. */
-  readonly between?: (origin: ImageStore) => readonly Tier[];
+  /** A tier between the disk and the store: other hosts. */
+  readonly peers?: Tier | undefined;
   /** Bytes of chunks in memory, as they are stored. Default 32 MiB. */
   readonly chunkMemory?: number;
   /** Milliseconds for which a store that does not answer is asked again. Default 60 s. */
@@ -38,37 +39,55 @@ export interface OpenedImage {
   readonly store: ImageStore | undefined;
 }
 
+interface OpenedStore {
+  readonly store: ImageStore;
+  readonly chunks: ChunkStore;
+  /** Without other hosts. */
+  readonly local: ChunkStore;
+}
+
 export interface StoreReader {
   /** @param text `STORE:NAME`, or `smr:RECIPE`. @throws UsageError, NodeosError */
   open(text: string, options?: DeviceOptions): Promise<OpenedImage>;
   readonly stats: Stats;
+  /** What other hosts are answered with: chunks of the stores that are open. */
+  readonly local: Pick<ChunkStore, 'get'>;
   /** Closes the stores and the tiers. Devices are closed by their owners, before. */
   close(): Promise<void>;
 }
 
 export async function storeReader(options: ReaderOptions = {}): Promise<StoreReader> {
-  const { tenant, cache, between, chunkMemory = 32 << 20, patience, onEvent, onRescued, ...deviceOptions } = options;
+  const { tenant, cache, peers, chunkMemory = 32 << 20, patience, onEvent, onRescued, ...deviceOptions } = options;
   const stats = counting();
   const nearTiers = [memoryTier(chunkMemory), ...(cache ? [await diskTier(cache)] : [])];
-  const stores = new Map<string, { readonly store: ImageStore; readonly chunks: ReturnType<typeof tiered> }>();
+  const stores = new Map<string, OpenedStore>();
   const note = (event: TierEvent): void => {
     stats.count(event);
     onEvent?.(event);
   };
 
-  function storeAt(place: string): { readonly store: ImageStore; readonly chunks: ReturnType<typeof tiered> } {
+  function storeAt(place: string): OpenedStore {
     const known = stores.get(place);
     if (known) return known;
     const store = openStore(place, onRescued);
-    const tiers = [...nearTiers, ...(between?.(store) ?? []), store.chunks];
-    const chunks = patient(tiered(tiers, { onEvent: note }), patience === undefined ? {} : { patience });
-    const opened = { store, chunks };
+    const local = tiered([...nearTiers, store.chunks], { onEvent: note });
+    const all = peers ? tiered([...nearTiers, peers, store.chunks], { onEvent: note }) : local;
+    const opened = { store, local, chunks: patient(all, patience === undefined ? {} : { patience }) };
     stores.set(place, opened);
     return opened;
   }
 
   return {
     stats,
+    local: {
+      async get(id) {
+        for (const { local } of stores.values()) {
+          const found = await local.get(id);
+          if (found) return found;
+        }
+        return undefined;
+      },
+    },
     async open(text, more) {
       const settings = { ...deviceOptions, ...more };
       if (isSmr(text)) return { device: await openSmr(text, settings), image: undefined, store: undefined };

@@ -35,6 +35,7 @@ import { median } from './measure.js';
 import { media } from './media.js';
 import { nbd } from './nbd.js';
 import { ociImages } from './oci.js';
+import { storedImages } from './store.js';
 import { streamedRoot } from './streamed.js';
 
 async function boots(context: Context, withDistribution: boolean): Promise<Row> {
@@ -188,6 +189,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   streamed: { summary: 'a root over the network', measure: ({ runs }) => streamedRoot(runs) },
   erofs: { summary: 'EROFS images against mkfs.erofs', measure: ({ runs }) => erofsImages(runs) },
   oci: { summary: 'container images against umoci and mkfs.erofs', measure: ({ runs }) => ociImages(runs) },
+  store: { summary: 'images as chunks, and starts from a store over a slow link', measure: storedImages },
   media: { summary: 'boot media by BIOS and UEFI', measure: media },
   boots: { summary: 'a boot, its floor, and a distribution', measure: boots },
 };

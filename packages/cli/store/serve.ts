@@ -3,19 +3,23 @@ import { once } from 'node:events';
 import { parseSize, UsageError, type Closer, closing } from '@nodeos/base';
 import { openExports, EACH, type Wanted } from '@nodeos/disk';
 import {
+  chunkServer,
   encodeStartList,
   isSmr,
   parseReference,
+  peersTier,
   prometheus,
   storeReader,
   type OpenedImage,
   type StoreReader,
+  type Tier,
   type WritableImageStore,
 } from '@nodeos/store';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
 import { logFor } from '../nbd/log.js';
 import { JSON_OPTION } from '../nbd/options.js';
 import { runWith, listenAddresses } from '../nbd/serve.js';
+import { listenHttp } from '../nbd/metrics.js';
 import { serving } from '../nbd/serving.js';
 import { TLS_OPTIONS, tlsOf } from '../nbd/tls.js';
 import { unlessKilled } from '../nbd/stop.js';
@@ -43,6 +47,14 @@ export const serveCommand: Command = {
     'no-start-list': { type: 'boolean', help: 'fetch only what is read' },
     whole: { type: 'boolean', help: 'fetch the rest too, behind everything else' },
     patience: { type: 'string', value: 'S', help: 'seconds to ask a store that does not answer (default 60)' },
+    http: { type: 'string', value: '[HOST:]PORT', help: 'give chunks to the hosts that have this one as --peer' },
+    self: { type: 'string', value: 'URL', help: 'with --http: this host, as the others have it in their --peer' },
+    peer: {
+      type: 'string',
+      multiple: true,
+      value: 'URL',
+      help: 'another host with --http; again for more, on all hosts alike',
+    },
     listen: {
       type: 'string',
       multiple: true,
@@ -71,6 +83,12 @@ export const serveCommand: Command = {
         printMessage(io, `the chunk ${id} was condemned and has been read: collections delete nothing now`),
     });
     const closers: Closer[] = [() => reader.close()];
+    const address = args.text('http');
+    if (address !== undefined) {
+      const server = await listenHttp('--http', address, chunkServer(reader.local));
+      closers.push(() => server.close());
+      printMessage(io, `chunks for other hosts: ${server.url}`);
+    }
     return closing(serveWith(reader, settings, args, io, closers), closers);
   },
 };
@@ -97,10 +115,24 @@ async function settingsOf(args: Parsed, io: Io) {
     reader: {
       tenant: (await keysOf(args, io))?.tenant,
       memory: sizeOf('memory', 64 << 20),
+      peers: peersOf(args),
       patience: (args.number('patience', 0) ?? 60) * 1000,
       ...(folder !== undefined && { cache: { folder, most: sizeOf('cache-size', 10 * 2 ** 30) } }),
     },
   };
+}
+
+/** @throws UsageError unless this host has an address that the others can ask */
+function peersOf(args: Parsed): Tier | undefined {
+  const [self, peers] = [args.text('self'), args.texts('peer')];
+  if (peers.length === 0) return undefined;
+  if (self === undefined || args.text('http') === undefined)
+    throw new UsageError('--peer: only with --http and --self', {
+      hint: '--http 0.0.0.0:9200 --self http://10.0.0.1:9200 --peer http://10.0.0.2:9200',
+    });
+  for (const url of [self, ...peers])
+    if (!/^https?:\/\//.test(url) || !URL.canParse(url)) throw new UsageError(`${url}: expected http://HOST:PORT`);
+  return peersTier({ self, peers: peers.filter((peer) => peer !== self) });
 }
 
 /** `NAME=STORE:NAME`; without the first name, an export is called after the image. @throws UsageError */

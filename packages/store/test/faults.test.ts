@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { random } from '@nodeos/block';
 import { afterEach, describe, expect, test } from 'vitest';
 import {
+  chunkServer,
   chunkStore,
   collect,
   diskTier,
@@ -17,7 +18,9 @@ import {
   memoryPlace,
   memoryTier,
   openImage,
+  ownerOf,
   patient,
+  peersTier,
   push,
   resume,
   storeReader,
@@ -191,6 +194,57 @@ describe('tiers', () => {
     }
     expect(await disk.has(idOf(chunks.at(-1) ?? Buffer.alloc(0)))).toBe(true);
     expect(await disk.has(idOf(chunks[0] ?? Buffer.alloc(0)))).toBe(false);
+  });
+});
+
+describe('other hosts', () => {
+  test('three hosts ask the store for each chunk once, and a host that dies is passed by', async () => {
+    const image = await imageOf(40 * BLOCK, 11);
+    const bytes = await contentsOf(image);
+    const origin = storeOf(memoryPlace());
+    await push(image, origin, 'a', { blockSize: BLOCK });
+    const found = await findImage(origin, 'a', undefined);
+    const asked: string[] = [];
+    const counted = {
+      ...origin.chunks,
+      get: (id: string) => {
+        asked.push(id);
+        return origin.chunks.get(id);
+      },
+    };
+    const urls: string[] = [];
+    const hosts = await Promise.all(
+      [0, 1, 2].map(async () => {
+        const near = memoryTier(8 << 20);
+        const server = createServer(chunkServer(tiered([near, counted]))).listen(0, '127.0.0.1');
+        await once(server, 'listening');
+        urls.push(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+        return { near, server, url: urls.at(-1) ?? '' };
+      }),
+    );
+    const readAt = async ({ near, url }: (typeof hosts)[number]): Promise<void> => {
+      const peers = peersTier({ self: url, peers: urls.filter((other) => other !== url) });
+      const device = await openImage(found, tiered([near, peers, counted]));
+      expect((await contentsOf(device)).equals(bytes)).toBe(true);
+    };
+    for (const host of hosts) await readAt(host);
+    const distinct = new Set(found.recipe.records.map(({ id }) => id)).size;
+    expect(asked.length).toBe(distinct);
+    for (const url of urls) expect(found.recipe.records.some(({ id }) => ownerOf(id, urls) === url)).toBe(true);
+    const [dead, , other] = hosts;
+    dead?.server.close();
+    dead?.server.closeAllConnections();
+    if (other) await readAt({ ...other, near: memoryTier(8 << 20) });
+    for (const { server } of hosts) server.close(() => undefined).closeAllConnections();
+  });
+
+  test('when a host leaves, only its chunks get another owner', () => {
+    const all = ['http://a', 'http://b', 'http://c', 'http://d'];
+    for (let number = 0; number < 500; number++) {
+      const id = idOf(Buffer.from(`chunk ${number}`));
+      const owner = ownerOf(id, all);
+      if (owner !== 'http://d') expect(ownerOf(id, all.slice(0, 3))).toBe(owner);
+    }
   });
 });
 

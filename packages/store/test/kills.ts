@@ -43,8 +43,9 @@ export async function killing(
     await Promise.all(workers.map((worker) => Promise.race([once(worker.stdout, 'data'), once(worker, 'exit')])));
     await sleep(draw() * 150);
     for (const worker of workers) {
-      if (worker.exitCode !== null) problems.push(`a worker ended by itself: ${said}`);
-      const ended = worker.exitCode === null ? once(worker, 'exit') : undefined;
+      const isAlive = worker.exitCode === null && worker.signalCode === null;
+      if (!isAlive) problems.push(`a worker ended by itself: ${worker.signalCode ?? ''} ${said}`);
+      const ended = isAlive ? once(worker, 'exit') : undefined;
       worker.kill('SIGKILL');
       await ended;
     }
