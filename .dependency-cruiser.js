@@ -8,7 +8,7 @@ const LIBRARIES = {
   disk: ['base', 'block', 'nbd', 'store'],
   fs: ['block', 'tree'],
   flash: ['base', 'block'],
-  store: ['base', 'block'],
+  store: ['base', 'block', 'oci'],
   oci: ['base', 'tree'],
 };
 const SYSTEM = {

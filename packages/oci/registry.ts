@@ -74,10 +74,13 @@ export class Repository {
 
   /**
    * Asks the registry each time, so that a link which it gave before, and which has expired, does not matter.
+   * @param length bytes that are wanted, or all behind the offset; a registry without ranges sends more
    * @throws RegistryError; WrongContentError if what is sent cannot be a part of the blob
    */
-  async blob({ digest, size }: Sized, offset: number, signal: AbortSignal): Promise<OpenBlob> {
-    const headers: Record<string, string> = offset > 0 ? { range: `bytes=${offset}-` } : {};
+  async blob({ digest, size }: Sized, offset: number, signal: AbortSignal, length?: number): Promise<OpenBlob> {
+    const end = length === undefined ? '' : offset + length - 1;
+    const isPart = offset > 0 || (length !== undefined && length > 0 && length < size);
+    const headers: Record<string, string> = isPart ? { range: `bytes=${offset}-${end}` } : {};
     const response = await this.#ask(`/blobs/${digest}`, { headers, signal });
     expectSuccess(response, `${this.name}: the blob ${digest}`);
     const start = startOf(response);

@@ -1,5 +1,6 @@
 /** Stores and images by what a user writes. Each kind of place is a row. */
 import { resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { UsageError } from '@nodeos/base';
 import type { OnRescued } from './chunks.js';
 import { checkName, imageStore, type ImageStore, type WritableImageStore } from './images.js';
@@ -7,33 +8,49 @@ import { folderPlace } from './places/folder.js';
 import { httpPlace } from './places/http.js';
 import { isPrunable, type Place, type PrunablePlace } from './places/place.js';
 import { s3Place } from './places/s3.js';
+import { repositoryAt } from './registry/repository.js';
+import { registryStore } from './registry/store.js';
 
 interface Kind {
   readonly protocol: string;
   readonly example: string;
-  place(url: URL): Place;
+  open(url: URL, onRescued?: OnRescued): ImageStore;
+  /** For a collection. Absent: registries collect by themselves. */
+  place?(url: URL): Place;
 }
 
+const ofPlace = (protocol: string, example: string, place: (url: URL) => Place): Kind => ({
+  protocol,
+  example,
+  place,
+  open: (url, onRescued) => imageStore(place(url), onRescued),
+});
+
 const KINDS: readonly Kind[] = [
-  { protocol: 'https:', example: 'https://HOST/PATH', place: httpPlace },
-  { protocol: 'http:', example: 'http://HOST/PATH', place: httpPlace },
-  { protocol: 's3:', example: 's3://BUCKET/PREFIX', place: s3Place },
+  ofPlace('file:', '/srv/store', (url) => folderPlace(fileURLToPath(url))),
+  ofPlace('https:', 'https://HOST/PATH', httpPlace),
+  ofPlace('http:', 'http://HOST/PATH', httpPlace),
+  ofPlace('s3:', 's3://BUCKET/PREFIX', s3Place),
+  { protocol: 'oci:', example: 'oci://REGISTRY/REPOSITORY', open: (url) => registryStore(repositoryAt(url)) },
 ];
 
 /** What a user may write, for messages and help texts. */
-export const STORE_EXAMPLES: readonly string[] = ['/srv/store', ...KINDS.map(({ example }) => example)];
+export const STORE_EXAMPLES: readonly string[] = KINDS.map(({ example }) => example);
 
 /** @param text a URL, or the path of a folder. @throws UsageError if it is of no known kind */
-function placeOf(text: string): Place {
-  const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text) ?? [];
-  if (scheme === undefined && text !== '') return folderPlace(resolve(text));
-  const kind = KINDS.find(({ protocol }) => protocol === `${scheme?.toLowerCase()}:`);
-  if (kind && URL.canParse(text)) return kind.place(new URL(text));
+function kindOf(text: string): { readonly kind: Kind; readonly url: URL } {
+  const isUrl = /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
+  const url = isUrl ? (URL.canParse(text) ? new URL(text) : undefined) : pathToFileURL(resolve(text));
+  const kind = KINDS.find(({ protocol }) => protocol === url?.protocol);
+  if (kind && url && text !== '') return { kind, url };
   throw new UsageError(`${text}: no store of a known kind`, { hint: `expected ${STORE_EXAMPLES.join(', ')}` });
 }
 
 /** @throws UsageError if the text names no store of a known kind */
-export const openStore = (text: string, onRescued?: OnRescued): ImageStore => imageStore(placeOf(text), onRescued);
+export function openStore(text: string, onRescued?: OnRescued): ImageStore {
+  const { kind, url } = kindOf(text);
+  return kind.open(url, onRescued);
+}
 
 /** @throws UsageError also if nothing can be written there */
 export function openWritableStore(text: string, onRescued?: OnRescued): WritableImageStore {
@@ -44,11 +61,15 @@ export function openWritableStore(text: string, onRescued?: OnRescued): Writable
 
 /** For a collection. @throws UsageError if it cannot list, move and delete */
 export function openPrunable(text: string): PrunablePlace {
-  const place = placeOf(text);
-  if (isPrunable(place)) return place;
-  throw new UsageError(`${place.name}: this kind of store cannot say what it has, so nothing can be collected`, {
-    hint: 'collect where the files are: in the folder, or in the bucket',
-  });
+  const { kind, url } = kindOf(text);
+  const place = kind.place?.(url);
+  if (place && isPrunable(place)) return place;
+  throw new UsageError(
+    `${place?.name ?? text}: this kind of store cannot say what it has, so nothing can be collected`,
+    {
+      hint: 'collect where the files are: in the folder, or in the bucket',
+    },
+  );
 }
 
 /** `STORE:NAME`. The name is what follows the last colon. */

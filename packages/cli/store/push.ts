@@ -25,6 +25,12 @@ export const pushCommand: Command = {
     key: { ...KEY_OPTION, help: `encrypts: ${KEY_OPTION.help}` },
     codec: { type: 'string', value: 'CODEC', help: `${CODEC_NAMES.join(', ')} (default zstd)` },
     'block-size': { type: 'string', value: 'SIZE', help: 'a power of two from 4K to 4M (default 512K)' },
+    base: {
+      type: 'string',
+      multiple: true,
+      value: 'NAME',
+      help: 'in a registry: an image there that may share chunks; other stores know all that they have',
+    },
     filesystem: { type: 'string', value: 'TEXT', help: 'what is in it, for people: ext4' },
     json: { ...JSON_OPTION, help: 'progress and result as JSON lines' },
   },
@@ -34,6 +40,7 @@ export const pushCommand: Command = {
       'nodeos store push disk.img s3://bucket/store:debian-12 --key tenant.key',
       'encrypted, so that the bucket knows nothing',
     ],
+    ['nodeos store push disk.img oci://registry.example/disks:v2 --base v1', 'into a registry of containers'],
     ['nodeos store push disk.img "smr:out/disk.recipe?blocks=smr"', 'in the format of stream-my-root'],
   ],
   async run(args, io) {
@@ -78,6 +85,7 @@ async function settingsOf(args: Parsed, io: Io): Promise<Parameters<typeof push>
     codec: codec as CodecName,
     blockSize,
     filesystem: args.text('filesystem') ?? '',
+    bases: args.texts('base'),
     keys: await keysOf(args, io),
   };
 }

@@ -4,6 +4,7 @@ import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startRegistry, type Registry } from '../../remote/test/registry.js';
 
 const NODEOS = join(import.meta.dirname, '../bin/nodeos.js');
 let folder = '';
@@ -149,4 +150,34 @@ test('a chunk that is damaged is named, a removed image is collected, and a root
   await writeFile(join(folder, 'store/recipes/broken'), 'no recipe');
   const collected = await nodeos('gc', 'store', '--grace', '0s');
   expect([collected.status, collected.stderr]).toEqual([1, expect.stringMatching(/broken: this is no recipe/)]);
+});
+
+describe('a registry of containers', () => {
+  let registry: Registry;
+  let blobs = '';
+  beforeAll(async () => {
+    blobs = await mkdtemp(join(tmpdir(), 'nodeos-store-cli-registry-'));
+    registry = await startRegistry(blobs);
+  });
+  afterAll(async () => {
+    await registry.close();
+    await rm(blobs, { recursive: true, force: true });
+  });
+
+  test('an image is pushed there, served from there, and its next version stores what is new', async () => {
+    const at = `oci://${registry.host}/disks`;
+    expect((await nodeos('push', 'disk.img', `${at}:v1`, '--key', 'tenant.key')).stderr).toMatch(/\(100\.0 %\)/);
+    await writeFile(
+      join(folder, 'next.img'),
+      Buffer.concat([await readFile(join(folder, 'disk.img')), Buffer.from('more')]),
+    );
+    const next = await nodeos('push', 'next.img', `${at}:v2`, '--base', 'v1', '--key', 'tenant.key');
+    expect(next.stderr).toMatch(/new are 1,/);
+    expect((await nodeos('ls', `${at}:v2`)).stdout).toMatch(/v2 \(zstd, encrypted\)/);
+    const compare = 'qemu-img compare -f raw -F raw next.img "$NBD_URI"';
+    const served = await nodeos('serve', `${at}:v2`, '--key', 'tenant.key', '--record', '--', 'sh', '-c', compare);
+    expect(served.stdout + served.stderr).toMatch(/identical/);
+    expect((await nodeos('verify', `${at}:v1`, `${at}:v2`, '--key', 'tenant.key')).status).toBe(0);
+    expect((await nodeos('gc', at)).stderr).toMatch(/cannot say what it has/);
+  });
 });

@@ -27,11 +27,11 @@ export interface PackRepository {
     offset: number,
     signal: AbortSignal,
     length?: number,
-  ): Promise<{ readonly offset: number; readonly body: AsyncIterable<Uint8Array> & { destroy(): unknown } }>;
+  ): Promise<{ readonly offset: number; readonly body: AsyncIterable<Uint8Array> }>;
   putBlob(blob: Blob, open: () => Uint8Array, signal: AbortSignal): Promise<unknown>;
   putManifest(
     tag: string,
-    document: { readonly bytes: Uint8Array; readonly mediaType: string },
+    document: { readonly bytes: Buffer; readonly mediaType: string },
     signal: AbortSignal,
   ): Promise<unknown>;
 }
@@ -60,16 +60,12 @@ export function registryStore(repository: PackRepository): WritableImageStore {
     const { offset: from, body } = await repository.blob(blob, offset, never(), length);
     const into = Buffer.alloc(length);
     let [at, filled] = [from, 0];
-    try {
-      for await (const part of body) {
-        const useful = part.subarray(Math.max(0, offset + filled - at), offset + length - at);
-        into.set(useful, filled);
-        filled += useful.length;
-        at += part.length;
-        if (filled === length) return into;
-      }
-    } finally {
-      body.destroy();
+    for await (const part of body) {
+      const useful = part.subarray(Math.max(0, offset + filled - at), offset + length - at);
+      into.set(useful, filled);
+      filled += useful.length;
+      at += part.length;
+      if (filled === length) return into; // which ends the answer too
     }
     throw failure('EIO', `${name}: ${blob.digest} ends at byte ${at}, and ${offset + length} are wanted`);
   }

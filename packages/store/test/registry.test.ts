@@ -3,15 +3,38 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { memory } from '@nodeos/block';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { encodeStartList, findImage, makeKeys, openImage, push, registryStore, rekey, verify } from '@nodeos/store';
+import {
+  encodeStartList,
+  findImage,
+  makeKeys,
+  openImage,
+  push,
+  registryStore,
+  rekey,
+  verify,
+  type PackRepository,
+} from '@nodeos/store';
 import { startRegistry, type Registry } from '../../remote/test/registry.js';
 import { decodeManifest, encodeManifest, TYPES } from '../registry/manifest.js';
+import { repositoryAt as repositoryOf } from '../registry/repository.js';
 import { contentsOf, imageOf, temporary } from './helpers.js';
-import { repositoryAt } from './repository.js';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 
 const BLOCK = 64 << 10;
+
+/** @param reads counts the bytes that are asked for */
+function repositoryAt(host: string, path: string, reads = { bytes: 0 }): PackRepository {
+  const repository = repositoryOf(new URL(`oci://${host}/${path}`));
+  return {
+    ...repository,
+    blob: (blob, offset, signal, length = 0) => {
+      reads.bytes += length;
+      return repository.blob(blob, offset, signal, length);
+    },
+  };
+}
+
 let registry: Registry;
 let blobs = '';
 beforeAll(async () => {
@@ -32,7 +55,7 @@ test('an image is pushed in packs, read by range, and its next version adds a pa
   });
   expect(first.newChunks).toBe(first.chunks);
 
-  const reads = { bytes: 0, requests: 0 };
+  const reads = { bytes: 0 };
   const store = registryStore(repositoryAt(registry.host, 'image', reads));
   const image = await findImage(store, 'one', keys.tenant);
   const read = await openImage(image, store.chunks);
