@@ -1,7 +1,17 @@
 // Does one thing to a store, over and over, until it is killed: push, gc or commit. Each image's name says its contents.
 import { Buffer } from 'node:buffer';
 import { writeSync } from 'node:fs';
-import { collect, commit, findImage, folderPlace, imageStore, openImage, push, readKeys } from '../dist/index.js';
+import {
+  collect,
+  commit,
+  findImage,
+  folderPlace,
+  imageStore,
+  memoryPlace,
+  openImage,
+  push,
+  readKeys,
+} from '../dist/index.js';
 import { memory, overlay, readOnly } from '@nodeos/block';
 import { rmSync } from 'node:fs';
 import { BLOCK, imageNumber } from './numbered.js';
@@ -10,6 +20,8 @@ const [job, folder, keyPath, seed] = process.argv.slice(2);
 const keys = await readKeys(keyPath);
 const place = folderPlace(folder);
 const store = imageStore(place);
+// Everything is loaded before the first moment at which it may be killed.
+await push(await imageNumber(memory, 0), imageStore(memoryPlace()), 'warm', { keys, blockSize: BLOCK });
 writeSync(1, 'ready\n');
 for (let n = Number(seed); ; n++) {
   if (job === 'push') await push(await imageNumber(memory, n), store, `n${n}`, { keys, blockSize: BLOCK });
