@@ -22,6 +22,7 @@ const REFERENCE = pages(
   ['Libraries', '/reference/libraries'],
   ['API of the libraries', '/reference/api/'],
   ['NBD', '/nbd'],
+  ['Images as chunks', '/store'],
   ['Block devices', '/block'],
   ['Filesystems', '/fs'],
   ['Trees', '/tree'],

@@ -63,6 +63,18 @@ test('a server gives the image to qemu-img and nbdinfo, records the start, and c
   expect((await nodeos('top', 'store:one', '--with', 'store:two')).stdout).toMatch(/^[.=]{64}\n/);
 });
 
+test('what a server does is shown, and another host gets chunks from it', async () => {
+  const script = `qemu-img convert -f raw -O raw "$NBD_URI" null.img && '${process.execPath}' '${NODEOS}' store top "$NBD_METRICS" --once`;
+  const served = await nodeos(
+    ...['serve', 'store:one', '--key', 'tenant.key', '--metrics', '0', '--http', '0', '--', 'sh', '-c', script],
+  );
+  expect(served.stdout).toMatch(/^tier +hits +bytes +missing +invalid +failed\nmemory/m);
+  expect(served.stdout).toMatch(/\d+ blocks unpacked, 0 waited for/);
+  expect(served.stderr).toMatch(/chunks for other hosts: http:\/\/127\.0\.0\.1:\d+/);
+  const alone = await nodeos('serve', 'store:one', '--peer', 'http://10.0.0.1:9200');
+  expect([alone.status, alone.stderr]).toEqual([2, expect.stringMatching(/--peer: only with --http and --self/)]);
+});
+
 test('a second tenant reads an image after rekey only, and the first no more after --revoke', async () => {
   const verify = (key: string): Promise<Result> => nodeos('verify', 'store:two', '--key', key);
   await nodeos('push', 'disk.img', 'store:two', '--key', 'tenant.key', '--filesystem', 'other');
