@@ -11,6 +11,9 @@ import { unpackedBound } from '../chunk/frame.js';
 import { idOf, opener, sealer, trimmedLength } from '../chunk/seal.js';
 import { zstdDecoder, zstdEncoder, type DecoderName } from '../chunk/zstd.js';
 import { decodeKeys, encodeKeys } from '../recipe/key-table.js';
+import { decodeManifest, encodeManifest } from '../registry/manifest.js';
+import { decodePackIndex, encodePackIndex } from '../registry/pack-index.js';
+import { decodeSmr } from '../smr/recipe.js';
 import { decodeStartList, encodeStartList } from '../recipe/start-list.js';
 import { contentsOf, flipped, imageOf, temporary } from './helpers.js';
 
@@ -210,4 +213,39 @@ test('a start list has the blocks that the recipe has, each once', () => {
   expect(decodeStartList(encodeStartList([9, 1, 7, 9, 5]), records)).toEqual([9, 1, 5]);
   expect(decodeStartList(Buffer.from('something else'), records)).toEqual([]);
   expect(recipeId(Buffer.alloc(0))).toHaveLength(64);
+});
+
+describe('bytes from others', () => {
+  const refuses = (read: (bytes: Buffer) => unknown) => (bytes: Uint8Array) => {
+    try {
+      read(Buffer.from(bytes));
+    } catch (error) {
+      expect((error as Error).name).toBe('NodeosError');
+    }
+  };
+  const blob = { digest: `sha256:${'ab'.repeat(32)}`, size: 100 };
+  const layers = { recipe: blob, index: blob, keys: new Map([['tenant', blob]]), start: blob, packs: [blob] };
+  const recipe: Recipe = {
+    ...{ size: BLOCK, blockSize: BLOCK, codec: 'zstd', cipher: 'none', filesystem: '' },
+    records: [{ index: 0, rawLength: 5, storedLength: 9, id: 'ab'.repeat(32) }],
+  };
+
+  test.each<[string, Buffer, (bytes: Buffer) => unknown]>([
+    ['a manifest', encodeManifest(layers, 'm'), (bytes) => decodeManifest(bytes, 'm')],
+    [
+      'an index of packs',
+      encodePackIndex(recipe, [blob], new Map([['ab'.repeat(32), { pack: blob, offset: 91, length: 9 }]])),
+      (bytes) => decodePackIndex(bytes, recipe, [blob], 'm'),
+    ],
+    ['a recipe of stream-my-root', Buffer.from(`7 ${'ab'.repeat(32)}\n`), (bytes) => decodeSmr(bytes.toString(), 'm')],
+    ['a start list', encodeStartList([0]), (bytes) => decodeStartList(bytes, recipe.records)],
+  ])('%s that was changed anywhere is read or refused, and so is anything else', (_, right, read) => {
+    read(right);
+    const check = refuses(read);
+    for (let at = 0; at < right.length; at++) check(flipped(right, at, 1 + (at % 255)));
+    for (let at = 0; at < right.length; at++) check(right.subarray(0, at));
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), check));
+    fc.assert(fc.property(fc.json(), (text) => check(Buffer.from(text))));
+    fc.assert(fc.property(fc.json(), (text) => check(Buffer.from(`{"layers":[${text}]}`))));
+  });
 });
