@@ -65,7 +65,7 @@ function filesystemOf({ image }: OpenedImage): string {
 
 async function pushRoot(reference: string, tree: Tree, keys: Keys | undefined, io: Io): Promise<void> {
   const { store: place, name } = parseReference(reference);
-  const { size, regions: parts } = await erofs(tree, { tails: true });
+  const { size, regions: parts } = await erofs(tree, { groups: true }); // the next version shares what it does not change
   const device = regions(parts, { size });
   const store = openWritableStore(place);
   try {
