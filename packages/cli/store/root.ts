@@ -1,7 +1,7 @@
 /** The root of a machine in a store: pushed if there is an application, and served from there. */
 import { formatSize } from '@nodeos/base';
 import { regions } from '@nodeos/block';
-import { erofs } from '@nodeos/fs';
+import { erofs, pathGroups } from '@nodeos/fs';
 import {
   encodeStartList,
   openWritableStore,
@@ -65,7 +65,7 @@ function filesystemOf({ image }: OpenedImage): string {
 
 async function pushRoot(reference: string, tree: Tree, keys: Keys | undefined, io: Io): Promise<void> {
   const { store: place, name } = parseReference(reference);
-  const { size, regions: parts } = await erofs(tree, { groups: true }); // the next version shares what it does not change
+  const { size, regions: parts } = await erofs(tree, { tails: 'folders', place: pathGroups }); // the next version shares what it does not change
   const device = regions(parts, { size });
   const store = openWritableStore(place);
   try {
