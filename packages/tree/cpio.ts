@@ -8,13 +8,15 @@
  * which breaks an archive after the first name that is not ASCII; it writes the current time instead of 0; and it
  * writes numbers that do not fit as the largest number, instead of failing.
  *
- * Not supported: reading archives, hard links.
+ * Not supported: reading archives. Hard links become copies; extended attributes and nanoseconds are dropped, which the
+ * format does not have.
  */
 import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Header, Pack } from 'cpio-stream';
 import { modeOf, type Entry, type Tree } from './entry.js';
+import { entryPath, pathBytes } from './names.js';
 
 const HEADER_SIZE = 110;
 const MAX_NAME = 4096; // the kernel's PATH_MAX
@@ -33,7 +35,10 @@ export interface CpioHeader {
   rdevminor?: number;
 }
 
-/** Writes an archive. @throws RangeError for a name or a number that the format cannot hold */
+/**
+ * Writes an archive.
+ * @throws RangeError for a path that is absolute or has `..` or NUL in it, and for a name or a number that the format cannot hold
+ */
 export async function writeCpio(tree: Tree | Iterable<Entry>, path: string): Promise<void> {
   const { default: cpio } = await import('cpio-stream'); // loading takes time, and most starts write no archive
   const pack = cpio.pack({ format: 'newc' });
@@ -53,8 +58,10 @@ async function addAll(pack: Pack, tree: Tree | Iterable<Entry>): Promise<void> {
 }
 
 function addEntry(pack: Pack, entry: Entry): Promise<void> {
+  const isRoot = entry.path === '' && entry.type === 'directory';
+  if (!isRoot) entryPath(entry.path);
   const header: Header = {
-    name: entry.path,
+    name: isRoot ? '.' : entry.path,
     mode: modeOf(entry),
     uid: entry.uid,
     gid: entry.gid,
@@ -68,7 +75,7 @@ function addEntry(pack: Pack, entry: Entry): Promise<void> {
     const fail = (error: Error): void => reject(new Error(`${entry.path}: ${error.message}`, { cause: error }));
     const done = (error?: Error | null): void => (error ? fail(error) : resolve());
     if (entry.type !== 'file') {
-      pack.entry(header, entry.link === undefined ? Buffer.alloc(0) : Buffer.from(entry.link), done);
+      pack.entry(header, entry.link === undefined ? Buffer.alloc(0) : pathBytes(entry.link), done);
       return;
     }
     const sink = pack.entry(header, done);
@@ -91,7 +98,7 @@ async function* contentOf(entry: Entry, fail: (error: Error) => void): AsyncIter
  * four bytes.
  */
 export function encodeHeader(header: CpioHeader): Buffer {
-  const name = Buffer.from(`${header.name}\0`);
+  const name = Buffer.concat([pathBytes(header.name), Buffer.of(0)]);
   if (name.length > MAX_NAME) throw new RangeError(`${header.name}: the name is longer than ${MAX_NAME} bytes`);
   const mtime = header.mtime instanceof Date ? header.mtime.getTime() / 1000 : 0;
   const numbers = [

@@ -10,6 +10,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Headers, Pack } from 'tar-stream';
 import type { Entry, Tree } from './entry.js';
+import { entryPath } from './names.js';
 import { extraOf, MAX_ID, MAX_TIME, shortName } from './tar-extra.js';
 
 /** The largest number in the octal digits of a header. */
@@ -17,7 +18,11 @@ const MAX_DEVICE = 0o777777;
 /** The largest numbers of an owner, and of a time in seconds, that Linux has. */
 const [LAST_ID, LAST_TIME] = [2 ** 32 - 1, Number.MAX_SAFE_INTEGER];
 
-/** Writes an archive. @throws RangeError for a number that the format cannot hold; the errors of a content */
+/**
+ * Writes an archive.
+ * @throws RangeError for a path that is absolute or has `..` or NUL in it, and for a number that the format cannot hold;
+ * the errors of a content
+ */
 export async function writeTar(tree: Tree | Iterable<Entry>, path: string): Promise<void> {
   const { default: tar } = await import('tar-stream'); // loading takes time, and most starts write no archive
   const pack = tar.pack();
@@ -35,6 +40,7 @@ async function addAll(pack: Pack, tree: Tree | Iterable<Entry>): Promise<void> {
 }
 
 async function addEntry(pack: Pack, entry: Entry): Promise<void> {
+  if (entry.path !== '') entryPath(entry.path);
   const extra = extraOf(entry);
   // Between two members, the archive is whole blocks. tar-stream itself writes no pax header with bytes in it.
   if (extra) pack.push(extra);

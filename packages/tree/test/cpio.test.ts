@@ -246,6 +246,20 @@ describe('writing an archive', () => {
     await expect(writeCpio([file('a', 'x')], join(dir, 'file/archive'))).rejects.toThrow('ENOTDIR');
   });
 
+  it('has names and targets as bytes', async () => {
+    const archive = await archived([file('d\udcff', 'x'), symlink('l', '\udce9')]);
+    expect(archive.includes(Buffer.from('d\xff\0', 'latin1'))).toBe(true);
+    expect(archive.includes(Buffer.from('l\0\xe9', 'latin1'))).toBe(true);
+  });
+
+  it.each(['/init', '../init', 'a/../../b', 'a\0b', ''])('refuses the path %j', async (path) => {
+    await expect(archived([file(path, 'x')])).rejects.toThrow('is no path of an entry');
+  });
+
+  it('has the root as a dot', async () => {
+    expect((await archived([directory('', 0o711)])).subarray(110, 112).toString()).toBe('.\0');
+  });
+
   it('concatenates trees', async () => {
     const names: string[] = [];
     for await (const { path } of concat([file('a', '')], concat([file('b', '')]), [])) names.push(path);

@@ -185,6 +185,10 @@ describe('tar', () => {
     [{ mtime: 0.5 }, 'the time 0.5 does not fit'],
     [{ size: 2 }, 'its content has not the 2 bytes'],
     [{ size: 0 }, 'its content has not the 0 bytes'],
+    [{ path: '/init' }, 'is no path of an entry'],
+    [{ path: '../init' }, 'is no path of an entry'],
+    [{ path: 'a/../../b' }, 'is no path of an entry'],
+    [{ path: 'a\0b' }, 'is no path of an entry'],
   ])('refuses %j', async (change, message) => {
     await expect(archive([{ ...file('x', '1'), ...change }])).rejects.toThrow(message);
   });
