@@ -3,7 +3,7 @@
  * records (SUSP, IEEE P1281). The version is that of 1991, which every reader knows; the later one adds only numbers of
  * inodes.
  */
-import { modeOf } from '@nodeos/tree';
+import { modeOf, pathBytes } from '@nodeos/tree';
 import { encodeTime, PART, SECTOR, TIMES, writeBoth32 } from './iso-format.js';
 import { nameOf, type Node } from './iso-tree.js';
 
@@ -141,7 +141,7 @@ function components(link: string): Buffer[] {
 function component(part: string): Buffer[] {
   if (part === '.') return [Buffer.of(PART.current, 0)];
   if (part === '..') return [Buffer.of(PART.parent, 0)];
-  const bytes = Buffer.from(part);
+  const bytes = pathBytes(part);
   const largest = MAX_TEXT - 2;
   const last = Math.max(0, Math.ceil(bytes.length / largest) - 1);
   return Array.from({ length: last + 1 }, (_, index) => {

@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { concat, directory, file, fromDirectory, symlink, type Entry, type Tree } from '@nodeos/tree';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import { erofs, GROUP_SLOT, pathGroups, writeErofs, type ErofsOptions, type PlacedFile } from '../index.js';
+import { erofs, GROUP_SLOT, iso, pathGroups, writeErofs, type ErofsOptions, type PlacedFile } from '../index.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-erofs-complete-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -177,6 +177,12 @@ print(json.dumps(found))`;
     expect(mounted(path, program)).toEqual(plain);
     expect(Object.keys(plain as object)).toHaveLength(302);
   });
+});
+
+it('a CD has targets of links as bytes', async () => {
+  const { regions } = await iso([symlink('l', 'x\udcff')], { label: 'A' });
+  const bytes = Buffer.concat(regions.flatMap(({ source }) => (source instanceof Uint8Array ? [source] : [])));
+  expect(bytes.includes(Buffer.from('x\xff', 'latin1'))).toBe(true);
 });
 
 describe('path groups', () => {
