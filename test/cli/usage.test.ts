@@ -41,7 +41,7 @@ describe('wrong usage gives status 2, a cause and a remedy', () => {
     [['fly'], 'unknown command "fly"', 'the commands are: start, dev, build'],
     [['build', '--target', 'vax'], 'unknown target "vax"', 'the targets are: x86_64, aarch64, i686, armv7, riscv64'],
     [['build', 'attic'], 'unknown layer "attic"', 'kernel, runtime, usr, init, initramfs, initramfs-base'],
-    [['build', '--format', 'floppy'], 'unknown format "floppy"', 'qcow2, vmdk, vhd, tar, pxe'],
+    [['build', '--format', 'floppy'], 'unknown format "floppy"', 'qcow2, vmdk, vhd, tar, oci, pxe'],
     [['start', '--format', 'tar'], '--format tar: expected disk, iso, usb', ''],
     [['build', '--frobnicate'], '--frobnicate', 'nodeos build --help'],
     [['build', '--jobs', 'many'], '--jobs many: expected a number of at least 1', ''],
