@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import { APP_ID, checkSystemConfig, entryPath, PATHS, type SystemConfig } from '@nodeos/contract';
 import { inputPath } from '@nodeos/engine';
-import { makeImage, type NewImage } from '@nodeos/oci';
+import type { NewImage } from '@nodeos/oci';
 import type { Entry } from '@nodeos/tree';
 import type { Format } from './format.js';
 
@@ -35,6 +35,7 @@ export const OCI: Format = {
     parameters: { zlib: process.versions.zlib },
     inputs: Object.fromEntries(rootParts.map((part) => [part.name, part.artifact.step])),
     async build(context) {
+      const { makeImage } = await import('@nodeos/oci'); // most starts make no container image
       const layers = [];
       let system: SystemConfig | undefined;
       // Below what differs between applications: unpacked, a layer is shared only with the same layers below it.

@@ -59,23 +59,34 @@ const named = (names: readonly string[]): Words => ({ names });
 
 /** Placeholders whose values nobody can list. */
 const UNKNOWN = [
-  ...['"…"', 'CODE', 'FROM=TO', 'HEX', 'HOST:GUEST', 'KEY', 'N', 'NAME', 'NAME=VALUE', 'OS/ARCH', 'PATH', 'S', 'SIZE'],
-  ...['TEXT', 'TIME'],
+  '"…"',
+  'CODE',
+  'FROM=TO',
+  'HEX',
+  'HOST:GUEST',
+  'KEY',
+  'N',
+  'NAME',
+  'NAME=VALUE',
+  'OS/ARCH',
+  'PATH',
+  'S',
+  'SIZE',
+  'TEXT',
+  'TIME',
 ];
 const UNKNOWN_ADDRESSES = ['URI', 'URL', 'VERSION', 'PORT', '[HOST:]PORT', 'NEW-NAME'];
 const FILES = [
-  ...[
-    'FILE',
-    'FILE[:PATH]',
-    'SOURCE',
-    '[NAME=]SOURCE',
-    'DESTINATION',
-    'DEVICE',
-    '/dev/nbdN',
-    'TRACE',
-    'IMAGE',
-    'OVERLAY',
-  ],
+  'FILE',
+  'FILE[:PATH]',
+  'SOURCE',
+  '[NAME=]SOURCE',
+  'DESTINATION',
+  'DEVICE',
+  '/dev/nbdN',
+  'TRACE',
+  'IMAGE',
+  'OVERLAY',
 ];
 /** Images are behind the folder of a store: `/srv/store:debian-12`. */
 const STORES = ['STORE', 'STORE:NAME', '[NAME=]STORE:NAME'];
