@@ -1,4 +1,4 @@
 /** The kernel layer. */
 export * from './kernel.js';
 export * from './config.js';
-export { LINUX } from './sources.js';
+export { LINUX, UNNEEDED_PATHS } from './sources.js';

@@ -14,7 +14,15 @@ import { checkSystem, formatLayer, layerOf, type Layer, type System } from '../s
 /** What is built if nothing is named. */
 const DEFAULT_LAYERS: readonly string[] = ['kernel', 'initramfs', 'initramfs-base', 'usr'];
 /** The layers that are the same with every application. */
-const WITHOUT_APP: readonly string[] = ['kernel', 'runtime', 'usr', 'init', 'initramfs-stream', 'tls-handshake'];
+const WITHOUT_APP: readonly string[] = [
+  'kernel',
+  'runtime',
+  'usr',
+  'init',
+  'initramfs-stream',
+  'tls-handshake',
+  'linuxfs-kernel',
+];
 
 export const buildCommand: Unlisted<Command> = {
   operands: '[LAYER…]',

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What is done to names: each operation as the system call of that name does it, for paths of the kernel's own memory. */
+#include <linux/dcache.h>
+#include <linux/file.h>
+#include <linux/fs_struct.h>
+#include <linux/kdev_t.h>
+#include <linux/mount.h>
+#include <linux/namei.h>
+#include <linux/posix_acl.h>
+#include <linux/security.h>
+#include <linux/slab.h>
+#include <linux/stat.h>
+#include <linux/statfs.h>
+#include <linux/xattr.h>
+#include "../internal.h"
+#include "nodefs.h"
+
+static bool no_follow(struct nodefs_call *call)
+{
+	return le32_to_cpu(call->request->flags) & NODEFS_NO_FOLLOW;
+}
+
+/* The open file of the handle, else what the name leads to. To be put. */
+int nodefs_path(struct nodefs_call *call, struct path *path)
+{
+	struct file *file;
+
+	if (!call->request->handle)
+		return kern_path(call->name, no_follow(call) ? 0 : LOOKUP_FOLLOW, path);
+	file = nodefs_file(le32_to_cpu(call->request->handle));
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	*path = file->f_path;
+	path_get(path);
+	fput(file);
+	return 0;
+}
+
+static void fill_time(struct nodefs_stat *to, int which, const struct timespec64 *time)
+{
+	to->seconds[which] = cpu_to_le64(time->tv_sec);
+	to->nanoseconds[which] = cpu_to_le32(time->tv_nsec);
+}
+
+void nodefs_fill_stat(struct nodefs_stat *to, const struct kstat *from)
+{
+	*to = (struct nodefs_stat){
+		.mode = cpu_to_le32(from->mode),
+		.links = cpu_to_le32(from->nlink),
+		.uid = cpu_to_le32(from_kuid_munged(&init_user_ns, from->uid)),
+		.gid = cpu_to_le32(from_kgid_munged(&init_user_ns, from->gid)),
+		.inode = cpu_to_le64(from->ino),
+		.size = cpu_to_le64(from->size),
+		.blocks = cpu_to_le64(from->blocks),
+		.device = { cpu_to_le32(MAJOR(from->dev)), cpu_to_le32(MINOR(from->dev)) },
+		.special = { cpu_to_le32(MAJOR(from->rdev)), cpu_to_le32(MINOR(from->rdev)) },
+		.block_size = cpu_to_le32(from->blksize),
+		.has_birth = cpu_to_le32(!!(from->result_mask & STATX_BTIME)),
+	};
+	fill_time(to, 0, &from->atime);
+	fill_time(to, 1, &from->mtime);
+	fill_time(to, 2, &from->ctime);
+	fill_time(to, 3, &from->btime);
+}
+
+static int stat(struct nodefs_call *call)
+{
+	struct kstat stat;
+	struct path path;
+	int error = nodefs_path(call, &path);
+
+	if (error)
+		return error;
+	error = vfs_getattr(&path, &stat, STATX_BASIC_STATS | STATX_BTIME, AT_STATX_SYNC_AS_STAT);
+	path_put(&path);
+	if (error)
+		return error;
+	nodefs_fill_stat(call->out, &stat);
+	call->out_size = sizeof(struct nodefs_stat);
+	return 0;
+}
+
+static int make_folder(struct nodefs_call *call)
+{
+	return do_mkdirat(AT_FDCWD, getname_kernel(call->name), le32_to_cpu(call->request->mode));
+}
+
+static int remove_folder(struct nodefs_call *call)
+{
+	return do_rmdir(AT_FDCWD, getname_kernel(call->name));
+}
+
+static int unlink_name(struct nodefs_call *call)
+{
+	return do_unlinkat(AT_FDCWD, getname_kernel(call->name));
+}
+
+/* `flags` are RENAME_*. */
+static int rename_to(struct nodefs_call *call)
+{
+	return do_renameat2(AT_FDCWD, getname_kernel(call->name), AT_FDCWD, getname_kernel(call->other),
+			    le32_to_cpu(call->request->flags));
+}
+
+static int link_to(struct nodefs_call *call)
+{
+	return do_linkat(AT_FDCWD, getname_kernel(call->name), AT_FDCWD, getname_kernel(call->other), 0);
+}
+
+/* `other` is the link; `name` what is in it. */
+static int make_link(struct nodefs_call *call)
+{
+	return do_symlinkat(getname_kernel(call->name), AT_FDCWD, getname_kernel(call->other));
+}
+
+static int read_link(struct nodefs_call *call)
+{
+	DEFINE_DELAYED_CALL(done);
+	const char *target;
+	struct path path;
+	int error = kern_path(call->name, 0, &path);
+
+	if (error)
+		return error;
+	target = d_is_symlink(path.dentry) ? vfs_get_link(path.dentry, &done) : ERR_PTR(-EINVAL);
+	error = PTR_ERR_OR_ZERO(target);
+	if (!error) {
+		call->out_size = min_t(size_t, strlen(target), PATH_MAX);
+		memcpy(call->out, target, call->out_size);
+	}
+	do_delayed_call(&done);
+	path_put(&path);
+	return error;
+}
+
+/* `value` has the major number in its upper half, the minor in its lower. */
+static int make_node(struct nodefs_call *call)
+{
+	u64 device = le64_to_cpu(call->request->value);
+	umode_t mode = le32_to_cpu(call->request->mode);
+	struct dentry *dentry;
+	struct path path;
+	int error;
+
+	if (S_ISDIR(mode) || S_ISLNK(mode))
+		return -EPERM;
+	dentry = kern_path_create(AT_FDCWD, call->name, &path, 0);
+	if (IS_ERR(dentry))
+		return PTR_ERR(dentry);
+	mode = mode_strip_umask(d_inode(path.dentry), mode);
+	if (S_ISREG(mode) || !(mode & S_IFMT))
+		error = vfs_create(mnt_idmap(path.mnt), d_inode(path.dentry), dentry, mode, true);
+	else
+		error = vfs_mknod(mnt_idmap(path.mnt), d_inode(path.dentry), dentry, mode,
+				  MKDEV(device >> 32, device & MINORMASK));
+	done_path_create(&path, dentry);
+	return error;
+}
+
+static int real_path(struct nodefs_call *call)
+{
+	struct path path;
+	char *text;
+	int error = kern_path(call->name, LOOKUP_FOLLOW, &path);
+
+	if (error)
+		return error;
+	text = d_path(&path, call->out, PATH_MAX);
+	error = PTR_ERR_OR_ZERO(text);
+	if (!error) {
+		call->out_size = strlen(text);
+		memmove(call->out, text, call->out_size);
+	}
+	path_put(&path);
+	return error;
+}
+
+/* `mode` has the bits of access(2). */
+static int may_access(struct nodefs_call *call)
+{
+	struct path path;
+	int error = kern_path(call->name, LOOKUP_FOLLOW, &path);
+
+	if (error)
+		return error;
+	error = path_permission(&path, (le32_to_cpu(call->request->mode) & 7) | MAY_ACCESS);
+	if (!error && (le32_to_cpu(call->request->mode) & MAY_WRITE) && __mnt_is_readonly(path.mnt))
+		error = -EROFS;
+	path_put(&path);
+	return error;
+}
+
+static int change_mode(struct nodefs_call *call)
+{
+	struct path path;
+	int error = nodefs_path(call, &path);
+
+	if (error)
+		return error;
+	error = d_is_symlink(path.dentry) ? -EOPNOTSUPP : chmod_common(&path, le32_to_cpu(call->request->mode));
+	path_put(&path);
+	return error;
+}
+
+static int change_owner(struct nodefs_call *call)
+{
+	struct path path;
+	int error = nodefs_path(call, &path);
+
+	if (error)
+		return error;
+	error = mnt_want_write(path.mnt);
+	if (!error) {
+		error = chown_common(&path, le32_to_cpu(call->request->uid), le32_to_cpu(call->request->gid));
+		mnt_drop_write(path.mnt);
+	}
+	path_put(&path);
+	return error;
+}
+
+/* `offset` and `uid` are seconds and nanoseconds of the access, `size` and `gid` of the modification. */
+static int change_times(struct nodefs_call *call)
+{
+	u32 flags = le32_to_cpu(call->request->flags);
+	struct timespec64 times[2] = {
+		{ le64_to_cpu(call->request->offset), le32_to_cpu(call->request->uid) },
+		{ le64_to_cpu(call->request->size), le32_to_cpu(call->request->gid) },
+	};
+	struct path path;
+	int error = nodefs_path(call, &path);
+
+	if (error)
+		return error;
+	if (flags & NODEFS_ATIME_NOW)
+		times[0].tv_nsec = UTIME_NOW;
+	if (flags & NODEFS_MTIME_NOW)
+		times[1].tv_nsec = UTIME_NOW;
+	error = vfs_utimes(&path, times);
+	path_put(&path);
+	return error;
+}
+
+static int stat_filesystem(struct nodefs_call *call)
+{
+	struct nodefs_statfs *to = call->out;
+	struct kstatfs from;
+	struct path path;
+	int error = nodefs_path(call, &path);
+
+	if (error)
+		return error;
+	error = vfs_statfs(&path, &from);
+	path_put(&path);
+	if (error)
+		return error;
+	*to = (struct nodefs_statfs){
+		.type = cpu_to_le64(from.f_type),
+		.block_size = cpu_to_le64(from.f_bsize),
+		.blocks = cpu_to_le64(from.f_blocks),
+		.free = cpu_to_le64(from.f_bfree),
+		.available = cpu_to_le64(from.f_bavail),
+		.files = cpu_to_le64(from.f_files),
+		.free_files = cpu_to_le64(from.f_ffree),
+		.name_max = cpu_to_le64(from.f_namelen),
+	};
+	call->out_size = sizeof(*to);
+	return 0;
+}
+
+/* Access lists have functions of their own; as values they look like other attributes. */
+static int get_attribute(struct nodefs_call *call)
+{
+	struct path path;
+	ssize_t n = nodefs_path(call, &path);
+
+	if (n)
+		return n;
+	if (is_posix_acl_xattr(call->other))
+		n = do_get_acl(mnt_idmap(path.mnt), path.dentry, call->other, call->out, NODEFS_OUT_MAX);
+	else
+		n = vfs_getxattr(mnt_idmap(path.mnt), path.dentry, call->other, call->out, NODEFS_OUT_MAX);
+	path_put(&path);
+	if (n < 0)
+		return n;
+	call->out_size = n;
+	return 0;
+}
+
+/* `mode` has the XATTR_* flags. */
+static int set_attribute(struct nodefs_call *call)
+{
+	int flags = le32_to_cpu(call->request->mode);
+	struct path path;
+	int error = nodefs_path(call, &path);
+
+	if (error)
+		return error;
+	error = mnt_want_write(path.mnt);
+	if (error)
+		goto out;
+	if (is_posix_acl_xattr(call->other))
+		error = do_set_acl(mnt_idmap(path.mnt), path.dentry, call->other, call->data, call->data_size);
+	else
+		error = vfs_setxattr(mnt_idmap(path.mnt), path.dentry, call->other, call->data, call->data_size, flags);
+	mnt_drop_write(path.mnt);
+out:
+	path_put(&path);
+	return error;
+}
+
+static int list_attributes(struct nodefs_call *call)
+{
+	struct path path;
+	ssize_t n = nodefs_path(call, &path);
+
+	if (n)
+		return n;
+	n = vfs_listxattr(path.dentry, call->out, NODEFS_OUT_MAX);
+	path_put(&path);
+	if (n < 0)
+		return n;
+	call->out_size = n;
+	return 0;
+}
+
+static int remove_attribute(struct nodefs_call *call)
+{
+	struct path path;
+	int error = nodefs_path(call, &path);
+
+	if (error)
+		return error;
+	error = mnt_want_write(path.mnt);
+	if (!error) {
+		if (is_posix_acl_xattr(call->other))
+			error = vfs_remove_acl(mnt_idmap(path.mnt), path.dentry, call->other);
+		else
+			error = vfs_removexattr(mnt_idmap(path.mnt), path.dentry, call->other);
+		mnt_drop_write(path.mnt);
+	}
+	path_put(&path);
+	return error;
+}
+
+/* FITRIM of the filesystem, from `offset` on, `size` bytes, extents of at least `value`; the reply has the bytes. */
+static int trim(struct nodefs_call *call)
+{
+	struct fstrim_range range = {
+		.start = le64_to_cpu(call->request->offset),
+		.len = le64_to_cpu(call->request->size),
+		.minlen = le64_to_cpu(call->request->value),
+	};
+	struct file *root = filp_open("/", O_RDONLY | O_DIRECTORY, 0);
+	int error = -ENOTTY;
+
+	if (IS_ERR(root))
+		return PTR_ERR(root);
+	/* A worker has no memory of its own, so the kernel's addresses are what it hands over. */
+	if (root->f_op->unlocked_ioctl)
+		error = root->f_op->unlocked_ioctl(root, FITRIM, (unsigned long)&range);
+	filp_close(root, NULL);
+	call->value = range.len;
+	return error == -ENOTTY ? -EOPNOTSUPP : error;
+}
+
+const nodefs_handler nodefs_name_handlers[NODEFS_OPS] = {
+	[NODEFS_STAT] = stat,
+	[NODEFS_MKDIR] = make_folder,
+	[NODEFS_RMDIR] = remove_folder,
+	[NODEFS_UNLINK] = unlink_name,
+	[NODEFS_RENAME] = rename_to,
+	[NODEFS_LINK] = link_to,
+	[NODEFS_SYMLINK] = make_link,
+	[NODEFS_READLINK] = read_link,
+	[NODEFS_MKNOD] = make_node,
+	[NODEFS_REALPATH] = real_path,
+	[NODEFS_ACCESS] = may_access,
+	[NODEFS_CHMOD] = change_mode,
+	[NODEFS_CHOWN] = change_owner,
+	[NODEFS_UTIMES] = change_times,
+	[NODEFS_STATFS] = stat_filesystem,
+	[NODEFS_GETXATTR] = get_attribute,
+	[NODEFS_SETXATTR] = set_attribute,
+	[NODEFS_LISTXATTR] = list_attributes,
+	[NODEFS_REMOVEXATTR] = remove_attribute,
+	[NODEFS_TRIM] = trim,
+};

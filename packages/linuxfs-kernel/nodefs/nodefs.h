@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The units of the file server and what each gives to the others. */
+#ifndef NODEFS_H
+#define NODEFS_H
+
+#include <linux/fs.h>
+#include <linux/path.h>
+#include "protocol.h"
+
+/* One request while a worker does it. */
+struct nodefs_call {
+	const struct nodefs_request *request;
+	char *name;		/* ends with a NUL; empty if there is none */
+	char *other;
+	const void *data;
+	u32 data_size;
+	void *slot;		/* NODEFS_SLOT_SIZE bytes, or NULL */
+	/* What the reply says. */
+	u64 value;
+	u32 handle;
+	void *out;		/* room for NODEFS_OUT_MAX bytes */
+	u32 out_size;
+};
+
+#define NODEFS_OUT_MAX (NODEFS_MESSAGE_MAX - sizeof(struct nodefs_reply))
+
+/* An operation: 0, or a negative errno. */
+typedef int (*nodefs_handler)(struct nodefs_call *call);
+
+/* server.c: takes requests and replies. Never returns. */
+void nodefs_serve(void);
+
+/* disks.c: block devices whose bytes the other side has. */
+int nodefs_disks_start(void);
+int nodefs_attach(struct nodefs_call *call);
+int nodefs_detach(struct nodefs_call *call);
+dev_t nodefs_disk_device(u32 disk);
+
+/* mounts.c: filesystems by their numbers. */
+int nodefs_mount(struct nodefs_call *call);
+int nodefs_unmount(struct nodefs_call *call);
+int nodefs_remount(struct nodefs_call *call);
+int nodefs_sync(struct nodefs_call *call);
+int nodefs_enter(u32 mount);	/* the worker's root becomes that of the filesystem */
+void nodefs_leave(u32 mount);
+
+/* files.c: open files by their handles. */
+struct file *nodefs_file(u32 handle);	/* to be put; or an ERR_PTR */
+extern const nodefs_handler nodefs_file_handlers[NODEFS_OPS];
+int nodefs_close_all(u32 mount);	/* closes what is open there */
+
+/* names.c: what is done to names. */
+int nodefs_path(struct nodefs_call *call, struct path *path);	/* of the handle or the name */
+extern const nodefs_handler nodefs_name_handlers[NODEFS_OPS];
+void nodefs_fill_stat(struct nodefs_stat *to, const struct kstat *from);
+
+/* confine_user.c: the process gives up what it does not need. */
+int nodefs_confine(void);
+
+#endif

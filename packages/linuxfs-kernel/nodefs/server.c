@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Takes requests from descriptor 3, does them, and replies. The workers take turns in reading; whoever has read a
+ * request does it, so that a slow disk holds up only those who wait for it.
+ *
+ * Workers are user threads without memory of their own, not kernel threads: those close files and unmount later, behind
+ * the back of the one who asked.
+ */
+#include <linux/fs_struct.h>
+#include <linux/init.h>
+#include <linux/interrupt.h>
+#include <linux/kernel.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/reboot.h>
+#include <linux/sched/task.h>
+#include <linux/slab.h>
+#include <linux/task_work.h>
+#include <linux/wait.h>
+#include <irq_kern.h>
+#include <os.h>
+#include "nodefs.h"
+
+#define WORKERS 16
+
+/* Bytes that have been read and belong to no worker yet. Only the worker that holds `reading` touches them. */
+static u8 *pending;
+static u32 pending_size;
+static DEFINE_MUTEX(reading);
+static DEFINE_MUTEX(replying);
+
+static bool readable = true;
+static DECLARE_WAIT_QUEUE_HEAD(arrived);
+static void *slots[NODEFS_SLOTS];
+
+static const nodefs_handler server_handlers[NODEFS_OPS] = {
+	[NODEFS_ATTACH] = nodefs_attach,
+	[NODEFS_DETACH] = nodefs_detach,
+	[NODEFS_MOUNT] = nodefs_mount,
+	[NODEFS_UNMOUNT] = nodefs_unmount,
+	[NODEFS_REMOUNT] = nodefs_remount,
+	[NODEFS_SYNC] = nodefs_sync,
+};
+
+static irqreturn_t on_readable(int irq, void *unused)
+{
+	WRITE_ONCE(readable, true);
+	wake_up(&arrived);
+	return IRQ_HANDLED;
+}
+
+/*
+ * The other side is gone, or says nonsense. Whoever ends in order has unmounted before; for all others this is a power
+ * cut, since nobody is left to write to the disks.
+ */
+static void __noreturn end(const char *why)
+{
+	pr_info("nodefs: %s\n", why);
+	machine_power_off();
+	unreachable();
+}
+
+static u32 whole_message(void)
+{
+	const struct nodefs_request *head = (const void *)pending;
+	u32 length;
+
+	if (pending_size < sizeof(*head))
+		return 0;
+	length = le32_to_cpu(head->length);
+	if (length < sizeof(*head) || length > NODEFS_MESSAGE_MAX)
+		end("a request has an impossible length");
+	return pending_size < length ? 0 : length;
+}
+
+/* Waits until a whole request is there, and moves it to `to`. */
+static void take(u8 *to)
+{
+	u32 length;
+	int n;
+
+	mutex_lock(&reading);
+	while (!(length = whole_message())) {
+		WRITE_ONCE(readable, false);
+		n = os_read_file(NODEFS_FILES_FD, pending + pending_size, NODEFS_MESSAGE_MAX - pending_size);
+		if (n == 0)
+			end("the other side has closed");
+		if (n > 0)
+			pending_size += n;
+		else if (n != -EAGAIN && n != -EINTR)
+			end("requests cannot be read");
+		else
+			wait_event(arrived, READ_ONCE(readable));
+	}
+	memcpy(to, pending, length);
+	pending_size -= length;
+	memmove(pending, pending + length, pending_size);
+	mutex_unlock(&reading);
+}
+
+/* A reply is sent whole: the socket takes messages of this size at once or not at all. */
+static void send(const void *message, u32 length)
+{
+	u32 sent = 0;
+	int n;
+
+	mutex_lock(&replying);
+	while (sent < length) {
+		n = os_write_file(NODEFS_FILES_FD, message + sent, length - sent);
+		if (n > 0)
+			sent += n;
+		else if (n == -EAGAIN || n == -EINTR)
+			schedule_timeout_uninterruptible(1); /* it does not read; the clock asks again */
+		else
+			end("replies cannot be sent");
+	}
+	mutex_unlock(&replying);
+}
+
+/* Names and data are checked here once: the handlers get strings that end and sizes that are true. */
+static int parse(struct nodefs_call *call, u8 *bytes, char *name, char *other)
+{
+	const struct nodefs_request *request = (const void *)bytes;
+	u32 length = le32_to_cpu(request->length), slot = le32_to_cpu(request->slot);
+	u32 first = le16_to_cpu(request->name), second = le16_to_cpu(request->other);
+	u8 *at = bytes + sizeof(*request);
+
+	if (first >= PATH_MAX || second >= PATH_MAX)
+		return -ENAMETOOLONG;
+	if (sizeof(*request) + first + second > length)
+		return -EINVAL;
+	if (memchr(at, 0, first + second))
+		return -EINVAL;
+	memcpy(name, at, first);
+	name[first] = 0;
+	memcpy(other, at + first, second);
+	other[second] = 0;
+	call->request = request;
+	call->name = name;
+	call->other = other;
+	call->data = at + first + second;
+	call->data_size = length - sizeof(*request) - first - second;
+	call->slot = slot < NODEFS_SLOTS ? slots[slot] : NULL;
+	return 0;
+}
+
+static nodefs_handler handler_of(u16 op)
+{
+	if (op >= NODEFS_OPS)
+		return NULL;
+	return server_handlers[op] ?: nodefs_file_handlers[op] ?: nodefs_name_handlers[op];
+}
+
+static int perform(struct nodefs_call *call)
+{
+	nodefs_handler handler = handler_of(le16_to_cpu(call->request->op));
+	u16 mount = le16_to_cpu(call->request->mount);
+	int error;
+
+	if (!handler)
+		return -ENOSYS;
+	if (server_handlers[le16_to_cpu(call->request->op)])
+		return handler(call);
+	error = nodefs_enter(mount);
+	if (error)
+		return error;
+	error = handler(call);
+	nodefs_leave(mount);
+	return error;
+}
+
+static int work(void *unused)
+{
+	u8 *request = (u8 *)__get_free_pages(GFP_KERNEL, get_order(NODEFS_MESSAGE_MAX));
+	u8 *answer = (u8 *)__get_free_pages(GFP_KERNEL, get_order(NODEFS_MESSAGE_MAX));
+	char *names = kmalloc(2 * PATH_MAX, GFP_KERNEL);
+	struct nodefs_reply *reply = (void *)answer;
+
+	if (!request || !answer || !names)
+		end("no memory for a worker");
+	for (;;) {
+		struct nodefs_call call = { .out = reply + 1 };
+		int error;
+
+		take(request);
+		error = parse(&call, request, names, names + PATH_MAX) ?: perform(&call);
+		task_work_run(); /* files are closed and filesystems unmounted before the reply says so */
+		reply->length = cpu_to_le32(sizeof(*reply) + (error ? 0 : call.out_size));
+		reply->tag = ((struct nodefs_request *)request)->tag;
+		reply->error = cpu_to_le32(-error);
+		reply->handle = cpu_to_le32(call.handle);
+		reply->value = cpu_to_le64(call.value);
+		send(reply, le32_to_cpu(reply->length));
+	}
+	return 0;
+}
+
+static void say_hello(void)
+{
+	struct {
+		struct nodefs_reply reply;
+		struct nodefs_hello hello;
+	} __packed message = {
+		.reply.length = cpu_to_le32(sizeof(message)),
+		.hello.version = cpu_to_le32(NODEFS_VERSION),
+		.hello.workers = cpu_to_le32(WORKERS),
+	};
+	int i;
+
+	for (i = 0; i < NODEFS_SLOTS; i++)
+		message.hello.slots[i] = cpu_to_le64(__pa(slots[i]));
+	send(&message, sizeof(message));
+}
+
+void nodefs_serve(void)
+{
+	int i;
+
+	pending = (u8 *)__get_free_pages(GFP_KERNEL, get_order(NODEFS_MESSAGE_MAX));
+	if (!pending)
+		end("no memory");
+	for (i = 0; i < NODEFS_SLOTS; i++) {
+		slots[i] = (void *)__get_free_pages(GFP_KERNEL, get_order(NODEFS_SLOT_SIZE));
+		if (!slots[i])
+			end("no memory for the slots: more than mem=48M is needed");
+	}
+	if (os_set_fd_async(NODEFS_FILES_FD) < 0 ||
+	    um_request_irq(UM_IRQ_ALLOC, NODEFS_FILES_FD, IRQ_READ, on_readable, 0, "nodefs-files", &arrived) < 0)
+		end("descriptor 3 is no socket");
+	if (nodefs_disks_start() < 0)
+		end("descriptor 4 is no socket");
+	if (nodefs_confine() < 0)
+		end("the process cannot be confined");
+	say_hello();
+	for (i = 1; i < WORKERS; i++)
+		if (user_mode_thread(work, NULL, 0) < 0)
+			end("a worker cannot be started");
+	work(NULL);
+}
+
+/*
+ * The last of the kernel's initialisation, in PID 1: instead of a program, it runs the server.
+ */
+static int __init nodefs_init(void)
+{
+	system_state = SYSTEM_RUNNING;
+	nodefs_serve();
+	return 0;
+}
+late_initcall_sync(nodefs_init);

@@ -1,0 +1,104 @@
+/**
+ * Serves the kernel's requests for disks from block devices. Bytes go straight between a device's buffer and the
+ * kernel's memory; the socket carries only what is wanted.
+ */
+import { readSync, writeSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import type { BlockBackend } from '@nodeos/block';
+import { errnoOf } from './errors.js';
+import { decodeDiskRequest, DISK_OPS, encodeDiskReply, Messages, type DiskRequest } from './protocol.js';
+
+const ENODEV = 19;
+
+export class DiskServer {
+  readonly #disks = new Map<number, BlockBackend>();
+  readonly #messages = new Messages();
+
+  /**
+   * @param memory the descriptor of the kernel's memory
+   * @param failed is told what makes the connection useless
+   */
+  constructor(
+    private readonly socket: Socket,
+    private readonly memory: number,
+    failed: (error: Error) => void,
+  ) {
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        this.#messages.feed(chunk, (message) => void this.#serve(decodeDiskRequest(message)));
+      } catch (error) {
+        failed(error as Error);
+      }
+    });
+    socket.on('error', failed);
+  }
+
+  add(number: number, backend: BlockBackend): void {
+    this.#disks.set(number, backend);
+  }
+
+  remove(number: number): void {
+    this.#disks.delete(number);
+  }
+
+  async #serve(request: DiskRequest): Promise<void> {
+    const disk = this.#disks.get(request.disk);
+    let error = disk ? 0 : ENODEV;
+    try {
+      if (disk) await this.#perform(disk, request);
+    } catch (thrown) {
+      error = errnoOf(thrown);
+    }
+    if (this.socket.writable) this.socket.write(encodeDiskReply(request.tag, error));
+  }
+
+  #perform(disk: BlockBackend, request: DiskRequest): Promise<void> | void {
+    const { offset, size } = request;
+    switch (request.op) {
+      case DISK_OPS.READ:
+        return this.#read(disk, request);
+      case DISK_OPS.WRITE:
+        return this.#write(disk, request);
+      case DISK_OPS.FLUSH:
+        return disk.flush?.();
+      case DISK_OPS.TRIM:
+        return disk.trim?.(offset, size);
+      default:
+        return disk.zero?.(offset, size);
+    }
+  }
+
+  /** One request of the device for all segments: they are neighbours on the disk, if not in memory. */
+  #read(disk: BlockBackend, { offset, size, segments }: DiskRequest): Promise<void> | void {
+    const bytes = Buffer.allocUnsafe(size);
+    const done = disk.read(bytes, offset);
+    const copy = (): void => {
+      let at = 0;
+      for (const segment of segments) {
+        writeFully(this.memory, bytes, at, segment.size, segment.offset);
+        at += segment.size;
+      }
+    };
+    return done instanceof Promise ? done.then(copy) : copy();
+  }
+
+  #write(disk: BlockBackend, { offset, size, segments }: DiskRequest): Promise<void> | void {
+    if (!disk.write) throw Object.assign(new Error('the disk is read-only'), { code: 'EROFS' });
+    const bytes = Buffer.allocUnsafe(size);
+    let at = 0;
+    for (const segment of segments) {
+      readFully(this.memory, bytes, at, segment.size, segment.offset);
+      at += segment.size;
+    }
+    return disk.write(bytes, offset);
+  }
+}
+
+/** Memory is never short: fewer bytes than asked for mean that the kernel is gone. */
+export function readFully(fd: number, into: Uint8Array, at: number, length: number, position: number): void {
+  if (readSync(fd, into, at, length, position) !== length) throw new Error("the kernel's memory cannot be read");
+}
+
+export function writeFully(fd: number, bytes: Uint8Array, at: number, length: number, position: number): void {
+  if (writeSync(fd, bytes, at, length, position) !== length) throw new Error("the kernel's memory cannot be written");
+}

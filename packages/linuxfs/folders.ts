@@ -1,0 +1,273 @@
+/** What concerns folders and whole trees in them: reading, making, removing and copying. */
+import type { BigIntStats, Dirent, PathLike, Stats } from 'node:fs';
+import { posix } from 'node:path';
+import { Directory } from './directory.js';
+import { encodingOf, type Encoded } from './file-handle.js';
+import { direntOf, isFile, isFolder, isLink, statsOf } from './stats.js';
+import type { RawEntry, RawStat } from './protocol.js';
+import type { Volume } from './volume.js';
+import { modeOf, O, pathBytes, pathText } from './words.js';
+
+type Mode = string | number | null | undefined;
+
+export interface CpOptions {
+  readonly recursive?: boolean;
+  readonly dereference?: boolean;
+  readonly errorOnExist?: boolean;
+  /** Default true. */
+  readonly force?: boolean;
+  readonly preserveTimestamps?: boolean;
+  readonly mode?: number;
+  filter?(source: string, destination: string): boolean | Promise<boolean>;
+}
+
+const failure = (code: string, text: string, syscall: string, path: string): Error =>
+  Object.assign(new Error(`${code}: ${text}, ${syscall} '${path}'`), { code, syscall, path });
+
+export abstract class Folders {
+  constructor(protected readonly volume: Volume) {}
+
+  abstract copyFile: (from: PathLike, to: PathLike, mode?: number) => Promise<void>;
+
+  /** @returns with `recursive` the first folder that was made */
+  mkdir = async (
+    path: PathLike,
+    options?: Mode | { recursive?: boolean; mode?: Mode },
+  ): Promise<string | undefined> => {
+    const { recursive = false, mode } = options !== null && typeof options === 'object' ? options : { mode: options };
+    const bits = modeOf(mode, 0o777);
+    if (recursive) return this.#makeAll(pathText(path), bits);
+    await this.volume.mkdir(path, bits);
+    return undefined;
+  };
+
+  /** From the deepest folder upwards: most of a path exists already. */
+  async #makeAll(path: string, mode: number): Promise<string | undefined> {
+    try {
+      await this.volume.mkdir(path, mode);
+      return path;
+    } catch (error) {
+      const { code } = error as { code: string };
+      const parent = posix.dirname(path);
+      if (code === 'ENOENT' && parent !== path) {
+        const first = await this.#makeAll(parent, mode);
+        return (await this.#makeAll(path, mode)) === undefined ? first : (first ?? path);
+      }
+      if (code !== 'EEXIST' && code !== 'EROFS') throw error;
+      const raw = await this.volume.stat({ path }, 'mkdir');
+      if (!isFolder(raw)) throw error;
+      return undefined;
+    }
+  }
+
+  /** @param prefix the six characters come after it */
+  mkdtemp = async (prefix: PathLike, options?: Encoded): Promise<string> => {
+    const letters = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789';
+    for (;;) {
+      const end = Array.from({ length: 6 }, () => letters[Math.floor(Math.random() * letters.length)]).join('');
+      const path = pathText(prefix) + end;
+      try {
+        await this.volume.mkdir(path, 0o700);
+        return Buffer.from(path).toString(encodingOf(options) ?? 'utf8');
+      } catch (error) {
+        if ((error as { code: string }).code !== 'EEXIST') throw error;
+      }
+    }
+  };
+
+  opendir = async (path: PathLike, options: { recursive?: boolean; encoding?: string } = {}): Promise<Directory> => {
+    const fd = await this.volume.open(path, O.RDONLY | O.DIRECTORY, 0).catch((error: unknown) => {
+      throw Object.assign(error as Error, { syscall: 'opendir' });
+    });
+    return new Directory(this.volume, fd, pathText(path), options);
+  };
+
+  readdir: ReadDirectory = (async (path: PathLike, options?: ReaddirOptions | BufferEncoding | 'buffer' | null) => {
+    const given = typeof options === 'string' ? { encoding: options } : (options ?? {});
+    const encoding = given.encoding ?? 'utf8';
+    const nameOf = (name: Buffer): string | Buffer =>
+      encoding === 'buffer' ? name : name.toString(encoding as BufferEncoding);
+    const root = pathText(path);
+    const found: (string | Buffer | Dirent)[] = [];
+    for await (const { folder, entry } of this.#walk(path, root, given.recursive ?? false)) {
+      if (given.withFileTypes) found.push(direntOf(entry, folder, nameOf(entry.name)));
+      else if (folder === root) found.push(nameOf(entry.name));
+      else found.push(nameOf(Buffer.from(posix.join(posix.relative(root, folder), entry.name.toString()))));
+    }
+    return found;
+  }) as ReadDirectory;
+
+  /** Folder by folder, not folder in folder: the depth of a tree is not that of the stack. */
+  async *#walk(path: PathLike, root: string, recursive: boolean): AsyncGenerator<{ folder: string; entry: RawEntry }> {
+    const folders: [PathLike, string][] = [[path, root]];
+    for (let next = folders.shift(); next; next = folders.shift()) {
+      const [folder, name] = next;
+      for (const entry of await this.entries(folder)) {
+        yield { folder: name, entry };
+        const child = Buffer.concat([pathBytes(folder), Buffer.from('/'), entry.name]);
+        if (recursive && (await this.isFolder(child, entry)))
+          folders.push([child, posix.join(name, String(entry.name))]);
+      }
+    }
+  }
+
+  /** All entries of a folder. @param withStats reads the stats in the same requests */
+  async entries(path: PathLike, withStats = false): Promise<RawEntry[]> {
+    const fd = await this.volume.open(path, O.RDONLY | O.DIRECTORY, 0).catch((error: Error) => {
+      throw Object.assign(error, { syscall: 'scandir', message: error.message.replace(', open ', ', scandir ') });
+    });
+    try {
+      const all: RawEntry[] = [];
+      for (let position = 0n; ;) {
+        const { entries, next } = await this.volume.readdir(fd, position, withStats);
+        if (entries.length === 0) return all;
+        for (const entry of entries) if (!isDot(entry.name)) all.push(entry);
+        position = next;
+      }
+    } finally {
+      await this.volume.close(fd);
+    }
+  }
+
+  protected async isFolder(path: PathLike, entry: RawEntry): Promise<boolean> {
+    const [DT_UNKNOWN, DT_DIR] = [0, 4];
+    if (entry.type !== DT_UNKNOWN) return entry.type === DT_DIR;
+    return isFolder(await this.volume.stat({ path, isLink: true }));
+  }
+
+  rm = async (path: PathLike, options: { force?: boolean; recursive?: boolean } = {}): Promise<void> => {
+    const { force = false, recursive = false } = options;
+    try {
+      if (!isFolder(await this.volume.stat({ path, isLink: true }, 'lstat'))) return await this.volume.unlink(path);
+      if (recursive) return await this.#removeAll(pathBytes(path));
+    } catch (error) {
+      if (force && (error as { code: string }).code === 'ENOENT') return;
+      throw error;
+    }
+    const text = `Path is a directory: rm returned EISDIR (is a directory) ${pathText(path)}`;
+    throw Object.assign(new Error(text), { code: 'ERR_FS_EISDIR', name: 'SystemError', syscall: 'rm', path });
+  };
+
+  /** Depth first, with a stack of our own. */
+  async #removeAll(root: Buffer): Promise<void> {
+    const stack: { path: Buffer; isEmpty: boolean }[] = [{ path: root, isEmpty: false }];
+    for (let top = stack.pop(); top; top = stack.pop()) {
+      if (top.isEmpty) {
+        await this.volume.rmdir(top.path);
+        continue;
+      }
+      stack.push({ path: top.path, isEmpty: true });
+      const files: Promise<void>[] = [];
+      for (const entry of await this.entries(top.path)) {
+        const path = Buffer.concat([top.path, Buffer.from('/'), entry.name]);
+        if (await this.isFolder(path, entry)) stack.push({ path, isEmpty: false });
+        else files.push(this.volume.unlink(path));
+      }
+      await Promise.all(files);
+    }
+  }
+
+  cp = async (from: PathLike, to: PathLike, options: CpOptions = {}): Promise<void> => {
+    const [source, target] = [pathText(from), pathText(to)];
+    if (posix.resolve('/', target).startsWith(`${posix.resolve('/', source)}/`))
+      throw failure('ERR_FS_CP_EINVAL', `a folder cannot be copied into itself (${source})`, 'cp', target);
+    await this.#copy(source, target, options);
+  };
+
+  async #copy(from: string, to: string, options: CpOptions): Promise<void> {
+    if (options.filter && !(await options.filter(from, to))) return;
+    const raw = await this.volume.stat({ path: from, isLink: !options.dereference }, 'cp');
+    const existing = await this.volume.stat({ path: to, isLink: true }).catch(() => undefined);
+    if (isFolder(raw)) return this.#copyFolder(from, to, raw, existing, options);
+    if (existing) {
+      if (isFolder(existing)) throw failure('ERR_FS_CP_NON_DIR_TO_DIR', 'a folder is there', 'cp', to);
+      if (options.errorOnExist && !options.force) throw failure('ERR_FS_CP_EEXIST', 'it exists', 'cp', to);
+      if (options.force === false) return;
+      await this.volume.unlink(to);
+    }
+    if (isLink(raw)) await this.#copyLink(from, to);
+    else if (isFile(raw)) await this.copyFile(from, to, options.mode);
+    else throw failure('ERR_FS_CP_UNKNOWN', 'only files, folders and symbolic links are copied', 'cp', from);
+    if (options.preserveTimestamps && !isLink(raw))
+      await this.volume.utimes({ path: to }, raw.access, raw.modification);
+  }
+
+  async #copyFolder(
+    from: string,
+    to: string,
+    raw: RawStat,
+    existing: RawStat | undefined,
+    options: CpOptions,
+  ): Promise<void> {
+    if (!options.recursive) throw failure('ERR_FS_EISDIR', 'folders are copied only with recursive', 'cp', from);
+    if (existing && !isFolder(existing)) throw failure('ERR_FS_CP_DIR_TO_NON_DIR', 'no folder is there', 'cp', to);
+    if (!existing) await this.mkdir(to, { recursive: true, mode: raw.mode & 0o7777 });
+    for (const entry of await this.entries(from)) {
+      const name = entry.name.toString();
+      await this.#copy(posix.join(from, name), posix.join(to, name), options);
+    }
+  }
+
+  async #copyLink(from: string, to: string): Promise<void> {
+    const target = (await this.volume.readlink(from)).toString();
+    const isRelative = !posix.isAbsolute(target);
+    await this.volume.symlink(isRelative ? posix.resolve('/', posix.dirname(from), target) : target, to);
+  }
+
+  /** The paths below the root that match, as `glob` of Node.js 22; there, with the same patterns. */
+  async *glob(pattern: string | readonly string[], options: { cwd?: string } = {}): AsyncGenerator<string> {
+    const patterns = (typeof pattern === 'string' ? [pattern] : pattern).map((one) => globExpression(one));
+    const root = options.cwd ?? '/';
+    for await (const { folder, entry } of this.#walk(root, root, true)) {
+      const path = posix.relative(root, posix.join(folder, entry.name.toString()));
+      if (patterns.some((one) => one.test(path))) yield path;
+    }
+  }
+
+  /** @internal stats of many entries at once */
+  async statsOf(path: PathLike): Promise<Map<string, Stats | BigIntStats>> {
+    const entries = await this.entries(path, true);
+    return new Map(entries.flatMap(({ name, stat }) => (stat ? [[name.toString(), statsOf(stat)] as const] : [])));
+  }
+}
+
+export const isDot = (name: Buffer): boolean =>
+  name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e));
+
+/** `*`, `?`, `[…]`, `{a,b}` and `**`, as a regular expression. */
+export function globExpression(pattern: string): RegExp {
+  let source = '';
+  for (let at = 0; at < pattern.length; at++) {
+    const [letter, rest] = [pattern.charAt(at), pattern.slice(at)];
+    const set = /^\[(!?)([^\]/]+)\]/.exec(rest);
+    const choice = /^\{([^{}]*)\}/.exec(rest);
+    if (rest.startsWith('**/')) [source, at] = [`${source}(?:.*/)?`, at + 2];
+    else if (rest.startsWith('**')) [source, at] = [`${source}.*`, at + 1];
+    else if (letter === '*') source += '[^/]*';
+    else if (letter === '?') source += '[^/]';
+    else if (set)
+      [source, at] = [`${source}[${set[1] ? '^' : ''}${set[2]?.replace(/\\/g, '\\\\') ?? ''}]`, at + set[0].length - 1];
+    else if (choice)
+      [source, at] = [
+        `${source}(?:${(choice[1] ?? '')
+          .split(',')
+          .map((one) => globExpression(one).source.slice(1, -1))
+          .join('|')})`,
+        at + choice[0].length - 1,
+      ];
+    else source += letter.replace(/[.+^${}()|[\]\\]/, '\\$&');
+  }
+  return new RegExp(`^${source}$`);
+}
+
+interface ReaddirOptions {
+  readonly encoding?: BufferEncoding | 'buffer' | null;
+  readonly withFileTypes?: boolean;
+  readonly recursive?: boolean;
+}
+
+interface ReadDirectory {
+  (path: PathLike, options: ReaddirOptions & { withFileTypes: true }): Promise<Dirent[]>;
+  (path: PathLike, options: 'buffer' | { encoding: 'buffer'; withFileTypes?: false }): Promise<Buffer[]>;
+  (path: PathLike, options?: BufferEncoding | (ReaddirOptions & { withFileTypes?: false }) | null): Promise<string[]>;
+}

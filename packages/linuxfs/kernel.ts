@@ -1,0 +1,287 @@
+/** A kernel in a child process: starts it, sends requests, gets replies, and notices its end. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, openSync, readlinkSync, readdirSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { BlockBackend } from '@nodeos/block';
+import { DiskServer, readFully, writeFully } from './disk-server.js';
+import { fsError } from './errors.js';
+import {
+  CAN_TRIM,
+  CAN_ZERO,
+  decodeHello,
+  DISKS,
+  encodeRequest,
+  Messages,
+  MOUNTS,
+  NO_SLOT,
+  read64,
+  READ_ONLY,
+  REPLY_SIZE,
+  type Reply,
+  type Request,
+} from './protocol.js';
+
+export interface KernelOptions {
+  /** The kernel's file. */
+  readonly path: string;
+  /** Bytes of memory for its caches. At least 64 MiB. Default 128 MiB. */
+  readonly memory?: number;
+  /** Is given each line that the kernel logs. */
+  readonly log?: (line: string) => void;
+}
+
+interface Waiting {
+  resolve(reply: Reply | number): void;
+}
+
+const EIO = 5;
+const START_TIMEOUT = 30_000;
+/** The kernel takes as many requests at once as it has workers; a few more wait in the socket. */
+const IN_FLIGHT = 64;
+
+export class Kernel {
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #queue: (() => void)[] = [];
+  readonly #freeSlots: number[];
+  readonly #slotQueue: ((slot: number) => void)[] = [];
+  readonly #usedDisks = new Set<number>();
+  readonly #usedMounts = new Set<number>();
+  #tag = 0;
+  #end: Error | undefined;
+  #isClosing = false;
+
+  private constructor(
+    private readonly child: ChildProcess,
+    private readonly files: Socket,
+    private readonly disks: DiskServer,
+    private readonly memory: number,
+    private readonly slots: readonly number[],
+    readonly ended: Promise<Error>,
+  ) {
+    this.#freeSlots = slots.map((_, index) => index);
+    const messages = new Messages();
+    files.on('data', (chunk: Buffer) => {
+      try {
+        messages.feed(chunk, (message) => this.#reply(message));
+      } catch (error) {
+        this.#fail(error as Error);
+      }
+    });
+    files.resume(); // it was paused after the first message
+    void ended.then((error) => this.#fail(error));
+  }
+
+  /** @throws Error if it does not start, with what it logged */
+  static async start({ path, memory = 128 << 20, log }: KernelOptions): Promise<Kernel> {
+    const child = spawn(path, ['nodefs', `mem=${Math.max(64, memory >> 20)}M`, 'stderr=1', 'loglevel=5'], {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
+      env: {},
+      cwd: '/',
+      argv0: 'linuxfs',
+    });
+    const lines = logged(child, log);
+    const ended = endOf(child, lines);
+    const [files, disks] = [child.stdio[3], child.stdio[4]] as unknown as [Socket, Socket];
+    try {
+      const { slots } = decodeHello(await firstMessage(files, ended));
+      const fd = memoryOf(child);
+      let report: (error: Error) => void = () => undefined;
+      const server = new DiskServer(disks, fd, (error) => report(error));
+      const kernel = new Kernel(child, files, server, fd, slots, ended);
+      report = (error) => kernel.#fail(error);
+      return kernel;
+    } catch (error) {
+      child.kill('SIGKILL');
+      throw error;
+    }
+  }
+
+  /** The process, for signals. */
+  get pid(): number | undefined {
+    return this.child.pid;
+  }
+
+  /** A request without bulk data. @returns the reply, or an errno */
+  async call(request: Request): Promise<Reply | number> {
+    if (this.#waiting.size >= IN_FLIGHT) await new Promise<void>((resolve) => this.#queue.push(resolve));
+    if (this.#end) return EIO;
+    do this.#tag = this.#tag === 0xffffffff ? 1 : this.#tag + 1;
+    while (this.#waiting.has(this.#tag));
+    const tag = this.#tag;
+    return new Promise((resolve) => {
+      this.#waiting.set(tag, { resolve });
+      this.files.write(encodeRequest(tag, request));
+    });
+  }
+
+  /** What ended the kernel, if it has ended. */
+  get end(): Error | undefined {
+    return this.#end;
+  }
+
+  /** A slot of the kernel's memory for bulk data, while `use` runs. */
+  async withSlot<T>(use: (slot: Slot) => Promise<T>): Promise<T> {
+    const number = this.#freeSlots.pop() ?? (await new Promise<number>((resolve) => this.#slotQueue.push(resolve)));
+    const position = this.slots[number] ?? 0;
+    try {
+      return await use({
+        number,
+        read: (into, length) => readFully(this.memory, into, 0, length, position),
+        write: (bytes, at, length) => writeFully(this.memory, bytes, at, length, position),
+      });
+    } finally {
+      const next = this.#slotQueue.shift();
+      if (next) next(number);
+      else this.#freeSlots.push(number);
+    }
+  }
+
+  /** @returns the number of the disk. @throws Error if there are as many as the kernel can have */
+  async attach(backend: BlockBackend, readOnly: boolean): Promise<number> {
+    const disk = take(this.#usedDisks, DISKS, 'disks');
+    this.disks.add(disk, backend);
+    const flags =
+      (readOnly || !backend.write ? READ_ONLY : 0) | (backend.trim ? CAN_TRIM : 0) | (backend.zero ? CAN_ZERO : 0);
+    const sector = Math.min(4096, Math.max(512, backend.blockSizes?.minimum ?? 512));
+    const reply = await this.call({ op: 'ATTACH', value: disk, size: backend.size, mode: sector, flags });
+    if (typeof reply !== 'number') return disk;
+    this.#forgetDisk(disk);
+    throw this.error(reply, 'attach');
+  }
+
+  async detach(disk: number): Promise<void> {
+    await this.call({ op: 'DETACH', value: disk });
+    this.#forgetDisk(disk);
+  }
+
+  takeMount(): number {
+    return take(this.#usedMounts, MOUNTS, 'filesystems');
+  }
+
+  freeMount(mount: number): void {
+    this.#usedMounts.delete(mount);
+  }
+
+  /** An errno as an error; of a kernel that has ended, with what ended it as the cause. */
+  error(number: number, syscall: string, path?: string, dest?: string): Error {
+    const error = fsError(number, syscall, path, dest);
+    if (this.#end) error.cause = this.#end;
+    return error;
+  }
+
+  /** Ends the kernel. Everything must be unmounted before, or counts as after a power cut. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    this.files.destroy();
+    await this.ended;
+  }
+
+  /** Kills the kernel at once. */
+  kill(): void {
+    this.child.kill('SIGKILL');
+  }
+
+  #forgetDisk(disk: number): void {
+    this.disks.remove(disk);
+    this.#usedDisks.delete(disk);
+  }
+
+  #reply(message: Buffer): void {
+    const tag = message.readUInt32LE(4);
+    const waiting = this.#waiting.get(tag);
+    if (!waiting) return this.#fail(new Error(`the kernel replied to a request that nobody made (${tag})`));
+    this.#waiting.delete(tag);
+    const error = message.readUInt32LE(8);
+    const data = Buffer.from(message.subarray(REPLY_SIZE));
+    waiting.resolve(error || { handle: message.readUInt32LE(12), value: read64(message, 16), data });
+    this.#queue.shift()?.();
+  }
+
+  #fail(error: Error): void {
+    if (this.#end) return;
+    this.#end = error;
+    if (!this.#isClosing) this.child.kill('SIGKILL');
+    closeSync(this.memory);
+    for (const { resolve } of this.#waiting.values()) resolve(EIO);
+    this.#waiting.clear();
+    for (const go of this.#queue.splice(0)) go();
+  }
+}
+
+export interface Slot {
+  readonly number: number;
+  /** Copies from the slot's start. */
+  read(into: Uint8Array, length: number): void;
+  /** Copies `length` bytes from `at` on to the slot's start. */
+  write(bytes: Uint8Array, at: number, length: number): void;
+}
+
+export { NO_SLOT };
+
+function take(used: Set<number>, most: number, what: string): number {
+  for (let number = 0; number < most; number++) {
+    if (used.has(number)) continue;
+    used.add(number);
+    return number;
+  }
+  throw Object.assign(new Error(`one kernel has at most ${most} ${what}`), { code: 'EMFILE' });
+}
+
+/** The last lines of the log, for messages. */
+function logged(child: ChildProcess, log: KernelOptions['log']): string[] {
+  const lines: string[] = [];
+  let rest = '';
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    const parts = (rest + text).split('\n');
+    rest = (parts.pop() ?? '').slice(-1024);
+    for (const line of parts) {
+      lines.push(line);
+      if (lines.length > 20) lines.shift();
+      log?.(line);
+    }
+  });
+  return lines;
+}
+
+function endOf(child: ChildProcess, lines: readonly string[]): Promise<Error> {
+  return new Promise((resolve) => {
+    child.on('error', (error) =>
+      resolve(new Error(`the kernel cannot be started: ${error.message}`, { cause: error })),
+    );
+    child.on('close', (code, signal) =>
+      resolve(new Error([`the kernel ended (${signal ?? code ?? 'unknown'})`, ...lines.slice(-5)].join('\n'))),
+    );
+    for (const stream of child.stdio) stream?.on('error', () => undefined); // its end says more
+  });
+}
+
+/** The data of the first message: what the kernel says of itself. */
+function firstMessage(files: Duplex, ended: Promise<Error>): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const messages = new Messages();
+    const timer = setTimeout(
+      () => reject(new Error(`the kernel did not start within ${START_TIMEOUT / 1000} s`)),
+      START_TIMEOUT,
+    );
+    const onData = (chunk: Buffer): void =>
+      messages.feed(chunk, (message) => {
+        clearTimeout(timer);
+        files.off('data', onData).pause();
+        resolve(Buffer.from(message.subarray(REPLY_SIZE)));
+      });
+    files.on('data', onData);
+    void ended.then((error) => {
+      clearTimeout(timer);
+      reject(error);
+    });
+  });
+}
+
+/** The kernel's memory is a file without a name among its descriptors. */
+function memoryOf(child: ChildProcess): number {
+  const folder = `/proc/${child.pid ?? 0}/fd`;
+  const found = readdirSync(folder).find((name) => readlinkSync(`${folder}/${name}`).startsWith('/memfd:nodefs'));
+  if (found === undefined) throw new Error(`the kernel's memory is not among ${folder}`);
+  return openSync(`${folder}/${found}`, 'r+');
+}

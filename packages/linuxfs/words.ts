@@ -1,0 +1,93 @@
+/** What callers may write for paths, flags, modes and times, as the numbers and bytes that the kernel takes. */
+import type { OpenMode, PathLike, TimeLike } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Time } from './protocol.js';
+
+/** Linux's numbers for x86_64: those of the host may differ. */
+export const O = {
+  RDONLY: 0,
+  WRONLY: 1,
+  RDWR: 2,
+  CREAT: 0o100,
+  EXCL: 0o200,
+  TRUNC: 0o1000,
+  APPEND: 0o2000,
+  SYNC: 0o4010000,
+  DIRECTORY: 0o200000,
+  NOFOLLOW: 0o400000,
+  NOATIME: 0o1000000,
+} as const;
+
+const WRITE = O.WRONLY | O.CREAT;
+const BOTH = O.RDWR | O.CREAT;
+
+/** File system flags of `node:fs`. */
+const FLAGS: Readonly<Record<string, number>> = {
+  r: O.RDONLY,
+  rs: O.RDONLY | O.SYNC,
+  sr: O.RDONLY | O.SYNC,
+  'r+': O.RDWR,
+  'rs+': O.RDWR | O.SYNC,
+  'sr+': O.RDWR | O.SYNC,
+  w: WRITE | O.TRUNC,
+  wx: WRITE | O.TRUNC | O.EXCL,
+  xw: WRITE | O.TRUNC | O.EXCL,
+  'w+': BOTH | O.TRUNC,
+  'wx+': BOTH | O.TRUNC | O.EXCL,
+  'xw+': BOTH | O.TRUNC | O.EXCL,
+  a: WRITE | O.APPEND,
+  ax: WRITE | O.APPEND | O.EXCL,
+  xa: WRITE | O.APPEND | O.EXCL,
+  as: WRITE | O.APPEND | O.SYNC,
+  sa: WRITE | O.APPEND | O.SYNC,
+  'a+': BOTH | O.APPEND,
+  'ax+': BOTH | O.APPEND | O.EXCL,
+  'xa+': BOTH | O.APPEND | O.EXCL,
+  'as+': BOTH | O.APPEND | O.SYNC,
+  'sa+': BOTH | O.APPEND | O.SYNC,
+};
+
+function invalid(name: string, value: unknown, why: string): TypeError {
+  const code = 'ERR_INVALID_ARG_VALUE';
+  const error = new TypeError(`The argument '${name}' is invalid: ${why}. Received ${JSON.stringify(String(value))}`);
+  return Object.assign(error, { code });
+}
+
+/** @throws TypeError for a flag that `node:fs` does not know */
+export function flagsOf(flags: OpenMode | undefined, byDefault = 'r'): number {
+  if (typeof flags === 'number') return flags;
+  const known = FLAGS[flags ?? byDefault];
+  if (known === undefined) throw invalid('flags', flags, 'it is no flag of files');
+  return known;
+}
+
+/** @throws TypeError for text that is no octal number */
+export function modeOf(mode: string | number | null | undefined, byDefault: number): number {
+  if (mode === undefined || mode === null) return byDefault;
+  if (typeof mode === 'number') return mode;
+  if (!/^[0-7]+$/.test(mode)) throw invalid('mode', mode, 'it must be an octal number');
+  return Number.parseInt(mode, 8);
+}
+
+/** @throws TypeError for a path with a NUL, or for a URL that is no `file:` URL */
+export function pathBytes(path: PathLike): Buffer {
+  const bytes =
+    path instanceof URL ? Buffer.from(fileURLToPath(path)) : typeof path === 'string' ? Buffer.from(path) : path;
+  if (!(bytes instanceof Uint8Array)) {
+    const error = new TypeError(`The "path" argument must be a string, a Buffer or a URL. Received ${typeof path}`);
+    throw Object.assign(error, { code: 'ERR_INVALID_ARG_TYPE' });
+  }
+  if (bytes.includes(0)) throw invalid('path', path, 'it has a NUL');
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** For messages. */
+export const pathText = (path: PathLike): string => (typeof path === 'string' ? path : pathBytes(path).toString());
+
+/** Seconds as a number or text, or a Date. @throws TypeError for anything else */
+export function timeOf(time: TimeLike): Time {
+  const seconds = time instanceof Date ? time.getTime() / 1000 : Number(time);
+  if (!Number.isFinite(seconds)) throw invalid('time', time, 'it must be a number of seconds or a Date');
+  const whole = Math.floor(seconds);
+  return { seconds: BigInt(whole), nanoseconds: Math.min(999_999_999, Math.round((seconds - whole) * 1e9)) };
+}
