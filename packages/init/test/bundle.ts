@@ -13,7 +13,7 @@ export async function bundle(entry: string, to: string): Promise<void> {
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    external: ['esbuild', 'koffi'],
+    external: ['esbuild', 'koffi', '@mongodb-js/zstd'],
     // CommonJS modules in the bundle require Node.js's own modules.
     banner: {
       js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",

@@ -232,10 +232,12 @@ void nodefs_serve(void)
 	if (nodefs_confine() < 0)
 		end("the process cannot be confined");
 	say_hello();
-	for (i = 1; i < WORKERS; i++)
+	/* PID 1 itself shares its root with the kernel's own threads, so it does no work. */
+	for (i = 0; i < WORKERS; i++)
 		if (user_mode_thread(work, NULL, 0) < 0)
 			end("a worker cannot be started");
-	work(NULL);
+	for (;;)
+		schedule_timeout_uninterruptible(MAX_SCHEDULE_TIMEOUT);
 }
 
 /*
