@@ -1,7 +1,8 @@
 /** An object in S3, or in a compatible store, as a read-only device. */
 import { addAbortSignal, type Readable } from 'node:stream';
 import type { GetObjectCommandOutput, S3Client } from '@aws-sdk/client-s3';
-import { failure, type BlockBackend } from './backend.js';
+import { loadS3, s3Client } from '@nodeos/base/s3';
+import type { BlockBackend } from './backend.js';
 import { emptyBody, ranged, type RangeAnswer, type RangedOptions, type RangeRequest } from './ranged.js';
 
 /** What is used of `S3Client`. The package is optional, so no published type names it. */
@@ -28,8 +29,8 @@ type Sdk = typeof import('@aws-sdk/client-s3');
 export async function s3(object: string | URL | S3Options): Promise<BlockBackend> {
   const { bucket, key, client, ...options } =
     typeof object === 'object' && 'bucket' in object ? object : parseUrl(object);
-  const sdk = await loadSdk();
-  const s3 = (client as S3Client | undefined) ?? defaultClient(sdk);
+  const sdk = await loadS3();
+  const s3 = (client as S3Client | undefined) ?? s3Client(sdk, { attempts: 1 });
   const device = await ranged(`s3://${bucket}/${key}`, (request) => get(sdk, s3, { bucket, key }, request), options);
   return {
     ...device,
@@ -46,19 +47,6 @@ function parseUrl(url: string | URL): S3Options {
   if (protocol !== 's3:' || hostname === '' || key === '') throw new TypeError(`${String(url)}: not s3://bucket/key`);
   return { bucket: hostname, key };
 }
-
-const loadSdk = (): Promise<Sdk> =>
-  import('@aws-sdk/client-s3').catch((error: unknown) => {
-    throw failure('ENOTSUP', 'S3 needs a package that is not here: npm install @aws-sdk/client-s3', error);
-  });
-
-/** Custom endpoints have no DNS name per bucket. */
-const defaultClient = ({ S3Client }: Sdk): S3Client =>
-  new S3Client({
-    maxAttempts: 1,
-    forcePathStyle: process.env['AWS_ENDPOINT_URL'] !== undefined || process.env['AWS_ENDPOINT_URL_S3'] !== undefined,
-    responseChecksumValidation: 'WHEN_REQUIRED', // ranges have no checksums
-  });
 
 async function get(
   { GetObjectCommand, S3ServiceException }: Sdk,

@@ -1,14 +1,11 @@
 /** Remote caches by URL. Each kind of place is a row. */
 import { resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { UsageError } from '@nodeos/base';
 import type { RemoteCache } from '@nodeos/engine';
-import { folder } from './folder.js';
-import { http } from './http.js';
+import { PLACES } from '@nodeos/places';
 import { npm } from './npm.js';
 import { oci } from './oci.js';
-import { s3 } from './s3.js';
-import { storeCache } from './store.js';
+import { placeCache } from './place-cache.js';
 
 interface Kind {
   readonly protocol: string;
@@ -17,10 +14,7 @@ interface Kind {
 }
 
 const KINDS: readonly Kind[] = [
-  { protocol: 'file:', example: '/srv/cache', open: (url) => storeCache(folder(fileURLToPath(url))) },
-  { protocol: 'https:', example: 'https://HOST/PATH', open: (url) => storeCache(http(url)) },
-  { protocol: 'http:', example: 'http://HOST/PATH', open: (url) => storeCache(http(url)) },
-  { protocol: 's3:', example: 's3://BUCKET/PREFIX', open: (url) => storeCache(s3(url)) },
+  ...PLACES.map(({ protocol, example, open }) => ({ protocol, example, open: (url: URL) => placeCache(open(url)) })),
   { protocol: 'oci:', example: 'oci://REGISTRY/REPOSITORY', open: oci },
   { protocol: 'npm:', example: 'npm:@SCOPE/PREFIX', open: npm },
 ];

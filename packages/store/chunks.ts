@@ -2,8 +2,8 @@
  * Chunks by id. A store keeps them in `chunks/XX/ID`; those that no image needs are moved to `condemned/XX/ID` first,
  * and deleted from there later (care/gc.ts). Whoever asks for one of them before that takes it back.
  */
+import { isPrunable, type Place, type PrunablePlace, type WritablePlace } from '@nodeos/places';
 import { MAX_STORED } from './recipe/public.js';
-import { isPrunable, type Place, type PrunablePlace, type WritablePlace } from './places/place.js';
 
 export interface ChunkStore {
   /** Shown to the user. */

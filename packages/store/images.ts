@@ -9,8 +9,8 @@
  * the old one or the new one at every moment.
  */
 import { NodeosError, UsageError } from '@nodeos/base';
+import { isWritable, type Place } from '@nodeos/places';
 import { chunkStore, type ChunkStore, type OnRescued, type WritableChunkStore } from './chunks.js';
-import { isWritable, type Place } from './places/place.js';
 import { decodeKeys, keyTableSize, tenantId } from './recipe/key-table.js';
 import { decodeRecipe, MAX_RECIPE, recipeId, type Recipe } from './recipe/public.js';
 import { decodeStartList, encodeStartList, startListSize } from './recipe/start-list.js';

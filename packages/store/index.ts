@@ -12,9 +12,16 @@ export {
   type Recipe,
 } from './recipe/public.js';
 export * from './recipe/key-file.js';
-export type { Place, PrunablePlace, Stored, WritablePlace } from './places/place.js';
-export { memoryPlace } from './places/memory.js';
-export { folderPlace } from './places/folder.js';
+export {
+  folderPlace,
+  httpPlace,
+  memoryPlace,
+  s3Place,
+  type Place,
+  type PrunablePlace,
+  type Stored,
+  type WritablePlace,
+} from '@nodeos/places';
 export * from './tiers/tiers.js';
 export { memoryTier } from './tiers/memory.js';
 export { diskTier, type DiskTierOptions } from './tiers/disk.js';
@@ -27,8 +34,6 @@ export * from './care/verify.js';
 export * from './care/diff.js';
 export * from './care/rekey.js';
 export * from './tiers/patient.js';
-export { httpPlace } from './places/http.js';
-export { s3Place } from './places/s3.js';
 export * from './open.js';
 export { storeReader, openReference, type OpenedImage, type ReaderOptions, type StoreReader } from './reader.js';
 export { prometheus, type Stats, type TierCounts } from './stats.js';

@@ -1,13 +1,10 @@
 /** Stores and images by what a user writes. Each kind of place is a row. */
 import { resolve } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import { UsageError } from '@nodeos/base';
+import { isPrunable, PLACES, type Place, type PrunablePlace } from '@nodeos/places';
 import type { OnRescued } from './chunks.js';
 import { checkName, imageStore, type ImageStore, type WritableImageStore } from './images.js';
-import { folderPlace } from './places/folder.js';
-import { httpPlace } from './places/http.js';
-import { isPrunable, type Place, type PrunablePlace } from './places/place.js';
-import { s3Place } from './places/s3.js';
 import { repositoryAt } from './registry/repository.js';
 import { registryStore } from './registry/store.js';
 
@@ -19,18 +16,11 @@ interface Kind {
   place?(url: URL): Place;
 }
 
-const ofPlace = (protocol: string, example: string, place: (url: URL) => Place): Kind => ({
-  protocol,
-  example,
-  place,
-  open: (url, onRescued) => imageStore(place(url), onRescued),
-});
-
 const KINDS: readonly Kind[] = [
-  ofPlace('file:', '/srv/store', (url) => folderPlace(fileURLToPath(url))),
-  ofPlace('https:', 'https://HOST/PATH', httpPlace),
-  ofPlace('http:', 'http://HOST/PATH', httpPlace),
-  ofPlace('s3:', 's3://BUCKET/PREFIX', s3Place),
+  ...PLACES.map(({ protocol, example, open: place }) => ({
+    ...{ protocol, example, place },
+    open: (url: URL, onRescued?: OnRescued) => imageStore(place(url), onRescued),
+  })),
   { protocol: 'oci:', example: 'oci://REGISTRY/REPOSITORY', open: (url) => registryStore(repositoryAt(url)) },
 ];
 

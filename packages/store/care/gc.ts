@@ -13,9 +13,9 @@
  * a collection may be killed at any moment.
  */
 import { NodeosError } from '@nodeos/base';
+import type { PrunablePlace, Stored } from '@nodeos/places';
 import { CHUNKS, CONDEMNED, idInPath, pathOfChunk, STOPPED } from '../chunks.js';
 import { KEYS, RECIPES, STARTS } from '../images.js';
-import type { PrunablePlace, Stored } from '../places/place.js';
 import { decodeRecipe, MAX_RECIPE, recipeId, type Recipe } from '../recipe/public.js';
 
 export interface CollectOptions {

@@ -4,14 +4,12 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { messageOf, NodeosError, parseSize, replaceFile, UsageError } from '@nodeos/base';
 import { failure, isZero, type BlockBackend } from '@nodeos/block';
+import { folderPlace, httpPlace, type Place } from '@nodeos/places';
 import { writeFile } from 'node:fs/promises';
 import { storedBound, trimmedLength } from '../chunk/seal.js';
 import { zstdDecoder, zstdEncoder } from '../chunk/zstd.js';
 import { blocksOf } from '../image/blocks.js';
 import { storeDevice, type DeviceOptions, type StoreDevice } from '../image/device.js';
-import { folderPlace } from '../places/folder.js';
-import { httpPlace } from '../places/http.js';
-import type { Place } from '../places/place.js';
 import { decodeSmr, encodeSmr, SMR_BLOCK } from './recipe.js';
 
 const PREFIX = 'smr:';

@@ -10,9 +10,8 @@ import { mkdir, readdir, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { lockFile } from '@nodeos/block';
 import { codeOf } from '@nodeos/base';
+import { folderPlace, type Stored } from '@nodeos/places';
 import { chunkStore, CHUNKS, pathOfChunk } from '../chunks.js';
-import { folderPlace } from '../places/folder.js';
-import type { Stored } from '../places/place.js';
 import type { Tier } from './tiers.js';
 
 const QUARANTINE = 'quarantine';

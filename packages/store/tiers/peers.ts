@@ -6,8 +6,8 @@
 import { createHash } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { messageOf, NodeosError } from '@nodeos/base';
+import { httpPlace } from '@nodeos/places';
 import { pathOfChunk, type ChunkStore } from '../chunks.js';
-import { httpPlace } from '../places/http.js';
 import { MAX_STORED } from '../recipe/public.js';
 import type { Tier } from './tiers.js';
 

@@ -2,10 +2,12 @@
 import { collected, NodeosError } from '@nodeos/base';
 import { httpRequest, type HttpRequest, type HttpResponse } from '@nodeos/base/http';
 import { tooLarge } from './answers.js';
-import type { WritablePlace } from './place.js';
+import { bodyOf, sizeOf, type WritablePlace } from './place.js';
 
 /** Milliseconds of silence after which a request is given up. */
 const TIMEOUT = 20_000;
+/** The same for what is stored: a server may take its time with a large file. */
+const PUT_TIMEOUT = 60_000;
 
 /** @param base its user and password are sent, and not shown */
 export function httpPlace(base: URL): WritablePlace {
@@ -33,11 +35,17 @@ export function httpPlace(base: URL): WritablePlace {
     throw new NodeosError(`${name}/${path}: HTTP status ${statusCode}`);
   }
 
+  async function open(path: string, signal?: AbortSignal): Promise<HttpResponse | undefined> {
+    const response = await ask(path, signal ? { signal } : {});
+    return isThere(response, path) ? response : undefined;
+  }
+
   return {
     name,
+    open,
     async get(path, most, signal) {
-      const response = await ask(path, signal ? { signal } : {});
-      if (!isThere(response, path)) return undefined;
+      const response = await open(path, signal);
+      if (!response) return undefined;
       const stated = Number(response.headers['content-length'] ?? NaN);
       try {
         if (stated > most) throw tooLarge(`${name}/${path}`, most);
@@ -55,9 +63,11 @@ export function httpPlace(base: URL): WritablePlace {
       const stated = response.headers['content-length'];
       return stated === undefined ? undefined : Number(stated);
     },
-    async put(path, bytes) {
-      const headers = { 'content-length': String(bytes.length) };
-      const response = await ask(path, { method: 'PUT', headers, body: bytes });
+    async put(path, content, signal) {
+      const response = await ask(path, {
+        ...{ method: 'PUT', headers: { 'content-length': String(sizeOf(content)) }, body: bodyOf(content) },
+        ...{ timeout: PUT_TIMEOUT, ...(signal && { signal }) },
+      });
       response.destroy();
       if (response.statusCode < 200 || response.statusCode > 299)
         throw new NodeosError(`PUT ${name}/${path}: HTTP status ${response.statusCode}`);

@@ -1,6 +1,8 @@
 /** Files in memory: for tests, and as a scratch store. */
+import { Readable } from 'node:stream';
+import { collected } from '@nodeos/base';
 import { tooLarge } from './answers.js';
-import type { PrunablePlace } from './place.js';
+import { bodyOf, sizeOf, type PrunablePlace } from './place.js';
 
 /** @param now milliseconds since 1970 */
 export function memoryPlace(now: () => number = Date.now): PrunablePlace {
@@ -13,9 +15,17 @@ export function memoryPlace(now: () => number = Date.now): PrunablePlace {
       return Promise.resolve(bytes);
     },
     size: (path) => Promise.resolve(files.get(path)?.bytes.length),
-    put: (path, bytes) => {
-      files.set(path, { bytes: Buffer.from(bytes), modified: now() });
-      return Promise.resolve();
+    open: (path) => {
+      const bytes = files.get(path)?.bytes;
+      return Promise.resolve(bytes && Readable.from([bytes]));
+    },
+    async put(path, content) {
+      const body = bodyOf(content);
+      const all =
+        body instanceof Uint8Array
+          ? Buffer.from(body)
+          : collected(body, sizeOf(content), () => tooLarge(path, sizeOf(content)));
+      files.set(path, { bytes: await all, modified: now() });
     },
     // eslint-disable-next-line @typescript-eslint/require-await -- the interface is of places that wait
     async *list(folder) {

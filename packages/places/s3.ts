@@ -1,10 +1,8 @@
 /** A bucket of S3, or of a compatible store. AWS's own variables and files say where it is, and who asks. */
-import { collected, NodeosError } from '@nodeos/base';
-import type { S3Client } from '@aws-sdk/client-s3';
+import { collected } from '@nodeos/base';
+import { connectS3, type S3 } from '@nodeos/base/s3';
 import { tooLarge } from './answers.js';
-import type { PrunablePlace } from './place.js';
-
-type Sdk = typeof import('@aws-sdk/client-s3');
+import { bodyOf, sizeOf, type PrunablePlace } from './place.js';
 
 /** @param url `s3://BUCKET/PREFIX` */
 export function s3Place(url: URL): PrunablePlace {
@@ -12,37 +10,48 @@ export function s3Place(url: URL): PrunablePlace {
   const prefix = decodeURIComponent(url.pathname.replace(/^\/|\/$/g, ''));
   const name = `s3://${Bucket}${prefix === '' ? '' : `/${prefix}`}`;
   const keyOf = (path: string): string => (prefix === '' ? path : `${prefix}/${path}`);
-  let opened: Promise<{ sdk: Sdk; client: S3Client }> | undefined;
-  const open = (): Promise<{ sdk: Sdk; client: S3Client }> => (opened ??= connect());
+  let opened: Promise<S3> | undefined;
+  // Who stores something checks it by digests of his own, and a stream of a file has none to send first.
+  const open = (): Promise<S3> => (opened ??= connectS3({ attempts: 2 }));
 
   /** @returns undefined if there is no such object */
-  async function unlessGone<T>(work: (sdk: Sdk, client: S3Client) => Promise<T>): Promise<T | undefined> {
-    const { sdk, client } = await open();
+  async function unlessGone<T>(work: (s3: S3) => Promise<T>): Promise<T | undefined> {
+    const s3 = await open();
+    const { sdk } = s3;
     try {
-      return await work(sdk, client);
+      return await work(s3);
     } catch (error) {
       if (error instanceof sdk.S3ServiceException && error.$metadata.httpStatusCode === 404) return undefined;
       throw error;
     }
   }
 
+  const send = (path: string, signal?: AbortSignal) =>
+    unlessGone(({ sdk, client }) =>
+      client.send(new sdk.GetObjectCommand({ Bucket, Key: keyOf(path) }), signal ? { abortSignal: signal } : {}),
+    );
+
   return {
     name,
-    get: (path, most, signal) =>
-      unlessGone(async (sdk, client) => {
-        const command = new sdk.GetObjectCommand({ Bucket, Key: keyOf(path) });
-        const { Body, ContentLength = 0 } = await client.send(command, signal ? { abortSignal: signal } : {});
-        if (ContentLength > most) throw tooLarge(`${name}/${path}`, most);
-        return collected(Body as AsyncIterable<Uint8Array>, most, () => tooLarge(`${name}/${path}`, most));
-      }),
+    async get(path, most, signal) {
+      const found = await send(path, signal);
+      if (!found) return undefined;
+      const tooMuch = (): Error => tooLarge(`${name}/${path}`, most);
+      if ((found.ContentLength ?? 0) > most) throw tooMuch();
+      return collected(found.Body as AsyncIterable<Uint8Array>, most, tooMuch);
+    },
+    open: async (path, signal) => (await send(path, signal))?.Body as AsyncIterable<Uint8Array> | undefined,
     size: async (path) =>
       unlessGone(
-        async (sdk, client) =>
+        async ({ sdk, client }) =>
           (await client.send(new sdk.HeadObjectCommand({ Bucket, Key: keyOf(path) }))).ContentLength ?? 0,
       ),
-    async put(path, bytes) {
+    async put(path, content, signal) {
       const { sdk, client } = await open();
-      await client.send(new sdk.PutObjectCommand({ Bucket, Key: keyOf(path), Body: bytes }));
+      const command = new sdk.PutObjectCommand({
+        ...{ Bucket, Key: keyOf(path), Body: bodyOf(content), ContentLength: sizeOf(content) },
+      });
+      await client.send(command, signal ? { abortSignal: signal } : {});
     },
     async *list(folder) {
       const { sdk, client } = await open();
@@ -65,7 +74,7 @@ export function s3Place(url: URL): PrunablePlace {
     },
     /** S3 moves nothing. The copy is whole before the other one is deleted. */
     async move(from, to) {
-      const isCopied = await unlessGone(async (sdk, client) => {
+      const isCopied = await unlessGone(async ({ sdk, client }) => {
         const CopySource = encodeURI(`${Bucket}/${keyOf(from)}`);
         await client.send(new sdk.CopyObjectCommand({ Bucket, Key: keyOf(to), CopySource }));
         await client.send(new sdk.DeleteObjectCommand({ Bucket, Key: keyOf(from) }));
@@ -75,23 +84,4 @@ export function s3Place(url: URL): PrunablePlace {
     },
     close: async () => (await opened)?.client.destroy(),
   };
-}
-
-async function connect(): Promise<{ sdk: Sdk; client: S3Client }> {
-  const sdk = await import('@aws-sdk/client-s3').catch((error: unknown) => {
-    throw new NodeosError('S3 needs a package that is not here', {
-      hint: 'npm install @aws-sdk/client-s3',
-      cause: error,
-    });
-  });
-  const { AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3 } = process.env;
-  const client = new sdk.S3Client({
-    maxAttempts: 2,
-    // A store of one's own has no name of DNS for each bucket.
-    forcePathStyle: AWS_ENDPOINT_URL !== undefined || AWS_ENDPOINT_URL_S3 !== undefined,
-    // Every chunk is checked by its id.
-    requestChecksumCalculation: 'WHEN_REQUIRED',
-    responseChecksumValidation: 'WHEN_REQUIRED',
-  });
-  return { sdk, client };
 }

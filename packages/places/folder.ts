@@ -3,15 +3,18 @@
  * process that is killed leaves whole files, and at most something in `tmp/`.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, opendir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, opendir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { codeOf, syncDirectory } from '@nodeos/base';
 import { tooLarge } from './answers.js';
-import type { PrunablePlace, Stored } from './place.js';
+import { bodyOf, type Content, type PrunablePlace, type Stored } from './place.js';
 
 const TEMPORARY = 'tmp';
 /** Files that are synced at once. */
 const SYNCS = 16;
+/** Bytes that are read at once. */
+const PIECE = 1 << 20;
 
 export interface FolderOptions {
   /** What was put is remembered for `sync`. Default true; false for a folder that is never synced. */
@@ -26,14 +29,14 @@ export function folderPlace(
   let unsynced = new Set<string>();
   const pathOf = (path: string): string => join(root, path);
 
-  async function put(path: string, bytes: Uint8Array): Promise<void> {
+  async function put(path: string, content: Content, signal?: AbortSignal): Promise<void> {
     const temporary = join(root, TEMPORARY, randomBytes(12).toString('hex'));
     const target = pathOf(path);
     await makeFolder(dirname(temporary));
     await makeFolder(dirname(target));
     const file = await open(temporary, 'wx', 0o644);
     try {
-      await file.writeFile(bytes).finally(() => file.close());
+      await writeFile(file, bodyOf(content), { signal }).finally(() => file.close());
       await rename(temporary, target);
     } catch (error) {
       await rm(temporary, { force: true });
@@ -85,6 +88,11 @@ export function folderPlace(
       } finally {
         await file.close();
       }
+    },
+    async open(path) {
+      // Opened here, so that a file that is not there is known at once.
+      const file = await open(pathOf(path)).catch(gone);
+      return file && createReadStream('', { fd: file, highWaterMark: PIECE });
     },
     size: async (path) => (await stat(pathOf(path)).catch(gone))?.size,
     put,
