@@ -8,13 +8,15 @@ const LIBRARIES = {
   disk: ['base', 'block', 'nbd', 'store'],
   fs: ['block', 'tree'],
   flash: ['base', 'block'],
-  store: ['base', 'block', 'oci'],
+  fuse: ['base', 'block'],
+  places: ['base'],
+  store: ['base', 'block', 'oci', 'places'],
   oci: ['base', 'tree'],
 };
 const SYSTEM = {
   targets: ['base'],
   engine: ['base', 'targets'],
-  remote: ['base', 'engine', 'oci', 'tree'],
+  remote: ['base', 'engine', 'oci', 'places', 'tree'],
   rootfs: ['contract', 'engine', 'fs', 'targets', 'tree'],
   toolchain: ['engine', 'targets'],
   runtime: ['base', 'contract', 'engine', 'fs', 'rootfs', 'targets', 'toolchain', 'tree'],

@@ -27,6 +27,7 @@ export * from './overlay.js';
 export * from './copy-on-write.js';
 export * from './temporary-overlay.js';
 export { overlayLayout, type OverlayLayout } from './overlay-format.js';
+export { aligned } from './aligned.js';
 export * from './around.js';
 export * from './check.js';
 export * from './lock-file.js';

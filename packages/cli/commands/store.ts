@@ -5,6 +5,7 @@ import { diffCommand } from '../store/diff.js';
 import { gcCommand } from '../store/gc.js';
 import { keyCommand, rekeyCommand } from '../store/keys.js';
 import { lsCommand } from '../store/ls.js';
+import { mountCommand } from '../store/mount.js';
 import { pullCommand } from '../store/pull.js';
 import { pushCommand } from '../store/push.js';
 import { removeCommand } from '../store/remove.js';
@@ -16,6 +17,7 @@ export const storeCommands: Unlisted<Group> = {
   actions: [
     pushCommand,
     serveCommand,
+    mountCommand,
     pullCommand,
     lsCommand,
     diffCommand,
