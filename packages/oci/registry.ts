@@ -13,6 +13,9 @@ import { MANIFEST_TYPES, MAX_MANIFEST, type Document } from './model.js';
 import { endpointOf } from './reference.js';
 import type { OpenBlob } from './source.js';
 
+/** Links that are remembered. */
+const MAX_LINKS = 1024;
+
 export interface RegistryOptions {
   /** Without TLS. Default: only on the loopback. */
   readonly isPlain?: boolean;
@@ -37,6 +40,8 @@ export class Repository {
   readonly name: string;
   readonly #root: string;
   readonly #login: Login;
+  /** Where blobs were last, by digest, if that is on another host. */
+  readonly #links = new Map<string, URL>();
 
   constructor(
     readonly host: string,
@@ -73,7 +78,8 @@ export class Repository {
   }
 
   /**
-   * Asks the registry each time, so that a link which it gave before, and which has expired, does not matter.
+   * A whole blob is asked of the registry each time. Parts of one are read where the registry has last sent us, until that
+   * place refuses: the link has expired.
    * @param length bytes that are wanted, or all behind the offset; a registry without ranges sends more
    * @throws RegistryError; WrongContentError if what is sent cannot be a part of the blob
    */
@@ -81,8 +87,11 @@ export class Repository {
     const end = length === undefined ? '' : offset + length - 1;
     const isPart = offset > 0 || (length !== undefined && length > 0 && length < size);
     const headers: Record<string, string> = isPart ? { range: `bytes=${offset}-${end}` } : {};
-    const response = await this.#ask(`/blobs/${digest}`, { headers, signal });
+    const response =
+      (length === undefined ? undefined : await this.#askLink(digest, { headers, signal })) ??
+      (await this.#ask(`/blobs/${digest}`, { headers, signal }));
     expectSuccess(response, `${this.name}: the blob ${digest}`);
+    this.#remember(digest, response.from);
     const start = startOf(response);
     if (start === undefined || start > offset || (start < offset && start !== 0)) {
       response.destroy();
@@ -135,6 +144,24 @@ export class Repository {
     const response = await this.#ask(`/manifests/${reference}`, { method: 'PUT', headers, body: bytes, signal });
     finish(response, `${this.name} does not take the manifest ${reference}`);
     return sha256Digest(bytes);
+  }
+
+  /** @returns undefined if there is no link, or it is of no use any more */
+  async #askLink(digest: string, request: Request): Promise<HttpResponse | undefined> {
+    const link = this.#links.get(digest);
+    if (!link) return undefined;
+    const response = await send(link, request).catch(() => undefined);
+    if (response && isSuccess(response)) return response;
+    response?.destroy();
+    request.signal.throwIfAborted();
+    this.#links.delete(digest);
+    return undefined;
+  }
+
+  #remember(digest: string, from: URL): void {
+    if (from.origin === new URL(this.#root).origin) return;
+    this.#links.set(digest, from);
+    for (const [oldest] of this.#links) if (this.#links.size > MAX_LINKS) this.#links.delete(oldest);
   }
 
   #ask(path: string, request: Request): Promise<HttpResponse> {

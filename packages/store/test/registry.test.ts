@@ -1,5 +1,14 @@
 /** Images in Debian's registry of containers. */
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  createServer,
+  request as ask,
+  type IncomingMessage,
+  type RequestListener,
+  type ServerResponse,
+} from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { memory } from '@nodeos/block';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -97,6 +106,60 @@ test('a start list and the table of another tenant are added, and the registry t
     config: { mediaType: TYPES.empty },
   });
 });
+
+test('a registry that sends its readers elsewhere is asked once for each pack, and again when the link has expired', async () => {
+  const device = await imageOf(20 * BLOCK, 3);
+  await push(device, registryStore(repositoryAt(registry.host, 'linked')), 'one', { blockSize: BLOCK });
+  const asked = { registry: 0, storage: 0, refused: 0 };
+  const uses = new Map<string, number>();
+  /** Gives a blob by a link that is good for six times. */
+  const storage = await listening((request, response) => {
+    const used = (uses.get(request.url ?? '') ?? 0) + 1;
+    uses.set(request.url ?? '', used);
+    if (used > 6) {
+      asked.refused++;
+      return void response.writeHead(403).end();
+    }
+    asked.storage++;
+    pass(request, response);
+  });
+  const front = await listening((request, response) => {
+    if (!request.url?.includes('/blobs/')) return pass(request, response);
+    asked.registry++;
+    response.writeHead(307, { location: `${storage.url}${request.url}?link=${asked.registry}` }).end();
+  });
+  const store = registryStore(repositoryAt(new URL(front.url).host, 'linked'));
+  const image = await findImage(store, 'one', undefined);
+  expect(
+    (await contentsOf(await openImage(image, store.chunks, { requests: 1 }))).equals(await contentsOf(device)),
+  ).toBe(true);
+  const chunks = image.recipe.records.length;
+  expect(chunks).toBeGreaterThan(12);
+  expect(asked.storage).toBe(chunks + 2); // the recipe and the index
+  expect(asked.registry).toBe(2 + Math.ceil(chunks / 6));
+  expect(asked.refused).toBe(Math.ceil(chunks / 6) - 1);
+  front.close();
+  storage.close();
+});
+
+/** Asks Debian's registry, and gives its answer. */
+function pass(request: IncomingMessage, response: ServerResponse): void {
+  const headers = { ...request.headers, host: registry.host };
+  ask(new URL(request.url ?? '', `http://${registry.host}`), { method: request.method ?? 'GET', headers }, (answer) => {
+    response.writeHead(answer.statusCode ?? 500, answer.headers);
+    answer.pipe(response);
+  }).end();
+}
+
+async function listening(listener: RequestListener): Promise<{ url: string; close: () => void }> {
+  const server = createServer(listener).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const close = (): void => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close };
+}
 
 test('an image of nothing, a name that is not there, and manifests of others', async () => {
   const store = registryStore(repositoryAt(registry.host, 'odd'));
