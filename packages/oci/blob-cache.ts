@@ -10,7 +10,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, messageOf, NodeosError } from '@nodeos/base';
@@ -28,6 +28,16 @@ const FIRST_WAIT_MS = 100;
 const ABANDONED_MS = 24 * 3600 * 1000;
 /** Bytes of an unpacked layer: a few KB can be a gzip file of many GB. */
 const MAX_UNPACKED = 256 * 2 ** 30;
+
+/** What was used so recently may be in use. */
+const IN_USE_MS = 3600 * 1000;
+
+export interface PruneImages {
+  /** Bytes. */
+  readonly most: number;
+  /** Only says what would go. */
+  readonly isDry?: boolean;
+}
 
 export interface FetchOptions {
   readonly signal: AbortSignal;
@@ -50,6 +60,7 @@ export class BlobCache {
       const path = this.#pathOf('blobs', wanted.digest);
       if ((await sizeOf(path)) !== wanted.size)
         await this.#store(path, true, (file) => download(source, wanted, file, options));
+      else await touch(path);
       return path;
     });
   }
@@ -62,7 +73,10 @@ export class BlobCache {
   unpack(source: ImageSource, layer: Sized, diffId: string, options: FetchOptions): Promise<string> {
     return this.#once(`layer ${diffId}`, async () => {
       const path = this.#pathOf('unpacked', diffId);
-      if ((await sizeOf(path)) !== undefined) return path;
+      if ((await sizeOf(path)) !== undefined) {
+        await touch(path);
+        return path;
+      }
       const blob = await this.fetch(source, layer, options);
       if (layer.digest === diffId) return blob;
       const subject = `${source.name}: the layer ${layer.digest}, unpacked,`;
@@ -75,6 +89,24 @@ export class BlobCache {
       );
       return path;
     });
+  }
+
+  /**
+   * Removes what was used longest ago, until at most `most` bytes are left. What was used in the last hour stays: another
+   * process may be reading it.
+   * @returns what was removed, or would be
+   */
+  async prune({ most, isDry = false }: PruneImages): Promise<readonly { path: string; bytes: number }[]> {
+    const files = (await Promise.all(['blobs', 'unpacked'].map((kind) => filesIn(join(this.root, kind))))).flat();
+    let left = files.reduce((sum, { bytes }) => sum + bytes, 0);
+    const removed: { path: string; bytes: number }[] = [];
+    for (const { path, bytes, used } of files.sort((a, b) => a.used - b.used)) {
+      if (left <= most || Date.now() - used < IN_USE_MS) break;
+      if (!isDry) await rm(path, { force: true });
+      removed.push({ path, bytes });
+      left -= bytes;
+    }
+    return removed;
   }
 
   /** Of several calls for the same, one does it. */
@@ -128,6 +160,28 @@ const sizeOf = async (path: string): Promise<number | undefined> =>
       throw error;
     })
   )?.size;
+
+/** Notes that a file is used. Somebody may have removed it meanwhile. */
+async function touch(path: string): Promise<void> {
+  const now = new Date();
+  await utimes(path, now, now).catch(() => undefined);
+}
+
+/** All files below a folder, which may not be there; no links. */
+async function filesIn(folder: string): Promise<{ path: string; bytes: number; used: number }[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return [];
+    throw error;
+  });
+  const found = entries
+    .filter((entry) => entry.isFile())
+    .map(async ({ parentPath, name }) => {
+      const path = join(parentPath, name);
+      const stats = await stat(path).catch(() => undefined);
+      return stats ? [{ path, bytes: stats.size, used: stats.mtimeMs }] : [];
+    });
+  return (await Promise.all(found)).flat();
+}
 
 async function removeAbandoned(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {

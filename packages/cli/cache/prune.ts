@@ -1,16 +1,18 @@
 /** nodeos cache prune: removes old outputs. */
-import { formatSize, visibleJson } from '@nodeos/base';
+import { join } from 'node:path';
+import { formatSize, parseSize, visibleJson } from '@nodeos/base';
 import { Cache, prune } from '@nodeos/engine';
 import type { Command } from '../command.js';
 import { checkNoOperands, JSON_OPTION, paddedSize, reportSkipped } from './common.js';
 
 export const pruneCommand: Command = {
   name: 'cache prune',
-  summary: 'Removes all but the last used outputs of each step.',
+  summary: 'Removes all but the last used outputs of each step, and container images that were used long ago.',
   operands: '',
   options: {
     keep: { type: 'string', value: 'N', help: 'outputs of each step to keep, the last used ones (default 1)' },
     sources: { type: 'boolean', help: 'also fetched sources, which the next build fetches again' },
+    images: { type: 'string', value: 'SIZE', help: 'of container images to keep, the last used ones (default 10G)' },
     'dry-run': { type: 'boolean', short: 'n', help: 'only say what would go' },
     json: JSON_OPTION,
   },
@@ -18,11 +20,16 @@ export const pruneCommand: Command = {
   async run(args, io) {
     checkNoOperands('cache prune', args);
     const dryRun = args.flag('dry-run');
-    const { removed, skipped } = await prune(new Cache(), {
+    const most = parseSize(args.text('images') ?? '10G', '--images');
+    const cache = new Cache();
+    const { removed: outputs, skipped } = await prune(cache, {
       keepPerStep: args.number('keep', 0) ?? 1,
       sources: args.flag('sources'),
       dryRun,
     });
+    const { BlobCache } = await import('@nodeos/oci');
+    const layers = await new BlobCache(join(cache.root, 'images')).prune({ most, isDry: dryRun });
+    const removed = [...outputs, ...layers];
     reportSkipped(io, skipped); // before a pager shows the list
     for (const item of removed)
       io.stdout.write(args.flag('json') ? visibleJson(item) + '\n' : `${paddedSize(item.bytes)}  ${item.path}\n`);
