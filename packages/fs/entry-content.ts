@@ -32,8 +32,7 @@ const sizeError = ({ path, size }: Entry, length: number): RangeError =>
 export function sourceOf(entry: Entry, offset: number): RegionSource {
   const { host, size } = entry;
   if (!host) return { backend: deviceOf(entry), offset } satisfies BackendSource;
-  const { offset: start = 0, size: whole = size, ...file } = host;
-  return { ...file, size: whole, offset: start + offset };
+  return { file: host.file, mtime: host.mtime, size: host.size ?? size, offset: (host.offset ?? 0) + offset };
 }
 
 /** A content that is being read: where it is, and what was not taken yet. */

@@ -19,7 +19,7 @@
  */
 import { createHash } from 'node:crypto';
 import { extentsOf, isZero, pieces, regions, roundUp, writeImage, type BlockBackend, type Region } from '@nodeos/block';
-import { modeOf, pathBytes, type Entry, type Tree } from '@nodeos/tree';
+import { modeOf, pathBytes, pathLength, writePath, type Entry, type Tree } from '@nodeos/tree';
 import { crc32c } from './crc32c.js';
 import { heldContent, isHeld, sourceOf } from './entry-content.js';
 import { inodesOf, type Inode } from './erofs-tree.js';
@@ -103,13 +103,14 @@ export interface ErofsImage {
  */
 export async function erofs(tree: Tree | Iterable<Entry>, options: ErofsOptions = {}): Promise<ErofsImage> {
   const inodes = await inodesOf(tree);
-  for (const inode of inodes) await readContent(inode);
+  // A promise for each file would take longer than the rest.
+  for (const inode of inodes) if (isHeld(inode.entry)) await readContent(inode);
   const xattrs = encodeXattrs(inodes.map(({ entry }) => entry));
   for (const inode of inodes) inode.xattrs = xattrs.behind(inode.entry);
-  for (const inode of inodes) if (inode.names.length > 0) inode.content = encodeFolder(inode);
+  for (const inode of inodes) if (inode.names.length > 0) inode.size = folderSize(inode);
   const sharedAt = placeInodes(inodes, options.tails ?? false);
   const metadata = sharedAt + roundUp(xattrs.shared.length, BLOCK);
-  for (const inode of inodes) if (inode.names.length > 0) inode.content = encodeFolder(inode); // now with offsets
+  for (const inode of inodes) if (inode.names.length > 0) inode.content = encodeFolder(inode);
   const end = placeBlocks(inodes, metadata, options.place);
   if (end > MAX_SIZE) throw new RangeError(`an image of ${end} bytes: EROFS has room for ${MAX_SIZE}`);
   const bytes = encodeMetadata(inodes, metadata, end);
@@ -177,7 +178,7 @@ async function uuidOf(disk: BlockBackend): Promise<Uint8Array> {
 function placeInodes(inodes: readonly Inode[], tails: boolean | 'folders'): number {
   let end = INODE_TABLE;
   for (const inode of inodes) {
-    const tail = sizeOf(inode) % BLOCK;
+    const tail = inode.size % BLOCK;
     const head = INODE_SIZE + inode.xattrs.length;
     const mayBehind = tails === 'folders' ? inode.entry.type !== 'file' : tails;
     inode.tail = mayBehind && head + tail <= BLOCK ? tail : 0;
@@ -238,37 +239,49 @@ function placeFiles(files: readonly Inode[], start: number, place: NonNullable<E
   return end;
 }
 
-const sizeOf = ({ content, entry }: Inode): number => content?.length ?? (entry.type === 'file' ? entry.size : 0);
-
 /** Bytes of the content without its tail. */
-const blocksLength = (inode: Inode): number => sizeOf(inode) - inode.tail;
+const blocksLength = ({ size, tail }: Inode): number => size - tail;
 
-/** Blocks of entries, followed by their names, in the byte order of the names. `.` and `..` are included. */
-function encodeFolder({ names }: Inode): Buffer {
-  const blocks: Buffer[] = [];
+/** The names of each block of a folder, and the bytes that they take. */
+function* blocksOf({ names }: Inode): Generator<{ names: Inode['names']; length: number }> {
   for (let from = 0, to = 0; from < names.length; from = to) {
-    for (let used = 0; to < names.length; to++) {
-      used += DIRENT_SIZE + (names[to]?.[0].length ?? 0);
-      if (used > BLOCK) break;
+    let length = 0;
+    for (; to < names.length; to++) {
+      const next = DIRENT_SIZE + pathLength(names[to]?.name ?? '');
+      if (length + next > BLOCK) break;
+      length += next;
     }
-    const block = encodeEntries(names.slice(from, to));
-    // All blocks but the last are padded: zeros end the last name.
-    blocks.push(to < names.length ? Buffer.concat([block, Buffer.alloc(BLOCK - block.length)]) : block);
+    yield { names: names.slice(from, to), length };
   }
-  return Buffer.concat(blocks);
 }
 
-function encodeEntries(entries: Inode['names']): Buffer {
-  const table = Buffer.alloc(entries.length * DIRENT_SIZE);
-  let nameAt = table.length;
-  for (const [index, [name, inode]] of entries.entries()) {
-    const at = index * DIRENT_SIZE;
-    table.writeBigUInt64LE(BigInt(nidOf(inode)), at);
-    table.writeUInt16LE(nameAt, at + 8);
-    table.writeUInt8(DIRENT_TYPES[inode.entry.type], at + 10);
-    nameAt += name.length;
+/** Bytes of a folder. All blocks but the last are whole: zeros end the last name. */
+function folderSize(inode: Inode): number {
+  let size = 0;
+  for (const { length } of blocksOf(inode)) size = roundUp(size, BLOCK) + length;
+  return size;
+}
+
+/** Blocks of entries, followed by their names, in the byte order of the names. `.` and `..` are included. */
+function encodeFolder(inode: Inode): Buffer {
+  const bytes = Buffer.alloc(inode.size);
+  let start = 0;
+  for (const { names } of blocksOf(inode)) {
+    encodeEntries(names, bytes.subarray(start));
+    start += BLOCK;
   }
-  return Buffer.concat([table, ...entries.map(([name]) => name)]);
+  return bytes;
+}
+
+function encodeEntries(names: Inode['names'], block: Buffer): void {
+  let nameAt = names.length * DIRENT_SIZE;
+  for (const [index, { name, inode }] of names.entries()) {
+    const at = index * DIRENT_SIZE;
+    block.writeBigUInt64LE(BigInt(nidOf(inode)), at);
+    block.writeUInt16LE(nameAt, at + 8);
+    block.writeUInt8(DIRENT_TYPES[inode.entry.type], at + 10);
+    nameAt += writePath(name, block, nameAt);
+  }
 }
 
 /** The number of an inode: its offset in the image in units of 32 bytes. */
@@ -281,7 +294,7 @@ const tailAt = ({ at, xattrs }: Inode): number => at + INODE_SIZE + xattrs.lengt
 function encodeMetadata(inodes: readonly Inode[], metadata: number, end: number): Buffer {
   const bytes = Buffer.alloc(metadata);
   for (const inode of inodes) {
-    encodeInode(inode).copy(bytes, inode.at);
+    encodeInode(inode, bytes.subarray(inode.at, inode.at + INODE_SIZE));
     inode.xattrs.copy(bytes, inode.at + INODE_SIZE);
     if (inode.tail > 0) inode.content?.copy(bytes, tailAt(inode), blocksLength(inode));
   }
@@ -301,15 +314,14 @@ function updateChecksum(bytes: Buffer): void {
   bytes.writeUInt32LE(crc32c(bytes.subarray(SUPERBLOCK, BLOCK)), SUPERBLOCK + CHECKSUM);
 }
 
-function encodeInode(inode: Inode): Buffer {
+function encodeInode(inode: Inode, bytes: Buffer): void {
   const { entry, number, block } = inode;
-  const bytes = Buffer.alloc(INODE_SIZE);
   const [major, minor] = entry.rdev ?? [0, 0];
   bytes.writeUInt16LE(inode.tail > 0 ? EXTENDED_INLINE : EXTENDED_PLAIN, 0);
   // In units of 4 bytes, of which the header of attributes counts as one.
   if (inode.xattrs.length > 0) bytes.writeUInt16LE((inode.xattrs.length - 12) / 4 + 1, 2);
   bytes.writeUInt16LE(modeOf(entry), 4);
-  bytes.writeBigUInt64LE(BigInt(sizeOf(inode)), 8);
+  bytes.writeBigUInt64LE(BigInt(inode.size), 8);
   // In the kernel's encoding of device numbers (new_encode_dev in include/linux/kdev_t.h).
   bytes.writeUInt32LE(entry.rdev ? ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0 : block, 16);
   bytes.writeUInt32LE(number + 1, 20);
@@ -318,14 +330,13 @@ function encodeInode(inode: Inode): Buffer {
   bytes.writeBigInt64LE(BigInt(Math.floor(entry.mtime)), 32); // the kernel reads it as signed
   bytes.writeUInt32LE(entry.nanoseconds ?? 0, 40);
   bytes.writeUInt32LE(inode.links, 44);
-  return bytes;
 }
 
 /** Sets what is held in memory: links, and small files that are none of this machine. */
 async function readContent(inode: Inode): Promise<void> {
   const { type, link } = inode.entry;
-  const content = type === 'symlink' ? pathBytes(link ?? '') : await heldContent(inode.entry);
-  if (content) inode.content = content;
+  inode.content = type === 'symlink' ? pathBytes(link ?? '') : await heldContent(inode.entry);
+  inode.size = inode.content?.length ?? 0;
 }
 
 /** The start of the image as regions: the tails that are not held in memory, and the bytes between them. */
@@ -333,7 +344,7 @@ function headRegions(inodes: readonly Inode[], bytes: Buffer): Region[] {
   const all: Region[] = [];
   let written = 0;
   const pushBefore = (offset: number): void => {
-    if (offset > written) all.push({ offset: written, ...bytesRegion(bytes.subarray(written, offset)) });
+    if (offset > written) all.push(bytesRegion(written, bytes.subarray(written, offset)));
   };
   for (const inode of inodes) {
     if (inode.tail === 0 || isHeld(inode.entry)) continue;
@@ -349,8 +360,8 @@ function headRegions(inodes: readonly Inode[], bytes: Buffer): Region[] {
 function blocksRegion(inode: Inode): Region {
   const offset = inode.block * BLOCK;
   const length = blocksLength(inode);
-  if (inode.content) return { offset, ...bytesRegion(inode.content.subarray(0, length)) };
+  if (inode.content) return bytesRegion(offset, inode.content.subarray(0, length));
   return { offset, length, source: sourceOf(inode.entry, 0) };
 }
 
-const bytesRegion = (bytes: Buffer): Region => ({ length: bytes.length, source: bytes });
+const bytesRegion = (offset: number, bytes: Buffer): Region => ({ offset, length: bytes.length, source: bytes });

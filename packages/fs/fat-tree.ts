@@ -57,14 +57,14 @@ function checkEntry({ path, type, size }: Entry): void {
     );
 }
 
-function childOf(folder: FatNode, name: string, path: () => string, { path: wanted }: Entry): FatNode {
+function childOf(folder: FatNode, name: string, initial: () => Entry, { path: wanted }: Entry): FatNode {
   const key = fold(name);
   const found = folder.children.get(key);
   if (found?.name === name) return found;
   if (found) throw refusal(wanted, `differs only in case from ${JSON.stringify(found.entry.path)}: rename one of them`);
   const problem = problemOf(name);
   if (problem !== undefined) throw refusal(wanted, `the name ${JSON.stringify(name)} ${problem}: rename it`);
-  const child = nodeOf(directory(path()), name);
+  const child = nodeOf(initial(), name);
   folder.children.set(key, child);
   return child;
 }

@@ -21,9 +21,9 @@ const nodeOf = (entry: Entry): Node => ({ entry, children: new Map(), place: NOW
 /** @throws RangeError for a name that the format cannot hold, and for an entry below something that is not a folder */
 export const treeOf = (tree: Tree | Iterable<Entry>): Promise<Node> =>
   growTree(nodeOf(directory('')), tree, {
-    childOf(folder, name, path, entry) {
+    childOf(folder, name, initial, entry) {
       checkName(name, entry);
-      const child = folder.children.get(name) ?? nodeOf(directory(path()));
+      const child = folder.children.get(name) ?? nodeOf(initial());
       folder.children.set(name, child);
       return child;
     },

@@ -1,5 +1,5 @@
 /** Trees of entries by name, from which formats make their folders. */
-import type { Entry, Tree } from '@nodeos/tree';
+import { directory, type Entry, type Tree } from '@nodeos/tree';
 
 export interface TreeNode<Node> {
   entry: Entry;
@@ -8,11 +8,12 @@ export interface TreeNode<Node> {
 
 export interface TreeFormat<Node> {
   /**
-   * The node of that name in a folder, which is made if it is missing. It becomes a folder until its entry comes.
-   * @param path makes the path of a node that is missing
+   * The node of that name in a folder, which is made if it is missing.
+   * @param initial gives the entry of a node that is made: a folder, unless its own has come
+   * @param entry the one that the node is made for, or a folder of
    * @throws RangeError for a name that the format cannot hold
    */
-  readonly childOf: (folder: Node, name: string, path: () => string, entry: Entry) => Node;
+  readonly childOf: (folder: Node, name: string, initial: () => Entry, entry: Entry) => Node;
   /** The error for an entry that cannot be. */
   readonly refusal: (path: string, reason: string) => RangeError;
   /** Gives a node its entry. Default: sets `entry`. */
@@ -40,7 +41,8 @@ export async function growTree<Node extends TreeNode<Node>>(
       const slash = path.indexOf('/', from);
       const end = slash < 0 ? path.length : slash;
       [folderPath, folder] = [path.slice(0, Math.max(from - 1, 0)), node];
-      node = childOf(node, path.slice(from, end), () => path.slice(0, end), entry);
+      const initial = (): Entry => (end === path.length ? entry : directory(path.slice(0, end)));
+      node = childOf(node, path.slice(from, end), initial, entry);
       from = end + 1;
     }
     if (entry.type !== 'directory' && (node === root || node.children.size > 0))

@@ -4,8 +4,8 @@
 import { createReadStream, lstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { join } from 'node:path';
-import type { Entry, Tree } from './entry.js';
-import { pathBytes, pathOf } from './names.js';
+import { directory, symlink, type Entry, type Tree } from './entry.js';
+import { compareNames, hasForeignBytes, pathBytes, pathOf } from './names.js';
 
 export interface DirectoryOptions {
   /**
@@ -27,9 +27,9 @@ const TURN_MS = 10;
 /** @throws Error for sockets, devices and pipes, which are meaningless in an image; the errors of reading the folder */
 export async function* fromDirectory(root: string, options: DirectoryOptions = {}): Tree {
   const { prefix = '', filter = () => true, hardLinks = false } = options;
-  const place = (path: string): string => [prefix, path].filter((part) => part !== '').join('/');
+  const start = prefix === '' ? '' : `${prefix}/`;
   const earlier = new Map<string, string>();
-  if (prefix !== '') yield { path: prefix, type: 'directory', mode: 0o755, uid: 0, gid: 0, mtime: 0, size: 0 };
+  if (prefix !== '') yield directory(prefix);
   const pending = pathsIn(root, '');
   let turned = performance.now();
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
@@ -41,45 +41,49 @@ export async function* fromDirectory(root: string, options: DirectoryOptions = {
     }
     const full = hostPath(root, path);
     const stat = lstatSync(full);
-    const entry = entryOf(full, place(path), stat);
-    const key = `${stat.dev} ${stat.ino}`;
-    const hardLink = hardLinks && stat.nlink > 1 && !stat.isDirectory() ? earlier.get(key) : undefined;
+    const entry = entryOf(full, start + path, stat);
+    const isShared = hardLinks && stat.nlink > 1 && entry.type !== 'directory';
+    const key = isShared ? `${stat.dev} ${stat.ino}` : '';
+    const hardLink = earlier.get(key);
     yield hardLink === undefined ? entry : { ...entry, hardLink };
-    if (stat.isDirectory()) pending.push(...pathsIn(root, path));
-    else if (hardLinks && !earlier.has(key)) earlier.set(key, entry.path);
+    if (entry.type === 'directory') pending.push(...pathsIn(root, path));
+    else if (isShared && hardLink === undefined) earlier.set(key, entry.path);
   }
 }
 
 /** The paths in a folder, the last one first. */
 function pathsIn(root: string, folder: string): string[] {
-  const names = readdirSync(hostPath(root, folder), { encoding: 'buffer' });
-  return names
-    .sort((a, b) => Buffer.compare(b, a))
-    .map((name) => (folder === '' ? pathOf(name) : `${folder}/${pathOf(name)}`));
+  const start = folder === '' ? '' : `${folder}/`;
+  return namesIn(hostPath(root, folder))
+    .sort((a, b) => compareNames(b, a))
+    .map((name) => start + name);
+}
+
+/** Bytes of a name that are no UTF-8 become U+FFFD in a string. A folder with such names is read again as bytes. */
+function namesIn(folder: string | Buffer): string[] {
+  const names = readdirSync(folder, 'utf8');
+  if (!names.some((name) => name.includes('\ufffd'))) return names;
+  return readdirSync(folder, 'buffer').map(pathOf);
 }
 
 /** Node.js takes a name that is no UTF-8 as bytes only. */
-function hostPath(root: string, path: string): string | Buffer {
-  const bytes = pathBytes(path);
-  return bytes.toString() === path ? join(root, path) : Buffer.concat([Buffer.from(`${root}/`), bytes]);
-}
+const hostPath = (root: string, path: string): string | Buffer =>
+  hasForeignBytes(path) ? Buffer.concat([Buffer.from(`${root}/`), pathBytes(path)]) : join(root, path);
 
 /** Modes depend on the umask of whoever made a file, so only the executable bit is kept. */
 function entryOf(full: string | Buffer, path: string, stat: Stats): Entry {
-  const common = { path, uid: 0, gid: 0, mtime: 0 };
-  if (stat.isDirectory()) return { ...common, type: 'directory', mode: 0o755, size: 0 };
-  if (stat.isSymbolicLink()) {
-    const link = pathOf(readlinkSync(full, { encoding: 'buffer' }));
-    return { ...common, type: 'symlink', mode: 0o777, size: 0, link };
-  }
+  if (stat.isDirectory()) return directory(path);
+  if (stat.isSymbolicLink()) return symlink(path, pathOf(readlinkSync(full, { encoding: 'buffer' })));
   if (!stat.isFile()) throw new Error(`${full.toString()}: sockets, devices and pipes cannot go into an image`);
-  const mode = (stat.mode & 0o111) === 0 ? 0o644 : 0o755;
   return {
-    ...common,
+    path,
     type: 'file',
-    mode,
+    mode: (stat.mode & 0o111) === 0 ? 0o644 : 0o755,
+    uid: 0,
+    gid: 0,
+    mtime: 0,
     size: stat.size,
-    ...(typeof full === 'string' && { host: { file: full, mtime: stat.mtimeMs } }),
+    host: typeof full === 'string' ? { file: full, mtime: stat.mtimeMs } : undefined,
     open: (offset = 0) => createReadStream(full, { start: offset, highWaterMark: 1 << 20 }),
   };
 }

@@ -37,7 +37,7 @@ export interface Entry {
    * The file that holds the whole content, in its state when the entry was made. A consumer that can read parts of
    * files need not call `open`.
    */
-  readonly host?: HostFile;
+  readonly host?: HostFile | undefined;
 }
 
 /** A file of this machine, or a part of it. */
@@ -75,14 +75,8 @@ const DEFAULTS = { uid: 0, gid: 0, mtime: 0, size: 0 };
 export const directory = (
   path: string,
   mode = 0o755,
-  owner: { uid: number; gid: number } = { uid: 0, gid: 0 },
-): Entry => ({
-  ...DEFAULTS,
-  ...owner,
-  path,
-  type: 'directory',
-  mode,
-});
+  { uid, gid }: { uid: number; gid: number } = DEFAULTS,
+): Entry => ({ path, type: 'directory', mode, uid, gid, mtime: 0, size: 0 });
 
 export const symlink = (path: string, link: string): Entry => ({
   ...DEFAULTS,

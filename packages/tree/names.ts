@@ -25,6 +25,17 @@ export function pathBytes(path: string): Buffer {
   return bytes;
 }
 
+/** Bytes of a path, a name or the target of a link. @throws RangeError as `pathBytes` does */
+export const pathLength = (path: string): number =>
+  SURROGATE.test(path) ? pathBytes(path).length : Buffer.byteLength(path);
+
+/** Writes a path, a name or the target of a link. @returns its bytes. @throws RangeError as `pathBytes` does */
+export const writePath = (path: string, into: Buffer, offset: number): number =>
+  SURROGATE.test(path) ? pathBytes(path).copy(into, offset) : into.write(path, offset);
+
+/** Whether a path has bytes that are no UTF-8. */
+export const hasForeignBytes = (path: string): boolean => SURROGATE.test(path);
+
 /** The path that has these bytes. `pathBytes` is its inverse. */
 export function pathOf(bytes: Uint8Array): string {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

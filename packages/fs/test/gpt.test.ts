@@ -75,6 +75,28 @@ describe('a partition table', () => {
     await disk.close();
   });
 
+  // With :EE the protective entry is the last one.
+  it.skipIf(lacking.length > 0).each(['2', '2:1', '1:2:EE'])(
+    'beside a hybrid MBR that sgdisk has made of %s is read as sfdisk reads it',
+    async (hybrid) => {
+      const path = await write(DISK);
+      execFileSync('sgdisk', [`--hybrid=${hybrid}`, path]);
+      const mbr = execFileSync('sfdisk', ['--json', '-Y', 'dos', path], { encoding: 'utf8', stdio: 'pipe' });
+      expect(mbr.match(/"type": *"(?!ee)/g)).toHaveLength(hybrid.match(/\d/g)?.length ?? 0);
+      const dump = execFileSync('sfdisk', ['--json', path], { encoding: 'utf8', stdio: 'pipe' });
+      const { partitiontable } = JSON.parse(dump) as {
+        partitiontable: { partitions: { start: number; size: number; name: string; type: string }[] };
+      };
+      const disk = await file(path, { readOnly: true });
+      expect(await partitions(disk)).toEqual(
+        partitiontable.partitions.map(({ start, size, name, type }, index) => ({
+          ...{ number: index + 1, offset: start * 512, length: size * 512, name, type: type.toLowerCase() },
+        })),
+      );
+      await disk.close();
+    },
+  );
+
   it('is read by our own reader, also when its first copy is lost', async () => {
     const described = regions(gpt(DISK), { size: DISK.size });
     const disk = memory(DISK.size);
