@@ -1,8 +1,9 @@
 /**
  * Temporary folders that do not outlive their process for long. A process that is killed removes nothing, so the names
- * say who made them, and whoever makes the next one removes those of processes that are gone:
+ * say who made them, and whoever makes the next one of the same kind removes those of processes that are gone:
  *
- *     nodeos-USE-PID-START-SYSTEM-RANDOM
+ *     nodeos-USE-PID-START-SYSTEM-RANDOM      in the folder for temporary files
+ *     .FILE.PID-START-SYSTEM-RANDOM           beside a file that is being replaced (replace-file.ts)
  *
  * A process is its number and its start, because numbers are used again. SYSTEM stands for one boot of one machine and
  * its process numbers: a container, or another machine with the same folder, cannot tell who is alive here.
@@ -15,7 +16,8 @@ import { join } from 'node:path';
 import { codeOf } from './errors.js';
 import { sha256 } from './sha256.js';
 
-const LEFTOVER = /^nodeos-[a-z]+-(?<pid>\d+)-(?<start>\d+)-(?<system>[0-9a-f]{8})-\w{6}$/;
+const OWNED = /^(?<prefix>.*[-.])(?<pid>\d+)-(?<start>\d+)-(?<system>[0-9a-f]{8})-\w{6}$/s;
+const TEMPORARY = /^nodeos-[a-z]+-$/;
 /** Fields of /proc/PID/stat behind the name, which may itself have spaces and brackets. */
 const [STATE, START] = [0, 19];
 
@@ -23,34 +25,47 @@ const [STATE, START] = [0, 19];
 const shortest = (): string => (existsSync('/tmp') ? '/tmp' : tmpdir());
 
 export interface TemporaryFolderOptions {
-  /** The folder has the shortest path that is possible, for sockets. Default: it is where TMPDIR says. */
+  /** The folder has the shortest path that is possible, for sockets. Default: it is in `parent`. */
   readonly isShort?: boolean;
+  /** Default: where TMPDIR says. */
+  readonly parent?: string;
 }
 
 /**
  * Makes a folder that only this user can enter, and removes those that killed processes have left beside it.
  * @param use a word of lower-case letters, which becomes part of the name
  */
-export async function temporaryFolder(use: string, { isShort = false }: TemporaryFolderOptions = {}): Promise<string> {
-  const parent = isShort ? shortest() : tmpdir();
+export const temporaryFolder = (
+  use: string,
+  { isShort = false, parent = tmpdir() }: TemporaryFolderOptions = {},
+): Promise<string> => ownedFolder(isShort ? shortest() : parent, `nodeos-${use}-`, (prefix) => TEMPORARY.test(prefix));
+
+/**
+ * Makes a folder whose name begins with the prefix, which ends with `-` or `.`.
+ * @param isSameKind whether the leftovers with a prefix are removed. Default: those with this one
+ */
+export async function ownedFolder(
+  parent: string,
+  prefix: string,
+  isSameKind = (other: string): boolean => other === prefix,
+): Promise<string> {
   // Tidying up must not keep anything from starting.
-  await removeLeftovers(parent).catch(() => undefined);
-  const owner = await ownerOf(process.pid);
-  return mkdtemp(
-    join(parent, ['nodeos', use, ...(owner ? [process.pid, owner.start, await systemId()] : []), ''].join('-')),
-  );
+  await removeLeftovers(parent, isSameKind).catch(() => undefined);
+  const [owner, system] = [await ownerOf(process.pid), await systemId()];
+  return mkdtemp(join(parent, prefix + (owner && system ? `${process.pid}-${owner.start}-${system}-` : '')));
 }
 
 /**
- * Removes the temporary folders of processes that are gone. Only what belongs to this user, and no links.
+ * Removes folders of processes that are gone. Only what belongs to this user, and no links.
+ * @param isWanted tells by the start of the name whether a folder is of the kind to remove
  * @returns the paths of what was removed
  */
-export async function removeLeftovers(parent: string): Promise<string[]> {
+export async function removeLeftovers(parent: string, isWanted: (prefix: string) => boolean): Promise<string[]> {
   const system = await systemId();
   const removed: string[] = [];
   for (const name of system === undefined ? [] : await readdir(parent)) {
-    const { pid, start, system: owners } = LEFTOVER.exec(name)?.groups ?? {};
-    if (owners !== system || (await isAlive(Number(pid), Number(start)))) continue;
+    const { prefix = '', pid, start, system: owners } = OWNED.exec(name)?.groups ?? {};
+    if (owners !== system || !isWanted(prefix) || (await isAlive(Number(pid), Number(start)))) continue;
     const path = join(parent, name);
     if (!(await isOwnFolder(path))) continue;
     await rm(path, { recursive: true, force: true });

@@ -1,7 +1,8 @@
 /** A writable device over a read-only base. Its changes are temporary. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { temporaryFolder } from '@nodeos/base';
 import { withClose } from './around.js';
 import type { BlockBackend } from './backend.js';
 import { copyOnWrite, formatDelta } from './copy-on-write.js';
@@ -46,7 +47,7 @@ export async function temporaryOverlay(
 
 /** The file is in a folder that no other user can enter, until its name is removed. */
 async function unnamedFile(folder: string, size: number): Promise<BlockBackend> {
-  const dir = await mkdtemp(join(folder, 'nodeos-overlay-'));
+  const dir = await temporaryFolder('overlay', { parent: folder });
   try {
     return await file(join(dir, 'changes'), { create: size });
   } finally {

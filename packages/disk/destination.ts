@@ -1,10 +1,9 @@
 /** The destination of a copy: a new file that gets its name once it is complete, or an existing device. */
-import { randomBytes } from 'node:crypto';
 import { rmSync, type Stats } from 'node:fs';
-import { chmod, chown, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises';
+import { chmod, chown, open, readlink, realpath, rename, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { file, type BlockBackend } from '@nodeos/block';
-import { codeOf, messageOf, NodeosError, syncDirectory } from '@nodeos/base';
+import { codeOf, folderBeside, messageOf, NodeosError, syncDirectory } from '@nodeos/base';
 import type { NbdBackend } from '@nodeos/nbd';
 import { exclusively } from './in-use.js';
 import { hintFor, localPath, openSource, pathBelow, type OpenOptions } from './open.js';
@@ -97,11 +96,13 @@ const ignoring =
   };
 
 async function newFile(path: string, size: number): Promise<Destination> {
-  // Only a part of the name, because a full name may have the maximum length. 50 characters have at most 200 bytes.
-  const name = Array.from(basename(path)).slice(0, 50).join('');
-  const partial = join(dirname(path), `.${name}.${randomBytes(6).toString('hex')}.partial`);
-  const backend = await create(partial, size);
-  let isNamed = false;
+  const folder = await folderBeside(path);
+  const partial = join(folder, 'file');
+  const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
+  const backend = await create(partial, size).catch((error: unknown) => {
+    removeFolder();
+    throw error;
+  });
   return {
     backend,
     isZero: true,
@@ -111,7 +112,6 @@ async function newFile(path: string, size: number): Promise<Destination> {
       try {
         await permit(partial, path);
         await rename(partial, path);
-        isNamed = true;
         await syncDirectory(dirname(path));
       } catch (error) {
         cannotCreate(path, error);
@@ -119,7 +119,7 @@ async function newFile(path: string, size: number): Promise<Destination> {
     },
     async close() {
       // Remove the file first and synchronously, so that nothing is left if closing fails or is not awaited.
-      if (!isNamed) rmSync(partial, { force: true });
+      removeFolder();
       await backend.close();
     },
   };
@@ -131,9 +131,6 @@ async function create(path: string, size: number): Promise<BlockBackend> {
   try {
     await handle.truncate(size);
     return await file(path);
-  } catch (error) {
-    await rm(path, { force: true });
-    throw error;
   } finally {
     await handle.close();
   }

@@ -12,23 +12,34 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { replaceFile } from '../replace-file.js';
 import { removeLeftovers, temporaryFolder } from '../temporary-folder.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-temporary-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 const isRoot = process.getuid?.() === 0;
-const MODULE = new URL('../dist/temporary-folder.js', import.meta.url).href;
+const [MODULE, REPLACE] = ['temporary-folder', 'replace-file'].map(
+  (name) => new URL(`../dist/${name}.js`, import.meta.url).href,
+);
 const MAKER = `import(${JSON.stringify(MODULE)}).then(async ({ temporaryFolder }) => {
   console.log(await temporaryFolder('test'));
   setInterval(() => {}, 1000);
 })`;
 
+/** Replaces a file, and never comes to its end. */
+const REPLACER = `import(${JSON.stringify(REPLACE)}).then(({ replaceFile }) =>
+  replaceFile(process.argv[1], async (path) => {
+    console.log(path.slice(0, -'/file'.length));
+    await new Promise(() => setInterval(() => {}, 1000));
+  }))`;
+
 /** A process that has a temporary folder, and both. */
-async function owner(parent: string): Promise<{ child: ChildProcess; path: string }> {
-  const child = spawn(process.execPath, ['--eval', MAKER], { env: { ...process.env, TMPDIR: parent } });
+async function owner(parent: string, code = MAKER, ...args: string[]): Promise<{ child: ChildProcess; path: string }> {
+  const child = spawn(process.execPath, ['--eval', code, ...args], { env: { ...process.env, TMPDIR: parent } });
   onTestFinished(() => void child.kill('SIGKILL'));
   const [line] = (await once(child.stdout, 'data')) as [Buffer];
   const path = line.toString().trim();
@@ -42,6 +53,8 @@ async function killed(child: ChildProcess): Promise<void> {
   expect(await exit).toEqual([null, 'SIGKILL']);
 }
 
+const leftovers = (parent: string): Promise<string[]> => removeLeftovers(parent, (prefix) => prefix === 'nodeos-test-');
+
 const fresh = (): string => mkdtempSync(join(root, 'tmp-'));
 
 describe.runIf(process.platform === 'linux')('temporary folders', () => {
@@ -49,7 +62,7 @@ describe.runIf(process.platform === 'linux')('temporary folders', () => {
     const parent = fresh();
     const [dead, alive] = [await owner(parent), await owner(parent)];
     expect(dirname(dead.path)).toBe(parent);
-    expect(await removeLeftovers(parent)).toEqual([]);
+    expect(await leftovers(parent)).toEqual([]);
     await killed(dead.child);
     expect(existsSync(join(dead.path, 'file'))).toBe(true);
     const next = await owner(parent);
@@ -61,7 +74,7 @@ describe.runIf(process.platform === 'linux')('temporary folders', () => {
     const { path } = await owner(parent);
     const earlier = basename(path).replace(/^(nodeos-test-\d+-)\d+/, '$11');
     renameSync(path, join(parent, earlier));
-    expect(await removeLeftovers(parent)).toEqual([join(parent, earlier)]);
+    expect(await leftovers(parent)).toEqual([join(parent, earlier)]);
   });
 
   it('of a process that nobody has waited for are removed', async () => {
@@ -75,7 +88,7 @@ describe.runIf(process.platform === 'linux')('temporary folders', () => {
       [Buffer],
     ];
     process.kill(Number(pid), 'SIGKILL');
-    await expect.poll(() => removeLeftovers(parent)).toEqual([path.toString().trim()]);
+    await expect.poll(() => leftovers(parent)).toEqual([path.toString().trim()]);
   });
 
   it('are told from links, files, other names, other machines and other users', async () => {
@@ -97,13 +110,24 @@ describe.runIf(process.platform === 'linux')('temporary folders', () => {
       chownSync(variant('u'), 12345, 12345);
     }
     const before = readdirSync(parent);
-    expect(await removeLeftovers(parent)).toEqual([]);
+    expect(await leftovers(parent)).toEqual([]);
     expect(readdirSync(parent)).toEqual(before);
     // A link within a folder is removed, and not what it leads to.
     mkdirSync(variant('d'));
     symlinkSync(elsewhere, join(variant('d'), 'link'));
-    expect(await removeLeftovers(parent)).toEqual([variant('d')]);
+    expect(await leftovers(parent)).toEqual([variant('d')]);
     expect(readdirSync(elsewhere)).toEqual(['file']);
+  });
+
+  it('of a file that is being replaced go with the next one of that file, and of no other', async () => {
+    const parent = fresh();
+    const image = join(parent, 'image');
+    const [dead, alive] = [await owner(parent, REPLACER, image), await owner(parent, REPLACER, image)];
+    const other = await owner(parent, REPLACER, join(parent, 'image.2'));
+    await Promise.all([killed(dead.child), killed(other.child)]);
+    expect(readdirSync(dead.path)).toEqual(['file']);
+    await replaceFile(image, (path) => writeFile(path, 'whole'));
+    expect(readdirSync(parent).sort()).toEqual([basename(alive.path), basename(other.path), 'image'].sort());
   });
 
   it('have paths that leave room for sockets', async () => {

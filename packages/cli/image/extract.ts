@@ -1,8 +1,8 @@
 /** nodeos image extract: unpacks a filesystem into a new folder. */
 import { chmod, lutimes, mkdir, readdir, rename, rm, rmdir, symlink } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { file, isZero } from '@nodeos/block';
-import { codeOf, messageOf, NodeosError } from '@nodeos/base';
+import { codeOf, folderBeside, messageOf, NodeosError } from '@nodeos/base';
 import type { ImageReader } from '@nodeos/fs';
 import type { Entry } from '@nodeos/tree';
 import { printMessage, type Command, type Io } from '../command.js';
@@ -20,12 +20,13 @@ export const extractCommand: Command = {
     await checkNew(folder);
     // Whole or not at all: an interrupted command leaves no half of it.
     const to = resolve(folder);
-    const temporary = join(dirname(to), `.${basename(to)}.partial-${process.pid}`);
+    const temporary = await folderBeside(to);
     try {
-      await mkdir(temporary);
-      const left = await withImage(source, io, (image) => extract(image, temporary, io));
+      const tree = join(temporary, 'tree');
+      await mkdir(tree);
+      const left = await withImage(source, io, (image) => extract(image, tree, io));
       await rmdir(to).catch(() => undefined);
-      await rename(temporary, to);
+      await rename(tree, to);
       for (const line of left) printMessage(io, line);
       return 0;
     } finally {
