@@ -13,6 +13,13 @@ export interface CopyOptions {
    * Zeros become holes if the target supports holes. Otherwise the target allocates space for everything. Default true.
    */
   readonly sparse?: boolean;
+  /**
+   * Pieces of data begin at multiples of this, in bytes, and so do zeros that are not read. At least the minimum block size
+   * of both devices, and 4096 by default.
+   */
+  readonly unit?: number;
+  /** Called with each piece that was read, which is overwritten afterwards. */
+  readonly onRead?: (bytes: Uint8Array, offset: number) => void;
   /** The target already reads as zeros, so zeros of the source are skipped. Default false. */
   readonly targetIsZero?: boolean;
   /** Called after each piece with the bytes of the source that are done, and the size of the source. */
@@ -42,7 +49,7 @@ const ZERO_PIECE = 128 << 20;
  * under way, and the target has some of the pieces
  */
 export async function copy(source: BlockBackend, target: BlockBackend, options: CopyOptions = {}): Promise<Copied> {
-  const { requests = 16, sparse = true, targetIsZero = false, progress, signal } = options;
+  const { requests = 16, sparse = true, targetIsZero = false, unit = 0, onRead, progress, signal } = options;
   check(source, target);
   const pieceSize = roundUp(options.pieceSize ?? PIECE, BLOCK);
   const counts = { read: 0, written: 0, zeros: 0 };
@@ -56,6 +63,7 @@ export async function copy(source: BlockBackend, target: BlockBackend, options: 
       const buffer = (buffers[worker] ??= Buffer.allocUnsafeSlow(pieceSize)).subarray(0, length);
       await withErrorContext('reading', 'the source', offset, length, () => source.read(buffer, offset));
       counts.read += length;
+      onRead?.(buffer, offset);
       for (const run of sparse ? runs(buffer, offset) : [{ offset, length, zero: false }]) {
         const bytes = buffer.subarray(run.offset - offset, run.offset - offset + run.length);
         await (run.zero ? to.clear(run.offset, run.length) : to.write(bytes, run.offset));
@@ -66,7 +74,7 @@ export async function copy(source: BlockBackend, target: BlockBackend, options: 
   }
 
   async function* parts(): AsyncGenerator<Part> {
-    for await (const part of partsOf(source, unitOf(source, target)))
+    for await (const part of partsOf(source, Math.max(unit, unitOf(source, target))))
       yield* splitPart(part, part.zero ? ZERO_PIECE : pieceSize);
   }
 

@@ -1,10 +1,10 @@
 /** Writes the contents of a device to a file: completely, or not at all. */
 import { replaceFile } from '@nodeos/base';
 import type { BlockBackend } from './backend.js';
-import { copy } from './copy.js';
+import { copy, type CopyOptions } from './copy.js';
 import { file } from './file.js';
 
-export interface WriteImageOptions {
+export interface WriteImageOptions extends Pick<CopyOptions, 'unit' | 'onRead'> {
   /** Called after every piece with the bytes that are done, including holes, and the size of the device. */
   readonly progress?: (done: number, size: number) => void;
   readonly signal?: AbortSignal;

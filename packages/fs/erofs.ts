@@ -17,8 +17,8 @@
  *
  * Not supported: compression, sockets.
  */
-import { createHash } from 'node:crypto';
-import { extentsOf, isZero, pieces, regions, roundUp, writeImage, type BlockBackend, type Region } from '@nodeos/block';
+import { createHash, webcrypto } from 'node:crypto';
+import { isZero, regions, roundUp, writeImage, type Region } from '@nodeos/block';
 import { modeOf, pathBytes, pathLength, writePath, type Entry, type Tree } from '@nodeos/tree';
 import { crc32c } from './crc32c.js';
 import { heldContent, isHeld, sourceOf } from './entry-content.js';
@@ -36,7 +36,7 @@ const INODE_TABLE = SUPERBLOCK + 128;
 const CHECKSUM = 4;
 const XATTR_BLOCK = 44;
 const UUID = 48;
-/** Bytes to read at once. */
+/** Bytes that are read, hashed and written at once. */
 const PIECE = 1 << 20;
 const INODE_SIZE = 64;
 const NID_UNIT = 32;
@@ -142,12 +142,16 @@ export async function writeErofs(
 ): Promise<number> {
   const image = await erofs(tree, options);
   const disk = regions(image.regions, { size: image.size });
-  const first = Buffer.alloc(BLOCK);
+  const digests = new Map<number, Promise<ArrayBuffer>>();
   try {
     await writeImage(disk, path, {
-      // What was written is in memory, while each file would have to be opened again.
-      complete: async (written) => {
-        image.identify(await uuidOf(written));
+      unit: PIECE,
+      onRead(bytes, offset) {
+        if (!isZero(bytes)) digests.set(offset, webcrypto.subtle.digest('SHA-256', bytes));
+      },
+      async complete(written) {
+        image.identify(await uuidOf(image.size, digests));
+        const first = Buffer.alloc(BLOCK);
         await disk.read(first, 0);
         await written.write?.(first, 0);
       },
@@ -159,18 +163,13 @@ export async function writeErofs(
 }
 
 /**
- * The first bits of a SHA-256 over the pieces that are not all zero, each after its offset. So holes need not be read, and
- * zeros give the same whether they are holes or not.
+ * The first bits of a SHA-256 over the digests of the pieces that are not all zero, each after its offset. So holes need not
+ * be read, zeros give the same whether they are holes or not, and threads share the work.
  */
-async function uuidOf(disk: BlockBackend): Promise<Uint8Array> {
-  const hash = createHash('sha256').update(`${disk.size}`);
-  const buffer = Buffer.alloc(PIECE);
-  for (const [offset, length] of pieces(0, disk.size, PIECE)) {
-    if ((await extentsOf(disk, offset, length)).every(({ zero }) => zero)) continue;
-    const bytes = buffer.subarray(0, length);
-    await disk.read(bytes, offset);
-    if (!isZero(bytes)) hash.update(` ${offset} `).update(bytes);
-  }
+async function uuidOf(size: number, digests: ReadonlyMap<number, Promise<ArrayBuffer>>): Promise<Uint8Array> {
+  const hash = createHash('sha256').update(`${size}`);
+  for (const [offset, digest] of [...digests].sort(([a], [b]) => a - b))
+    hash.update(` ${offset} `).update(new Uint8Array(await digest));
   return uuidFrom(hash.digest());
 }
 
