@@ -1,4 +1,5 @@
 /** A slot of a disk: a head, and the unified kernel image that it describes. */
+import { NodeosError } from '@nodeos/base';
 import { file, type Region } from '@nodeos/block';
 import { peSections, type Place } from '@nodeos/fs';
 import type { BootState } from './boot-state.js';
@@ -23,7 +24,7 @@ export const slotRegions = async (uki: HostFile): Promise<Region[]> => [
  * The head for a unified kernel image.
  * @param offset of the image, in bytes from the start of the head
  * @param isSlot whether the system is to know in which slot it is
- * @throws Error with the code EINVAL if it is no unified kernel image; RangeError if its command line is too long
+ * @throws Error with the code EINVAL if it is no unified kernel image; NodeosError if its command line is too long
  */
 export async function slotHead(uki: HostFile, offset: number, isSlot: boolean): Promise<Buffer> {
   const device = await file(uki.file, { readOnly: true });
@@ -37,7 +38,7 @@ export async function slotHead(uki: HostFile, offset: number, isSlot: boolean): 
     const moved = (place: Place): Place => ({ offset: offset + place.offset, length: place.length });
     const line = section('.cmdline');
     if (line.length > MAX_COMMAND_LINE)
-      throw new RangeError(`${uki.file}: a command line of ${line.length} bytes: ${MAX_COMMAND_LINE} fit`);
+      throw new NodeosError(`the kernel's command line has ${line.length} bytes, and ${MAX_COMMAND_LINE} fit`);
     const commandLine = Buffer.alloc(line.length);
     await device.read(commandLine, line.offset);
     return encodeSlotHead({

@@ -25,6 +25,8 @@ export interface BootParts {
   /** The step of `bootLoaders`. */
   readonly loaders: Step;
   readonly board: Board;
+  /** The user's words for the kernel's command line. They come last, because later words count. */
+  readonly words: readonly string[];
 }
 
 const FILE = 'nodeos.efi';
@@ -33,14 +35,15 @@ const OS_RELEASE = 'ID=nodeos\nNAME=NodeOS\nPRETTY_NAME=NodeOS\n';
 /**
  * @param name the name of the step
  * @param parts without `usr` if the runtime is in the initramfs
- * @param words more words for the kernel's command line
+ * @param ownWords of this kind of medium, for the kernel's command line
  */
 export function unifiedKernel(
   name: string,
   parts: Omit<BootParts, 'compressedUsr' | 'usr'> & Partial<Pick<BootParts, 'usr'>>,
-  words: readonly string[] = [],
+  ownWords: readonly string[] = [],
 ): Artifact<'image'> {
   const { kernel, initramfs, usr, loaders, board } = parts;
+  const words = [...ownWords, ...parts.words];
   const { target } = loaders;
   const step: Step = {
     name,

@@ -19,31 +19,31 @@ export const FIRECRACKER: Format = {
   summary: 'a folder for Firecracker: firecracker --no-api --config-file vm.json',
   files: [CONFIG, ...Object.values(FILES)],
   isFolder: true,
-  build({ direct, initramfs, usr, board, loaders: { target } }) {
+  build({ direct, initramfs, usr, board, words, loaders: { target } }) {
     const copies = { [FILES.kernel]: direct, [FILES.initramfs]: initramfs, [FILES.usr]: usr };
     return {
       name: 'firecracker',
       target,
       recipe: import.meta.url,
-      parameters: { console: board.console },
+      parameters: { console: board.console, words },
       inputs: inputsOf(copies),
       async build(context) {
         await copyInto(context, copies);
-        await writeFile(join(context.dir, CONFIG), `${JSON.stringify(configOf(board.console), null, 2)}\n`);
+        await writeFile(join(context.dir, CONFIG), `${JSON.stringify(configOf(board.console, words), null, 2)}\n`);
       },
     };
   },
 };
 
 /** Paths are relative to the folder that Firecracker is started in. */
-const configOf = (console: string): object => ({
+const configOf = (console: string, words: readonly string[]): object => ({
   'boot-source': {
     kernel_image_path: FILES.kernel,
     initrd_path: FILES.initramfs,
     boot_args: [
       // There is no PCI; and the end of the machine is a reset by the keyboard's controller.
       ...[`console=${console}`, 'quiet', 'pci=off', 'reboot=k', 'panic=1', word('powerOff', 'reset')],
-      ...['rootfstype=tmpfs', 'initramfs_options=size=90%', word('usr', '/dev/vda')],
+      ...['rootfstype=tmpfs', 'initramfs_options=size=90%', word('usr', '/dev/vda'), ...words],
     ].join(' '),
   },
   drives: [{ drive_id: 'usr', path_on_host: FILES.usr, is_root_device: false, is_read_only: true }],

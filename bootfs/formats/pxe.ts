@@ -5,6 +5,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { NodeosError } from '@nodeos/base';
 import { unifiedKernel } from '../uki.js';
 import { copyInto, inputsOf } from './copies.js';
 import type { Format } from './format.js';
@@ -19,33 +20,38 @@ export const PXE: Format = {
   files: [SCRIPT, ...Object.values(FILES), README],
   isFolder: true,
   build(parts) {
-    const { kernel, initramfsStream, root, wholeInitramfs, loaders, board } = parts;
-    const uki = unifiedKernel('uki-pxe', { kernel, initramfs: wholeInitramfs, loaders, board });
+    const { kernel, initramfsStream, root, wholeInitramfs, loaders, board, words } = parts;
+    const uki = unifiedKernel('uki-pxe', { kernel, initramfs: wholeInitramfs, loaders, board, words });
     const copies = { [FILES.kernel]: kernel, [FILES.initramfs]: initramfsStream, [FILES.root]: root, [FILES.uki]: uki };
     return {
       name: 'pxe',
       target: loaders.target,
       recipe: import.meta.url,
-      parameters: { console: board.console },
+      parameters: { console: board.console, words },
       inputs: inputsOf(copies),
       async build(context) {
         await copyInto(context, copies);
-        await writeFile(join(context.dir, SCRIPT), scriptOf(board.console));
+        await writeFile(join(context.dir, SCRIPT), scriptOf(board.console, words));
         await writeFile(join(context.dir, README), TEXT);
       },
     };
   },
 };
 
-const scriptOf = (console: string): string => `#!ipxe
+function scriptOf(console: string, words: readonly string[]): string {
+  const text = words.join(' ');
+  // iPXE knows no quotes that would keep it.
+  if (text.includes('${')) throw new NodeosError(`pxe: iPXE would replace the variable in ${text}`);
+  return `#!ipxe
 # Settings that a script may set before it chains this one:
 #   nbd     the NBD server with the root (default: who served this file)
 #   words   more words for the kernel's command line
 isset \${nbd} || set nbd \${next-server}
-kernel ${FILES.kernel} initrd=${FILES.initramfs} console=tty0 console=${console} quiet panic=10 ip=dhcp root=nbd://\${nbd}/ rootfstype=erofs \${words}
+kernel ${FILES.kernel} initrd=${FILES.initramfs} console=tty0 console=${console} quiet panic=10 ip=dhcp root=nbd://\${nbd}/ rootfstype=erofs ${[...words, '${words}'].join(' ')}
 initrd ${FILES.initramfs}
 boot
 `;
+}
 
 const TEXT = `NodeOS for machines that boot from the network. The lines are typed in this folder, on the host 192.168.1.2.
 

@@ -14,29 +14,32 @@ export const QEMU: Format = {
   summary: 'a folder for QEMU: ./run.sh',
   files: [SCRIPT, ...Object.values(FILES)],
   isFolder: true,
-  build({ direct, initramfs, usr, board, loaders: { target } }) {
+  build({ direct, initramfs, usr, board, words, loaders: { target } }) {
     const copies = { [FILES.kernel]: direct, [FILES.initramfs]: initramfs, [FILES.usr]: usr };
     return {
       name: 'qemu',
       target,
       recipe: import.meta.url,
-      parameters: { console: board.console, emulator: board.emulator },
+      parameters: { console: board.console, emulator: board.emulator, words },
       inputs: inputsOf(copies),
       async build(context) {
         await copyInto(context, copies);
         const path = join(context.dir, SCRIPT);
-        await writeFile(path, scriptOf(board));
+        await writeFile(path, scriptOf(board, words));
         await chmod(path, 0o755);
       },
     };
   },
 };
 
-function scriptOf({ console, emulator }: Board): string {
+/** Text within double quotes of a shell. */
+const quoted = (text: string): string => text.replace(/[\\"$`]/g, '\\$&');
+
+function scriptOf({ console, emulator }: Board, more: readonly string[]): string {
   const { program, machine, bus, append, appendEmulated } = emulator;
   const words = [
     ...[`console=${console}`, 'quiet', 'panic=-1', 'rootfstype=tmpfs', 'initramfs_options=size=90%', append],
-    ...[appendEmulated, word('usr', '/dev/vda'), '$WORDS'],
+    ...[appendEmulated, word('usr', '/dev/vda'), ...more.map(quoted), '$WORDS'],
   ].filter((text) => text !== '');
   return `#!/bin/sh
 # Starts the system of this folder in QEMU. Ctrl-A X ends it. Arguments go to QEMU.

@@ -42,16 +42,19 @@ export interface CardParts {
   readonly initramfs: Artifact<'initramfs'>;
   /** The runtime as an EROFS image for /usr. */
   readonly usr: Artifact<'image'>;
+  /** The user's words for the kernel's command line. */
+  readonly words: readonly string[];
 }
 
 export function raspberryCard(parts: CardParts): Artifact<'image'> {
-  const { kernel, initramfs, usr } = parts;
+  const { kernel, initramfs, usr, words } = parts;
   const { target } = usr.step;
   const data = dataFilesystem(target);
   const step: Step = {
     name: 'raspi',
     target,
     recipe: import.meta.url,
+    parameters: { words },
     sources: { firmware: RASPI_FIRMWARE },
     tools: ['ar', 'tar'],
     inputs: { kernel: kernel.step, initramfs: initramfs.step, usr: usr.step, data: data.step },
@@ -65,6 +68,7 @@ export function raspberryCard(parts: CardParts): Artifact<'image'> {
         initramfs: inputPath(context, 'initramfs', initramfs),
         usr: inputPath(context, 'usr', usr),
         data: inputPath(context, 'data', data),
+        words,
       });
       const image = regions(list, { size });
       await writeImage(image, join(context.dir, CARD_FILE)).finally(() => image.close());
@@ -73,7 +77,7 @@ export function raspberryCard(parts: CardParts): Artifact<'image'> {
   return artifact(step, 'image', CARD_FILE);
 }
 
-/** Paths of what a card holds. */
+/** Paths of what a card holds, and the user's words for the kernel's command line. */
 export interface CardContents {
   /** The folder of the unpacked package with the firmware. */
   readonly firmware: string;
@@ -84,6 +88,7 @@ export interface CardContents {
   readonly usr: string;
   /** An ext4 image. */
   readonly data: string;
+  readonly words: readonly string[];
 }
 
 export async function describeCard(contents: CardContents): Promise<Image> {
@@ -125,7 +130,10 @@ function layout(usr: number, data: number): Layout {
   return { boot, usrA, usrB, last };
 }
 
-async function bootTree({ firmware, kernel, deviceTrees, initramfs }: CardContents, id: number): Promise<Entry[]> {
+async function bootTree(
+  { firmware, kernel, deviceTrees, initramfs, words }: CardContents,
+  id: number,
+): Promise<Entry[]> {
   const inFirmware = (name: string): string => join(firmware, 'usr/lib/raspi-firmware', name);
   const trees = deviceTrees.flatMap((path) => deviceTreeNames(path).map((name) => entryAt(SLOT_PREFIX + name, path)));
   return [
@@ -133,7 +141,7 @@ async function bootTree({ firmware, kernel, deviceTrees, initramfs }: CardConten
     await entryAt(LICENCE.name, join(firmware, LICENCE.file)),
     file('config.txt', CONFIG),
     directory(SLOT_PREFIX.replace('/', '')),
-    file(`${SLOT_PREFIX}cmdline.txt`, commandLine(id)),
+    file(`${SLOT_PREFIX}cmdline.txt`, commandLine(id, words)),
     await entryAt(`${SLOT_PREFIX}kernel8.img`, kernel),
     await entryAt(`${SLOT_PREFIX}initramfs`, initramfs),
     ...(await Promise.all(trees)),
@@ -144,10 +152,11 @@ async function bootTree({ firmware, kernel, deviceTrees, initramfs }: CardConten
  * One line: the firmware reads no further. The serial port on the pins is the first of these two or the second, by the
  * model; the system uses all consoles.
  */
-const commandLine = (id: number): string =>
+const commandLine = (id: number, words: readonly string[]): string =>
   [
     ...['console=tty0', 'console=ttyS1,115200', 'console=ttyAMA0,115200', 'quiet', 'panic=10', 'rootfstype=tmpfs'],
     ...['initramfs_options=size=90%', word('watchdog', WATCHDOG)],
     word('usr', `PARTUUID=${mbrPartitionId(id, 2)}`),
     word('data', `PARTUUID=${mbrPartitionId(id, 4)}`),
+    ...words,
   ].join(' ') + '\n';

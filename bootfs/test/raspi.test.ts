@@ -39,6 +39,7 @@ async function card(name: string): Promise<string> {
     initramfs: await written('initramfs'),
     usr,
     data: await written('data.ext4'),
+    words: ['ip=dhcp loglevel=7'],
   });
   const path = join(dir, name);
   const device = regions(image.regions, { size: image.size });
@@ -80,7 +81,7 @@ describe('a card for the Raspberry Pi', () => {
     expect(await read('LICENCE.firmware')).toContain('copyright');
     const id = (await readFile(path)).readUInt32LE(440).toString(16).padStart(8, '0');
     expect(await read(commandLine)).toMatch(
-      new RegExp(`^console=\\S+ .* mount.usr=PARTUUID=${id}-02 nodeos.data=PARTUUID=${id}-04\\n$`),
+      new RegExp(`^console=\\S+ .* mount.usr=PARTUUID=${id}-02 nodeos.data=PARTUUID=${id}-04 ip=dhcp loglevel=7\\n$`),
     );
   });
 

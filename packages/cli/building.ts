@@ -1,7 +1,7 @@
 /** Shared by all commands that build: the build options, and progress that fits the output. */
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
-import { UsageError } from '@nodeos/base';
+import { UsageError, visible } from '@nodeos/base';
 import {
   build,
   jsonProgress,
@@ -49,6 +49,11 @@ export const BUILD_OPTIONS = {
     type: 'string',
     value: 'official|musl',
     help: "whose Node.js runs on musl: the official build for glibc (default), or upstream's for musl",
+  },
+  append: {
+    type: 'string',
+    value: '"…"',
+    help: "more words for the kernel's command line, of a machine that is started and in every format that has one",
   },
   lock: {
     type: 'boolean',
@@ -131,8 +136,17 @@ export async function systemFor(
     ...runtime,
     ...application,
     fragments: args.texts('fragment').map((dir) => resolve(dir)),
+    words: kernelWords(args),
     ...(app === undefined ? {} : { app, settings: applicationSettings(settled) }),
   });
+}
+
+/** Reads `--append`. @throws UsageError for what no loader could hand to the kernel */
+function kernelWords(args: Parsed): readonly string[] {
+  const text = args.text('append')?.trim() ?? '';
+  if (!/^[ -~]*$/.test(text))
+    throw new UsageError(`--append ${visible(text)}: expected one line of printable ASCII, as the kernel takes it`);
+  return text === '' ? [] : [text];
 }
 
 /**

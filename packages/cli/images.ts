@@ -78,7 +78,7 @@ function mediumOf(args: Parsed, board: Board): MediumOptions | undefined {
       `--format ${format}: the machine ${board.name} does not start it`,
       target === undefined || target === board.target ? {} : { hint: `it is for --target ${target}` },
     );
-  const excluded = ['root', 'runtime', 'append', 'data'].find((name) => args.text(name) !== undefined);
+  const excluded = ['root', 'runtime', 'data'].find((name) => args.text(name) !== undefined);
   if (excluded !== undefined)
     throw new UsageError(`--${excluded}: not with --format, because the medium has a system of its own`);
   const firmware = checkOneOf('firmware', args.text('firmware') ?? board.firmwares[0] ?? '', board.firmwares);

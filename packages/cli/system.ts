@@ -105,6 +105,8 @@ export interface SystemOptions extends KernelOptions {
   readonly allocator?: Allocator;
   /** The Node.js release. Default: the pinned one. */
   readonly node?: NodeRelease;
+  /** More words for the kernel's command line of the formats, after those that the formats have. */
+  readonly words?: readonly string[];
   /** The folder of an application. Without it, the system starts a REPL. */
   readonly app?: string;
   /** Creates the lock file if the application has none. */
@@ -186,7 +188,8 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
   const initramfsBase = initramfs(target, 'initramfs-base', parts);
   const loaders = bootLoaders(target, bare);
   const compressedUsr = compressedRuntimeImage(target, runtime, usr);
-  const boot = { kernel: linux.image, initramfs: initramfsBase, usr, compressedUsr, loaders, board };
+  const { words = [] } = options;
+  const boot = { kernel: linux.image, initramfs: initramfsBase, usr, compressedUsr, loaders, board, words };
   const wholeInitramfs = initramfs(target, 'initramfs', allParts);
   const initramfsStream = streamInitramfs(target, initStep);
   const root = rootImage(target, allParts);

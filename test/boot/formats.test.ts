@@ -258,15 +258,16 @@ describe('folders', { timeout: LONG }, () => {
   it('qemu: run.sh starts it, and port 80 of the machine is here', async () => {
     const out = await temporary();
     const app = await application({
-      'main.js': "require('http').createServer((q, r) => r.end('by run.sh')).listen(80)",
+      'main.js': "require('http').createServer((q, r) => r.end(fs.readFileSync('/proc/cmdline', 'latin1'))).listen(80)",
     });
-    await built('--format', 'qemu', '--app', app, '--out', out);
+    const words = 'nodeos.hostname=q x="$HOME `id` \\\\"';
+    await built('--format', 'qemu', '--app', app, '--append', words, '--out', out);
     const port = String(await freePort());
     // /dev/kvm may be there and not work.
     const env = { ...process.env, ACCEL: 'tcg', PORT: port, MEMORY: '300M' };
     const child = spawn(join(out, 'qemu/run.sh'), [], { cwd: '/', env, stdio: ['ignore', 'ignore', 'inherit'] });
     onTestFinished(() => void child.kill('SIGKILL'));
-    expect(await (await request(`http://127.0.0.1:${port}`, {}, 120)).text()).toBe('by run.sh');
+    expect(await (await request(`http://127.0.0.1:${port}`, {}, 120)).text()).toContain(words);
     const ended = new Promise((resolve) => child.once('close', resolve));
     child.kill('SIGTERM');
     await ended;
@@ -294,6 +295,20 @@ describe('nodeos build', { timeout: LONG }, () => {
     expect(results.map(({ step }) => step)).toEqual(['disk', 'qcow2', 'firecracker']);
     expect(results[2]?.files).toContain(join(out, 'firecracker/vm.json'));
     expect((await readdir(out)).sort()).toEqual(['firecracker', 'nodeos.img', 'nodeos.qcow2']);
+  });
+
+  it('puts the words of --append into every command line, and refuses what iPXE would change', async () => {
+    const out = await temporary();
+    await built('--format', 'firecracker,pxe', '--append', 'nodeos.hostname=baked', '--out', out);
+    expect(await readFile(join(out, 'firecracker/vm.json'), 'utf8')).toContain('/dev/vda nodeos.hostname=baked"');
+    expect(await readFile(join(out, 'pxe/boot.ipxe'), 'utf8')).toContain(
+      'rootfstype=erofs nodeos.hostname=baked ${words}\n',
+    );
+    expect(
+      (await readFile(join(out, 'pxe/nodeos.efi'))).includes('size=90% nodeos.watchdog=60 nodeos.hostname=baked'),
+    ).toBe(true);
+    const { status, stderr } = await nodeos('build', '--format', 'pxe', '--append', 'x=${y}');
+    expect([status, stderr]).toEqual([1, expect.stringContaining('iPXE would replace the variable in x=${y}')]);
   });
 
   it('says where the files are, and explains', async () => {

@@ -107,6 +107,18 @@ describe('boot media', { timeout: LONG }, () => {
     await machine.ended;
   });
 
+  it.each<[string, Firmware]>([
+    ['disk', 'bios'],
+    ['disk', 'uefi'],
+    ['iso', 'bios'],
+  ])('%s has the words of --append by %s', async (format, firmware) => {
+    const words = 'nodeos.hostname=baked x="a b"';
+    const media = ['--format', format, '--firmware', firmware, '--append', words];
+    const code = "console.log(os.hostname(), fs.readFileSync('/proc/cmdline', 'latin1').includes('x=\"a b\"'))";
+    const { stdout, stderr } = await exec(code, '--boot-timeout', '120', '--timeout', '180', ...media);
+    expect(stdout, stderr).toBe('baked true\n');
+  });
+
   it('a second build gives the same bytes', async () => {
     for (const [format, file] of [
       ['disk', 'nodeos.img'],
@@ -130,7 +142,7 @@ describe('boot media', { timeout: LONG }, () => {
     };
     expect(await refused('--format', 'floppy')).toContain('--format floppy: expected disk, iso');
     expect(await refused('--firmware', 'uefi')).toContain('--firmware: only with --format');
-    expect(await refused('--format', 'iso', '--append', 'x')).toContain('--append: not with --format');
+    expect(await refused('--format', 'iso', '--append', 'a\nb')).toContain('--append a\\nb: expected one line');
     expect(await refused('--format', 'iso', '--drive', 'tape')).toContain('--drive tape: expected virtio, usb');
   });
 });

@@ -71,7 +71,6 @@ export const startCommand: Unlisted<Command> = {
       help: 'forward a port of the host, as [ADDRESS:]HOST:GUEST[/udp] (default 8080:80 for an application)',
     },
     env: { type: 'string', multiple: true, value: 'NAME=VALUE', help: "a variable of the program's; again for more" },
-    append: { type: 'string', value: '"…"', help: "more words for the kernel's command line" },
     machine: {
       type: 'string',
       value: BOARDS.map(({ name }) => name).join('|'),

@@ -178,7 +178,7 @@ export const KEYS: { readonly [Name in KeyName]-?: Key } = {
     fallback: [DEFAULT_PUBLISH],
   },
   data: { check: text, values: 'a file', option: 'data', unless: ['format'], isPath: true },
-  append: { check: text, values: 'words', option: 'append', unless: ['format'] },
+  append: { check: text, values: 'words', option: 'append' },
 
   remoteCaches: {
     ...TEXTS,

@@ -212,10 +212,7 @@ describe('of several sources', () => {
   });
 
   it.each([
-    [
-      ['--format', 'iso'],
-      ['data', 'append'],
-    ],
+    [['--format', 'iso'], ['data']],
     [['--target', 'aarch64'], ['machine']],
     [['--node-build', 'musl'], ['node']],
     [['--no-remote'], ['remote']],
