@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { LONG, start, temporary } from '../support.js';
+import { LONG, nodeos, start, temporary } from '../support.js';
 
 /** Gives commands to QEMU's monitor. */
 async function monitor(path: string, commands: readonly string[]): Promise<void> {
@@ -41,6 +41,13 @@ it('the REPL is on the screen and on the serial port', { timeout: LONG }, async 
   expect((await coloursOf(picture)).size).toBeGreaterThan(2); // black, grey, and the colours of the REPL
   machine.child.stdin?.write('.exit\r');
   await machine.ended;
+});
+
+it('a time that the watchdog cannot do is said on the console', { timeout: LONG }, async () => {
+  const start = await nodeos('start', '--exec', '1', '--append', 'nodeos.watchdog=5000', '--', '-device', 'i6300esb');
+  expect(start.stderr).toContain(
+    'the watchdog resets the machine after 30 s: it cannot do the 5000 s of nodeos.watchdog',
+  );
 });
 
 it(

@@ -129,7 +129,11 @@ function mbrOf(sys: Syscalls, fd: number): Buffer {
   return mbr;
 }
 
-const hasGpt = (mbr: Buffer): boolean => mbr.readUInt8(MBR.table + 4) === MBR.protective;
+/** In a hybrid table the protective entry may be any of them. */
+const hasGpt = (mbr: Buffer): boolean =>
+  Array.from({ length: MBR.entries }, (_, index) => mbr.readUInt8(MBR.table + index * MBR.entry + 4)).includes(
+    MBR.protective,
+  );
 
 /** @returns whether the table was as expected, and has now the new length */
 function growInMbr(sys: Syscalls, fd: number, { number, start, length }: Place, mbr: Buffer): boolean {

@@ -19,8 +19,19 @@ int watchdog_read_word(const char *word)
     return !!value;
 }
 
+/* A driver that cannot do the wanted time keeps its own. */
+static void say_other_time(long wanted)
+{
+    struct text now = {0}, instead = {0};
+    text_add_number(&now, seconds);
+    text_add_number(&instead, wanted);
+    SAY("the watchdog resets the machine after ", now.bytes, " s: it cannot do the ", instead.bytes,
+        " s of " WORD_WATCHDOG);
+}
+
 void watchdog_open(void)
 {
+    long wanted = seconds;
     int timeout = seconds < LONGEST ? seconds : LONGEST;
     if (seconds <= 0)
         return;
@@ -32,6 +43,8 @@ void watchdog_open(void)
         seconds = timeout;
     else if (sys3(__NR_ioctl, device, WDIOC_GETTIMEOUT, &timeout) >= 0 && timeout > 0)
         seconds = timeout;
+    if (seconds != wanted)
+        say_other_time(wanted);
     watchdog_feed(-1);
 }
 
