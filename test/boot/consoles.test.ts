@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { LONG, nodeos, start, temporary } from '../support.js';
+import { LONG, start, temporary } from '../support.js';
 
 /** Gives commands to QEMU's monitor. */
 async function monitor(path: string, commands: readonly string[]): Promise<void> {
@@ -44,10 +44,13 @@ it('the REPL is on the screen and on the serial port', { timeout: LONG }, async 
 });
 
 it('a time that the watchdog cannot do is said on the console', { timeout: LONG }, async () => {
-  const start = await nodeos('start', '--exec', '1', '--append', 'nodeos.watchdog=5000', '--', '-device', 'i6300esb');
-  expect(start.stderr).toContain(
-    'the watchdog resets the machine after 30 s: it cannot do the 5000 s of nodeos.watchdog',
+  const machine = start(['start', '--append', 'nodeos.watchdog=5000', '--', '-device', 'i6300esb']);
+  await machine.waitForOutput(
+    /the watchdog resets the machine after 30 s: it cannot do the 5000 s of nodeos\.watchdog/,
   );
+  await machine.waitForOutput(/> /);
+  machine.child.stdin?.write('.exit\r');
+  await machine.ended;
 });
 
 it(
