@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { APP_ID, checkSystemConfig, entryPath, PATHS, type SystemConfig } from '@nodeos/contract';
 import { inputPath } from '@nodeos/engine';
 import type { NewImage } from '@nodeos/oci';
+import type { Target } from '@nodeos/targets';
 import type { Entry } from '@nodeos/tree';
 import type { Format } from './format.js';
 
@@ -22,6 +23,9 @@ const PLATFORMS: Readonly<Record<string, NewImage['platform']>> = {
   armv7: { os: 'linux', architecture: 'arm', variant: 'v7' },
   riscv64: { os: 'linux', architecture: 'riscv64' },
 };
+
+export const platformOf = ({ name }: Target): NewImage['platform'] =>
+  PLATFORMS[name] ?? { os: 'linux', architecture: name };
 
 export const OCI: Format = {
   name: 'oci',
@@ -47,8 +51,7 @@ export const OCI: Format = {
         if (own) system = await systemIn(own);
         layers.push({ name: part.name, tree: entries });
       }
-      const platform = PLATFORMS[target.name] ?? { os: 'linux', architecture: target.name };
-      const image = { platform, config: executionOf(system), layers };
+      const image = { platform: platformOf(target), config: executionOf(system), layers };
       await makeImage(image, join(context.dir, FILE), { work: context.work, signal: context.signal, name: 'latest' });
     },
   }),

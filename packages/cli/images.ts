@@ -95,9 +95,10 @@ function checkOneOf<Name extends string>(option: string, value: string, names: r
 
 /**
  * Reads the options that say where the system's parts come from.
+ * @param isContainer whether the machine is for a container's image, whose changes can be kept without a root over the network
  * @throws UsageError for an unknown value or options that exclude each other
  */
-export function mediaOf(args: Parsed, board: Board): MediaOptions {
+export function mediaOf(args: Parsed, board: Board, { isContainer = false } = {}): MediaOptions {
   const wanted = args.text('root') ?? 'initramfs';
   const rootImage = wanted.startsWith(STORE) ? wanted.slice(STORE.length) : undefined;
   const root = (['initramfs', ...ROOTS] as const).find((name) => name === (rootImage === undefined ? wanted : 'nbd'));
@@ -111,7 +112,7 @@ export function mediaOf(args: Parsed, board: Board): MediaOptions {
     );
   const [persist, trace] = [args.text('persist'), args.text('trace')];
   const rootOption = persist === undefined ? trace && '--trace' : '--persist';
-  if (!remote && rootOption) throw new UsageError(`${rootOption}: only with --root ${ROOTS.join(' or ')}`);
+  if (!remote && !isContainer && rootOption) throw new UsageError(`${rootOption}: only with --root ${ROOTS.join(' or ')}`);
   if (remote && args.flag('restrict'))
     throw new UsageError(`--restrict: not with --root ${root}, which the guest has from a server on this host`, {
       hint: 'leave --root out: then the system is in the memory of the guest',

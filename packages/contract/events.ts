@@ -16,6 +16,8 @@ export const EVENTS = {
   first: { commands: 'number' },
   /** The application starts. `again` lists the variables that require Node.js to be started once more. */
   app: { main: 'string' },
+  /** The program of a container starts. */
+  container: { program: 'string' },
   /** The code of `--exec` starts. */
   exec: {},
   /** The REPL starts. */

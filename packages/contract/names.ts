@@ -26,7 +26,9 @@ export const WORDS = {
   /** `off`: the init does not configure the network. */
   network: 'nodeos.network',
   hostName: 'nodeos.hostname',
-  /** `tmpfs|nbd[s]://…`: the filesystem for changes to a root on the network. */
+  /** The device of a container's image: `ContainerConfig`. */
+  container: 'nodeos.container',
+  /** `tmpfs|nbd[s]://…|/dev/…`: the filesystem for changes to a root on the network, or to a container's image. */
   upper: 'nodeos.upper',
   /** Number of bytes to read ahead. */
   readAhead: 'nodeos.readahead',

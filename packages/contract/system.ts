@@ -50,6 +50,27 @@ export interface RunConfig {
   readonly columns?: number;
   readonly rows?: number;
   readonly dev?: DevConfig;
+  readonly container?: ContainerConfig;
+}
+
+/** The process that a container's image starts, in the root that the image is. */
+export interface ContainerConfig {
+  /** For the host name. */
+  readonly name: string;
+  /** The absolute path of the program, and its arguments with its name as the first one. */
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** It is made if the image does not have it. */
+  readonly cwd: string;
+  readonly uid: number;
+  readonly gid: number;
+  /** Supplementary groups. */
+  readonly groups: readonly number[];
+  /** The program is given the console as its terminal. */
+  readonly terminal: boolean;
+  /** The number of the signal that ends it. */
+  readonly stopSignal: number;
 }
 
 /** The application's files are a folder of the host, and it is started again when the host says so. */

@@ -19,8 +19,8 @@ const LAYOUT = {
   sources: [/^sha(?:256|512)-[0-9a-f]{64}(?:\.part)?$/],
   apt: [/^[0-9a-f]{12}$/],
   locks: [/^[A-Za-z0-9-]+-[0-9a-f]{32}$/],
-  /** Of packages/oci: blobs of container images. */
-  images: [/^(?:blobs|unpacked|partial)$/, /^sha(?:256|512)$/, /^[0-9a-f]{64,128}(?:\.\d+\.[0-9a-f]{12})?$/],
+  /** Of packages/oci: blobs of container images, and what is made of them. */
+  images: [/^(?:blobs|unpacked|erofs|partial)$/, /^sha(?:256|512)$/, /^[0-9a-f]{64,128}(?:\.\d+\.[0-9a-f]{12})?$/],
 } as const;
 export type Part = keyof typeof LAYOUT;
 

@@ -58,8 +58,16 @@ interface Inode {
   readonly tailAt: number;
 }
 
-/** @throws Error with the code EINVAL if it is no EROFS image or is damaged; `entries` throws the same */
-export async function readErofs(device: BlockBackend): Promise<ImageReader> {
+export interface ErofsReader extends ImageReader {
+  /**
+   * One file by its path, without reading the others. Links are not followed, also not on the way.
+   * @param path as in `entries`; empty for the root
+   */
+  find(path: string): Promise<Entry | undefined>;
+}
+
+/** @throws Error with the code EINVAL if it is no EROFS image or is damaged; `entries` and `find` throw the same */
+export async function readErofs(device: BlockBackend): Promise<ErofsReader> {
   const input = parsing(device, 'erofs');
   const superblock = await superblockOf(input);
   const blockBits = superblock.readUInt8(12);
@@ -74,7 +82,26 @@ export async function readErofs(device: BlockBackend): Promise<ImageReader> {
   };
   const root = await inodeOf(volume, superblock.readUInt16LE(14));
   const label = superblock.toString('utf8', 64, 80).replace(/[\0\p{Cc}].*$/su, '');
-  return { format: 'erofs', label, entries: () => entriesOf(volume, root) };
+  return {
+    format: 'erofs',
+    label,
+    entries: () => entriesOf(volume, root),
+    find: (path) => findIn(volume, root, path),
+  };
+}
+
+async function findIn(volume: Volume, root: Inode, path: string): Promise<Entry | undefined> {
+  let inode = root;
+  let folder = '';
+  for (const wanted of path === '' ? [] : path.split('/')) {
+    if (typeOf(inode.mode) !== 'directory') return undefined;
+    let nid: number | undefined;
+    for await (const found of namesIn(volume, { path: folder, inode })) if (found.name === wanted) nid = found.nid;
+    if (nid === undefined) return undefined;
+    inode = await inodeOf(volume, nid);
+    folder = folder === '' ? wanted : `${folder}/${wanted}`;
+  }
+  return entryOf(volume, path, inode);
 }
 
 /**

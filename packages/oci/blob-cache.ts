@@ -1,8 +1,9 @@
 /**
  * Blobs in a folder, by digest. Several processes may use it at once: a blob gets its name when it is whole.
  *
- *     blobs/ALGORITHM/HEX              fetched, and checked while they came
+ *     blobs/ALGORITHM/HEX              fetched, and checked while they came; manifests among them
  *     unpacked/ALGORITHM/HEX           layers without compression, by the digest of that
+ *     erofs/ALGORITHM/HEX              images merged, by the digest of their manifest
  *     partial/ALGORITHM/HEX            what an interrupted download has left, for the next one
  *     partial/ALGORITHM/HEX.PID.RANDOM being written
  *
@@ -10,12 +11,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, messageOf, NodeosError } from '@nodeos/base';
 import { decompressed } from '@nodeos/tree';
 import { DigestCheck, digestOf, WrongContentError, type Sized } from './digest.js';
+import { MAX_MANIFEST } from './model.js';
 import { RegistryError } from './registry.js';
 import type { ImageSource } from './source.js';
 
@@ -97,7 +99,7 @@ export class BlobCache {
    * @returns what was removed, or would be
    */
   async prune({ most, isDry = false }: PruneImages): Promise<readonly { path: string; bytes: number }[]> {
-    const files = (await Promise.all(['blobs', 'unpacked'].map((kind) => filesIn(join(this.root, kind))))).flat();
+    const files = (await Promise.all(['blobs', 'unpacked', 'erofs'].map((kind) => filesIn(join(this.root, kind))))).flat();
     let left = files.reduce((sum, { bytes }) => sum + bytes, 0);
     const removed: { path: string; bytes: number }[] = [];
     for (const { path, bytes, used } of files.sort((a, b) => a.used - b.used)) {
@@ -109,6 +111,33 @@ export class BlobCache {
     return removed;
   }
 
+  /** A manifest or an index that `keep` has stored. It is not checked. @returns undefined if it is not there */
+  async find(digest: string): Promise<Buffer | undefined> {
+    const path = this.#pathOf('blobs', digest);
+    const size = await sizeOf(path);
+    return size === undefined || size > MAX_MANIFEST ? undefined : readFile(path);
+  }
+
+  /** Stores what has that digest. */
+  async keep(digest: string, bytes: Uint8Array): Promise<void> {
+    const path = this.#pathOf('blobs', digest);
+    if ((await sizeOf(path)) !== bytes.length) await this.#store(path, false, (file) => writeAll(file, bytes));
+  }
+
+  /**
+   * A file that is made of what has that digest, unless it is there.
+   * @param make writes the file, which gets its name when it is whole
+   */
+  derived(kind: 'erofs', digest: string, make: (path: string) => Promise<unknown>): Promise<string> {
+    return this.#once(`${kind} ${digest}`, async () => {
+      const path = this.#pathOf(kind, digest);
+      if ((await sizeOf(path)) !== undefined) return path;
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      await make(path);
+      return path;
+    });
+  }
+
   /** Of several calls for the same, one does it. */
   #once(key: string, make: () => Promise<string>): Promise<string> {
     const running = this.#running.get(key);
@@ -118,7 +147,7 @@ export class BlobCache {
     return started;
   }
 
-  #pathOf(kind: 'blobs' | 'unpacked', digest: string): string {
+  #pathOf(kind: 'blobs' | 'unpacked' | 'erofs', digest: string): string {
     const { algorithm, hex } = digestOf(digest, 'the cache of images');
     return join(this.root, kind, algorithm, hex);
   }

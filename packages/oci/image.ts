@@ -8,7 +8,7 @@ import type { BlobCache, FetchOptions } from './blob-cache.js';
 import { checkBytes, checked, sha256Digest } from './digest.js';
 import { layoutFolder, layoutSource } from './layout.js';
 import { Merge, type MergeLayer } from './merge.js';
-import { MAX_CONFIG, parseConfig, parseDocument, type Config, type Document, type Manifest } from './model.js';
+import { documentIn, MAX_CONFIG, parseConfig, parseDocument, type Config, type Document, type Manifest } from './model.js';
 import { choosePlatform, hostPlatform, platformText } from './platform.js';
 import type { Platform } from './model.js';
 import { parseReference } from './reference.js';
@@ -182,17 +182,45 @@ async function sourceOf(name: string, options: ImageOptions): Promise<ImageSourc
 }
 
 /** From the named manifest or index down to the manifest of one image. Every digest that is known is checked. */
-async function choose(source: ImageSource, { platform = hostPlatform(), signal }: ImageOptions): Promise<Document> {
-  let document = await source.top(signal);
-  if (source.digest !== undefined) checkBytes(document.bytes, { digest: source.digest }, source.name);
+async function choose(source: ImageSource, options: ImageOptions): Promise<Document> {
+  const { platform = hostPlatform(), signal } = options;
+  const { digest } = source;
+  let document =
+    digest === undefined
+      ? await source.top(signal)
+      : await documentOf({ digest }, source.name, () => source.top(signal), options);
   for (let depth = 0; depth < MAX_DEPTH; depth++) {
     const parsed = parseDocument(document, source.name);
     if (!('manifests' in parsed)) return document;
     const wanted = choosePlatform(parsed, platform, source.name);
-    document = await source.manifest(wanted, signal);
-    checkBytes(document.bytes, wanted, `${source.name}: the manifest ${wanted.digest}`);
+    const subject = `${source.name}: the manifest ${wanted.digest}`;
+    document = await documentOf(wanted, subject, () => source.manifest(wanted, signal), options);
   }
   return document;
+}
+
+/** What a digest names: as the cache has it, so that nobody is asked, or fetched, checked and kept. */
+async function documentOf(
+  wanted: { readonly digest: string; readonly size?: number },
+  subject: string,
+  fetch: () => Promise<Document>,
+  { cache }: ImageOptions,
+): Promise<Document> {
+  const known = await cache.find(wanted.digest);
+  if (known && isIntact(known, wanted)) return documentIn(known, subject);
+  const document = await fetch();
+  checkBytes(document.bytes, wanted, subject);
+  await cache.keep(wanted.digest, document.bytes);
+  return document;
+}
+
+function isIntact(bytes: Buffer, wanted: { readonly digest: string; readonly size?: number }): boolean {
+  try {
+    checkBytes(bytes, wanted, 'the cache of images');
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function configIn(path: string, { config }: Manifest, name: string): Promise<Buffer> {

@@ -7,6 +7,8 @@ export * from './image.js';
 export { makeImage, type MakeOptions, type NewImage, type NewLayer } from './make.js';
 export { Merge, type MergeLayer, type MergeRecord } from './merge.js';
 export * from './model.js';
+export { ImageFiles, type FindEntry } from './files.js';
+export * from './process.js';
 export { hostPlatform, parsePlatform, platformText } from './platform.js';
 export * from './reference.js';
 export * from './registry.js';

@@ -76,6 +76,13 @@ export interface Document {
 
 type Fields = Readonly<Record<string, unknown>>;
 
+/** A document whose media type nobody has said but itself, which it need not. @throws NodeosError if it is no JSON object */
+export function documentIn(bytes: Buffer, subject: string): Document {
+  const { mediaType, manifests } = objectIn(bytes, subject);
+  const usual = Array.isArray(manifests) ? TYPES.index : TYPES.manifest;
+  return { bytes, mediaType: typeof mediaType === 'string' ? mediaType : usual };
+}
+
 /** @throws NodeosError if it is neither */
 export function parseDocument({ bytes, mediaType }: Document, subject: string): Index | Manifest {
   const fields = objectIn(bytes, subject);

@@ -18,6 +18,9 @@ export interface MachineOptions {
   readonly medium?: Medium | undefined;
   /** An EROFS image for /usr with the runtime; undefined if the runtime is in the initramfs. */
   readonly usr?: Image | undefined;
+  /** The path of a container's image (EROFS), and of an ext4 image for what the container changes. */
+  readonly container?: string | undefined;
+  readonly changes?: string | undefined;
   /** The path of an ext4 image for the users' data. The machine writes to it. */
   readonly data?: string | undefined;
   /** A folder of the host that the guest can read (9p), and the tag that it mounts it by. */
@@ -102,9 +105,34 @@ const IMAGES: Readonly<
   },
 };
 
+/** The disks behind the runtime's image, in the order in which the guest finds them, and the words that name them. */
+const DISKS = [
+  { id: 'container', word: 'container', options: 'readonly=on' },
+  { id: 'changes', word: 'upper', options: 'discard=unmap' },
+  { id: 'data', word: 'data', options: 'discard=unmap' },
+] as const;
+
+interface Disk {
+  readonly id: string;
+  readonly path: string;
+  readonly options: string;
+  /** For the kernel command line. */
+  readonly word: string;
+}
+
+function disksOf(options: MachineOptions): Disk[] {
+  const earlier = options.usr ? IMAGES[options.board.emulator.image].disks : 0;
+  const there = DISKS.filter(({ id }) => options[id] !== undefined);
+  return there.map((disk, index) => ({
+    ...disk,
+    path: options[disk.id] ?? '',
+    word: word(disk.word, `/dev/vd${'abcd'.charAt(earlier + index)}`),
+  }));
+}
+
 /** The kernel command line of a machine that powers off at the end. */
 export function commandLine(options: MachineOptions): string {
-  const { board, cpus, accelerator, usr, data, append = [] } = options;
+  const { board, cpus, accelerator, usr, append = [] } = options;
   const { emulator } = board;
   const image = IMAGES[emulator.image];
   return [
@@ -115,7 +143,7 @@ export function commandLine(options: MachineOptions): string {
     emulator.append,
     ...(accelerator === 'tcg' ? [emulator.appendEmulated, cpus === 1 ? emulator.appendEmulatedAlone : ''] : []),
     ...(usr ? [word('usr', image.source), image.flags] : []),
-    ...(data === undefined ? [] : [word('data', `/dev/vd${'ab'.charAt(usr ? image.disks : 0)}`)]),
+    ...disksOf(options).map((disk) => disk.word),
     word('onExit', 'poweroff'),
     ...append,
   ]
@@ -135,7 +163,7 @@ export function qemuArguments(options: MachineOptions, connections: Connections)
     ...['-m', memoryArgument(options), '-smp', String(options.cpus)],
     ...(options.medium ? mediumArguments(options.medium, options.board) : kernelArguments(options)),
     ...(options.usr ? IMAGES[emulator.image].arguments(options.usr, bus) : []),
-    ...(options.data === undefined ? [] : dataArguments(options.data, bus)),
+    ...disksOf(options).flatMap((disk) => diskArguments(disk, bus)),
     ...(options.share ? shareArguments(options.share, bus) : []),
     ...(hasPorts(options.board) ? ['-device', `virtio-rng-${bus}`] : []),
     ...(options.noNetwork ? [] : network(options, bus)),
@@ -161,9 +189,9 @@ function kernelArguments(options: MachineOptions): string[] {
   return ['-kernel', kernel, '-initrd', initramfs, '-append', commandLine(options)];
 }
 
-const dataArguments = (path: string, bus: string): string[] => [
-  ...['-drive', `if=none,id=data,file=${escaped(path)},format=raw,discard=unmap`],
-  ...['-device', `virtio-blk-${bus},drive=data`],
+const diskArguments = ({ id, path, options }: Disk, bus: string): string[] => [
+  ...['-drive', `if=none,id=${id},file=${escaped(path)},format=raw,${options}`],
+  ...['-device', `virtio-blk-${bus},drive=${id}`],
 ];
 
 /** https://wiki.qemu.org/Documentation/9psetup */

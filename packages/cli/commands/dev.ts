@@ -13,13 +13,17 @@ import { runBuildCommand } from '../config/build-command.js';
 import { settle, type Settled } from '../config/settle.js';
 import { DevLink } from '../dev/link.js';
 import { watchFiles, type Watching } from '../dev/watch.js';
+import { CONTAINER_OPTIONS } from '../container/options.js';
 import { boot, startCommand, type Extras } from './start.js';
 
 const TAG = 'app';
 const INSPECTOR = 9229;
 
 /** Options of `nodeos start` that make no sense for files that are shared. */
-const WITHOUT: readonly string[] = ['exec', 'root', 'persist', 'trace', 'format', 'firmware', 'drive', 'timeout'];
+const WITHOUT: readonly string[] = [
+  ...['exec', 'root', 'persist', 'trace', 'format', 'firmware', 'drive', 'timeout', 'qemu'],
+  ...Object.keys(CONTAINER_OPTIONS),
+];
 
 /** Files that are in the image, or that decide what is. */
 const NEEDS_BOOT = /^(?:package\.json|package-lock\.json|npm-shrinkwrap\.json|\.npmrc|nodeos\.config\.\w+)$/;

@@ -1,7 +1,7 @@
 /** nodeos start: boots an application, a REPL or a piece of code in QEMU. */
 import { join, resolve } from 'node:path';
 import { InterruptedError, NodeosError, UsageError, visibleJson } from '@nodeos/base';
-import { PORTS, word, type DevConfig, type EventName, type GuestEvent } from '@nodeos/contract';
+import { PORTS, word, type ContainerConfig, type DevConfig, type EventName, type GuestEvent } from '@nodeos/contract';
 import { boardOf, BOARDS, boardsOf, DEFAULT_TARGET, targetOf, type Board, type Target } from '@nodeos/targets';
 import { Cache } from '@nodeos/engine';
 import {
@@ -22,8 +22,9 @@ import {
 import { buildingOf, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
 import { printMessage, type Command, type Io, type Parsed, type Unlisted } from '../command.js';
 import { cardsOf } from '../config/cards.js';
-import { DEFAULT_CPUS, DEFAULT_MEMORY, DEFAULT_PUBLISH } from '../config/schema.js';
-import { settle, type Settled } from '../config/settle.js';
+import { CONTAINER_MEMORY, DEFAULT_CPUS, DEFAULT_MEMORY, DEFAULT_PUBLISH } from '../config/schema.js';
+import { settle, settleOptions, type Settled } from '../config/settle.js';
+import { checkContainerOptions, CONTAINER_OPTIONS, isImage } from '../container/options.js';
 import { sinkOf } from '../output.js';
 import {
   BOOTABLE,
@@ -46,7 +47,7 @@ import { checkSystem } from '../system.js';
  */
 const ATTEMPTS = 3;
 /** The first event of the user's own code. */
-const USER_EVENTS: ReadonlySet<EventName> = new Set<EventName>(['app', 'exec', 'repl']);
+const USER_EVENTS: ReadonlySet<EventName> = new Set<EventName>(['app', 'container', 'exec', 'repl']);
 /**
  * Exit statuses of a process that was aborted (134: V8 out of memory) or killed (137: kernel out of memory). The
  * console then explains why.
@@ -59,16 +60,16 @@ const NEWLINE = 10;
 const TIMED_OUT = 124;
 
 export const startCommand: Unlisted<Command> = {
-  operands: '[APP] [-- QEMU ARGUMENTS]',
+  operands: '[APP|IMAGE] [-- ARGUMENTS]',
   options: {
-    memory: { type: 'string', short: 'm', value: 'SIZE', help: 'memory of the machine, as 512M or 1G (default 256M)' },
+    memory: { type: 'string', short: 'm', value: 'SIZE', help: 'memory of the machine, as 512M or 1G (default 256M; 512M for an image)' },
     cpus: { type: 'string', value: 'N', help: 'processors of the machine (default 1)' },
     publish: {
       type: 'string',
       short: 'p',
       multiple: true,
       value: 'HOST:GUEST',
-      help: 'forward a port of the host, as [ADDRESS:]HOST:GUEST[/udp] (default 8080:80 for an application)',
+      help: 'forward a port of the host, as [ADDRESS:]HOST:GUEST[/udp] (default 8080:80 for an application, the exposed ports of an image)',
     },
     env: { type: 'string', multiple: true, value: 'NAME=VALUE', help: "a variable of the program's; again for more" },
     machine: {
@@ -106,7 +107,11 @@ export const startCommand: Unlisted<Command> = {
       value: 'FILE',
       help: 'keep what the machine writes to /data in FILE, a disk made at first',
     },
-    persist: { type: 'string', value: 'FILE', help: 'with --root nbd: keep what the machine changes in FILE' },
+    persist: {
+      type: 'string',
+      value: 'FILE',
+      help: 'with --root nbd, or of an image: keep what the machine changes in FILE',
+    },
     trace: { type: 'string', value: 'FILE', help: 'with --root nbd: who reads what when, for nodeos nbd plot' },
     exec: { type: 'string', short: 'e', value: 'CODE', help: 'run CODE in the guest, with its output and exit status' },
     timeout: { type: 'string', value: 'S', help: 'end the machine after S seconds; exit status 124' },
@@ -121,6 +126,13 @@ export const startCommand: Unlisted<Command> = {
       help: 'the guest reaches neither this host nor the network; published ports still reach the guest',
     },
     events: { type: 'boolean', help: "the guest's boot events as JSON lines on standard output" },
+    qemu: {
+      type: 'string',
+      multiple: true,
+      value: 'ARGUMENT',
+      help: "an argument of QEMU's, as --qemu=-s; again for more. Without an image, they can be behind --",
+    },
+    ...CONTAINER_OPTIONS,
     ...BUILD_OPTIONS,
   },
   examples: [
@@ -132,25 +144,45 @@ export const startCommand: Unlisted<Command> = {
     ['nodeos start . --format iso --firmware uefi', 'as a PC boots it from a CD'],
     ['nodeos start . --root nbd --persist data.ext4', 'a root that is streamed, and remembers its changes'],
     ['nodeos start . -- -drive file=data.img,if=virtio,format=raw', 'with a disk: what follows -- is for QEMU'],
+    ['nodeos start docker://debian:12', "a container's image: its shell, on this terminal"],
+    ['nodeos start docker://redis --persist redis.ext4', 'a server on the ports that it exposes; it keeps its changes'],
+    ['nodeos start oci:layout:app --env DEBUG=1 -- ls -l /', "what follows -- replaces the image's command"],
   ],
   async run(args, io) {
-    const [folder, ...more] = args.operands;
-    if (more.length > 0) throw new UsageError(`nodeos start takes one application, not also ${more.join(' ')}`);
-    return boot(await settle(folder, args, io), io);
+    const [operand, ...more] = args.operands;
+    const image = isImage(operand) ? operand : undefined;
+    if (more.length > 0)
+      throw new UsageError(
+        `nodeos start takes one application or image, not also ${more.join(' ')}`,
+        image === undefined ? {} : { hint: `a command comes after --: nodeos start ${image} -- ${more.join(' ')}` },
+      );
+    checkContainerOptions(operand, args);
+    if (image === undefined) return boot(await settle(operand, args, io), io);
+    return boot(settleOptions(args, io), io, { image });
   },
 };
 
-/** What `nodeos dev` adds to a machine. */
+/** What is not of an application alone. */
 export interface Extras extends Pick<RunMachineOptions, 'share' | 'control'> {
-  readonly dev: DevConfig;
-  readonly publish: readonly Publish[];
+  /** For `nodeos dev`. */
+  readonly dev?: DevConfig;
+  /** More ports. */
+  readonly publish?: readonly Publish[];
+  /** The name of a container's image, which the machine starts. */
+  readonly image?: string;
 }
 
 /** Builds a system, and runs it in a machine to its end. @returns the exit status */
-export async function boot(settled: Settled, io: Io, extras?: Extras): Promise<number> {
-  const own = settingsOf(settled);
-  const settings = { ...own, ...extras, publish: [...own.publish, ...(extras?.publish ?? [])] };
-  checkProgram(settings.board.emulator.program);
+export async function boot(settled: Settled, io: Io, extras: Extras = {}): Promise<number> {
+  const { image, ...more } = extras;
+  const own = settingsOf(settled, image);
+  checkProgram(own.board.emulator.program);
+  const container =
+    image === undefined
+      ? undefined
+      : await (await import('../container/open.js')).openContainer(image, own.target, settled.args, own.env, io);
+  const exposed = own.publish.length > 0 ? [] : (container?.publish ?? []);
+  const settings = { ...own, ...more, publish: [...own.publish, ...exposed, ...(more.publish ?? [])] };
   // A root over the network is reached by QEMU's own network, before the init sets up anything.
   const cards = settings.root === 'initramfs' ? cardsOf(settled.values.network) : [{}];
   await checkFree(settings.publish);
@@ -158,6 +190,7 @@ export async function boot(settled: Settled, io: Io, extras?: Extras): Promise<n
   const system = await systemFor(target, settled, io, { board });
   if (settings.data !== undefined) await provideData(system, settings.data, settings, io);
   const media = await mediaFor(system, settings, settings, io);
+  const changes = container && settings.persist ? await openChanges(settings.persist) : undefined;
   try {
     const { kernelArgs, kernel, initramfs, usr, medium } = media;
     const paths = { kernel, initramfs, usr };
@@ -177,14 +210,24 @@ export async function boot(settled: Settled, io: Io, extras?: Extras): Promise<n
         cards,
         medium,
         append,
+        ...(container && { container: container.image, process: container.process }),
+        changes: changes?.path,
         accelerator: accelerator.name,
         sandbox: sandboxProblem === undefined,
       },
       io,
     );
   } finally {
+    await changes?.close();
     await media.close();
   }
+}
+
+/** The disk that keeps what a container changes. It is made at its first use, and locked until `close`. */
+async function openChanges(path: string): Promise<{ readonly path: string; close(): Promise<void> }> {
+  const { openUpper } = await import('@nodeos/netroot'); // no other start needs it
+  const upper = await openUpper(resolve(path));
+  return { path: resolve(path), close: async () => upper.close() };
 }
 
 function variableOf(text: string): [name: string, value: string] {
@@ -214,11 +257,15 @@ interface Settings extends MediaOptions, Building {
   readonly extra: readonly string[];
 }
 
-function settingsOf({ app, args, projectKeys }: Pick<Settled, 'app' | 'args' | 'projectKeys'>): Settings {
+function settingsOf(
+  { app, args, projectKeys }: Pick<Settled, 'app' | 'args' | 'projectKeys'>,
+  image: string | undefined,
+): Settings {
   const target = targetOf(args.text('target') ?? DEFAULT_TARGET);
   checkSystem(target, ['kernel']);
   const board = boardFor(target, args);
-  const memory = args.text('memory') ?? board.emulator.fixed?.memory ?? DEFAULT_MEMORY;
+  const usual = image === undefined ? DEFAULT_MEMORY : CONTAINER_MEMORY;
+  const memory = args.text('memory') ?? board.emulator.fixed?.memory ?? usual;
   if (!/^[1-9]\d*[MG]$/.test(memory)) throw new UsageError(`--memory ${memory}: expected a size such as 256M or 1G`);
   if (mebibytesOf(memory) < SMALLEST)
     throw new UsageError(`--memory ${memory}: no system starts with less than ${SMALLEST}M`);
@@ -237,7 +284,7 @@ function settingsOf({ app, args, projectKeys }: Pick<Settled, 'app' | 'args' | '
     cpus: args.number('cpus', 1) ?? board.emulator.fixed?.cpus ?? DEFAULT_CPUS,
     publish: publish.length > 0 || !isApp || args.flag('no-network') ? publish : [parsePublish(DEFAULT_PUBLISH)],
     append: [word('attempts', ATTEMPTS), args.text('append') ?? ''],
-    ...mediaOf(args, board),
+    ...mediaOf(args, board, { isContainer: image !== undefined }),
     data,
     exec,
     env: Object.fromEntries(args.texts('env').map(variableOf)),
@@ -246,7 +293,7 @@ function settingsOf({ app, args, projectKeys }: Pick<Settled, 'app' | 'args' | '
     noNetwork: args.flag('no-network'),
     restrict: args.flag('restrict'),
     events: args.flag('events'),
-    extra: args.passthrough,
+    extra: [...args.texts('qemu'), ...(image === undefined ? args.passthrough : [])],
     ...buildingOf({ args, projectKeys }),
   };
 }
@@ -274,12 +321,12 @@ function boardFor(target: Target, args: Parsed): Board {
 
 type Machine = Settings &
   Pick<Media, 'kernel' | 'initramfs' | 'usr' | 'medium'> &
-  Pick<RunMachineOptions, 'accelerator' | 'sandbox' | 'cards' | 'share' | 'control'> &
-  Partial<Pick<Extras, 'dev'>>;
+  Pick<RunMachineOptions, 'accelerator' | 'sandbox' | 'cards' | 'share' | 'control' | 'container' | 'changes'> &
+  Pick<Extras, 'dev'> & { readonly process?: ContainerConfig };
 
 async function run(machine: Machine, io: Io): Promise<number> {
-  const { exec, app } = machine;
-  const terminal = exec === undefined && app === undefined;
+  const { exec, app, process } = machine;
+  const terminal = process ? process.terminal : exec === undefined && app === undefined;
   const { timeout, ...options } = machine;
   const sink = sinkOf(io.stdout, io.signal);
   let isWithinLine = false;
@@ -299,6 +346,7 @@ async function run(machine: Machine, io: Io): Promise<number> {
       ...(exec === undefined ? {} : { exec }),
       env: machine.env,
       ...(machine.dev ? { dev: machine.dev } : {}),
+      ...(process && { container: process }),
       ...(io.stdout.columns === undefined ? {} : { columns: io.stdout.columns, rows: io.stdout.rows }),
     },
     ports: exec === undefined ? {} : { [PORTS.stdout]: write, [PORTS.stderr]: sinkOf(io.stderr, io.signal) },
@@ -307,9 +355,9 @@ async function run(machine: Machine, io: Io): Promise<number> {
     onEvent: (event) => {
       if (machine.events) printEvent(event);
       // An application that is started again has the same address.
-      if (event.event !== 'app' || hasStarted) return;
+      if (!USER_EVENTS.has(event.event) || hasStarted) return;
       hasStarted = true;
-      printAddress(machine, io);
+      printAddresses(machine, io);
     },
     signal: io.signal,
     kill: io.kill,
@@ -317,7 +365,9 @@ async function run(machine: Machine, io: Io): Promise<number> {
   return statusOf(result, machine, io);
 }
 
-function printAddress({ publish, app }: Machine, io: Io): void {
+function printAddresses({ publish, app, process }: Machine, io: Io): void {
+  for (const { address, host, guest, protocol } of process ? publish : [])
+    printMessage(io, `the container's ${protocol} port ${guest} is ${address}:${host} (Ctrl-C to power off)`);
   if (app === undefined) return;
   const web = publish.find(({ guest, protocol }) => guest === 80 && protocol === 'tcp');
   if (web) printMessage(io, `the guest's port 80 is http://${web.address}:${web.host} (Ctrl-C to power off)`);

@@ -48,6 +48,8 @@ export interface Key {
 }
 
 export const DEFAULT_MEMORY = '256M';
+/** Of a machine for a container's image: programs that do not know how much there is. */
+export const CONTAINER_MEMORY = '512M';
 export const DEFAULT_CPUS = 1;
 /** What an application's machine publishes if nothing else is said. */
 export const DEFAULT_PUBLISH = '8080:80';

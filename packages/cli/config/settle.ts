@@ -48,7 +48,7 @@ export async function settle(
 ): Promise<Settled> {
   const file = await loadConfigFile(resolve(folder ?? '.'));
   const isConfigured = folder !== undefined || file !== undefined || (await hasNodeosKey('.'));
-  if (!isConfigured) return combine(args, undefined, [environmentOf(io)]);
+  if (!isConfigured) return settleOptions(args, io);
   if (folder === undefined) printMessage(io, `the application of this folder (${file?.name ?? 'package.json'})`);
   const fileSource = file && sourceOf(file);
   const app = fileSource?.values.app as string | undefined;
@@ -56,6 +56,10 @@ export async function settle(
   const manifest = packageSource(dir, await readManifest(dir));
   return combine(args, dir, [manifest, ...(fileSource ? [fileSource] : []), environmentOf(io)]);
 }
+
+/** Settles options and variables alone, for what has no configuration. */
+export const settleOptions = (args: Parsed, io: Pick<Io, 'env'>): Settled =>
+  combine(args, undefined, [environmentOf(io)]);
 
 /** Whether a folder's package.json has the key `nodeos`. An unreadable one has no configuration. */
 async function hasNodeosKey(dir: string): Promise<boolean> {

@@ -2,7 +2,8 @@
 import { copyImage } from '@nodeos/oci';
 import type { Command } from '../command.js';
 import { operandsOf } from '../nbd/options.js';
-import { IMAGE_OPTIONS, metered, registryOptions, withImage } from './open.js';
+import { metered, registryOptions, withImage } from './open.js';
+import { IMAGE_OPTIONS } from './options.js';
 
 export const copyCommand: Command = {
   name: 'oci copy',

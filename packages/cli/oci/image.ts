@@ -6,7 +6,8 @@ import { fromDirectory, type Tree } from '@nodeos/tree';
 import type { Command } from '../command.js';
 import { operandsOf } from '../nbd/options.js';
 import { FORMATS } from './formats.js';
-import { IMAGE_OPTIONS, metered, withImage } from './open.js';
+import { metered, withImage } from './open.js';
+import { IMAGE_OPTIONS } from './options.js';
 
 export const imageCommand: Command = {
   name: 'oci image',

@@ -3,7 +3,8 @@ import { formatSize, visible, visibleJson } from '@nodeos/base';
 import { platformText, type Image } from '@nodeos/oci';
 import type { Command } from '../command.js';
 import { operandsOf } from '../nbd/options.js';
-import { IMAGE_OPTIONS, withImage } from './open.js';
+import { withImage } from './open.js';
+import { IMAGE_OPTIONS } from './options.js';
 
 export const inspectCommand: Command = {
   name: 'oci inspect',

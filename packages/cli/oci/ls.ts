@@ -4,7 +4,8 @@ import type { Command } from '../command.js';
 import { entryLine } from '../image/ls.js';
 import { entriesBelow } from '../image/open.js';
 import { sinkOf } from '../output.js';
-import { IMAGE_OPTIONS, metered, withImage } from './open.js';
+import { metered, withImage } from './open.js';
+import { IMAGE_OPTIONS } from './options.js';
 
 export const lsCommand: Command = {
   name: 'oci ls',

@@ -1,35 +1,31 @@
 /** Opens the image that a command line names. */
 import { join } from 'node:path';
 import { defaultRoot } from '@nodeos/engine';
-import { BlobCache, openImage, parseMirror, parsePlatform, type Image } from '@nodeos/oci';
-import type { Io, Option, Parsed } from '../command.js';
+import { BlobCache, openImage, parseMirror, parsePlatform, type Image, type Platform } from '@nodeos/oci';
+import type { Io, Parsed } from '../command.js';
 import { meterFor, type Meter } from '../nbd/progress.js';
 import { unlessStopped } from '../nbd/stop.js';
 
-export const IMAGE_OPTIONS = {
-  platform: {
-    type: 'string',
-    value: 'OS/ARCH',
-    help: 'which image of an index: linux/amd64, linux/arm/v7 (default: that of this machine)',
-  },
-  mirror: {
-    type: 'string',
-    value: 'FROM=TO',
-    multiple: true,
-    help: 'ask TO first for images of FROM, both HOST[/PATH]; can be repeated',
-  },
-  'plain-http': { type: 'boolean', help: 'speak to registries without TLS (default: only on the loopback)' },
-  json: { type: 'boolean', help: 'JSON instead of text' },
-} as const satisfies Readonly<Record<string, Option>>;
+export const imageCache = (): BlobCache => new BlobCache(join(defaultRoot(), 'images'));
 
-/** Does the work with an image, which is closed then. */
-export async function withImage<T>(name: string, args: Parsed, io: Io, work: (image: Image) => Promise<T>): Promise<T> {
-  const platform = args.text('platform');
+/**
+ * Does the work with an image, which is closed then.
+ * @param wanted which image of an index. Default: what the command line says, else that of this machine
+ */
+export async function withImage<T>(
+  name: string,
+  args: Parsed,
+  io: Io,
+  work: (image: Image) => Promise<T>,
+  wanted?: Platform,
+): Promise<T> {
+  const named = args.text('platform');
+  const platform = wanted ?? (named === undefined ? undefined : parsePlatform(named));
   const image = await openImage(name, {
-    cache: new BlobCache(join(defaultRoot(), 'images')),
+    cache: imageCache(),
     signal: io.signal,
     mirrors: args.texts('mirror').map(parseMirror),
-    ...(platform === undefined ? {} : { platform: parsePlatform(platform) }),
+    ...(platform && { platform }),
     ...registryOptions(args),
   });
   try {

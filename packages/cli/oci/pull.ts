@@ -2,7 +2,8 @@
 import { formatSize } from '@nodeos/base';
 import type { Command } from '../command.js';
 import { operandsOf } from '../nbd/options.js';
-import { IMAGE_OPTIONS, metered, withImage } from './open.js';
+import { metered, withImage } from './open.js';
+import { IMAGE_OPTIONS } from './options.js';
 
 export const pullCommand: Command = {
   name: 'oci pull',

@@ -9,19 +9,16 @@ import { PATHS, PORTS, type Program, type SystemConfig } from '@nodeos/contract'
 import type { BootContext } from './boot.js';
 import { portDevice } from './config.js';
 import { confine } from './confine.js';
+import { becomeContainer } from './container.js';
 import { openControl, shareFiles, superviseApp } from './dev.js';
 import { argumentsOf, readAtStart, type Environment } from './environment.js';
 import type { Syscalls } from './syscalls.js';
+import { takeTerminal } from './terminal.js';
 
 /** A library that was preloaded into PID 1's programs is also preloaded into the program's children. */
 const { LD_PRELOAD } = process.env;
 const ENVIRONMENT = { PATH: '/bin:/sbin', LANG: 'C.UTF-8', ...(LD_PRELOAD === undefined ? {} : { LD_PRELOAD }) };
 const O_RDWR = 2;
-const O_NOCTTY = 0o400;
-const TIOCSCTTY = 0x540e;
-const TIOCSWINSZ = 0x5414;
-/** Milliseconds to wait for PID 1's terminal. */
-const TERMINAL_MS = 1000;
 
 /** How programs are run. Tests replace it. */
 export interface Run {
@@ -38,7 +35,9 @@ export interface Run {
 /** Starts what this machine is for: the code of `--exec`, an application, or a REPL. */
 export function become(context: BootContext, run: Run = IN_PROCESS): void {
   const { config } = context;
-  if (config.run.exec !== undefined) becomeCode(context, config.run.exec);
+  const { exec, container } = config.run;
+  if (exec !== undefined) becomeCode(context, exec);
+  else if (container) becomeContainer(context, container);
   else if (config.app) becomeApp(context, config.app, run);
   else becomeRepl(context, true);
 }
@@ -94,16 +93,7 @@ function becomeCode({ sys, config, report }: BootContext, code: string): void {
 /** Starts Node.js's own REPL on the console. */
 export function becomeRepl(context: BootContext, greet: boolean): void {
   const { sys, config, report } = context;
-  const terminal = openTerminal(context);
-  sys.ioctl(terminal, TIOCSCTTY, 1);
-  const { columns, rows } = config.run;
-  if (columns !== undefined && rows !== undefined) {
-    const size = Buffer.alloc(8);
-    size.writeUInt16LE(rows, 0);
-    size.writeUInt16LE(columns, 2);
-    sys.ioctl(terminal, TIOCSWINSZ, size);
-  }
-  for (const fd of [0, 1, 2]) sys.duplicate(terminal, fd);
+  takeTerminal(context);
   if (greet) sys.print(1, greeting(sys));
   report.event('repl');
   report.close();
@@ -115,29 +105,6 @@ export function becomeRepl(context: BootContext, greet: boolean): void {
     NODE_REPL_HISTORY: '',
     ...config.run.env,
   });
-}
-
-/** Opens the console or, if the machine has several, a terminal on all of them, which PID 1 makes. */
-function openTerminal({ sys, report }: BootContext): number {
-  const names = sys.read('/sys/class/tty/console/active').toString().trim().split(' ');
-  if (names.length > 1) {
-    report.sendCommand('terminal');
-    for (let waited = 0; waited < TERMINAL_MS; waited++) {
-      const terminal = sys.exists(PATHS.terminal) ? openUnlocked(sys) : undefined;
-      if (terminal !== undefined) return terminal;
-      sys.sleep(1);
-    }
-  }
-  return sys.open(`/dev/${names.at(-1) ?? 'console'}`, O_RDWR | O_NOCTTY);
-}
-
-/** @returns undefined while the terminal is locked: it is there before PID 1 has unlocked it */
-function openUnlocked(sys: Syscalls): number | undefined {
-  try {
-    return sys.open(PATHS.terminal, O_RDWR | O_NOCTTY);
-  } catch {
-    return undefined;
-  }
 }
 
 function greeting(sys: Syscalls): string {

@@ -177,10 +177,14 @@ export function boot(context: BootContext, steps: readonly BootStep[] = STEPS): 
   }
 }
 
-/** The host name: `nodeos.hostname=`, else the configuration's, else the application's name reduced to valid characters, else `nodeos`. */
+/** The host name: `nodeos.hostname=`, else the configuration's, else the container's or the application's name reduced to valid characters, else `nodeos`. */
 export function hostNameOf(config: Config): string {
   const wanted =
-    config.cmdline.get(WORDS.hostName) ?? config.machine.hostName ?? config.app?.name.replace(/^@[^/]*\//, '') ?? '';
+    config.cmdline.get(WORDS.hostName) ??
+    config.machine.hostName ??
+    config.run.container?.name ??
+    config.app?.name.replace(/^@[^/]*\//, '') ??
+    '';
   const name = wanted
     .toLowerCase()
     .replace(/[^a-z0-9-]+/g, '-')

@@ -5,15 +5,18 @@
 import { APP_ID, PATHS } from '@nodeos/contract';
 import type { Syscalls } from './syscalls.js';
 
-const MS_NOSUID = 2;
-const MS_NODEV = 4;
-const MS_NOEXEC = 8;
-const MS_REMOUNT = 32;
+export const MS_RDONLY = 1;
+export const MS_NOSUID = 2;
+export const MS_NODEV = 4;
+export const MS_NOEXEC = 8;
+export const MS_REMOUNT = 32;
 
 const MIB = 1 << 20;
 const PAGE = 4096;
 
-interface Mount {
+export interface Mount {
+  /** What is mounted. Default: the type. */
+  readonly source?: string;
   readonly target: string;
   readonly type: string;
   readonly flags: number;
@@ -50,28 +53,46 @@ const LINKS: readonly (readonly [string, string])[] = [
 
 /** @throws Error naming each failed mount; the other mounts are done */
 export function mountAll(sys: Syscalls): void {
-  const free = freeMemory(sys);
   const inMemory = rootType(sys) === 'rootfs';
   for (const [target, path] of LINKS) if (!sys.exists(path)) sys.symlink(target, path);
   try {
-    runForEach(
+    mountEach(
+      sys,
       MOUNTS.filter(({ onlyInMemory }) => inMemory || !onlyInMemory),
-      ({ target }) => target,
-      (mount) => {
-        if (!(mount.flags & MS_REMOUNT)) sys.mkdir(mount.target, 0o755);
-        sys.mount(mount.type, mount.target, mount.type, mount.flags, dataOf(sys, mount, free));
-      },
     );
   } finally {
     sys.mkdir('/run/nodeos', 0o700);
   }
 }
 
+/** Mounts in order, and makes the folders for it. @throws Error naming each failed mount; the other mounts are done */
+export function mountEach(sys: Syscalls, mounts: readonly Mount[]): void {
+  let known: number | undefined;
+  const free = (): number => (known ??= freeMemory(sys));
+  runForEach(
+    mounts,
+    ({ target }) => target,
+    (mount) => {
+      const { source = mount.type, target, type, flags } = mount;
+      if (!(flags & MS_REMOUNT)) sys.mkdir(target, 0o755);
+      sys.mount(source, target, type, flags, dataOf(sys, mount, free));
+    },
+  );
+}
+
+/** Whether something is mounted at that path. */
+export const isMounted = (sys: Syscalls, path: string): boolean =>
+  sys
+    .read('/proc/mounts')
+    .toString()
+    .split('\n')
+    .some((line) => line.split(' ')[1] === path);
+
 /** A file takes memory besides its contents. So the number of files is limited to one per page of the size. */
-function dataOf(sys: Syscalls, { target, flags, data, share }: Mount, free: number): string {
+function dataOf(sys: Syscalls, { target, flags, data, share }: Mount, free: () => number): string {
   if (share === undefined) return data;
   const used = flags & MS_REMOUNT ? sys.usedBytes(target) : 0;
-  const size = used + Math.max(MIB, Math.floor((free * share) / 100));
+  const size = used + Math.max(MIB, Math.floor((free() * share) / 100));
   const options = [
     data,
     `size=${Math.floor(size / 1024)}k`,

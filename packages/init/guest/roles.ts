@@ -84,9 +84,11 @@ function storeSettings({ sys, config }: BootContext): void {
 /** Tells PID 1 what to do when the application ends. The kernel command line overrides the application's settings. */
 function sendPolicies({ config, report }: BootContext): void {
   const { app, cmdline, run } = config;
-  const interactive = run.exec !== undefined || !app;
+  const { exec, container } = run;
+  const once = exec !== undefined || container !== undefined || !app;
   const onexit = cmdline.get(WORDS.onExit) ?? app?.onexit;
   if (onexit !== undefined) report.sendCommand(`onexit ${onexit}`);
-  report.sendCommand(`restart ${cmdline.get(WORDS.restart) ?? (interactive ? 'never' : app.restart)}`);
+  report.sendCommand(`restart ${cmdline.get(WORDS.restart) ?? (once ? 'never' : app.restart)}`);
   report.sendCommand(`attempts ${cmdline.get(WORDS.attempts) ?? '0'}`);
+  if (container) report.sendCommand(`signal ${container.stopSignal}`);
 }

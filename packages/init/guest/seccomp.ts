@@ -139,7 +139,7 @@ export const DENIED: readonly Denied[] = [
 /** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET of linux/sched.h. */
 const NEW_NAMESPACES = 0x7e020000;
 /** AF_UNIX, AF_INET, AF_INET6, and AF_NETLINK, which lists network interfaces. */
-const FAMILIES = [1, 2, 10, 16];
+export const FAMILIES: readonly number[] = [1, 2, 10, 16];
 
 interface Abi {
   /** An AUDIT_ARCH_ constant of linux/audit.h. */
@@ -180,7 +180,7 @@ const load = (offset: number): Instruction => [LOAD, 0, 0, offset];
 const returns = (action: number): Instruction => [RETURN, 0, 0, action];
 const deny = (error: number): Instruction => returns(ERRNO | error);
 
-export function instructions(architecture: Architecture): Instruction[] {
+export function instructions(architecture: Architecture, families = FAMILIES): Instruction[] {
   const { audit, column, clone, socket, last } = ABIS[architecture];
   return [
     load(ARCHITECTURE),
@@ -200,17 +200,20 @@ export function instructions(architecture: Architecture): Instruction[] {
     [JUMP_ANY_BIT, 0, 1, NEW_NAMESPACES],
     deny(EPERM),
     returns(ALLOW),
-    [JUMP_EQUAL, 0, FAMILIES.length + 2, socket],
+    [JUMP_EQUAL, 0, families.length + 2, socket],
     load(ARGUMENT_0),
-    ...FAMILIES.map((family, index): Instruction => [JUMP_EQUAL, FAMILIES.length - index, 0, family]),
+    ...families.map((family, index): Instruction => [JUMP_EQUAL, families.length - index, 0, family]),
     deny(EAFNOSUPPORT),
     returns(ALLOW),
   ];
 }
 
-/** Encodes the filter as the kernel expects it: struct sock_filter of linux/filter.h. */
-export function filter(architecture: Architecture): Buffer {
-  const program = instructions(architecture);
+/**
+ * Encodes the filter as the kernel expects it: struct sock_filter of linux/filter.h.
+ * @param families the families of sockets that are allowed
+ */
+export function filter(architecture: Architecture, families = FAMILIES): Buffer {
+  const program = instructions(architecture, families);
   const bytes = Buffer.alloc(program.length * 8);
   for (const [index, [code, holds, holdsNot, constant]] of program.entries()) {
     bytes.writeUInt16LE(code, index * 8);

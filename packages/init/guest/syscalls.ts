@@ -14,6 +14,7 @@ import {
   readFileSync,
   readSync,
   readlinkSync,
+  rmSync,
   statfsSync,
   symlinkSync,
   writeFileSync,
@@ -35,15 +36,25 @@ export interface Syscalls {
   setHostName(name: string): void;
   /** @param seconds since 1970 */
   setClock(seconds: number): void;
-  /** Permanently gives up root in every thread. */
-  setIdentity(uid: number, gid: number): void;
+  /** Gives every thread another user. @param groups supplementary groups; default: the group itself */
+  setIdentity(uid: number, gid: number, groups?: readonly number[]): void;
   /** Changes an attribute of the calling thread or of the process: prctl(2). */
   control(option: number, value: number): void;
-  /** Permanently installs a system call filter for every thread, and sets no_new_privs. */
+  /** Permanently installs a system call filter for every thread. Only root can do it without no_new_privs. */
   setFilter(program: Buffer): void;
+  /** Gives the calling thread namespaces of its own: CLONE_NEW… of linux/sched.h. */
+  unshare(flags: number): void;
   chdir(path: string): void;
-  /** Replaces the process's program; does not return. @param args including `argv[0]` */
+  /** Changes the root of the calling thread. */
+  chroot(path: string): void;
+  /** Replaces the process's program by Node.js; does not return. @param args including `argv[0]` */
   execute(path: string, args: readonly string[], environment: Readonly<Record<string, string>>): never;
+  /**
+   * Replaces the process's program by any other one, without what Node.js has changed: ignored signals, the limit of open
+   * files, and descriptors that close. Does not return.
+   * @param args including `argv[0]`
+   */
+  executeOther(path: string, args: readonly string[], environment: Readonly<Record<string, string>>): never;
   sleep(milliseconds: number): void;
   /** Microseconds since boot. */
   now(): number;
@@ -71,13 +82,26 @@ export interface Syscalls {
   readLink(path: string): string;
   write(path: string, content: string): void;
   mkdir(path: string, mode: number): void;
+  /** Removes a file, if it is there. */
+  remove(path: string): void;
   symlink(target: string, path: string): void;
 }
 
 const POLLIN = 1;
-const PR_SET_NO_NEW_PRIVS = 38;
 const SECCOMP_SET_MODE_FILTER = 1;
 const SECCOMP_FILTER_FLAG_TSYNC = 1;
+/**
+ * SIGPIPE and SIGXFSZ, which Node.js ignores, and the signal with which musl changes the user of all threads. Programs
+ * that are started in its place would go on ignoring them.
+ */
+const IGNORED = [13, 25, 34];
+/** struct sigaction of the kernel: the default handler, no flags, no mask. */
+const DEFAULT_ACTION = Buffer.alloc(32);
+const RLIMIT_NOFILE = 7;
+/** Without FD_CLOEXEC, which Node.js gives to all descriptors that it has inherited. */
+const F_SETFD = 2;
+/** The soft limit of open files that programs expect, as PID 1 sets it. Node.js raises it to the hard one. */
+const OPEN_FILES = 1024n;
 
 /** struct timespec of linux/time_types.h. */
 function timeOf(seconds: number): Buffer {
@@ -108,6 +132,7 @@ interface Addon {
 
 export class LinuxSyscalls implements Syscalls {
   readonly #syscall: Addon;
+  readonly #kept: Buffer[] = [];
 
   constructor(addon: string) {
     this.#syscall = createRequire('/')(addon) as Addon;
@@ -163,9 +188,9 @@ export class LinuxSyscalls implements Syscalls {
     this.#call('clock_settime', 0, timeOf(seconds));
   }
 
-  setIdentity(uid: number, gid: number): void {
+  setIdentity(uid: number, gid: number, groups: readonly number[] = [gid]): void {
     // These are the C library's calls. The kernel's calls would change only the calling thread.
-    process.setgroups?.([gid]);
+    process.setgroups?.([...groups]);
     process.setgid?.(gid);
     process.setuid?.(uid);
   }
@@ -175,7 +200,6 @@ export class LinuxSyscalls implements Syscalls {
   }
 
   setFilter(program: Buffer): void {
-    this.control(PR_SET_NO_NEW_PRIVS, 1);
     // struct sock_fprog of linux/filter.h: the number of 8-byte instructions, and their address.
     const described = Buffer.alloc(16);
     described.writeUInt16LE(program.length / 8, 0);
@@ -185,13 +209,44 @@ export class LinuxSyscalls implements Syscalls {
     if (thread > 0) throw new Error(`seccomp: thread ${thread} has a filter of its own`);
   }
 
+  unshare(flags: number): void {
+    this.#call('unshare', flags);
+  }
+
   chdir(path: string): void {
     process.chdir(path);
+  }
+
+  chroot(path: string): void {
+    this.#call('chroot', path);
   }
 
   execute(path: string, args: readonly string[], environment: Readonly<Record<string, string>>): never {
     const { execve } = process as unknown as { execve: (...args: unknown[]) => never };
     return execve.call(process, path, [...args], { ...environment });
+  }
+
+  executeOther(path: string, args: readonly string[], environment: Readonly<Record<string, string>>): never {
+    for (const fd of [0, 1, 2]) this.#call('fcntl', fd, F_SETFD, 0);
+    for (const signal of IGNORED) this.#call('rt_sigaction', signal, DEFAULT_ACTION, null, 8);
+    const files = Buffer.alloc(16);
+    this.#call('prlimit64', 0, RLIMIT_NOFILE, null, files);
+    files.writeBigUInt64LE(OPEN_FILES, 0);
+    this.#call('prlimit64', 0, RLIMIT_NOFILE, files, null);
+    const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+    this.#call('execve', path, this.#texts(args), this.#texts(variables));
+    throw new Error('execve returned');
+  }
+
+  /** An array of pointers to texts, with NULL at its end. The texts stay where they are as long as this object. */
+  #texts(texts: readonly string[]): Buffer {
+    const pointers = Buffer.alloc(8 * (texts.length + 1));
+    for (const [index, text] of texts.entries()) {
+      const bytes = Buffer.from(`${text}\0`);
+      this.#kept.push(bytes);
+      pointers.writeBigUInt64LE(BigInt(this.addressOf(bytes)), 8 * index);
+    }
+    return pointers;
   }
 
   sleep(milliseconds: number): void {
@@ -279,6 +334,10 @@ export class LinuxSyscalls implements Syscalls {
 
   mkdir(path: string, mode: number): void {
     mkdirSync(path, { recursive: true, mode });
+  }
+
+  remove(path: string): void {
+    rmSync(path, { force: true });
   }
 
   symlink(target: string, path: string): void {

@@ -30,6 +30,7 @@ enum { NEVER, ON_FAILURE, ALWAYS, RESTARTS_COUNT };
 static struct {
     int on_exit, restart;
     long attempts;                      /* failures in a row before giving up; 0: never give up */
+    long stop_signal;                   /* ends the service, which then ends the others; 0: SIGTERM to everybody */
     int booted;                         /* the boot role has done its work */
     int off_by_reset;                   /* the machine cannot power off, but ends when it is reset */
     long service, helper;               /* process ids, 0 if not running */
@@ -97,7 +98,10 @@ void supervisor_end(int how)
     state.ending = how;
     state.restart_at = state.renew_at = 0;
     state.kill_at = clock_now() + GRACE;
-    sys2(__NR_kill, -1, SIGTERM);
+    if (state.service && state.stop_signal)
+        sys2(__NR_kill, state.service, state.stop_signal);
+    else
+        sys2(__NR_kill, -1, SIGTERM);
     sys2(__NR_kill, -1, SIGCONT);
 }
 
@@ -111,6 +115,8 @@ static void obey(char *line)
         state.restart = index;
     else if ((value = text_after(line, "attempts ")))
         state.attempts = text_number(value);
+    else if ((value = text_after(line, "signal ")))
+        state.stop_signal = text_number(value);
     else if ((value = text_after(line, "renew ")))
         state.renew_at = clock_now() + text_number(value) * SECOND;
     else if ((value = text_after(line, "stop ")) && (index = end_find(value)) >= 0 && index != SHELL)
@@ -157,8 +163,11 @@ static void service_ended(int status)
     state.service = 0;
     state.last_status = status;
     events_send(EVENT_EXIT, "status", status >> 8 & 0xff, "signal", status & 0x7f);
-    if (state.ending >= 0)
+    if (state.ending >= 0) {
+        if (state.stop_signal)
+            sys2(__NR_kill, -1, SIGTERM); /* what it has left behind */
         return;
+    }
     int again = state.restart == ALWAYS || (state.restart == ON_FAILURE && status != 0);
     if (!again) {
         if (status != 0) {

@@ -8,7 +8,7 @@
  *     /bin/node /sbin/init boot|start|renew|shell
  *
  * The init says what it wants with lines on descriptor 3: `onexit reboot|poweroff|halt|shell`,
- * `restart never|on-failure|always`, `attempts N`, `renew SECONDS`, `booted`, `terminal`,
+ * `restart never|on-failure|always`, `attempts N`, `signal N`, `renew SECONDS`, `booted`, `terminal`,
  * `stop poweroff|reboot|halt`.
  */
 #ifndef NODEOS_SUPERVISOR_H

@@ -132,8 +132,8 @@ export class Recorder implements Syscalls {
     this.date = seconds;
   }
 
-  setIdentity(uid: number, gid: number): void {
-    this.#record(`setIdentity ${uid} ${gid}`);
+  setIdentity(uid: number, gid: number, groups: readonly number[] = []): void {
+    this.#record(['setIdentity', uid, gid, ...groups].join(' '));
   }
 
   control(option: number, value: number): void {
@@ -144,12 +144,26 @@ export class Recorder implements Syscalls {
     this.#record(`setFilter ${program.length / 8}`);
   }
 
+  unshare(flags: number): void {
+    this.#record(`unshare 0x${flags.toString(16)}`);
+  }
+
+  chroot(path: string): void {
+    this.#record(`chroot ${path}`);
+  }
+
   chdir(path: string): void {
     this.#record(`chdir ${path}`);
   }
 
   execute(path: string, args: readonly string[], environment: Readonly<Record<string, string>>): never {
     this.#record(`execute ${path} ${JSON.stringify(args)}`);
+    this.executed = environment;
+    throw new Error('it does not return');
+  }
+
+  executeOther(path: string, args: readonly string[], environment: Readonly<Record<string, string>>): never {
+    this.#record(`executeOther ${path} ${JSON.stringify(args)}`);
     this.executed = environment;
     throw new Error('it does not return');
   }
@@ -237,6 +251,11 @@ export class Recorder implements Syscalls {
 
   mkdir(path: string, mode: number): void {
     this.#record(`mkdir ${path} ${mode.toString(8)}`);
+  }
+
+  remove(path: string): void {
+    this.#record(`remove ${path}`);
+    this.files.delete(path);
   }
 
   symlink(target: string, path: string): void {
