@@ -42,7 +42,8 @@ export class ImageFiles {
   async text(path: string, most: number): Promise<string> {
     const entry = await this.at(path);
     if (entry?.type !== 'file' || !entry.open) return '';
-    const tooLong = (): Error => new NodeosError(`${path} has ${entry.size} bytes, more than the ${most} that are read`);
+    const tooLong = (): Error =>
+      new NodeosError(`${path} has ${entry.size} bytes, more than the ${most} that are read`);
     return (await collected(entry.open(), most, tooLong)).toString();
   }
 }

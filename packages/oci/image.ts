@@ -8,7 +8,15 @@ import type { BlobCache, FetchOptions } from './blob-cache.js';
 import { checkBytes, checked, sha256Digest } from './digest.js';
 import { layoutFolder, layoutSource } from './layout.js';
 import { Merge, type MergeLayer } from './merge.js';
-import { documentIn, MAX_CONFIG, parseConfig, parseDocument, type Config, type Document, type Manifest } from './model.js';
+import {
+  documentIn,
+  MAX_CONFIG,
+  parseConfig,
+  parseDocument,
+  type Config,
+  type Document,
+  type Manifest,
+} from './model.js';
 import { choosePlatform, hostPlatform, platformText } from './platform.js';
 import type { Platform } from './model.js';
 import { parseReference } from './reference.js';

@@ -84,7 +84,9 @@ export function argumentsOf(
 /** `NAME=VALUE`. What has no `=` sets nothing. */
 const variablesIn = (list: readonly string[]): Record<string, string> =>
   Object.fromEntries(
-    list.filter((text) => text.indexOf('=') > 0).map((text) => [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)]),
+    list
+      .filter((text) => text.indexOf('=') > 0)
+      .map((text) => [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)]),
   );
 
 /** @param text `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`; empty for SIGTERM */

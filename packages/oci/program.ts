@@ -71,8 +71,11 @@ async function check(files: ImageFiles, path: string, wanted: Wanted, scripts: n
   if (!isExecutable(entry)) return refuse('is not executable', 'chmod +x in the image, or start it by its interpreter');
   const head = await bytesOf(entry, HEAD);
   if (head.toString('latin1', 0, 2) === '#!') {
-    const [interpreter = ''] = (head.toString('utf8', 2, LINE).split('\n')[0] ?? '').trim().split(/\s+/);
-    if (!interpreter.startsWith('/')) return refuse(`names no interpreter behind its #!: ${JSON.stringify(interpreter)}`);
+    // As Linux: only spaces and tabs are between words.
+    const [line = ''] = head.toString('utf8', 2, LINE).split('\n');
+    const [interpreter = ''] = line.split(/[ \t]+/).filter((word) => word !== '');
+    if (!interpreter.startsWith('/'))
+      return refuse(`names no interpreter behind its #!: ${JSON.stringify(interpreter)}`);
     if (!(await files.at(interpreter)))
       return refuse(
         `needs the interpreter ${JSON.stringify(interpreter)}, which is not in the image`,

@@ -29,7 +29,8 @@ export async function userIn(files: ImageFiles, text: string, subject: string): 
   const groups = linesOf(await files.text('etc/group', MAX_FILE), 3);
   const id = name === '' ? 0 : numberIn(name);
   // A name that is a number is looked up as a name first, as Docker does.
-  const known = users.find(([own]) => own === name) ?? users.find(([, , uid]) => id !== undefined && Number(uid) === id);
+  const known =
+    users.find(([own]) => own === name) ?? users.find(([, , uid]) => id !== undefined && Number(uid) === id);
   const uid = known ? numberIn(known[2] ?? '') : id;
   if (uid === undefined)
     throw new NodeosError(`${subject}: the image has no user ${JSON.stringify(name)}`, {
@@ -37,7 +38,8 @@ export async function userIn(files: ImageFiles, text: string, subject: string): 
     });
   const home = known?.[5] || '/';
   if (group === '') {
-    const member = groups.filter(([, , , members = '']) => members.split(',').includes(known?.[0] ?? ''));
+    // Only a user with a name is a member of groups.
+    const member = groups.filter(([, , , members = '']) => known && members.split(',').includes(known[0] ?? ''));
     const own = known ? numberIn(known[3] ?? '') : 0;
     return { uid, gid: own ?? 0, groups: member.flatMap(([, , gid = '']) => numberIn(gid) ?? []), home };
   }

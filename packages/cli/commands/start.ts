@@ -62,7 +62,12 @@ const TIMED_OUT = 124;
 export const startCommand: Unlisted<Command> = {
   operands: '[APP|IMAGE] [-- ARGUMENTS]',
   options: {
-    memory: { type: 'string', short: 'm', value: 'SIZE', help: 'memory of the machine, as 512M or 1G (default 256M; 512M for an image)' },
+    memory: {
+      type: 'string',
+      short: 'm',
+      value: 'SIZE',
+      help: 'memory of the machine, as 512M or 1G (default 256M; 512M for an image)',
+    },
     cpus: { type: 'string', value: 'N', help: 'processors of the machine (default 1)' },
     publish: {
       type: 'string',

@@ -26,9 +26,12 @@ const MOST_PORTS = 100;
 export function publishedPorts(config: Pick<Execution, 'ExposedPorts'>, name: string): Publish[] {
   const ports = exposedPorts(config);
   if (ports.length > MOST_PORTS)
-    throw new UsageError(`${name} exposes ${ports.length} ports; at most ${MOST_PORTS} are published without being named`, {
-      hint: 'name those that are needed: --publish HOST:GUEST, again for more; or --no-network',
-    });
+    throw new UsageError(
+      `${name} exposes ${ports.length} ports; at most ${MOST_PORTS} are published without being named`,
+      {
+        hint: 'name those that are needed: --publish HOST:GUEST, again for more; or --no-network',
+      },
+    );
   return ports.map(({ port, protocol }) =>
     parsePublish(`${port < FIRST_FREE ? port + 8000 : port}:${port}/${protocol}`),
   );

@@ -11,7 +11,12 @@ export const CONTAINER_OPTIONS = {
     value: 'PROGRAM',
     help: 'of an image: start PROGRAM instead of its entry point; empty: what follows --',
   },
-  user: { type: 'string', short: 'u', value: 'USER[:GROUP]', help: 'of an image: names or numbers, instead of its user' },
+  user: {
+    type: 'string',
+    short: 'u',
+    value: 'USER[:GROUP]',
+    help: 'of an image: names or numbers, instead of its user',
+  },
   workdir: { type: 'string', short: 'w', value: 'PATH', help: 'of an image: the working folder, instead of its own' },
   tty: {
     type: 'boolean',
@@ -41,6 +46,7 @@ export function checkContainerOptions(operand: string | undefined, args: Parsed)
   const excluded = NOT_WITH_IMAGE.find(isGiven);
   if (excluded !== undefined)
     throw new UsageError(`--${excluded}: not with the image of a container`, {
-      hint: excluded === 'root' ? 'the image is a disk of the machine; --persist FILE keeps its changes' : 'leave it out',
+      hint:
+        excluded === 'root' ? 'the image is a disk of the machine; --persist FILE keeps its changes' : 'leave it out',
     });
 }

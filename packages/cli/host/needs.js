@@ -400,6 +400,18 @@ export const NEEDS = [
     ...notOnMacOS('layers are unpacked with owners and devices: run those tests on Debian'),
   },
   {
+    need: 'a static BusyBox',
+    ...FOR_TESTS,
+    why: 'is in the container images that the tests start',
+    only: 'tests',
+    ...run('busybox'),
+    debian: ['busybox-static'],
+    fedora: ['busybox'],
+    arch: ['busybox'],
+    alpine: ['busybox-static'],
+    ...notOnMacOS('container images are for Linux: run those tests on Debian'),
+  },
+  {
     need: 'CMake',
     ...FOR_TESTS,
     why: 'compiles a third-party project in the tests',

@@ -9,16 +9,7 @@ import { WORDS, type ContainerConfig } from '@nodeos/contract';
 import { architecture } from './architecture.js';
 import type { BootContext } from './boot.js';
 import { dropCapabilities, giveOutputs } from './confine.js';
-import {
-  isMounted,
-  mountEach,
-  MS_NODEV,
-  MS_NOEXEC,
-  MS_NOSUID,
-  MS_RDONLY,
-  MS_REMOUNT,
-  type Mount,
-} from './mounts.js';
+import { isMounted, mountEach, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REMOUNT, type Mount } from './mounts.js';
 import { FAMILIES, filter } from './seccomp.js';
 import type { Syscalls } from './syscalls.js';
 import { takeTerminal } from './terminal.js';

@@ -77,7 +77,7 @@ const SETTINGS = [
   'write /proc/sys/fs/protected_fifos "2"',
   'write /proc/sys/fs/protected_regular "2"',
 ];
-/** The three capabilities of the recorder's machine, the user, its own /proc, the filter. */
+/** The three capabilities of the recorder's machine, the user, its own /proc, no new privileges, the filter. */
 const CONFINED = [
   'chown 1 1000 1000',
   'chown 2 1000 1000',
@@ -86,6 +86,7 @@ const CONFINED = [
   'control 24 2',
   'setIdentity 1000 1000',
   'control 4 1',
+  'control 38 1',
   `setFilter ${filter('x86_64').length / 8}`,
 ];
 const hostname = (name: string): string[] => [
