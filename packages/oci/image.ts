@@ -195,7 +195,7 @@ async function choose(source: ImageSource, options: ImageOptions): Promise<Docum
   const { digest } = source;
   let document =
     digest === undefined
-      ? await source.top(signal)
+      ? await kept(await source.top(signal), options)
       : await documentOf({ digest }, source.name, () => source.top(signal), options);
   for (let depth = 0; depth < MAX_DEPTH; depth++) {
     const parsed = parseDocument(document, source.name);
@@ -204,6 +204,12 @@ async function choose(source: ImageSource, options: ImageOptions): Promise<Docum
     const subject = `${source.name}: the manifest ${wanted.digest}`;
     document = await documentOf(wanted, subject, () => source.manifest(wanted, signal), options);
   }
+  return document;
+}
+
+/** What a name stands for now. It is kept, so that it is there under its digest too. */
+async function kept(document: Document, { cache }: ImageOptions): Promise<Document> {
+  await cache.keep(sha256Digest(document.bytes), document.bytes);
   return document;
 }
 
