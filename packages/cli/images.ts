@@ -112,7 +112,8 @@ export function mediaOf(args: Parsed, board: Board, { isContainer = false } = {}
     );
   const [persist, trace] = [args.text('persist'), args.text('trace')];
   const rootOption = persist === undefined ? trace && '--trace' : '--persist';
-  if (!remote && !isContainer && rootOption) throw new UsageError(`${rootOption}: only with --root ${ROOTS.join(' or ')}`);
+  if (!remote && !isContainer && rootOption)
+    throw new UsageError(`${rootOption}: only with --root ${ROOTS.join(' or ')}`);
   if (remote && args.flag('restrict'))
     throw new UsageError(`--restrict: not with --root ${root}, which the guest has from a server on this host`, {
       hint: 'leave --root out: then the system is in the memory of the guest',

@@ -49,11 +49,11 @@ export class ImageFiles {
 }
 
 /** The first `length` bytes of a file from `offset` on; fewer at its end. */
-export async function bytesOf({ size, open }: Entry, length: number, offset = 0): Promise<Buffer> {
+export async function bytesOf(entry: Entry, length: number, offset = 0): Promise<Buffer> {
   const parts: Uint8Array[] = [];
-  let missing = Math.min(length, size - offset);
+  let missing = Math.min(length, entry.size - offset);
   if (missing <= 0) return Buffer.alloc(0);
-  for await (const part of open?.(offset) ?? []) {
+  for await (const part of entry.open?.(offset) ?? []) {
     parts.push(part.subarray(0, missing));
     missing -= Math.min(part.length, missing);
     if (missing === 0) break;

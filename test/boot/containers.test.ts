@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { layoutOf, tarOf } from '../../packages/oci/test/images.js';
 import { startRegistry, type Registry } from '../../packages/remote/test/registry.js';
-import { freePort, nodeos, request, ROOT, start, temporary } from '../support.js';
+import { freePort, nodeos, request, start, temporary } from '../support.js';
 
 const run = promisify(execFile);
 const APPLETS = ['cat', 'grep', 'httpd', 'id', 'ls', 'mknod', 'mount', 'ping', 'sh', 'stty', 'tty'];

@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path';
 import { InterruptedError, NodeosError, UsageError, visibleJson } from '@nodeos/base';
 import { PORTS, word, type ContainerConfig, type DevConfig, type EventName, type GuestEvent } from '@nodeos/contract';
-import { boardOf, BOARDS, boardsOf, DEFAULT_TARGET, targetOf, type Board, type Target } from '@nodeos/targets';
+import { BOARDS, DEFAULT_TARGET, targetOf, type Board, type Target } from '@nodeos/targets';
 import { Cache } from '@nodeos/engine';
 import {
   checkFree,
@@ -20,15 +20,16 @@ import {
   type RunMachineOptions,
 } from '@nodeos/vm';
 import { buildingOf, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
-import { printMessage, type Command, type Io, type Parsed, type Unlisted } from '../command.js';
+import { boardFor, checkPorts } from '../boards.js';
+import { printMessage, type Command, type Io, type Unlisted } from '../command.js';
 import { cardsOf } from '../config/cards.js';
 import { CONTAINER_MEMORY, DEFAULT_CPUS, DEFAULT_MEMORY, DEFAULT_PUBLISH } from '../config/schema.js';
 import { settle, settleOptions, type Settled } from '../config/settle.js';
+import type { Changes } from '../container/changes.js';
 import { checkContainerOptions, CONTAINER_OPTIONS, isImage } from '../container/options.js';
 import { sinkOf } from '../output.js';
 import {
   BOOTABLE,
-  isBootable,
   mediaFor,
   mediaOf,
   provideData,
@@ -195,8 +196,10 @@ export async function boot(settled: Settled, io: Io, extras: Extras = {}): Promi
   const system = await systemFor(target, settled, io, { board });
   if (settings.data !== undefined) await provideData(system, settings.data, settings, io);
   const media = await mediaFor(system, settings, settings, io);
-  const changes = container && settings.persist ? await openChanges(settings.persist) : undefined;
+  let changes: Changes | undefined;
   try {
+    if (container && settings.persist !== undefined)
+      changes = await (await import('../container/changes.js')).openChanges(settings.persist);
     const { kernelArgs, kernel, initramfs, usr, medium } = media;
     const paths = { kernel, initramfs, usr };
     await checkMemory(settings.memory, initramfs);
@@ -226,13 +229,6 @@ export async function boot(settled: Settled, io: Io, extras: Extras = {}): Promi
     await changes?.close();
     await media.close();
   }
-}
-
-/** The disk that keeps what a container changes. It is made at its first use, and locked until `close`. */
-async function openChanges(path: string): Promise<{ readonly path: string; close(): Promise<void> }> {
-  const { openUpper } = await import('@nodeos/netroot'); // no other start needs it
-  const upper = await openUpper(resolve(path));
-  return { path: resolve(path), close: async () => upper.close() };
 }
 
 function variableOf(text: string): [name: string, value: string] {
@@ -301,27 +297,6 @@ function settingsOf(
     extra: [...args.texts('qemu'), ...(image === undefined ? args.passthrough : [])],
     ...buildingOf({ args, projectKeys }),
   };
-}
-
-/** @throws UsageError for what needs a port to the guest on a machine that has none */
-function checkPorts(board: Board, args: Parsed): void {
-  if (hasPorts(board)) return;
-  if (args.text('format') === undefined)
-    throw new UsageError(`--machine ${board.name}: it boots only from a medium`, { hint: '--format raspi' });
-  const { memory, cpus } = board.emulator.fixed ?? {};
-  for (const [name, value] of Object.entries({ memory, cpus }))
-    if (value !== undefined && ![undefined, String(value)].includes(args.text(name)))
-      throw new UsageError(`--${name} ${args.text(name)}: the machine ${board.name} has ${value}`);
-  const needing = ['exec', 'env', 'events'].find((name) => args.text(name) !== undefined);
-  if (needing === undefined) return;
-  throw new UsageError(`--${needing}: not with --machine ${board.name}, to which QEMU has no port`);
-}
-
-/** The machine that is named, or else the first one that starts the format. */
-function boardFor(target: Target, args: Parsed): Board {
-  const [name, format] = [args.text('machine'), args.text('format')];
-  if (name !== undefined || format === undefined) return boardOf(target, name);
-  return boardsOf(target).find((board) => isBootable(format, board)) ?? boardOf(target);
 }
 
 type Machine = Settings &

@@ -60,6 +60,7 @@ const named = (names: readonly string[]): Words => ({ names });
 /** Placeholders whose values nobody can list. */
 const UNKNOWN = [
   '"…"',
+  'ARGUMENT',
   'CODE',
   'FROM=TO',
   'HEX',
@@ -70,10 +71,12 @@ const UNKNOWN = [
   'NAME=VALUE',
   'OS/ARCH',
   'PATH',
+  'PROGRAM',
   'S',
   'SIZE',
   'TEXT',
   'TIME',
+  'USER[:GROUP]',
 ];
 const UNKNOWN_ADDRESSES = ['URI', 'URL', 'VERSION', 'PORT', '[HOST:]PORT', 'NEW-NAME'];
 const FILES = [

@@ -83,8 +83,8 @@ async function settle(
 ): Promise<Omit<ContainerConfig, 'name' | 'terminal'>> {
   const device = await file(path, { readOnly: true });
   try {
-    const { find } = await readErofs(device);
-    return await processOf(config, new ImageFiles(find), name, options);
+    const reader = await readErofs(device);
+    return await processOf(config, new ImageFiles((file) => reader.find(file)), name, options);
   } finally {
     await device.close();
   }

@@ -159,6 +159,18 @@ describe('the reader of EROFS', () => {
     expect(refused).toBeGreaterThan(INPUTS / 20);
   });
 
+  it.each([true, false])('finds each file by its path, as it lists it (tails: %s)', async (tails) => {
+    const image = await readErofs(deviceOf(await bytesOf(TREE, tails)));
+    for await (const entry of image.entries()) {
+      const found = await image.find(entry.path);
+      expect({ ...found, open: undefined }).toEqual({ ...entry, open: undefined });
+      if (found?.type === 'file') expect(await from(found, 0)).toEqual(await from(entry, 0));
+    }
+    expect(await image.find('')).toMatchObject({ path: '', type: 'directory' });
+    for (const path of ['none', 'folder/none', 'folder/file/none', 'link/none', 'folder/', '.', '..'])
+      expect([path, await image.find(path)]).toEqual([path, undefined]);
+  });
+
   it('says what is no filesystem', async () => {
     await expect(readImage(memory(65536))).rejects.toMatchObject({ code: 'EINVAL' });
     await expect(readImage(memory(0))).rejects.toMatchObject({ code: 'EINVAL' });

@@ -5,7 +5,7 @@
  *
  * https://github.com/opencontainers/runtime-spec/blob/v1.2.0/config-linux.md
  */
-import { WORDS, type ContainerConfig } from '@nodeos/contract';
+import { PATHS, WORDS, type ContainerConfig } from '@nodeos/contract';
 import { architecture } from './architecture.js';
 import type { BootContext } from './boot.js';
 import { dropCapabilities, giveOutputs } from './confine.js';
@@ -115,6 +115,7 @@ function mountRoot(sys: Syscalls, cmdline: ReadonlyMap<string, string>): void {
 function enterRoot(sys: Syscalls, withTerminal: boolean): void {
   sys.unshare(CLONE_NEWNS | CLONE_NEWCGROUP);
   const shared = SHARED.filter((path) => sys.exists(path)).map((path) => ({ path, fd: sys.open(path, O_PATH) }));
+  const data = isMounted(sys, PATHS.data) ? sys.open(PATHS.data, O_PATH) : undefined;
   if (withTerminal) shared.push({ path: '/dev/console', fd: sys.open(sys.readLink('/proc/self/fd/0'), O_PATH) });
   sys.chdir(ROOT);
   sys.mount('.', '/', '', MS_MOVE, '');
@@ -127,6 +128,11 @@ function enterRoot(sys: Syscalls, withTerminal: boolean): void {
     sys.write(path, '');
     sys.mount(`/proc/self/fd/${fd}`, path, '', MS_BIND, '');
     sys.close(fd);
+  }
+  if (data !== undefined) {
+    sys.mkdir(PATHS.data, 0o755);
+    sys.mount(`/proc/self/fd/${data}`, PATHS.data, '', MS_BIND, '');
+    sys.close(data);
   }
   for (const [target, path] of LINKS) sys.symlink(target, path);
   protect(sys);

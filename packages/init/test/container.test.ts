@@ -127,6 +127,12 @@ describe('the start of a container', () => {
     expect(sys.trace).toContain('chroot .');
   });
 
+  it('has the disk for data, if the machine has one', () => {
+    const sys = machine({}, '', '/dev/vdb /data ext4 rw 0 0\n');
+    runRole('boot', sys);
+    expect(sys.linesOf('mount')).toContainEqual(expect.stringMatching(/^mount \/data \/proc\/self\/fd\/\d+ {2}4096 $/));
+  });
+
   it('has the console as its terminal if it is for people', () => {
     const sys = machine({ terminal: true });
     runRole('boot', sys);

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Entry } from '@nodeos/tree';
 import { directory, file, symlink } from '@nodeos/tree';
 import { ImageFiles } from '../files.js';
-import { parseConfig, type Execution } from '../model.js';
+import { parseConfig } from '../model.js';
 import { exposedPorts, processOf, type ProcessOptions } from '../process.js';
 
 /** The start of a 64-bit program, with a loader if it is dynamic. */
@@ -150,7 +150,7 @@ describe('the process of an image', () => {
 
   it('reads the ports of TCP and UDP', () => {
     const ExposedPorts = ['80/tcp', '53/udp', '8080', '9/sctp', '0/tcp', '70000/tcp', 'x'];
-    expect(exposedPorts({ ExposedPorts } as unknown as Execution)).toEqual([
+    expect(exposedPorts({ ExposedPorts })).toEqual([
       { port: 80, protocol: 'tcp' },
       { port: 53, protocol: 'udp' },
       { port: 8080, protocol: 'tcp' },

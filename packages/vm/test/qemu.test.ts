@@ -27,6 +27,28 @@ const lines = (options: Partial<MachineOptions>, connections: Partial<Connection
     .split('\n');
 
 describe("QEMU's command line", () => {
+  it.each([
+    ['q35', ['/dev/pmem0', '/dev/vda', '/dev/vdb', '/dev/vdc']],
+    ['microvm', ['/dev/vda', '/dev/vdb', '/dev/vdc', '/dev/vdd']],
+  ])('has the disks of a container in the order of their words on %s', (name, [usr, ...devices]) => {
+    const options = {
+      board: boardOf(X86_64, name),
+      usr: { path: '/usr.erofs', size: 2 << 20 },
+      ...{ container: '/image', changes: '/a,b', data: '/data' },
+    };
+    const words = commandLine({ ...OPTIONS, ...options }).split(' ');
+    const named = ['mount.usr', 'nodeos.container', 'nodeos.upper', 'nodeos.data'].map((word) =>
+      words.find((one) => one.startsWith(`${word}=`))?.replace(/.*=/, ''),
+    );
+    expect(named).toEqual([usr, ...devices]);
+    const drives = lines(options).filter((line) => /^-drive .*id=(?:container|changes|data)/.test(line));
+    expect(drives).toEqual([
+      '-drive if=none,id=container,file=/image,format=raw,readonly=on',
+      '-drive if=none,id=changes,file=/a,,b,format=raw,discard=unmap',
+      '-drive if=none,id=data,file=/data,format=raw,discard=unmap',
+    ]);
+  });
+
   it('describes a PC', () => {
     expect(lines({})).toMatchInlineSnapshot(`
       [
