@@ -149,6 +149,7 @@ describe('nodeos start with an image of a layout', () => {
     machine.child.stdin?.write('tty; echo $TERM; cat\r');
     await machine.waitForOutput(/^\/dev\/console\s+xterm/m);
     machine.child.stdin?.write('\x03');
+    await machine.waitForOutput(/\^C[^]*# /); // what is typed before is thrown away with the program
     machine.child.stdin?.write('echo "status $?"; exit 5\r');
     await machine.waitForOutput(/^status 130/m);
     expect((await machine.ended).status).toBe(5);
