@@ -131,7 +131,10 @@ export class BlobCache {
   derived(kind: 'erofs', digest: string, make: (path: string) => Promise<unknown>): Promise<string> {
     return this.#once(`${kind} ${digest}`, async () => {
       const path = this.#pathOf(kind, digest);
-      if ((await sizeOf(path)) !== undefined) return path;
+      if ((await sizeOf(path)) !== undefined) {
+        await touch(path);
+        return path;
+      }
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       await make(path);
       return path;

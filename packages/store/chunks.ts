@@ -10,8 +10,10 @@ export interface ChunkStore {
   readonly name: string;
   /** @param length stored bytes: a chunk of another length was cut off by a crash, and counts as missing */
   has(id: string, length?: number): Promise<boolean>;
+  /** `get` gives nothing but what the id says. Absent: nobody has checked it. */
+  readonly isChecked?: boolean;
   /**
-   * @returns the stored bytes, which nobody has checked; undefined if the chunk is missing
+   * @returns the stored bytes; undefined if the chunk is missing
    * @throws errors of the disk or the network
    */
   get(id: string, signal?: AbortSignal): Promise<Uint8Array | undefined>;

@@ -24,8 +24,9 @@ export {
 } from '@nodeos/places';
 export * from './tiers/tiers.js';
 export { memoryTier } from './tiers/memory.js';
-export { diskTier, type DiskTierOptions } from './tiers/disk.js';
-export type { DeviceOptions, StoreDevice } from './image/device.js';
+export { diskTier, tooMany, type DiskTierOptions } from './tiers/disk.js';
+export { unpackedBlocks, type DeviceOptions, type StoreDevice, type UnpackedBlocks } from './image/device.js';
+export { recentlyUsed, type RecentlyUsed } from './recently-used.js';
 export { openImage } from './image/open.js';
 export { push, type Pushed, type PushOptions } from './image/push.js';
 export { commit, type Committed, type CommitOptions } from './image/commit.js';

@@ -6,7 +6,7 @@ import type { BlockBackend } from '@nodeos/block';
 import type { ChunkStore } from './chunks.js';
 import type { DeviceOptions, StoreDevice } from './image/device.js';
 import { sourceOf } from './image/open.js';
-import { storeDevice } from './image/device.js';
+import { storeDevice, unpackedBlocks } from './image/device.js';
 import { findImage, type Image, type ImageStore } from './images.js';
 import { openStore, parseReference } from './open.js';
 import { isSmr, openSmr } from './smr/device.js';
@@ -14,9 +14,11 @@ import { counting, type Stats } from './stats.js';
 import { diskTier } from './tiers/disk.js';
 import { memoryTier } from './tiers/memory.js';
 import { patient } from './tiers/patient.js';
-import { tiered, type Tier, type TierEvent } from './tiers/tiers.js';
+import { shared, tiered, type Tier, type TierEvent } from './tiers/tiers.js';
 
-export interface ReaderOptions extends DeviceOptions {
+export interface ReaderOptions extends Omit<DeviceOptions, 'blocks'> {
+  /** Bytes of unpacked blocks to keep, of all images together. Default 64 MiB. */
+  readonly memory?: number;
   /** The tenant's key, for images that are encrypted. */
   readonly tenant?: Uint8Array | undefined;
   /** A folder for chunks, which other processes may use too. Default: none. */
@@ -57,7 +59,8 @@ export interface StoreReader {
 }
 
 export async function storeReader(options: ReaderOptions = {}): Promise<StoreReader> {
-  const { tenant, cache, peers, chunkMemory = 32 << 20, patience, onEvent, onRescued, ...deviceOptions } = options;
+  const { tenant, cache, peers, memory, chunkMemory = 32 << 20, patience, onEvent, onRescued, ...more } = options;
+  const deviceOptions: DeviceOptions = { ...more, blocks: unpackedBlocks(memory) };
   const stats = counting();
   const nearTiers = [memoryTier(chunkMemory), ...(cache ? [await diskTier(cache)] : [])];
   const stores = new Map<string, OpenedStore>();
@@ -70,8 +73,10 @@ export async function storeReader(options: ReaderOptions = {}): Promise<StoreRea
     const known = stores.get(place);
     if (known) return known;
     const store = openStore(place, onRescued);
-    const local = tiered([...nearTiers, store.chunks], { onEvent: note });
-    const all = peers ? tiered([...nearTiers, peers, store.chunks], { onEvent: note }) : local;
+    // What other hosts ask for and what is read here share their requests to the store.
+    const chunks = { ...store.chunks, get: shared((id) => store.chunks.get(id)) };
+    const local = tiered([...nearTiers, chunks], { onEvent: note });
+    const all = peers ? tiered([...nearTiers, peers, chunks], { onEvent: note }) : local;
     const opened = { store, local, chunks: patient(all, patience === undefined ? {} : { patience }) };
     stores.set(place, opened);
     return opened;

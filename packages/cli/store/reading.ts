@@ -19,7 +19,7 @@ export const READING_OPTIONS = {
   key: KEY_OPTION,
   cache: { type: 'string', value: 'DIR', help: 'keep fetched chunks there; several processes may share it' },
   'cache-size': { type: 'string', value: 'SIZE', help: 'of --cache, at most (default 10G)' },
-  memory: { type: 'string', value: 'SIZE', help: 'of unpacked blocks for each image (default 64M)' },
+  memory: { type: 'string', value: 'SIZE', help: 'of unpacked blocks, of all images together (default 64M)' },
   record: {
     type: 'boolean',
     help: 'keep what is read within a minute of the first read, in order, as the start list of each image',

@@ -13,6 +13,7 @@ import {
   type MaybePromise,
 } from '@nodeos/block';
 import { messageOf } from '@nodeos/base';
+import { recentlyUsed, type RecentlyUsed } from '../recently-used.js';
 
 /** Blocks that can be fetched, by index. */
 export interface BlockSource {
@@ -25,19 +26,28 @@ export interface BlockSource {
   readonly version: string;
   /** Bytes of the block without the zeros at its end, or a bound for it; 0 if it has only zeros. */
   lengthOf(index: number): number;
+  /** What the block's bytes follow from: equal for blocks of any images only if those have the same bytes. */
+  keyOf(index: number): string;
   /** @returns the block's bytes, perhaps without the zeros at its end */
   load(index: number): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 
 export interface DeviceOptions {
-  /** Bytes of unpacked blocks to keep. The most recently used one is always kept. Default 64 MiB. */
-  readonly memory?: number;
+  /** Keeps unpacked blocks; several images may share it. Default: `unpackedBlocks()`, for this image alone. */
+  readonly blocks?: UnpackedBlocks;
   /** Chunks that are fetched at once. Default 16. */
   readonly requests?: number;
   /** Told of each block when it is read for the first time: the start list. */
   readonly onFirst?: (index: number) => void;
 }
+
+/** Blocks of any number of images, by their keys: what images share is there once. */
+export type UnpackedBlocks = RecentlyUsed<string, Uint8Array>;
+
+/** @param memory bytes of all blocks. The most recently used one is always kept. Default 64 MiB */
+export const unpackedBlocks = (memory = 64 << 20): UnpackedBlocks =>
+  recentlyUsed(memory, ({ byteLength }) => byteLength);
 
 export interface StoreDevice extends BlockBackend {
   /** Fetches blocks in this order, some at once, behind whatever is read meanwhile. Errors are left to the reads. */
@@ -45,26 +55,24 @@ export interface StoreDevice extends BlockBackend {
 }
 
 export function storeDevice(source: BlockSource, options: DeviceOptions = {}): StoreDevice {
-  const { memory = 64 << 20, requests = 16, onFirst } = options;
+  const { blocks = unpackedBlocks(), requests = 16, onFirst } = options;
   const { size, blockSize } = source;
-  /** In order of use, the most recent last. */
-  const cached = new Map<number, Uint8Array>();
+  const keys = new Map<number, string>();
   const loading = new Map<number, Promise<Uint8Array>>();
   const seen = new Set<number>();
   const slots = slotsOf(requests);
-  let bytes = 0;
 
   function obtain(index: number, isAhead = false): MaybePromise<Uint8Array> {
-    const found = cached.get(index);
-    if (found) {
-      cached.delete(index);
-      cached.set(index, found);
-      return found;
-    }
+    const key = keyOf(index);
+    const found = blocks.get(key);
+    if (found) return found;
     const under = loading.get(index);
     if (under) return under;
     const work = slots(isAhead, () => source.load(index))
-      .then((block) => keep(index, block))
+      .then((block) => {
+        blocks.keep(key, block);
+        return block;
+      })
       .catch((error: unknown) => {
         throw failure('EIO', `${source.name}: block ${index}: ${messageOf(error)}`, error);
       })
@@ -73,15 +81,12 @@ export function storeDevice(source: BlockSource, options: DeviceOptions = {}): S
     return work;
   }
 
-  function keep(index: number, block: Uint8Array): Uint8Array {
-    cached.set(index, block);
-    bytes += block.byteLength;
-    for (const [oldest, { byteLength }] of cached) {
-      if (bytes <= memory || oldest === index) break;
-      cached.delete(oldest);
-      bytes -= byteLength;
-    }
-    return block;
+  function keyOf(index: number): string {
+    const known = keys.get(index);
+    if (known !== undefined) return known;
+    const key = source.keyOf(index);
+    keys.set(index, key);
+    return key;
   }
 
   function note(index: number): void {
@@ -154,10 +159,7 @@ export function storeDevice(source: BlockSource, options: DeviceOptions = {}): S
       void fetchAhead([...parts(offset, length)].map(([from]) => Math.floor(from / blockSize)));
     },
     fetchAhead,
-    close: () => {
-      cached.clear();
-      return source.close();
-    },
+    close: () => source.close(),
   };
 }
 

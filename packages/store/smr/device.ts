@@ -56,6 +56,7 @@ export async function openSmr(text: string, options: DeviceOptions = {}): Promis
       blockSize: SMR_BLOCK,
       version: createHash('sha256').update(content).digest('hex'),
       lengthOf: (index) => (blocks.has(index) ? Math.min(SMR_BLOCK, size - index * SMR_BLOCK) : 0),
+      keyOf: (index) => `smr ${blocks.get(index) ?? ''}`,
       async load(index) {
         const hash = blocks.get(index) ?? '';
         const stored = await place.get(`${hash}.zst`, storedBound(SMR_BLOCK));

@@ -12,6 +12,7 @@ import {
   memoryPlace,
   openImage,
   push,
+  unpackedBlocks,
   type Keys,
   type WritableImageStore,
 } from '@nodeos/store';
@@ -90,7 +91,7 @@ test('reads of any range give what was pushed', async () => {
   const bytes = await contentsOf(device);
   await push(device, store, 'a', { blockSize: BLOCK });
   const image = await findImage(store, 'a', undefined);
-  const back = await openImage(image, store.chunks, { memory: 2 * BLOCK, requests: 2 });
+  const back = await openImage(image, store.chunks, { blocks: unpackedBlocks(2 * BLOCK), requests: 2 });
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.tuple(fc.nat(bytes.length), fc.nat(3 * BLOCK)), { minLength: 1, maxLength: 8 }),

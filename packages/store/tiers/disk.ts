@@ -29,6 +29,19 @@ export interface DiskTierOptions {
   readonly now?: () => number;
 }
 
+/** @returns what is deleted, in that order: of a folder that is more than 7/8 full, the oldest files down to three quarters */
+export function tooMany<File extends Pick<Stored, 'size' | 'modified'>>(files: readonly File[], most: number): File[] {
+  let bytes = files.reduce((sum, { size }) => sum + size, 0);
+  if (bytes <= most - most / 8) return [];
+  const deleted: File[] = [];
+  for (const file of [...files].sort((a, b) => a.modified - b.modified)) {
+    if (bytes <= (most / 4) * 3) break;
+    deleted.push(file);
+    bytes -= file.size;
+  }
+  return deleted;
+}
+
 /** Makes the folder. @throws errors of the disk */
 export async function diskTier({ folder, most, now = Date.now }: DiskTierOptions): Promise<Tier> {
   await mkdir(join(folder, CHUNKS), { recursive: true });
@@ -58,14 +71,7 @@ export async function diskTier({ folder, most, now = Date.now }: DiskTierOptions
       await removeLeft();
       const files: Stored[] = [];
       for await (const file of place.list(CHUNKS)) files.push(file);
-      let bytes = files.reduce((sum, { size }) => sum + size, 0);
-      if (bytes <= most - most / 8) return;
-      files.sort((a, b) => a.modified - b.modified);
-      for (const { path, size } of files) {
-        if (bytes <= (most / 4) * 3) break;
-        await place.delete(path);
-        bytes -= size;
-      }
+      for (const { path } of tooMany(files, most)) await place.delete(path);
     } finally {
       await unlock();
     }

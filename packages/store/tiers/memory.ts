@@ -1,35 +1,15 @@
 /** A tier in memory: the chunks that were used last, as they are stored. */
+import { recentlyUsed } from '../recently-used.js';
 import type { Tier } from './tiers.js';
 
-/** @param most bytes of chunks */
+/** @param most bytes of chunks; the newest one is kept whatever its size */
 export function memoryTier(most: number): Tier {
-  /** In order of use, the most recent last. */
-  const kept = new Map<string, Uint8Array>();
-  let bytes = 0;
-  const drop = (id: string): void => {
-    bytes -= kept.get(id)?.byteLength ?? 0;
-    kept.delete(id);
-  };
+  const kept = recentlyUsed<string, Uint8Array>(most, ({ byteLength }) => byteLength);
   return {
     name: 'memory',
-    isTrusted: true,
+    isChecked: true, // when it was kept
     has: (id) => Promise.resolve(kept.has(id)),
-    get: (id) => {
-      const found = kept.get(id);
-      if (found) {
-        kept.delete(id);
-        kept.set(id, found);
-      }
-      return Promise.resolve(found);
-    },
-    keep: (id, stored) => {
-      drop(id);
-      kept.set(id, stored);
-      bytes += stored.byteLength;
-      for (const oldest of kept.keys()) {
-        if (bytes <= most) break;
-        drop(oldest);
-      }
-    },
+    get: (id) => Promise.resolve(kept.get(id)),
+    keep: (id, stored) => kept.keep(id, stored),
   };
 }

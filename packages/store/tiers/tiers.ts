@@ -12,8 +12,6 @@ export interface Tier extends ChunkStore {
   keep?(id: string, stored: Uint8Array): Promise<void> | void;
   /** Sets a chunk aside that is not what its id says. */
   quarantine?(id: string): Promise<void>;
-  /** What it gives was checked when it was kept, and cannot have changed. */
-  readonly isTrusted?: boolean;
 }
 
 export type TierEvent =
@@ -26,12 +24,25 @@ export interface TiersOptions {
   readonly onEvent?: (event: TierEvent) => void;
 }
 
+/** `get`, of which readers of the same chunk at the same time share one request. */
+export function shared(
+  get: (id: string) => Promise<Uint8Array | undefined>,
+): (id: string) => Promise<Uint8Array | undefined> {
+  const under = new Map<string, Promise<Uint8Array | undefined>>();
+  return (id) => {
+    const found = under.get(id);
+    if (found) return found;
+    const work = get(id).finally(() => under.delete(id));
+    under.set(id, work);
+    return work;
+  };
+}
+
 /**
  * @throws NodeosError from `get`, with what each tier said, if no tier has given the chunk and not all of them said that
  * it is missing
  */
 export function tiered(tiers: readonly Tier[], { onEvent = () => undefined }: TiersOptions = {}): ChunkStore {
-  const under = new Map<string, Promise<Uint8Array | undefined>>();
   const name = tiers.map((tier) => tier.name).join(', ');
 
   /** The chunk from the first tier that has it whole. */
@@ -52,7 +63,7 @@ export function tiered(tiers: readonly Tier[], { onEvent = () => undefined }: Ti
     try {
       const found = await tier.get(id);
       if (!found) onEvent({ event: 'missing', tier: tier.name, id });
-      if (!found || tier.isTrusted === true || idOf(found) === id) return found;
+      if (!found || tier.isChecked === true || idOf(found) === id) return found;
     } catch (error) {
       problems.push(`${tier.name}: ${messageOf(error)}`);
       onEvent({ event: 'failed', tier: tier.name, id, error });
@@ -73,18 +84,12 @@ export function tiered(tiers: readonly Tier[], { onEvent = () => undefined }: Ti
 
   return {
     name,
+    isChecked: true,
     async has(id, length) {
       for (const tier of tiers) if (await tier.has(id, length).catch(() => false)) return true;
       return false;
     },
-    /** Readers of the same chunk at the same time share one request. */
-    get(id) {
-      const found = under.get(id);
-      if (found) return found;
-      const work = fetch(id).finally(() => under.delete(id));
-      under.set(id, work);
-      return work;
-    },
+    get: shared(fetch),
     async close() {
       for (const tier of tiers) await tier.close?.();
     },
