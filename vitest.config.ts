@@ -10,7 +10,7 @@ export default defineConfig({
             'packages/*/test/**/*.test.ts',
             '{kernel,initramfs,bootfs}/test/**/*.test.ts',
             'scripts/*/test/**/*.test.ts',
-            'test/bin/**/*.test.ts',
+            'test/{bin,bench}/**/*.test.ts',
           ],
           setupFiles: ['test/properties.ts'],
           maxWorkers: 2,

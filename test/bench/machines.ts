@@ -84,6 +84,8 @@ export interface Context {
   readonly accelerator: string;
   readonly runs: number;
   readonly memory: string;
+  /** A file for what starts have read. */
+  readonly record: string | undefined;
 }
 
 export function machine(context: Context, initramfsPath: string, port?: number): MachineOptions {

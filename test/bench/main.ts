@@ -12,6 +12,7 @@ import { chooseAccelerator, type MachineOptions } from '@nodeos/vm';
 import { systemOf } from 'nodeos';
 import { display } from './display.js';
 import { distributionImage } from './distribution/image.js';
+import { realImages } from './images.js';
 import { libcs } from './libc.js';
 import { erofsImages } from './erofs.js';
 import {
@@ -35,6 +36,7 @@ import { median } from './measure.js';
 import { media } from './media.js';
 import { nbd } from './nbd.js';
 import { ociImages } from './oci.js';
+import { scale } from './scale.js';
 import { storedImages } from './store.js';
 import { streamedRoot } from './streamed.js';
 
@@ -167,6 +169,7 @@ const OPTIONS = {
   runs: { type: 'string', default: '5' },
   memory: { type: 'string', default: '256M' },
   'no-distribution': { type: 'boolean', default: false },
+  record: { type: 'string' },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 } as const;
@@ -190,6 +193,11 @@ const PARTS: Readonly<Record<string, Part>> = {
   erofs: { summary: 'EROFS images against mkfs.erofs', measure: ({ runs }) => erofsImages(runs) },
   oci: { summary: 'container images against umoci and mkfs.erofs', measure: ({ runs }) => ociImages(runs) },
   store: { summary: 'images as chunks, and starts from a store over a slow link', measure: storedImages },
+  images: {
+    summary: 'container images of Debian: what versions share, starts, a server of 50 machines',
+    measure: ({ runs, record }) => realImages(runs, record),
+  },
+  scale: { summary: '10,000 starts over 100 hosts, simulated from recorded starts', measure: scale },
   media: { summary: 'boot media by BIOS and UEFI', measure: media },
   boots: { summary: 'a boot, its floor, and a distribution', measure: boots },
 };
@@ -205,6 +213,7 @@ ${Object.entries(PARTS)
   --runs N           medians of N rounds (default 5)
   --memory SIZE      memory of the machines (default 256M)
   --no-distribution  leave the distribution out of boots
+  --record FILE      of images: write what the starts have read, for scale
   --json             print one line of JSON
 
 Example:
@@ -245,6 +254,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     accelerator: accelerator.name,
     runs: Number(values.runs),
     memory: values.memory,
+    record: values.record,
   };
   const wanted = positionals.length > 0 ? positionals : Object.keys(PARTS);
   const all: Record<string, string | number> = { accelerator: accelerator.name, 'runs, medians of': context.runs };

@@ -59,21 +59,29 @@ async function registry(folder: string): Promise<{ readonly host: string; stop()
 
 export async function ociImages(runs: number): Promise<Row> {
   const folder = await mkdtemp(join(tmpdir(), 'nodeos-bench-'));
+  try {
+    const layout = join(folder, 'layout');
+    const size = await makeImage(folder, layout);
+    return {
+      'container image, unpacked, MiB': Math.round(size),
+      ...(await againstUmoci(`oci:${layout}:latest`, folder, runs)),
+    };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** @param source an image in a layout. @param folder for whatever is made */
+export async function againstUmoci(source: string, folder: string, runs: number): Promise<Row> {
   const served = await registry(join(folder, 'registry'));
   try {
-    const [layout, cache, bundle, out] = ['layout', 'cache', 'bundle', 'out.erofs'].map((name) =>
-      join(folder, name),
-    ) as [string, string, string, string];
-    const size = await makeImage(folder, layout);
+    const [cache, bundle, out] = ['cache', 'bundle', 'out.erofs'].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
     const name = `docker://${served.host}/bench:1`;
-    await run('skopeo', [
-      'copy',
-      '--insecure-policy',
-      '--quiet',
-      '--dest-tls-verify=false',
-      `oci:${layout}:latest`,
-      name,
-    ]);
+    await run('skopeo', ['copy', '--insecure-policy', '--quiet', '--dest-tls-verify=false', source, name]);
     const ways = {
       'fetched, merged and described, s': async () => {
         const image = await openImage(name, { cache: new BlobCache(cache), signal: new AbortController().signal });
@@ -82,7 +90,7 @@ export async function ociImages(runs: number): Promise<Row> {
         await tree.close();
       },
       'umoci unpack and mkfs.erofs, s': async () => {
-        await run('umoci', ['unpack', '--image', `${layout}:latest`, bundle]);
+        await run('umoci', ['unpack', '--image', source.replace(/^oci:/, ''), bundle]);
         await run('mkfs.erofs', ['--quiet', out, join(bundle, 'rootfs')]);
       },
     };
@@ -99,12 +107,10 @@ export async function ociImages(runs: number): Promise<Row> {
     }
     const [ours = 0, theirs = 0] = [...times.values()].map(median);
     return {
-      'container image, unpacked, MiB': Math.round(size),
       ...Object.fromEntries([...times].map(([one, list]) => [one, round(median(list))])),
       'umoci and mkfs.erofs / fetched, merged and described': round(theirs / ours),
     };
   } finally {
     served.stop();
-    await rm(folder, { recursive: true, force: true });
   }
 }

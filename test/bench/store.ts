@@ -2,23 +2,18 @@
  * Images as chunks: pushing and reading them, as ratios to what zstd itself takes; and a start from a store that is 20 ms
  * and 100 Mbit/s away, without and with the start list, against a start from this machine.
  */
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { file } from '@nodeos/block';
 import { findImage, folderPlace, imageStore, openImage, push, type WritableImageStore } from '@nodeos/store';
-import { APP, note, ROOT, round, type Context, type Row } from './machines.js';
-import { firstByte, freePort, median } from './measure.js';
+import { startOf } from './images/start.js';
+import { APP, note, round, type Context, type Row } from './machines.js';
+import { median } from './measure.js';
+import { farFolder, SLOW } from './web-folder.js';
 
 const MB = 1e6;
-/** Of the link. */
-const DELAY_MS = 20;
-const BYTES_PER_SECOND = 100e6 / 8;
 
 export async function storedImages({ images, runs }: Context): Promise<Row> {
   const folder = await mkdtemp(join(tmpdir(), 'nodeos-bench-store-'));
@@ -77,7 +72,7 @@ async function starts(folder: string, runs: number): Promise<Row> {
   const local: number[] = [];
   const [withoutList, withList]: [number[], number[]] = [[], []];
   const place = join(folder, 'roots');
-  const link = await linkTo(place);
+  const link = await farFolder(place, SLOW);
   let bytes = 0;
   let image: { size: number; stored: number } | undefined;
   for (let run = 0; run < runs; run++) {
@@ -91,10 +86,10 @@ async function starts(folder: string, runs: number): Promise<Row> {
       size: list.recipe.size,
       stored: list.recipe.records.reduce((sum, { storedLength }) => sum + storedLength, 0),
     };
-    link.withStarts(false);
+    link.showStarts(false);
     withoutList.push(await startOf(['--root', `store:${link.url}:app`]));
     bytes = link.takeBytes();
-    link.withStarts(true);
+    link.showStarts(true);
     withList.push(await startOf(['--root', `store:${link.url}:app`]));
     link.takeBytes();
   }
@@ -105,59 +100,5 @@ async function starts(folder: string, runs: number): Promise<Row> {
     'the same with the start list / that': round(median(withList) / median(local)),
     'stored bytes that a start without the list fetches, % of the image': round((bytes / (image?.size ?? NaN)) * 100),
     'stored bytes of the image, % of it': round(((image?.stored ?? NaN) / (image?.size ?? NaN)) * 100),
-  };
-}
-
-/** Seconds to the first byte. */
-async function startOf(args: readonly string[]): Promise<number> {
-  const port = await freePort();
-  const started = performance.now();
-  const child = spawn(
-    process.execPath,
-    [join(ROOT, 'bin/nodeos'), 'start', ...args, '--runtime', 'root', '--publish', `${port}:80`],
-    { stdio: 'ignore' },
-  );
-  const ended = once(child, 'exit');
-  const at = await firstByte(port, AbortSignal.timeout(120_000));
-  child.kill('SIGINT');
-  await ended;
-  if (at === undefined) throw new Error('the machine does not answer');
-  return (at - started) / 1000;
-}
-
-/** A web server of the folder, behind a link that answers late, and carries one byte after the other. */
-async function linkTo(folder: string) {
-  let [free, bytes, hasStarts] = [0, 0, true];
-  const server = createServer((request, answer) => {
-    const path = decodeURIComponent(request.url ?? '').slice(1);
-    const content =
-      !hasStarts && path.startsWith('starts/') ? Promise.reject(new Error('none')) : readFile(join(folder, path));
-    void content
-      .catch(() => undefined)
-      .then(async (found) => {
-        await sleep(DELAY_MS);
-        const length = found?.length ?? 0;
-        free = Math.max(free, performance.now()) + (length / BYTES_PER_SECOND) * 1000;
-        bytes += length;
-        await sleep(free - performance.now());
-        if (found) answer.writeHead(200, { 'content-length': length }).end(found);
-        else answer.writeHead(404).end();
-      });
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    withStarts: (has: boolean) => (hasStarts = has),
-    takeBytes(): number {
-      const taken = bytes;
-      bytes = 0;
-      return taken;
-    },
-    close: async () => {
-      server.close();
-      server.closeAllConnections();
-      await once(server, 'close');
-    },
   };
 }

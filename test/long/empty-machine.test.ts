@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run } from '@nodeos/engine';
-import { hostDistribution } from '../bench/distribution/image.js';
+import { hostDistribution } from '../bench/distribution/debian.js';
 import { openShop, type Shop } from '../npm/shop.js';
 import { freePort, request } from '../support.js';
 
