@@ -18,12 +18,14 @@ export const EVENTS = {
   app: { main: 'string' },
   /** The program of a container starts. */
   container: { program: 'string' },
+  /** A program listens on the TCP port that the host has asked for. */
+  listening: { port: 'number' },
   /** The code of `--exec` starts. */
   exec: {},
   /** The REPL starts. */
   repl: {},
-  /** The DHCP lease was renewed. If it was lost, `address` is missing. */
-  renewed: {},
+  /** A DHCP lease was renewed, or there is a new one. */
+  renewed: { interface: 'string', address: 'string' },
   /** The program that PID 1 had started has ended. */
   exit: { status: 'number', signal: 'number' },
   /** PID 1 stops restarting the application. */
@@ -47,7 +49,6 @@ export type GuestEvent = {
   [Name in EventName]: { readonly us: number; readonly event: Name } & Values<(typeof EVENTS)[Name]> & {
       readonly error?: unknown;
       readonly again?: unknown;
-      readonly address?: unknown;
     };
 }[EventName];
 

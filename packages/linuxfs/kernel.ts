@@ -74,7 +74,7 @@ export class Kernel {
 
   /** @throws Error if it does not start, with what it logged */
   static async start({ path, memory = 128 << 20, log }: KernelOptions): Promise<Kernel> {
-    const child = spawn(path, ['nodefs', `mem=${Math.max(64, memory >> 20)}M`, 'stderr=1', 'loglevel=5'], {
+    const child = spawn(path, ['nodefs', `mem=${Math.max(64, memory >> 20)}M`, 'stderr=1', 'loglevel=4'], {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
       env: {},
       cwd: '/',

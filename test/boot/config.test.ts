@@ -3,7 +3,9 @@ import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { application, freePort, LONG, nodeos, request, start, temporary } from '../support.js';
@@ -43,6 +45,20 @@ async function chrony(): Promise<(query: Buffer) => Promise<Buffer>> {
       return answer[0] as Buffer;
     }
   };
+}
+
+/** Pulls the cable of a network of QEMU's, or plugs it in. https://www.qemu.org/docs/master/interop/qmp-spec.html */
+async function setLink(path: string, name: string, up: boolean): Promise<void> {
+  const socket = connect(path);
+  const commands = [{ execute: 'qmp_capabilities' }, { execute: 'set_link', arguments: { name, up } }];
+  socket.write(commands.map((command) => `${JSON.stringify(command)}\n`).join(''));
+  let done = 0;
+  for await (const line of createInterface(socket)) {
+    expect(line).not.toContain('"error"');
+    if (line.startsWith('{"return"') && ++done === commands.length) break; // the others are a greeting, and events
+  }
+  socket.destroy();
+  expect(done).toBe(commands.length);
 }
 
 describe('a configuration', { timeout: LONG }, () => {
@@ -113,6 +129,47 @@ describe('a configuration', { timeout: LONG }, () => {
     expect(found).toMatchObject({ addresses });
     const routes = found['routes'] as string[];
     expect(routes.filter((route) => route.includes(' 0.0.0.0 0.0.0.0 '))).toEqual(['eth2 0.0.0.0 0.0.0.0 10.77.0.1']);
+  });
+
+  it('has DHCP on several interfaces: each has its lease, and without a link its routes do not count', async () => {
+    const [port, qmp] = [await freePort(), join(await temporary(), 'qmp')];
+    const app = await application({
+      'main.js': `${LOOK}
+          const { readFileSync: read, writeFileSync } = require('fs'), { spawnSync } = require('child_process');
+          const metrics = () => read('/proc/net/route', 'utf8').trim().split('\\n').map((line) => line.split('\\t'))
+            .filter(([, to]) => to === '00000000').map(([name, , via, , , , metric]) => [name, word(via), metric].join(' '));
+          const source = () => new Promise((resolve) => {
+            const socket = require('dgram').createSocket('udp4').on('error', ({ code }) => resolve(code));
+            socket.connect(9, '198.51.100.9', () => { resolve(socket.address().address); socket.close(); });
+          });
+          const leases = () => JSON.parse(read('/run/nodeos/leases.json', 'utf8'));
+          const renew = () => {
+            const due = leases().map((lease) => lease.interface === 'eth1' ? { ...lease, renewAt: 0 } : lease);
+            writeFileSync('/run/nodeos/leases.json', JSON.stringify(due));
+            const { status, stderr } = spawnSync('/bin/node', ['/sbin/init', 'renew'], { stdio: ['ignore', 'pipe', 'pipe', 'pipe'], encoding: 'utf8' });
+            const renewed = leases().filter((lease, at) => lease.renewAt !== due[at].renewAt).map((lease) => lease.interface);
+            return { status, stderr, renewed };
+          };
+          require('http').createServer(async ({ url }, response) => response.end(JSON.stringify(
+            url === '/renew' ? renew() : { ...look(), metrics: metrics(), source: await source() }))).listen(80);`,
+      'nodeos.config.json': JSON.stringify({
+        ...{ user: 'root', publish: [`${port}:80`] },
+        network: { interfaces: { eth1: 'dhcp', eth0: 'dhcp' } },
+      }),
+    });
+    start(['start', app, '--', '-qmp', `unix:${qmp},server=on,wait=off`]);
+    const look = async (path = '/'): Promise<unknown> => (await request(`http://127.0.0.1:${port}${path}`)).json();
+    expect(await look()).toMatchObject({
+      addresses: ['lo 127.0.0.1/8', 'eth0 10.0.2.15/24', 'eth1 10.0.3.15/24'],
+      resolv: 'nameserver 10.0.3.3\nnameserver 10.0.2.3\n',
+      metrics: ['eth1 10.0.3.2 0', 'eth0 10.0.2.2 100'],
+      source: '10.0.3.15',
+    });
+    expect(await look('/renew')).toEqual({ status: 0, stderr: '', renewed: ['eth1'] });
+    await setLink(qmp, 'net1', false);
+    await expect.poll(() => look(), { timeout: 20_000 }).toMatchObject({ source: '10.0.2.15' });
+    await setLink(qmp, 'net1', true);
+    await expect.poll(() => look(), { timeout: 20_000 }).toMatchObject({ source: '10.0.3.15' });
   });
 
   it('sets the clock by chrony, which a name server knows', async () => {

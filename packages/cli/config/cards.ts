@@ -9,11 +9,19 @@ const LONGEST_PREFIX = 29;
 export function cardsOf(network: NodeosConfig['network']): Card[] {
   const { interfaces = {}, dns = [] } = typeof network === 'object' ? network : {};
   const entries = Object.entries(interfaces).sort(([a], [b]) => a.localeCompare(b, 'en', { numeric: true }));
+  const dynamic = entries.filter(([, setup]) => setup === 'dhcp').map(([name]) => name);
   const cards = entries.map(([name, setup]) => ({
     ...(name.includes(':') ? { mac: name } : {}),
-    ...(setup === 'dhcp' ? {} : subnetFor(setup, dns)),
+    ...(setup === 'dhcp' ? dynamicSubnet(dynamic.indexOf(name)) : subnetFor(setup, dns)),
   }));
   return cards.length > 0 ? cards : [{}];
+}
+
+/** The network of a card with DHCP. The first one is QEMU's own, and the others are laid out as that one. */
+function dynamicSubnet(index: number): { subnet?: Subnet } {
+  if (index === 0) return {};
+  const at = (host: number): string => `10.0.${2 + (index % 250)}.${host}`;
+  return { subnet: { network: `${at(0)}/24`, guest: at(15), host: at(2), nameServer: at(3) } };
 }
 
 /** A network with the guest at its address, and the host as its router. */

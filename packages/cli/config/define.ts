@@ -14,13 +14,13 @@ export interface StaticInterface {
 
 export interface NetworkConfig {
   /**
-   * What each interface gets, by its name (`eth0`) or its MAC address. At most one of them can have DHCP. Default: DHCP
-   * on the first interface with a server.
+   * What each interface gets, by its name (`eth0`) or its MAC address. Of several with DHCP, the first one that works
+   * has the default route. Default: DHCP on the first interface with a server.
    */
   readonly interfaces?: Readonly<Record<string, 'dhcp' | StaticInterface>>;
-  /** Addresses of name servers, at most 16. Default: those of the DHCP server. */
+  /** Addresses of name servers, at most 16. Default: those of the DHCP servers. */
   readonly dns?: readonly string[];
-  /** The domain of names without a dot. Default: that of the DHCP server. */
+  /** The domain of names without a dot. Default: those of the DHCP servers. */
   readonly domain?: string;
 }
 

@@ -75,15 +75,8 @@ const interfaceSetup: Check<'dhcp' | StaticInterface> = (value, place) =>
     ? value
     : STATIC_INTERFACE(typeof value === 'string' ? wrong(place, value, '"dhcp" or { address: … }') : value, place);
 
-const interfaces: Check<NonNullable<NetworkConfig['interfaces']>> = (value, place) => {
-  const checked = recordOf(interfaceName, interfaceSetup)(value, place);
-  if (Object.values(checked).filter((setup) => setup === 'dhcp').length > 1)
-    wrong(place, value, 'DHCP on one interface at most');
-  return checked;
-};
-
 const networkObject = objectOf<NetworkConfig>({
-  interfaces,
+  interfaces: recordOf(interfaceName, interfaceSetup),
   dns: listOf(machineAddress, 16),
   domain: domainName,
 });

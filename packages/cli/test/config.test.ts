@@ -123,7 +123,6 @@ describe('a configuration is refused', () => {
     ['an unknown format', { formats: ['floppy'] }, "formats[0] is 'floppy'; expected a format", ''],
     ['an address without a prefix', { network: { interfaces: { eth0: { address: '10.0.0.1' } } } }, '.address is', ''],
     ['an interface without an address', { network: { interfaces: { eth0: {} } } }, 'eth0.address is undefined', ''],
-    ['two interfaces with DHCP', { network: { interfaces: { eth0: 'dhcp', eth1: 'dhcp' } } }, 'DHCP on one', ''],
     ['a name server that is none', { network: { dns: ['127.0.0.1'] } }, "network.dns[0] is '127.0.0.1'", ''],
     ['what is not JSON', '{', 'nodeos.config.json is not valid JSON', ''],
   ])('for %s', async (_name, content, message, hint) => {
@@ -322,6 +321,13 @@ describe('the emulated network', () => {
       '52:54:00:00:00:09': { address: '10.9.0.1/30' },
     } as const;
     expect(cards({ interfaces })).toMatchObject([{ mac: '52:54:00:00:00:09' }, {}, { subnet: { guest: '10.2.0.1' } }]);
+  });
+
+  it('is another one for each interface with DHCP, and QEMU’s own for the first', () => {
+    expect(cards({ interfaces: { eth0: 'dhcp', eth1: 'dhcp' } })).toEqual([
+      {},
+      { subnet: { network: '10.0.3.0/24', guest: '10.0.3.15', host: '10.0.3.2', nameServer: '10.0.3.3' } },
+    ]);
   });
 
   it('has three different addresses in it, whatever they are', () => {

@@ -8,6 +8,7 @@ import { prepareData, repairTable } from './data.js';
 import type { MachineSetup } from './machine.js';
 import { runForEach, mountAll } from './mounts.js';
 import { setUpNetwork } from './interfaces.js';
+import type { Lease } from './lease.js';
 import type { Report } from './report.js';
 import type { Syscalls } from './syscalls.js';
 import { setTime } from './time.js';
@@ -57,8 +58,9 @@ const O_WRONLY = 1;
  */
 const CLOCK_FLOOR = 1788220800;
 
-/** Seconds until a silent network is tried again. */
+/** Seconds until a network that failed at the boot is tried again, and one that failed later. */
 const NETWORK_RETRY = 30;
+export const NETWORK_AGAIN = 60;
 /** Seconds until silent time servers are asked again, and those that have answered. */
 const TIME_RETRY = 120;
 const TIME_AGAIN = 86400;
@@ -80,6 +82,24 @@ export function keepTime(sys: Syscalls, servers: readonly string[], report: Repo
     report.renewWithin(TIME_RETRY);
     throw error;
   }
+}
+
+/**
+ * Sets up the network or keeps it, and has it looked after again when the first lease is due.
+ * @param subject begins each message
+ * @param retry seconds until what failed is tried again
+ * @returns the leases that are new or were renewed
+ * @throws Error naming each interface that failed
+ */
+export function keepNetwork({ sys, config, report }: BootContext, subject: string, retry: number): readonly Lease[] {
+  const setup = networkSetupOf(config);
+  if (setup === 'off') return [];
+  const log = (text: string): void => report.log(`${subject}: ${text}`);
+  const { kept, renewed, failures } = setUpNetwork(sys, config.cmdline, hostNameOf(config), setup, log);
+  for (const { renewAt } of [...kept, ...renewed]) report.renewWithin(Math.ceil((renewAt - sys.now()) / 1e6));
+  if (failures.length === 0) return renewed;
+  report.renewWithin(retry);
+  throw new Error(failures.join('; '));
 }
 
 export const STEPS: readonly BootStep[] = [
@@ -140,18 +160,7 @@ export const STEPS: readonly BootStep[] = [
   },
   {
     name: 'network',
-    run({ sys, config, report }) {
-      const network = networkSetupOf(config);
-      if (network === 'off') return;
-      try {
-        const log = (text: string): void => report.log(`network: ${text}`);
-        const lease = setUpNetwork(sys, config.cmdline, hostNameOf(config), network, log);
-        if (lease) report.renewWithin(Math.max(30, Math.floor(lease.renewal)));
-      } catch (error) {
-        report.renewWithin(NETWORK_RETRY);
-        throw error;
-      }
-    },
+    run: (context) => void keepNetwork(context, 'network', NETWORK_RETRY),
   },
   {
     name: 'time',

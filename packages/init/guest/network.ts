@@ -18,7 +18,7 @@ import {
   type Query,
   type Reply,
 } from './dhcp.js';
-import { configure, LEASE, request, resolvConf, socketAddress, type Lease, type Log } from './lease.js';
+import { configure, LEASES, renewalOf, request, resolvConf, socketAddress, type Lease, type Log } from './lease.js';
 import type { Syscalls } from './syscalls.js';
 
 const AF_INET = 2;
@@ -103,8 +103,9 @@ export function bringUp(
       }
     };
     for (const name of interfaces) attempt(name, () => bringInterfaceUp(sys, control, name));
+    const linkBy = linkDeadline(sys);
     for (const name of interfaces.filter((candidate) => !failures.has(candidate))) {
-      const lease = attempt(name, () => obtain(sys, control, name, hostName, log, amend));
+      const lease = attempt(name, () => obtain(sys, control, name, hostName, log, { amend, linkBy }));
       if (!lease) continue;
       awaitRunning(sys, [name]);
       return lease;
@@ -113,20 +114,30 @@ export function bringUp(
   });
 }
 
-/** Renews a lease, or gets a new one if the server refuses. @param log, amend as for `bringUp` */
+/**
+ * Renews a lease, or gets a new one if the server refuses.
+ * @param log, amend as for `bringUp`
+ * @throws Error saying why there is none
+ */
 export function renew(sys: Syscalls, lease: Lease, hostName: string, log: Log, amend: Amend = unchanged): Lease {
-  const control = sys.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
-  try {
+  return withControl(sys, (control) => {
     const conversation = conversationOf(sys, lease.interface);
     const query = { type: REQUEST, hostName, current: lease.address } as const;
     const answer = exchange(sys, conversation, query, isAnswer, [lease.server ?? BROADCAST, BROADCAST]);
     const reply = answer?.type === ACK ? { ...lease, ...answer } : acquire(sys, lease.interface, hostName);
-    return configure(sys, control, lease.interface, amend(reply), log, lease);
-  } catch (error) {
-    throw new Error(`${lease.interface}: ${(error as Error).message}`, { cause: error });
-  } finally {
-    sys.close(control);
-  }
+    return configure(sys, control, lease.interface, amend(reply), log, lease.metric, lease);
+  });
+}
+
+/** The time until which interfaces that have just been brought up may get a link, in microseconds since boot. */
+export const linkDeadline = (sys: Syscalls): number => sys.now() + CARRIER_MS * 1000;
+
+export interface ObtainOptions {
+  readonly amend: Amend;
+  /** As `linkDeadline` says. */
+  readonly linkBy: number;
+  /** Of the routes. Default: 0. */
+  readonly metric?: number;
 }
 
 /** Gets a lease for an interface that is up. @throws Error saying why there is none */
@@ -136,10 +147,10 @@ export function obtain(
   name: string,
   hostName: string,
   log: Log,
-  amend: Amend = unchanged,
+  { amend, linkBy, metric = 0 }: ObtainOptions,
 ): Lease {
-  if (!hasCarrier(sys, name)) throw new Error('no link');
-  return configure(sys, control, name, amend(acquire(sys, name, hostName)), log);
+  if (!hasCarrier(sys, name, linkBy)) throw new Error('no link');
+  return configure(sys, control, name, amend(acquire(sys, name, hostName)), log, metric);
 }
 
 /** Devices on a USB bus appear seconds after the kernel has started. Without such a bus there is nothing to wait for. */
@@ -158,12 +169,12 @@ function wiredInterfaces(sys: Syscalls): string[] {
   return sys.list('/sys/class/net').filter((name) => sys.exists(`/sys/class/net/${name}/device`));
 }
 
-function hasCarrier(sys: Syscalls, name: string): boolean {
-  for (let waited = 0; waited < CARRIER_MS; waited += 10) {
+function hasCarrier(sys: Syscalls, name: string, deadline: number): boolean {
+  for (;;) {
     if (sys.read(`/sys/class/net/${name}/carrier`).toString().trim() === '1') return true;
+    if (sys.now() >= deadline) return false;
     sys.sleep(10);
   }
-  return false;
 }
 
 /**
@@ -271,7 +282,8 @@ function adoptKernelSetup(sys: Syscalls, control: number, interfaces: readonly s
     lines.filter((line) => line.startsWith(`${key} `)).map((line) => line.slice(key.length + 1).trim());
   const dns = valuesOf('nameserver').filter((address) => address !== '0.0.0.0');
   const [domain] = valuesOf('domain');
-  sys.write('/etc/resolv.conf', resolvConf(dns, domain));
+  const named = { dns, ...(domain === undefined ? {} : { domain }) };
+  sys.write('/etc/resolv.conf', resolvConf([named]));
   awaitRunning(sys, interfaces);
   if (valuesOf('#PROTO:')[0] !== 'DHCP') return undefined;
   // The kernel does not renew its lease.
@@ -281,10 +293,10 @@ function adoptKernelSetup(sys: Syscalls, control: number, interfaces: readonly s
     const mask = addressAt(sys, control, SIOCGIFNETMASK, name) ?? '255.255.255.0';
     const times = { lease: KERNEL_LEASE, renewal: KERNEL_LEASE };
     const lease: Lease = {
-      ...{ type: ACK, interface: name, address, mask, dns, leftOut: [], ...times },
-      ...(domain === undefined ? {} : { domain }),
+      ...{ type: ACK, interface: name, address, mask, leftOut: [], ...named, ...times },
+      ...{ metric: 0, renewAt: renewalOf(sys, times) },
     };
-    sys.write(LEASE, JSON.stringify(lease));
+    sys.write(LEASES, JSON.stringify([lease]));
     return lease;
   }
   return undefined;

@@ -1,11 +1,8 @@
 /** The roles that PID 1 starts the init with. */
 import { PORTS, WORDS } from '@nodeos/contract';
 import { become, becomeRepl, type Run } from './become.js';
-import { boot, hostNameOf, keepTime, networkSetupOf, type BootContext } from './boot.js';
+import { boot, keepNetwork, keepTime, NETWORK_AGAIN, networkSetupOf, type BootContext } from './boot.js';
 import { KEPT_SETTINGS, portDevice, readConfig } from './config.js';
-import { amendBy, setUpNetwork } from './interfaces.js';
-import { LEASE, type Lease } from './lease.js';
-import { renew } from './network.js';
 import { Report } from './report.js';
 import type { Syscalls } from './syscalls.js';
 
@@ -30,30 +27,30 @@ const ROLES: ReadonlyMap<string, Role> = new Map<string, Role>([
   ['start', (context, run) => become(context, run)],
   /** Starts a REPL on the console after the application has ended. */
   ['shell', (context) => becomeRepl(context, true)],
-  /** Renews the lease of the network address, and asks the time servers. */
+  /** Renews the leases that are due, tries again what has failed, and asks the time servers. */
   [
     'renew',
-    ({ sys, config, report }) => {
-      const hostName = hostNameOf(config);
-      const log = (text: string): void => report.log(`renew: ${text}`);
-      const { timeServers } = config.machine;
-      const network = networkSetupOf(config);
-      if (network !== 'off') {
-        const lease = sys.exists(LEASE)
-          ? renew(sys, JSON.parse(sys.read(LEASE).toString()) as Lease, hostName, log, amendBy(network))
-          : setUpNetwork(sys, config.cmdline, hostName, network, log);
-        if (lease) report.renewWithin(Math.max(30, Math.floor(lease.renewal)));
-        report.event('renewed', { address: lease?.address });
-      }
-      if (timeServers.length === 0 || network === 'off') return;
+    (context) => {
       try {
-        keepTime(sys, timeServers, report, TOLERANCE);
-      } catch (error) {
-        log(`time: ${(error as Error).message}`);
+        for (const { interface: name, address } of keepNetwork(context, 'renew', NETWORK_AGAIN))
+          context.report.event('renewed', { interface: name, address });
+      } finally {
+        compareTime(context); // one interface of several may have failed
       }
     },
   ],
 ]);
+
+/** Sets the clock if the time servers disagree with it. */
+function compareTime({ sys, config, report }: BootContext): void {
+  const { timeServers } = config.machine;
+  if (timeServers.length === 0 || networkSetupOf(config) === 'off') return;
+  try {
+    keepTime(sys, timeServers, report, TOLERANCE);
+  } catch (error) {
+    report.log(`renew: time: ${(error as Error).message}`);
+  }
+}
 
 /** Plays a role. @returns whether it succeeded; if not, the console shows the error */
 export function runRole(name: string, sys: Syscalls, run?: Run): boolean {

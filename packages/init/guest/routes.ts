@@ -25,21 +25,24 @@ const RTN_UNICAST = 1;
 const RTA_DST = 1;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
+const RTA_PRIORITY = 6;
 
 /** The kernel normally answers at once. */
 const TIMEOUT_MS = 1000;
 
 /**
- * Adds a route, or replaces the one to the same destination. @param name the interface @throws Error if the kernel
- * refuses
+ * Adds a route, or replaces the one to the same destination with the same metric.
+ * @param name the interface
+ * @param metric 0 to 2³² - 1
+ * @throws Error if the kernel refuses
  */
-export function addRoute(sys: Syscalls, name: string, route: Route): void {
-  request(sys, RTM_NEWROUTE, NLM_F_REPLACE_CREATE, encodeRoute(route, indexOf(sys, name)));
+export function addRoute(sys: Syscalls, name: string, route: Route, metric = 0): void {
+  request(sys, RTM_NEWROUTE, NLM_F_REPLACE_CREATE, encodeRoute(route, indexOf(sys, name), metric));
 }
 
-/** Removes a route. @param name the interface @throws Error if the kernel refuses */
-export function removeRoute(sys: Syscalls, name: string, route: Route): void {
-  request(sys, RTM_DELROUTE, 0, encodeRoute(route, indexOf(sys, name)));
+/** Removes a route. @param name, metric as for `addRoute` @throws Error if the kernel refuses */
+export function removeRoute(sys: Syscalls, name: string, route: Route, metric = 0): void {
+  request(sys, RTM_DELROUTE, 0, encodeRoute(route, indexOf(sys, name), metric));
 }
 
 /** Describes a route for messages, in the style of `ip route`. */
@@ -65,17 +68,22 @@ const indexOf = (sys: Syscalls, name: string): number =>
   Number(sys.read(`/sys/class/net/${name}/ifindex`).toString().trim());
 
 /** struct rtmsg and its attributes. */
-function encodeRoute({ destination, prefix, gateway }: Route, index: number): Buffer {
+function encodeRoute({ destination, prefix, gateway }: Route, index: number, metric: number): Buffer {
   const scope = gateway === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
   const head = [AF_INET, prefix, 0, 0, RT_TABLE_MAIN, RTPROT_DHCP, scope, RTN_UNICAST, 0, 0, 0, 0];
-  const interfaceIndex = Buffer.alloc(4);
-  interfaceIndex.writeInt32LE(index);
   return Buffer.concat([
     Buffer.from(head),
     ...(prefix === 0 ? [] : [attribute(RTA_DST, addressBytes(destination))]),
-    attribute(RTA_OIF, interfaceIndex),
+    attribute(RTA_OIF, number(index)),
     ...(gateway === undefined ? [] : [attribute(RTA_GATEWAY, addressBytes(gateway))]),
+    ...(metric === 0 ? [] : [attribute(RTA_PRIORITY, number(metric))]),
   ]);
+}
+
+function number(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
 }
 
 /** struct rtattr. All values here have four bytes. */

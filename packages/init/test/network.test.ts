@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { LEASE, type Lease, type Log } from '../guest/lease.js';
+import { LEASES, type Lease, type Log } from '../guest/lease.js';
 import { bringUp, renew } from '../guest/network.js';
 import { parseCommandLine } from '../guest/config.js';
 import { runRole } from '../guest/roles.js';
@@ -58,7 +58,7 @@ describe('bringing the network up by DHCP', () => {
       'socket 16 524291 0 = 13',
       'route replace 0.0.0.0/0 via 10.0.2.2 dev 2',
       'close 13',
-      `write ${LEASE} ${JSON.stringify(JSON.stringify(lease))}`,
+      `write ${LEASES} ${JSON.stringify(JSON.stringify([lease]))}`,
       'close 10',
     ]);
   });
@@ -185,7 +185,7 @@ describe('a network that fails', () => {
       return [query.type === 1 ? reply(query, 2) : nak(query)];
     });
     expect(() => start(sys)).toThrow('eth0: the DHCP server 10.0.2.2 refused 10.0.2.15, its own offer');
-    expect(sys.files.has(LEASE)).toBe(false);
+    expect(sys.files.has(LEASES)).toBe(false);
   });
 
   it('uses the next interface if one has no link, cannot be brought up or cannot send', () => {
@@ -258,7 +258,7 @@ describe('the setup of the kernel', () => {
       'write /etc/resolv.conf "search example.org\\nnameserver 10.0.2.3\\n"',
       ...['enp2s0', 'eth0'].map((name) => `ioctl 10 0x8915 ${ifreq(name, '02')}`),
       `ioctl 10 0x891b ${ifreq('eth0', '02')}`,
-      `write ${LEASE} ${JSON.stringify(JSON.stringify(lease))}`,
+      `write ${LEASES} ${JSON.stringify(JSON.stringify([lease]))}`,
       'close 10',
     ]);
   });
@@ -302,15 +302,17 @@ describe('the setup of the kernel', () => {
 });
 
 describe('renewing', () => {
+  /** Microseconds until a lease of the server is to be renewed. */
+  const DUE = 40_000 * 1e6;
   const leased = (wire: Wire): Recorder => {
     const sys = machine();
     start(sys);
     sys.trace.length = sys.sent.length = 0;
-    sys.time += 40_000 * 1e6;
+    sys.time += DUE;
     sys.wire = wire;
     return sys;
   };
-  const held = (sys: Recorder): Lease => JSON.parse(sys.files.get(LEASE) ?? '') as Lease;
+  const held = (sys: Recorder): Lease | undefined => (JSON.parse(sys.files.get(LEASES) ?? '') as Lease[])[0];
 
   it('asks the server itself for the current address', () => {
     const sys = leased((datagram) => [reply(parseRequest(datagram), 5, [[51, ...uint32(600)]])]);
@@ -328,6 +330,16 @@ describe('renewing', () => {
     const sys = leased((datagram) => [reply(parseRequest(datagram), 5, [[51, 0, 0, 0, 1]])]);
     runRole('renew', sys);
     expect(sys.trace).toContain('print 3 renew 30');
+  });
+
+  it('leaves a lease alone that is not due, and comes back in time', () => {
+    const sys = leased(server);
+    const before = sys.files.get(LEASES);
+    sys.time -= 1000 * 1e6;
+    expect(runRole('renew', sys)).toBe(true);
+    expect(sys.sent).toEqual([]);
+    expect(sys.files.get(LEASES)).toBe(before);
+    expect(sys.trace.filter((line) => line.startsWith('print 3'))).toEqual(['print 3 renew 1000']);
   });
 
   it('broadcasts if the server does not reply', () => {
@@ -359,6 +371,8 @@ describe('renewing', () => {
       server: '10.0.2.2',
       leftOut: [],
       interface: 'eth0',
+      metric: 0,
+      renewAt: expect.any(Number) as number,
     });
     expect(sys.trace).toContain('route delete 0.0.0.0/0 via 10.0.2.2 dev 2');
   });
@@ -367,9 +381,9 @@ describe('renewing', () => {
     const sys = leased(() => []);
     expect(runRole('renew', sys)).toBe(false);
     expect(sys.trace.at(-1)).toBe('print 2 nodeos: renew: eth0: no DHCP server answered in 10 s');
+    expect(sys.trace).toContain('print 3 renew 60');
     expect(sys.sent).toHaveLength(8);
     expect(held(sys)).toMatchObject({ address: '10.0.2.15' });
-    expect(sys.trace.filter((line) => line.startsWith('print 3'))).toEqual([]); // PID 1 tries again by itself
   });
 
   it('starts from the beginning without a lease', () => {
@@ -382,7 +396,7 @@ describe('renewing', () => {
     const sys = machine();
     const lease = start(sys);
     sys.wire = (datagram) => [message({ xid: parseRequest(datagram).xid, mac: Buffer.alloc(6), options: [[53, 5]] })];
-    expect(() => renew(sys, lease as Lease, 'web', quiet)).toThrow('eth0: ');
+    expect(() => renew(sys, lease as Lease, 'web', quiet)).toThrow('no DHCP server answered');
   });
 });
 
@@ -405,7 +419,7 @@ describe('parts of a lease', () => {
     ['ioctl 10 0x891c', 'mask 255.255.255.0', 'ioctl: EINVAL'],
     ['route replace 0.0.0.0/0', 'route to 0.0.0.0/0 by 10.0.2.2', 'rtnetlink: EINVAL'],
     ['write /etc/resolv.conf', 'list of name servers', 'write: EINVAL'],
-    [`write ${LEASE}`, 'note of the lease, for its renewal,', 'write: EINVAL'],
+    [`write ${LEASES}`, 'note of the lease, for its renewal,', 'write: EINVAL'],
   ])('fail independently: %s', (line, what, why) => {
     const [whole, sys] = [machine(), machine()];
     const { lease: expected } = setUp(whole);
@@ -415,7 +429,7 @@ describe('parts of a lease', () => {
     expect(said).toEqual([`eth0: ${words}`]);
     expect(lease).toMatchObject({ address: '10.0.2.15', routes: DEFAULT });
     // All other parts are configured as if nothing had failed.
-    const others = (trace: readonly string[]): string[] => trace.filter((text) => !text.startsWith(`write ${LEASE}`));
+    const others = (trace: readonly string[]): string[] => trace.filter((text) => !text.startsWith(`write ${LEASES}`));
     expect(others(sys.trace)).toEqual(others(whole.trace));
     expect(expected?.leftOut).toEqual([]);
   });
@@ -425,7 +439,7 @@ describe('parts of a lease', () => {
     sys.failures.set('ioctl 10 0x8916', -22);
     expect(() => setUp(sys)).toThrow('eth0: the address 10.0.2.15: ioctl: EINVAL');
     expect(sys.files.get('/etc/resolv.conf')).toContain('nameserver 10.0.2.3');
-    expect(sys.files.has(LEASE)).toBe(false);
+    expect(sys.files.has(LEASES)).toBe(false);
   });
 
   it('are named on the console together with the step', () => {
@@ -478,6 +492,7 @@ describe('parts of a lease', () => {
     const { said } = setUp(sys);
     expect(said).toEqual(['eth0: the MTU 40 is left out: IPv4 needs 576 at least']);
     sys.trace.length = 0;
+    sys.time += 3600 * 1e6;
     sys.wire = leasing([bad, [26, 0, 40], [6, 127, 0, 0, 1], [121, 0, 192, 0, 2, 7]]);
     expect(runRole('renew', sys)).toBe(true);
     expect(routesOf(sys)).toEqual([
@@ -520,7 +535,7 @@ describe('an impossible address', () => {
     const sys = machine(wiredMachine(), offering(address));
     const why = `eth0: the DHCP server 10.0.2.2 offers ${address.join('.')}, which no machine can have`;
     expect(() => start(sys)).toThrow(why);
-    expect(sys.files.has(LEASE)).toBe(false);
+    expect(sys.files.has(LEASES)).toBe(false);
   });
 
   it('does not prevent an offer of another server from being accepted', () => {

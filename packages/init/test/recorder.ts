@@ -277,8 +277,9 @@ function routeName(bytes: Buffer): string {
   for (let at = 28; at < bytes.length; at += bytes.readUInt16LE(at))
     attributes.set(bytes.readUInt16LE(at + 2), bytes.subarray(at + 4, at + bytes.readUInt16LE(at)));
   const to = [...(attributes.get(1) ?? [0, 0, 0, 0])].join('.');
-  const via = attributes.get(5);
-  return `${verb} ${to}/${bytes[17] ?? ''}${via ? ` via ${[...via].join('.')}` : ''} dev ${attributes.get(4)?.readInt32LE() ?? ''}`;
+  const [via, metric] = [attributes.get(5), attributes.get(6)];
+  const way = `${via ? ` via ${[...via].join('.')}` : ''} dev ${attributes.get(4)?.readInt32LE() ?? ''}`;
+  return `${verb} ${to}/${bytes[17] ?? ''}${way}${metric ? ` metric ${metric.readUInt32LE()}` : ''}`;
 }
 
 /** The file that describes the application. */

@@ -32,6 +32,10 @@ describe('a route', () => {
         '02200000' + 'fe10fd01' + '00000000' + // on the link
         '08000100c0000201' + '0800040002000000',
     ]); // prettier-ignore
+    expect(sent((sys) => addRoute(sys, 'eth0', onLink, 300))).toEqual([
+      '34000000' + '1800' + '0505' + '00000000' + '00000000' + '02200000' + 'fe10fd01' + '00000000' +
+        '08000100c0000201' + '0800040002000000' + '080006002c010000', // RTA_PRIORITY
+    ]); // prettier-ignore
   });
 
   it('fails if the kernel refuses or does not reply', () => {

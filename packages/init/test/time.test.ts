@@ -233,7 +233,7 @@ describe('the boot asks the time servers', () => {
     sys.wire = wire(timeServer());
     expect(runRole('renew', sys)).toBe(true);
     expect(sys.date).toBeCloseTo(NOW, 2);
-    expect(commands(sys).at(-1)).toBe('print 3 renew 40000');
+    expect(commands(sys).at(-1)).toMatch(/^print 3 renew (39999|40000)$/); // when the lease is due
   });
 
   it('not without a network', () => {
