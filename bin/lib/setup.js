@@ -1,6 +1,6 @@
-// Prepares a fresh clone for the command line: npm packages, system packages, compiled TypeScript. A step that is done
-// already takes a few milliseconds. This is plain JavaScript, because nothing is compiled yet.
-import { spawnSync } from 'node:child_process';
+// Prepares a fresh clone for the command line: npm packages, compiled TypeScript, and for tests system packages too. A
+// step that is done already takes a few milliseconds. This is plain JavaScript, because nothing is compiled yet.
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -10,22 +10,39 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const OLDEST_NODE = [20, 19];
 const STAMPS = join(ROOT, 'node_modules/.nodeos');
 
+const INSTALLER = join(ROOT, 'bin/install-dependencies');
+/** What it prints goes to standard error, because standard output belongs to the command that follows. */
+const STDIO = /** @type {import('node:child_process').StdioOptions} */ (['inherit', 2, 'inherit']);
+
 /**
- * @param {'look' | 'run' | 'tests' | 'all'} [purpose] what the system packages are for; `look`: none are needed;
- * `all`: benchmarks and long tests too
+ * @param {'tests' | 'all'} [purpose] what system packages are installed for; `all`: benchmarks and long tests too.
+ * Default: none are; commands install what they need (`installNeeds`)
  */
-export function setUp(purpose = 'run') {
+export function setUp(purpose) {
   checkNode();
   installPackages();
-  if (purpose !== 'look') installSystemPackages(purpose);
+  if (purpose) installSystemPackages(purpose);
   compile();
+}
+
+/**
+ * Installs system packages.
+ * @param {readonly string[]} needs names of rows of packages/cli/host/needs.js
+ * @returns {Promise<boolean>} whether all are installed; if not, it has said why
+ */
+export function installNeeds(needs) {
+  const command = [INSTALLER, ...needs.flatMap((need) => ['--need', need])];
+  const child = spawn(process.execPath, command, { cwd: ROOT, stdio: STDIO });
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (status) => resolve(status === 0));
+  });
 }
 
 /** @param {string} purpose */
 function installSystemPackages(purpose) {
-  const options = ['--quiet', ...(purpose === 'run' ? [] : [`--${purpose}`])];
-  const command = [join(ROOT, 'bin/install-dependencies'), ...options];
-  const { status } = spawnSync(process.execPath, command, { cwd: ROOT, stdio: ['inherit', 2, 'inherit'] });
+  const command = [INSTALLER, '--quiet', `--${purpose}`];
+  const { status } = spawnSync(process.execPath, command, { cwd: ROOT, stdio: STDIO });
   // It has said what is missing and what to do.
   if (status !== 0) process.exit(status ?? 130);
 }
@@ -43,7 +60,6 @@ function installPackages() {
     .digest('hex');
   if (existsSync(join(STAMPS, 'installed')) && readFileSync(join(STAMPS, 'installed'), 'utf8') === lock) return;
   process.stderr.write('installing the npm packages\n');
-  // The output of npm goes to stderr, because stdout belongs to the command that follows.
   run('the npm packages', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
   stamp('installed', lock);
 }
@@ -78,7 +94,7 @@ function stamp(name, value) {
 
 /** Runs a program whose output goes to standard error. @param {string} label @param {string} command @param {string[]} args */
 function run(label, command, args) {
-  const result = spawnSync(command, args, { cwd: ROOT, stdio: ['inherit', 2, 'inherit'] });
+  const result = spawnSync(command, args, { cwd: ROOT, stdio: STDIO });
   if (result.status === 0) return;
   if (result.signal !== null) process.exit(130);
   fail(`${label}: ${[command, ...args].join(' ')}: ${result.error?.message ?? `exit status ${String(result.status)}`}`);

@@ -9,6 +9,7 @@ import {
   terminalProgress,
   type BuildResult,
   type Progress,
+  type Sharing,
   type Step,
 } from '@nodeos/engine';
 import { makeLock } from '@nodeos/app';
@@ -17,7 +18,7 @@ import { printMessage, type Io, type Option, type Parsed } from './command.js';
 import { applicationSettings } from './config/application.js';
 import { runBuildCommand } from './config/build-command.js';
 import type { Settled } from './config/settle.js';
-import { checkTools } from './missing-tools.js';
+import { checkTools, withInstalled } from './missing-tools.js';
 import { sharingOf, type SharingOptions } from './sharing.js';
 import { runtimeOf, systemOf, type System, type SystemOptions } from './system.js';
 
@@ -158,8 +159,18 @@ export function progressFor({ json }: Building, io: Io): Progress {
   return io.stderr.isTTY ? terminalProgress() : plainProgress((text) => io.stderr.write(text));
 }
 
+/** Builds steps. What a step needs of this machine is looked for when it is known which ones are to be built. */
 export async function buildSteps(steps: readonly Step[], building: Building, io: Io): Promise<BuildResult> {
   const sharing = await sharingOf(building, io);
+  return withInstalled(io, () => buildOnce(steps, building, sharing, io));
+}
+
+async function buildOnce(
+  steps: readonly Step[],
+  building: Building,
+  sharing: Sharing | undefined,
+  io: Io,
+): Promise<BuildResult> {
   const progress = progressFor(building, io);
   const { jobs } = building;
   try {

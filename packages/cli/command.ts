@@ -11,6 +11,8 @@ export interface Io {
   readonly signal: AbortSignal;
   /** Aborted by the second Ctrl-C: stop at once. */
   readonly kill: AbortSignal;
+  /** Installs packages of this machine, for these rows of host/needs.js. Without it, an error says how to. @returns success */
+  readonly install?: (needs: readonly string[]) => Promise<boolean>;
 }
 
 /** Prints a message of ours to standard error, separate from the command's output. Foreign text in it is escaped. */

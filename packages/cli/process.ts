@@ -2,6 +2,7 @@
 import { closeSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { InterruptedError, signalGroups } from '@nodeos/base';
+import type { Io } from './command.js';
 import { main } from './main.js';
 import { watchOutput } from './output.js';
 
@@ -9,8 +10,8 @@ const SAME_SIGNAL_MS = 500;
 const PARENT_MS = 500;
 const SHOW_CURSOR = '\u001b[?25h';
 
-/** Runs the command line of this process and sets its exit status. */
-export async function runProcess(): Promise<void> {
+/** Runs the command line of this process and sets its exit status. @param more what only a clone can do */
+export async function runProcess(more: Pick<Io, 'install'> = {}): Promise<void> {
   const stop = new AbortController();
   const kill = new AbortController();
   let first = 0;
@@ -33,6 +34,7 @@ export async function runProcess(): Promise<void> {
     env,
     signal: stop.signal,
     kill: kill.signal,
+    ...more,
   });
   process.exitCode = status;
   // After the second Ctrl-C, do not wait for open connections.

@@ -131,7 +131,10 @@ function toolVersion(tool: string): Promise<string> {
   }).then(
     ({ stdout, stderr }) => (stdout || stderr).split('\n')[0] ?? '',
     (error: unknown) => {
-      if (codeOf(error) === 'ENOENT') return 'missing';
+      if (codeOf(error) === 'ENOENT') {
+        toolVersions.delete(tool); // it may be installed before the next plan
+        return 'missing';
+      }
       throw new NodeosError(`${tool} ${option} failed: ${String(error)}`);
     },
   );

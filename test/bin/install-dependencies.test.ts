@@ -206,6 +206,17 @@ describe('the command line', () => {
     expect(stdout).not.toMatch(/nbdkit|cmake|tmux|ovmf|xorriso|fio/);
   });
 
+  it('--need asks for rows of the table, and only for them', () => {
+    const { status, stdout } = machine([]).run(['--print', '--distro', 'arch', '--need', 'QEMU', '--need', 'LZ4']);
+    expect({ status, stdout }).toEqual({
+      status: 0,
+      stdout: 'sudo pacman -S --needed --noconfirm lz4 qemu-system-x86\n',
+    });
+    const unknown = machine([]).run(['--need', 'QEMU', '--need', 'qemu']);
+    expect(unknown).toMatchObject({ status: 2, stdout: '' });
+    expect(unknown.stderr).toContain('--need qemu: there is no such row');
+  });
+
   it('--all asks also for what benchmarks and long tests need', () => {
     const host = machine([]);
     expect(host.run(['--print', '--distro', 'fedora', '--all']).stdout).toBe(

@@ -4,6 +4,7 @@ import { basename, resolve } from 'node:path';
 import { codeOf, formatSize, messageOf, NodeosError, replaceFile, UsageError } from '@nodeos/base';
 import { fromDirectory, type Tree } from '@nodeos/tree';
 import type { Command } from '../command.js';
+import { checkProgram, withInstalled } from '../missing-tools.js';
 import { operandsOf } from '../nbd/options.js';
 import { FORMATS } from './formats.js';
 import { metered, withImage } from './open.js';
@@ -41,6 +42,8 @@ export const imageCommand: Command = {
     const [name = ''] = operandsOf('oci image', args, 'IMAGE');
     const { format, out } = destinationOf(name, args.text('format'), args.text('out'));
     const added = args.texts('add').map(parseAdded);
+    const { program } = format;
+    if (program !== undefined) await withInstalled(io, () => checkProgram(program));
     await withImage(name, args, io, async (image) => {
       const tree = await metered('fetched', image.size, args, io, (progress) => image.tree(progress, addedTree(added)));
       try {

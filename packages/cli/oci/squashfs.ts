@@ -6,14 +6,12 @@
 import { dirname, join } from 'node:path';
 import { run } from '@nodeos/engine';
 import { writeTar, type Entry } from '@nodeos/tree';
-import { checkProgram } from '../missing-tools.js';
 
 /**
  * @param path in a folder of its own, where an archive is put while it is made
  * @throws NodeosError if tar2sqfs fails or is not installed
  */
 export async function writeSquashfs(tree: () => Iterable<Entry>, path: string, signal: AbortSignal): Promise<void> {
-  checkProgram('tar2sqfs');
   const archive = join(dirname(path), 'archive.tar');
   await writeTar(tree(), archive);
   // The program reads standard input only.
