@@ -2,7 +2,7 @@
 
 /** Virtio-serial ports, by purpose. */
 export const PORTS = {
-  /** JSON lines from the guest (events.ts); `poweroff` or `reboot` from the host. */
+  /** JSON lines from the guest (events.ts); lines from the host: `poweroff`, `reboot`, `listens PORT`. */
   events: 'nodeos.events',
   /** One line of JSON for the guest: `RunConfig`. */
   settings: 'nodeos.settings',

@@ -52,11 +52,12 @@ export const PID1: Program = {
     ...LIB,
     ...ATTACHING,
     ...unitsOf('netroot', 'devices', 'root'),
-    ...unitsOf('pid1', 'buttons', 'console', 'control', 'end', 'events', 'group', 'log', 'mounts'),
+    ...unitsOf('pid1', 'buttons', 'console', 'end', 'events', 'group', 'lines', 'log', 'mounts'),
     ...unitsOf(
       'pid1',
       'partition',
       'pid1',
+      'port',
       'spawn',
       'superblock',
       'supervisor',

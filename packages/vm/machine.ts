@@ -33,6 +33,8 @@ export interface RunMachineOptions extends MachineOptions {
   readonly onEvent?: (event: GuestEvent) => void;
   /** Sinks for additional ports, by name. */
   readonly ports?: Readonly<Record<string, Sink>>;
+  /** A TCP port of the guest. The event `listening` tells when the application can be reached there. */
+  readonly awaitPort?: number | undefined;
   /** The port for `nodeos dev`: what the guest says, and a function that sends to it, which is passed on at the start. */
   readonly control?: { readonly onData: Sink; readonly onOpen: (send: (text: string) => void) => void };
   /** Seconds after which the machine is powered off. Default: never. */
@@ -61,6 +63,8 @@ export interface MachineResult {
 }
 
 const LAST_LINES = 25;
+/** Milliseconds between two questions whether the guest listens. */
+const ASK_MS = 50;
 /** Number of characters of the console that are searched for signs of trouble. */
 const KEPT_TEXT = 64 << 10;
 const DEFAULT_BOOT_TIMEOUT = 60;
@@ -104,6 +108,7 @@ class RunningMachine {
   /** Without ports the host hears nothing but the console, and can tell the guest nothing. */
   readonly #hasPorts: boolean;
   #killer: NodeJS.Timeout | undefined;
+  #asking: NodeJS.Timeout | undefined;
   #text = '';
   #child: ChildProcess | undefined;
   #signal: NodeJS.Signals | null = null;
@@ -138,6 +143,7 @@ class RunningMachine {
   async close(): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer);
     clearTimeout(this.#killer);
+    clearInterval(this.#asking);
     this.#child?.kill('SIGKILL');
     await Promise.all([...this.#ports.values()].map((port) => port.close()));
   }
@@ -236,7 +242,16 @@ class RunningMachine {
     if (event.event === 'gone') this.#killAfter(GONE_MS);
     // The guest has synced and unmounted. If the machine cannot power off by itself, it is killed.
     if (event.event === 'end') this.#killAfter(END_MS);
+    if (event.event === 'app') this.#ask();
+    if (event.event === 'listening') clearInterval(this.#asking);
     this.options.onEvent?.(event);
+  }
+
+  /** Asks until the guest listens on the port. An application that is started again need not be asked. */
+  #ask(): void {
+    const { awaitPort } = this.options;
+    if (awaitPort === undefined) return;
+    this.#asking ??= setInterval(() => this.#ports.get(PORTS.events)?.write(`listens ${awaitPort}\n`), ASK_MS).unref();
   }
 
   #result(code: number): MachineResult {

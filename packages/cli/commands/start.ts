@@ -19,6 +19,7 @@ import {
   type Publish,
   type RunMachineOptions,
 } from '@nodeos/vm';
+import { announcer, webOf } from '../address.js';
 import { buildingOf, BUILD_OPTIONS, systemFor, type Building } from '../building.js';
 import { boardFor, checkPorts } from '../boards.js';
 import { printMessage, type Command, type Io, type Unlisted } from '../command.js';
@@ -40,7 +41,7 @@ import {
   type MediaOptions,
 } from '../images.js';
 import { checkMemory } from '../memory.js';
-import { checkProgram } from '../missing-tools.js';
+import { checkProgram, withInstalled } from '../missing-tools.js';
 import { checkSystem } from '../system.js';
 
 /**
@@ -182,7 +183,7 @@ export interface Extras extends Pick<RunMachineOptions, 'share' | 'control'> {
 export async function boot(settled: Settled, io: Io, extras: Extras = {}): Promise<number> {
   const { image, ...more } = extras;
   const own = settingsOf(settled, image);
-  checkProgram(own.board.emulator.program);
+  await withInstalled(io, () => checkProgram(own.board.emulator.program));
   const container =
     image === undefined
       ? undefined
@@ -310,7 +311,6 @@ async function run(machine: Machine, io: Io): Promise<number> {
   const { timeout, ...options } = machine;
   const sink = sinkOf(io.stdout, io.signal);
   let isWithinLine = false;
-  let hasStarted = false;
   const write = (chunk: Buffer): unknown => {
     isWithinLine = chunk.at(-1) !== NEWLINE;
     return sink(chunk);
@@ -318,8 +318,11 @@ async function run(machine: Machine, io: Io): Promise<number> {
   // The guest's output arrives in pieces, so an event may first need a line feed.
   const printEvent = (event: GuestEvent): unknown =>
     write(Buffer.from(`${isWithinLine ? '\n' : ''}${visibleJson(event)}\n`));
+  const web = app === undefined ? undefined : webOf(machine.publish);
+  const announced = announcer(web, io);
   const result = await runMachine({
     ...options,
+    awaitPort: web?.guest,
     ...(timeout === undefined ? {} : { timeout }),
     terminal,
     settings: {
@@ -334,23 +337,19 @@ async function run(machine: Machine, io: Io): Promise<number> {
     onConsole: (chunk) => (exec === undefined ? write(chunk) : undefined),
     onEvent: (event) => {
       if (machine.events) printEvent(event);
-      // An application that is started again has the same address.
-      if (!USER_EVENTS.has(event.event) || hasStarted) return;
-      hasStarted = true;
-      printAddresses(machine, io);
+      announced.onEvent(event);
+      if (event.event === 'container') printPorts(machine, io);
     },
     signal: io.signal,
     kill: io.kill,
-  });
+  }).finally(() => announced.close());
   return statusOf(result, machine, io);
 }
 
-function printAddresses({ publish, app, process }: Machine, io: Io): void {
-  for (const { address, host, guest, protocol } of process ? publish : [])
+/** A container listens when it wants to, and where it wants to: its ports are named when it starts. */
+function printPorts({ publish }: Machine, io: Io): void {
+  for (const { address, host, guest, protocol } of publish)
     printMessage(io, `the container's ${protocol} port ${guest} is ${address}:${host} (Ctrl-C to power off)`);
-  if (app === undefined) return;
-  const web = publish.find(({ guest, protocol }) => guest === 80 && protocol === 'tcp');
-  if (web) printMessage(io, `the guest's port 80 is http://${web.address}:${web.host} (Ctrl-C to power off)`);
 }
 
 const hintOf = (hint: string | undefined): { hint?: string } => (hint === undefined ? {} : { hint });

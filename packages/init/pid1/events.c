@@ -58,11 +58,3 @@ void events_send(const char *what, const char *name1, long value1, const char *n
     if (events >= 0)
         io_write_all(events, line.bytes, line.length);
 }
-
-long events_read(char *bytes, size_t size)
-{
-    long n = sys3(__NR_read, events, bytes, size - 1);
-    if (n > 0)
-        bytes[n] = 0;
-    return n;
-}

@@ -7,15 +7,11 @@
 /* Looks for the port. */
 void events_open(void);
 
-/* Returns the port's descriptor, or -1 if there is none. */
+/* Returns the port's descriptor, which reading does not wait for, or -1 if there is none. */
 long events_port(void);
 
 /* Sends one JSON line: what happened, when, and up to two numbers with their names. A name of 0 leaves one out. The
  * text must not need escapes. */
 void events_send(const char *what, const char *name1, long value1, const char *name2, long value2);
-
-/* Reads what the host has written, at most size - 1 bytes, and puts a zero behind them. Returns their number, below 1
- * if there are none. */
-long events_read(char *bytes, size_t size);
 
 #endif

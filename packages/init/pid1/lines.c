@@ -1,18 +1,14 @@
-#include "../lib/sys.h"
-#include "control.h"
-#include "spawn.h"
+#include "lines.h"
 
-void control_pump(void (*obey)(char *line))
+void lines_pump(struct lines *l, long from, void (*obey)(char *line))
 {
-    static char line[256];
-    static size_t n;
     char c;
-    while (sys3(__NR_read, spawn_control(), &c, 1) == 1) {
+    while (sys3(__NR_read, from, &c, 1) == 1) {
         if (c == '\n') {
-            line[n] = 0;
-            obey(line);
-            n = 0;
-        } else if (n < sizeof line - 1)
-            line[n++] = c;
+            l->bytes[l->length] = 0;
+            obey(l->bytes);
+            l->length = 0;
+        } else if (l->length < sizeof l->bytes - 1)
+            l->bytes[l->length++] = c;
     }
 }

@@ -1,8 +1,17 @@
-/* What the init wants: lines on its descriptor 3. */
-#ifndef NODEOS_CONTROL_H
-#define NODEOS_CONTROL_H
+/* What the init and the host want: lines, which may come in pieces. */
+#ifndef NODEOS_LINES_H
+#define NODEOS_LINES_H
 
-/* Reads what there is, and calls obey for each whole line. What is longer than a line may be is cut off. */
-void control_pump(void (*obey)(char *line));
+#include "../lib/sys.h"
+
+/* The line that is being read. */
+struct lines {
+    size_t length;
+    char bytes[256];
+};
+
+/* Reads what there is from a descriptor that does not wait, and calls obey for each whole line. What is longer than a
+ * line may be is cut off. */
+void lines_pump(struct lines *l, long from, void (*obey)(char *line));
 
 #endif

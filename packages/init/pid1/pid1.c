@@ -2,7 +2,8 @@
  * PID 1: mounts what every program needs, starts the init, reaps orphans, keeps the log, and ends the system. What it
  * supervises, and what the init tells it, is in supervisor.h.
  *
- * On the event port, descriptor 4 of the init, the host may write `poweroff` or `reboot`.
+ * On the event port, descriptor 4 of the init, the host may write lines: `poweroff`, `reboot`, and `listens PORT`. The
+ * answer to the last one is the event `listening`, if a program listens on that TCP port; else there is none.
  *
  * Signals: SIGTERM and SIGUSR2 power off, SIGINT (Ctrl-Alt-Del) reboots, SIGUSR1 halts; the power button powers off.
  */
@@ -21,8 +22,10 @@
 #include "end.h"
 #include "events.h"
 #include "group.h"
+#include "lines.h"
 #include "log.h"
 #include "mounts.h"
+#include "port.h"
 #include "spawn.h"
 #include "supervisor.h"
 #include "terminal.h"
@@ -32,16 +35,22 @@
 
 static long signals;
 
-/* Anything but the two words is ignored. */
+/* Anything else is ignored. */
+static void obey_host(char *line)
+{
+    const char *port;
+    if (text_equal(line, "poweroff"))
+        supervisor_end(POWEROFF);
+    else if (text_equal(line, "reboot"))
+        supervisor_end(REBOOT);
+    else if ((port = text_after(line, "listens ")) && port_is_open(text_number(port)))
+        events_send(EVENT_LISTENING, "port", text_number(port), 0, 0);
+}
+
 static void hear_host(void)
 {
-    char word[16];
-    if (events_read(word, sizeof word) <= 0)
-        return;
-    if (text_equal(word, "poweroff\n"))
-        supervisor_end(POWEROFF);
-    else if (text_equal(word, "reboot\n"))
-        supervisor_end(REBOOT);
+    static struct lines words;
+    lines_pump(&words, events_port(), obey_host);
 }
 
 static void on_signal(void)

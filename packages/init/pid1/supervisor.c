@@ -7,10 +7,10 @@
 #include "../netroot/devices.h"
 #include "../netroot/root.h"
 #include "contract.h"
-#include "control.h"
 #include "end.h"
 #include "events.h"
 #include "group.h"
+#include "lines.h"
 #include "log.h"
 #include "spawn.h"
 #include "supervisor.h"
@@ -129,7 +129,8 @@ static void obey(char *line)
 
 void supervisor_listen(void)
 {
-    control_pump(obey);
+    static struct lines wishes;
+    lines_pump(&wishes, spawn_control(), obey);
 }
 
 static void give_up(void)
