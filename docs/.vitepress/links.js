@@ -4,7 +4,7 @@ import { posix } from 'node:path';
 /** Paths in the repository, and their paths below docs/. The first row that matches counts. */
 const PLACES = [
   [/^docs\/(.*)$/, '$1'],
-  [/^packages\/([a-z]+)\/README\.md$/, 'reference/packages/$1.md'],
+  [/^packages\/([a-z-]+)\/README\.md$/, 'reference/packages/$1.md'],
   [/^(CONTRIBUTING|CHANGELOG)\.md$/, 'reference/$1.md'],
 ];
 
