@@ -93,7 +93,7 @@ describe('PID 1', () => {
     const starts = events.filter(({ event }) => event === 'start').map(({ us }) => us);
     expect((starts[1] ?? 0) - (starts[0] ?? 0)).toBeGreaterThan(1e6);
     expect((starts[2] ?? 0) - (starts[1] ?? 0)).toBeGreaterThan(2e6);
-    expect(stderr.match(/the guest's port 80 is/g)).toHaveLength(1);
+    expect(stderr).not.toContain("the guest's port 80 is"); // it never listens
   });
 
   it('gives up an application that takes long to fail, and advises what it printed about', async () => {
