@@ -128,7 +128,10 @@ function descriptors(volume: Volume) {
     },
     write: async (fd: number, data: View | string, offset?: unknown, length?: unknown, position?: unknown) => {
       if (typeof data === 'string')
-        return many(await write(fd, Buffer.from(data, (length as BufferEncoding) ?? 'utf8'), offset), data);
+        return many(
+          await write(fd, Buffer.from(data, typeof length === 'string' ? (length as BufferEncoding) : 'utf8'), offset),
+          data,
+        );
       const where = offset !== null && typeof offset === 'object' ? offset : { offset, length, position };
       const given: Part = { buffer: data, ...where };
       return many(await write(fd, partOf(given), given.position), data);

@@ -1,8 +1,7 @@
 /** An open folder, as `Dir` of `node:fs`. */
 import type { Dirent } from 'node:fs';
 import { posix } from 'node:path';
-import { isDot } from './folders.js';
-import { direntOf } from './stats.js';
+import { direntOf, isDot } from './stats.js';
 import type { Volume } from './volume.js';
 import { O } from './words.js';
 

@@ -13,6 +13,7 @@ const ENODEV = 19;
 export class DiskServer {
   readonly #disks = new Map<number, BlockBackend>();
   readonly #messages = new Messages();
+  #isStopped = false;
 
   /**
    * @param memory the descriptor of the kernel's memory
@@ -39,6 +40,12 @@ export class DiskServer {
 
   remove(number: number): void {
     this.#disks.delete(number);
+  }
+
+  /** The kernel's memory is not touched any more. */
+  stop(): void {
+    this.#isStopped = true;
+    this.socket.destroy();
   }
 
   async #serve(request: DiskRequest): Promise<void> {
@@ -73,6 +80,7 @@ export class DiskServer {
     const bytes = Buffer.allocUnsafe(size);
     const done = disk.read(bytes, offset);
     const copy = (): void => {
+      if (this.#isStopped) return;
       let at = 0;
       for (const segment of segments) {
         writeFully(this.memory, bytes, at, segment.size, segment.offset);
@@ -83,6 +91,7 @@ export class DiskServer {
   }
 
   #write(disk: BlockBackend, { offset, size, segments }: DiskRequest): Promise<void> | void {
+    if (this.#isStopped) return;
     if (!disk.write) throw Object.assign(new Error('the disk is read-only'), { code: 'EROFS' });
     const bytes = Buffer.allocUnsafe(size);
     let at = 0;

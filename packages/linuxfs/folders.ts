@@ -3,7 +3,7 @@ import type { BigIntStats, Dirent, PathLike, Stats } from 'node:fs';
 import { posix } from 'node:path';
 import { Directory } from './directory.js';
 import { encodingOf, type Encoded } from './file-handle.js';
-import { direntOf, isFile, isFolder, isLink, statsOf } from './stats.js';
+import { direntOf, isDot, isFile, isFolder, isLink, statsOf } from './stats.js';
 import type { RawEntry, RawStat } from './protocol.js';
 import type { Volume } from './volume.js';
 import { modeOf, O, pathBytes, pathText } from './words.js';
@@ -85,8 +85,7 @@ export abstract class Folders {
   readdir: ReadDirectory = (async (path: PathLike, options?: ReaddirOptions | BufferEncoding | 'buffer' | null) => {
     const given = typeof options === 'string' ? { encoding: options } : (options ?? {});
     const encoding = given.encoding ?? 'utf8';
-    const nameOf = (name: Buffer): string | Buffer =>
-      encoding === 'buffer' ? name : name.toString(encoding as BufferEncoding);
+    const nameOf = (name: Buffer): string | Buffer => (encoding === 'buffer' ? name : name.toString(encoding));
     const root = pathText(path);
     const found: (string | Buffer | Dirent)[] = [];
     for await (const { folder, entry } of this.#walk(path, root, given.recursive ?? false)) {
@@ -113,7 +112,8 @@ export abstract class Folders {
 
   /** All entries of a folder. @param withStats reads the stats in the same requests */
   async entries(path: PathLike, withStats = false): Promise<RawEntry[]> {
-    const fd = await this.volume.open(path, O.RDONLY | O.DIRECTORY, 0).catch((error: Error) => {
+    const fd = await this.volume.open(path, O.RDONLY | O.DIRECTORY, 0).catch((thrown: unknown) => {
+      const error = thrown as Error;
       throw Object.assign(error, { syscall: 'scandir', message: error.message.replace(', open ', ', scandir ') });
     });
     try {
@@ -230,9 +230,6 @@ export abstract class Folders {
     return new Map(entries.flatMap(({ name, stat }) => (stat ? [[name.toString(), statsOf(stat)] as const] : [])));
   }
 }
-
-export const isDot = (name: Buffer): boolean =>
-  name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e));
 
 /** `*`, `?`, `[…]`, `{a,b}` and `**`, as a regular expression. */
 export function globExpression(pattern: string): RegExp {

@@ -14,7 +14,6 @@ import {
   encodeRequest,
   Messages,
   MOUNTS,
-  NO_SLOT,
   read64,
   READ_ONLY,
   REPLY_SIZE,
@@ -31,17 +30,13 @@ export interface KernelOptions {
   readonly log?: (line: string) => void;
 }
 
-interface Waiting {
-  resolve(reply: Reply | number): void;
-}
-
 const EIO = 5;
 const START_TIMEOUT = 30_000;
 /** The kernel takes as many requests at once as it has workers; a few more wait in the socket. */
 const IN_FLIGHT = 64;
 
 export class Kernel {
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #waiting = new Map<number, (reply: Reply | number) => void>();
   readonly #queue: (() => void)[] = [];
   readonly #freeSlots: number[];
   readonly #slotQueue: ((slot: number) => void)[] = [];
@@ -110,7 +105,7 @@ export class Kernel {
     while (this.#waiting.has(this.#tag));
     const tag = this.#tag;
     return new Promise((resolve) => {
-      this.#waiting.set(tag, { resolve });
+      this.#waiting.set(tag, resolve);
       this.files.write(encodeRequest(tag, request));
     });
   }
@@ -127,8 +122,14 @@ export class Kernel {
     try {
       return await use({
         number,
-        read: (into, length) => readFully(this.memory, into, 0, length, position),
-        write: (bytes, at, length) => writeFully(this.memory, bytes, at, length, position),
+        read: (into, length) => {
+          if (this.#end) throw this.error(EIO, 'read');
+          readFully(this.memory, into, 0, length, position);
+        },
+        write: (bytes, at, length) => {
+          if (this.#end) throw this.error(EIO, 'write');
+          writeFully(this.memory, bytes, at, length, position);
+        },
       });
     } finally {
       const next = this.#slotQueue.shift();
@@ -189,12 +190,12 @@ export class Kernel {
 
   #reply(message: Buffer): void {
     const tag = message.readUInt32LE(4);
-    const waiting = this.#waiting.get(tag);
-    if (!waiting) return this.#fail(new Error(`the kernel replied to a request that nobody made (${tag})`));
+    const resolve = this.#waiting.get(tag);
+    if (!resolve) return this.#fail(new Error(`the kernel replied to a request that nobody made (${tag})`));
     this.#waiting.delete(tag);
     const error = message.readUInt32LE(8);
     const data = Buffer.from(message.subarray(REPLY_SIZE));
-    waiting.resolve(error || { handle: message.readUInt32LE(12), value: read64(message, 16), data });
+    resolve(error || { handle: message.readUInt32LE(12), value: read64(message, 16), data });
     this.#queue.shift()?.();
   }
 
@@ -202,8 +203,9 @@ export class Kernel {
     if (this.#end) return;
     this.#end = error;
     if (!this.#isClosing) this.child.kill('SIGKILL');
+    this.disks.stop(); // before the number of the descriptor can be another file's
     closeSync(this.memory);
-    for (const { resolve } of this.#waiting.values()) resolve(EIO);
+    for (const resolve of this.#waiting.values()) resolve(EIO);
     this.#waiting.clear();
     for (const go of this.#queue.splice(0)) go();
   }
@@ -216,8 +218,6 @@ export interface Slot {
   /** Copies `length` bytes from `at` on to the slot's start. */
   write(bytes: Uint8Array, at: number, length: number): void;
 }
-
-export { NO_SLOT };
 
 function take(used: Set<number>, most: number, what: string): number {
   for (let number = 0; number < most; number++) {

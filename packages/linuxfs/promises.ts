@@ -102,7 +102,7 @@ export class FsPromises extends Folders {
   ): Promise<void> => {
     if (path instanceof FileHandle) return path.appendFile(data, options);
     const given = options && typeof options === 'object' ? options : { encoding: options ?? null };
-    return this.writeFile(path, data, { flag: 'a', ...given } as never);
+    return this.writeFile(path, data, { flag: 'a', ...given });
   };
 
   stat: StatMethod = (async (path: PathLike, options: StatOptions = {}) => {
@@ -124,8 +124,7 @@ export class FsPromises extends Folders {
   rmdir = (path: PathLike): Promise<void> => this.volume.rmdir(path);
   rename = (from: PathLike, to: PathLike): Promise<void> => this.volume.rename(from, to);
   link = (from: PathLike, to: PathLike): Promise<void> => this.volume.link(from, to);
-  symlink = (target: PathLike, path: PathLike, _type?: string | null): Promise<void> =>
-    this.volume.symlink(target, path);
+  symlink = (target: PathLike, path: PathLike): Promise<void> => this.volume.symlink(target, path);
 
   readlink: TextMethod = (async (path: PathLike, options?: Encoded) =>
     text(await this.volume.readlink(path), options)) as TextMethod;

@@ -40,9 +40,10 @@ export function statsOf(raw: RawStat): Stats {
 }
 
 export function bigIntStatsOf(raw: RawStat): BigIntStats {
-  const stats = statsOf(raw) as unknown as BigIntStats & Record<string, unknown>;
+  const numbers = statsOf(raw);
+  const stats = numbers as unknown as BigIntStats;
   for (const name of ['dev', 'mode', 'nlink', 'uid', 'gid', 'rdev', 'blksize'] as const)
-    stats[name] = BigInt(stats[name]);
+    stats[name] = BigInt(numbers[name]);
   Object.assign(stats, { ino: raw.inode, size: raw.size, blocks: raw.blocks });
   for (const [name, time] of Object.entries(times(raw))) {
     Object.defineProperty(stats, `${name}Ms`, own(inNanoseconds(time) / 1_000_000n));
@@ -88,13 +89,16 @@ export function statfsOf(raw: RawStatfs): StatsFs {
   return Object.fromEntries(Object.entries(big).map(([name, value]) => [name, Number(value)])) as unknown as StatsFs;
 }
 
-export const bigIntStatfsOf = (raw: RawStatfs): BigIntStatsFs =>
-  ({
-    type: raw.type,
-    bsize: raw.blockSize,
-    blocks: raw.blocks,
-    bfree: raw.free,
-    bavail: raw.available,
-    files: raw.files,
-    ffree: raw.freeFiles,
-  }) as BigIntStatsFs;
+export const bigIntStatfsOf = (raw: RawStatfs): BigIntStatsFs => ({
+  type: raw.type,
+  bsize: raw.blockSize,
+  blocks: raw.blocks,
+  bfree: raw.free,
+  bavail: raw.available,
+  files: raw.files,
+  ffree: raw.freeFiles,
+});
+
+/** `.` and `..`, which the kernel lists. */
+export const isDot = (name: Buffer): boolean =>
+  name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e));

@@ -99,7 +99,9 @@ export class BlobCache {
    * @returns what was removed, or would be
    */
   async prune({ most, isDry = false }: PruneImages): Promise<readonly { path: string; bytes: number }[]> {
-    const files = (await Promise.all(['blobs', 'unpacked', 'erofs'].map((kind) => filesIn(join(this.root, kind))))).flat();
+    const files = (
+      await Promise.all(['blobs', 'unpacked', 'erofs'].map((kind) => filesIn(join(this.root, kind))))
+    ).flat();
     let left = files.reduce((sum, { bytes }) => sum + bytes, 0);
     const removed: { path: string; bytes: number }[] = [];
     for (const { path, bytes, used } of files.sort((a, b) => a.used - b.used)) {
