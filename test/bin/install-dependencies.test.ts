@@ -295,6 +295,12 @@ describe('the command line', () => {
     spawnSync('ln', ['-s', 'busybox', join(host.options.env.PATH, 'tar')]);
     expect(host.run(['--print']).stdout).toMatch(/ tar\n$/);
   });
+
+  it('takes busybox itself where it is asked for', () => {
+    const [there, absent] = [machine([], { busybox: '' }), machine([])];
+    expect(there.run(['--print', '--tests']).stdout).not.toContain('busybox-static');
+    expect(absent.run(['--print', '--tests']).stdout).toContain('busybox-static');
+  });
 });
 
 describe.skipIf(!canBeUnprivileged)('installing as an ordinary user', () => {

@@ -9,7 +9,7 @@ import { basename, delimiter, join } from 'node:path';
 const directories = (path) => (path ?? '').split(delimiter).filter(Boolean);
 
 /**
- * An applet of busybox does not count: its tar, xz, find… lack features that a build uses.
+ * An applet of busybox does not count: its tar, xz, find… lack features that a build uses. BusyBox itself does.
  * @param {string} name
  * @param {string[]} alsoIn folders besides those of PATH
  */
@@ -18,7 +18,7 @@ export const hasCommand = (name, alsoIn = []) =>
     try {
       const file = realpathSync(join(directory, name));
       accessSync(file, constants.X_OK);
-      return statSync(file).isFile() && basename(file) !== 'busybox';
+      return statSync(file).isFile() && (basename(file) !== 'busybox' || name === 'busybox');
     } catch {
       return false;
     }

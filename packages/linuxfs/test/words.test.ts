@@ -1,0 +1,49 @@
+import { describe, expect, it } from 'vitest';
+import { errnoOf, fsError } from '../errors.js';
+import { globExpression } from '../folders.js';
+import { flagsOf, modeOf, O, pathBytes, timeOf } from '../words.js';
+
+describe('words', () => {
+  it.each([
+    ['r', O.RDONLY],
+    ['r+', O.RDWR],
+    ['w', O.WRONLY | O.CREAT | O.TRUNC],
+    ['wx', O.WRONLY | O.CREAT | O.TRUNC | O.EXCL],
+    ['a+', O.RDWR | O.CREAT | O.APPEND],
+    [O.RDWR, O.RDWR],
+  ])('takes the flags %s', (flags, number) => {
+    expect(flagsOf(flags)).toBe(number);
+  });
+
+  it('refuses what Node.js refuses', () => {
+    expect(() => flagsOf('q')).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE' }));
+    expect(() => modeOf('9', 0)).toThrow(/octal/);
+    expect(() => pathBytes('a\0b')).toThrow(/NUL/);
+    expect(() => pathBytes(7 as never)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }));
+    expect(() => timeOf('soon')).toThrow(/seconds or a Date/);
+  });
+
+  it('takes times before 1970 and parts of seconds', () => {
+    expect(timeOf(-0.5)).toEqual({ seconds: -1n, nanoseconds: 500_000_000 });
+    expect(timeOf(new Date(1500))).toEqual({ seconds: 1n, nanoseconds: 500_000_000 });
+  });
+
+  it('names errors as Node.js does', () => {
+    const error = fsError(2, 'rename', '/a', '/b');
+    expect(error.message).toBe("ENOENT: no such file or directory, rename '/a' -> '/b'");
+    expect(error).toMatchObject({ code: 'ENOENT', errno: -2, syscall: 'rename', path: '/a', dest: '/b' });
+    expect(fsError(117, 'stat').code).toBe('EUCLEAN');
+    expect([errnoOf(Object.assign(new Error(), { code: 'ENOSPC' })), errnoOf(new Error())]).toEqual([28, 5]);
+  });
+
+  it.each([
+    ['*.js', ['a.js'], ['a.ts', 'b/a.js']],
+    ['**/*.js', ['a.js', 'b/c/a.js'], ['a.jsx']],
+    ['a/{b,c}/?', ['a/b/x', 'a/c/y'], ['a/d/x', 'a/b/xy']],
+    ['[!ab].+(x)', ['c.+(x)'], ['a.+(x)']],
+  ])('matches the pattern %s', (pattern, yes, no) => {
+    const expression = globExpression(pattern);
+    expect(yes.filter((path) => expression.test(path))).toEqual(yes);
+    expect(no.filter((path) => expression.test(path))).toEqual([]);
+  });
+});
