@@ -82,7 +82,7 @@ exec "$@"`;
 
 const FEDORA =
   'sudo dnf install -y --setopt=install_weak_deps=False gcc gcc-c++ make binutils bash findutils diffutils flex bison' +
-  ' bc perl patch lz4 elfutils-libelf-devel xz bzip2 tar cpio erofs-utils dosfstools mtools xorriso genisoimage gdisk util-linux sbsigntools edk2-ovmf file qemu-system-x86-core qemu-img bmap-tools gmp-devel mpfr-devel libmpc-devel rsync python3 git zstd procps-ng less tmux zsh fish chrony squashfs-tools-ng cmake meson ninja-build' +
+  ' bc perl patch lz4 elfutils-libelf-devel xz bzip2 tar cpio erofs-utils dosfstools mtools xorriso genisoimage gdisk util-linux sbsigntools edk2-ovmf file qemu-system-x86-core qemu-img bmap-tools gmp-devel mpfr-devel libmpc-devel rsync python3 git zstd procps-ng less tmux squashfs-tools xfsprogs btrfs-progs f2fs-tools exfatprogs zsh fish chrony squashfs-tools-ng busybox cmake meson ninja-build' +
   ' e2fsprogs nbdkit libnbd python3-libnbd nbd fio openssl dtc';
 
 describe('the table', () => {
@@ -229,7 +229,7 @@ describe('the command line', () => {
     expect(result).toMatchObject({
       status: 0,
       stdout:
-        'brew install lz4 xz erofs-utils dosfstools mtools xorriso cdrtools qemu zstd tmux zsh fish chrony cmake meson ninja e2fsprogs dtc\n',
+        'brew install lz4 xz erofs-utils dosfstools mtools xorriso cdrtools qemu zstd tmux squashfs zsh fish chrony cmake meson ninja e2fsprogs dtc\n',
     });
     expect(result.stderr).toMatch(/flex: macOS itself cannot build a Linux kernel/);
   });
@@ -297,7 +297,7 @@ describe('the command line', () => {
   });
 
   it('takes busybox itself where it is asked for', () => {
-    const [there, absent] = [machine([], { busybox: '' }), machine([])];
+    const [there, absent] = [machine([]), machine(['busybox'])];
     expect(there.run(['--print', '--tests']).stdout).not.toContain('busybox-static');
     expect(absent.run(['--print', '--tests']).stdout).toContain('busybox-static');
   });
