@@ -22,7 +22,7 @@ export default defineConfig({
         // Each boots machines. Two files at a time: a machine waits as often as it computes.
         test: {
           name: 'system',
-          include: ['test/{cli,boot,stream,toolchain,npm}/**/*.test.ts'],
+          include: ['test/{cli,boot,stream,toolchain,npm,linuxfs}/**/*.test.ts'],
           maxWorkers: 2,
           testTimeout: 180_000,
           hookTimeout: 3_600_000,

@@ -2,6 +2,7 @@
 import type { BigIntStats, Dirent, PathLike, Stats } from 'node:fs';
 import { posix } from 'node:path';
 import { Directory } from './directory.js';
+import { fsError, type FsError } from './errors.js';
 import { encodingOf, type Encoded } from './file-handle.js';
 import { direntOf, isDot, isFile, isFolder, isLink, statsOf } from './stats.js';
 import type { RawEntry, RawStat } from './protocol.js';
@@ -20,6 +21,8 @@ export interface CpOptions {
   readonly mode?: number;
   filter?(source: string, destination: string): boolean | Promise<boolean>;
 }
+
+const ENOTDIR = 20;
 
 const failure = (code: string, text: string, syscall: string, path: string): Error =>
   Object.assign(new Error(`${code}: ${text}, ${syscall} '${path}'`), { code, syscall, path });
@@ -50,7 +53,11 @@ export abstract class Folders {
       const { code } = error as { code: string };
       const parent = posix.dirname(path);
       if (code === 'ENOENT' && parent !== path) {
-        const first = await this.#makeAll(parent, mode);
+        const first = await this.#makeAll(parent, mode).catch((thrown: unknown) => {
+          // A symbolic link to nothing is there, so it cannot be made, and is no folder.
+          const isDangling = (thrown as FsError).code === 'ENOENT' && (thrown as FsError).path === parent;
+          throw isDangling ? fsError(ENOTDIR, 'mkdir', path) : thrown;
+        });
         return (await this.#makeAll(path, mode)) === undefined ? first : (first ?? path);
       }
       if (code !== 'EEXIST' && code !== 'EROFS') throw error;

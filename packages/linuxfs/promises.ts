@@ -11,9 +11,12 @@ import {
 } from './file-handle.js';
 import { Folders } from './folders.js';
 import { SLOT_SIZE } from './protocol.js';
-import { bigIntStatfsOf, bigIntStatsOf, statfsOf, statsOf } from './stats.js';
+import { bigIntStatfsOf, bigIntStatsOf, isFolder, statfsOf, statsOf } from './stats.js';
 import type { Volume } from './volume.js';
-import { flagsOf, modeOf, O, pathBytes, timeOf } from './words.js';
+import { fsError } from './errors.js';
+import { flagsOf, modeOf, O, pathBytes, pathText, timeOf } from './words.js';
+
+const EISDIR = 21;
 
 type Mode = string | number | null | undefined;
 type WithFlag = { readonly flag?: OpenMode; readonly signal?: AbortSignal };
@@ -153,11 +156,15 @@ export class FsPromises extends Folders {
       throw Object.assign(new Error('ENOTSUP: clones cannot be forced, copyfile'), { code: 'ENOTSUP' });
     const source = await this.volume.open(from, O.RDONLY, 0);
     try {
-      const { mode: permissions } = await this.volume.stat({ fd: source });
+      const raw = await this.volume.stat({ fd: source });
       const flags = O.WRONLY | O.CREAT | (mode & COPYFILE_EXCL ? O.EXCL : 0);
-      const target = await this.volume.open(to, flags, permissions & 0o7777);
+      const target = await this.volume.open(to, flags, raw.mode & 0o7777);
       try {
+        if (isFolder(raw)) throw fsError(EISDIR, 'copyfile', pathText(from), pathText(to));
         await this.#copyContent(source, target);
+      } catch (error) {
+        await this.volume.unlink(to); // half a copy, as libuv does
+        throw error;
       } finally {
         await this.volume.close(target);
       }

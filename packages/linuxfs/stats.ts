@@ -77,8 +77,8 @@ const DIRENT_TYPES: Readonly<Record<number, number>> = { 8: 1, 4: 2, 10: 3, 1: 4
 /** @param parent the folder, as the caller wrote it. @param name the name in the caller's encoding */
 export function direntOf(entry: RawEntry, parent: string, name: string | Buffer): Dirent {
   const type = entry.type || (entry.stat ? (entry.stat.mode & 0o170000) >> 12 : 0);
-  const Make = Dirent as unknown as new (name: string | Buffer, path: string, type: number) => Dirent;
-  const made = new Make(name, parent, DIRENT_TYPES[type] ?? 0);
+  const Make = Dirent as unknown as new (name: string | Buffer, type: number, path: string) => Dirent;
+  const made = new Make(name, DIRENT_TYPES[type] ?? 0, parent);
   // Node.js 20 has `path`, 20.12 and newer `parentPath` too.
   if ((made as { parentPath?: string }).parentPath === undefined) Object.assign(made, { parentPath: parent });
   return made;

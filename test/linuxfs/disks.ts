@@ -1,0 +1,64 @@
+/** Disks with filesystems, made and checked by the programs of each, and the kernel that is tested. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build, plainProgress, stepsOf } from '@nodeos/engine';
+import { targetOf } from '@nodeos/targets';
+import { systemOf } from 'nodeos';
+
+let kernel: Promise<string> | undefined;
+
+/** The kernel's file, built if it is not in the cache. */
+export function builtKernel(): Promise<string> {
+  kernel ??= (async () => {
+    const { linuxfs } = await systemOf(targetOf('x86_64'));
+    if (!linuxfs) throw new Error('there is no kernel of linuxfs for this target');
+    const progress = plainProgress((text) => process.stderr.write(text));
+    return (await build(stepsOf(linuxfs), { progress, jobs: 2 })).path(linuxfs);
+  })();
+  return kernel;
+}
+
+interface Filesystem {
+  readonly make: readonly [string, ...string[]];
+  /** Says whether a filesystem is sound; it changes nothing. */
+  readonly check: readonly [string, ...string[]];
+  /** Has owners, links, modes and attributes. */
+  readonly isUnix: boolean;
+}
+
+export const WRITABLE: Readonly<Record<string, Filesystem>> = {
+  ext4: { make: ['mkfs.ext4', '-q', '-F'], check: ['e2fsck', '-fn'], isUnix: true },
+  ext3: { make: ['mkfs.ext3', '-q', '-F'], check: ['e2fsck', '-fn'], isUnix: true },
+  ext2: { make: ['mkfs.ext2', '-q', '-F'], check: ['e2fsck', '-fn'], isUnix: true },
+  xfs: { make: ['mkfs.xfs', '-q', '-f'], check: ['xfs_repair', '-n'], isUnix: true },
+  btrfs: { make: ['mkfs.btrfs', '-q', '-f'], check: ['btrfs', 'check'], isUnix: true },
+  f2fs: { make: ['mkfs.f2fs', '-q', '-f'], check: ['fsck.f2fs', '--dry-run'], isUnix: true },
+  vfat: { make: ['mkfs.vfat', '-F', '32'], check: ['fsck.vfat', '-n'], isUnix: false },
+  exfat: { make: ['mkfs.exfat'], check: ['fsck.exfat', '-n'], isUnix: false },
+};
+
+const DISK_BYTES = 384 << 20;
+
+/** An image with an empty filesystem. */
+export function emptyDisk(folder: string, type: string): string {
+  const path = join(folder, `${type}.img`);
+  writeFileSync(path, '');
+  truncateSync(path, DISK_BYTES);
+  const [command, ...args] = filesystemOf(type).make;
+  execFileSync(command, [...args, path], { stdio: 'pipe' });
+  return path;
+}
+
+/** What the filesystem's own program says of it. */
+export function checked(path: string, type: string): { status: number | null; said: string } {
+  const [command, ...args] = filesystemOf(type).check;
+  const { status, stdout, stderr } = spawnSync(command, [...args, path], { encoding: 'utf8' });
+  return { status, said: stdout + stderr };
+}
+
+export function filesystemOf(type: string): Filesystem {
+  const found = WRITABLE[type];
+  if (!found) throw new Error(`${type} is not in the table`);
+  return found;
+}
