@@ -38,6 +38,9 @@ export interface MountOptions {
   readonly umask?: number;
 }
 
+/** Types that Linux only reads. */
+const NEVER_WRITTEN: readonly string[] = ['squashfs', 'erofs', 'iso9660'];
+
 const MS_RDONLY = 1;
 const MS_NOATIME = 1024;
 
@@ -70,7 +73,7 @@ export class Disk {
       const what = type === undefined ? 'no known filesystem is there' : `there is no filesystem ${type}`;
       throw Object.assign(new Error(`${what}; known are ${TYPES.join(', ')}`), { code: 'EINVAL' });
     }
-    const isReadOnly = options.readOnly ?? this.isReadOnly;
+    const isReadOnly = NEVER_WRITTEN.includes(type) || (options.readOnly ?? this.isReadOnly);
     const disk = await this.kernel.attach(device, this.isReadOnly);
     const mount = this.kernel.takeMount();
     const { uid = 0, gid = 0, umask = 0o022, options: text = '' } = options;

@@ -173,7 +173,7 @@ describe('in a terminal', { timeout: LONG }, () => {
     ['flash', /^\/dev\/|no drive/m],
     ['image --help', /nodeos image ls/],
   ])('nodeos %s answers, into a pager too', async (words, pattern) => {
-    const terminal = await openTerminal(200, 80);
+    const terminal = await openTerminal(200, 120);
     await terminal.type(`clear; ${NODEOS} ${words} 2>&1; echo status $?`);
     expect(await terminal.waitForScreen(/^status \d+$/m)).toMatch(pattern);
     expect(await terminal.screen()).toMatch(/^status 0$/m);

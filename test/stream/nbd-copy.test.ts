@@ -266,9 +266,9 @@ describe('a destination that is a file', () => {
 
     const copying = start(['nbd', 'copy', await nbdkit('--filter=delay', 'pattern', '8M', 'rdelay=60'), to('slow')]);
     const partial = async (): Promise<string | undefined> =>
-      (await readdir(at)).find((name) => name.endsWith('.partial'));
+      (await readdir(at)).find((name) => name.startsWith('.slow.'));
     while ((await partial()) === undefined) await sleep(20);
-    expect(await mode(to((await partial()) ?? ''))).toBe(0o600);
+    expect(await mode(to((await partial()) ?? ''))).toBe(0o700); // a folder that nobody else enters
     copying.child.kill('SIGKILL');
   });
 

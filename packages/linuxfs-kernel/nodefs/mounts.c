@@ -168,7 +168,9 @@ int nodefs_unmount(struct nodefs_call *call)
 	if (number >= NODEFS_MOUNTS)
 		return -EINVAL;
 	mutex_lock(&mounting);
-	error = nodefs_close_all(number) ?: unmount(number);
+	error = nodefs_close_all(number);
+	task_work_run(); /* files are closed by it */
+	error = error ?: unmount(number);
 	mutex_unlock(&mounting);
 	return error;
 }

@@ -1,0 +1,277 @@
+/** Disks, mounts, crashes and hostile images, with the kernel as users have it. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdir, open as openFile, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { promisify } from 'node:util';
+import { delay, fault, file, memory } from '@nodeos/block';
+import { open, type Disk } from '@nodeos/linuxfs';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { LONG, ROOT, temporary } from '../support.js';
+import { builtKernel, checked, emptyDisk } from './disks.js';
+
+let kernel: string;
+beforeAll(async () => void (kernel = await builtKernel()), LONG);
+
+async function opened(...args: Parameters<typeof open>): Promise<Disk> {
+  const disk = await open(args[0], { kernel, ...args[1] });
+  onTestFinished(() => disk.close().catch(() => undefined));
+  return disk;
+}
+
+/** The processes of kernels that this one started. */
+const kernels = (): string[] =>
+  readdirSync('/proc').filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('linuxfs\0') && parentOf(pid) === process.pid;
+    } catch {
+      return false;
+    }
+  });
+const parentOf = (pid: string): number =>
+  Number(/PPid:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+
+describe('a disk', () => {
+  it('has partitions, which are mounted by number, label and UUID; what is not there is named', async () => {
+    const folder = await temporary();
+    const image = join(folder, 'disk.img');
+    const [boot, root] = [join(folder, 'boot.img'), join(folder, 'root.img')];
+    for (const [path, size] of [[image, 96] as const, [boot, 40] as const, [root, 48] as const]) {
+      writeFileSync(path, '');
+      truncateSync(path, size << 20);
+    }
+    execFileSync('mkfs.vfat', ['-F', '32', '-n', 'BOOT', boot], { stdio: 'pipe' });
+    const uuid = '01234567-89ab-cdef-0123-456789abcdef';
+    execFileSync('mkfs.ext4', ['-q', '-L', 'root', '-U', uuid, root]);
+    execFileSync('sgdisk', ['-n', '1:2048:+40M', '-n', '2:0:+48M', image], { stdio: 'pipe' });
+    const disk = await openFile(image, 'r+');
+    await disk.write(readFileSync(boot), 0, 40 << 20, 2048 * 512);
+    await disk.write(readFileSync(root), 0, 48 << 20, (2048 + 81920) * 512);
+    await disk.close();
+
+    const linux = await opened(image);
+    expect(await linux.filesystems()).toEqual([
+      { type: 'vfat', label: 'BOOT', partition: 1 },
+      { type: 'ext4', label: 'root', uuid, partition: 2 },
+    ]);
+    const [first, second] = [await linux.mount({ partition: 1 }), await linux.mount({ label: 'root' })];
+    await first.promises.writeFile('/config.json', '{}');
+    await second.promises.writeFile('/config.json', '{"root":true}');
+    await linux.close();
+    const again = await opened(image, { readOnly: true });
+    const [vfat, ext4] = [await again.mount({ label: 'BOOT' }), await again.mount({ uuid })];
+    expect(await vfat.promises.readFile('/config.json', 'utf8')).toBe('{}');
+    expect(await ext4.promises.readFile('/config.json', 'utf8')).toBe('{"root":true}');
+    await expect(ext4.promises.writeFile('/x', '')).rejects.toMatchObject({ code: 'EROFS' });
+    await expect(again.mount({ partition: 7 })).rejects.toThrow(/no partition 7/);
+    await expect(again.mount({ label: 'nobody' })).rejects.toThrow(
+      /no filesystem has the label "nobody".*"BOOT", "root"/,
+    );
+    await expect(again.mount()).rejects.toMatchObject({ code: 'EINVAL' });
+  });
+
+  it('may be any block device; its errors are those of the calls', async () => {
+    const folder = await temporary();
+    const image = emptyDisk(folder, 'ext4');
+    const bytes = await readFile(image);
+    const inMemory = memory(bytes.length);
+    await inMemory.write?.(bytes, 0);
+    const faults = [
+      { operations: ['write', 'flush'] as const, range: { offset: 0, length: 384 << 20 }, nth: 400, code: 'ENOSPC' },
+    ];
+    const failing = await opened(fault(inMemory, faults));
+    const doomed = await failing.mount();
+    const writing = (async () => {
+      for (let i = 0; ; i++) await doomed.promises.writeFile(`/f${i}`, randomBytes(4096), { flush: true } as never);
+    })();
+    await expect(writing).rejects.toMatchObject({ code: expect.stringMatching(/^(ENOSPC|EIO|EROFS)$/) as unknown });
+    await failing.close().catch(() => undefined);
+    await inMemory.write?.(bytes, 0);
+    const disk = await opened(delay(inMemory, 2));
+    const mounted = await disk.mount();
+    await mounted.promises.writeFile('/a', 'slow');
+    await mounted.unmount();
+    const again = await disk.mount();
+    expect(await again.promises.readFile('/a', 'utf8')).toBe('slow');
+  });
+
+  it('leaves no process, whatever was open, and answers nothing afterwards', async () => {
+    const disk = await opened(emptyDisk(await temporary(), 'ext4'));
+    const mounted = await disk.mount();
+    const handle = await mounted.promises.open('/open', 'w');
+    await handle.write('text');
+    expect(kernels()).toHaveLength(1);
+    await disk.close();
+    await disk.close();
+    expect(kernels()).toEqual([]);
+    await expect(mounted.promises.stat('/')).rejects.toMatchObject({ code: 'EBADF' });
+  });
+});
+
+describe.each(['squashfs', 'erofs', 'iso9660'])('%s', (type) => {
+  it('is read, with links, names and modes', async () => {
+    const folder = await temporary();
+    const [tree, image] = [join(folder, 'tree'), join(folder, 'image')];
+    await mkdir(join(tree, 'sub'), { recursive: true });
+    const big = randomBytes(3_000_000);
+    await writeFile(join(tree, 'big'), big);
+    await writeFile(join(tree, 'sub/ö'), 'name', { mode: 0o640 });
+    execFileSync('ln', ['-s', 'sub/ö', join(tree, 'link')]);
+    const made: Record<string, string[]> = {
+      squashfs: ['mksquashfs', tree, image, '-quiet', '-no-progress'],
+      erofs: ['mkfs.erofs', '-zlz4hc', image, tree],
+      iso9660: ['xorriso', '-as', 'mkisofs', '-R', '-quiet', '-o', image, tree],
+    };
+    const [command = '', ...args] = made[type] ?? [];
+    execFileSync(command, args, { stdio: 'pipe' });
+    const { promises } = await (await opened(image)).mount();
+    expect((await promises.readFile('/big')).equals(big)).toBe(true);
+    expect(await promises.readFile('/link', 'utf8')).toBe('name');
+    expect((await promises.stat('/sub/ö')).mode & 0o777).toBe(0o640);
+    expect(await promises.readlink('/link')).toBe('sub/ö');
+    await expect(promises.writeFile('/new', '')).rejects.toMatchObject({ code: 'EROFS' });
+  });
+});
+
+describe('the interface', () => {
+  it('streams, seeks, has attributes, devices and owners', async () => {
+    const mounted = await (
+      await opened(emptyDisk(await temporary(), 'ext4'))
+    ).mount({ uid: 12, gid: 34, umask: 0o077 });
+    const { promises, fs } = mounted;
+    const data = randomBytes(2_500_000);
+    await pipeline([data.subarray(0, 1_000_000), data.subarray(1_000_000)], mounted.createWriteStream('/s'));
+    const chunks: Buffer[] = [];
+    for await (const chunk of mounted.createReadStream('/s', { start: 10 })) chunks.push(chunk as Buffer);
+    expect(Buffer.concat(chunks).equals(data.subarray(10))).toBe(true);
+    expect(await promises.stat('/s')).toMatchObject({ uid: 12, gid: 34, size: data.length });
+    expect((await promises.stat('/s')).mode & 0o777).toBe(0o600);
+    await mounted.setxattr({ path: '/s' }, 'user.kind', Buffer.from('stream'));
+    expect(await mounted.listxattr({ path: '/s' })).toEqual(['user.kind']);
+    expect((await mounted.getxattr({ path: '/s' }, 'user.kind')).toString()).toBe('stream');
+    await mounted.volume.mknod('/null', 0o020666, [1, 3]);
+    expect((await promises.stat('/null')).isCharacterDevice()).toBe(true);
+    await expect(promises.readFile('/null')).rejects.toMatchObject({ code: 'EACCES' });
+    const handle = await promises.open('/sparse', 'w+');
+    await handle.write('end', 5 << 20);
+    expect(await mounted.volume.seek(handle.fd, 0, 'data')).toBe(5 << 20);
+    await mounted.volume.allocate(handle.fd, 0, 1 << 20, 0);
+    await handle.sync();
+    await handle.close();
+    expect(await promisify(fs.readFile)('/sparse', { encoding: 'latin1' })).toHaveLength((5 << 20) + 3);
+    expect((await promises.stat('/s', { bigint: true })).mtimeNs).toBeTypeOf('bigint');
+    expect(
+      await promises.readdir('/', { withFileTypes: true }).then((all) => all.map((one) => one.isFile())),
+    ).toContain(true);
+  });
+
+  it('keeps names and links within the image', async () => {
+    const { promises } = await (await opened(emptyDisk(await temporary(), 'ext4'))).mount();
+    await promises.mkdir('/etc');
+    await promises.writeFile('/etc/passwd', 'of the image');
+    await promises.symlink('/etc/passwd', '/absolute');
+    await promises.symlink('../../../../etc/passwd', '/relative');
+    for (const path of ['/absolute', '/relative', '../../etc/passwd', '/../../etc/passwd'])
+      expect(await promises.readFile(path, 'utf8')).toBe('of the image');
+    expect(await promises.realpath('/../..')).toBe('/');
+  });
+});
+
+describe('a kernel that is killed', () => {
+  it('fails every request with EIO and what ended it; what was synced is there', { timeout: 120_000 }, async () => {
+    const image = emptyDisk(await temporary(), 'ext4');
+    for (let round = 0; round < 12; round++) {
+      const disk = await opened(image);
+      const { promises } = await disk.mount();
+      const synced: string[] = [];
+      const writing = (async () => {
+        for (let i = 0; ; i++) {
+          const handle = await promises.open(`/r${round}-${i}`, 'w');
+          await handle.write(`content ${i}`);
+          await handle.sync();
+          synced.push(`/r${round}-${i}`);
+          await handle.close();
+        }
+      })();
+      setTimeout(() => disk.kill(), 20 + 17 * round);
+      await expect(writing).rejects.toMatchObject({
+        code: 'EIO',
+        cause: { message: expect.stringMatching(/SIGKILL/) },
+      });
+      await expect(disk.close()).rejects.toMatchObject({ code: 'EIO' }); // nothing more became durable
+      const again = await opened(image);
+      const found = await again.mount();
+      for (const path of synced)
+        expect(await found.promises.readFile(path, 'utf8')).toBe(`content ${path.split('-')[1] ?? ''}`);
+      await again.close();
+      expect(checked(image, 'ext4')).toMatchObject({ status: 0 });
+    }
+  });
+});
+
+describe('hostile images', () => {
+  it.each(['ext4', 'xfs', 'btrfs', 'f2fs', 'vfat', 'exfat'])(
+    'a damaged %s gives errors, or a dead kernel, and never more',
+    { timeout: 120_000 },
+    async (type) => {
+      const image = emptyDisk(await temporary(), type);
+      const disk = await opened(image);
+      const mounted = await disk.mount();
+      for (let i = 0; i < 20; i++) await mounted.promises.writeFile(`/file${i}`, randomBytes(5000));
+      await disk.close();
+      const bytes = await readFile(image);
+      let seed = 12_345;
+      const random = (below: number): number => (seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31) % below;
+      const used: number[] = [];
+      for (let at = 0; at < bytes.length; at += 512)
+        if (bytes.subarray(at, at + 512).some((byte) => byte !== 0)) used.push(at);
+      for (let round = 0; round < 25; round++) {
+        const hostile = memory(bytes.length);
+        for (const at of used) await hostile.write?.(bytes.subarray(at, at + 512), at);
+        for (let i = 0; i < 40; i++)
+          await hostile.write?.(randomBytes(2), (used[random(used.length)] ?? 0) + random(500));
+        const victim = await opened(hostile);
+        const work = victim.mount().then(async ({ promises }) => {
+          for (const name of await promises.readdir('/')) await promises.readFile(`/${name}`).catch(() => undefined);
+          await promises.writeFile('/new', 'x');
+        });
+        const error = await Promise.race([work.catch((thrown: unknown) => thrown), limit(20_000)]);
+        if (error !== undefined) expect(error).toHaveProperty('code');
+        victim.kill();
+        await victim.close().catch(() => undefined);
+      }
+    },
+  );
+
+  const limit = (ms: number): Promise<never> =>
+    new Promise((_, reject) => setTimeout(() => reject(new Error(`nothing happened for ${ms} ms`)), ms).unref());
+});
+
+describe('an ordinary user', () => {
+  it('needs no root, no home, and no folder for memory', async () => {
+    const folder = await temporary();
+    const image = emptyDisk(folder, 'ext4');
+    execFileSync('chmod', ['755', folder]);
+    execFileSync('chown', ['65534:65534', image]);
+    const copy = join(folder, 'linux');
+    execFileSync('install', ['-m', '755', kernel, copy]);
+    const code = `
+      import { open } from '${ROOT}packages/linuxfs/dist/index.js';
+      const disk = await open('${image}', { kernel: '${copy}' });
+      const { promises } = await disk.mount();
+      await promises.writeFile('/x', 'by nobody');
+      console.log(await promises.readFile('/x', 'utf8'));
+      await disk.close();`;
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
+      uid: 65534,
+      gid: 65534,
+      env: {},
+      cwd: '/',
+      encoding: 'utf8',
+    });
+    expect(stdout, stderr).toBe('by nobody\n');
+    expect(existsSync('/nonexistent')).toBe(false);
+  });
+});
