@@ -39,7 +39,7 @@ export interface Descriptor extends Sized {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
-export interface Index {
+export interface ImageIndex {
   readonly manifests: readonly Descriptor[];
 }
 
@@ -84,7 +84,7 @@ export function documentIn(bytes: Buffer, subject: string): Document {
 }
 
 /** @throws NodeosError if it is neither */
-export function parseDocument({ bytes, mediaType }: Document, subject: string): Index | Manifest {
+export function parseDocument({ bytes, mediaType }: Document, subject: string): ImageIndex | Manifest {
   const fields = objectIn(bytes, subject);
   if (fields['schemaVersion'] === 1)
     throw new NodeosError(`${subject} is a manifest of schema 1, which nothing has written since 2017`, {

@@ -3,7 +3,7 @@
  * https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md
  */
 import { NodeosError, UsageError } from '@nodeos/base';
-import type { Descriptor, Index, Platform } from './model.js';
+import type { Descriptor, ImageIndex, Platform } from './model.js';
 
 /** Names of architectures in Go, which images use, by `process.arch`. */
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', arm: 'arm', arm64: 'arm64' };
@@ -34,7 +34,7 @@ export const platformText = ({ os, architecture, variant }: Platform): string =>
   [os, architecture, variant].filter(Boolean).join('/');
 
 /** @throws NodeosError that lists what there is */
-export function choosePlatform({ manifests }: Index, wanted: Platform, subject: string): Descriptor {
+export function choosePlatform({ manifests }: ImageIndex, wanted: Platform, subject: string): Descriptor {
   const real = manifests.filter((one) => !isAttestation(one));
   const ranked = real
     .map((one) => ({ one, rank: rankOf(one.platform, wanted) }))

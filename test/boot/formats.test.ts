@@ -258,7 +258,8 @@ describe('folders', { timeout: LONG }, () => {
   it('qemu: run.sh starts it, and port 80 of the machine is here', async () => {
     const out = await temporary();
     const app = await application({
-      'main.js': "require('http').createServer((q, r) => r.end(require('fs').readFileSync('/proc/cmdline', 'latin1'))).listen(80)",
+      'main.js':
+        "require('http').createServer((q, r) => r.end(require('fs').readFileSync('/proc/cmdline', 'latin1'))).listen(80)",
     });
     const words = 'nodeos.hostname=q x="$HOME `id` \\\\"';
     await built('--format', 'qemu', '--app', app, '--append', words, '--out', out);

@@ -168,7 +168,7 @@ describe('in a terminal', { timeout: LONG }, () => {
     ['nbd map memory:1M', /\d/],
     ['nbd serve memory:1M -- true', /status 0/],
     ['--help', /nodeos COMMAND/],
-    ['start --help', /nodeos start \[APP\]/],
+    ['start --help', /nodeos start \[APP\|IMAGE\]/],
     ['config examples/typescript', /^hostname +"greeter" {2}\(nodeos\.config\.ts\)$/m],
     ['flash', /^\/dev\/|no drive/m],
     ['image --help', /nodeos image ls/],
