@@ -17,7 +17,7 @@ export class DiskServer {
 
   /**
    * @param memory the descriptor of the kernel's memory
-   * @param failed is told what makes the connection useless
+   * @param failed is told of a message that makes no sense. An error of the socket is the end of the kernel, which says more
    */
   constructor(
     private readonly socket: Socket,
@@ -31,7 +31,6 @@ export class DiskServer {
         failed(error as Error);
       }
     });
-    socket.on('error', failed);
   }
 
   add(number: number, backend: BlockBackend): void {

@@ -31,6 +31,7 @@ const RULES: readonly Rule[] = [
   { pattern: /^nodeos start.*(--libc glibc|--node )/, how: 'parsed', why: 'it builds another runtime' },
   { pattern: /^nodeos start.*--target aarch64/, how: 'parsed', why: 'it builds another toolchain: test/long' },
   { pattern: /^nodeos start( --append .*)?$/, how: 'parsed', why: 'a REPL: test/cli/terminal.test.ts' },
+  { pattern: /^nodeos start (docker|oci)/, how: 'parsed', why: 'there is no registry: test/boot/containers.test.ts' },
   { pattern: /^nodeos start /, how: 'application' },
   { pattern: /^nodeos config/, how: 'run' },
   { pattern: /^nodeos oci/, how: 'parsed', why: 'there is no registry: test/cli/oci.test.ts has one' },
