@@ -92,7 +92,7 @@ const FILES = [
   'OVERLAY',
 ];
 /** Images are behind the folder of a store: `/srv/store:debian-12`. */
-const STORES = ['STORE', 'STORE:NAME', '[NAME=]STORE:NAME'];
+const STORES = ['STORE', 'STORE:NAME', '[NAME=]STORE:NAME', '[FILE=]STORE:NAME'];
 const FOLDERS = ['APP', 'DIR', 'FOLDER', 'REMOTE'];
 
 export type Vocabulary = Readonly<Record<string, Words>>;
