@@ -30,6 +30,9 @@ interface ReadOptions {
   readonly position?: number | bigint | null | undefined;
 }
 
+/** Those of `createReadStream` and `createWriteStream` of `node:fs`. */
+type StreamOptions = { readonly autoClose?: boolean } & Readonly<Record<string, unknown>>;
+
 const READ_SIZE = 16384;
 
 export class FileHandle extends EventEmitter {
@@ -192,21 +195,22 @@ export class FileHandle extends EventEmitter {
     return this.volume.fsync(this.#fd, true);
   }
 
-  createReadStream(options: object = {}): ReadStream {
-    return this.streams.createReadStream('', { ...options, fd: this.#fd, ...this.#withClose(options) });
+  createReadStream(options: StreamOptions = {}): ReadStream {
+    this.#handOver(options);
+    return this.streams.createReadStream('', { ...options, fd: this.#fd });
   }
 
-  createWriteStream(options: object = {}): WriteStream {
-    return this.streams.createWriteStream('', { ...options, fd: this.#fd, ...this.#withClose(options) });
+  createWriteStream(options: StreamOptions = {}): WriteStream {
+    this.#handOver(options);
+    return this.streams.createWriteStream('', { ...options, fd: this.#fd });
   }
 
-  /** A stream closes the descriptor itself, so this handle must know. */
-  #withClose(options: { autoClose?: boolean }): object {
-    if (options.autoClose !== false) this.#closing ??= Promise.resolve();
-    return {};
+  /** Unless it is told otherwise, a stream closes the descriptor at its end, so this handle does not. */
+  #handOver({ autoClose = true }: StreamOptions): void {
+    if (autoClose) this.#closing ??= Promise.resolve();
   }
 
-  readLines(options: object = {}): Interface {
+  readLines(options: StreamOptions = {}): Interface {
     return createInterface({ input: this.createReadStream(options), crlfDelay: Infinity });
   }
 

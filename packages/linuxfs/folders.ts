@@ -1,10 +1,10 @@
 /** What concerns folders and whole trees in them: reading, making, removing and copying. */
-import type { BigIntStats, Dirent, PathLike, Stats } from 'node:fs';
+import type { Dirent, PathLike } from 'node:fs';
 import { posix } from 'node:path';
 import { Directory } from './directory.js';
 import { fsError, type FsError } from './errors.js';
 import { encodingOf, type Encoded } from './file-handle.js';
-import { direntOf, isDot, isFile, isFolder, isLink, statsOf } from './stats.js';
+import { direntOf, isDot, isFile, isFolder, isLink } from './stats.js';
 import type { RawEntry, RawStat } from './protocol.js';
 import type { Volume } from './volume.js';
 import { modeOf, O, pathBytes, pathText } from './words.js';
@@ -229,12 +229,6 @@ export abstract class Folders {
       const path = posix.relative(root, posix.join(folder, entry.name.toString()));
       if (patterns.some((one) => one.test(path))) yield path;
     }
-  }
-
-  /** @internal stats of many entries at once */
-  async statsOf(path: PathLike): Promise<Map<string, Stats | BigIntStats>> {
-    const entries = await this.entries(path, true);
-    return new Map(entries.flatMap(({ name, stat }) => (stat ? [[name.toString(), statsOf(stat)] as const] : [])));
   }
 }
 

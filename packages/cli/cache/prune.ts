@@ -1,5 +1,4 @@
 /** nodeos cache prune: removes old outputs. */
-import { join } from 'node:path';
 import { formatSize, parseSize, visibleJson } from '@nodeos/base';
 import { Cache, prune } from '@nodeos/engine';
 import type { Command } from '../command.js';
@@ -21,14 +20,13 @@ export const pruneCommand: Command = {
     checkNoOperands('cache prune', args);
     const dryRun = args.flag('dry-run');
     const most = parseSize(args.text('images') ?? '10G', '--images');
-    const cache = new Cache();
-    const { removed: outputs, skipped } = await prune(cache, {
+    const { removed: outputs, skipped } = await prune(new Cache(), {
       keepPerStep: args.number('keep', 0) ?? 1,
       sources: args.flag('sources'),
       dryRun,
     });
-    const { BlobCache } = await import('@nodeos/oci');
-    const layers = await new BlobCache(join(cache.root, 'images')).prune({ most, isDry: dryRun });
+    const { imageCache } = await import('../oci/open.js');
+    const layers = await imageCache().prune({ most, isDry: dryRun });
     const removed = [...outputs, ...layers];
     reportSkipped(io, skipped); // before a pager shows the list
     for (const item of removed)

@@ -10,25 +10,14 @@ import { writeErofs } from '@nodeos/fs';
 import { fromDirectory } from '@nodeos/tree';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { missing } from '../../fuse/test/helpers.js';
+import { NODEOS, nodeosStore, type Result } from './command.js';
 
-const NODEOS = join(import.meta.dirname, '../bin/nodeos.js');
 const TREE = join(import.meta.dirname, '../../..', 'docs');
 let folder = '';
 let count = 0;
 let at = '';
 
-interface Result {
-  readonly status: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-const nodeos = (...args: string[]): Promise<Result> =>
-  new Promise((resolve) => {
-    execFile(process.execPath, [NODEOS, 'store', ...args], { cwd: folder }, (error, stdout, stderr) =>
-      resolve({ status: error ? Number(error.code) : 0, stdout, stderr }),
-    );
-  });
+const nodeos = (...args: string[]): Promise<Result> => nodeosStore(folder, ...args);
 
 /** Mounts in the background. */
 async function mounting(

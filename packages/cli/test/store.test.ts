@@ -1,26 +1,15 @@
 /** nodeos store: every action, on a real filesystem, as a user calls it. */
-import { execFile, execFileSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startRegistry, type Registry } from '../../remote/test/registry.js';
+import { NODEOS, nodeosStore, type Result } from './command.js';
 
-const NODEOS = join(import.meta.dirname, '../bin/nodeos.js');
 let folder = '';
 
-interface Result {
-  readonly status: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-const nodeos = (...args: string[]): Promise<Result> =>
-  new Promise((resolve) => {
-    execFile(process.execPath, [NODEOS, 'store', ...args], { cwd: folder }, (error, stdout, stderr) =>
-      resolve({ status: error ? Number(error.code) : 0, stdout, stderr }),
-    );
-  });
+const nodeos = (...args: string[]): Promise<Result> => nodeosStore(folder, ...args);
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'nodeos-store-cli-'));
