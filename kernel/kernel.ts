@@ -18,7 +18,7 @@ import { LINUX, UNNEEDED_PATHS } from './sources.js';
 const HERE = fileURLToPath(new URL('..', import.meta.url));
 
 /** Values that the kernel would otherwise take from the build machine. The date is FAT's epoch, as in the engine. */
-const REPRODUCIBLE = {
+export const REPRODUCIBLE = {
   KBUILD_BUILD_TIMESTAMP: 'Tue Jan  1 00:00:00 UTC 1980',
   KBUILD_BUILD_USER: 'nodeos',
   KBUILD_BUILD_HOST: 'nodeos',

@@ -10,17 +10,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { NodeosError } from '@nodeos/base';
 import { artifact, patchAll, unpack, type Artifact, type Step, type StepContext } from '@nodeos/engine';
-import { fragmentPaths, LINUX, lostOptions, readFragments, UNNEEDED_PATHS } from '@nodeos/kernel';
+import { fragmentPaths, LINUX, lostOptions, readFragments, REPRODUCIBLE, UNNEEDED_PATHS } from '@nodeos/kernel';
 import type { Target } from '@nodeos/targets';
 import type { Compiler } from '@nodeos/toolchain';
-
-/** Values that the kernel would otherwise take from the build machine. */
-const REPRODUCIBLE = {
-  KBUILD_BUILD_TIMESTAMP: 'Tue Jan  1 00:00:00 UTC 1980',
-  KBUILD_BUILD_USER: 'nodeos',
-  KBUILD_BUILD_HOST: 'linuxfs',
-  KBUILD_BUILD_VERSION: '1',
-};
 
 const HERE = fileURLToPath(new URL('..', import.meta.url));
 

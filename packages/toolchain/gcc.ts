@@ -36,7 +36,8 @@ export function gcc(target: Target, binutils: Step, headers: Step): Step {
         ...[`--target=${triplet}`, `--prefix=${PREFIX}`, `--with-sysroot=${PREFIX}/${triplet}/sysroot`],
         ...[`--with-build-sysroot=${context.input('headers')}`, '--with-native-system-header-dir=/usr/include'],
         ...['--enable-languages=c,c++', '--enable-checking=release', '--disable-bootstrap', '--disable-multilib'],
-        ...['--disable-nls', '--disable-plugin', '--without-isl', '--without-zstd'],
+        // The static analyzer is a twentieth of the compiler's own code.
+        ...['--disable-nls', '--disable-plugin', '--disable-analyzer', '--without-isl', '--without-zstd'],
         // musl does not support sanitizers. The other libraries serve languages that are not built, or old programs.
         ...['sanitizer', 'ssp', 'quadmath', 'gomp', 'itm', 'vtv'].map((library) => `--disable-lib${library}`),
         // Hardened by default: position-independent code and the stack protector. The linker adds RELRO.

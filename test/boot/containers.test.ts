@@ -12,6 +12,10 @@ import { freePort, nodeos, request, start, temporary } from '../support.js';
 const run = promisify(execFile);
 const APPLETS = ['cat', 'grep', 'httpd', 'id', 'ls', 'mknod', 'mount', 'ping', 'sh', 'stty', 'tty'];
 const CAPABILITIES = '00000000a80425fb'; // of a container of Docker
+/** `setcap cap_net_raw+ep`, as vfs_ns_cap_data of version 2. https://man7.org/linux/man-pages/man7/capabilities.7.html */
+const RAW_NETWORK = {
+  'SCHILY.xattr.security.capability': Buffer.from('0100000200200000000000000000000000000000', 'hex'),
+};
 const TIME = ['--timeout', '90'];
 
 let root = '';
@@ -22,6 +26,8 @@ beforeAll(async () => {
     { path: 'bin/' },
     { path: 'bin/busybox', content: await readFile(await busybox()), mode: 0o755 },
     ...APPLETS.map((name) => ({ path: `bin/${name}`, kind: '2', link: 'busybox' })),
+    { path: 'cap/' },
+    { path: 'cap/grep', content: await readFile(await busybox()), mode: 0o755, pax: RAW_NETWORK },
     { path: 'etc/' },
     { path: 'etc/passwd', content: 'root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\n' },
     { path: 'etc/group', content: 'web:x:34:\nvideo:x:44:web\n' },
@@ -58,7 +64,7 @@ describe('nodeos start with an image of a registry', () => {
 
   it('runs a command as the user of the image, with its variables and folder, and ends with its status', async () => {
     const script =
-      'id; echo $GREETING $MORE $HOME $PWD; cat /etc/resolv.conf; grep -E "^(CapPrm|CapBnd|Seccomp|NoNew|SigIgn)" /proc/self/status; echo out > /dev/stdout; exit 7';
+      'id; echo $GREETING $MORE $HOME $PWD; cat /etc/resolv.conf; grep -E "^(CapPrm|CapBnd|Seccomp|NoNew|SigIgn)" /proc/self/status; echo out > /dev/stdout; /cap/grep CapEff /proc/self/status; exit 7';
     const { status, stdout, stderr } = await nodeos(
       'start',
       name,
@@ -78,6 +84,7 @@ describe('nodeos start with an image of a registry', () => {
     expect(stdout).toMatch(new RegExp(`^CapBnd:\\s+${CAPABILITIES}`, 'm'));
     expect(stdout).toMatch(/^NoNewPrivs:\s+0\s+Seccomp:\s+2/m);
     expect(stdout).toMatch(/^out\r?$/m);
+    expect(stdout, 'the capability of a file').toMatch(/^CapEff:\s+0000000000002000/m);
   });
 
   it('needs no registry for an image that is named by its digest and was there before', async () => {
