@@ -26,6 +26,7 @@ export async function runProcess(more: Pick<Io, 'install'> = {}): Promise<void> 
   endWithParent(() => onSignal('SIGTERM'));
   process.on('exit', leaveTerminalToPager);
   const { stdout, stderr, stdin, env } = process;
+  for (const stream of [stdout, stderr]) neverWaitFor(stream);
   const whenWritten = watchOutput({ stdout, stderr }, stop, kill.signal);
   const status = await main(process.argv.slice(2), {
     stdout,
@@ -58,6 +59,21 @@ function passOnSuspension(): void {
   });
   process.on('SIGCONT', () => signalGroups('SIGCONT'));
 }
+
+/**
+ * Node.js waits for a terminal that takes nothing: after Ctrl-S, over a slow line, on a busy machine. Everything in this
+ * process would wait too: builds, servers, signals. So what the terminal does not take at once is kept, as for a pipe.
+ */
+function neverWaitFor(stream: NodeJS.WriteStream): void {
+  if (!stream.isTTY) return;
+  const setBlocking = (isBlocking: boolean): void => handleOf(stream)?.setBlocking?.(isBlocking);
+  setBlocking(false);
+  process.on('exit', () => setBlocking(true)); // where there is no /dev/pts, the shell has the same open file
+}
+
+/** What is below a stream of Node.js; there is no public way to it. */
+const handleOf = (stream: NodeJS.WriteStream): { setBlocking?: (isBlocking: boolean) => void } | undefined =>
+  (stream as { _handle?: { setBlocking?: (isBlocking: boolean) => void } })._handle;
 
 /**
  * npm starts this process through a shell. A signal to npm ends npm and the shell, but does not reach this process. It

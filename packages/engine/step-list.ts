@@ -13,7 +13,8 @@ const COLUMNS = 80;
 const INDENTATION = 2;
 
 /**
- * Draws at most twice a second, in rows no wider than the terminal. By default, listr2 draws ten times a second and for
+ * Draws at most twice a second, in rows no wider than the terminal, and nothing while the terminal has not taken the last
+ * drawing. By default, listr2 draws ten times a second and for
  * each line of a task, wraps long lines anew each time, and asks standard output for the width and whether it is a
  * terminal.
  */
@@ -30,7 +31,8 @@ const rendererOn = (output: NodeJS.WriteStream): typeof DefaultRenderer =>
     override update(): void {
       this.#timer ??= setTimeout(() => {
         this.#timer = undefined;
-        super.update();
+        if (output.writableLength > 0) this.update();
+        else super.update();
       }, FRAME_MS);
     }
 

@@ -1,6 +1,6 @@
 /** Every command as a person uses it: in a terminal, with keys, a pager, and another size. */
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -182,6 +182,27 @@ describe('in a terminal', { timeout: LONG }, () => {
     await terminal.waitForScreen(/:\s*$|\(END\)\s*$/);
     await terminal.press('q');
     await terminal.waitForPrompt();
+  });
+
+  it('a build goes on while the terminal takes nothing, after Ctrl-S', async () => {
+    const root = await cacheWith();
+    const terminal = await openTerminal(80, 24, { NODEOS_CACHE: root });
+    const printed = (): number =>
+      readdirSync(join(root, 'logs')).reduce((sum, name) => sum + statSync(join(root, 'logs', name)).size, 0);
+    await terminal.type(`clear; ${NODEOS} toolchain build`);
+    await terminal.waitForScreen(/toolchain-binutils\s+› .*checking/, 300);
+    await terminal.press('C-s');
+    await sleep(5000); // some drawings
+    const before = printed();
+    await waitUntil(() => printed() > before, 60);
+    expect(printed()).toBeGreaterThan(before);
+    const shown = await terminal.screen();
+    await sleep(2000);
+    expect(await terminal.screen()).toBe(shown);
+    await terminal.press('C-c');
+    await terminal.waitForPrompt();
+    expect(await terminal.hasCursor()).toBe(true);
+    expect(statesOf(`${root}/tmp`)).toEqual([]);
   });
 
   it('what prune leaves alone is said before the list, into a pager too', async () => {
