@@ -10,6 +10,7 @@ const LIBRARIES = {
   flash: ['base', 'block'],
   fuse: ['base', 'block'],
   places: ['base'],
+  linuxfs: ['block', 'tree'],
   store: ['base', 'block', 'oci', 'places'],
   oci: ['base', 'tree'],
 };

@@ -33,12 +33,15 @@ export interface RunOptions {
   readonly lastLines?: number;
   /** The program's standard input. Default: empty. */
   readonly input?: string;
+  /** The exit statuses that are no failure. Default: 0. */
+  readonly statuses?: readonly number[];
 }
 
 export interface RunResult {
   /** Standard output, about 16 MiB at most. */
   readonly stdout: string;
   readonly seconds: number;
+  readonly status: number;
 }
 
 const LAST_LINES = 20;
@@ -100,8 +103,9 @@ export async function run(command: string, args: readonly string[], options: Run
   await log?.close();
 
   options.signal?.throwIfAborted();
-  if (result.failed) throw failure(command, args, result, tail.lines, options.log);
-  return { stdout: Buffer.concat(stdout).toString('utf8'), seconds: (performance.now() - started) / 1000 };
+  const status = result.exitCode ?? -1;
+  if (!(options.statuses ?? [0]).includes(status)) throw failure(command, args, result, tail.lines, options.log);
+  return { stdout: Buffer.concat(stdout).toString('utf8'), seconds: (performance.now() - started) / 1000, status };
 }
 
 /** The caller's search path, and the folders that Debian gives only to root: mke2fs, for one, needs no root. */

@@ -11,6 +11,7 @@ export type Callbacks = Readonly<
   Record<(typeof NAMES)[number] | keyof ReturnType<typeof descriptors>, WithCallback>
 > & {
   exists: WithCallback;
+  glob: WithCallback;
 };
 
 /** Those that are the same in both forms. */
@@ -21,6 +22,7 @@ const NAMES = [
   'chown',
   'copyFile',
   'cp',
+  'lchmod',
   'lchown',
   'link',
   'lstat',
@@ -53,6 +55,11 @@ export function callbacksOf(volume: Volume, promises: FsPromises): Callbacks {
       () => callback(true),
       () => callback(false),
     );
+  all['glob'] = withCallback(async (...args: Parameters<FsPromises['glob']>) => {
+    const found = [];
+    for await (const one of promises.glob(...args)) found.push(one);
+    return found;
+  });
   Object.assign(all['realpath'] as object, { native: all['realpath'] });
   return all as Callbacks;
 }

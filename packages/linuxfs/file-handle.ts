@@ -138,9 +138,13 @@ export class FileHandle extends EventEmitter {
   async readFile(options: { encoding: BufferEncoding } | BufferEncoding): Promise<string>;
   async readFile(options?: { encoding?: null; signal?: AbortSignal } | null): Promise<Buffer>;
   async readFile(options?: Encoded & { signal?: AbortSignal }): Promise<string | Buffer>;
-  async readFile(options?: Encoded): Promise<string | Buffer> {
+  async readFile(
+    options?: { encoding?: BufferEncoding | null; signal?: AbortSignal } | BufferEncoding | null,
+  ): Promise<string | Buffer> {
+    const signal = options && typeof options === 'object' ? options.signal : undefined;
     const chunks: Buffer[] = [];
     for (;;) {
+      signal?.throwIfAborted();
       const { bytesRead, buffer } = await this.read({ buffer: Buffer.allocUnsafeSlow(1 << 20) });
       chunks.push((buffer as Buffer).subarray(0, bytesRead));
       if (bytesRead < buffer.byteLength) break;

@@ -82,6 +82,13 @@ export abstract class Folders {
     }
   };
 
+  /** A folder with a name of its own, which `remove` and disposing of it remove with all that is in it. */
+  mkdtempDisposable = async (prefix: PathLike, options?: Encoded): Promise<TemporaryFolder> => {
+    const path = await this.mkdtemp(prefix, options);
+    const remove = (): Promise<void> => this.rm(path, { recursive: true, force: true });
+    return { path, remove, [Symbol.asyncDispose]: remove };
+  };
+
   opendir = async (path: PathLike, options: { recursive?: boolean; encoding?: string } = {}): Promise<Directory> => {
     const fd = await this.volume.open(path, O.RDONLY | O.DIRECTORY, 0).catch((error: unknown) => {
       throw Object.assign(error as Error, { syscall: 'opendir' });
@@ -221,13 +228,29 @@ export abstract class Folders {
     await this.volume.symlink(isRelative ? posix.resolve('/', posix.dirname(from), target) : target, to);
   }
 
-  /** The paths below the root that match, as `glob` of Node.js 22; there, with the same patterns. */
-  async *glob(pattern: string | readonly string[], options: { cwd?: string } = {}): AsyncGenerator<string> {
-    const patterns = (typeof pattern === 'string' ? [pattern] : pattern).map((one) => globExpression(one));
-    const root = options.cwd ?? '/';
-    for await (const { folder, entry } of this.#walk(root, root, true)) {
-      const path = posix.relative(root, posix.join(folder, entry.name.toString()));
-      if (patterns.some((one) => one.test(path))) yield path;
+  /** The paths that match, as `glob` of Node.js 22: absolute ones for a pattern that begins with `/`. */
+  glob: Glob = ((pattern: string | readonly string[], options: GlobOptions = {}) =>
+    this.#glob(typeof pattern === 'string' ? [pattern] : pattern, options)) as Glob;
+
+  async *#glob(patterns: readonly string[], options: GlobOptions): AsyncGenerator<string | Dirent> {
+    const { cwd = '/', exclude, withFileTypes = false } = options;
+    const root = posix.resolve('/', pathText(cwd));
+    const isRooted = patterns.map((one) => one.startsWith('/'));
+    const expressions = patterns.map((one) => globExpression(one.startsWith('/') ? one : posix.join(root, one)));
+    const start = isRooted.includes(true) ? '/' : root;
+    const excluded = (typeof exclude === 'function' ? [] : (exclude ?? [])).map((one) => globExpression(one));
+    const left: string[] = [];
+    for await (const { folder, entry } of this.#walk(start, start, true)) {
+      const path = posix.join(folder, entry.name.toString());
+      if (left.some((one) => path.startsWith(`${one}/`))) continue;
+      const [relative, dirent] = [posix.relative(root, path), direntOf(entry, folder, entry.name.toString())];
+      const isLeft =
+        typeof exclude === 'function'
+          ? (exclude as (one: string | Dirent) => boolean)(withFileTypes ? dirent : relative)
+          : excluded.some((one) => one.test(relative));
+      if (isLeft) left.push(path);
+      const match = isLeft ? -1 : expressions.findIndex((one) => one.test(path));
+      if (match >= 0) yield withFileTypes ? dirent : isRooted[match] ? path : relative;
     }
   }
 }
@@ -256,6 +279,25 @@ export function globExpression(pattern: string): RegExp {
     else source += letter.replace(/[.+^${}()|[\]\\]/, '\\$&');
   }
   return new RegExp(`^${source}$`);
+}
+
+interface TemporaryFolder {
+  readonly path: string;
+  remove(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+interface GlobOptions {
+  /** What the patterns and the results are relative to. Default: the root. */
+  readonly cwd?: PathLike;
+  /** What is left out, with all that is in it. */
+  readonly exclude?: readonly string[] | ((path: string) => boolean) | ((entry: Dirent) => boolean);
+  readonly withFileTypes?: boolean;
+}
+
+interface Glob {
+  (pattern: string | readonly string[], options: GlobOptions & { withFileTypes: true }): AsyncGenerator<Dirent>;
+  (pattern: string | readonly string[], options?: GlobOptions): AsyncGenerator<string>;
 }
 
 interface ReaddirOptions {

@@ -7,3 +7,5 @@ export { Directory } from './directory.js';
 export type { FsError } from './errors.js';
 export { probe, TYPES, type Probed } from './probe.js';
 export type { Target, Volume } from './volume.js';
+export type { FromTreeOptions, ToTreeOptions } from './trees.js';
+export { findKernel } from './binary.js';

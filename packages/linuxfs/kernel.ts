@@ -28,6 +28,8 @@ export interface KernelOptions {
   readonly memory?: number;
   /** Is given each line that the kernel logs. */
   readonly log?: (line: string) => void;
+  /** Kills the kernel when it is aborted. */
+  readonly signal?: AbortSignal;
 }
 
 const EIO = 5;
@@ -68,12 +70,13 @@ export class Kernel {
   }
 
   /** @throws Error if it does not start, with what it logged */
-  static async start({ path, memory = 128 << 20, log }: KernelOptions): Promise<Kernel> {
+  static async start({ path, memory = 128 << 20, log, signal }: KernelOptions): Promise<Kernel> {
     const child = spawn(path, ['nodefs', `mem=${Math.max(64, memory >> 20)}M`, 'stderr=1', 'loglevel=4'], {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
       env: {},
       cwd: '/',
       argv0: 'linuxfs',
+      detached: true, // Ctrl-C in a terminal is for us; for a disk it would be a power cut
     });
     const lines = logged(child, log);
     const ended = endOf(child, lines);
@@ -85,6 +88,7 @@ export class Kernel {
       const server = new DiskServer(disks, fd, (error) => report(error));
       const kernel = new Kernel(child, files, server, fd, slots, ended);
       report = (error) => kernel.#fail(error);
+      kernel.#endWith(signal);
       return kernel;
     } catch (error) {
       child.kill('SIGKILL');
@@ -181,6 +185,14 @@ export class Kernel {
   /** Kills the kernel at once. */
   kill(): void {
     this.child.kill('SIGKILL');
+  }
+
+  #endWith(signal: AbortSignal | undefined): void {
+    if (!signal) return;
+    const end = (): void => this.#fail(new Error('the kernel was ended by a signal', { cause: signal.reason }));
+    if (signal.aborted) return end();
+    signal.addEventListener('abort', end, { once: true });
+    void this.ended.then(() => signal.removeEventListener('abort', end));
   }
 
   #forgetDisk(disk: number): void {

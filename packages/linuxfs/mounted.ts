@@ -1,7 +1,10 @@
 /** A mounted filesystem: `promises`, the same with callbacks, streams, and what `node:fs` has no names for. */
 import { constants, ReadStream, WriteStream, type PathLike } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { tarStream, type Entry, type Tree } from '@nodeos/tree';
 import { callbacksOf, type Callbacks } from './callbacks.js';
 import { FsPromises } from './promises.js';
+import { fromTree, toTree, type FromTreeOptions, type ToTreeOptions } from './trees.js';
 import type { Target, Volume } from './volume.js';
 
 export class MountedFilesystem {
@@ -51,6 +54,18 @@ export class MountedFilesystem {
     this.volume.setxattr(target, name, value);
   listxattr = (target: Target): Promise<string[]> => this.volume.listxattr(target);
   removexattr = (target: Target, name: string): Promise<void> => this.volume.removexattr(target, name);
+
+  /**
+   * The files below a path, in the order of their names. @param path default: the root
+   * @throws FsError of reading; the signal's reason
+   */
+  toTree = (path?: string, options?: ToTreeOptions): Tree => toTree(this, path, options);
+
+  /** Writes files, each replaced in one step. @throws FsError of writing; RangeError for what is no tree; the signal's reason */
+  fromTree = (tree: Tree | Iterable<Entry>, options?: FromTreeOptions): Promise<void> => fromTree(this, tree, options);
+
+  /** The files below a path as an archive, which is the same for the same files. @param path default: the root */
+  tar = (path?: string, options?: ToTreeOptions): Readable => tarStream(this.toTree(path, options));
 
   /** Makes everything durable. */
   sync(): Promise<void> {

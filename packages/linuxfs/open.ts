@@ -1,6 +1,18 @@
 /** Disks and the filesystems on them. */
+import { realpath, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { file, http, partition, partitions, readOnly, withClose, type BlockBackend } from '@nodeos/block';
+import {
+  file,
+  http,
+  lockFile,
+  overlay,
+  partition,
+  partitions,
+  readOnly,
+  temporaryOverlay,
+  withClose,
+  type BlockBackend,
+} from '@nodeos/block';
 import { findKernel } from './binary.js';
 import { Kernel } from './kernel.js';
 import { probe, TYPES, type Probed } from './probe.js';
@@ -10,6 +22,16 @@ import { Volume } from './volume.js';
 export interface OpenOptions {
   /** Nothing is written to the disk, not even a journal. Default false. */
   readonly readOnly?: boolean;
+  /**
+   * The disk is only read, and changes go elsewhere: into the file of that name, which is made and is continued later
+   * (`overlay` of packages/block), or with `true` into a temporary one that is gone with this process.
+   */
+  readonly fork?: string | true;
+  /**
+   * Ends the kernel when it is aborted, which for the disk is a power cut: what waits rejects with EIO and the signal's
+   * reason as the cause. Single calls take signals of their own.
+   */
+  readonly signal?: AbortSignal;
   /** Bytes of memory for the kernel's caches, at least 64 MiB. Default 128 MiB. */
   readonly memory?: number;
   /** The kernel's file. Default: that of the package for this platform. */
@@ -156,26 +178,61 @@ export class Disk {
 }
 
 /**
- * Opens a disk: a file or block device by its path, an `http(s):` URL, or any device.
- * @throws Error if it cannot be opened, or if there is no kernel for this platform
+ * Opens a disk: a file or block device by its path, an `http(s):` URL, or any device. A file that will be written is
+ * locked by a file beside it, with `.lock` added to its name; a block device is opened for nobody else.
+ * @param image a device is closed with the disk, and also if this fails
+ * @throws Error if it cannot be opened, with the code EBUSY if somebody else writes it, or if there is no kernel for this
+ * platform; the signal's reason
  */
 export async function open(image: string | URL | BlockBackend, options: OpenOptions = {}): Promise<Disk> {
-  const path = await findKernel(options.kernel);
-  const opened = await backendOf(image, options.readOnly ?? false);
-  const backend = options.readOnly ? readOnly(opened) : opened;
+  const { memory, log, signal } = options;
+  const isReadOnly = options.readOnly ?? false;
+  const opened = await backendOf(image, isReadOnly || options.fork !== undefined);
+  let backend = opened;
   try {
-    const { memory, log } = options;
-    const kernel = await Kernel.start({ path, ...(memory === undefined ? {} : { memory }), ...(log ? { log } : {}) });
-    return new Disk(backend, kernel, options.readOnly ?? !backend.write);
+    signal?.throwIfAborted();
+    if (options.fork !== undefined) backend = await forked(opened, options.fork);
+    if (isReadOnly) backend = readOnly(backend);
+    const path = await findKernel(options.kernel);
+    const kernel = await Kernel.start({
+      path,
+      ...(memory === undefined ? {} : { memory }),
+      ...(log ? { log } : {}),
+      ...(signal ? { signal } : {}),
+    });
+    return new Disk(backend, kernel, isReadOnly || !backend.write);
   } catch (error) {
     await backend.close();
     throw error;
   }
 }
 
+async function forked(base: BlockBackend, fork: string | true): Promise<BlockBackend> {
+  if (fork !== true) return overlay(base, fork);
+  const changes = await temporaryOverlay(base);
+  return withClose(changes, async () => {
+    await changes.close();
+    await base.close();
+  });
+}
+
 async function backendOf(image: string | URL | BlockBackend, isReadOnly: boolean): Promise<BlockBackend> {
   if (typeof image === 'object' && 'read' in image) return image;
   const text = String(image);
   if (/^https?:/i.test(text)) return http(text);
-  return file(/^file:/i.test(text) ? fileURLToPath(text) : text, { readOnly: isReadOnly });
+  const path = /^file:/i.test(text) ? fileURLToPath(text) : text;
+  if (isReadOnly) return file(path, { readOnly: true });
+  const target = await realpath(path);
+  if ((await stat(target)).isBlockDevice()) return file(target, { exclusive: true });
+  const unlock = await lockFile(`${target}.lock`);
+  try {
+    const device = await file(target);
+    return withClose(device, async () => {
+      await device.close();
+      await unlock();
+    });
+  } catch (error) {
+    await unlock();
+    throw error;
+  }
 }

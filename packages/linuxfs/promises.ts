@@ -1,5 +1,14 @@
 /** The interface of `node:fs/promises` for a mounted filesystem. */
-import type { BigIntStats, BigIntStatsFs, OpenMode, PathLike, Stats, StatsFs, TimeLike } from 'node:fs';
+import {
+  constants,
+  type BigIntStats,
+  type BigIntStatsFs,
+  type OpenMode,
+  type PathLike,
+  type Stats,
+  type StatsFs,
+  type TimeLike,
+} from 'node:fs';
 import {
   bytesOf,
   encodingOf,
@@ -28,6 +37,8 @@ const text = (bytes: Buffer, options: Encoded | 'buffer' | { encoding: 'buffer' 
 
 /** Methods may be taken off the object, as people do with those of `node:fs`. */
 export class FsPromises extends Folders {
+  readonly constants = constants;
+
   constructor(
     volume: Volume,
     private readonly streams: Streams,

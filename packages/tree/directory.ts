@@ -1,7 +1,7 @@
 /**
  * A folder of this machine as a tree: sorted, with fixed owners and times, so that equal contents make equal archives.
  */
-import { createReadStream, lstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
+import { createReadStream, lstatSync, readdirSync, readlinkSync, statSync, type Stats } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { join } from 'node:path';
 import { directory, symlink, type Entry, type Tree } from './entry.js';
@@ -19,6 +19,8 @@ export interface DirectoryOptions {
    * on the machine.
    */
   readonly hardLinks?: boolean;
+  /** Modes and times are those of the files. Default false: fixed ones. */
+  readonly keepsAttributes?: boolean;
 }
 
 /** Time that a scan takes for itself, in milliseconds. */
@@ -26,10 +28,10 @@ const TURN_MS = 10;
 
 /** @throws Error for sockets, devices and pipes, which are meaningless in an image; the errors of reading the folder */
 export async function* fromDirectory(root: string, options: DirectoryOptions = {}): Tree {
-  const { prefix = '', filter = () => true, hardLinks = false } = options;
+  const { prefix = '', filter = () => true, hardLinks = false, keepsAttributes = false } = options;
   const start = prefix === '' ? '' : `${prefix}/`;
   const earlier = new Map<string, string>();
-  if (prefix !== '') yield directory(prefix);
+  if (prefix !== '') yield entryOf(root, prefix, statSync(root), keepsAttributes);
   const pending = pathsIn(root, '');
   let turned = performance.now();
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
@@ -41,7 +43,7 @@ export async function* fromDirectory(root: string, options: DirectoryOptions = {
     }
     const full = hostPath(root, path);
     const stat = lstatSync(full);
-    const entry = entryOf(full, start + path, stat);
+    const entry = entryOf(full, start + path, stat, keepsAttributes);
     const isShared = hardLinks && stat.nlink > 1 && entry.type !== 'directory';
     const key = isShared ? `${stat.dev} ${stat.ino}` : '';
     const hardLink = earlier.get(key);
@@ -50,6 +52,13 @@ export async function* fromDirectory(root: string, options: DirectoryOptions = {
     else if (isShared && hardLink === undefined) earlier.set(key, entry.path);
   }
 }
+
+/** One file, or a link, or a folder without what is in it. @param path in the tree. @throws as `fromDirectory` */
+export const fromFile = (
+  file: string,
+  path: string,
+  { keepsAttributes = false }: Pick<DirectoryOptions, 'keepsAttributes'> = {},
+): Entry => entryOf(file, path, lstatSync(file), keepsAttributes);
 
 /** The paths in a folder, the last one first. */
 function pathsIn(root: string, folder: string): string[] {
@@ -70,8 +79,16 @@ function namesIn(folder: string | Buffer): string[] {
 const hostPath = (root: string, path: string): string | Buffer =>
   hasForeignBytes(path) ? Buffer.concat([Buffer.from(`${root}/`), pathBytes(path)]) : join(root, path);
 
-/** Modes depend on the umask of whoever made a file, so only the executable bit is kept. */
-function entryOf(full: string | Buffer, path: string, stat: Stats): Entry {
+/** Modes depend on the umask of whoever made a file, so of fixed ones only the executable bit is kept. */
+function entryOf(full: string | Buffer, path: string, stat: Stats, keepsAttributes: boolean): Entry {
+  const entry = fixedEntryOf(full, path, stat);
+  if (!keepsAttributes) return entry;
+  const mtime = Math.floor(stat.mtimeMs / 1000);
+  const nanoseconds = Math.min(999_999_999, Math.round((stat.mtimeMs - mtime * 1000) * 1e6));
+  return { ...entry, mode: stat.mode & 0o7777, mtime, nanoseconds };
+}
+
+function fixedEntryOf(full: string | Buffer, path: string, stat: Stats): Entry {
   if (stat.isDirectory()) return directory(path);
   if (stat.isSymbolicLink()) return symlink(path, pathOf(readlinkSync(full, { encoding: 'buffer' })));
   if (!stat.isFile()) throw new Error(`${full.toString()}: sockets, devices and pipes cannot go into an image`);

@@ -19,23 +19,34 @@ const MAX_DEVICE = 0o777777;
 const [LAST_ID, LAST_TIME] = [2 ** 32 - 1, Number.MAX_SAFE_INTEGER];
 
 /**
- * Writes an archive.
- * @throws RangeError for a path that is absolute or has `..` or NUL in it, and for a number that the format cannot hold;
- * the errors of a content
+ * An archive as a stream. An error of the tree or of a content, or a RangeError for a path that is absolute or has `..`
+ * or NUL in it, and for a number that the format cannot hold, ends it.
  */
-export async function writeTar(tree: Tree | Iterable<Entry>, path: string): Promise<void> {
+export function tarStream(tree: Tree | Iterable<Entry>): Readable {
+  return Readable.from(archive(tree), { objectMode: false });
+}
+
+/** Writes an archive to a file. @throws the errors of `tarStream` */
+export const writeTar = (tree: Tree | Iterable<Entry>, path: string): Promise<void> =>
+  pipeline(tarStream(tree), createWriteStream(path));
+
+async function* archive(tree: Tree | Iterable<Entry>): AsyncGenerator<Uint8Array> {
   const { default: tar } = await import('tar-stream'); // loading takes time, and most starts write no archive
   const pack = tar.pack();
-  const writing = pipeline(Readable.from(pack, { objectMode: false }), createWriteStream(path));
   const adding = addAll(pack, tree).catch((error: unknown) => {
     pack.destroy(error as Error);
     throw error;
   });
-  await Promise.all([adding, writing]);
+  adding.catch(() => undefined); // whoever reads has the error
+  yield* pack as AsyncIterable<Uint8Array>;
+  await adding;
 }
 
 async function addAll(pack: Pack, tree: Tree | Iterable<Entry>): Promise<void> {
-  for await (const entry of tree) await addEntry(pack, entry);
+  for await (const entry of tree) {
+    await addEntry(pack, entry);
+    if (pack.destroyed) return; // nobody reads it any more
+  }
   pack.finalize();
 }
 
@@ -53,7 +64,9 @@ async function addEntry(pack: Pack, entry: Entry): Promise<void> {
   for await (const bytes of entry.open?.() ?? []) {
     written += bytes.length;
     if (written > entry.size) break;
-    if (!sink.write(Buffer.from(bytes))) await new Promise((resolve) => sink.once('drain', resolve));
+    if (!sink.write(Buffer.from(bytes)))
+      await new Promise((resolve) => sink.once('drain', resolve).once('close', resolve));
+    if (sink.destroyed) return;
   }
   if (written !== entry.size)
     throw new RangeError(`${entry.path}: its content has not the ${entry.size} bytes it should`);

@@ -1,7 +1,8 @@
 /**
- * node scripts/release FOLDER [--version V] [--repository URL]
+ * node scripts/release FOLDER [--version V] [--repository URL] [--linuxfs FILE]
  *
  * Packs all workspaces into tarballs, which `npm publish FOLDER/*.tgz` publishes one by one. names.json has their names.
+ * FILE is what `nodeos build linuxfs-kernel` made; it becomes a package for its platform.
  */
 import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
@@ -9,19 +10,20 @@ import { packAll } from './pack.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { version: { type: 'string' }, repository: { type: 'string' } },
+  options: { version: { type: 'string' }, repository: { type: 'string' }, linuxfs: { type: 'string' } },
 });
 const [into, ...more] = positionals;
 if (into === undefined || more.length > 0) {
-  console.error('Usage: node scripts/release FOLDER [--version V] [--repository URL]');
+  console.error('Usage: node scripts/release FOLDER [--version V] [--repository URL] [--linuxfs FILE]');
   process.exit(2);
 }
-const { version, repository = ownRepository() } = values;
+const { version, linuxfs, repository = ownRepository() } = values;
 if (repository === undefined) console.error('the packages name no repository: --repository URL');
 const tarballs = await packAll({
   into,
   ...(version === undefined ? {} : { version }),
   ...(repository === undefined ? {} : { repository }),
+  ...(linuxfs === undefined ? {} : { linuxfs }),
 });
 for (const { name, file } of tarballs) console.log(`${name}  ${file}`);
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { PLATFORM_PACKAGE, stageLinuxfs } from './linuxfs.js';
 import { publishedManifest } from './manifest.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -22,6 +23,7 @@ export const NAMES = JSON.parse(await readFile(new URL('names.json', import.meta
  * @property {string} [version] default: that of each package.json
  * @property {Record<string, string>} [names] default: NAMES
  * @property {string} [repository] the URL of the source; default: none
+ * @property {string} [linuxfs] the built kernel of @nodeos/linuxfs, which becomes a package of its own
  */
 /** @typedef {{ name: string, file: string, manifest: Record<string, unknown> }} Tarball */
 
@@ -30,7 +32,7 @@ export const NAMES = JSON.parse(await readFile(new URL('names.json', import.meta
  * @param {Options} options
  * @returns {Promise<Tarball[]>}
  */
-export async function packAll({ into, names = NAMES, ...release }) {
+export async function packAll({ into, names = NAMES, linuxfs, ...release }) {
   await mkdir(into, { recursive: true });
   const work = await mkdtemp(join(tmpdir(), 'nodeos-release-'));
   try {
@@ -42,7 +44,11 @@ export async function packAll({ into, names = NAMES, ...release }) {
         work,
       )
     ).entries())
-      complete.push(await stage(file, folders[index], { names, ...release }));
+      complete.push(await stage(file, folders[index], { names, linuxfs, ...release }));
+    if (linuxfs !== undefined) {
+      const staged = join(work, 'linuxfs-platform');
+      complete.push({ staged, manifest: await stageLinuxfs(linuxfs, staged, { names, ...release }) });
+    }
     const files = await npmPack(
       complete.map(({ staged }) => staged),
       into,
@@ -71,12 +77,15 @@ async function workspaces() {
 }
 
 /** Unpacks what npm has packed of a folder, and adds the licence and the published package.json. */
-async function stage(file, folder, release) {
+async function stage(file, folder, { linuxfs, ...release }) {
   const staged = file.replace(/\.tgz$/, '');
   await mkdir(staged);
   await run('tar', ['-xzf', file, '-C', staged, '--strip-components=1']);
   await copyFile(join(ROOT, 'LICENSE'), join(staged, 'LICENSE'));
-  const manifest = publishedManifest(JSON.parse(await readFile(join(staged, 'package.json'), 'utf8')), folder, release);
+  const own = JSON.parse(await readFile(join(staged, 'package.json'), 'utf8'));
+  const withKernel = linuxfs !== undefined && own.name === '@nodeos/linuxfs';
+  const optional = withKernel ? { optionalDependencies: { [PLATFORM_PACKAGE]: own.version } } : {};
+  const manifest = publishedManifest({ ...own, ...optional }, folder, release);
   await writeFile(join(staged, 'package.json'), `${JSON.stringify(manifest, undefined, 2)}\n`);
   return { staged, manifest };
 }

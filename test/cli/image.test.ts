@@ -49,11 +49,11 @@ describe('nodeos image', () => {
 
   it('lists files, and shows no control characters', async () => {
     const path = await disk();
-    const { stdout } = await nodeos('image', 'ls', `partition:2:${path}`);
+    const { stdout } = await nodeos('image', 'ls', `${path}:2`);
     expect(stdout).toContain('-4755 0:0           6 1970-01-01 00:00 bin/tool\n');
     expect(stdout).toContain('lib -> /usr/lib\n');
     expect(stdout).not.toContain('\u001b');
-    expect((await nodeos('image', 'ls', `partition:1:${path}`, '/EFI/BOOT/')).stdout.trim().split('\n')).toHaveLength(
+    expect((await nodeos('image', 'ls', `partition:1:${path}/EFI/BOOT/`)).stdout.trim().split('\n')).toHaveLength(
       2,
     );
   });
@@ -62,16 +62,16 @@ describe('nodeos image', () => {
     const path = await disk();
     const { status, stderr } = await nodeos('image', 'ls', path);
     expect(status).toBe(1);
-    expect(stderr).toContain(`it is a disk: partition:1:${path}, partition:2:${path}`);
-    expect((await nodeos('image', 'ls', `partition:1:${path}`, 'missing')).stderr).toContain(
+    expect(stderr).toContain(`it is a disk: ${path}:1, ${path}:2`);
+    expect((await nodeos('image', 'ls', `${path}:1/missing`)).stderr).toContain(
       'there is no missing in it',
     );
   });
 
   it('writes the content of a file', async () => {
     const path = await disk();
-    expect((await nodeos('image', 'cat', `partition:1:${path}`, '/EFI/BOOT/README.TXT')).stdout).toBe('of the ESP');
-    expect((await nodeos('image', 'cat', `partition:2:${path}`, 'lib')).stderr).toContain(
+    expect((await nodeos('image', 'cat', `${path}:1/EFI/BOOT/README.TXT`)).stdout).toBe('of the ESP');
+    expect((await nodeos('image', 'cat', `${path}:2/lib`)).stderr).toContain(
       'lib is no file, but a symlink',
     );
   });

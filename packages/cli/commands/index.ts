@@ -34,7 +34,7 @@ export const COMMANDS: readonly Listed[] = [
   ),
   listed(
     'image',
-    'Shows and unpacks what is in disks and filesystems: GPT, MBR, FAT, ISO 9660, EROFS.',
+    'Shows and changes what is in disks and filesystems: ext4, xfs, btrfs, f2fs, FAT, exFAT, EROFS, squashfs, ISO 9660.',
     async () => (await import('./image.js')).imageCommands,
   ),
   listed(

@@ -6,6 +6,7 @@ import { FORMATS } from '@nodeos/bootfs';
 import { stepsOf, type Step } from '@nodeos/engine';
 import { CODEC_NAMES } from '@nodeos/store';
 import { DEFAULT_TARGET, targetOf, TARGETS } from '@nodeos/targets';
+import { PROGRAMS } from '../image/programs.js';
 import { actionOf, type Command, type Group, type Option } from '../command.js';
 import { systemOf } from '../system.js';
 
@@ -76,6 +77,7 @@ const UNKNOWN = [
   'SIZE',
   'TEXT',
   'TIME',
+  'UID[:GID]',
   'USER[:GROUP]',
 ];
 const UNKNOWN_ADDRESSES = ['URI', 'URL', 'VERSION', 'PORT', '[HOST:]PORT', 'NEW-NAME'];
@@ -89,6 +91,10 @@ const FILES = [
   '/dev/nbdN',
   'TRACE',
   'IMAGE',
+  'IMAGE[:PARTITION]',
+  'IMAGE[:PARTITION][/PATH]',
+  'FROM',
+  'TO',
   'OVERLAY',
 ];
 /** Images are behind the folder of a store: `/srv/store:debian-12`. */
@@ -113,6 +119,7 @@ export async function vocabulary(): Promise<Vocabulary> {
     LAYER: named([...new Set([...layers.map(({ name }) => name), 'app', ...formats])]),
     STEP: named(stepNames(stepsOf(...layers.flatMap(({ artifacts }) => artifacts)))),
     CODEC: named(CODEC_NAMES),
+    TYPE: named(Object.keys(PROGRAMS)),
     DRIVE: named(['virtio', 'usb', 'sata', 'nvme', 'cdrom']),
   };
 }

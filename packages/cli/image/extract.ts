@@ -1,22 +1,23 @@
 /** nodeos image extract: unpacks a filesystem into a new folder. */
-import { chmod, lutimes, mkdir, readdir, rename, rm, rmdir, symlink } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { file, isZero } from '@nodeos/block';
 import { codeOf, folderBeside, messageOf, NodeosError } from '@nodeos/base';
-import type { ImageReader } from '@nodeos/fs';
-import type { Entry } from '@nodeos/tree';
-import { printMessage, type Command, type Io } from '../command.js';
+import { printMessage, type Command } from '../command.js';
 import { operandsOf } from '../nbd/options.js';
-import { entriesBelow, withImage } from './open.js';
+import { writeToHost } from './host.js';
+import { locationOf } from './location.js';
+import { withFiles } from './open.js';
+import { renamed } from './renamed.js';
 
 export const extractCommand: Command = {
   name: 'image extract',
   summary: 'Unpacks a filesystem into a new folder. Files belong to whoever runs this.',
-  operands: 'SOURCE FOLDER',
+  operands: 'IMAGE[:PARTITION][/PATH] FOLDER',
   options: {},
-  examples: [['nodeos image extract partition:1:nodeos.img esp', 'the files of the ESP']],
+  examples: [['nodeos image extract nodeos.img:1 esp', 'the files of the ESP']],
   async run(args, io) {
-    const [source = '', folder = ''] = operandsOf('image extract', args, 'SOURCE', 'FOLDER');
+    const [image = '', folder = ''] = operandsOf('image extract', args, 'IMAGE', 'FOLDER');
+    const location = await locationOf(image);
     await checkNew(folder);
     // Whole or not at all: an interrupted command leaves no half of it.
     const to = resolve(folder);
@@ -24,7 +25,7 @@ export const extractCommand: Command = {
     try {
       const tree = join(temporary, 'tree');
       await mkdir(tree);
-      const left = await withImage(source, io, (image) => extract(image, tree, io));
+      const left = await withFiles(location, io, (files) => writeToHost(renamed(files, location, '', io), tree, io));
       await rmdir(to).catch(() => undefined);
       await rename(tree, to);
       for (const line of left) printMessage(io, line);
@@ -42,48 +43,4 @@ async function checkNew(folder: string): Promise<void> {
     throw new NodeosError(`cannot unpack into ${folder}: ${messageOf(error)}`);
   });
   if (names.length > 0) throw new NodeosError(`${folder} is there, and is not empty`, { hint: 'name a new folder' });
-}
-
-/** @returns what was left out or changed, a line each */
-async function extract(image: ImageReader, to: string, io: Io): Promise<string[]> {
-  const folders: Entry[] = [];
-  const special: string[] = [];
-  let setId = 0;
-  for await (const entry of entriesBelow(image, '', io)) {
-    if (entry.mode & 0o6000) setId++;
-    if (entry.type === 'directory') folders.push(entry);
-    const write = WRITERS[entry.type];
-    if (write) await write(entry, join(to, entry.path), io);
-    else special.push(entry.path);
-  }
-  // Last, so that a folder that nobody may write could be filled, and keeps its time.
-  for (const folder of folders.reverse()) await setAttributes(folder, join(to, folder.path));
-  return [
-    ...(special.length > 0 ? [`${special.length} devices and pipes are left out, such as ${special[0]}`] : []),
-    ...(setId > 0 ? [`${setId} files lost their set-id bits`] : []),
-  ];
-}
-
-const WRITERS: Partial<Record<Entry['type'], (entry: Entry, path: string, io: Io) => Promise<void>>> = {
-  directory: (_, path) => mkdir(path),
-  symlink: async ({ link = '' }, path) => symlink(link, path),
-  async file(entry, path, { signal }) {
-    const to = await file(path, { create: entry.size });
-    try {
-      let at = 0;
-      for await (const bytes of entry.open?.() ?? []) {
-        signal.throwIfAborted();
-        if (!isZero(bytes)) await to.write?.(bytes, at); // zeros stay holes
-        at += bytes.length;
-      }
-    } finally {
-      await to.close();
-    }
-    await setAttributes(entry, path);
-  },
-};
-
-async function setAttributes({ mode, mtime }: Entry, path: string): Promise<void> {
-  await chmod(path, mode & 0o1777);
-  await lutimes(path, mtime, mtime);
 }

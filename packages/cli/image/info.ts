@@ -3,6 +3,7 @@ import { slice, type BlockBackend } from '@nodeos/block';
 import { codeOf, formatSize, visible } from '@nodeos/base';
 import { openSource } from '@nodeos/disk';
 import { readImage } from '@nodeos/fs';
+import { probe } from '@nodeos/linuxfs';
 import type { Command, Io, Parsed } from '../command.js';
 import { unpacked } from '../compressed.js';
 import { operandsOf } from '../nbd/options.js';
@@ -63,8 +64,9 @@ async function filesystemOf(device: BlockBackend): Promise<{ filesystem?: Filesy
     const { format, label } = await readImage(device);
     return { filesystem: { format, label } };
   } catch (error) {
-    if (codeOf(error) === 'EINVAL') return {};
-    throw error;
+    if (codeOf(error) !== 'EINVAL') throw error;
+    const found = await probe(device);
+    return found ? { filesystem: { format: found.type, label: found.label ?? '' } } : {};
   }
 }
 

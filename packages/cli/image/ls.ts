@@ -1,10 +1,10 @@
 /** nodeos image ls: the files in a filesystem. */
 import { visible, visibleJson } from '@nodeos/base';
 import { modeOf, type Entry } from '@nodeos/tree';
-import { UsageError } from '@nodeos/base';
 import type { Command } from '../command.js';
 import { sinkOf } from '../output.js';
-import { entriesBelow, withImage } from './open.js';
+import { oneLocation } from './location.js';
+import { entriesBelow, withFiles } from './open.js';
 
 /** The letters of ls(1). */
 const LETTERS: Readonly<Record<Entry['type'], string>> = {
@@ -19,18 +19,19 @@ const LETTERS: Readonly<Record<Entry['type'], string>> = {
 export const lsCommand: Command = {
   name: 'image ls',
   summary: 'Lists the files of a filesystem, with modes, owners, sizes and times.',
-  operands: 'SOURCE [PATH]',
+  operands: 'IMAGE[:PARTITION][/PATH]',
   options: { json: { type: 'boolean', help: 'a JSON line for each file' } },
   examples: [
-    ['nodeos image ls partition:1:nodeos.img', 'the ESP of a disk'],
-    ['nodeos image ls nodeos.iso /EFI', 'a folder'],
+    ['nodeos image ls sdcard.img:1', 'the first partition of a disk'],
+    ['nodeos image ls root.ext4/etc', 'a folder, with all that is in it'],
+    ['nodeos image ls https://example.org/cd.iso:/EFI', 'without fetching all of it'],
   ],
   async run(args, io) {
-    const [source, path = '', ...more] = args.operands;
-    if (source === undefined || more.length > 0) throw new UsageError('nodeos image ls SOURCE [PATH]');
+    const location = await oneLocation('image ls', args.operands);
     const write = sinkOf(io.stdout, io.signal);
-    await withImage(source, io, async (image) => {
-      for await (const entry of entriesBelow(image, path, io)) await write(entryLine(entry, args.flag('json')));
+    await withFiles(location, io, async (files) => {
+      for await (const entry of entriesBelow(files, location.path, io))
+        await write(entryLine(entry, args.flag('json')));
     });
     return 0;
   },

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import fc from 'fast-check';
-import { characterDevice, directory, file, pathOf, readTar, symlink, writeTar, type Entry } from '../index.js';
+import { characterDevice, directory, file, pathOf, readTar, symlink, tarStream, writeTar, type Entry } from '../index.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-tar-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -202,5 +202,30 @@ describe('tar', () => {
       },
     };
     await expect(archive([broken])).rejects.toThrow('no such luck');
+  });
+});
+
+describe('an archive as a stream', () => {
+  it('has the bytes of the file', async () => {
+    const entries = [directory('d'), file('d/x', Buffer.alloc(3_000_000, 'x')), symlink('l', 'd')];
+    const chunks: Buffer[] = [];
+    for await (const chunk of tarStream(entries)) chunks.push(chunk as Buffer);
+    expect(Buffer.concat(chunks).equals(readFileSync(await archive(entries)))).toBe(true);
+  });
+
+  it('ends with the error of a content, and closes contents when nobody reads on', { timeout: 20_000 }, async () => {
+    const failing = [{ ...file('x', 'abc'), size: 4 }];
+    await expect(tarStream(failing).toArray()).rejects.toThrow(/x: its content has not the 4 bytes/);
+    let isClosed = false;
+    const endless = async function* (): AsyncGenerator<Buffer> {
+      try {
+        for (;;) yield await Promise.resolve(Buffer.alloc(1 << 20));
+      } finally {
+        isClosed = true;
+      }
+    };
+    for await (const chunk of tarStream([{ ...file('x', ''), size: 2 ** 40, open: endless }]))
+      if ((chunk as Buffer).length > 1000) break;
+    await expect.poll(() => isClosed).toBe(true);
   });
 });

@@ -1,0 +1,89 @@
+/** nodeos image resize: a larger or smaller filesystem. */
+import { stat, truncate } from 'node:fs/promises';
+import { formatSize, NodeosError, parseSize, UsageError } from '@nodeos/base';
+import { run } from '@nodeos/engine';
+import { printMessage, type Command, type Io } from '../command.js';
+import { checkProgram, withInstalled } from '../missing-tools.js';
+import { withFile } from './file.js';
+import { typeIn } from './fsck.js';
+import { locationOf } from './location.js';
+import { PROGRAMS, type Programs } from './programs.js';
+
+export const resizeCommand: Command = {
+  name: 'image resize',
+  summary: 'Makes ext2, ext3, ext4 or f2fs larger or smaller, together with its file. Without SIZE: as large as its place.',
+  operands: 'IMAGE[:PARTITION] [SIZE]',
+  options: { json: { type: 'boolean', help: 'one JSON object: the old size and the new one, in bytes' } },
+  examples: [
+    ['nodeos image resize root.ext4 4G', 'a file'],
+    ['nodeos image resize root.ext4 +512M', 'that much more'],
+    ['nodeos image resize sdcard.img:2', 'up to the end of its partition'],
+  ],
+  async run(args, io) {
+    const [image, size, ...more] = args.operands;
+    if (image === undefined || more.length > 0)
+      throw new UsageError('nodeos image resize IMAGE[:PARTITION] [SIZE]', { hint: 'see nodeos image resize --help' });
+    const location = await locationOf(image);
+    const { text } = location;
+    if (location.path !== '/') throw new UsageError(`${text}: a filesystem is resized as a whole`);
+    const { before, after } = await withFile(location, io, true, async (path, isOwn) => {
+      const { size: before } = await stat(path);
+      const wanted = size === undefined ? undefined : sizeFrom(size, before);
+      await resize(path, { text, before, wanted, isOwn }, io);
+      return { before, after: (await stat(path)).size };
+    });
+    if (args.flag('json')) io.stdout.write(`${JSON.stringify({ image: text, before, after })}\n`);
+    else printMessage(io, `${text}: ${formatSize(after)}, and had ${formatSize(before)}`);
+    return 0;
+  },
+};
+
+/** `4G`, or `+512M` more and `-512M` less than now. */
+function sizeFrom(text: string, now: number): number {
+  const [, sign = '', number = ''] = /^([+-]?)(.*)$/.exec(text) ?? [];
+  const size = parseSize(number, 'SIZE');
+  const wanted = sign === '+' ? now + size : sign === '-' ? now - size : size;
+  if (wanted > 0) return Math.ceil(wanted / UNIT) * UNIT;
+  throw new UsageError(`SIZE ${text}: nothing would be left of ${formatSize(now)}`);
+}
+
+/** Blocks of most filesystems. */
+const UNIT = 4096;
+
+interface Change {
+  readonly text: string;
+  /** Bytes of the file. */
+  readonly before: number;
+  readonly wanted: number | undefined;
+  /** Whether the file may become larger or smaller. */
+  readonly isOwn: boolean;
+}
+
+/** The file is larger than the filesystem at every moment. */
+async function resize(path: string, { text, before, wanted, isOwn }: Change, io: Io): Promise<void> {
+  const type = await typeIn(path, text);
+  const programs = PROGRAMS[type];
+  if (!programs?.resize) throw new NodeosError(`${text}: ${type}: ${programs?.noResize}`);
+  const grows = wanted !== undefined && wanted > before;
+  if (grows && !isOwn)
+    throw new NodeosError(`${text} has ${formatSize(before)}: its place must become larger first`, {
+      hint: 'sfdisk or parted change a partition table',
+    });
+  await prepare(path, programs, io);
+  if (grows) await truncate(path, wanted);
+  const [program, ...args] = programs.resize(path, wanted);
+  await withInstalled(io, () => checkProgram(program));
+  await run(program, args, { signal: io.signal }).catch(async (error: unknown) => {
+    if (grows) await truncate(path, before).catch(() => undefined);
+    throw error;
+  });
+  if (wanted !== undefined && !grows && isOwn) await truncate(path, wanted);
+}
+
+/** A filesystem is resized only if it is sound. */
+async function prepare(path: string, { repair }: Programs, io: Io): Promise<void> {
+  if (!repair) return;
+  const [program, ...args] = repair.line;
+  await withInstalled(io, () => checkProgram(program));
+  await run(program, [...args, path], { signal: io.signal, statuses: repair.good });
+}
