@@ -2,15 +2,15 @@
  * The interface of the package `lkl` (node-lkl), made of this one: a program that used it runs with its import changed.
  * https://github.com/balena-io-modules/node-lkl
  *
- * A kernel starts with each disk that is mounted, and ends when that is unmounted.
+ * A kernel starts with each disk, and ends when it is removed or, if `mount` got the disk itself, unmounted. `utils`, whose
+ * functions return disposers of Bluebird, is not here.
  */
-import { posix } from 'node:path';
 import type { BlockBackend } from '@nodeos/block';
 import type { MountedFilesystem } from './mounted.js';
 import { open, type Disk } from './open.js';
+import { functionsFor } from './lkl-fs.js';
 
 type Callback<T> = (error: Error | null, value?: T) => void;
-type Anything = (...args: any[]) => any; // eslint-disable-line @typescript-eslint/no-explicit-any
 
 /** A file as a disk. */
 class FileDisk {
@@ -20,69 +20,144 @@ class FileDisk {
     readonly readOnly = false,
   ) {}
 }
-export const disk = { FileDisk };
+
+/** What disks of the package `file-disk` have. */
+interface ForeignDisk {
+  read(into: Buffer, at: number, length: number, offset: number): unknown;
+  write?(bytes: Buffer, at: number, length: number, offset: number): unknown;
+  flush?(): unknown;
+  /** @returns bytes, or a promise of them */
+  getCapacity(): unknown;
+}
+
+/** A disk of the package `file-disk`. */
+class DiskWrapper {
+  constructor(readonly disk: ForeignDisk) {}
+
+  /** The same as a device: each request has one buffer, which is read or written whole. */
+  async backend(): Promise<BlockBackend> {
+    const { disk } = this;
+    const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return {
+      size: Number(await disk.getCapacity()),
+      read: async (into, offset) => {
+        await disk.read(buffer(into), 0, into.length, offset);
+      },
+      ...(disk.write && {
+        write: async (bytes, offset) => {
+          await disk.write?.(buffer(bytes), 0, bytes.length, offset);
+        },
+      }),
+      ...(disk.flush && {
+        flush: async () => {
+          await disk.flush?.();
+        },
+      }),
+      close: () => undefined,
+    };
+  }
+}
+export const disk = { FileDisk, DiskWrapper };
+
+export type AnyDisk = FileDisk | DiskWrapper | BlockBackend;
 
 export interface MountOptions {
   /** Such as `ext4`. Default: what is found. */
   readonly filesystem?: string;
   readonly readOnly?: boolean;
-  /** From 1 on. Default: the disk is the filesystem. */
+  /** From 1 on. Default, and 0: the disk is the filesystem. */
   readonly partition?: number;
 }
 
 interface Mount {
-  readonly disk: Disk;
   readonly mounted: MountedFilesystem;
+  /** A disk that nobody else has added. */
+  readonly ownDisk: Disk | undefined;
 }
 
+const disks = new Map<number, Disk>();
 const mounts = new Map<string, Mount>();
 let memory: number | undefined;
 let count = 0;
+
+/** The functions of `node:fs` with callbacks; paths begin with a mountpoint. */
+export const fs = functionsFor((mountpoint) => mounts.get(mountpoint)?.mounted);
 
 /** @param bytes of memory for each kernel; at least 64 MiB are taken */
 export function startKernelSync(bytes?: number): void {
   memory = bytes;
 }
 
-/** Ends what is still mounted, which for its disks is a power cut. */
+/** Ends what is still there, which for its disks is a power cut. */
 export function haltKernelSync(): void {
-  for (const { disk } of mounts.values()) {
-    disk.kill();
-    void disk.close().catch(() => undefined); // that not everything is durable is what was asked for
+  const own = [...mounts.values()].flatMap(({ ownDisk }) => ownDisk ?? []);
+  for (const one of [...disks.values(), ...own]) {
+    one.kill();
+    void one.close().catch(() => undefined); // that not everything is durable is what was asked for
   }
+  disks.clear();
   mounts.clear();
 }
 
-/** @returns where its files are for `fs`: the start of their paths */
-export async function mountAsync(from: FileDisk | BlockBackend, options: MountOptions = {}): Promise<string> {
-  const isReadOnly = options.readOnly ?? (from instanceof FileDisk && from.readOnly);
-  const opened = await open(from instanceof FileDisk ? from.path : from, {
-    readOnly: isReadOnly,
-    ...(memory === undefined ? {} : { memory }),
-  });
+async function opened(from: AnyDisk, readOnly?: boolean): Promise<Disk> {
+  const isReadOnly = readOnly ?? (from instanceof FileDisk && from.readOnly);
+  const device = from instanceof DiskWrapper ? await from.backend() : from instanceof FileDisk ? from.path : from;
+  return open(device, { readOnly: isReadOnly, ...(memory === undefined ? {} : { memory }) });
+}
+
+/** @returns its number, for `mount` and `diskRemove` */
+export async function diskAddAsync(from: AnyDisk): Promise<number> {
+  const added = await opened(from);
+  disks.set(++count, added);
+  return count;
+}
+
+/** Unmounts it, and makes everything durable. */
+export async function diskRemoveAsync(number: number): Promise<void> {
+  const removed = disks.get(number);
+  disks.delete(number);
+  await removed?.close();
+}
+
+/** @returns the mountpoint: where the paths of its files begin */
+export async function mountAsync(from: AnyDisk | number, options: MountOptions = {}): Promise<string> {
+  const { partition = 0, filesystem, readOnly } = options;
+  const ownDisk = typeof from === 'number' ? undefined : await opened(from, readOnly);
+  const added = ownDisk ?? disks.get(from as number);
+  if (!added) throw Object.assign(new Error('there is no disk of this number'), { code: 'ENODEV' });
   try {
-    const { partition, filesystem } = options;
-    const mounted = await opened.mount({
-      ...(partition === undefined ? {} : { partition }),
+    const mounted = await added.mount({
+      ...(partition === 0 ? {} : { partition }),
       ...(filesystem === undefined ? {} : { filesystem }),
+      ...(readOnly === undefined ? {} : { readOnly }),
     });
     const mountpoint = `/mnt/${++count}`;
-    mounts.set(mountpoint, { disk: opened, mounted });
+    mounts.set(mountpoint, { mounted, ownDisk });
     return mountpoint;
   } catch (error) {
-    await opened.close();
+    await ownDisk?.close();
     throw error;
   }
 }
 
 /** Makes everything durable. */
 export async function umountAsync(mountpoint: string): Promise<void> {
-  const { disk } = mountOf(mountpoint);
+  const found = mounts.get(mountpoint);
+  if (!found) throw Object.assign(new Error(`EINVAL: nothing is mounted at '${mountpoint}'`), { code: 'EINVAL' });
   mounts.delete(mountpoint);
-  await disk.close();
+  await found.mounted.unmount();
+  await found.ownDisk?.close();
 }
 
-export function mount(from: FileDisk | BlockBackend, options: MountOptions, callback: Callback<string>): void {
+export function diskAdd(from: AnyDisk, callback: Callback<number>): void {
+  answer(diskAddAsync(from), callback);
+}
+
+export function diskRemove(number: number, callback: Callback<void>): void {
+  answer(diskRemoveAsync(number), callback);
+}
+
+export function mount(from: AnyDisk | number, options: MountOptions, callback: Callback<string>): void {
   answer(mountAsync(from, options), callback);
 }
 
@@ -95,80 +170,4 @@ function answer<T>(work: Promise<T>, callback: Callback<T>): void {
     (value) => process.nextTick(callback, null, value),
     (error: unknown) => process.nextTick(callback, error),
   );
-}
-
-/** @throws Error with the code ENOENT for a path that is below no mountpoint */
-function mountOf(path: unknown): Mount & { readonly mountpoint: string; readonly inner: string } {
-  const text = posix.resolve('/', String(path));
-  for (const [mountpoint, mount] of mounts)
-    if (text === mountpoint || text.startsWith(`${mountpoint}/`))
-      return { ...mount, mountpoint, inner: text.slice(mountpoint.length) || '/' };
-  throw Object.assign(new Error(`ENOENT: nothing is mounted at '${text}'`), { code: 'ENOENT', path: text });
-}
-
-/** Functions whose paths are not, or not only, their first argument. */
-const PATHS: Readonly<Record<string, readonly number[]>> = {
-  rename: [0, 1],
-  link: [0, 1],
-  copyFile: [0, 1],
-  cp: [0, 1],
-  symlink: [1],
-};
-/** Functions that give a path. */
-const GIVES_PATH: readonly string[] = ['realpath', 'mkdtemp', 'mkdir'];
-const OF_DESCRIPTORS =
-  /^(close|read|readv|write|writev|fstat|fsync|fdatasync|ftruncate|fchmod|fchown|futimes)$/;
-
-/** Open files of all mounts under numbers of their own. */
-const descriptors = new Map<number, { readonly mounted: MountedFilesystem; readonly fd: number }>();
-let lastDescriptor = 0;
-
-/** The functions of `node:fs` with callbacks; paths begin with a mountpoint. */
-export const fs = new Proxy({} as Readonly<Record<string, Anything>>, {
-  get: (_, name) => (typeof name === 'string' ? functionFor(name) : undefined),
-});
-
-function functionFor(name: string): Anything {
-  if (name === 'open') return openFile;
-  if (OF_DESCRIPTORS.test(name)) return (fd: number, ...args: unknown[]) => withDescriptor(name, fd, args);
-  return (...args: unknown[]) => withPaths(name, args);
-}
-
-function withPaths(name: string, args: unknown[]): unknown {
-  const found = mountOf(args[PATHS[name]?.[0] ?? 0]);
-  const given = [...args];
-  for (const index of PATHS[name] ?? [0]) given[index] = mountOf(args[index]).inner;
-  const callback = given.at(-1);
-  if (GIVES_PATH.includes(name) && typeof callback === 'function')
-    given[given.length - 1] = (error: unknown, path?: string) =>
-      (callback as Anything)(error, path === undefined ? path : posix.join(found.mountpoint, path));
-  return call(found.mounted, name, given);
-}
-
-/** @throws TypeError for a function that is not there, as calling it would */
-function call(mounted: MountedFilesystem, name: string, args: unknown[]): unknown {
-  const run = (mounted.fs as unknown as Readonly<Record<string, Anything>>)[name];
-  if (typeof run !== 'function') throw new TypeError(`lkl.fs.${name} is not a function`);
-  return run(...args);
-}
-
-function openFile(path: unknown, ...args: unknown[]): void {
-  const { mounted, inner } = mountOf(path);
-  const callback = args.pop() as Callback<number>;
-  call(mounted, 'open', [
-    inner,
-    ...args,
-    (error: Error | null, fd: number) => {
-      if (error) return callback(error);
-      descriptors.set(++lastDescriptor, { mounted, fd });
-      callback(null, lastDescriptor);
-    },
-  ]);
-}
-
-function withDescriptor(name: string, descriptor: number, args: unknown[]): unknown {
-  const found = descriptors.get(descriptor);
-  if (!found) throw Object.assign(new Error(`EBADF: bad file descriptor, ${name}`), { code: 'EBADF' });
-  if (name === 'close') descriptors.delete(descriptor);
-  return call(found.mounted, name, [found.fd, ...args]);
 }

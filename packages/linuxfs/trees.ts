@@ -46,7 +46,10 @@ export async function* toTree(place: Place, path = '/', { signal }: ToTreeOption
   const root = pathBytes(path);
   const raw = await place.volume.stat({ path: root, isLink: true }, 'lstat');
   const reader = new TreeReader(place);
-  if (!isFolder(raw)) return yield* reader.entry(root, posix.basename(path), raw);
+  if (!isFolder(raw)) {
+    yield* reader.entry(root, posix.basename(path), raw);
+    return;
+  }
   const stack: Found[] = [{ full: root, path: '', raw }];
   for (let next = stack.pop(); next; next = stack.pop()) {
     signal?.throwIfAborted();
@@ -150,7 +153,11 @@ async function* contentOf(volume: Volume, path: Buffer, offset: number, size: nu
  * @throws FsError of writing; RangeError for a path that is none of a tree, or for a content of another size than the
  * entry says; the signal's reason
  */
-export async function fromTree(place: Place, tree: Tree | Iterable<Entry>, options: FromTreeOptions = {}): Promise<void> {
+export async function fromTree(
+  place: Place,
+  tree: Tree | Iterable<Entry>,
+  options: FromTreeOptions = {},
+): Promise<void> {
   const writer = new TreeWriter(place, options);
   await writer.makeRoot();
   for await (const entry of tree) {

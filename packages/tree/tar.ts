@@ -45,7 +45,7 @@ async function* archive(tree: Tree | Iterable<Entry>): AsyncGenerator<Uint8Array
 async function addAll(pack: Pack, tree: Tree | Iterable<Entry>): Promise<void> {
   for await (const entry of tree) {
     await addEntry(pack, entry);
-    if (pack.destroyed) return; // nobody reads it any more
+    if (isEnding(pack)) return; // nobody reads it any more
   }
   pack.finalize();
 }
@@ -66,7 +66,7 @@ async function addEntry(pack: Pack, entry: Entry): Promise<void> {
     if (written > entry.size) break;
     if (!sink.write(Buffer.from(bytes)))
       await new Promise((resolve) => sink.once('drain', resolve).once('close', resolve));
-    if (sink.destroyed) return;
+    if (isEnding(sink)) return;
   }
   if (written !== entry.size)
     throw new RangeError(`${entry.path}: its content has not the ${entry.size} bytes it should`);
@@ -75,6 +75,9 @@ async function addEntry(pack: Pack, entry: Entry): Promise<void> {
     sink.end();
   });
 }
+
+/** Of the streams of streamx: whether it has been destroyed, even if it is not closed yet. */
+const isEnding = (stream: object): boolean => (stream as { destroying?: boolean }).destroying === true;
 
 /** A member without a content. */
 const addEmpty = (pack: Pack, header: Headers): Promise<void> =>

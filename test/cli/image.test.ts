@@ -53,9 +53,7 @@ describe('nodeos image', () => {
     expect(stdout).toContain('-4755 0:0           6 1970-01-01 00:00 bin/tool\n');
     expect(stdout).toContain('lib -> /usr/lib\n');
     expect(stdout).not.toContain('\u001b');
-    expect((await nodeos('image', 'ls', `partition:1:${path}/EFI/BOOT/`)).stdout.trim().split('\n')).toHaveLength(
-      2,
-    );
+    expect((await nodeos('image', 'ls', `partition:1:${path}/EFI/BOOT/`)).stdout.trim().split('\n')).toHaveLength(2);
   });
 
   it('names the partitions of a disk if asked for its files, and says what is not there', async () => {
@@ -63,17 +61,13 @@ describe('nodeos image', () => {
     const { status, stderr } = await nodeos('image', 'ls', path);
     expect(status).toBe(1);
     expect(stderr).toContain(`it is a disk: ${path}:1, ${path}:2`);
-    expect((await nodeos('image', 'ls', `${path}:1/missing`)).stderr).toContain(
-      'there is no missing in it',
-    );
+    expect((await nodeos('image', 'ls', `${path}:1/missing`)).stderr).toContain('there is no missing in it');
   });
 
   it('writes the content of a file', async () => {
     const path = await disk();
     expect((await nodeos('image', 'cat', `${path}:1/EFI/BOOT/README.TXT`)).stdout).toBe('of the ESP');
-    expect((await nodeos('image', 'cat', `${path}:2/lib`)).stderr).toContain(
-      'lib is no file, but a symlink',
-    );
+    expect((await nodeos('image', 'cat', `${path}:2/lib`)).stderr).toContain('lib is no file, but a symlink');
   });
 
   it('unpacks into a new folder, and says what it leaves out', async () => {

@@ -24,8 +24,8 @@ function prepare(folder: string): void {
   writeFileSync(join(folder, 'files/index.html'), 'hello');
   renameSync(emptyDisk(folder, 'ext4'), join(folder, 'root.ext4'));
   writeFileSync(join(folder, 'passwd'), 'root:x:0:0\n');
-  const commands = 'mkdir etc\nwrite passwd etc/passwd\n';
-  execFileSync('debugfs', ['-w', '-f', '/dev/stdin', 'root.ext4'], { cwd: folder, input: commands, stdio: 'pipe' });
+  writeFileSync(join(folder, 'commands'), 'mkdir etc\nwrite passwd etc/passwd\n');
+  execFileSync('debugfs', ['-w', '-f', 'commands', 'root.ext4'], { cwd: folder, stdio: 'pipe' });
   const [card, boot] = [join(folder, 'sdcard.img'), join(folder, 'boot')];
   for (const [path, size] of [[card, 66] as const, [boot, 64] as const]) {
     writeFileSync(path, '');
@@ -40,7 +40,9 @@ it('has an expected output for every example', () => expect(examples).toHaveLeng
 
 it.each(OUTPUTS.map((output, index) => [index, output] as const))('runs example %i', async (index, output) => {
   process.env['NODEOS_LINUXFS_KERNEL'] = kernel;
-  onTestFinished(() => void delete process.env['NODEOS_LINUXFS_KERNEL']);
+  onTestFinished(() => {
+    delete process.env['NODEOS_LINUXFS_KERNEL'];
+  });
   const folder = join(await temporary(), 'example');
   mkdirSync(folder);
   prepare(folder);

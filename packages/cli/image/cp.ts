@@ -97,8 +97,7 @@ async function copyAll(sources: readonly Side[], target: Side, copying: Copying)
     for (const source of sources) if (isImage(source)) await catFile(source, io);
     return [];
   }
-  if (isImage(target))
-    return withMounted(target, io, (mounted) => copyIntoImage(sources, target, mounted, copying));
+  if (isImage(target)) return withMounted(target, io, (mounted) => copyIntoImage(sources, target, mounted, copying));
   const left: string[] = [];
   for (const source of sources) left.push(...(await copyToHost(source as Location, target.host, copying, sources)));
   return left;
@@ -131,6 +130,7 @@ async function copyIntoImage(
   const isFolder = found?.isDirectory() ?? false;
   if (!isFolder && (sources.length > 1 || target.isFolder))
     throw new NodeosError(`${target.text}: there is no such folder in it`);
+  if (!found) await mounted.promises.access(posix.dirname(target.path));
   const refused: Entry[] = [];
   for (const source of sources) {
     if (source === STREAM) {

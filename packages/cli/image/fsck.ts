@@ -12,7 +12,8 @@ import { PROGRAMS } from './programs.js';
 
 export const fsckCommand: Command = {
   name: 'image fsck',
-  summary: "Checks a filesystem by its own program, and changes nothing unless --repair is given. Status 1: it is damaged.",
+  summary:
+    'Checks a filesystem by its own program, and changes nothing unless --repair is given. Status 1: it is damaged.',
   operands: 'IMAGE[:PARTITION]',
   options: {
     repair: { type: 'boolean', help: 'mend what is wrong' },
@@ -55,7 +56,11 @@ async function check(path: string, text: string, isRepair: boolean, io: Io): Pro
   await withInstalled(io, () => checkProgram(program));
   const said: string[] = [];
   const statuses = [...way.good, ...way.bad];
-  const { status } = await run(program, [...args, path], { signal: io.signal, statuses, onLine: (line) => said.push(line) });
+  const { status } = await run(program, [...args, path], {
+    signal: io.signal,
+    statuses,
+    onLine: (line) => said.push(line),
+  });
   return { type, program, isSound: way.good.includes(status), said };
 }
 

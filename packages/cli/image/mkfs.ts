@@ -171,7 +171,10 @@ async function makeOfFiles(path: string, { type, label, from, size }: Wanted, io
     const { program } = format;
     await withInstalled(io, () => checkProgram(program));
   }
-  if (format) return void (await format.write(() => entries, path, io.signal));
+  if (format) {
+    await format.write(() => entries, path, io.signal);
+    return;
+  }
   const image = await iso(entries, { label: label ?? 'NODEOS' });
   const device = regions(image.regions, { size: image.size });
   await writeImage(device, path, { signal: io.signal }).finally(() => device.close());

@@ -60,7 +60,8 @@ async function* below(tree: Tree, path: string): Tree {
   let isFolder: boolean | undefined;
   for await (const entry of tree) {
     isFolder ??= entry.path === '';
-    const full = (inner: string): string => (!isFolder || inner === '' ? path : path === '' ? inner : `${path}/${inner}`);
+    const full = (inner: string): string =>
+      !isFolder || inner === '' ? path : path === '' ? inner : `${path}/${inner}`;
     if (full(entry.path) === '') continue; // the root itself
     const hardLink = entry.hardLink === undefined ? {} : { hardLink: full(entry.hardLink) };
     yield { ...entry, path: full(entry.path), ...hardLink };

@@ -65,7 +65,7 @@ export const PROGRAMS: Readonly<Record<string, Programs>> = {
     noResize: 'no program of Linux resizes it where it is: make a new one, and copy the files',
   },
   exfat: {
-    make: (label) => ['mkfs.exfat', '-q', ...named('-L', label)],
+    make: (label) => ['mkfs.exfat', ...named('-L', label)],
     check: { line: ['fsck.exfat', '-n'], good: [0], bad: [1, 4] },
     repair: { line: ['fsck.exfat', '-y'], good: [0, 1], bad: [4] },
     noResize: 'no program resizes it: make a new one, and copy the files',

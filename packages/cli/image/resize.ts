@@ -11,7 +11,8 @@ import { PROGRAMS, type Programs } from './programs.js';
 
 export const resizeCommand: Command = {
   name: 'image resize',
-  summary: 'Makes ext2, ext3, ext4 or f2fs larger or smaller, together with its file. Without SIZE: as large as its place.',
+  summary:
+    'Makes ext2, ext3, ext4 or f2fs larger or smaller, together with its file. Without SIZE: as large as its place.',
   operands: 'IMAGE[:PARTITION] [SIZE]',
   options: { json: { type: 'boolean', help: 'one JSON object: the old size and the new one, in bytes' } },
   examples: [

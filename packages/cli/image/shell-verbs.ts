@@ -34,7 +34,7 @@ const at = ({ folder }: Session, name: string): string => posix.resolve(folder, 
 function flagged(words: readonly string[], letters: string): { flags: Set<string>; names: string[] } {
   const isFlag = (word: string): boolean => new RegExp(`^-[${letters}]+$`).test(word);
   return {
-    flags: new Set(words.filter(isFlag).flatMap((word) => [...word.slice(1)])),
+    flags: new Set(words.filter(isFlag).flatMap((word) => word.slice(1).split(''))),
     names: words.filter((word) => !isFlag(word)),
   };
 }
@@ -97,8 +97,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     async run(session, words) {
       const { flags, names } = flagged(words, 'p');
       needs(names, 1, Infinity);
-      for (const name of names)
-        await session.mounted.promises.mkdir(at(session, name), { recursive: flags.has('p') });
+      for (const name of names) await session.mounted.promises.mkdir(at(session, name), { recursive: flags.has('p') });
     },
   },
   rm: {
@@ -139,7 +138,8 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     words: '',
     help: 'this',
     run(session) {
-      for (const [name, { words, help }] of Object.entries(VERBS)) print(session, `${`${name} ${words}`.padEnd(20)} ${help}`);
+      for (const [name, { words, help }] of Object.entries(VERBS))
+        print(session, `${`${name} ${words}`.padEnd(20)} ${help}`);
     },
   },
   exit: { words: '', help: 'leaves, as Ctrl-D does', run: (session) => void (session.isOver = true) },
@@ -150,7 +150,7 @@ const print = ({ io }: Session, text: string): void => void io.stdout.write(`${v
 /** The names in a folder, in their order, with `/` behind those of folders. */
 export async function namesIn({ promises }: MountedFilesystem, path: string): Promise<string[]> {
   const found = await promises.readdir(path, { withFileTypes: true });
-  return found.map((entry) => String(entry.name) + (entry.isDirectory() ? '/' : '')).sort();
+  return found.map((entry) => entry.name + (entry.isDirectory() ? '/' : '')).sort();
 }
 
 /** The line of `nodeos image ls`. */
@@ -179,7 +179,14 @@ async function copy(session: Session, words: readonly string[], signal: AbortSig
   const name = hostFrom === undefined ? posix.basename(at(session, from)) : basename(resolve(hostFrom));
   const treeAs = (as: string): Tree => {
     if (hostFrom !== undefined) return hostTree(hostFrom, as);
-    const location = { text: from, source: '', partition: undefined, path: at(session, from), isInside: true, isFolder: false };
+    const location = {
+      text: from,
+      source: '',
+      partition: undefined,
+      path: at(session, from),
+      isInside: true,
+      isFolder: false,
+    };
     return renamed(filesOf(session.mounted), location, as, { ...session.io, signal });
   };
   const checked = async function* (tree: Tree): Tree {

@@ -44,7 +44,7 @@ async function script(session: Session): Promise<number> {
 /** Ctrl-C ends what runs, or empties the line; Ctrl-D leaves. The terminal sends no signals while lines are edited. */
 async function prompt(session: Session): Promise<number> {
   const { stdin, stdout, signal } = session.io;
-  const input = stdin as NodeJS.ReadStream;
+  const input = stdin as NodeJS.ReadableStream & { setRawMode(isRaw: boolean): void };
   const completer = (line: string): Promise<[string[], string]> => complete(session, line);
   const editor = createInterface({ input, output: stdout, terminal: true, completer });
   const lines = editor[Symbol.asyncIterator]();
@@ -63,10 +63,10 @@ async function prompt(session: Session): Promise<number> {
   while (!session.isOver) {
     editor.setPrompt(`${visible(`${session.mounted.type}:${session.folder}`, 200)}> `);
     editor.prompt();
-    const { value: line, done } = await lines.next();
-    if (done) break;
+    const next = (await lines.next()) as IteratorResult<string, undefined>;
+    if (next.done) break;
     running = new AbortController();
-    await runLine(session, line, running.signal);
+    await runLine(session, next.value, running.signal);
     running = undefined;
   }
   signal.removeEventListener('abort', leave);

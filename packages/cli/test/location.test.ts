@@ -9,7 +9,8 @@ let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'nodeos-test-'));
   await mkdir(join(folder, 'folder:1'));
-  for (const name of ['disk.img', 'odd:2', 'folder:1/root.ext4', 'disk.img.zst']) await writeFile(join(folder, name), '');
+  for (const name of ['disk.img', 'odd:2', 'folder:1/root.ext4', 'disk.img.zst'])
+    await writeFile(join(folder, name), '');
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -28,13 +29,21 @@ describe('a place in an image of this machine', () => {
     ['folder:1/root.ext4/etc', 'folder:1/root.ext4', undefined, '/etc', true],
     ['missing.img:1/x', 'missing.img:1/x', undefined, '/', false],
   ])('%s', async (text, source, partition, path, isInside) => {
-    expect(await locationOf(`${folder}/${text}`)).toMatchObject({ source: `${folder}/${source}`, partition, path, isInside });
+    expect(await locationOf(`${folder}/${text}`)).toMatchObject({
+      source: `${folder}/${source}`,
+      partition,
+      path,
+      isInside,
+    });
   });
 
   it('has the forms of sources in front', async () => {
     const path = `${folder}/disk.img`;
     expect(await locationOf(`partition:2:${path}/etc`)).toMatchObject({ source: path, partition: 2, path: '/etc' });
-    expect(await locationOf(`partition:2/4096:${path}/x`)).toMatchObject({ source: `partition:2/4096:${path}`, path: '/x' });
+    expect(await locationOf(`partition:2/4096:${path}/x`)).toMatchObject({
+      source: `partition:2/4096:${path}`,
+      path: '/x',
+    });
     expect(await locationOf(`qcow2:${path}:3/x`)).toMatchObject({ source: `qcow2:${path}`, partition: 3, path: '/x' });
     expect(await locationOf(`${path}.zst:1`)).toMatchObject({ source: `zstd:${path}.zst`, partition: 1 });
     await expect(locationOf(`partition:2:${path}:1/x`)).rejects.toThrow(/two partitions/);
@@ -68,5 +77,6 @@ describe('words of the shell', () => {
     ['', []],
   ])('%s', (line, words) => expect(wordsIn(line)).toEqual(words));
 
-  it('are not cut at a quote that is not closed', () => expect(() => wordsIn("rm -r 'a b")).toThrow(/not closed: 'a b/));
+  it('are not cut at a quote that is not closed', () =>
+    expect(() => wordsIn("rm -r 'a b")).toThrow(/not closed: 'a b/));
 });

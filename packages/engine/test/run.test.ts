@@ -87,7 +87,10 @@ describe('run', () => {
   });
 
   it('takes the statuses that it is told for no failure', async () => {
-    expect(await run('sh', ['-c', 'echo said; exit 4'], { statuses: [0, 4] })).toMatchObject({ status: 4, stdout: 'said\n' });
+    expect(await run('sh', ['-c', 'echo said; exit 4'], { statuses: [0, 4] })).toMatchObject({
+      status: 4,
+      stdout: 'said\n',
+    });
     await expect(run('sh', ['-c', 'exit 5'], { statuses: [0, 4] })).rejects.toThrow('exit status 5');
     await expect(run('true', [], { statuses: [4] })).rejects.toThrow('exit status 0');
     await expect(run('sh', ['-c', 'kill -9 $$'], { statuses: [0, 4] })).rejects.toThrow('SIGKILL');

@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { FileHandle } from '../file-handle.js';
 import { MountedFilesystem } from '../mounted.js';
-import type { Volume } from '../volume.js';
+import type { Kernel } from '../kernel.js';
+import { Volume } from '../volume.js';
 
-const mounted = new MountedFilesystem({} as Volume, 'ext4', () => Promise.resolve());
+const mounted = new MountedFilesystem(new Volume(undefined as unknown as Kernel, 0, true), 'ext4', () => Promise.resolve());
 
 /** Of Node.js 26, experimental and behind a flag; and what emitters and classes have for themselves. */
 const NOT_OF_HANDLES = ['pull', 'pullSync', 'writer', 'constructor', 'getAsyncId'];
@@ -17,7 +18,8 @@ const NOT_OF_HANDLES = ['pull', 'pullSync', 'writer', 'constructor', 'getAsyncId
  * Sync functions, watching, and what is no function of a filesystem: classes, and what has been deprecated for ten years.
  * `openAsBlob` makes what only Node.js itself can make.
  */
-const NOT_OF_CALLBACKS = /Sync$|^(un)?watch(File)?$|^[A-Z_]|^(default|openAsBlob|constants|promises|create(Read|Write)Stream)$/;
+const NOT_OF_CALLBACKS =
+  /Sync$|^(un)?watch(File)?$|^[A-Z_]|^(default|openAsBlob|constants|promises|create(Read|Write)Stream)$/;
 
 it('has all of node:fs/promises', () => {
   const missing = Object.keys(nodePromises).filter((name) => name !== 'default' && !(name in mounted.promises));
@@ -30,7 +32,9 @@ it('has all of the FileHandle', async () => {
   writeFileSync(join(folder, 'x'), '');
   const handle = await nodePromises.open(join(folder, 'x'));
   const names = Object.getOwnPropertyNames(Object.getPrototypeOf(handle));
-  const symbols = Object.getOwnPropertySymbols(Object.getPrototypeOf(handle)).filter((one) => one === Symbol.asyncDispose);
+  const symbols = Object.getOwnPropertySymbols(Object.getPrototypeOf(handle)).filter(
+    (one) => one === Symbol.asyncDispose,
+  );
   await handle.close();
   const missing = [...names, ...symbols].filter((name) => !(name in FileHandle.prototype));
   expect(missing.filter((name) => !NOT_OF_HANDLES.includes(String(name)))).toEqual([]);

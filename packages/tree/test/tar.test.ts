@@ -15,7 +15,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import fc from 'fast-check';
-import { characterDevice, directory, file, pathOf, readTar, symlink, tarStream, writeTar, type Entry } from '../index.js';
+import {
+  characterDevice,
+  directory,
+  file,
+  pathOf,
+  readTar,
+  symlink,
+  tarStream,
+  writeTar,
+  type Entry,
+} from '../index.js';
 
 const root = mkdtempSync(join(tmpdir(), 'nodeos-tar-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
