@@ -2,7 +2,7 @@
  * Serves the kernel's requests for disks from block devices. Bytes go straight between a device's buffer and the
  * kernel's memory; the socket carries only what is wanted.
  */
-import { readSync, writeSync } from 'node:fs';
+import { fstatSync, readSync, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { BlockBackend } from '@nodeos/block';
 import { errnoOf } from './errors.js';
@@ -13,6 +13,7 @@ const ENODEV = 19;
 export class DiskServer {
   readonly #disks = new Map<number, BlockBackend>();
   readonly #messages = new Messages();
+  #pending = 0;
   #isStopped = false;
 
   /**
@@ -24,13 +25,19 @@ export class DiskServer {
     private readonly memory: number,
     failed: (error: Error) => void,
   ) {
+    const { size } = fstatSync(memory);
     socket.on('data', (chunk: Buffer) => {
       try {
-        this.#messages.feed(chunk, (message) => void this.#serve(decodeDiskRequest(message)));
+        this.#messages.feed(chunk, (message) => void this.#serve(decodeDiskRequest(message, size)));
       } catch (error) {
         failed(error as Error);
       }
     });
+  }
+
+  /** How many requests of the kernel's are at work. */
+  get pending(): number {
+    return this.#pending;
   }
 
   add(number: number, backend: BlockBackend): void {
@@ -50,11 +57,13 @@ export class DiskServer {
   async #serve(request: DiskRequest): Promise<void> {
     const disk = this.#disks.get(request.disk);
     let error = disk ? 0 : ENODEV;
+    this.#pending++;
     try {
       if (disk) await this.#perform(disk, request);
     } catch (thrown) {
       error = errnoOf(thrown);
     }
+    this.#pending--;
     if (this.socket.writable) this.socket.write(encodeDiskReply(request.tag, error));
   }
 

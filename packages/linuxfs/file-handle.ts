@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events';
 import type { BigIntStats, PathLike, ReadStream, Stats, TimeLike, WriteStream } from 'node:fs';
 import { createInterface, type Interface } from 'node:readline';
 import { ReadableStream } from 'node:stream/web';
+import type { RawStat } from './protocol.js';
 import { bigIntStatsOf, statsOf } from './stats.js';
 import type { Volume } from './volume.js';
 import { modeOf, timeOf } from './words.js';
@@ -142,6 +143,7 @@ export class FileHandle extends EventEmitter {
     options?: { encoding?: BufferEncoding | null; signal?: AbortSignal } | BufferEncoding | null,
   ): Promise<string | Buffer> {
     const signal = options && typeof options === 'object' ? options.signal : undefined;
+    checkWhole(await this.volume.stat({ fd: this.#fd }, 'fstat'));
     const chunks: Buffer[] = [];
     for (;;) {
       signal?.throwIfAborted();
@@ -252,6 +254,16 @@ export type WholeData =
 export async function* piecesOf(data: WholeData, encoding?: BufferEncoding): AsyncGenerator<Uint8Array> {
   if (typeof data === 'string' || ArrayBuffer.isView(data)) yield bytesOf(data, encoding);
   else for await (const piece of data) yield bytesOf(piece, encoding);
+}
+
+/** Node.js reads no larger file at once either; of a damaged image any size may come. */
+const WHOLE_MAX = 2n ** 31n - 1n;
+
+/** @throws RangeError if a file is too large to be read at once */
+export function checkWhole({ size }: RawStat): void {
+  if (size <= WHOLE_MAX) return;
+  const error = new RangeError(`File size (${size}) is greater than 2 GiB`);
+  throw Object.assign(error, { code: 'ERR_FS_FILE_TOO_LARGE' });
 }
 
 function outOfRange(start: number, size: number, most: number): RangeError {

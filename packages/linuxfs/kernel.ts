@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import type { BlockBackend } from '@nodeos/block';
 import { DiskServer, readFully, writeFully } from './disk-server.js';
 import { fsError } from './errors.js';
+import { Mailbox } from './mailbox.js';
 import {
   CAN_TRIM,
   CAN_ZERO,
@@ -17,6 +18,7 @@ import {
   read64,
   READ_ONLY,
   REPLY_SIZE,
+  SLOT_SIZE,
   type Reply,
   type Request,
 } from './protocol.js';
@@ -30,20 +32,38 @@ export interface KernelOptions {
   readonly log?: (line: string) => void;
   /** Kills the kernel when it is aborted. */
   readonly signal?: AbortSignal;
+  /**
+   * Seconds that a request may take while no disk is waited for. Then the kernel counts as hung, and is killed. At least 1;
+   * default 60.
+   */
+  readonly patience?: number;
+}
+
+interface Waiting {
+  readonly resolve: (reply: Reply | number) => void;
+  /** Milliseconds, as `performance.now()`. */
+  readonly since: number;
+  /** The kernel's own seconds at that time. */
+  readonly worked: number;
 }
 
 const EIO = 5;
+const LOOK = encodeRequest(0, { op: 'LOOK' });
 const START_TIMEOUT = 30_000;
 /** The kernel takes as many requests at once as it has workers; a few more wait in the socket. */
 const IN_FLIGHT = 64;
 
 export class Kernel {
-  readonly #waiting = new Map<number, (reply: Reply | number) => void>();
+  readonly #waiting = new Map<number, Waiting>();
   readonly #queue: (() => void)[] = [];
   readonly #freeSlots: number[];
   readonly #slotQueue: ((slot: number) => void)[] = [];
   readonly #usedDisks = new Set<number>();
   readonly #usedMounts = new Set<number>();
+  readonly #mailbox: Mailbox;
+  #watch: NodeJS.Timeout | undefined;
+  /** Seconds in which a request waited and no disk was to blame. */
+  #worked = 0;
   #tag = 0;
   #end: Error | undefined;
   #isClosing = false;
@@ -54,23 +74,25 @@ export class Kernel {
     private readonly disks: DiskServer,
     private readonly memory: number,
     private readonly slots: readonly number[],
+    mailbox: number,
+    private readonly patience: number,
     readonly ended: Promise<Error>,
   ) {
     this.#freeSlots = slots.map((_, index) => index);
+    this.#mailbox = new Mailbox(
+      memory,
+      mailbox,
+      () => files.write(LOOK),
+      (message) => this.#guarded(() => this.#reply(message)),
+    );
     const messages = new Messages();
-    files.on('data', (chunk: Buffer) => {
-      try {
-        messages.feed(chunk, (message) => this.#reply(message));
-      } catch (error) {
-        this.#fail(error as Error);
-      }
-    });
+    files.on('data', (chunk: Buffer) => this.#guarded(() => messages.feed(chunk, (message) => this.#receive(message))));
     files.resume(); // it was paused after the first message
     void ended.then((error) => this.#fail(error));
   }
 
   /** @throws Error if it does not start, with what it logged */
-  static async start({ path, memory = 128 << 20, log, signal }: KernelOptions): Promise<Kernel> {
+  static async start({ path, memory = 128 << 20, log, patience = 60, signal }: KernelOptions): Promise<Kernel> {
     const child = spawn(path, ['nodefs', `mem=${Math.max(64, memory >> 20)}M`, 'stderr=1', 'loglevel=4'], {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
       env: {},
@@ -82,11 +104,11 @@ export class Kernel {
     const ended = endOf(child, lines);
     const [files, disks] = [child.stdio[3], child.stdio[4]] as unknown as [Socket, Socket];
     try {
-      const { slots } = decodeHello(await firstMessage(files, ended));
+      const { slots, mailbox } = decodeHello(await firstMessage(files, ended));
       const fd = memoryOf(child);
       let report: (error: Error) => void = () => undefined;
       const server = new DiskServer(disks, fd, (error) => report(error));
-      const kernel = new Kernel(child, files, server, fd, slots, ended);
+      const kernel = new Kernel(child, files, server, fd, slots, mailbox, patience, ended);
       report = (error) => kernel.#fail(error);
       kernel.#endWith(signal);
       return kernel;
@@ -108,9 +130,11 @@ export class Kernel {
     do this.#tag = this.#tag === 0xffffffff ? 1 : this.#tag + 1;
     while (this.#waiting.has(this.#tag));
     const tag = this.#tag;
+    const bytes = encodeRequest(tag, request);
     return new Promise((resolve) => {
-      this.#waiting.set(tag, resolve);
-      this.files.write(encodeRequest(tag, request));
+      this.#waiting.set(tag, { resolve, since: performance.now(), worked: this.#worked });
+      this.#watch ??= setInterval(() => this.#look(), 1000).unref();
+      if (this.#waiting.size > 1 || !this.#mailbox.post(bytes)) this.files.write(bytes);
     });
   }
 
@@ -127,8 +151,14 @@ export class Kernel {
       return await use({
         number,
         read: (into, length) => {
-          if (this.#end) throw this.error(EIO, 'read');
+          if (this.#end || length > into.length) throw this.error(EIO, 'read');
           readFully(this.memory, into, 0, length, position);
+        },
+        bytes: (length) => {
+          if (this.#end || length > SLOT_SIZE) throw this.error(EIO, 'read');
+          const bytes = Buffer.allocUnsafeSlow(length);
+          readFully(this.memory, bytes, 0, length, position);
+          return bytes;
         },
         write: (bytes, at, length) => {
           if (this.#end) throw this.error(EIO, 'write');
@@ -200,24 +230,55 @@ export class Kernel {
     this.#usedDisks.delete(disk);
   }
 
+  /** What the kernel sends may make no sense: an image may have taken it over. */
+  #guarded(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.#fail(error as Error);
+    }
+  }
+
+  /** The tag 0 says that a reply is in the mailbox. */
+  #receive(message: Buffer): void {
+    const tag = message.readUInt32LE(4);
+    if (tag === 0) return void this.#mailbox.collect();
+    const waiting = this.#waiting.get(tag);
+    if (waiting && this.#waiting.size === 1) this.#mailbox.took(performance.now() - waiting.since);
+    this.#reply(message);
+  }
+
   #reply(message: Buffer): void {
     const tag = message.readUInt32LE(4);
-    const resolve = this.#waiting.get(tag);
-    if (!resolve) return this.#fail(new Error(`the kernel replied to a request that nobody made (${tag})`));
-    this.#waiting.delete(tag);
+    const waiting = this.#waiting.get(tag);
+    if (!waiting) return this.#fail(new Error(`the kernel replied to a request that nobody made (${tag})`));
     const error = message.readUInt32LE(8);
     const data = Buffer.from(message.subarray(REPLY_SIZE));
-    resolve(error || { handle: message.readUInt32LE(12), value: read64(message, 16), data });
+    this.#waiting.delete(tag);
+    waiting.resolve(error || { handle: message.readUInt32LE(12), value: read64(message, 16), data });
     this.#queue.shift()?.();
+  }
+
+  /** Each second while something waits. */
+  #look(): void {
+    const [oldest] = this.#waiting.values();
+    if (!oldest) {
+      clearInterval(this.#watch);
+      this.#watch = undefined;
+    } else if (this.disks.pending === 0 && ++this.#worked - oldest.worked > this.patience) {
+      this.#fail(new Error(`the kernel hangs: a request has taken ${this.patience} s without waiting for a disk`));
+    }
   }
 
   #fail(error: Error): void {
     if (this.#end) return;
     this.#end = error;
+    clearInterval(this.#watch);
+    this.#mailbox.stop();
     if (!this.#isClosing) this.child.kill('SIGKILL');
     this.disks.stop(); // before the number of the descriptor can be another file's
     closeSync(this.memory);
-    for (const resolve of this.#waiting.values()) resolve(EIO);
+    for (const { resolve } of this.#waiting.values()) resolve(EIO);
     this.#waiting.clear();
     for (const go of this.#queue.splice(0)) go();
   }
@@ -225,8 +286,10 @@ export class Kernel {
 
 export interface Slot {
   readonly number: number;
-  /** Copies from the slot's start. */
+  /** Copies from the slot's start. @throws FsError with the code EIO if the kernel says that there are more bytes than asked for */
   read(into: Uint8Array, length: number): void;
+  /** A copy of the slot's first bytes. @throws FsError with the code EIO if the slot has fewer */
+  bytes(length: number): Buffer;
   /** Copies `length` bytes from `at` on to the slot's start. */
   write(bytes: Uint8Array, at: number, length: number): void;
 }

@@ -38,6 +38,11 @@ export interface OpenOptions {
   readonly kernel?: string;
   /** Is given each line that the kernel logs. */
   readonly log?: (line: string) => void;
+  /**
+   * Seconds that a request may take while no disk is waited for. Then the kernel counts as hung, and is killed. At least 1;
+   * default 60.
+   */
+  readonly patience?: number;
 }
 
 export interface MountOptions {
@@ -185,7 +190,7 @@ export class Disk {
  * platform; the signal's reason
  */
 export async function open(image: string | URL | BlockBackend, options: OpenOptions = {}): Promise<Disk> {
-  const { memory, log, signal } = options;
+  const { memory, log, patience, signal } = options;
   const isReadOnly = options.readOnly ?? false;
   const opened = await backendOf(image, isReadOnly || options.fork !== undefined);
   let backend = opened;
@@ -198,6 +203,7 @@ export async function open(image: string | URL | BlockBackend, options: OpenOpti
       path,
       ...(memory === undefined ? {} : { memory }),
       ...(log ? { log } : {}),
+      ...(patience === undefined ? {} : { patience }),
       ...(signal ? { signal } : {}),
     });
     return new Disk(backend, kernel, isReadOnly || !backend.write);

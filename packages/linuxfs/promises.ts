@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import {
   bytesOf,
+  checkWhole,
   encodingOf,
   FileHandle,
   piecesOf,
@@ -69,6 +70,7 @@ export class FsPromises extends Folders {
     const { data, fd } = await this.volume.readWhole(path, flags);
     if (fd === undefined) return data;
     try {
+      checkWhole(await this.volume.stat({ fd }));
       const chunks = [data];
       for (let position = data.length; ;) {
         signal?.throwIfAborted();

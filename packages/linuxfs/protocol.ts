@@ -3,12 +3,14 @@
  * test compares these. All numbers are little-endian.
  */
 
-export const VERSION = 1;
+export const VERSION = 2;
 export const SLOT_SIZE = 1 << 20;
 export const NO_SLOT = 0xffffffff;
 export const MOUNTS = 64;
 export const DISKS = 64;
 export const MESSAGE_MAX = 65536;
+/** The most bytes of one read or write of a disk. */
+export const DISK_REQUEST_MAX = 1 << 20;
 
 export const OPS = {
   ATTACH: 1,
@@ -17,6 +19,7 @@ export const OPS = {
   UNMOUNT: 4,
   REMOUNT: 5,
   SYNC: 6,
+  LOOK: 7,
   OPEN: 10,
   CLOSE: 11,
   READ: 12,
@@ -98,7 +101,7 @@ export const INLINE_MAX = 16384;
 
 const NOTHING = new Uint8Array(0);
 
-/** @param tag 1 to 2^32 - 1 */
+/** @param tag 1 to 2^32 - 1; 0 of what has no reply */
 export function encodeRequest(tag: number, request: Request): Buffer {
   const { name = NOTHING, other = NOTHING, data = NOTHING } = request;
   const length = REQUEST_SIZE + name.length + other.length + data.length;
@@ -138,14 +141,27 @@ function write64(bytes: Buffer, value: number | bigint, at: number): void {
 export const read64 = (bytes: Buffer, at: number): number =>
   bytes.readUInt32LE(at) + bytes.readUInt32LE(at + 4) * 0x1_0000_0000;
 
-/** The offsets of the slots in the kernel's memory. @throws Error if the kernel has another version of the protocol */
-export function decodeHello(data: Buffer): { readonly workers: number; readonly slots: readonly number[] } {
+export interface Hello {
+  readonly workers: number;
+  /** Offsets in the kernel's memory. */
+  readonly mailbox: number;
+  readonly slots: readonly number[];
+}
+
+/** Offsets in the mailbox. */
+export const MAILBOX = { posted: 0, looking: 1, replied: 64, asleep: 65, reply: 128, request: 4096 } as const;
+/** The longest request and reply that fit into it, in bytes. */
+export const MAILBOX_REQUEST_MAX = 4096;
+export const MAILBOX_REPLY_MAX = 3968;
+
+/** @throws Error if the kernel has another version of the protocol */
+export function decodeHello(data: Buffer): Hello {
   const version = data.readUInt32LE(0);
   if (version !== VERSION)
     throw new Error(`the kernel speaks version ${version} of the protocol, and this library version ${VERSION}`);
   const slots = [];
-  for (let at = 8; at + 8 <= data.length; at += 8) slots.push(read64(data, at));
-  return { workers: data.readUInt32LE(4), slots };
+  for (let at = 16; at + 8 <= data.length; at += 8) slots.push(read64(data, at));
+  return { workers: data.readUInt32LE(4), mailbox: read64(data, 8), slots };
 }
 
 /** A time in seconds since 1970, which may be negative, and nanoseconds, 0 to 999,999,999. */
@@ -263,20 +279,22 @@ export interface DiskRequest {
 export const DISK_OPS = { READ: 0, WRITE: 1, FLUSH: 2, TRIM: 3, ZERO: 4 } as const;
 const DISK_REQUEST_SIZE = 32;
 
-export function decodeDiskRequest(bytes: Buffer): DiskRequest {
+/** @throws Error if its segments are not as many bytes as it says, or lie outside a memory of `memory` bytes */
+export function decodeDiskRequest(bytes: Buffer, memory: number): DiskRequest {
   const count = bytes.readUInt8(11);
   const segments = Array.from({ length: count }, (_, index) => ({
     offset: read64(bytes, DISK_REQUEST_SIZE + index * 16),
     size: read64(bytes, DISK_REQUEST_SIZE + index * 16 + 8),
   }));
-  return {
-    tag: bytes.readUInt32LE(4),
-    disk: bytes.readUInt16LE(8),
-    op: bytes.readUInt8(10),
-    offset: read64(bytes, 16),
-    size: read64(bytes, 24),
-    segments,
-  };
+  const op = bytes.readUInt8(10);
+  const size = read64(bytes, 24);
+  if (op === DISK_OPS.READ || op === DISK_OPS.WRITE) {
+    const sum = segments.reduce((bytes, segment) => bytes + segment.size, 0);
+    const isInside = segments.every((segment) => segment.offset + segment.size <= memory);
+    if (sum !== size || size > DISK_REQUEST_MAX || !isInside)
+      throw new Error(`the kernel asked a disk for ${size} bytes in ${count} segments of ${sum}`);
+  }
+  return { tag: bytes.readUInt32LE(4), disk: bytes.readUInt16LE(8), op, offset: read64(bytes, 16), size, segments };
 }
 
 /** @param error an errno, or 0 */

@@ -83,7 +83,7 @@ export class Volume {
     const request = { op: 'READ', handle: fd, offset: position, size: into.length } as const;
     if (into.length <= INLINE_MAX) {
       const { data } = await this.call(request, 'read');
-      into.set(data);
+      into.set(data.subarray(0, into.length));
       return data.length;
     }
     return this.kernel.withSlot(async (slot) => {
@@ -120,9 +120,7 @@ export class Volume {
     return this.kernel.withSlot(async (slot) => {
       const request = { op: 'READ_FILE', name: pathBytes(path), flags, slot: slot.number } as const;
       const { handle, value } = await this.call(request, 'open', path);
-      const data = Buffer.allocUnsafeSlow(value);
-      slot.read(data, value);
-      return { data, fd: handle || undefined };
+      return { data: slot.bytes(value), fd: handle || undefined };
     });
   }
 
@@ -161,9 +159,7 @@ export class Volume {
       const flags = withStats ? WITH_STATS : 0;
       const request = { op: 'READDIR', handle: fd, offset: position, flags, slot: slot.number } as const;
       const { value } = await this.call(request, 'scandir');
-      const data = Buffer.allocUnsafe(value);
-      slot.read(data, value);
-      return decodeEntries(data, withStats);
+      return decodeEntries(slot.bytes(value), withStats);
     });
   }
 

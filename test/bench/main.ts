@@ -15,6 +15,7 @@ import { distributionImage } from './distribution/image.js';
 import { realImages } from './images.js';
 import { libcs } from './libc.js';
 import { erofsImages } from './erofs.js';
+import { linuxfs } from './linuxfs.js';
 import {
   answering,
   APP,
@@ -191,6 +192,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   nbd: { summary: 'the NBD server against nbdkit, qemu-nbd and a floor', measure: ({ runs }) => nbd(runs) },
   streamed: { summary: 'a root over the network', measure: ({ runs }) => streamedRoot(runs) },
   erofs: { summary: 'EROFS images against mkfs.erofs', measure: ({ runs }) => erofsImages(runs) },
+  linuxfs: { summary: 'files of an ext4 image against a loop mount and ext2fs of npm', measure: ({ runs }) => linuxfs(runs) },
   oci: { summary: 'container images against umoci and mkfs.erofs', measure: ({ runs }) => ociImages(runs) },
   store: { summary: 'images as chunks, and starts from a store over a slow link', measure: storedImages },
   images: {

@@ -8,9 +8,11 @@ import { systemOf } from 'nodeos';
 
 let kernel: Promise<string> | undefined;
 
-/** The kernel's file, built if it is not in the cache. */
+/** The kernel's file: that of NODEOS_LINUXFS_KERNEL, else the one of the sources, built if it is not in the cache. */
 export function builtKernel(): Promise<string> {
   kernel ??= (async () => {
+    const given = process.env['NODEOS_LINUXFS_KERNEL'];
+    if (given !== undefined) return given;
     const { linuxfs } = await systemOf(targetOf('x86_64'));
     if (!linuxfs) throw new Error('there is no kernel of linuxfs for this target');
     const progress = plainProgress((text) => process.stderr.write(text));

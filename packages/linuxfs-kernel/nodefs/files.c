@@ -161,18 +161,12 @@ static int answer_read(struct nodefs_call *call, ssize_t n)
 	return 0;
 }
 
-static int read_file(struct nodefs_call *call)
+static int read_file(struct nodefs_call *call, struct file *file)
 {
-	struct file *file = nodefs_file(le32_to_cpu(call->request->handle));
 	u64 size = le64_to_cpu(call->request->size);
 	void *to = room(call, &size);
-	ssize_t n;
 
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	n = read_fully(file, to, size, le64_to_cpu(call->request->offset));
-	fput(file);
-	return answer_read(call, n);
+	return answer_read(call, read_fully(file, to, size, le64_to_cpu(call->request->offset)));
 }
 
 /* The bytes that the request has, in its slot or in itself. */
@@ -184,23 +178,22 @@ static const void *bytes(struct nodefs_call *call, u64 *size)
 	return *size <= call->data_size ? call->data : NULL;
 }
 
-static int write_file(struct nodefs_call *call)
+/* Of the bytes that were written, or the place that was found: `value`, or an error. */
+static int answer_value(struct nodefs_call *call, loff_t value)
 {
-	struct file *file = nodefs_file(le32_to_cpu(call->request->handle));
-	loff_t offset = le64_to_cpu(call->request->offset);
-	const void *from;
-	u64 size;
-	ssize_t n;
-
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	from = bytes(call, &size);
-	n = from ? write_fully(file, from, size, &offset) : -EINVAL;
-	fput(file);
-	if (n < 0)
-		return n;
-	call->value = n;
+	if (value < 0)
+		return value;
+	call->value = value;
 	return 0;
+}
+
+static int write_file(struct nodefs_call *call, struct file *file)
+{
+	loff_t offset = le64_to_cpu(call->request->offset);
+	u64 size;
+	const void *from = bytes(call, &size);
+
+	return answer_value(call, from ? write_fully(file, from, size, &offset) : -EINVAL);
 }
 
 /* A whole small file in one request. `handle` is 0 in the reply if that was all, else the file stays open. */
@@ -303,15 +296,12 @@ static void add_stats(struct listing *list, struct path *folder)
  * Fills the slot with entries from the position `offset` on. `value` is the number of bytes; `handle` is 1 at the end of
  * the folder.
  */
-static int read_folder(struct nodefs_call *call)
+static int read_folder(struct nodefs_call *call, struct file *file)
 {
-	struct file *file = nodefs_file(le32_to_cpu(call->request->handle));
 	u64 size = NODEFS_SLOT_SIZE;
 	struct listing list = { .context.actor = list_one };
 	int error;
 
-	if (IS_ERR(file))
-		return PTR_ERR(file);
 	list.to = room(call, &size);
 	list.room = size;
 	list.with_stats = le32_to_cpu(call->request->flags) & NODEFS_WITH_STATS;
@@ -322,112 +312,68 @@ static int read_folder(struct nodefs_call *call)
 		list.last->next = cpu_to_le64(list.context.pos);
 	if (!error && list.with_stats)
 		add_stats(&list, &file->f_path);
-	fput(file);
 	call->handle = list.used == 0;
 	return error ?: answer_read(call, list.used);
 }
 
-static int sync_file(struct nodefs_call *call)
+static int sync_file(struct nodefs_call *call, struct file *file)
 {
-	struct file *file = nodefs_file(le32_to_cpu(call->request->handle));
-	int error;
-
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	error = vfs_fsync(file, le32_to_cpu(call->request->flags) & NODEFS_DATA_ONLY);
-	fput(file);
-	return error;
+	return vfs_fsync(file, le32_to_cpu(call->request->flags) & NODEFS_DATA_ONLY);
 }
 
-static int truncate_named(struct nodefs_call *call, loff_t size)
-{
-	struct path path;
-	int error = nodefs_path(call, &path);
-
-	if (error)
-		return error;
-	error = vfs_truncate(&path, size);
-	path_put(&path);
-	return error;
-}
-
-static int truncate_file(struct nodefs_call *call)
+/* An open file must have been opened for writing; a name must lead to what may be written. */
+static int truncate_one(struct nodefs_call *call)
 {
 	loff_t size = le64_to_cpu(call->request->size);
-	struct file *file;
+	struct path path __free(path_put) = {};
+	struct file *file __free(fput) = NULL;
 	int error;
 
-	if (!call->request->handle)
-		return truncate_named(call, size);
+	if (!call->request->handle) {
+		error = nodefs_path(call, &path);
+		return error ?: vfs_truncate(&path, size);
+	}
 	file = nodefs_file(le32_to_cpu(call->request->handle));
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	error = do_ftruncate(file, size, 0);
-	fput(file);
-	return error;
+	return IS_ERR(file) ? PTR_ERR(file) : do_ftruncate(file, size, 0);
 }
 
 /* `mode` has the FALLOC_FL_* flags. */
-static int allocate(struct nodefs_call *call)
+static int allocate(struct nodefs_call *call, struct file *file)
 {
-	struct file *file = nodefs_file(le32_to_cpu(call->request->handle));
-	int error;
-
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	error = vfs_fallocate(file, le32_to_cpu(call->request->mode), le64_to_cpu(call->request->offset),
-			      le64_to_cpu(call->request->size));
-	fput(file);
-	return error;
+	return vfs_fallocate(file, le32_to_cpu(call->request->mode), le64_to_cpu(call->request->offset),
+			     le64_to_cpu(call->request->size));
 }
 
 /* `mode` is SEEK_DATA or SEEK_HOLE. */
-static int seek(struct nodefs_call *call)
+static int seek(struct nodefs_call *call, struct file *file)
 {
-	struct file *file = nodefs_file(le32_to_cpu(call->request->handle));
-	loff_t at;
-
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	at = vfs_llseek(file, le64_to_cpu(call->request->offset), le32_to_cpu(call->request->mode));
-	fput(file);
-	if (at < 0)
-		return at;
-	call->value = at;
-	return 0;
+	return answer_value(call, vfs_llseek(file, le64_to_cpu(call->request->offset),
+					     le32_to_cpu(call->request->mode)));
 }
 
 /* From `handle` at `offset` to the handle `flags` at `value`, `size` bytes; without data crossing to the other side. */
-static int copy_range(struct nodefs_call *call)
+static int copy_range(struct nodefs_call *call, struct file *from)
 {
-	struct file *from = nodefs_file(le32_to_cpu(call->request->handle));
-	struct file *to = nodefs_file(le32_to_cpu(call->request->flags));
-	ssize_t n = IS_ERR(from) || IS_ERR(to) ? -EBADF : 0;
+	struct file *to __free(fput) = nodefs_file(le32_to_cpu(call->request->flags));
 
-	if (!n)
-		n = vfs_copy_file_range(from, le64_to_cpu(call->request->offset), to, le64_to_cpu(call->request->value),
-					le64_to_cpu(call->request->size), 0);
-	if (!IS_ERR(from))
-		fput(from);
-	if (!IS_ERR(to))
-		fput(to);
-	if (n < 0)
-		return n;
-	call->value = n;
-	return 0;
+	if (IS_ERR(to))
+		return PTR_ERR(to);
+	return answer_value(call, vfs_copy_file_range(from, le64_to_cpu(call->request->offset), to,
+						      le64_to_cpu(call->request->value),
+						      le64_to_cpu(call->request->size), 0));
 }
 
-const nodefs_handler nodefs_file_handlers[NODEFS_OPS] = {
-	[NODEFS_OPEN] = open_file,
-	[NODEFS_CLOSE] = close_file,
-	[NODEFS_READ] = read_file,
-	[NODEFS_WRITE] = write_file,
-	[NODEFS_READDIR] = read_folder,
-	[NODEFS_FSYNC] = sync_file,
-	[NODEFS_TRUNCATE] = truncate_file,
-	[NODEFS_ALLOCATE] = allocate,
-	[NODEFS_SEEK] = seek,
-	[NODEFS_COPY] = copy_range,
-	[NODEFS_READ_FILE] = read_whole,
-	[NODEFS_WRITE_FILE] = write_whole,
+const struct nodefs_operation nodefs_file_operations[NODEFS_OPS] = {
+	[NODEFS_OPEN] = { open_file },
+	[NODEFS_CLOSE] = { close_file },
+	[NODEFS_READ] = { .on_file = read_file },
+	[NODEFS_WRITE] = { .on_file = write_file },
+	[NODEFS_READDIR] = { .on_file = read_folder },
+	[NODEFS_FSYNC] = { .on_file = sync_file },
+	[NODEFS_TRUNCATE] = { truncate_one },
+	[NODEFS_ALLOCATE] = { .on_file = allocate },
+	[NODEFS_SEEK] = { .on_file = seek },
+	[NODEFS_COPY] = { .on_file = copy_range },
+	[NODEFS_READ_FILE] = { read_whole },
+	[NODEFS_WRITE_FILE] = { write_whole },
 };

@@ -63,16 +63,11 @@ void nodefs_fill_stat(struct nodefs_stat *to, const struct kstat *from)
 	fill_time(to, 3, &from->btime);
 }
 
-static int stat(struct nodefs_call *call)
+static int stat(struct nodefs_call *call, const struct path *path)
 {
 	struct kstat stat;
-	struct path path;
-	int error = nodefs_path(call, &path);
+	int error = vfs_getattr(path, &stat, STATX_BASIC_STATS | STATX_BTIME, AT_STATX_SYNC_AS_STAT);
 
-	if (error)
-		return error;
-	error = vfs_getattr(&path, &stat, STATX_BASIC_STATS | STATX_BTIME, AT_STATX_SYNC_AS_STAT);
-	path_put(&path);
 	if (error)
 		return error;
 	nodefs_fill_stat(call->out, &stat);
@@ -116,8 +111,8 @@ static int make_link(struct nodefs_call *call)
 static int read_link(struct nodefs_call *call)
 {
 	DEFINE_DELAYED_CALL(done);
+	struct path path __free(path_put) = {};
 	const char *target;
-	struct path path;
 	int error = kern_path(call->name, 0, &path);
 
 	if (error)
@@ -129,7 +124,6 @@ static int read_link(struct nodefs_call *call)
 		memcpy(call->out, target, call->out_size);
 	}
 	do_delayed_call(&done);
-	path_put(&path);
 	return error;
 }
 
@@ -157,100 +151,64 @@ static int make_node(struct nodefs_call *call)
 	return error;
 }
 
-static int real_path(struct nodefs_call *call)
+static int real_path(struct nodefs_call *call, const struct path *path)
 {
-	struct path path;
-	char *text;
-	int error = kern_path(call->name, LOOKUP_FOLLOW, &path);
+	char *text = d_path(path, call->out, PATH_MAX);
 
-	if (error)
-		return error;
-	text = d_path(&path, call->out, PATH_MAX);
-	error = PTR_ERR_OR_ZERO(text);
-	if (!error) {
-		call->out_size = strlen(text);
-		memmove(call->out, text, call->out_size);
-	}
-	path_put(&path);
-	return error;
+	if (IS_ERR(text))
+		return PTR_ERR(text);
+	call->out_size = strlen(text);
+	memmove(call->out, text, call->out_size);
+	return 0;
 }
 
 /* `mode` has the bits of access(2). */
-static int may_access(struct nodefs_call *call)
+static int may_access(struct nodefs_call *call, const struct path *path)
 {
-	struct path path;
-	int error = kern_path(call->name, LOOKUP_FOLLOW, &path);
+	u32 mode = le32_to_cpu(call->request->mode) & 7;
+	int error = path_permission(path, mode | MAY_ACCESS);
 
-	if (error)
-		return error;
-	error = path_permission(&path, (le32_to_cpu(call->request->mode) & 7) | MAY_ACCESS);
-	if (!error && (le32_to_cpu(call->request->mode) & MAY_WRITE) && __mnt_is_readonly(path.mnt))
-		error = -EROFS;
-	path_put(&path);
-	return error;
+	return error ?: (mode & MAY_WRITE) && __mnt_is_readonly(path->mnt) ? -EROFS : 0;
 }
 
-static int change_mode(struct nodefs_call *call)
+static int change_mode(struct nodefs_call *call, const struct path *path)
 {
-	struct path path;
-	int error = nodefs_path(call, &path);
-
-	if (error)
-		return error;
-	error = d_is_symlink(path.dentry) ? -EOPNOTSUPP : chmod_common(&path, le32_to_cpu(call->request->mode));
-	path_put(&path);
-	return error;
+	return d_is_symlink(path->dentry) ? -EOPNOTSUPP : chmod_common(path, le32_to_cpu(call->request->mode));
 }
 
-static int change_owner(struct nodefs_call *call)
+static int change_owner(struct nodefs_call *call, const struct path *path)
 {
-	struct path path;
-	int error = nodefs_path(call, &path);
+	int error = mnt_want_write(path->mnt);
 
 	if (error)
 		return error;
-	error = mnt_want_write(path.mnt);
-	if (!error) {
-		error = chown_common(&path, le32_to_cpu(call->request->uid), le32_to_cpu(call->request->gid));
-		mnt_drop_write(path.mnt);
-	}
-	path_put(&path);
+	error = chown_common(path, le32_to_cpu(call->request->uid), le32_to_cpu(call->request->gid));
+	mnt_drop_write(path->mnt);
 	return error;
 }
 
 /* `offset` and `uid` are seconds and nanoseconds of the access, `size` and `gid` of the modification. */
-static int change_times(struct nodefs_call *call)
+static int change_times(struct nodefs_call *call, const struct path *path)
 {
 	u32 flags = le32_to_cpu(call->request->flags);
 	struct timespec64 times[2] = {
 		{ le64_to_cpu(call->request->offset), le32_to_cpu(call->request->uid) },
 		{ le64_to_cpu(call->request->size), le32_to_cpu(call->request->gid) },
 	};
-	struct path path;
-	int error = nodefs_path(call, &path);
 
-	if (error)
-		return error;
 	if (flags & NODEFS_ATIME_NOW)
 		times[0].tv_nsec = UTIME_NOW;
 	if (flags & NODEFS_MTIME_NOW)
 		times[1].tv_nsec = UTIME_NOW;
-	error = vfs_utimes(&path, times);
-	path_put(&path);
-	return error;
+	return vfs_utimes(path, times);
 }
 
-static int stat_filesystem(struct nodefs_call *call)
+static int stat_filesystem(struct nodefs_call *call, const struct path *path)
 {
 	struct nodefs_statfs *to = call->out;
 	struct kstatfs from;
-	struct path path;
-	int error = nodefs_path(call, &path);
+	int error = vfs_statfs(path, &from);
 
-	if (error)
-		return error;
-	error = vfs_statfs(&path, &from);
-	path_put(&path);
 	if (error)
 		return error;
 	*to = (struct nodefs_statfs){
@@ -267,78 +225,57 @@ static int stat_filesystem(struct nodefs_call *call)
 	return 0;
 }
 
-/* Access lists have functions of their own; as values they look like other attributes. */
-static int get_attribute(struct nodefs_call *call)
+/* How many bytes an attribute or a list of them has, or an error. */
+static int answer_attribute(struct nodefs_call *call, ssize_t n)
 {
-	struct path path;
-	ssize_t n = nodefs_path(call, &path);
-
-	if (n)
-		return n;
-	if (is_posix_acl_xattr(call->other))
-		n = do_get_acl(mnt_idmap(path.mnt), path.dentry, call->other, call->out, NODEFS_OUT_MAX);
-	else
-		n = vfs_getxattr(mnt_idmap(path.mnt), path.dentry, call->other, call->out, NODEFS_OUT_MAX);
-	path_put(&path);
 	if (n < 0)
 		return n;
 	call->out_size = n;
 	return 0;
+}
+
+/* Access lists have functions of their own; as values they look like other attributes. */
+static int get_attribute(struct nodefs_call *call, const struct path *path)
+{
+	struct mnt_idmap *idmap = mnt_idmap(path->mnt);
+
+	return answer_attribute(call, is_posix_acl_xattr(call->other) ?
+		do_get_acl(idmap, path->dentry, call->other, call->out, NODEFS_OUT_MAX) :
+		vfs_getxattr(idmap, path->dentry, call->other, call->out, NODEFS_OUT_MAX));
 }
 
 /* `mode` has the XATTR_* flags. */
-static int set_attribute(struct nodefs_call *call)
+static int set_attribute(struct nodefs_call *call, const struct path *path)
 {
+	struct mnt_idmap *idmap = mnt_idmap(path->mnt);
 	int flags = le32_to_cpu(call->request->mode);
-	struct path path;
-	int error = nodefs_path(call, &path);
+	int error = mnt_want_write(path->mnt);
 
 	if (error)
 		return error;
-	error = mnt_want_write(path.mnt);
-	if (error)
-		goto out;
-	if (is_posix_acl_xattr(call->other))
-		error = do_set_acl(mnt_idmap(path.mnt), path.dentry, call->other, call->data, call->data_size);
-	else
-		error = vfs_setxattr(mnt_idmap(path.mnt), path.dentry, call->other, call->data, call->data_size, flags);
-	mnt_drop_write(path.mnt);
-out:
-	path_put(&path);
+	error = is_posix_acl_xattr(call->other) ?
+		do_set_acl(idmap, path->dentry, call->other, call->data, call->data_size) :
+		vfs_setxattr(idmap, path->dentry, call->other, call->data, call->data_size, flags);
+	mnt_drop_write(path->mnt);
 	return error;
 }
 
-static int list_attributes(struct nodefs_call *call)
+static int list_attributes(struct nodefs_call *call, const struct path *path)
 {
-	struct path path;
-	ssize_t n = nodefs_path(call, &path);
-
-	if (n)
-		return n;
-	n = vfs_listxattr(path.dentry, call->out, NODEFS_OUT_MAX);
-	path_put(&path);
-	if (n < 0)
-		return n;
-	call->out_size = n;
-	return 0;
+	return answer_attribute(call, vfs_listxattr(path->dentry, call->out, NODEFS_OUT_MAX));
 }
 
-static int remove_attribute(struct nodefs_call *call)
+static int remove_attribute(struct nodefs_call *call, const struct path *path)
 {
-	struct path path;
-	int error = nodefs_path(call, &path);
+	struct mnt_idmap *idmap = mnt_idmap(path->mnt);
+	int error = mnt_want_write(path->mnt);
 
 	if (error)
 		return error;
-	error = mnt_want_write(path.mnt);
-	if (!error) {
-		if (is_posix_acl_xattr(call->other))
-			error = vfs_remove_acl(mnt_idmap(path.mnt), path.dentry, call->other);
-		else
-			error = vfs_removexattr(mnt_idmap(path.mnt), path.dentry, call->other);
-		mnt_drop_write(path.mnt);
-	}
-	path_put(&path);
+	error = is_posix_acl_xattr(call->other) ?
+		vfs_remove_acl(idmap, path->dentry, call->other) :
+		vfs_removexattr(idmap, path->dentry, call->other);
+	mnt_drop_write(path->mnt);
 	return error;
 }
 
@@ -363,25 +300,25 @@ static int trim(struct nodefs_call *call)
 	return error == -ENOTTY ? -EOPNOTSUPP : error;
 }
 
-const nodefs_handler nodefs_name_handlers[NODEFS_OPS] = {
-	[NODEFS_STAT] = stat,
-	[NODEFS_MKDIR] = make_folder,
-	[NODEFS_RMDIR] = remove_folder,
-	[NODEFS_UNLINK] = unlink_name,
-	[NODEFS_RENAME] = rename_to,
-	[NODEFS_LINK] = link_to,
-	[NODEFS_SYMLINK] = make_link,
-	[NODEFS_READLINK] = read_link,
-	[NODEFS_MKNOD] = make_node,
-	[NODEFS_REALPATH] = real_path,
-	[NODEFS_ACCESS] = may_access,
-	[NODEFS_CHMOD] = change_mode,
-	[NODEFS_CHOWN] = change_owner,
-	[NODEFS_UTIMES] = change_times,
-	[NODEFS_STATFS] = stat_filesystem,
-	[NODEFS_GETXATTR] = get_attribute,
-	[NODEFS_SETXATTR] = set_attribute,
-	[NODEFS_LISTXATTR] = list_attributes,
-	[NODEFS_REMOVEXATTR] = remove_attribute,
-	[NODEFS_TRIM] = trim,
+const struct nodefs_operation nodefs_name_operations[NODEFS_OPS] = {
+	[NODEFS_STAT] = { .on_path = stat },
+	[NODEFS_MKDIR] = { make_folder },
+	[NODEFS_RMDIR] = { remove_folder },
+	[NODEFS_UNLINK] = { unlink_name },
+	[NODEFS_RENAME] = { rename_to },
+	[NODEFS_LINK] = { link_to },
+	[NODEFS_SYMLINK] = { make_link },
+	[NODEFS_READLINK] = { read_link },
+	[NODEFS_MKNOD] = { make_node },
+	[NODEFS_REALPATH] = { .on_path = real_path },
+	[NODEFS_ACCESS] = { .on_path = may_access },
+	[NODEFS_CHMOD] = { .on_path = change_mode },
+	[NODEFS_CHOWN] = { .on_path = change_owner },
+	[NODEFS_UTIMES] = { .on_path = change_times },
+	[NODEFS_STATFS] = { .on_path = stat_filesystem },
+	[NODEFS_GETXATTR] = { .on_path = get_attribute },
+	[NODEFS_SETXATTR] = { .on_path = set_attribute },
+	[NODEFS_LISTXATTR] = { .on_path = list_attributes },
+	[NODEFS_REMOVEXATTR] = { .on_path = remove_attribute },
+	[NODEFS_TRIM] = { trim },
 };

@@ -24,11 +24,35 @@ struct nodefs_call {
 
 #define NODEFS_OUT_MAX (NODEFS_MESSAGE_MAX - sizeof(struct nodefs_reply))
 
-/* An operation: 0, or a negative errno. */
-typedef int (*nodefs_handler)(struct nodefs_call *call);
+/*
+ * An operation: one of these functions, which returns 0 or a negative errno. What it is done to is found before, and let
+ * go of afterwards.
+ */
+struct nodefs_operation {
+	int (*plain)(struct nodefs_call *call);
+	int (*on_path)(struct nodefs_call *call, const struct path *path);	/* of the handle or the name */
+	int (*on_file)(struct nodefs_call *call, struct file *file);		/* of the handle */
+};
 
-/* server.c: takes requests and replies. Never returns. */
-void nodefs_serve(void);
+/* What a worker needs for itself. */
+struct nodefs_worker {
+	u8 *request;			/* NODEFS_MESSAGE_MAX bytes */
+	struct nodefs_reply *reply;	/* NODEFS_MESSAGE_MAX bytes */
+	char *names;			/* 2 * PATH_MAX bytes */
+};
+
+/* server.c: takes requests and replies. */
+void nodefs_serve(void);	/* never returns */
+void nodefs_equip(struct nodefs_worker *worker);
+void nodefs_perform(struct nodefs_worker *worker);	/* the request; makes the reply */
+void nodefs_send(const struct nodefs_reply *reply);
+void __noreturn nodefs_end(const char *why);
+
+/* mailbox.c: requests and replies through memory. */
+int nodefs_carry(void *unused);	/* a worker's function */
+void nodefs_mailbox_make(void);
+u64 nodefs_mailbox_place(void);	/* in the kernel's memory */
+void nodefs_mailbox_look(void);	/* something is in it */
 
 /* disks.c: block devices whose bytes the other side has. */
 int nodefs_disks_start(void);
@@ -46,12 +70,12 @@ void nodefs_leave(u32 mount);
 
 /* files.c: open files by their handles. */
 struct file *nodefs_file(u32 handle);	/* to be put; or an ERR_PTR */
-extern const nodefs_handler nodefs_file_handlers[NODEFS_OPS];
+extern const struct nodefs_operation nodefs_file_operations[NODEFS_OPS];
 int nodefs_close_all(u32 mount);	/* closes what is open there */
 
 /* names.c: what is done to names. */
 int nodefs_path(struct nodefs_call *call, struct path *path);	/* of the handle or the name */
-extern const nodefs_handler nodefs_name_handlers[NODEFS_OPS];
+extern const struct nodefs_operation nodefs_name_operations[NODEFS_OPS];
 void nodefs_fill_stat(struct nodefs_stat *to, const struct kstat *from);
 
 /* confine_user.c: the process gives up what it does not need. */

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define NODEFS_VERSION 1
+#define NODEFS_VERSION 2
 #define NODEFS_FILES_FD 3
 #define NODEFS_DISKS_FD 4
 #define NODEFS_SLOTS 16
@@ -30,6 +30,7 @@ enum nodefs_op {
 	NODEFS_UNMOUNT = 4,
 	NODEFS_REMOUNT = 5,
 	NODEFS_SYNC = 6,
+	NODEFS_LOOK = 7,	/* a request is in the mailbox; has no reply */
 	NODEFS_OPEN = 10,
 	NODEFS_CLOSE = 11,
 	NODEFS_READ = 12,
@@ -96,7 +97,27 @@ struct nodefs_reply {
 struct nodefs_hello {
 	__le32 version;
 	__le32 workers;
+	__le64 mailbox;			/* offset in the kernel's memory */
 	__le64 slots[NODEFS_SLOTS];	/* offsets in the kernel's memory */
+} __packed;
+
+/*
+ * The mailbox: a request and its reply through memory, one at a time. As long as each side looks for what the other
+ * writes, nobody sleeps, so nobody has to be woken, which for short requests one after the other is most of the time.
+ *
+ * The client writes the request, then its number. The kernel writes the reply, then the same number, and if nobody looks,
+ * it sends a reply with the tag 0 over the socket. A reply that does not fit goes over the socket, and its length here
+ * is 0. Single bytes are what both sides can write and read in one piece.
+ */
+struct nodefs_mailbox {
+	__u8 posted;		/* the client's: the number of the request */
+	__u8 looking;		/* the client's: 1 while it looks for the reply */
+	__u8 reserved[62];
+	__u8 replied;		/* the kernel's: the number of the request that it has replied to last */
+	__u8 asleep;		/* the kernel's: 1 while a request is noticed only after LOOK */
+	__u8 unused[62];
+	__u8 reply[3968];
+	__u8 request[4096];
 } __packed;
 
 /* What STAT replies, and READDIR for each entry if asked to. */

@@ -6,6 +6,7 @@
  * Workers are user threads without memory of their own, not kernel threads: those close files and unmount later, behind
  * the back of the one who asked.
  */
+#include <linux/file.h>
 #include <linux/fs_struct.h>
 #include <linux/init.h>
 #include <linux/interrupt.h>
@@ -33,13 +34,14 @@ static bool readable = true;
 static DECLARE_WAIT_QUEUE_HEAD(arrived);
 static void *slots[NODEFS_SLOTS];
 
-static const nodefs_handler server_handlers[NODEFS_OPS] = {
-	[NODEFS_ATTACH] = nodefs_attach,
-	[NODEFS_DETACH] = nodefs_detach,
-	[NODEFS_MOUNT] = nodefs_mount,
-	[NODEFS_UNMOUNT] = nodefs_unmount,
-	[NODEFS_REMOUNT] = nodefs_remount,
-	[NODEFS_SYNC] = nodefs_sync,
+/* These enter no filesystem, or do it by themselves. */
+static const struct nodefs_operation server_operations[NODEFS_OPS] = {
+	[NODEFS_ATTACH] = { nodefs_attach },
+	[NODEFS_DETACH] = { nodefs_detach },
+	[NODEFS_MOUNT] = { nodefs_mount },
+	[NODEFS_UNMOUNT] = { nodefs_unmount },
+	[NODEFS_REMOUNT] = { nodefs_remount },
+	[NODEFS_SYNC] = { nodefs_sync },
 };
 
 static irqreturn_t on_readable(int irq, void *unused)
@@ -53,7 +55,7 @@ static irqreturn_t on_readable(int irq, void *unused)
  * The other side is gone, or says nonsense. Whoever ends in order has unmounted before; for all others this is a power
  * cut, since nobody is left to write to the disks.
  */
-static void __noreturn end(const char *why)
+void __noreturn nodefs_end(const char *why)
 {
 	pr_info("nodefs: %s\n", why);
 	machine_power_off();
@@ -69,8 +71,26 @@ static u32 whole_message(void)
 		return 0;
 	length = le32_to_cpu(head->length);
 	if (length < sizeof(*head) || length > NODEFS_MESSAGE_MAX)
-		end("a request has an impossible length");
+		nodefs_end("a request has an impossible length");
 	return pending_size < length ? 0 : length;
+}
+
+static void drop_message(u32 length)
+{
+	pending_size -= length;
+	memmove(pending, pending + length, pending_size);
+}
+
+/* LOOK is no request: it wakes the one who looks into the mailbox. */
+static u32 next_message(void)
+{
+	u32 length;
+
+	while ((length = whole_message()) && ((struct nodefs_request *)pending)->op == cpu_to_le16(NODEFS_LOOK)) {
+		drop_message(length);
+		nodefs_mailbox_look();
+	}
+	return length;
 }
 
 /* Waits until a whole request is there, and moves it to `to`. */
@@ -80,39 +100,38 @@ static void take(u8 *to)
 	int n;
 
 	mutex_lock(&reading);
-	while (!(length = whole_message())) {
+	while (!(length = next_message())) {
 		WRITE_ONCE(readable, false);
 		n = os_read_file(NODEFS_FILES_FD, pending + pending_size, NODEFS_MESSAGE_MAX - pending_size);
 		if (n == 0)
-			end("the other side has closed");
+			nodefs_end("the other side has closed");
 		if (n > 0)
 			pending_size += n;
 		else if (n != -EAGAIN && n != -EINTR)
-			end("requests cannot be read");
+			nodefs_end("requests cannot be read");
 		else
 			wait_event(arrived, READ_ONCE(readable));
 	}
 	memcpy(to, pending, length);
-	pending_size -= length;
-	memmove(pending, pending + length, pending_size);
+	drop_message(length);
 	mutex_unlock(&reading);
 }
 
 /* A reply is sent whole: the socket takes messages of this size at once or not at all. */
-static void send(const void *message, u32 length)
+void nodefs_send(const struct nodefs_reply *reply)
 {
-	u32 sent = 0;
+	u32 length = le32_to_cpu(reply->length), sent = 0;
 	int n;
 
 	mutex_lock(&replying);
 	while (sent < length) {
-		n = os_write_file(NODEFS_FILES_FD, message + sent, length - sent);
+		n = os_write_file(NODEFS_FILES_FD, (const void *)reply + sent, length - sent);
 		if (n > 0)
 			sent += n;
 		else if (n == -EAGAIN || n == -EINTR)
 			schedule_timeout_uninterruptible(1); /* it does not read; the clock asks again */
 		else
-			end("replies cannot be sent");
+			nodefs_end("replies cannot be sent");
 	}
 	mutex_unlock(&replying);
 }
@@ -144,53 +163,83 @@ static int parse(struct nodefs_call *call, u8 *bytes, char *name, char *other)
 	return 0;
 }
 
-static nodefs_handler handler_of(u16 op)
+static bool is_operation(const struct nodefs_operation *operation)
 {
-	if (op >= NODEFS_OPS)
-		return NULL;
-	return server_handlers[op] ?: nodefs_file_handlers[op] ?: nodefs_name_handlers[op];
+	return operation->plain || operation->on_path || operation->on_file;
+}
+
+static int run(const struct nodefs_operation *operation, struct nodefs_call *call)
+{
+	struct path path __free(path_put) = {};
+	struct file *file __free(fput) = NULL;
+	int error;
+
+	if (operation->plain)
+		return operation->plain(call);
+	if (operation->on_path) {
+		error = nodefs_path(call, &path);
+		return error ?: operation->on_path(call, &path);
+	}
+	file = nodefs_file(le32_to_cpu(call->request->handle));
+	return IS_ERR(file) ? PTR_ERR(file) : operation->on_file(call, file);
 }
 
 static int perform(struct nodefs_call *call)
 {
-	nodefs_handler handler = handler_of(le16_to_cpu(call->request->op));
-	u16 mount = le16_to_cpu(call->request->mount);
+	u16 op = le16_to_cpu(call->request->op), mount = le16_to_cpu(call->request->mount);
+	const struct nodefs_operation *operation;
 	int error;
 
-	if (!handler)
+	if (op >= NODEFS_OPS)
 		return -ENOSYS;
-	if (server_handlers[le16_to_cpu(call->request->op)])
-		return handler(call);
+	if (is_operation(&server_operations[op]))
+		return run(&server_operations[op], call);
+	operation = is_operation(&nodefs_file_operations[op]) ? &nodefs_file_operations[op] :
+								&nodefs_name_operations[op];
+	if (!is_operation(operation))
+		return -ENOSYS;
 	error = nodefs_enter(mount);
 	if (error)
 		return error;
-	error = handler(call);
+	error = run(operation, call);
 	nodefs_leave(mount);
 	return error;
 }
 
+void nodefs_perform(struct nodefs_worker *worker)
+{
+	struct nodefs_reply *reply = worker->reply;
+	struct nodefs_call call = { .out = reply + 1 };
+	int error = parse(&call, worker->request, worker->names, worker->names + PATH_MAX) ?: perform(&call);
+
+	task_work_run(); /* files are closed and filesystems unmounted before the reply says so */
+	*reply = (struct nodefs_reply){
+		.length = cpu_to_le32(sizeof(*reply) + (error ? 0 : call.out_size)),
+		.tag = ((struct nodefs_request *)worker->request)->tag,
+		.error = cpu_to_le32(-error),
+		.handle = cpu_to_le32(call.handle),
+		.value = cpu_to_le64(call.value),
+	};
+}
+
+void nodefs_equip(struct nodefs_worker *worker)
+{
+	worker->request = (u8 *)__get_free_pages(GFP_KERNEL, get_order(NODEFS_MESSAGE_MAX));
+	worker->reply = (void *)__get_free_pages(GFP_KERNEL, get_order(NODEFS_MESSAGE_MAX));
+	worker->names = kmalloc(2 * PATH_MAX, GFP_KERNEL);
+	if (!worker->request || !worker->reply || !worker->names)
+		nodefs_end("no memory for a worker");
+}
+
 static int work(void *unused)
 {
-	u8 *request = (u8 *)__get_free_pages(GFP_KERNEL, get_order(NODEFS_MESSAGE_MAX));
-	u8 *answer = (u8 *)__get_free_pages(GFP_KERNEL, get_order(NODEFS_MESSAGE_MAX));
-	char *names = kmalloc(2 * PATH_MAX, GFP_KERNEL);
-	struct nodefs_reply *reply = (void *)answer;
+	struct nodefs_worker worker;
 
-	if (!request || !answer || !names)
-		end("no memory for a worker");
+	nodefs_equip(&worker);
 	for (;;) {
-		struct nodefs_call call = { .out = reply + 1 };
-		int error;
-
-		take(request);
-		error = parse(&call, request, names, names + PATH_MAX) ?: perform(&call);
-		task_work_run(); /* files are closed and filesystems unmounted before the reply says so */
-		reply->length = cpu_to_le32(sizeof(*reply) + (error ? 0 : call.out_size));
-		reply->tag = ((struct nodefs_request *)request)->tag;
-		reply->error = cpu_to_le32(-error);
-		reply->handle = cpu_to_le32(call.handle);
-		reply->value = cpu_to_le64(call.value);
-		send(reply, le32_to_cpu(reply->length));
+		take(worker.request);
+		nodefs_perform(&worker);
+		nodefs_send(worker.reply);
 	}
 	return 0;
 }
@@ -207,9 +256,10 @@ static void say_hello(void)
 	};
 	int i;
 
+	message.hello.mailbox = cpu_to_le64(nodefs_mailbox_place());
 	for (i = 0; i < NODEFS_SLOTS; i++)
 		message.hello.slots[i] = cpu_to_le64(__pa(slots[i]));
-	send(&message, sizeof(message));
+	nodefs_send(&message.reply);
 }
 
 void nodefs_serve(void)
@@ -218,24 +268,27 @@ void nodefs_serve(void)
 
 	pending = (u8 *)__get_free_pages(GFP_KERNEL, get_order(NODEFS_MESSAGE_MAX));
 	if (!pending)
-		end("no memory");
+		nodefs_end("no memory");
 	for (i = 0; i < NODEFS_SLOTS; i++) {
 		slots[i] = (void *)__get_free_pages(GFP_KERNEL, get_order(NODEFS_SLOT_SIZE));
 		if (!slots[i])
-			end("no memory for the slots: more than mem=48M is needed");
+			nodefs_end("no memory for the slots: more than mem=48M is needed");
 	}
+	nodefs_mailbox_make();
 	if (os_set_fd_async(NODEFS_FILES_FD) < 0 ||
 	    um_request_irq(UM_IRQ_ALLOC, NODEFS_FILES_FD, IRQ_READ, on_readable, 0, "nodefs-files", &arrived) < 0)
-		end("descriptor 3 is no socket");
+		nodefs_end("descriptor 3 is no socket");
 	if (nodefs_disks_start() < 0)
-		end("descriptor 4 is no socket");
+		nodefs_end("descriptor 4 is no socket");
 	if (nodefs_confine() < 0)
-		end("the process cannot be confined");
+		nodefs_end("the process cannot be confined");
 	say_hello();
 	/* PID 1 itself shares its root with the kernel's own threads, so it does no work. */
 	for (i = 0; i < WORKERS; i++)
 		if (user_mode_thread(work, NULL, 0) < 0)
-			end("a worker cannot be started");
+			nodefs_end("a worker cannot be started");
+	if (user_mode_thread(nodefs_carry, NULL, 0) < 0)
+		nodefs_end("the mailbox's worker cannot be started");
 	for (;;)
 		schedule_timeout_uninterruptible(MAX_SCHEDULE_TIMEOUT);
 }

@@ -76,6 +76,37 @@ it('writes the fields of a request where the kernel reads them', () => {
   expect(bytes.subarray(size).toString()).toBe('/a/bcddata');
 });
 
+it('knows where the mailbox’s parts are', () => {
+  const { size, fields } = fieldsOf('nodefs_mailbox');
+  expect(size).toBe(protocol.MAILBOX.request + protocol.MAILBOX_REQUEST_MAX);
+  expect(fields).toMatchObject(protocol.MAILBOX);
+  expect(protocol.MAILBOX.reply + protocol.MAILBOX_REPLY_MAX).toBe(protocol.MAILBOX.request);
+});
+
+it('refuses a disk’s request whose segments are impossible', () => {
+  const { size, fields } = fieldsOf('nodefs_disk_request');
+  const request = (bytes: number, segments: readonly (readonly [number, number])[]): Buffer => {
+    const message = Buffer.alloc(size + segments.length * 16);
+    message.writeUInt8(segments.length, fields['segments'] ?? -1);
+    message.writeBigUInt64LE(BigInt(bytes), fields['size'] ?? -1);
+    for (const [index, [offset, length]] of segments.entries()) {
+      message.writeBigUInt64LE(BigInt(offset), size + index * 16);
+      message.writeBigUInt64LE(BigInt(length), size + index * 16 + 8);
+    }
+    return message;
+  };
+  const memory = 64 << 20;
+  const two = [[4096, 4096] as const, [8192, 512] as const];
+  expect(protocol.decodeDiskRequest(request(4608, two), memory).segments).toHaveLength(2);
+  for (const [bytes, segments] of [
+    [4096, two], // fewer than the segments
+    [2 ** 40, [[0, 2 ** 40] as const]],
+    [4096, [[memory - 512, 4096] as const]],
+  ] as const)
+    expect(() => protocol.decodeDiskRequest(request(bytes, segments), memory)).toThrow(/asked a disk/);
+  expect(() => protocol.decodeDiskRequest(request(4608, two).subarray(0, size + 8), memory)).toThrow(RangeError);
+});
+
 it('reads the fields of a stat where the kernel writes them', () => {
   const { size, fields } = fieldsOf('nodefs_stat');
   expect(protocol.STAT_SIZE).toBe(size);
