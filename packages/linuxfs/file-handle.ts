@@ -6,17 +6,20 @@ import { ReadableStream } from 'node:stream/web';
 import type { RawStat } from './protocol.js';
 import { bigIntStatsOf, statsOf } from './stats.js';
 import type { Volume } from './volume.js';
-import { modeOf, timeOf } from './words.js';
+import { checkSignal, modeOf, timeOf } from './words.js';
 
 export type Encoded = { readonly encoding?: BufferEncoding | null } | BufferEncoding | null | undefined;
 
 export const encodingOf = (options: Encoded): BufferEncoding | undefined =>
   (typeof options === 'string' ? options : options?.encoding) ?? undefined;
 
-export const bytesOf = (data: string | NodeJS.ArrayBufferView, encoding?: BufferEncoding | null): Uint8Array =>
-  typeof data === 'string'
-    ? Buffer.from(data, encoding ?? 'utf8')
-    : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+/** @throws TypeError for what is neither text nor bytes */
+export function bytesOf(data: string | NodeJS.ArrayBufferView, encoding?: BufferEncoding | null): Uint8Array {
+  if (typeof data === 'string') return Buffer.from(data, encoding ?? 'utf8');
+  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  const what = 'The "buffer" argument must be of type string or an instance of Buffer, TypedArray, or DataView.';
+  throw Object.assign(new TypeError(`${what} Received ${typeof data}`), { code: 'ERR_INVALID_ARG_TYPE' });
+}
 
 /** What makes streams of a descriptor: the class that has callbacks. */
 export interface Streams {
@@ -104,19 +107,19 @@ export class FileHandle extends EventEmitter {
     length?: number | BufferEncoding | null,
     position?: number | null,
   ): Promise<{ bytesWritten: number; buffer: T }> {
+    const all = bytesOf(data, typeof length === 'string' ? length : 'utf8');
     if (typeof data === 'string') {
       const at = typeof offset === 'number' ? offset : null;
-      const bytes = Buffer.from(data, typeof length === 'string' ? length : 'utf8');
-      return { bytesWritten: await this.#write(bytes, at), buffer: data };
+      return { bytesWritten: await this.#write(all, at), buffer: data };
     }
     const options =
       offset !== null && typeof offset === 'object'
         ? offset
         : { offset, length: typeof length === 'number' ? length : null, position };
     const start = options.offset ?? 0;
-    const size = options.length ?? data.byteLength - start;
-    if (start < 0 || size < 0 || start + size > data.byteLength) throw outOfRange(start, size, data.byteLength);
-    const bytes = new Uint8Array(data.buffer, data.byteOffset + start, size);
+    const size = options.length ?? all.length - start;
+    if (start < 0 || size < 0 || start + size > all.length) throw outOfRange(start, size, all.length);
+    const bytes = all.subarray(start, start + size);
     return { bytesWritten: await this.#write(bytes, options.position ?? null), buffer: data };
   }
 
@@ -139,15 +142,14 @@ export class FileHandle extends EventEmitter {
   async readFile(options: { encoding: BufferEncoding } | BufferEncoding): Promise<string>;
   async readFile(options?: { encoding?: null; signal?: AbortSignal } | null): Promise<Buffer>;
   async readFile(options?: Encoded & { signal?: AbortSignal }): Promise<string | Buffer>;
-  async readFile(
-    options?: { encoding?: BufferEncoding | null; signal?: AbortSignal } | BufferEncoding | null,
-  ): Promise<string | Buffer> {
-    const signal = options && typeof options === 'object' ? options.signal : undefined;
+  async readFile(options?: Encoded & WithSignal): Promise<string | Buffer> {
+    const signal = signalOf(options);
+    checkSignal(signal);
     checkWhole(await this.volume.stat({ fd: this.#fd }, 'fstat'));
     const chunks: Buffer[] = [];
     for (;;) {
-      signal?.throwIfAborted();
       const { bytesRead, buffer } = await this.read({ buffer: Buffer.allocUnsafeSlow(1 << 20) });
+      checkSignal(signal);
       chunks.push((buffer as Buffer).subarray(0, bytesRead));
       if (bytesRead < buffer.byteLength) break;
     }
@@ -157,14 +159,16 @@ export class FileHandle extends EventEmitter {
   }
 
   /** Writes from where the last write ended. */
-  async writeFile(data: WholeData, options?: Encoded): Promise<void> {
-    const encoding = encodingOf(options);
+  async writeFile(data: WholeData, options?: Encoded & WithSignal): Promise<void> {
+    const [encoding, signal] = [encodingOf(options), signalOf(options)];
+    checkSignal(signal);
     for await (const bytes of piecesOf(data, encoding)) {
-      for (let done = 0; done < bytes.length;) done += await this.#write(bytes.subarray(done), null);
+      for (let done = 0; done < bytes.length; checkSignal(signal))
+        done += await this.#write(bytes.subarray(done), null);
     }
   }
 
-  async appendFile(data: WholeData, options?: Encoded): Promise<void> {
+  async appendFile(data: WholeData, options?: Encoded & WithSignal): Promise<void> {
     if (!this.appends) this.#position = Number((await this.volume.stat({ fd: this.#fd })).size);
     await this.writeFile(data, options);
   }
@@ -252,9 +256,14 @@ export type WholeData =
 
 /** The bytes of what `writeFile` takes, piece by piece. */
 export async function* piecesOf(data: WholeData, encoding?: BufferEncoding): AsyncGenerator<Uint8Array> {
-  if (typeof data === 'string' || ArrayBuffer.isView(data)) yield bytesOf(data, encoding);
+  const isOne = typeof data !== 'object' || !(Symbol.iterator in data || Symbol.asyncIterator in data);
+  if (isOne || ArrayBuffer.isView(data)) yield bytesOf(data as string, encoding);
   else for await (const piece of data) yield bytesOf(piece, encoding);
 }
+
+type WithSignal = { readonly signal?: AbortSignal } | string | null | undefined;
+const signalOf = (options: WithSignal): AbortSignal | undefined =>
+  options !== null && typeof options === 'object' ? options.signal : undefined;
 
 /** Node.js reads no larger file at once either; of a damaged image any size may come. */
 const WHOLE_MAX = 2n ** 31n - 1n;

@@ -303,17 +303,26 @@ function take(used: Set<number>, most: number, what: string): number {
   throw Object.assign(new Error(`one kernel has at most ${most} ${what}`), { code: 'EMFILE' });
 }
 
-/** The last lines of the log, for messages. */
+/** How many lines of the log say what ended a kernel. */
+const LINES = 5;
+
+/** The last lines of the log, for messages; of a panic the first, before its list of addresses. */
 function logged(child: ChildProcess, log: KernelOptions['log']): string[] {
   const lines: string[] = [];
+  let isPanic = false;
   let rest = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     const parts = (rest + text).split('\n');
     rest = (parts.pop() ?? '').slice(-1024);
     for (const line of parts) {
-      lines.push(line);
-      if (lines.length > 20) lines.shift();
       log?.(line);
+      if (isPanic && lines.length === LINES) continue;
+      if (!isPanic && /Kernel panic|BUG: /.test(line)) {
+        isPanic = true;
+        lines.splice(0, lines.length - 1);
+      }
+      lines.push(line);
+      if (lines.length > LINES) lines.shift();
     }
   });
   return lines;
@@ -325,7 +334,7 @@ function endOf(child: ChildProcess, lines: readonly string[]): Promise<Error> {
       resolve(new Error(`the kernel cannot be started: ${error.message}`, { cause: error })),
     );
     child.on('close', (code, signal) =>
-      resolve(new Error([`the kernel ended (${signal ?? code ?? 'unknown'})`, ...lines.slice(-5)].join('\n'))),
+      resolve(new Error([`the kernel ended (${signal ?? code ?? 'unknown'})`, ...lines].join('\n'))),
     );
     for (const stream of child.stdio) stream?.on('error', () => undefined); // its end says more
   });

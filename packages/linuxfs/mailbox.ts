@@ -6,8 +6,8 @@
 import { readSync, writeSync } from 'node:fs';
 import { MAILBOX, MAILBOX_REPLY_MAX, MAILBOX_REQUEST_MAX } from './protocol.js';
 
-/** Milliseconds to look for a reply: longer than the kernel needs for what is in its cache. */
-const LOOK_MS = 0.05;
+/** Milliseconds to look for a reply: longer than the kernel needs for what is in its cache, and if it must wake first. */
+const [LOOK_MS, WAKE_MS] = [0.05, 0.25];
 /** Milliseconds of a request over the socket that might have been shorter so. What was slept includes two wake-ups. */
 const QUICK_MS = 0.4;
 /** The mailbox is worth while from so many points on. A quick request adds one, looking in vain costs VAIN. */
@@ -71,7 +71,7 @@ export class Mailbox {
   }
 
   #look(): void {
-    const end = performance.now() + LOOK_MS;
+    const began = performance.now();
     do {
       if (!this.#isBusy) return;
       if (this.collect()) {
@@ -82,7 +82,7 @@ export class Mailbox {
         this.#isWaking = true;
         this.wake();
       }
-    } while (performance.now() < end);
+    } while (performance.now() - began < (this.#isWaking ? WAKE_MS : LOOK_MS));
     this.#points -= VAIN;
     this.#say(0);
     this.collect(); // it may have come just before

@@ -14,7 +14,6 @@ import {
   checkWhole,
   encodingOf,
   FileHandle,
-  piecesOf,
   type Encoded,
   type Streams,
   type WholeData,
@@ -24,7 +23,7 @@ import { SLOT_SIZE } from './protocol.js';
 import { bigIntStatfsOf, bigIntStatsOf, isFolder, statfsOf, statsOf } from './stats.js';
 import type { Volume } from './volume.js';
 import { fsError } from './errors.js';
-import { flagsOf, modeOf, O, pathBytes, pathText, timeOf } from './words.js';
+import { checkSignal, flagsOf, modeOf, O, pathBytes, pathText, timeOf } from './words.js';
 
 const EISDIR = 21;
 
@@ -58,7 +57,7 @@ export class FsPromises extends Folders {
   readFile: ReadFile = (async (path: PathLike | FileHandle, options?: Encoded & WithFlag) => {
     if (path instanceof FileHandle) return path.readFile(options);
     const signal = options && typeof options === 'object' ? (options as WithFlag).signal : undefined;
-    signal?.throwIfAborted();
+    checkSignal(signal);
     const flag = options && typeof options === 'object' ? (options as WithFlag).flag : undefined;
     const all = await this.#readWhole(path, flagsOf(flag), signal);
     const encoding = encodingOf(options);
@@ -73,7 +72,7 @@ export class FsPromises extends Folders {
       checkWhole(await this.volume.stat({ fd }));
       const chunks = [data];
       for (let position = data.length; ;) {
-        signal?.throwIfAborted();
+        checkSignal(signal);
         const chunk = Buffer.allocUnsafeSlow(4 * SLOT_SIZE);
         const count = await this.volume.read(fd, chunk, position);
         chunks.push(chunk.subarray(0, count));
@@ -92,19 +91,19 @@ export class FsPromises extends Folders {
   ): Promise<void> => {
     if (path instanceof FileHandle) return path.writeFile(data, options);
     const { mode, flag, flush = false, signal } = options && typeof options === 'object' ? options : {};
-    signal?.throwIfAborted();
+    checkSignal(signal);
     const encoding = encodingOf(options);
     const flags = flagsOf(flag, 'w');
     if (typeof data === 'string' || ArrayBuffer.isView(data)) {
       const bytes = bytesOf(data, encoding ?? 'utf8');
-      if (bytes.length <= SLOT_SIZE) return this.volume.writeWhole(path, flags, modeOf(mode, 0o666), bytes, flush);
+      if (bytes.length <= SLOT_SIZE) {
+        await this.volume.writeWhole(path, flags, modeOf(mode, 0o666), bytes, flush);
+        return checkSignal(signal);
+      }
     }
     const handle = await this.open(path, flags, modeOf(mode, 0o666));
     try {
-      for await (const piece of piecesOf(data, encoding)) {
-        signal?.throwIfAborted();
-        await handle.writeFile(piece);
-      }
+      await handle.writeFile(data, { encoding: encoding ?? null, ...(signal ? { signal } : {}) });
       if (flush) await handle.sync();
     } finally {
       await handle.close();

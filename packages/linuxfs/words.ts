@@ -91,3 +91,10 @@ export function timeOf(time: TimeLike): Time {
   const whole = Math.floor(seconds);
   return { seconds: BigInt(whole), nanoseconds: Math.min(999_999_999, Math.round((seconds - whole) * 1e9)) };
 }
+
+/** What Node.js throws for a signal. @throws Error with the name AbortError and the code ABORT_ERR if it is aborted */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  if (!signal?.aborted) return;
+  const error = new Error('The operation was aborted', { cause: signal.reason });
+  throw Object.assign(error, { name: 'AbortError', code: 'ABORT_ERR' });
+}

@@ -192,7 +192,10 @@ const PARTS: Readonly<Record<string, Part>> = {
   nbd: { summary: 'the NBD server against nbdkit, qemu-nbd and a floor', measure: ({ runs }) => nbd(runs) },
   streamed: { summary: 'a root over the network', measure: ({ runs }) => streamedRoot(runs) },
   erofs: { summary: 'EROFS images against mkfs.erofs', measure: ({ runs }) => erofsImages(runs) },
-  linuxfs: { summary: 'files of an ext4 image against a loop mount and ext2fs of npm', measure: ({ runs }) => linuxfs(runs) },
+  linuxfs: {
+    summary: 'files of an ext4 image against a loop mount and ext2fs of npm',
+    measure: ({ runs }) => linuxfs(runs),
+  },
   oci: { summary: 'container images against umoci and mkfs.erofs', measure: ({ runs }) => ociImages(runs) },
   store: { summary: 'images as chunks, and starts from a store over a slow link', measure: storedImages },
   images: {

@@ -18,7 +18,7 @@ type Victim = (typeof VICTIMS)[number];
 /** What a path has: the content of a number, or nothing (null). Nobody knows what happened to those that are `unknown`. */
 type States = Map<string, number | null | 'unknown'>;
 
-/** Programs that repair what no journal does: FAT has none. */
+/** Programs that must be run before a mount: FAT has no journal. */
 const REPAIR: Readonly<Record<string, readonly [string, ...string[]]>> = { vfat: ['fsck.vfat', '-a'] };
 
 export interface Outcome {
@@ -66,25 +66,25 @@ async function killedAtRequest({ kernel, image, seed, round, states }: Round, nt
   const inner = await file(image);
   const device = victim === 'power' ? volatile(inner, seed) : undefined;
   let left = Infinity;
-  let kill: () => Promise<void> | void = () => undefined;
+  let killing: Promise<void> | undefined;
+  let kill: () => Promise<void> = async () => undefined;
   const counted: BlockBackend = around(device ?? inner, async (_operation, _offset, _length, perform) => {
     if (left-- > 0) return perform();
     const isLate = seed % 2 === 1;
     const result = isLate ? await perform() : undefined;
-    await kill();
+    await (killing ??= kill());
     return isLate ? (result as Awaited<ReturnType<typeof perform>>) : perform();
   });
   const disk = await open(counted, { kernel });
   kill = async () => {
-    kill = () => undefined;
     disk.kill();
     await device?.cut();
   };
   const mounted = await disk.mount();
   left = nth;
   await work(mounted, seed, round, (path, state) => states.set(path, state)).catch(expectEnd);
+  await killing; // the disk loses nothing more, and is closed with its kernel
   await disk.close().catch(() => undefined);
-  if (device) await inner.close();
 }
 
 function expectEnd(error: unknown): void {
@@ -113,6 +113,8 @@ async function killedAfter({ kernel, image, seed, round, states }: Round, wait: 
 
 /** Mounts again, which replays the journal, compares, and lets the filesystem's own program check it. */
 async function lookAfter({ kernel, image, round, states }: Round, type: string): Promise<string[]> {
+  const [repair, ...args] = REPAIR[type] ?? [];
+  if (repair !== undefined) spawnSync(repair, [...args, image]);
   const disk = await open(image, { kernel });
   const problems: string[] = [];
   try {
@@ -126,18 +128,22 @@ async function lookAfter({ kernel, image, round, states }: Round, type: string):
   } finally {
     await disk.close();
   }
-  const [repair, ...args] = REPAIR[type] ?? [];
-  if (repair !== undefined) spawnSync(repair, [...args, image]);
   const { status, said } = checked(image, type);
   return status === 0 ? problems : [...problems, `the check says ${status}: ${said.slice(-2000)}`];
 }
 
-async function differs({ promises }: MountedFilesystem, path: string, state: number | null): Promise<string | undefined> {
+async function differs(
+  { promises }: MountedFilesystem,
+  path: string,
+  state: number | null,
+): Promise<string | undefined> {
   try {
     const found = await promises.readFile(path);
     if (state === null) return `${path} is there again`;
     const wanted = contentOf(state);
-    return found.equals(wanted) ? undefined : `${path} has ${found.length} other bytes, not the ${wanted.length} of ${state}`;
+    return found.equals(wanted)
+      ? undefined
+      : `${path} has ${found.length} other bytes, not the ${wanted.length} of ${state}`;
   } catch (error) {
     return state === null && (error as { code: string }).code === 'ENOENT' ? undefined : `${path}: ${String(error)}`;
   }

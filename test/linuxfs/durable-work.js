@@ -55,7 +55,9 @@ export async function work(mounted, seed, round, report) {
       report(path, null);
       report(to, number);
     } else {
-      await Promise.all([0, 1, 2].map((i) => promises.writeFile(`${path}-${i}`, contentOf(number + i), { flush: true })));
+      await Promise.all(
+        [0, 1, 2].map((i) => promises.writeFile(`${path}-${i}`, contentOf(number + i), { flush: true })),
+      );
       for (const i of [0, 1, 2]) report(`${path}-${i}`, number + i);
       number += 2;
     }

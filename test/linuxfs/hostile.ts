@@ -20,6 +20,8 @@ interface Kind {
   /** Bytes of the structures that describe the whole filesystem. */
   readonly head: readonly [offset: number, length: number];
   readonly isReadOnly?: boolean;
+  /** How many of the long test's images are of this kind: more of those that take less time. */
+  readonly images: number;
 }
 
 const KIB = 1 << 10;
@@ -32,47 +34,78 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     mebibytes: 8,
     make: (image) => ['mkfs.ext4', '-q', '-F', '-O', '^metadata_csum,inline_data', '-I', '256', image],
     head: [KIB, 2 * KIB],
+    images: 6000,
   },
   'ext4 with sums': {
     type: 'ext4',
     mebibytes: 8,
     make: (image) => ['mkfs.ext4', '-q', '-F', image],
     head: [KIB, 2 * KIB],
+    images: 5000,
   },
-  ext3: { type: 'ext3', mebibytes: 8, make: (image) => ['mkfs.ext3', '-q', '-F', image], head: [KIB, 2 * KIB] },
-  ext2: { type: 'ext2', mebibytes: 4, make: (image) => ['mkfs.ext2', '-q', '-F', image], head: [KIB, 2 * KIB] },
+  ext3: {
+    type: 'ext3',
+    mebibytes: 8,
+    make: (image) => ['mkfs.ext3', '-q', '-F', image],
+    head: [KIB, 2 * KIB],
+    images: 5000,
+  },
+  ext2: {
+    type: 'ext2',
+    mebibytes: 4,
+    make: (image) => ['mkfs.ext2', '-q', '-F', image],
+    head: [KIB, 2 * KIB],
+    images: 9000,
+  },
   xfs: {
     type: 'xfs',
     mebibytes: 300,
     make: (image) => ['mkfs.xfs', '-q', '-f', '-m', 'crc=0', image],
     head: [0, 2 * KIB],
+    images: 4000,
   },
   'xfs with sums': {
     type: 'xfs',
     mebibytes: 300,
     make: (image) => ['mkfs.xfs', '-q', '-f', image],
     head: [0, 2 * KIB],
+    images: 3000,
   },
   btrfs: {
     type: 'btrfs',
     mebibytes: 128,
     make: (image) => ['mkfs.btrfs', '-q', '-f', image],
     head: [64 * KIB, 4 * KIB],
+    images: 3000,
   },
-  f2fs: { type: 'f2fs', mebibytes: 64, make: (image) => ['mkfs.f2fs', '-q', '-f', image], head: [KIB, 3 * KIB] },
+  f2fs: {
+    type: 'f2fs',
+    mebibytes: 64,
+    make: (image) => ['mkfs.f2fs', '-q', '-f', image],
+    head: [KIB, 3 * KIB],
+    images: 3000,
+  },
   'vfat of 12 bits': {
     type: 'vfat',
     mebibytes: 2,
     make: (image) => ['mkfs.vfat', '-F', '12', image],
     head: [0, KIB],
+    images: 11000,
   },
-  vfat: { type: 'vfat', mebibytes: 40, make: (image) => ['mkfs.vfat', '-F', '32', image], head: [0, KIB] },
-  exfat: { type: 'exfat', mebibytes: 8, make: (image) => ['mkfs.exfat', image], head: [0, 8 * KIB] },
+  vfat: {
+    type: 'vfat',
+    mebibytes: 40,
+    make: (image) => ['mkfs.vfat', '-F', '32', image],
+    head: [0, KIB],
+    images: 5000,
+  },
+  exfat: { type: 'exfat', mebibytes: 8, make: (image) => ['mkfs.exfat', image], head: [0, 8 * KIB], images: 10000 },
   squashfs: {
     type: 'squashfs',
     mebibytes: 0,
     make: (image, tree) => ['mksquashfs', tree, image, '-quiet', '-no-progress', '-noI', '-noD', '-noF', '-noX'],
     head: [0, 96],
+    images: 14000,
     isReadOnly: true,
   },
   'squashfs, compressed': {
@@ -80,6 +113,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     mebibytes: 0,
     make: (image, tree) => ['mksquashfs', tree, image, '-quiet', '-no-progress', '-comp', 'zstd'],
     head: [0, 96],
+    images: 9000,
     isReadOnly: true,
   },
   erofs: {
@@ -87,6 +121,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     mebibytes: 0,
     make: (image, tree) => ['mkfs.erofs', '-zlz4hc', '-E^sb_chksum', image, tree],
     head: [KIB, 128],
+    images: 10000,
     isReadOnly: true,
   },
   iso9660: {
@@ -94,6 +129,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     mebibytes: 0,
     make: (image, tree) => ['xorriso', '-as', 'mkisofs', '-R', '-J', '-quiet', '-o', image, tree],
     head: [32 * KIB, 4 * KIB],
+    images: 8000,
     isReadOnly: true,
   },
 };
@@ -211,19 +247,19 @@ function copyOf({ size, pages }: Sound): Required<Pick<BlockBackend, 'read' | 'w
 
 const INTERESTING = [0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff];
 
-/** Damages one to a dozen places: half of the images only where the whole filesystem is described. */
+/** Damages one to a dozen places: in half of the images only where the whole filesystem is described. */
 async function damage(device: ReturnType<typeof copyOf>, sound: Sound, kind: Kind, next: () => number): Promise<void> {
   const pick = (below: number): number => Math.floor(next() * below);
   const heads = sound.sectors.filter((at) => at < kind.head[0] + kind.head[1] && at + SECTOR > kind.head[0]);
   const places = next() < 0.5 && heads.length > 0 ? heads : sound.sectors;
-  for (let left = 1 + pick(next() < 0.5 ? 2 : 12); left > 0; left--) {
-    const at = places[pick(places.length)] ?? 0;
+  const damaged = Array.from({ length: 1 + pick(next() < 0.5 ? 2 : 12) }, () => places[pick(places.length)] ?? 0);
+  for (const at of damaged) {
     const sector = Buffer.alloc(SECTOR);
     await device.read(sector, at);
     damageSector(sector, next);
     await device.write(sector, at);
   }
-  if (kind.type === 'btrfs') await sumUp(device, sound);
+  if (kind.type === 'btrfs') await sumUp(device, damaged);
 }
 
 function damageSector(sector: Buffer, next: () => number): void {
@@ -253,14 +289,16 @@ function damageSector(sector: Buffer, next: () => number): void {
 }
 
 /** btrfs reads no block whose sum is wrong: the first 32 bytes of each have that of the others. */
-async function sumUp(device: ReturnType<typeof copyOf>, sound: Sound): Promise<void> {
+async function sumUp(device: ReturnType<typeof copyOf>, sectors: readonly number[]): Promise<void> {
   const [SUPER, SUPER_SIZE, NODE] = [64 * KIB, 4 * KIB, 16 * KIB];
-  const blocks = new Map(sound.sectors.map((at) => (at >> 12 === SUPER >> 12 ? [SUPER, SUPER_SIZE] : [at - (at % NODE), NODE])));
+  const blocks = new Map(
+    sectors.map((at) => (at >> 12 === SUPER >> 12 ? [SUPER, SUPER_SIZE] : [at - (at % NODE), NODE])),
+  );
   for (const [at, length] of blocks) {
     const block = Buffer.alloc(length);
     await device.read(block, at);
     const sum = Buffer.alloc(4);
-    sum.writeUInt32LE(crc32c(block.subarray(32)));
+    sum.writeUInt32LE(~crc32c(block.subarray(32)) >>> 0);
     await device.write(sum, at);
   }
 }
@@ -268,7 +306,8 @@ async function sumUp(device: ReturnType<typeof copyOf>, sound: Sound): Promise<v
 /** Everything that a user might do with what is there. Any of it may fail, with a code. */
 async function use(mounted: MountedFilesystem, failed: (error: unknown) => void): Promise<void> {
   const { promises } = mounted;
-  const attempt = async <T>(work: Promise<T>): Promise<T | undefined> => work.catch((error: unknown) => void failed(error));
+  const attempt = async <T>(work: Promise<T>): Promise<T | undefined> =>
+    work.catch((error: unknown) => void failed(error));
   await attempt(promises.statfs('/'));
   const folders = ['/'];
   const files: string[] = [];
@@ -306,8 +345,19 @@ const [PATIENCE, LIMIT] = [8, 60];
 /** Images of one kernel at most: what one has left behind should not end it at another's. */
 const AT_MOST = 1000;
 
-/** Attacks a kernel with images of one kind. @param seed the first image's; each has the next */
-export async function attack(path: string, folder: string, name: string, images: number, seed: number): Promise<Findings> {
+/**
+ * Attacks a kernel with images of one kind.
+ * @param seed the first image's; each has the next
+ * @param progress is told of every 500 images
+ */
+export async function attack(
+  path: string,
+  folder: string,
+  name: string,
+  images: number,
+  seed: number,
+  progress: (found: Findings) => void = () => undefined,
+): Promise<Findings> {
   const kind = KINDS[name];
   if (!kind) throw new Error(`${name} is not in the table`);
   const findings: Findings = { images: 0, mounted: 0, refused: {}, deaths: {}, problems: [] };
@@ -335,6 +385,7 @@ export async function attack(path: string, folder: string, name: string, images:
       await kernel.ended;
     }
     findings.images++;
+    if (findings.images % 500 === 0) progress(findings);
   }
   if (!kernel.end) await kernel.close();
   else count(findings.deaths, wordsOf(kernel.end));

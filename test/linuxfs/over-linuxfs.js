@@ -6,7 +6,14 @@ import fs from 'node:fs';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { isMainThread, MessageChannel, parentPort, receiveMessageOnPort, Worker, workerData } from 'node:worker_threads';
+import {
+  isMainThread,
+  MessageChannel,
+  parentPort,
+  receiveMessageOnPort,
+  Worker,
+  workerData,
+} from 'node:worker_threads';
 import { open } from '@nodeos/linuxfs';
 import { fsError } from '../../packages/linuxfs/dist/errors.js';
 import { MountedFilesystem } from '../../packages/linuxfs/dist/mounted.js';
@@ -27,7 +34,11 @@ async function serve({ kernel: path, image, folder, port, flag }) {
     const given = args.map((arg) => (arg instanceof Uint8Array ? Buffer.from(arg) : arg));
     if (name === 'stat' || name === 'lstat')
       return mounted.volume.stat({ path: given[0], isLink: name === 'lstat' }, name);
-    if (name === 'exists') return mounted.promises.access(given[0]).then(() => true, () => false);
+    if (name === 'exists')
+      return mounted.promises.access(given[0]).then(
+        () => true,
+        () => false,
+      );
     return mounted.promises[name](...given);
   };
   port.on('message', (message) => {
@@ -41,7 +52,9 @@ async function serve({ kernel: path, image, folder, port, flag }) {
       Atomics.notify(flag, 0);
     });
   });
-  parentPort.on('message', async ({ id, request }) => parentPort.postMessage({ id, reply: await kernel.call(request) }));
+  parentPort.on('message', async ({ id, request }) =>
+    parentPort.postMessage({ id, reply: await kernel.call(request) }),
+  );
   await new Promise((done) => setTimeout(done, 0));
   parentPort.postMessage({ mount, memory: kernel.memory, slots: lent.map((number) => [number, kernel.slots[number]]) });
 }
@@ -90,9 +103,35 @@ function proxyOf(worker, { memory, slots }) {
   };
 }
 
-const SYNC = ['access', 'appendFile', 'chmod', 'copyFile', 'cp', 'exists', 'link', 'lstat', 'mkdir', 'mkdtemp', 'readFile'];
-SYNC.push('readdir', 'readlink', 'realpath', 'rename', 'rm', 'rmdir', 'stat', 'symlink', 'truncate', 'unlink', 'utimes');
+const SYNC = [
+  'access',
+  'appendFile',
+  'chmod',
+  'copyFile',
+  'cp',
+  'exists',
+  'link',
+  'lstat',
+  'mkdir',
+  'mkdtemp',
+  'readFile',
+];
+SYNC.push(
+  'readdir',
+  'readlink',
+  'realpath',
+  'rename',
+  'rm',
+  'rmdir',
+  'stat',
+  'symlink',
+  'truncate',
+  'unlink',
+  'utimes',
+);
 SYNC.push('writeFile');
+
+const { readFileSync } = fs;
 
 async function main() {
   const [, , kernel, image, folder, program] = process.argv;
@@ -104,7 +143,11 @@ async function main() {
     execArgv: [],
   });
   const said = await new Promise((done) => worker.once('message', done));
-  const ours = new MountedFilesystem(new Volume(proxyOf(worker, said), said.mount, false), 'ext4', async () => undefined);
+  const ours = new MountedFilesystem(
+    new Volume(proxyOf(worker, said), said.mount, false),
+    'ext4',
+    async () => undefined,
+  );
 
   const isThere = (path) => {
     if (!(typeof path === 'string' || path instanceof URL || Buffer.isBuffer(path))) return undefined;
@@ -123,6 +166,8 @@ async function main() {
   for (const name of SYNC) {
     const method = fs[`${name}Sync`];
     fs[`${name}Sync`] = (...args) => {
+      if (name === 'copyFile' && !isThere(args[0]) && isThere(args[1]))
+        return fs.writeFileSync(args[1], readFileSync(args[0]));
       if (!isThere(args[name === 'symlink' ? 1 : 0])) return method(...args);
       Atomics.store(flag, 0, 0);
       port1.postMessage({ name, args });

@@ -121,6 +121,8 @@ static ssize_t read_fully(struct file *file, void *to, u64 size, loff_t offset)
 
 	if (!(file->f_mode & FMODE_READ))
 		return -EBADF;
+	if (S_ISDIR(file_inode(file)->i_mode))
+		return -EISDIR;
 	while (done < size) {
 		ssize_t n = kernel_read(file, to + done, size - done, &offset);
 
@@ -207,7 +209,7 @@ static int read_whole(struct nodefs_call *call)
 
 	if (IS_ERR(file))
 		return PTR_ERR(file);
-	n = S_ISDIR(file_inode(file)->i_mode) ? -EISDIR : read_fully(file, to, size, 0);
+	n = read_fully(file, to, size, 0);
 	if (n == size) {
 		error = remember(file, le16_to_cpu(call->request->mount), &call->handle);
 		if (!error)
