@@ -1,5 +1,6 @@
 /** Copies one device to another. Holes are not read, and zeros become holes. */
 import { failure, type BlockBackend } from './backend.js';
+import { pageAligned } from './direct.js';
 import { inParallel } from './parallel.js';
 import { withErrorContext, splitPart, isZero, partsOf, unitOf, type Part } from './parts.js';
 import { pieces, roundUp, ZEROS } from './sizes.js';
@@ -18,6 +19,8 @@ export interface CopyOptions {
    * of both devices, and 4096 by default.
    */
   readonly unit?: number;
+  /** Pieces begin at a page of memory, which writes past the cache want. Default false. */
+  readonly pageAligned?: boolean;
   /** Called with each piece that was read, which is overwritten afterwards. */
   readonly onRead?: (bytes: Uint8Array, offset: number) => void;
   /** The target already reads as zeros, so zeros of the source are skipped. Default false. */
@@ -53,14 +56,18 @@ export async function copy(source: BlockBackend, target: BlockBackend, options: 
   check(source, target);
   const pieceSize = roundUp(options.pieceSize ?? PIECE, BLOCK);
   const counts = { read: 0, written: 0, zeros: 0 };
+  const memory = options.pageAligned ? pageAligned(requests * pieceSize) : undefined;
   const buffers: Buffer[] = [];
   const to = writer(target, { sparse, targetIsZero }, counts);
   let done = 0;
 
+  const bufferOf = (worker: number): Buffer =>
+    memory?.subarray(worker * pieceSize, (worker + 1) * pieceSize) ?? Buffer.allocUnsafeSlow(pieceSize);
+
   async function copyPiece({ offset, length, zero }: Part, worker: number): Promise<void> {
     if (zero) await to.clear(offset, length);
     else {
-      const buffer = (buffers[worker] ??= Buffer.allocUnsafeSlow(pieceSize)).subarray(0, length);
+      const buffer = (buffers[worker] ??= bufferOf(worker)).subarray(0, length);
       await withErrorContext('reading', 'the source', offset, length, () => source.read(buffer, offset));
       counts.read += length;
       onRead?.(buffer, offset);

@@ -54,5 +54,8 @@ export function forEachInTurn<T>(items: Iterable<T>, step: (item: T) => MaybePro
 }
 
 async function continueAsync<T>(iterator: Iterator<T>, step: (item: T) => MaybePromise<void>): Promise<void> {
-  for (let item = iterator.next(); item.done !== true; item = iterator.next()) await step(item.value);
+  for (let item = iterator.next(); item.done !== true; item = iterator.next()) {
+    const answer = step(item.value);
+    if (isPromise(answer)) await answer;
+  }
 }

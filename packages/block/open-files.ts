@@ -42,7 +42,8 @@ export function openFiles(limit: number, options?: PaceOptions): OpenFiles {
   const pace = newPace(options);
   /** In order of use, the most recent last. */
   const open = new Map<string, Open>();
-  const knownStats = new Map<string, { size: number; mtime: number }>();
+  /** Of files that are not described in full, when they were first opened. */
+  const firstStats = new Map<string, { size: number; mtime: number }>();
 
   /** Returns the file with one more user, so that it stays open. */
   function acquire(expected: ExpectedFile): MaybePromise<Open> {
@@ -80,15 +81,14 @@ export function openFiles(limit: number, options?: PaceOptions): OpenFiles {
 
   function check({ file, size, mtime }: ExpectedFile, fd: number): void {
     const { size: actualSize, mtimeMs: actualMtime } = fstatSync(fd);
-    const expectedStats = knownStats.get(file) ?? { size: size ?? actualSize, mtime: mtime ?? actualMtime };
-    if (expectedStats.size !== actualSize || expectedStats.mtime !== actualMtime) {
-      const [previous, current] = [
-        describeStats(expectedStats.size, expectedStats.mtime),
-        describeStats(actualSize, actualMtime),
-      ];
+    const first = firstStats.get(file);
+    const [expectedSize, expectedMtime] = [size ?? first?.size ?? actualSize, mtime ?? first?.mtime ?? actualMtime];
+    if (expectedSize !== actualSize || expectedMtime !== actualMtime) {
+      const [previous, current] = [describeStats(expectedSize, expectedMtime), describeStats(actualSize, actualMtime)];
       throw failure('EIO', `${file}: changed since it was described: ${previous}, now ${current}`);
     }
-    knownStats.set(file, expectedStats);
+    // There may be very many files, and those that are described in full are known already.
+    if (size === undefined || mtime === undefined) firstStats.set(file, { size: actualSize, mtime: actualMtime });
   }
 
   function evict(file: string): void {

@@ -8,7 +8,7 @@ import { checkRange, mergeExtents, type BlockBackend, type Extent, type MaybePro
 import { chain, forEachInTurn } from './maybe.js';
 import { openFiles, type ExpectedFile, type OpenFiles } from './open-files.js';
 import type { PaceOptions } from './pace.js';
-import { checkSize, extentsAt } from './sizes.js';
+import { checkSize, dataExtents, extentsAt } from './sizes.js';
 
 /** Bytes; a part of a file; a part of another device; zeros. */
 export type RegionSource = Uint8Array | FileSource | BackendSource | 'zeros';
@@ -42,13 +42,11 @@ export interface RegionsOptions {
   readonly pace?: PaceOptions;
 }
 
-/** A region at its place on the disk, with the methods of its source. */
+/** A region at its place on the disk. There may be very many. */
 interface Placed {
   readonly offset: number;
   readonly end: number;
-  /** `at` is relative to the start of the region. */
-  read(into: Uint8Array, at: number): MaybePromise<void>;
-  extents(at: number, length: number): MaybePromise<readonly Extent[]>;
+  readonly source: RegionSource;
 }
 
 const MAX_FILES = 64;
@@ -61,8 +59,9 @@ const LARGE = 1 << 20;
  */
 export function regions(list: Iterable<Region>, options: RegionsOptions = {}): BlockBackend {
   const files = openFiles(options.openFiles ?? MAX_FILES, options.pace);
-  const backends = new Set<BlockBackend>();
-  const placed = placeRegions(list, files, backends);
+  const backends = new Map<BlockBackend, BlockBackend>();
+  const placed = placeRegions(list, backends);
+  const sources = sourcesIn(files, backends);
   const end = placed.at(-1)?.end ?? 0;
   const { size = end } = options;
   checkSize(size);
@@ -74,7 +73,7 @@ export function regions(list: Iterable<Region>, options: RegionsOptions = {}): B
       checkRange({ size }, offset, into.length);
       return forEachInTurn(parts(placed, offset, into.length), ({ region, from, to }) => {
         const part = into.subarray(from - offset, to - offset);
-        if (region) return region.read(part, from - region.offset);
+        if (region) return sources.read(region, part, from - region.offset);
         part.fill(0);
       });
     },
@@ -82,14 +81,14 @@ export function regions(list: Iterable<Region>, options: RegionsOptions = {}): B
       checkRange({ size }, offset, length);
       const found: Extent[] = [];
       const all = forEachInTurn(parts(placed, offset, length), ({ region, from, to }) => {
-        const states = region ? region.extents(from - region.offset, to - from) : [hole(from, to - from)];
+        const states = region ? sources.extents(region, from, to - from) : [hole(from, to - from)];
         return chain(states, (extents) => void found.push(...extents));
       });
       return chain(all, () => mergeExtents(found));
     },
     close: async () => {
       files.close();
-      for (const backend of backends) await backend.close();
+      for (const backend of backends.keys()) await backend.close();
     },
   };
 }
@@ -100,14 +99,18 @@ export async function fileRegion(file: string, offset?: number): Promise<Region>
   return { ...(offset !== undefined && { offset }), length: size, source: { file, size, mtime: mtimeMs } };
 }
 
-function placeRegions(list: Iterable<Region>, files: OpenFiles, backends: Set<BlockBackend>): readonly Placed[] {
+/** @param backends get the devices among the sources, each with one that takes any range */
+function placeRegions(list: Iterable<Region>, backends: Map<BlockBackend, BlockBackend>): readonly Placed[] {
   const placed: Placed[] = [];
   let end = 0;
   for (const { offset = end, length, source } of list) {
     checkSize(offset);
     checkSize(length);
     checkSize((end = offset + length));
-    if (length > 0) placed.push({ offset, end, ...reader(source, offset, length, files, backends) });
+    if (length === 0) continue;
+    checkSource(source, length);
+    if (isBackend(source) && !backends.has(source.backend)) backends.set(source.backend, aligned(source.backend));
+    placed.push({ offset, end, source });
   }
   placed.sort((a, b) => a.offset - b.offset);
   for (const [index, region] of placed.entries()) {
@@ -118,45 +121,44 @@ function placeRegions(list: Iterable<Region>, files: OpenFiles, backends: Set<Bl
   return placed;
 }
 
-type Reader = Pick<Placed, 'read' | 'extents'>;
+const isBackend = (source: RegionSource): source is BackendSource => typeof source === 'object' && 'backend' in source;
 
-/** The methods of a region, depending on its source. */
-function reader(
-  source: RegionSource,
-  start: number,
-  length: number,
-  files: OpenFiles,
-  backends: Set<BlockBackend>,
-): Reader {
-  const data = (at: number, count: number): Extent[] => [
-    { offset: start + at, length: count, hole: false, zero: false },
-  ];
-  if (source === 'zeros')
-    return { read: (into) => void into.fill(0), extents: (at, count) => [hole(start + at, count)] };
-  if (source instanceof Uint8Array) {
-    checkRange({ size: source.length }, 0, length);
-    return { read: (into, at) => into.set(source.subarray(at, at + into.length)), extents: data };
-  }
+/** @throws RangeError if the source is known to be shorter */
+function checkSource(source: RegionSource, length: number): void {
+  if (source === 'zeros') return;
+  if (source instanceof Uint8Array) return checkRange({ size: source.length }, 0, length);
   const { offset = 0 } = source;
-  if ('backend' in source) {
-    const backend = aligned(source.backend);
-    checkRange(backend, offset, length);
-    backends.add(source.backend);
-    return {
-      read: (into, at) => backend.read(into, offset + at),
-      extents: (at, count) => extentsAt(backend, offset + at, count, start + at),
-    };
-  }
   checkSize(offset);
-  if (source.size !== undefined) checkRange({ size: source.size }, offset, length);
-  const read: Reader['read'] = (into, at) => files.read(source, into, offset + at);
-  if (length < LARGE) return { read, extents: data };
+  const size = isBackend(source) ? source.backend.size : source.size;
+  if (size !== undefined) checkRange({ size }, offset, length);
+}
+
+interface Sources {
+  /** @param at bytes from the start of the region */
+  read(region: Placed, into: Uint8Array, at: number): MaybePromise<void>;
+  /** @param from where the range, which is within the region, starts on the disk */
+  extents(region: Placed, from: number, length: number): MaybePromise<readonly Extent[]>;
+}
+
+function sourcesIn(files: OpenFiles, backends: ReadonlyMap<BlockBackend, BlockBackend>): Sources {
+  const alignedOf = ({ backend }: BackendSource): BlockBackend => backends.get(backend) ?? backend;
   return {
-    read,
-    extents: (at, count) =>
-      chain(files.extents(source, offset + at, count), (extents) =>
-        extents.map((extent) => ({ ...extent, offset: extent.offset - offset + start })),
-      ),
+    read({ source }, into, at) {
+      if (source === 'zeros') return void into.fill(0);
+      if (source instanceof Uint8Array) return into.set(source.subarray(at, at + into.length));
+      const position = (source.offset ?? 0) + at;
+      return isBackend(source) ? alignedOf(source).read(into, position) : files.read(source, into, position);
+    },
+    extents({ offset: start, end, source }, from, length) {
+      if (source === 'zeros') return [hole(from, length)];
+      if (source instanceof Uint8Array) return dataExtents(from, length);
+      const position = (source.offset ?? 0) + from - start;
+      if (isBackend(source)) return extentsAt(alignedOf(source), position, length, from);
+      if (end - start < LARGE) return dataExtents(from, length);
+      return chain(files.extents(source, position, length), (extents) =>
+        extents.map((extent) => ({ ...extent, offset: extent.offset - position + from })),
+      );
+    },
   };
 }
 

@@ -1,21 +1,10 @@
-/**
- * Reads a device past the cache, so that what comes back is what the device has, not what was written to it.
- * O_DIRECT wants memory that begins at a page: open(2), https://man7.org/linux/man-pages/man2/open.2.html
- */
+/** Reads a device past the cache, so that what comes back is what the device has, not what was written to it. */
 import { constants } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
-import { codeOf } from '@nodeos/base';
-
-/** Only browsers' types have it. */
-declare const WebAssembly: {
-  readonly Memory: new (size: { readonly initial: number; readonly maximum: number }) => {
-    readonly buffer: ArrayBuffer;
-  };
-};
+import { open } from 'node:fs/promises';
+import { openDirect, pageAligned } from '@nodeos/block';
 
 /** Unit of places and lengths in bytes; the last read may end with the device. */
 const UNIT = 4096;
-const PAGE = 64 << 10;
 
 export interface DirectReader {
   /** Whether the cache is really avoided; some filesystems cannot. */
@@ -27,12 +16,11 @@ export interface DirectReader {
 
 /** @param largest bytes of one read */
 export async function directReader(path: string, size: number, largest: number): Promise<DirectReader> {
-  const { handle, isDirect } = await openDirect(path);
-  // The memory of WebAssembly starts at a page; that of a Buffer does not.
-  const pages = Math.ceil((largest + 2 * UNIT) / PAGE);
-  const memory = Buffer.from(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer);
+  const direct = await openDirect(path, constants.O_RDONLY);
+  const handle = direct ?? (await open(path));
+  const memory = pageAligned(largest + 2 * UNIT);
   return {
-    isDirect,
+    isDirect: direct !== undefined,
     async read(offset, length) {
       const start = Math.floor(offset / UNIT) * UNIT;
       const end = Math.min(size, Math.ceil((offset + length) / UNIT) * UNIT);
@@ -45,13 +33,4 @@ export async function directReader(path: string, size: number, largest: number):
     },
     close: () => handle.close(),
   };
-}
-
-async function openDirect(path: string): Promise<{ handle: FileHandle; isDirect: boolean }> {
-  try {
-    return { handle: await open(path, constants.O_RDONLY | constants.O_DIRECT), isDirect: true };
-  } catch (error) {
-    if (codeOf(error) !== 'EINVAL') throw error;
-    return { handle: await open(path, constants.O_RDONLY), isDirect: false };
-  }
 }

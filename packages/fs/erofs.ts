@@ -17,7 +17,7 @@
  *
  * Not supported: compression, sockets.
  */
-import { createHash, webcrypto } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { isZero, regions, roundUp, writeImage, type Region } from '@nodeos/block';
 import { modeOf, pathBytes, pathLength, writePath, type Entry, type Tree } from '@nodeos/tree';
 import { crc32c } from './crc32c.js';
@@ -38,6 +38,8 @@ const XATTR_BLOCK = 44;
 const UUID = 48;
 /** Bytes that are read, hashed and written at once. */
 const PIECE = 1 << 20;
+/** Bytes of an image that is not kept in the page cache. */
+const LARGE_IMAGE = 512 << 20;
 const INODE_SIZE = 64;
 const NID_UNIT = 32;
 const DIRENT_SIZE = 12;
@@ -142,15 +144,16 @@ export async function writeErofs(
 ): Promise<number> {
   const image = await erofs(tree, options);
   const disk = regions(image.regions, { size: image.size });
-  const digests = new Map<number, Promise<ArrayBuffer>>();
+  const digests = new Map<number, Buffer>();
   try {
     await writeImage(disk, path, {
       unit: PIECE,
+      direct: image.size >= LARGE_IMAGE,
       onRead(bytes, offset) {
-        if (!isZero(bytes)) digests.set(offset, webcrypto.subtle.digest('SHA-256', bytes));
+        if (!isZero(bytes)) digests.set(offset, createHash('sha256').update(bytes).digest());
       },
       async complete(written) {
-        image.identify(await uuidOf(image.size, digests));
+        image.identify(uuidOf(image.size, digests));
         const first = Buffer.alloc(BLOCK);
         await disk.read(first, 0);
         await written.write?.(first, 0);
@@ -166,10 +169,9 @@ export async function writeErofs(
  * The first bits of a SHA-256 over the digests of the pieces that are not all zero, each after its offset. So holes need not
  * be read, zeros give the same whether they are holes or not, and threads share the work.
  */
-async function uuidOf(size: number, digests: ReadonlyMap<number, Promise<ArrayBuffer>>): Promise<Uint8Array> {
+function uuidOf(size: number, digests: ReadonlyMap<number, Uint8Array>): Uint8Array {
   const hash = createHash('sha256').update(`${size}`);
-  for (const [offset, digest] of [...digests].sort(([a], [b]) => a - b))
-    hash.update(` ${offset} `).update(new Uint8Array(await digest));
+  for (const [offset, digest] of [...digests].sort(([a], [b]) => a - b)) hash.update(` ${offset} `).update(digest);
   return uuidFrom(hash.digest());
 }
 
@@ -276,7 +278,7 @@ function encodeEntries(names: Inode['names'], block: Buffer): void {
   let nameAt = names.length * DIRENT_SIZE;
   for (const [index, { name, inode }] of names.entries()) {
     const at = index * DIRENT_SIZE;
-    block.writeBigUInt64LE(BigInt(nidOf(inode)), at);
+    writeUint64(block, nidOf(inode), at);
     block.writeUInt16LE(nameAt, at + 8);
     block.writeUInt8(DIRENT_TYPES[inode.entry.type], at + 10);
     nameAt += writePath(name, block, nameAt);
@@ -293,7 +295,7 @@ const tailAt = ({ at, xattrs }: Inode): number => at + INODE_SIZE + xattrs.lengt
 function encodeMetadata(inodes: readonly Inode[], metadata: number, end: number): Buffer {
   const bytes = Buffer.alloc(metadata);
   for (const inode of inodes) {
-    encodeInode(inode, bytes.subarray(inode.at, inode.at + INODE_SIZE));
+    encodeInode(inode, bytes);
     inode.xattrs.copy(bytes, inode.at + INODE_SIZE);
     if (inode.tail > 0) inode.content?.copy(bytes, tailAt(inode), blocksLength(inode));
   }
@@ -314,21 +316,27 @@ function updateChecksum(bytes: Buffer): void {
 }
 
 function encodeInode(inode: Inode, bytes: Buffer): void {
-  const { entry, number, block } = inode;
+  const { at, entry, number, block } = inode;
   const [major, minor] = entry.rdev ?? [0, 0];
-  bytes.writeUInt16LE(inode.tail > 0 ? EXTENDED_INLINE : EXTENDED_PLAIN, 0);
+  bytes.writeUInt16LE(inode.tail > 0 ? EXTENDED_INLINE : EXTENDED_PLAIN, at);
   // In units of 4 bytes, of which the header of attributes counts as one.
-  if (inode.xattrs.length > 0) bytes.writeUInt16LE((inode.xattrs.length - 12) / 4 + 1, 2);
-  bytes.writeUInt16LE(modeOf(entry), 4);
-  bytes.writeBigUInt64LE(BigInt(inode.size), 8);
+  if (inode.xattrs.length > 0) bytes.writeUInt16LE((inode.xattrs.length - 12) / 4 + 1, at + 2);
+  bytes.writeUInt16LE(modeOf(entry), at + 4);
+  writeUint64(bytes, inode.size, at + 8);
   // In the kernel's encoding of device numbers (new_encode_dev in include/linux/kdev_t.h).
-  bytes.writeUInt32LE(entry.rdev ? ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0 : block, 16);
-  bytes.writeUInt32LE(number + 1, 20);
-  bytes.writeUInt32LE(entry.uid, 24);
-  bytes.writeUInt32LE(entry.gid, 28);
-  bytes.writeBigInt64LE(BigInt(Math.floor(entry.mtime)), 32); // the kernel reads it as signed
-  bytes.writeUInt32LE(entry.nanoseconds ?? 0, 40);
-  bytes.writeUInt32LE(inode.links, 44);
+  bytes.writeUInt32LE(entry.rdev ? ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0 : block, at + 16);
+  bytes.writeUInt32LE(number + 1, at + 20);
+  bytes.writeUInt32LE(entry.uid, at + 24);
+  bytes.writeUInt32LE(entry.gid, at + 28);
+  if (entry.mtime !== 0) bytes.writeBigInt64LE(BigInt(Math.floor(entry.mtime)), at + 32); // the kernel reads it as signed
+  bytes.writeUInt32LE(entry.nanoseconds ?? 0, at + 40);
+  bytes.writeUInt32LE(inode.links, at + 44);
+}
+
+/** A safe integer. A BigInt for each number of each file would take longer than all the rest of it. */
+function writeUint64(bytes: Buffer, value: number, at: number): void {
+  bytes.writeUInt32LE(value % 2 ** 32, at);
+  bytes.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
 }
 
 /** Sets what is held in memory: links, and small files that are none of this machine. */

@@ -27,9 +27,10 @@ export interface DirectoryOptions {
 const TURN_MS = 10;
 
 /** @throws Error for sockets, devices and pipes, which are meaningless in an image; the errors of reading the folder */
-export async function* fromDirectory(root: string, options: DirectoryOptions = {}): Tree {
+export async function* fromDirectory(folder: string, options: DirectoryOptions = {}): Tree {
   const { prefix = '', filter = () => true, hardLinks = false, keepsAttributes = false } = options;
   const start = prefix === '' ? '' : `${prefix}/`;
+  const root = join(folder, './');
   const earlier = new Map<string, string>();
   if (prefix !== '') yield entryOf(root, prefix, statSync(root), keepsAttributes);
   const pending = pathsIn(root, '');
@@ -75,9 +76,9 @@ function namesIn(folder: string | Buffer): string[] {
   return readdirSync(folder, 'buffer').map(pathOf);
 }
 
-/** Node.js takes a name that is no UTF-8 as bytes only. */
+/** Node.js takes a name that is no UTF-8 as bytes only. @param root with a slash at its end */
 const hostPath = (root: string, path: string): string | Buffer =>
-  hasForeignBytes(path) ? Buffer.concat([Buffer.from(`${root}/`), pathBytes(path)]) : join(root, path);
+  hasForeignBytes(path) ? Buffer.concat([Buffer.from(root), pathBytes(path)]) : root + path;
 
 /** Modes depend on the umask of whoever made a file, so of fixed ones only the executable bit is kept. */
 function entryOf(full: string | Buffer, path: string, stat: Stats, keepsAttributes: boolean): Entry {

@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { difference, file as blockFile, regions, slice } from '@nodeos/block';
 import { concat, directory, file, fromDirectory, symlink, type Entry, type Tree } from '@nodeos/tree';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -21,7 +22,9 @@ import { erofs, GROUP_SLOT, iso, pathGroups, writeErofs, type ErofsOptions, type
 const root = mkdtempSync(join(tmpdir(), 'nodeos-erofs-complete-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 const MIB = 1 << 20;
+const BLOCK = 4096;
 
+const hasFincore = spawnSync('fincore', ['--version']).error === undefined;
 const hasTools = ['fsck.erofs', 'dump.erofs'].every((tool) => spawnSync(tool, ['-V']).error === undefined);
 const canMount =
   process.getuid?.() === 0 &&
@@ -177,6 +180,33 @@ print(json.dumps(found))`;
     expect(mounted(path, program)).toEqual(plain);
     expect(Object.keys(plain as object)).toHaveLength(302);
   });
+});
+
+it.skipIf(!hasFincore)('an image of 512 MiB is written past the page cache, and is the same', async () => {
+  const [data, size] = [Buffer.alloc(20 * MIB, 'some data, '), 513 * MIB];
+  const folder = mkdtempSync(join(root, 'sparse-'));
+  for (const [name, at, length] of [
+    ['large', size - data.length - 5, size],
+    ['small', 0, 5000],
+  ] as const) {
+    const fd = openSync(join(folder, name), 'w');
+    writeSync(fd, data, 0, Math.min(data.length, length), at);
+    ftruncateSync(fd, length);
+    closeSync(fd);
+  }
+  const path = await written(fromDirectory(folder));
+  // fsck.erofs has read the start of it.
+  const cached = Number(execFileSync('fincore', ['--bytes', '--noheadings', '--output', 'RES', path]).toString());
+  expect(cached).toBeLessThan(4 * MIB);
+  const { regions: list, size: bytes } = await erofs(fromDirectory(folder));
+  const described = regions(list, { size: bytes });
+  const image = blockFile(path, { readOnly: true });
+  // But for the UUID, and the checksum over it.
+  const [left, right] = [slice(described, BLOCK, bytes - BLOCK), slice(await image, BLOCK, bytes - BLOCK)];
+  expect(await difference(left, right)).toBeUndefined();
+  await left.close();
+  await right.close();
+  expect(statSync(path).blocks * 512).toBeLessThan(22 * MIB);
 });
 
 it('a CD has targets of links as bytes', async () => {
