@@ -1,9 +1,9 @@
 /** nodeos flash on loop devices: the command as a user types it. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdir, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { nodeos, temporary } from '../support.js';
+import { nodeos, start, temporary } from '../support.js';
 import { openTerminal } from '../terminal.js';
 
 const hasLoops = process.getuid?.() === 0 && spawnSync('losetup', ['-f']).status === 0;
@@ -60,6 +60,27 @@ describe('nodeos flash', () => {
     const { status, stdout } = await nodeos('flash', path, file, '--yes', '--sha256', sum);
     expect([status, stdout]).toEqual([0, expect.stringMatching(/3 MiB written in .*, verified/) as string]);
     execFileSync('cmp', ['-n', String(8 * MIB), path, file]);
+  });
+
+  it('writes an image of a store, encrypted and not, and nothing if the key is missing', async () => {
+    const [path, folder] = [await image(), await temporary()];
+    const [key, file] = [join(folder, 'tenant.key'), join(folder, 'target.img')];
+    expect(await nodeos('store', 'key', key)).toMatchObject({ status: 0 });
+    const images = { plain: [], secret: ['--key', key] };
+    for (const [name, keys] of Object.entries(images))
+      expect(await nodeos('store', 'push', path, `${folder}/store:${name}`, ...keys)).toMatchObject({ status: 0 });
+    for (const name of Object.keys(images)) {
+      await writeFile(file, Buffer.alloc(16 * MIB, 1));
+      const source = `store:${folder}/store:${name}`;
+      const env = { NODEOS_STORE_KEY: name === 'secret' ? key : '' };
+      const { status, stdout, stderr } = await start(['flash', source, file, '--yes'], { env }).ended;
+      expect([status, stdout], stderr).toEqual([0, expect.stringMatching(/3 MiB written in .*, verified/) as string]);
+      execFileSync('cmp', ['-n', String(8 * MIB), path, file]);
+    }
+    await writeFile(file, Buffer.alloc(16 * MIB, 1));
+    const refused = await nodeos('flash', `store:${folder}/store:secret`, file, '--yes');
+    expect(refused).toMatchObject({ status: 1, stderr: expect.stringContaining('key') as string });
+    expect((await readFile(file)).every((byte) => byte === 1)).toBe(true);
   });
 
   it('asks in a terminal, and takes nothing but the name of the drive for an answer', async () => {

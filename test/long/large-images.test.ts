@@ -95,10 +95,14 @@ describe('images of 16 GiB', { timeout: LONG }, () => {
     const { stdout } = await measured(`nodeos image ls, ${kind}`, [CLI, 'image', 'ls', prefix + image]);
     expect(stdout.trim().split('\n')).toHaveLength(20_000 + 20 + 5);
     const to = join(folder, 'to');
-    await measured(`nodeos image extract, ${kind}`, [CLI, 'image', 'extract', prefix + image, to]);
+    const unpacked = await measured(`nodeos image extract, ${kind}`, [CLI, 'image', 'extract', prefix + image, to]);
     expect(await readdir(to)).toHaveLength(20 + 5);
     expect((await stat(join(to, 'large-0'))).blocks * 512).toBeLessThan(110 * MIB);
     await run('diff', ['-rq', '--exclude=large-[1-9]', full, to]);
+    await rm(to, { recursive: true });
+    await run(process.execPath, [MAKER, kind, little, image]);
+    const other = await measured(`of 3 GiB with as much data`, [CLI, 'image', 'extract', prefix + image, to]);
+    expect(unpacked.seconds).toBeLessThan(1.5 * other.seconds + 2);
     await rm(to, { recursive: true });
     await rm(image);
   });

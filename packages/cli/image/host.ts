@@ -1,9 +1,13 @@
 /** Files of this machine as entries, and entries as files of this machine. */
-import { chmod, lstat, lutimes, mkdir, rename, rm, symlink } from 'node:fs/promises';
+import { chmodSync, lutimesSync, writeFileSync } from 'node:fs';
+import { lstat, mkdir, rename, rm, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { file, isZero } from '@nodeos/block';
 import { codeOf, NodeosError } from '@nodeos/base';
 import { fromDirectory, fromFile, type Entry, type Tree } from '@nodeos/tree';
+
+/** Bytes of a file that is written at once. */
+const SMALL = 64 << 10;
 
 /** A file or a folder of this machine, under another name. Files belong to root; modes and times are kept. */
 export async function* hostTree(path: string, name: string): Tree {
@@ -39,7 +43,7 @@ export async function writeToHost(tree: Tree, to: string, options: HostOptions):
     else special.push(entry.path);
   }
   // Last, so that a folder that nobody may write could be filled, and keeps its time.
-  for (const folder of folders.reverse()) await setAttributes(folder, join(to, folder.path));
+  for (const folder of folders.reverse()) setAttributes(folder, join(to, folder.path));
   return [
     ...(special.length > 0 ? [`${special.length} devices and pipes are left out, such as ${special[0]}`] : []),
     ...(setId > 0 ? [`${setId} files lost their set-id bits`] : []),
@@ -76,7 +80,21 @@ async function replace(path: string, make: (path: string) => Promise<void>): Pro
   }
 }
 
-async function writeFile(entry: Entry, path: string, { signal, onBytes }: HostOptions): Promise<void> {
+/** Promises for the system calls of a small file would take longer than the file. */
+async function writeFile(entry: Entry, path: string, options: HostOptions): Promise<void> {
+  if (entry.size <= SMALL) writeFileSync(path, await wholeOf(entry, options), { flag: 'wx' });
+  else await writeWithHoles(entry, path, options);
+  setAttributes(entry, path);
+}
+
+async function wholeOf(entry: Entry, { onBytes }: HostOptions): Promise<Buffer> {
+  const parts: Uint8Array[] = [];
+  for await (const bytes of entry.open?.() ?? []) parts.push(bytes);
+  onBytes?.(entry.size);
+  return Buffer.concat(parts, entry.size);
+}
+
+async function writeWithHoles(entry: Entry, path: string, { signal, onBytes }: HostOptions): Promise<void> {
   const to = await file(path, { create: entry.size });
   try {
     let at = 0;
@@ -89,11 +107,10 @@ async function writeFile(entry: Entry, path: string, { signal, onBytes }: HostOp
   } finally {
     await to.close();
   }
-  await setAttributes(entry, path);
 }
 
-async function setAttributes({ mode, mtime, nanoseconds = 0 }: Entry, path: string): Promise<void> {
-  await chmod(path, mode & 0o1777);
+function setAttributes({ mode, mtime, nanoseconds = 0 }: Entry, path: string): void {
+  chmodSync(path, mode & 0o1777);
   const seconds = mtime + nanoseconds / 1e9;
-  await lutimes(path, seconds, seconds);
+  lutimesSync(path, seconds, seconds);
 }
