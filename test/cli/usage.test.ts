@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { spawnSync } from 'node:child_process';
-import { readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { application, cacheWith, nodeos, ROOT, start, temporary } from '../support.js';
 
@@ -276,5 +276,15 @@ describe('nodeos cache', () => {
       expect(stderr).toBe(`nodeos: left alone: ${join(cache, 'steps')}: it is a symbolic link\n`);
     }
     expect(await readdir(other)).toEqual(['file']);
+  });
+
+  it('removes the modules that Node.js has compiled', async () => {
+    const caches = await temporary();
+    const compiled = join(caches, 'nodeos-compiled');
+    await mkdir(join(compiled, 'v20.0.0'), { recursive: true });
+    await writeFile(join(compiled, 'v20.0.0', 'main.js'), 'compiled');
+    const { status, stderr } = await start(['clean'], { env: { NODEOS_CACHE: '', XDG_CACHE_HOME: caches } }).ended;
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(await readdir(caches)).not.toContain('nodeos-compiled');
   });
 });

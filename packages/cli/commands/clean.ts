@@ -1,7 +1,9 @@
 /** nodeos clean: removes all built outputs; with --all, also everything that was fetched. */
+import { rm } from 'node:fs/promises';
 import { Cache, clean } from '@nodeos/engine';
 import type { Command, Unlisted } from '../command.js';
 import { reportSkipped } from '../cache/common.js';
+import { compiledFolder } from '../host/compiled.js';
 
 export const cleanCommand: Unlisted<Command> = {
   operands: '',
@@ -16,6 +18,8 @@ export const cleanCommand: Unlisted<Command> = {
     const cache = new Cache();
     const all = args.flag('all');
     reportSkipped(io, await clean(cache, { all }));
+    // Node.js adds to this folder when it ends, but does not make it again.
+    await rm(compiledFolder(), { recursive: true, force: true });
     io.stdout.write(`removed what was built${all ? ', and what was fetched,' : ''} from ${cache.root}\n`);
     return 0;
   },
