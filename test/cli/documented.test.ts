@@ -7,7 +7,16 @@ import { readFileSync } from 'node:fs';
 import { parse } from 'nodeos';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePort, LONG, request, ROOT, start } from '../support.js';
-import { commandOf, documented, isOther, PAGES, pageLines, shownFiles, type Documented } from './documented.js';
+import {
+  commandOf,
+  documented,
+  isOther,
+  PAGES,
+  pageLines,
+  referenceLines,
+  shownFiles,
+  type Documented,
+} from './documented.js';
 
 const CLI = join(ROOT, 'packages/cli/bin/nodeos.js');
 const ALL = documented();
@@ -83,11 +92,18 @@ describe('what the pages show', () => {
   });
 });
 
+function isUnderstood(line: string): boolean {
+  const found = commandOf(line);
+  return found !== undefined && parse(found.command, wordsOf(found.rest.replace(/\)"?.*$/, ''))) !== undefined;
+}
+
 describe('its words are understood', () => {
   it.each(of('parsed'))('%s', (line) => {
-    const found = commandOf(line);
-    const words = wordsOf((found?.rest ?? '').replace(/\)"?.*$/, ''));
-    expect(found && parse(found.command, words)).toBeTruthy();
+    expect(isUnderstood(line)).toBe(true);
+  });
+
+  it.each(referenceLines())('%s: %s', (_, line) => {
+    expect(isUnderstood(line)).toBe(true);
   });
 });
 

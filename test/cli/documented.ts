@@ -1,5 +1,5 @@
 /** The commands that pages and help texts show, and what a test does with each. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { allCommands, type Command } from 'nodeos';
 import { ROOT } from '../support.js';
@@ -56,9 +56,13 @@ const RULES: readonly Rule[] = [
   {
     pattern: /^nodeos (image|nbd)/,
     how: 'parsed',
-    why: 'packages/cli/test and test/cli/image.test.ts run all actions',
+    why: 'packages/cli/test, test/stream/attach.test.ts and test/cli/image.test.ts run all actions',
   },
-  { pattern: /^nodeos store/, how: 'parsed', why: 'packages/cli/test/store.test.ts runs all actions' },
+  {
+    pattern: /^nodeos store/,
+    how: 'parsed',
+    why: 'store.test.ts and mount.test.ts of packages/cli/test run all actions',
+  },
   { pattern: /cache key release\.pem\) nodeos start/, how: 'parsed', why: 'it is a REPL' },
 ];
 
@@ -92,8 +96,17 @@ function linesOf(text: string): string[] {
   return [...fenced, ...indented].map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'));
 }
 
-const GUIDES = readdirSync(join(ROOT, 'docs/guides')).map((name) => `docs/guides/${name}`);
-export const PAGES = ['README.md', 'CONTRIBUTING.md', ...GUIDES];
+const pagesIn = (folder: string): string[] =>
+  readdirSync(join(ROOT, folder)).flatMap((name) => (name.endsWith('.md') ? [`${folder}/${name}`] : []));
+
+export const PAGES = ['README.md', 'CONTRIBUTING.md', ...pagesIn('docs/guides')];
+/** What they show is checked against the tables of the command line. What people type first is in PAGES, and is run. */
+export const REFERENCE = [
+  ...pagesIn('docs'),
+  ...readdirSync(join(ROOT, 'packages'))
+    .map((name) => `packages/${name}/README.md`)
+    .filter((page) => existsSync(join(ROOT, page))),
+];
 
 const leaves: readonly Command[] = (await allCommands()).flatMap((command) =>
   'actions' in command ? command.actions : [command],
@@ -116,6 +129,15 @@ function ruled(page: string, line: string): Documented {
 
 /** The pages' lines of shell as they are written. */
 export const pageLines = (page: string): string[] => linesOf(readFileSync(join(ROOT, page), 'utf8'));
+
+/** The commands of the pages of reference. */
+export const referenceLines = (): [string, string][] =>
+  REFERENCE.flatMap((page) =>
+    pageLines(page)
+      .map(plain)
+      .filter((line) => /(^|[ (&])nodeos /.test(line) && !line.startsWith('npm '))
+      .map((line): [string, string] => [page, line]),
+  );
 
 /** Every command of the pages and of the help texts, once. */
 export function documented(): Documented[] {
