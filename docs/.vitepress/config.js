@@ -22,10 +22,13 @@ const REFERENCE = pages(
   ['Libraries', '/reference/libraries'],
   ['API of the libraries', '/reference/api/'],
   ['NBD', '/nbd'],
-  ['Images as chunks', '/store'],
   ['Block devices', '/block'],
   ['Filesystems', '/fs'],
+  ['Files of other filesystems', '/linuxfs'],
   ['Trees', '/tree'],
+  ['Container images', '/oci'],
+  ['Containers as machines', '/containers'],
+  ['Images as chunks', '/store'],
 );
 const EXPLANATION = pages(
   ['Architecture', '/architecture'],

@@ -38,7 +38,7 @@ export class UsageError extends NodeosError {}
 
 /** A program of the host is not installed. */
 export class MissingProgramError extends NodeosError {
-  /** @param what was attempted; default: nothing but to find it */
+  /** @param message says what was attempted; default: nothing but to find the program */
   constructor(
     readonly program: string,
     message = `${program} is not installed`,

@@ -8,20 +8,24 @@ import { fileURLToPath } from 'node:url';
 import { Application } from 'typedoc';
 import { build } from 'vitepress';
 import { siteLink, sitePath } from '../../docs/.vitepress/links.js';
+import { libraries } from './libraries.js';
 import { brokenLinks } from './links.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const DOCS = join(ROOT, 'docs');
-/** The libraries that stand alone: none of them imports the engine. */
-const LIBRARIES = ['base', 'block', 'contract', 'disk', 'flash', 'fs', 'nbd', 'oci', 'store', 'tree'];
 
 /** Writes docs/reference/api from the comments in the sources. */
 async function writeApi() {
   const application = await Application.bootstrapWithPlugins({
     name: 'API of the libraries',
     entryPointStrategy: 'packages',
-    entryPoints: LIBRARIES.map((name) => join(ROOT, 'packages', name)),
-    packageOptions: { entryPoints: ['index.ts'], readme: 'none', excludeInternal: true },
+    entryPoints: (await libraries()).map((name) => join(ROOT, 'packages', name)),
+    packageOptions: {
+      entryPoints: ['index.ts'],
+      readme: 'none',
+      excludeInternal: true,
+      validation: { notExported: false },
+    },
     plugin: ['typedoc-plugin-markdown'],
     outputs: [{ name: 'markdown', path: join(DOCS, 'reference/api') }],
     entryFileName: 'index',
@@ -33,7 +37,6 @@ async function writeApi() {
     // Angle brackets in comments are text, and no tags of the page.
     sanitizeComments: true,
     githubPages: false,
-    validation: { notExported: false },
     logLevel: 'Warn',
   });
   const project = await application.convert();

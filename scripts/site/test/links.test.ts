@@ -2,10 +2,10 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import { dirname, join, posix, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { siteLink } from '../../../docs/.vitepress/links.js';
+import { siteLink, sitePath } from '../../../docs/.vitepress/links.js';
 import { brokenLinks } from '../links.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -51,6 +51,15 @@ describe('the pages', () => {
       return anchor !== undefined && !anchorsOf(target).has(anchor);
     });
     expect(broken).toEqual([]);
+  });
+
+  // What a page of the site links to must be on the site too. `npm run docs` says the same, minutes later.
+  it.each(PAGES.filter((page) => sitePath(page) !== undefined))('%s links to what the site has', (page) => {
+    const links = [...withoutCode(textOf(page)).matchAll(/\]\(([^)\s#]+)[^)]*\)/g)].map(([, href = '']) => href);
+    const outside = links.filter(
+      (href) => !/^[a-z]+:/.test(href) && sitePath(posix.join(dirname(page), href)) === undefined,
+    );
+    expect(outside).toEqual([]);
   });
 
   it('are all in the index', () => {
