@@ -134,7 +134,7 @@ export const pageLines = (page: string): string[] => linesOf(readFileSync(join(R
 export const referenceLines = (): [string, string][] =>
   REFERENCE.flatMap((page) =>
     pageLines(page)
-      .map(plain)
+      .flatMap((line) => plain(line).split(/ (?:&&|\|) /))
       .filter((line) => /(^|[ (&])nodeos /.test(line) && !line.startsWith('npm '))
       .map((line): [string, string] => [page, line]),
   );
