@@ -83,6 +83,7 @@ try {
   for (const terminal of TERMINALS) await open(terminal);
   for (const terminal of TERMINALS) await waitFor(terminal, /^\$/m);
   const stop = record();
+  await sleep(1000);
   await type(above.name, 'npx nodeos start examples/hello');
   await waitFor(above, /listening on port/);
   await type(below.name, 'curl http://127.0.0.1:8080');
