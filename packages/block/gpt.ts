@@ -12,7 +12,8 @@ const MIN_HEADER = 92;
 const MAX_ENTRIES = 1 << 20;
 /** Where the name is within an entry, in bytes. */
 const NAME = { at: 56, length: 72 };
-const UNUSED = '00000000-0000-0000-0000-000000000000';
+/** The type of an entry that is not used. */
+const UNUSED = Buffer.alloc(16);
 
 /** Logical sector sizes of disks in bytes. The header is in the second sector. */
 export const SECTOR_SIZES = [512, 4096] as const;
@@ -52,9 +53,9 @@ async function readTable(input: Parsing, at: number, sectorSize: number): Promis
   const entries = await input.bytes(uint64LE(header, 72) * sectorSize, count * entrySize, 'the list of partitions');
   if (crc32(entries) !== header.readUInt32LE(88))
     throw input.formatError('the checksum of the list of partitions is wrong');
-  return Array.from({ length: count }, (_, index) => entries.subarray(index * entrySize, (index + 1) * entrySize))
-    .map((entry, index) => partitionOf(entry, index + 1, sectorSize))
-    .filter(({ type }) => type !== UNUSED);
+  return Array.from({ length: count }, (_, index) => index)
+    .filter((index) => entries.compare(UNUSED, 0, UNUSED.length, index * entrySize, index * entrySize + UNUSED.length))
+    .map((index) => partitionOf(entries.subarray(index * entrySize, (index + 1) * entrySize), index + 1, sectorSize));
 }
 
 function partitionOf(entry: Buffer, number: number, sectorSize: number): Partition {
