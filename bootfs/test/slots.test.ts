@@ -136,7 +136,7 @@ describe('the head of a slot', () => {
     );
   });
 
-  it('survives any bytes', () => {
+  it('survives any bytes', { timeout: 24 * 3_600_000 }, () => {
     const random = seeded(2);
     const good = encodeSlotHead(HEAD);
     let refused = 0;
