@@ -40,6 +40,7 @@ export async function openDirect(path: string, flags: number): Promise<FileHandl
  * @throws the errors of opening the file once more; `inner` is closed then
  */
 export async function writesDirectly(inner: BlockBackend, path: string): Promise<BlockBackend> {
+  if (process.platform !== 'linux') return inner;
   const direct = await openDirect(path, constants.O_WRONLY).catch(async (error: unknown) => {
     await inner.close();
     throw error;

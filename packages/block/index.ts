@@ -2,7 +2,7 @@
 export * from './backend.js';
 export * from './memory.js';
 export * from './file.js';
-export { openDirect, pageAligned } from './direct.js';
+export * from './direct.js';
 export * from './pace.js';
 export * from './sparse.js';
 export * from './http.js';

@@ -43,7 +43,7 @@ export interface Flashed {
 }
 
 /**
- * Writes the image to the start of the drive.
+ * Writes the image to the start of the drive, from memory that `writesDirectly` takes.
  * @param path of the drive, to read it back
  * @throws Error with the code ENOSPC if the drive is too small (nothing has changed then); EIO with the first byte that
  * differs; the errors of both devices; the signal's reason. After an error the drive does not boot
@@ -63,6 +63,7 @@ export async function flash(
   const part = (from: BlockBackend, start: number, end: number): BlockBackend => slice(from, start, end - start);
   const write = (start: number, end: number, report: boolean): Promise<{ written: number }> =>
     copy(part(image, start, end), part(target, start, end), {
+      pageAligned: true,
       ...(signal && { signal }),
       ...(report && { progress: (done: number) => progress?.('written', done, image.size) }),
     });

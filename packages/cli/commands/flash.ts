@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
-import { file, pieces, type BlockBackend } from '@nodeos/block';
+import { file, pieces, writesDirectly, type BlockBackend } from '@nodeos/block';
 import { FORMATS } from '@nodeos/bootfs';
 import { codeOf, formatSize, messageOf, NodeosError, UsageError, visible } from '@nodeos/base';
 import { exclusively, hintFrom, openSource, type Hints } from '@nodeos/disk';
@@ -157,7 +157,9 @@ async function perform(source: BlockBackend, image: string, target: Target, args
   const started = performance.now();
   try {
     const options = target.isFile ? {} : { exclusive: true, size: target.size };
-    const device = await exclusively(target.path, () => file(target.path, options));
+    const opened = await exclusively(target.path, () => file(target.path, options));
+    // A cache would take all at once, and the progress would be that of the cache.
+    const device = await writesDirectly(opened, target.path);
     try {
       const isDoubtful = DOUBTFUL.has(target.bus) && !args.flag('no-capacity-check');
       if (isDoubtful) await checkCapacity(device, target.path);
