@@ -254,10 +254,16 @@ export type WholeData =
   | Iterable<string | NodeJS.ArrayBufferView>
   | AsyncIterable<string | NodeJS.ArrayBufferView>;
 
+type Pieces = Exclude<WholeData, string | NodeJS.ArrayBufferView>;
+const isIterable = (data: WholeData | null): data is Pieces =>
+  typeof data === 'object' &&
+  data !== null &&
+  !ArrayBuffer.isView(data) &&
+  (Symbol.iterator in data || Symbol.asyncIterator in data);
+
 /** The bytes of what `writeFile` takes, piece by piece. */
 export async function* piecesOf(data: WholeData, encoding?: BufferEncoding): AsyncGenerator<Uint8Array> {
-  const isOne = typeof data !== 'object' || !(Symbol.iterator in data || Symbol.asyncIterator in data);
-  if (isOne || ArrayBuffer.isView(data)) yield bytesOf(data as string, encoding);
+  if (!isIterable(data)) yield bytesOf(data, encoding);
   else for await (const piece of data) yield bytesOf(piece, encoding);
 }
 

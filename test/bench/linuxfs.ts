@@ -100,12 +100,12 @@ async function openOurs(kernel: string, image: string): Promise<Opened> {
 async function mountLoop(image: string, at: string): Promise<Opened> {
   await mkdir(at, { recursive: true });
   await run('mount', ['-o', 'loop,noatime', image, at]);
-  return { files: host, root: at, close: async () => void (await run('umount', [at])) };
+  return { files: host, root: at, close: () => run('umount', [at]).then(() => undefined) };
 }
 
 interface Ext2fs {
-  mount(disk: object, offset: number): Promise<{ promises: Files }>;
-  umount(fs: object): Promise<void>;
+  readonly mount: (disk: object, offset: number) => Promise<{ promises: Files }>;
+  readonly umount: (fs: object) => Promise<void>;
 }
 type Installed = Ext2fs & { readonly FileDisk: new (handle: host.FileHandle) => object };
 

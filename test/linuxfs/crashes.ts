@@ -67,7 +67,7 @@ async function killedAtRequest({ kernel, image, seed, round, states }: Round, nt
   const device = victim === 'power' ? volatile(inner, seed) : undefined;
   let left = Infinity;
   let killing: Promise<void> | undefined;
-  let kill: () => Promise<void> = async () => undefined;
+  let kill: () => Promise<void> = () => Promise.resolve();
   const counted: BlockBackend = around(device ?? inner, async (_operation, _offset, _length, perform) => {
     if (left-- > 0) return perform();
     const isLate = seed % 2 === 1;

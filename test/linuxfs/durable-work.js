@@ -1,5 +1,6 @@
 // Changes files, makes them durable, and says what is durable: what a crash must not take back. As a program:
 // durable-work.js KERNEL IMAGE SEED ROUND writes each state as a line of JSON, after the number of the kernel's process.
+import { Buffer } from 'node:buffer';
 import { writeSync } from 'node:fs';
 import { random } from '@nodeos/block';
 import { open } from '@nodeos/linuxfs';
@@ -28,12 +29,13 @@ export async function work(mounted, seed, round, report) {
   const pick = (/** @type {number} */ below) => Math.floor(next() * below);
   /** @type {string[]} */
   const files = [];
+  await promises.mkdir(`/r${round}`);
+  await mounted.sync(); // of FAT, a file's fsync does not make its folder durable
   for (let number = round * 10_000; ; number++) {
     const kind = files.length < 3 ? 0 : pick(6);
     const path = kind === 0 || kind === 5 ? `/r${round}/${number}` : (files[pick(files.length)] ?? '');
     report(path, 'unknown');
     if (kind <= 2) {
-      await promises.mkdir(`/r${round}`, { recursive: true });
       const handle = await promises.open(path, kind === 2 ? 'r+' : 'w');
       await handle.truncate(0);
       await handle.writeFile(contentOf(number));

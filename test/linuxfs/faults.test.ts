@@ -18,10 +18,12 @@ async function opened(device: BlockBackend): Promise<Disk> {
 const fails = (code: string): Error => Object.assign(new Error(`the disk says ${code}`), { code });
 
 /** A disk that fails once it is told to: reads and writes that `affects` says, with a code. */
-async function failing(type: string): Promise<{ device: BlockBackend; fail(code: string, affects: Affects): void }> {
+async function failing(
+  type: string,
+): Promise<{ device: BlockBackend; fail: (code: string, affects: Affects) => void }> {
   let affected: Affects = () => false;
   let code = 'EIO';
-  const device = around(await file(emptyDisk(await temporary(), type)), (operation, offset, length, work) => {
+  const device = around(await file(emptyDisk(await temporary(), type)), (operation, _offset, length, work) => {
     if (affected(operation, length)) throw fails(code);
     return work();
   });

@@ -1,14 +1,14 @@
-/** Disks, mounts, crashes and hostile images, with the kernel as users have it. */
-import { execFileSync, spawnSync } from 'node:child_process';
+/** Disks and mounts, with the kernel as users have it. */
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { mkdir, open as openFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { delay, fault, memory } from '@nodeos/block';
 import { open, type Disk, type MountedFilesystem } from '@nodeos/linuxfs';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { LONG, ROOT, temporary } from '../support.js';
+import { LONG, temporary } from '../support.js';
 import { builtKernel, checked, emptyDisk } from './disks.js';
 
 let kernel: string;

@@ -307,7 +307,10 @@ async function sumUp(device: ReturnType<typeof copyOf>, sectors: readonly number
 async function use(mounted: MountedFilesystem, failed: (error: unknown) => void): Promise<void> {
   const { promises } = mounted;
   const attempt = async <T>(work: Promise<T>): Promise<T | undefined> =>
-    work.catch((error: unknown) => void failed(error));
+    work.catch((error: unknown) => {
+      failed(error);
+      return undefined;
+    });
   await attempt(promises.statfs('/'));
   const folders = ['/'];
   const files: string[] = [];
@@ -378,7 +381,9 @@ export async function attack(
         findings.problems.push(`${name}, seed ${seed + index}: ${(error as Error).stack ?? String(error)}`);
     };
     const isReadOnly = kind.isReadOnly ?? next() < 0.3;
-    const done = await Promise.race([one(kernel, kind, device, isReadOnly, findings, failed), limit()]);
+    const { reached, cancel } = limit();
+    const done = await Promise.race([one(kernel, kind, device, isReadOnly, findings, failed), reached]);
+    cancel();
     if (!done) {
       findings.problems.push(`${name}, seed ${seed + index}: still at work after ${LIMIT} s`);
       kernel.kill();
@@ -430,6 +435,12 @@ function wordsOf(end: Error): string {
   return why.replace(/0x[0-9a-f]+|\b[0-9a-f]{8,}\b/g, '…').replace(/^\[[^\]]*\]\s*/, '');
 }
 
-function limit(): Promise<false> {
-  return new Promise((resolve) => setTimeout(() => resolve(false), LIMIT * 1000).unref());
+/** Counts seconds in which this process ran: a machine that was suspended is no hang. */
+function limit(): { readonly reached: Promise<false>; cancel(): void } {
+  let timer: NodeJS.Timeout | undefined;
+  let left = LIMIT;
+  const reached = new Promise<false>((resolve) => {
+    timer = setInterval(() => (left-- > 0 ? undefined : resolve(false)), 1000);
+  });
+  return { reached, cancel: () => clearInterval(timer) };
 }

@@ -2,6 +2,7 @@
 //
 // `fs.promises` becomes ours there. The kernel is a worker thread's, so that `fs.…Sync`, which programs use to prepare
 // and look, can wait for it: this thread sleeps until the worker has the result.
+import { Buffer } from 'node:buffer';
 import fs from 'node:fs';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { resolve } from 'node:path';

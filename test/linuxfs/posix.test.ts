@@ -39,9 +39,9 @@ const changes = async (
 
 /** Errors that every call with a path has, each with a way to make it. */
 const PATH_ERRORS: Readonly<Record<string, (fs: Files, at: (name: string) => string) => Promise<string>>> = {
-  ENOENT: async (_, at) => at('no folder/name'),
+  ENOENT: (_, at) => Promise.resolve(at('no folder/name')),
   ENOTDIR: async (fs, at) => (await touch(fs, at('file')), at('file/name')),
-  ENAMETOOLONG: async (_, at) => at(`${LONGEST}x`),
+  ENAMETOOLONG: (_, at) => Promise.resolve(at(`${LONGEST}x`)),
   ELOOP: async (fs, at) => {
     await fs.symlink('second', at('first'));
     await fs.symlink('first', at('second'));
