@@ -9,6 +9,7 @@ const BY_CODE: ReadonlyMap<string, number> = new Map([...BY_NUMBER].map(([number
 /** Linux's numbers that libuv has no name for. */
 const OTHERS: Readonly<Record<number, readonly [code: string, text: string]>> = {
   61: ['ENODATA', 'no data available'],
+  74: ['EBADMSG', 'bad message'],
   117: ['EUCLEAN', 'structure needs cleaning'],
   122: ['EDQUOT', 'disk quota exceeded'],
   524: ['ENOTSUP', 'operation not supported'],
