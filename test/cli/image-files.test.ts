@@ -320,8 +320,10 @@ describe('nodeos image shell', () => {
     await terminal.waitForScreen(/cat tool/);
     await terminal.press('Enter');
     await terminal.waitForScreen(/^#!\/bin\/sh$/m);
-    await terminal.press('x', 'y', 'C-c');
-    await terminal.waitForScreen(/sub> xy\^C\n.*sub>\s*$/);
+    await terminal.press('x', 'y');
+    await terminal.waitForScreen(/sub> xy\s*$/);
+    await terminal.press('C-c');
+    await terminal.waitForScreen(/bin\/sh\n.*sub>\s*$/);
     await terminal.type('edit tool');
     await terminal.type('cat tool');
     await terminal.waitForScreen(/^#!\/bin\/bash$/m);
