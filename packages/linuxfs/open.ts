@@ -230,7 +230,7 @@ async function backendOf(image: string | URL | BlockBackend, isReadOnly: boolean
   if (isReadOnly) return file(path, { readOnly: true });
   const target = await realpath(path);
   if ((await stat(target)).isBlockDevice()) return file(target, { exclusive: true });
-  const unlock = await lockFile(`${target}.lock`);
+  const unlock = await lockBeside(target);
   try {
     const device = await file(target);
     return withClose(device, async () => {
@@ -240,5 +240,18 @@ async function backendOf(image: string | URL | BlockBackend, isReadOnly: boolean
   } catch (error) {
     await unlock();
     throw error;
+  }
+}
+
+/**
+ * The lock of who writes a file. There is none in a folder that may not be written, although the file may.
+ * @returns a function that releases it. @throws Error with the code EBUSY if another process has it
+ */
+export async function lockBeside(path: string): Promise<() => Promise<void>> {
+  try {
+    return await lockFile(`${path}.lock`);
+  } catch (error) {
+    if (!['EACCES', 'EPERM', 'EROFS'].includes((error as { code?: string }).code ?? '')) throw error;
+    return () => Promise.resolve();
   }
 }

@@ -1,9 +1,10 @@
 /** Filesystems as files of this machine, for programs that take no other. */
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { copy, file, lockFile, partition, writeImage, type BlockBackend } from '@nodeos/block';
+import { copy, file, partition, writeImage, type BlockBackend } from '@nodeos/block';
 import { codeOf, messageOf, NodeosError, temporaryFolder } from '@nodeos/base';
 import { localPath, openSource } from '@nodeos/disk';
+import { lockBeside } from '@nodeos/linuxfs';
 import type { Io } from '../command.js';
 import type { Location } from './location.js';
 
@@ -16,7 +17,7 @@ export async function ownFile({ source, partition: number }: Location): Promise<
 
 /** Nobody else of this program writes the file meanwhile. @throws NodeosError if somebody does */
 export async function locked<T>(path: string, work: () => Promise<T>): Promise<T> {
-  const unlock = await lockFile(`${path}.lock`).catch((error: unknown) => {
+  const unlock = await lockBeside(path).catch((error: unknown) => {
     if (codeOf(error) !== 'EBUSY') throw error;
     throw new NodeosError(messageOf(error), { hint: 'somebody else writes it: wait until that is done', cause: error });
   });
