@@ -48,14 +48,26 @@ function isZstd(start: Buffer): boolean {
 /** What newer versions of Node.js have. */
 const { createZstdDecompress } = zlib as unknown as { createZstdDecompress?: () => Transform };
 
+/** Node.js 22 and 24 read the first frame of a piece, and leave out the others without an error. */
+const readsAllFrames = Number(process.versions.node.split('.')[0]) >= 26;
+
+/** What Node.js says of zstd, in the words of unzstd.ts. */
+const ZSTD_WORDS: Readonly<Record<string, string>> = {
+  Z_BUF_ERROR: 'the stream ends within a frame',
+  ZSTD_error_frameParameter_windowTooLarge: 'the stream needs more than 128 MiB',
+};
+
 function zstd(packed: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-  return createZstdDecompress ? through(packed, createZstdDecompress(), 'zstd') : unzstd(packed);
+  return createZstdDecompress && readsAllFrames
+    ? through(packed, createZstdDecompress(), 'zstd', ZSTD_WORDS)
+    : unzstd(packed);
 }
 
 async function* through(
   packed: AsyncIterable<Uint8Array>,
   unpacking: Transform,
   name: string,
+  words: Readonly<Record<string, string>> = {},
 ): AsyncGenerator<Uint8Array> {
   // Its errors reach whoever reads.
   pipeline(Readable.from(packed, { objectMode: false }), unpacking, () => undefined);
@@ -63,6 +75,6 @@ async function* through(
     yield* unpacking as AsyncIterable<Uint8Array>;
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    throw code?.startsWith('Z') ? invalid(`${name}: ${message}`) : error;
+    throw code?.startsWith('Z') ? invalid(`${name}: ${words[code] ?? message}`) : error;
   }
 }

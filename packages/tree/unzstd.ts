@@ -1,5 +1,5 @@
 /**
- * Unpacks zstd as it comes, where Node.js cannot (before 22.15). The library is zstd itself, as WebAssembly: it verifies
+ * Unpacks zstd as it comes, where Node.js cannot (before 26). The library is zstd itself, as WebAssembly: it verifies
  * checksums, takes any number of frames, and refuses windows above 128 MiB.
  * https://github.com/facebook/zstd/blob/dev/doc/zstd_compression_format.md
  *
