@@ -57,11 +57,27 @@ function linksOfTheSite(markdown) {
   });
 }
 
+/** Indented blocks look like those with fences. VitePress itself gives them no frame, and long lines leave the page. */
+function framesOfIndentedBlocks(markdown) {
+  markdown.core.ruler.push('frames-of-indented-blocks', ({ tokens }) => {
+    for (const token of tokens.filter(({ type }) => type === 'code_block'))
+      Object.assign(token, { type: 'fence', info: '', markup: '```' });
+  });
+}
+
 export default defineConfig({
   title: 'NodeOS',
   description: 'Operating-system images that boot straight into Node.js',
   lang: 'en',
-  markdown: { config: linksOfTheSite },
+  head: [['link', { rel: 'icon', href: '/icon.svg' }]],
+  markdown: {
+    config(markdown) {
+      linksOfTheSite(markdown);
+      framesOfIndentedBlocks(markdown);
+    },
+  },
+  // The index of the search is one file.
+  vite: { build: { chunkSizeWarningLimit: 8192 } },
   themeConfig: {
     nav: [
       { text: 'Guides', link: '/guides/first-appliance' },

@@ -1,6 +1,6 @@
 /** Draws which package imports which. A package is above all that it imports. Arrows that others imply are omitted. */
 
-const [BOX_WIDTH, BOX_HEIGHT, GAP, RISE, MARGIN] = [92, 28, 22, 78, 20];
+const [BOX_WIDTH, BOX_HEIGHT, GAP, RISE, MARGIN] = [108, 28, 14, 78, 20];
 
 /** @param imports the imported packages of each package: a Map of Sets, without cycles */
 export function draw(imports) {

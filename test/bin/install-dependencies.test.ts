@@ -119,6 +119,7 @@ describe('the table', () => {
       'UEFI firmware for aarch64',
       'QEMU for programs',
       'debootstrap',
+      'Chromium',
     ]);
   });
 

@@ -544,6 +544,18 @@ export const NEEDS = [
     ...linux('debootstrap'),
     ...notOnMacOS('the benchmark compares Linux systems: run it on Linux'),
   },
+  {
+    need: 'Chromium',
+    ...FOR_TESTS,
+    why: 'shows the pages of the documentation in the long tests',
+    // Where test/long/pages.test.ts starts it. Other distributions have it elsewhere.
+    probe: { commands: ['chromium'] },
+    only: 'long',
+    ...linux('chromium'),
+    fedora: [],
+    absent: 'Fedora has it as chromium-browser: run that test on Debian',
+    ...notOnMacOS('run that test on Linux'),
+  },
 ];
 
 /** Each purpose with those that it includes. The verbs have none. @type {Record<string, (Purpose | undefined)[]>} */
