@@ -1,9 +1,7 @@
 /** Shared by the actions of nodeos cache. */
 import { formatSize, UsageError } from '@nodeos/base';
 import type { Skipped } from '@nodeos/engine';
-import { printMessage, type Io, type Option, type Parsed } from '../command.js';
-
-export const JSON_OPTION: Option = { type: 'boolean', help: 'JSON instead of text' };
+import { printMessage, type Io, type Parsed } from '../command.js';
 
 /** Wide enough for a column. */
 export const paddedSize = (bytes: number): string => formatSize(bytes).padStart(11);

@@ -2,7 +2,8 @@
 import { formatSize, visibleJson } from '@nodeos/base';
 import { Cache, usageOf } from '@nodeos/engine';
 import type { Command } from '../command.js';
-import { checkNoOperands, JSON_OPTION, paddedSize } from './common.js';
+import { JSON_OPTION } from '../json-options.js';
+import { checkNoOperands, paddedSize } from './common.js';
 
 export const lsCommand: Command = {
   name: 'cache ls',

@@ -2,7 +2,8 @@
 import { formatSize, parseSize, visibleJson } from '@nodeos/base';
 import { Cache, prune } from '@nodeos/engine';
 import type { Command } from '../command.js';
-import { checkNoOperands, JSON_OPTION, paddedSize, reportSkipped } from './common.js';
+import { JSON_OPTION } from '../json-options.js';
+import { checkNoOperands, paddedSize, reportSkipped } from './common.js';
 
 export const pruneCommand: Command = {
   name: 'cache prune',

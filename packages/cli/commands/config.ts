@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { UsageError, visible, visibleJson } from '@nodeos/base';
 import type { Command, Option, Unlisted } from '../command.js';
+import { JSON_OBJECT } from '../json-options.js';
 import { KEY_NAMES, KEYS } from '../config/schema.js';
 import { settle, type Row } from '../config/settle.js';
 import { startCommand } from './start.js';
@@ -18,7 +19,7 @@ export const configCommand: Unlisted<Command> = {
   options: {
     ...SHARED,
     'no-remote': startCommand.options['no-remote'] as Option,
-    json: { type: 'boolean', help: 'one JSON object instead of text' },
+    json: JSON_OBJECT,
   },
   examples: [
     ['nodeos config', 'what holds in this folder'],

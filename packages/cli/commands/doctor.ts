@@ -3,6 +3,7 @@ import { visible, visibleJson } from '@nodeos/base';
 import { BUILD_OPTIONS } from '../building.js';
 import { checkNoOperands } from '../cache/common.js';
 import type { Command, Io, Unlisted } from '../command.js';
+import { jsonLineForEach } from '../json-options.js';
 import { settle } from '../config/settle.js';
 import { cache, disk, remotes } from '../doctor/cache.js';
 import type { Check, Finding } from '../doctor/finding.js';
@@ -24,7 +25,7 @@ export const doctorCommand: Unlisted<Command> = {
     remote: BUILD_OPTIONS.remote,
     trust: BUILD_OPTIONS.trust,
     'no-remote': BUILD_OPTIONS['no-remote'],
-    json: { type: 'boolean', help: 'a line of JSON for each finding' },
+    json: jsonLineForEach('finding'),
   },
   examples: [
     ['nodeos doctor', 'exit status 0 if nothing is lacking, else 1'],

@@ -5,6 +5,7 @@ import { openSource } from '@nodeos/disk';
 import { readImage } from '@nodeos/fs';
 import { probe } from '@nodeos/linuxfs';
 import type { Command, Io, Parsed } from '../command.js';
+import { JSON_OBJECT } from '../json-options.js';
 import { unpacked } from '../compressed.js';
 import { operandsOf } from '../nbd/options.js';
 import { unlessStopped } from '../nbd/stop.js';
@@ -14,7 +15,7 @@ export const infoCommand: Command = {
   name: 'image info',
   summary: 'Says what is in an image: partitions, and the filesystem of each.',
   operands: 'SOURCE',
-  options: { json: { type: 'boolean', help: 'one JSON object' } },
+  options: { json: JSON_OBJECT },
   examples: [
     ['nodeos image info nodeos.img', 'a disk; also nodeos.img.zst, nodeos.img.xz'],
     ['nodeos image info https://example.org/cd.iso', 'without fetching all of it'],

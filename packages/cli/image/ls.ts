@@ -2,6 +2,7 @@
 import { visible, visibleJson } from '@nodeos/base';
 import { modeOf, type Entry } from '@nodeos/tree';
 import type { Command } from '../command.js';
+import { jsonLineForEach } from '../json-options.js';
 import { sinkOf } from '../output.js';
 import { oneLocation } from './location.js';
 import { entriesBelow, withFiles } from './open.js';
@@ -20,7 +21,7 @@ export const lsCommand: Command = {
   name: 'image ls',
   summary: 'Lists the files of a filesystem, with modes, owners, sizes and times.',
   operands: 'IMAGE[:PARTITION][/PATH]',
-  options: { json: { type: 'boolean', help: 'a JSON line for each file' } },
+  options: { json: jsonLineForEach('file') },
   examples: [
     ['nodeos image ls sdcard.img:1', 'the first partition of a disk'],
     ['nodeos image ls root.ext4/etc', 'a folder, with all that is in it'],

@@ -7,6 +7,7 @@ import { messageOf, NodeosError, UsageError } from '@nodeos/base';
 import { parseUri } from '@nodeos/nbd';
 import { buildingOf } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
+import { JSON_MESSAGES } from '../json-options.js';
 import { openExports } from '@nodeos/disk';
 import { attachTool, checkDevice, checkDriver, freeDevice, isAttached, type AttachTool } from './kernel-device.js';
 import { logFor } from './log.js';
@@ -29,7 +30,7 @@ export const attachCommand: Command = {
     connections: { type: 'string', value: 'N', help: 'to the server (default 1, at most 8)' },
     timeout: { type: 'string', value: 'S', help: 'requests fail after S seconds without a server (default 0: never)' },
     'read-only': { type: 'boolean', short: 'r', help: 'of what is no nbd:// URI: refuse writes' },
-    json: { type: 'boolean', help: 'messages as JSON lines' },
+    json: JSON_MESSAGES,
   },
   examples: [
     ['nodeos nbd attach nbd://10.0.0.2/disk /dev/nbd0', 'an export; stays until nodeos nbd detach /dev/nbd0'],

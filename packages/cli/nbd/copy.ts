@@ -2,6 +2,7 @@
 import { copy, difference, type BlockBackend, type Copied } from '@nodeos/block';
 import { messageOf, NodeosError, formatSize, UsageError } from '@nodeos/base';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
+import { JSON_PROGRESS } from '../json-options.js';
 import { checkStandardOutput, copyOut, STANDARD_OUTPUT } from './copy-out.js';
 import { type Destination, hintFrom, type Hints, openDestination, openSource } from '@nodeos/disk';
 import { CONNECTIONS, operandsOf, integerOption } from './options.js';
@@ -24,7 +25,7 @@ export const copyCommand: Command = {
     'destination-is-zero': { type: 'boolean', help: 'the destination reads as zeros: those are not written again' },
     flush: { type: 'boolean', help: 'of an NBD destination: end when it is on its disk; others are always' },
     verify: { type: 'boolean', help: 'flush, read it all back, and compare' },
-    json: { type: 'boolean', help: 'progress and result as JSON lines' },
+    json: JSON_PROGRESS,
   },
   examples: [
     ['nodeos nbd copy disk.img nbd://10.0.0.2/disk', 'a file into an export'],

@@ -2,6 +2,7 @@
 import { NodeosError } from '@nodeos/base';
 import { buildingOf } from '../building.js';
 import type { Command } from '../command.js';
+import { JSON_MESSAGES } from '../json-options.js';
 import { attachTool, checkDevice, checkDriver, isAttached } from './kernel-device.js';
 import { operandsOf } from './options.js';
 
@@ -9,7 +10,7 @@ export const detachCommand: Command = {
   name: 'nbd detach',
   summary: 'Ends what nodeos nbd attach has begun (Linux; needs root).',
   operands: '/dev/nbdN',
-  options: { json: { type: 'boolean', help: 'messages as JSON lines' } },
+  options: { json: JSON_MESSAGES },
   examples: [['nodeos nbd detach /dev/nbd0', 'unmount it before']],
   async run(args, io) {
     const [device = ''] = operandsOf('nbd detach', args, '/dev/nbdN');

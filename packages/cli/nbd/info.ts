@@ -2,8 +2,9 @@
 import { visible, visibleJson } from '@nodeos/base';
 import { isNbdUri } from '@nodeos/nbd';
 import type { Command } from '../command.js';
+import { JSON_OPTION } from '../json-options.js';
 import { describeRemote, describeSource, withHandshake, serverOf, type Description, type Server } from '@nodeos/disk';
-import { JSON_OPTION, operandsOf } from './options.js';
+import { operandsOf } from './options.js';
 import { unlessStopped } from './stop.js';
 
 export const infoCommand: Command = {

@@ -2,8 +2,9 @@
 import { visible, visibleJson } from '@nodeos/base';
 import type { Handshake } from '@nodeos/nbd';
 import type { Command } from '../command.js';
+import { JSON_OPTION } from '../json-options.js';
 import { describeExport, withHandshake, serverOf, type Description, type Server } from '@nodeos/disk';
-import { JSON_OPTION, operandsOf } from './options.js';
+import { operandsOf } from './options.js';
 import { unlessStopped } from './stop.js';
 import { withExport } from './uris.js';
 

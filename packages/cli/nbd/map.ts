@@ -1,6 +1,7 @@
 /** nodeos nbd map: shows which parts of a disk are data and which are holes, like `nbdinfo --map`. */
 import type { Command } from '../command.js';
-import { JSON_OPTION, operandsOf } from './options.js';
+import { JSON_OPTION } from '../json-options.js';
+import { operandsOf } from './options.js';
 import { openSource, statesOf, totalsOf, type StateRun, type StateTotal } from '@nodeos/disk';
 import { unlessKilled, unlessStopped } from './stop.js';
 

@@ -2,7 +2,6 @@
 import { UsageError } from '@nodeos/base';
 import type { Option, Parsed } from '../command.js';
 
-export const JSON_OPTION = { type: 'boolean', help: 'JSON instead of text' } as const satisfies Option;
 export const CONNECTIONS = {
   type: 'string',
   value: 'N',

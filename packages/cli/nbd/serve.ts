@@ -4,11 +4,11 @@ import { parseSize, messageOf, NodeosError, UsageError } from '@nodeos/base';
 import { runAttached } from '@nodeos/engine';
 import { MIN_REQUEST, MAX_REQUEST, type ListenAt } from '@nodeos/nbd';
 import type { Command, Io, Parsed } from '../command.js';
+import { JSON_LOG } from '../json-options.js';
 import { ReaderGoneError } from '../output.js';
 import { EACH, openExports, type Opened } from '@nodeos/disk';
 import { wantedOf } from './wanted.js';
 import { logFor } from './log.js';
-import { JSON_OPTION } from './options.js';
 import { serving, type Listening } from './serving.js';
 import { unlessKilled } from './stop.js';
 import { TLS_OPTIONS, tlsOf, type Tls } from './tls.js';
@@ -49,7 +49,7 @@ export const serveCommand: Command = {
     connections: { type: 'string', value: 'N', help: 'at once, at most (default 1024)' },
     'max-request': { type: 'string', value: 'SIZE', help: 'of one request, from 64K to 256M (default 32M)' },
     threads: { type: 'string', value: 'N', help: 'for busy connections, at most (default: one per processor)' },
-    json: { ...JSON_OPTION, help: 'the log as JSON lines on standard output' },
+    json: JSON_LOG,
   },
   examples: [
     ['nodeos nbd serve disk.img', `at ${DEFAULT}`],

@@ -1,6 +1,7 @@
 /** nodeos oci ls: the files of an image, all layers merged. */
 import { UsageError } from '@nodeos/base';
 import type { Command } from '../command.js';
+import { jsonLineForEach } from '../json-options.js';
 import { entryLine } from '../image/ls.js';
 import { entriesBelow } from '../image/open.js';
 import { sinkOf } from '../output.js';
@@ -11,7 +12,7 @@ export const lsCommand: Command = {
   name: 'oci ls',
   summary: 'Lists the files of an image, all layers merged.',
   operands: 'IMAGE [PATH]',
-  options: { ...IMAGE_OPTIONS, json: { type: 'boolean', help: 'a JSON line for each file' } },
+  options: { ...IMAGE_OPTIONS, json: jsonLineForEach('file') },
   examples: [
     ['nodeos oci ls docker://debian:12 etc', 'a folder; the layers stay in the cache'],
     ['nodeos oci ls docker-archive:app.tar', 'what docker save wrote'],

@@ -1,5 +1,6 @@
 /** What every command that takes an image takes. */
 import type { Option } from '../command.js';
+import { JSON_OPTION } from '../json-options.js';
 
 export const IMAGE_OPTIONS = {
   platform: {
@@ -14,5 +15,5 @@ export const IMAGE_OPTIONS = {
     help: 'ask TO first for images of FROM, both HOST[/PATH]; can be repeated',
   },
   'plain-http': { type: 'boolean', help: 'speak to registries without TLS (default: only on the loopback)' },
-  json: { type: 'boolean', help: 'JSON instead of text' },
+  json: JSON_OPTION,
 } as const satisfies Readonly<Record<string, Option>>;

@@ -2,7 +2,8 @@
 import { NodeosError, messageOf, UsageError } from '@nodeos/base';
 import { commit, findImage, openImage, openWritableStore, parseReference, type Committed } from '@nodeos/store';
 import type { Command } from '../command.js';
-import { JSON_OPTION, operandsOf } from '../nbd/options.js';
+import { JSON_PROGRESS } from '../json-options.js';
+import { operandsOf } from '../nbd/options.js';
 import { meterFor } from '../nbd/progress.js';
 import { KEY_OPTION, keysOf } from './options.js';
 import { report } from './push.js';
@@ -11,7 +12,7 @@ export const commitCommand: Command = {
   name: 'store commit',
   summary: 'Makes a new image of another one and of the changes in an overlay. Only what changed is stored.',
   operands: 'STORE:NAME OVERLAY NEW-NAME',
-  options: { key: KEY_OPTION, json: { ...JSON_OPTION, help: 'progress and result as JSON lines' } },
+  options: { key: KEY_OPTION, json: JSON_PROGRESS },
   examples: [
     ['nodeos store serve /srv/store:debian-12 --overlay changes', 'a machine writes to it; then'],
     ['nodeos store commit /srv/store:debian-12 changes debian-12-tuned', 'the file of changes stays as it is'],

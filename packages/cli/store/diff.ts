@@ -1,8 +1,10 @@
 /** nodeos store diff: what two images share. */
 import { formatSize, visibleJson } from '@nodeos/base';
-import { difference, findRecipe, openStore, parseReference, type Recipe, type Share } from '@nodeos/store';
+import { difference, type Share } from '@nodeos/store';
 import type { Command } from '../command.js';
-import { JSON_OPTION, operandsOf } from '../nbd/options.js';
+import { JSON_OPTION } from '../json-options.js';
+import { operandsOf } from '../nbd/options.js';
+import { recipeOf } from './options.js';
 
 export const diffCommand: Command = {
   name: 'store diff',
@@ -31,11 +33,5 @@ export const diffCommand: Command = {
     return 0;
   },
 };
-
-async function recipeOf(text: string): Promise<Recipe> {
-  const { store: place, name } = parseReference(text);
-  const store = openStore(place);
-  return (await findRecipe(store, name).finally(() => store.close())).recipe;
-}
 
 const textOf = ({ chunks, bytes }: Share): string => `${chunks} chunks, ${formatSize(bytes)}`;

@@ -1,8 +1,10 @@
 /** nodeos store gc: deletes what no image needs. */
 import { formatSize, UsageError, visibleJson } from '@nodeos/base';
-import { collect, findRecipe, openPrunable, openStore, parseReference, resume, type Recipe } from '@nodeos/store';
+import { collect, openPrunable, resume, type Recipe } from '@nodeos/store';
 import { printMessage, type Command } from '../command.js';
-import { JSON_OPTION, operandsOf } from '../nbd/options.js';
+import { JSON_OPTION } from '../json-options.js';
+import { operandsOf } from '../nbd/options.js';
+import { recipeOf } from './options.js';
 
 const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
@@ -61,10 +63,4 @@ function timeOf(text: string): number {
   const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text) ?? [];
   if (number !== '') return Number(number) * (UNITS[unit] ?? NaN);
   throw new UsageError(`--grace ${text}: expected a time such as 90m, 24h or 7d`);
-}
-
-async function recipeOf(text: string): Promise<Recipe> {
-  const { store: place, name } = parseReference(text);
-  const store = openStore(place);
-  return (await findRecipe(store, name).finally(() => store.close())).recipe;
 }

@@ -2,14 +2,14 @@
 import { formatSize, UsageError, visible, visibleJson } from '@nodeos/base';
 import { findRecipe, openStore, parseReference, shareOfAll, type ImageStore } from '@nodeos/store';
 import type { Command, Io } from '../command.js';
+import { jsonLineForEach } from '../json-options.js';
 import { paddedSize } from '../cache/common.js';
-import { JSON_OPTION } from '../nbd/options.js';
 
 export const lsCommand: Command = {
   name: 'store ls',
   summary: 'Lists the images of a store. It reads no chunks and needs no key.',
   operands: 'STORE|STORE:NAME…',
-  options: { json: { ...JSON_OPTION, help: 'a line of JSON for each image' } },
+  options: { json: jsonLineForEach('image') },
   examples: [
     ['nodeos store ls /srv/store', 'all images: size, stored bytes, chunks'],
     ['nodeos store ls https://cdn.example/store:debian-12', 'one, of a store that cannot list'],

@@ -7,7 +7,6 @@ import { runAttached } from '@nodeos/engine';
 import type { Mounted } from '@nodeos/fuse';
 import { storeReader, type StoreReader } from '@nodeos/store';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
-import { JSON_OPTION } from '../nbd/options.js';
 import { unlessKilled } from '../nbd/stop.js';
 import { imagesOf, readerOptionsOf, READING_OPTIONS, wantedImages } from './reading.js';
 
@@ -19,7 +18,7 @@ export const mountCommand: Command = {
     ...READING_OPTIONS,
     overlay: { type: 'string', value: 'FILE', help: 'what is written goes to FILE, for nodeos store commit' },
     'allow-other': { type: 'boolean', help: 'other users may read the files too' },
-    json: { ...JSON_OPTION, help: 'a line of JSON when it is mounted' },
+    json: { type: 'boolean', help: 'a JSON line when it is mounted' },
   },
   examples: [
     ['nodeos store mount /srv/store:debian-12 /mnt/images', 'the disk is /mnt/images/debian-12.img; until Ctrl-C'],

@@ -1,5 +1,5 @@
 /** What the actions of nodeos store share. */
-import { readKeys, type Keys } from '@nodeos/store';
+import { findRecipe, openStore, parseReference, readKeys, type Keys, type Recipe } from '@nodeos/store';
 import type { Io, Option, Parsed } from '../command.js';
 
 export const KEY_OPTION = {
@@ -12,4 +12,11 @@ export const KEY_OPTION = {
 export async function keysOf(args: Parsed, { env }: Pick<Io, 'env'>): Promise<Keys | undefined> {
   const path = args.text('key') ?? env['NODEOS_STORE_KEY'];
   return path === undefined || path === '' ? undefined : readKeys(path);
+}
+
+/** The public part of an image. @param text `STORE:NAME`. @throws UsageError for any other text; NodeosError if there is none */
+export async function recipeOf(text: string): Promise<Recipe> {
+  const { store: place, name } = parseReference(text);
+  const store = openStore(place);
+  return (await findRecipe(store, name).finally(() => store.close())).recipe;
 }

@@ -4,7 +4,8 @@ import { formatSize, NodeosError, messageOf, visibleJson } from '@nodeos/base';
 import { openDestination } from '@nodeos/disk';
 import { openReference } from '@nodeos/store';
 import { printMessage, type Command } from '../command.js';
-import { JSON_OPTION, operandsOf } from '../nbd/options.js';
+import { JSON_PROGRESS } from '../json-options.js';
+import { operandsOf } from '../nbd/options.js';
 import { meterFor } from '../nbd/progress.js';
 import { KEY_OPTION, keysOf } from './options.js';
 
@@ -12,7 +13,7 @@ export const pullCommand: Command = {
   name: 'store pull',
   summary: 'Writes an image of a store to a file, a block device or an NBD export.',
   operands: 'STORE:NAME DESTINATION',
-  options: { key: KEY_OPTION, json: { ...JSON_OPTION, help: 'progress and result as JSON lines' } },
+  options: { key: KEY_OPTION, json: JSON_PROGRESS },
   examples: [
     ['nodeos store pull /srv/store:debian-12 disk.img', 'a file, which appears when it is whole'],
     ['nodeos store pull https://cdn.example/store:debian-12 /dev/sdb --key tenant.key', 'onto a disk'],

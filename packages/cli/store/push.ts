@@ -13,7 +13,8 @@ import {
   type Pushed,
 } from '@nodeos/store';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
-import { JSON_OPTION, operandsOf } from '../nbd/options.js';
+import { JSON_PROGRESS } from '../json-options.js';
+import { operandsOf } from '../nbd/options.js';
 import { meterFor, type Meter } from '../nbd/progress.js';
 import { KEY_OPTION, keysOf } from './options.js';
 
@@ -32,7 +33,7 @@ export const pushCommand: Command = {
       help: 'in a registry: an image there that may share chunks; other stores know all that they have',
     },
     filesystem: { type: 'string', value: 'TEXT', help: 'what is in it, for people: ext4' },
-    json: { ...JSON_OPTION, help: 'progress and result as JSON lines' },
+    json: JSON_PROGRESS,
   },
   examples: [
     ['nodeos store push disk.img /srv/store:debian-12', 'a second version stores only what is new'],

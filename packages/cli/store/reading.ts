@@ -2,18 +2,10 @@
 import { parseSize, UsageError, type Closer } from '@nodeos/base';
 import type { BlockBackend } from '@nodeos/block';
 import type { Wanted } from '@nodeos/disk';
-import {
-  encodeStartList,
-  isSmr,
-  parseReference,
-  type OpenedImage,
-  type ReaderOptions,
-  type StoreReader,
-  type WritableImageStore,
-} from '@nodeos/store';
+import { isSmr, parseReference, type OpenedImage, type ReaderOptions, type StoreReader } from '@nodeos/store';
 import { printMessage, type Io, type Option, type Parsed } from '../command.js';
 import { KEY_OPTION, keysOf } from './options.js';
-import { startRecorder } from './recorder.js';
+import { keeperOf, startRecorder } from './start-list.js';
 
 export const READING_OPTIONS = {
   key: KEY_OPTION,
@@ -73,10 +65,13 @@ export function imagesOf(reader: StoreReader, args: Parsed, io: Io, closers: Clo
   const opened: OpenedImage[] = [];
   return {
     async open(source) {
-      const first: number[] = [];
-      const image = await reader.open(source, args.flag('record') ? { onFirst: startRecorder(first) } : {});
+      const recorder = args.flag('record') ? startRecorder() : undefined;
+      const image = await reader.open(source, recorder && { onFirst: recorder.onFirst });
       opened.push(image);
-      if (args.flag('record')) closers.push(() => keepStartList(image, first, io));
+      if (recorder) {
+        keeperOf(image); // whoever wants a list hears at the start that it cannot be kept
+        closers.push(() => recorder.keep(image, io));
+      }
       return image.device;
     },
     fetchAhead() {
@@ -94,14 +89,4 @@ async function fetchAhead({ device, image }: OpenedImage, args: Parsed, signal: 
       image.recipe.records.map(({ index }) => index),
       signal,
     );
-}
-
-async function keepStartList({ image, store }: OpenedImage, blocks: readonly number[], io: Io): Promise<void> {
-  if (!image || !store || blocks.length === 0) return;
-  if (!('putStartList' in store)) {
-    printMessage(io, `${store.name}: nothing can be written there, so the start list is not kept`);
-    return;
-  }
-  await (store as WritableImageStore).putStartList(image.id, encodeStartList(blocks));
-  printMessage(io, `${image.name}: the start list has ${blocks.length} of ${image.recipe.records.length} blocks`);
 }

@@ -1,9 +1,8 @@
 /** The root of a machine in a store: pushed if there is an application, and served from there. */
 import { formatSize } from '@nodeos/base';
 import { regions } from '@nodeos/block';
-import { erofs, pathGroups } from '@nodeos/fs';
+import { erofs, GROUP_SLOT, pathGroups } from '@nodeos/fs';
 import {
-  encodeStartList,
   openWritableStore,
   parseReference,
   push,
@@ -11,12 +10,11 @@ import {
   storeReader,
   type Keys,
   type OpenedImage,
-  type WritableImageStore,
 } from '@nodeos/store';
 import type { Tree } from '@nodeos/tree';
 import { printMessage, type Io } from '../command.js';
 import type { RootImage } from '@nodeos/netroot';
-import { startRecorder } from './recorder.js';
+import { startRecorder } from './start-list.js';
 
 export interface StoredRoot extends RootImage {
   close(): Promise<void>;
@@ -38,8 +36,8 @@ export async function openRoot(
     tenant: keys?.tenant,
     ...(folder && { cache: { folder, most: 10 * 2 ** 30 } }),
   });
-  const first: number[] = [];
-  const opened = await reader.open(reference, { onFirst: startRecorder(first) }).catch(async (error: unknown) => {
+  const recorder = startRecorder();
+  const opened = await reader.open(reference, { onFirst: recorder.onFirst }).catch(async (error: unknown) => {
     await reader.close();
     throw error;
   });
@@ -50,7 +48,8 @@ export async function openRoot(
     filesystem: filesystemOf(opened),
     async close() {
       ending.abort();
-      await keepStartList(opened, first, io);
+      // Also a store that takes no writes serves.
+      if (opened.image?.start.length === 0) await recorder.keep(opened, io).catch(() => undefined);
       await opened.device.close();
       await reader.close();
     },
@@ -71,6 +70,7 @@ async function pushRoot(reference: string, tree: Tree, keys: Keys | undefined, i
   try {
     const { chunks, newChunks, newBytes } = await push(device, store, name, {
       keys,
+      blockSize: GROUP_SLOT,
       filesystem: 'erofs',
       signal: io.signal,
     });
@@ -79,15 +79,4 @@ async function pushRoot(reference: string, tree: Tree, keys: Keys | undefined, i
     await device.close();
     await store.close();
   }
-}
-
-/** Keeps what was read as the start list, unless there is one. */
-export async function keepStartList({ image, store }: OpenedImage, blocks: readonly number[], io: Io): Promise<void> {
-  if (!image || !store || blocks.length === 0 || image.start.length > 0) return;
-  if (!('putStartList' in store)) return;
-  await (store as WritableImageStore).putStartList(image.id, encodeStartList(blocks)).then(
-    () =>
-      printMessage(io, `${image.name}: the start list has ${blocks.length} of ${image.recipe.records.length} blocks`),
-    () => undefined, // a store that takes no writes still serves
-  );
 }

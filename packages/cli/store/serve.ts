@@ -4,8 +4,8 @@ import { UsageError, type Closer, closing } from '@nodeos/base';
 import { openExports, EACH } from '@nodeos/disk';
 import { chunkServer, peersTier, prometheus, storeReader, type StoreReader, type Tier } from '@nodeos/store';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
+import { JSON_LOG } from '../json-options.js';
 import { logFor } from '../nbd/log.js';
-import { JSON_OPTION } from '../nbd/options.js';
 import { runWith, listenAddresses } from '../nbd/serve.js';
 import { listenHttp } from '../nbd/metrics.js';
 import { serving } from '../nbd/serving.js';
@@ -40,7 +40,7 @@ export const serveCommand: Command = {
     },
     ...TLS_OPTIONS,
     metrics: { type: 'string', value: '[HOST:]PORT', help: 'counters for Prometheus, and for nodeos store top' },
-    json: { ...JSON_OPTION, help: 'the log as JSON lines on standard output' },
+    json: JSON_LOG,
   },
   examples: [
     ['nodeos store serve /srv/store:debian-12', 'read-only, for any number of machines'],

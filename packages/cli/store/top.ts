@@ -3,7 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { formatSize, messageOf, NodeosError, UsageError, visibleJson } from '@nodeos/base';
 import { findRecipe, openStore, parseReference, picture } from '@nodeos/store';
 import type { Command, Io, Parsed } from '../command.js';
-import { JSON_OPTION, operandsOf } from '../nbd/options.js';
+import { JSON_OPTION } from '../json-options.js';
+import { operandsOf } from '../nbd/options.js';
+import { recipeOf } from './options.js';
 
 export const topCommand: Command = {
   name: 'store top',
@@ -96,10 +98,4 @@ async function drawn(text: string, args: Parsed): Promise<string> {
   } finally {
     await store.close();
   }
-}
-
-async function recipeOf(text: string) {
-  const { store: place, name } = parseReference(text);
-  const store = openStore(place);
-  return (await findRecipe(store, name).finally(() => store.close())).recipe;
 }

@@ -2,7 +2,7 @@
 import { UsageError, visibleJson } from '@nodeos/base';
 import { findImage, findRecipe, openStore, parseReference, verify, type Verified } from '@nodeos/store';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
-import { JSON_OPTION } from '../nbd/options.js';
+import { JSON_PROGRESS } from '../json-options.js';
 import { meterFor } from '../nbd/progress.js';
 import { KEY_OPTION, keysOf } from './options.js';
 
@@ -10,7 +10,7 @@ export const verifyCommand: Command = {
   name: 'store verify',
   summary: 'Reads all chunks of images, and says which are missing or wrong. With a key, it opens them too.',
   operands: 'STORE:NAME…',
-  options: { key: KEY_OPTION, json: { ...JSON_OPTION, help: 'progress and result as JSON lines' } },
+  options: { key: KEY_OPTION, json: JSON_PROGRESS },
   examples: [
     ['nodeos store verify /srv/store:debian-12', 'exit status 1 if a chunk is missing or wrong'],
     ['nodeos store verify s3://bucket/store:debian-12 --key tenant.key', 'and whether they open'],
