@@ -286,7 +286,12 @@ async function unpack(
       await writeAll(file, bytes);
     }
   } catch (error) {
-    if (codeOf(error) !== 'EINVAL') throw error;
+    const code = codeOf(error);
+    if (code === 'ENOTSUP')
+      throw new NodeosError(`${subject} cannot be read: ${messageOf(error)}`, {
+        hint: 'images have layers of tar, compressed by gzip or zstd: copy it with skopeo copy --dest-compress-format gzip',
+      });
+    if (code !== 'EINVAL') throw error;
     throw new WrongContentError(`${subject} is damaged: ${messageOf(error)}`, { cause: error });
   }
   check.finish();

@@ -18,20 +18,23 @@ const FORMATS: readonly {
 
 /**
  * Unpacks a stream if it is compressed, and passes it on if it is not. Memory does not depend on its length.
- * @throws Error with the code EINVAL for a stream that is damaged or cut off, that is xz or bzip2, and for zstd that needs
- * a window above 128 MiB; the errors of the stream
+ * @throws Error with the code EINVAL for a stream that is damaged or cut off, and for zstd that needs a window above
+ * 128 MiB; ENOTSUP for xz and bzip2; the errors of the stream
  */
 export async function* decompressed(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const reader = new ByteReader(stream);
   try {
     const start = await reader.peek(6);
     const format = FORMATS.find(({ matches }) => matches(start));
-    if (format && !format.unpack) throw invalid(`this is ${format.name}, which is not supported: unpack it first`);
+    if (format && !format.unpack) throw unsupported(format.name);
     yield* format?.unpack?.(reader.rest()) ?? reader.rest();
   } finally {
     await reader.close();
   }
 }
+
+const unsupported = (name: string): Error =>
+  Object.assign(new Error(`this is ${name}, which is not supported: unpack it first`), { code: 'ENOTSUP' });
 
 function startsWith(hex: string): (start: Buffer) => boolean {
   const magic = Buffer.from(hex, 'hex');

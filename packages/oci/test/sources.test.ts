@@ -128,6 +128,17 @@ describe('images', () => {
       expect(await listing(`oci:${await layoutOf(join(root, `packed-${index}`), tars, { pack })}`)).toEqual(expected);
   });
 
+  it.each([
+    ['xz', 'xz'],
+    ['bzip2', 'bzip2'],
+  ])('that have layers of %s are refused, and the message says so', async (name, program) => {
+    const pack = (tar: Buffer): Buffer => execFileSync(program, ['-c'], { input: tar });
+    const folder = await layoutOf(join(root, name), [tarOf([{ path: 'a', content: 'a' }])], { pack });
+    await expect(listing(`oci:${folder}:latest`)).rejects.toThrow(
+      new RegExp(`^oci:.*: the layer sha256:[0-9a-f]{64}, unpacked, cannot be read: this is ${name}, which is not supported`),
+    );
+  });
+
   it('are chosen from an index by platform', async () => {
     const two = join(root, 'two');
     await cp(layout, two, { recursive: true });

@@ -341,11 +341,20 @@ describe('the reader of tar refuses', () => {
     ['zstd that is damaged', [Buffer.from('28b52ffd04ff0000', 'hex')], 'zstd'],
     ['zstd that is cut off', [Buffer.from('28b52ffd24', 'hex')], 'ends within a frame'],
     ['zstd with a window of 2 GiB', [Buffer.from('28b52ffd00a8010000', 'hex')], 'needs more than 128 MiB'],
-    ['xz', [Buffer.from('fd377a585a000004', 'hex')], 'this is xz'],
   ])('%s', async (_, blocks, message) => {
     const reading = read(Buffer.concat(blocks));
     await expect(reading).rejects.toThrow(message);
     await expect(reading).rejects.toMatchObject({ code: 'EINVAL' });
+  });
+
+  it.each([
+    ['xz', 'fd377a585a000004'],
+    ['bzip2', '425a683931415926'],
+  ])('%s, which it names', async (name, start) => {
+    await expect(read(Buffer.from(start, 'hex'))).rejects.toMatchObject({
+      code: 'ENOTSUP',
+      message: expect.stringContaining(`this is ${name}`) as string,
+    });
   });
 });
 
