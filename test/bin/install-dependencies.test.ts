@@ -82,7 +82,7 @@ exec "$@"`;
 
 const FEDORA =
   'sudo dnf install -y --setopt=install_weak_deps=False gcc gcc-c++ make binutils bash findutils diffutils flex bison' +
-  ' bc perl patch lz4 elfutils-libelf-devel xz bzip2 tar cpio erofs-utils dosfstools mtools xorriso genisoimage gdisk util-linux sbsigntools edk2-ovmf file qemu-system-x86-core qemu-img bmap-tools gmp-devel mpfr-devel libmpc-devel rsync python3 git zstd procps-ng less tmux squashfs-tools xfsprogs btrfs-progs f2fs-tools exfatprogs zsh fish chrony squashfs-tools-ng busybox cmake meson ninja-build' +
+  ' bc perl patch lz4 elfutils-libelf-devel xz bzip2 tar cpio erofs-utils dosfstools mtools xorriso genisoimage gdisk util-linux sbsigntools edk2-ovmf file qemu-system-x86-core qemu-img bmap-tools gmp-devel mpfr-devel libmpc-devel rsync python3 git zstd procps-ng less tmux squashfs-tools xfsprogs btrfs-progs f2fs-tools exfatprogs fuse3 zsh fish chrony squashfs-tools-ng busybox cmake meson ninja-build' +
   ' e2fsprogs nbdkit libnbd python3-libnbd nbd fio openssl dtc';
 
 describe('the table', () => {

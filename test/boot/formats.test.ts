@@ -5,12 +5,17 @@ import { copyFile, mkdir, readdir, readFile, rm, stat, truncate, writeFile } fro
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { startRegistry } from '../../packages/remote/test/registry.js';
 import { application, exec, freePort, LONG, nodeos, request, start, temporary } from '../support.js';
 
 const run = promisify(execFile);
 const LINE = /started v\d+\.\d+\.\d+/;
 const TALKING = { 'main.js': "console.log('started', process.version)" };
 const MINUTES = 3;
+
+interface Index {
+  readonly manifests: readonly { readonly digest: string }[];
+}
 
 interface Result {
   readonly event: string;
@@ -124,6 +129,30 @@ describe('oci', { timeout: LONG }, () => {
       expect(stdout).toMatch(/^started v\d+/);
     },
   );
+
+  it('the image specification has nothing against it, and a registry takes and gives it', async () => {
+    const dir = await temporary();
+    const [layout, back, blobs] = ['layout', 'back', 'registry'].map((name) => join(dir, name)) as [
+      string,
+      string,
+      string,
+    ];
+    await built('--format', 'oci', '--app', await application(TALKING), '--out', dir);
+    const path = join(dir, 'oci.tar');
+    for (const folder of [layout, blobs]) await mkdir(folder);
+    await run('tar', ['-xf', path, '-C', layout]);
+    const { stdout } = await run('oci-image-tool', ['validate', '--type', 'image', layout]);
+    expect(stdout).toContain('Validation succeeded');
+    const registry = await startRegistry(blobs);
+    onTestFinished(() => registry.close());
+    const name = `docker://${registry.host}/team/app:1`;
+    const pushed = await nodeos('oci', 'copy', `oci-archive:${path}`, name);
+    expect(pushed.status, pushed.stderr).toBe(0);
+    await run('skopeo', ['copy', '--quiet', '--insecure-policy', '--src-tls-verify=false', name, `oci:${back}:latest`]);
+    const manifestOf = async (folder: string): Promise<string> =>
+      (JSON.parse(await readFile(join(folder, 'index.json'), 'utf8')) as Index).manifests.map((one) => one.digest)[0] ?? '';
+    expect(await manifestOf(back)).toBe(await manifestOf(layout));
+  });
 });
 
 describe('tar', { timeout: LONG }, () => {

@@ -48,6 +48,13 @@ describe('an image of trees', () => {
     );
   });
 
+  it('has nothing that the schemas of the image specification are against', async () => {
+    const layout = join(root, 'validated');
+    await mkdir(layout);
+    await run('tar', ['-xf', await made('four.tar'), '-C', layout]);
+    expect((await run('oci-image-tool', ['validate', '--type', 'image', layout])).stdout).toContain('Validation succeeded');
+  });
+
   it('is read again with all that was in it', async () => {
     const cache = new BlobCache(join(root, 'cache'));
     const image = await openImage(`oci-archive:${await made('three.tar')}`, { cache, signal });
