@@ -1,6 +1,6 @@
 /**
- * Where the contents of files lie in an image that is cut into chunks: in groups of 128 KiB on average, each at the start
- * of a slot of 512 KiB. A file that changes then changes its own slot only, and a file more or less moves no other bytes
+ * Where the contents of files lie in an image that is cut into chunks: in groups of 64 KiB on average, each at the start
+ * of a slot of 256 KiB. A file that changes then changes its own slot only, and a file more or less moves no other bytes
  * within their slots. What is between the groups is holes.
  */
 import { createHash } from 'node:crypto';
@@ -8,17 +8,17 @@ import { roundUp } from '@nodeos/block';
 import { pathBytes } from '@nodeos/tree';
 import type { PlacedFile } from './erofs.js';
 
-/** In bytes. */
-export const GROUP_SLOT = 512 << 10;
+/** In bytes: the size of the blocks into which such an image is to be cut. */
+export const GROUP_SLOT = 256 << 10;
 const BLOCK = 4096;
 /** A file of so many bytes stands alone; also the average of a group. */
-const LARGE = 128 << 10;
-const [LEAST, MOST] = [16 << 10, 256 << 10];
+const LARGE = 64 << 10;
+const [LEAST, MOST] = [16 << 10, 128 << 10];
 
 /**
  * The offsets of contents in the image, for the option `place` of `erofs`. It depends on paths and sizes alone. A group ends
- * behind the file for which `sha256(path) / 2^32` (its first four bytes) is less than `size / 128 KiB`, once it has
- * 16 KiB, or at 256 KiB. Sizes are whole blocks of 4 KiB.
+ * behind the file for which `sha256(path) / 2^32` (its first four bytes) is less than `size / 64 KiB`, once it has
+ * 16 KiB, or at 128 KiB. Sizes are whole blocks of 4 KiB.
  * @param files in the order of their paths
  * @param start the first free byte of the image
  */

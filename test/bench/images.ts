@@ -6,7 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { regions } from '@nodeos/block';
-import { erofs, pathGroups } from '@nodeos/fs';
+import { erofs, GROUP_SLOT, pathGroups } from '@nodeos/fs';
 import { BlobCache, openImage } from '@nodeos/oci';
 import {
   difference,
@@ -65,7 +65,7 @@ async function pushAll({ layout, names }: ContainerImages, place: string, blobs:
     const tree = await image.tree();
     const { size, regions: parts } = await erofs(tree.entries(), { tails: 'folders', place: pathGroups });
     const device = regions(parts, { size });
-    await push(device, store, name, { filesystem: 'erofs' });
+    await push(device, store, name, { blockSize: GROUP_SLOT, filesystem: 'erofs' });
     await device.close();
     await tree.close();
     recipes.set(name, (await findRecipe(store, name)).recipe);
