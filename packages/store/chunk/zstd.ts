@@ -27,14 +27,21 @@ interface OwnZstd {
 const own = zlib as unknown as OwnZstd;
 const COMPRESSION_LEVEL = 100; // ZSTD_c_compressionLevel
 
-type Wasm = typeof import('@bokuweb/zstd-wasm');
+interface Wasm {
+  compress(bytes: Uint8Array, level: number): Uint8Array;
+  decompress(bytes: Uint8Array, options: { readonly defaultHeapSize: number }): Uint8Array;
+}
 let loaded: Promise<Wasm> | undefined;
 const wasm = (): Promise<Wasm> => (loaded ??= loadWasm());
 
+const NO_DICTIONARY = new Uint8Array(0);
+
+/** Its `compress` makes a context, with tables of up to some MiB, for each call. One that is used again gives the same bytes. */
 async function loadWasm(): Promise<Wasm> {
-  const module = await import('@bokuweb/zstd-wasm');
-  await module.init();
-  return module;
+  const { init, createCCtx, compressUsingDict, decompress } = await import('@bokuweb/zstd-wasm');
+  await init();
+  const context = createCCtx();
+  return { compress: (bytes, level) => compressUsingDict(context, bytes, NO_DICTIONARY, level), decompress };
 }
 
 /** @param level of zstd: the bytes of two levels differ */
