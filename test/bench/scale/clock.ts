@@ -22,38 +22,39 @@ export function virtualClock(): Clock {
 
   function push(event: Event): void {
     let at = heap.length;
-    heap.push(event);
     while (at > 0) {
       const parent = (at - 1) >> 1;
-      if (!swapIfBefore(at, parent)) break;
+      const above = heap[parent];
+      if (!above || !isBefore(event, above)) break;
+      heap[at] = above;
       at = parent;
     }
+    heap[at] = event;
   }
 
   function pop(): Event | undefined {
     const [first] = heap;
     const last = heap.pop();
-    if (last === undefined || first === last) return first;
-    heap[0] = last;
+    if (last !== undefined && last !== first) sink(last);
+    return first;
+  }
+
+  /** Puts an event where the first one was, and then as far down as it belongs. */
+  function sink(event: Event): void {
     for (let at = 0; ;) {
-      const [left, right] = [2 * at + 1, 2 * at + 2];
-      const least = isBefore(right, left) ? right : left;
-      if (least >= heap.length || !swapIfBefore(least, at)) return first;
-      at = least;
+      const [child, below] = earlierChild(at);
+      if (!below || !isBefore(below, event)) {
+        heap[at] = event;
+        return;
+      }
+      heap[at] = below;
+      at = child;
     }
   }
 
-  function isBefore(a: number, b: number): boolean {
-    const [one, other] = [heap[a], heap[b]];
-    if (!one || !other) return false;
-    return one.time < other.time || (one.time === other.time && one.number < other.number);
-  }
-
-  function swapIfBefore(a: number, b: number): boolean {
-    const [one, other] = [heap[a], heap[b]];
-    if (!one || !other || !isBefore(a, b)) return false;
-    [heap[a], heap[b]] = [other, one];
-    return true;
+  function earlierChild(at: number): [index: number, event: Event | undefined] {
+    const [left, right] = [heap[2 * at + 1], heap[2 * at + 2]];
+    return left && right && isBefore(right, left) ? [2 * at + 2, right] : [2 * at + 1, left];
   }
 
   return {
@@ -69,3 +70,6 @@ export function virtualClock(): Clock {
     },
   };
 }
+
+const isBefore = (one: Event, other: Event): boolean =>
+  one.time < other.time || (one.time === other.time && one.number < other.number);

@@ -21,6 +21,8 @@ function carry(link: Link, now: number, bytes: number): [begin: number, end: num
  * Sends bytes out of one link and into another one. The far link begins when the first byte is there, and ends no earlier
  * than the last one is: two idle links of the same speed take no longer than one.
  * @param latency milliseconds from one end to the other
+ * @param ahead milliseconds until the bytes are there to be sent. It is the same for all that goes out of a link, so what is
+ * asked for first goes first, and nothing has to be kept until then. Default 0
  */
 export function send(
   clock: Clock,
@@ -29,10 +31,17 @@ export function send(
     to,
     bytes,
     latency,
-  }: { readonly from: Link; readonly to: Link; readonly bytes: number; readonly latency: number },
+    ahead = 0,
+  }: {
+    readonly from: Link;
+    readonly to: Link;
+    readonly bytes: number;
+    readonly latency: number;
+    readonly ahead?: number;
+  },
   done: () => void,
 ): void {
-  const [begin, end] = carry(from, clock.now, bytes);
+  const [begin, end] = carry(from, clock.now + ahead, bytes);
   clock.after(begin + latency - clock.now, () => {
     const last = Math.max(carry(to, clock.now, bytes)[1], end + latency);
     to.free = last;

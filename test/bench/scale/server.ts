@@ -55,11 +55,10 @@ export function simulatedServer(settings: ServerSettings): SimulatedServer {
   const memory = recentlyUsed<string, number>(most, (bytes) => bytes);
   const onDisk = diskOf(disk);
   const fromOrigin = shared(({ bytes }, done) => {
-    clock.after(origin.roundTrip / 2, () => {
-      origin.bytes += bytes;
-      origin.requests++;
-      send(clock, { from: origin.up, to: down, bytes, latency: origin.roundTrip / 2 }, done);
-    });
+    const half = origin.roundTrip / 2;
+    origin.bytes += bytes;
+    origin.requests++;
+    send(clock, { from: origin.up, to: down, bytes, latency: half, ahead: half }, done);
   });
 
   /** First what is near, then `farther`, which the near tiers keep. */
