@@ -202,7 +202,7 @@ const PARTS: Readonly<Record<string, Part>> = {
     summary: 'container images of Debian: what versions share, starts, a server of 50 machines',
     measure: ({ runs, record }) => realImages(runs, record),
   },
-  scale: { summary: '1000 starts over 100 hosts, simulated from recorded starts', measure: scale },
+  scale: { summary: '10,000 starts over 100 hosts, simulated from recorded starts', measure: scale },
   media: { summary: 'boot media by BIOS and UEFI', measure: media },
   boots: { summary: 'a boot, its floor, and a distribution', measure: boots },
 };

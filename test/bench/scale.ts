@@ -1,5 +1,5 @@
 /**
- * 1000 starts of ten images over 100 hosts and one origin, in virtual time (scale/simulate.ts), with what the starts of real
+ * 10,000 starts of ten images over 100 hosts and one origin, in virtual time (scale/simulate.ts), with what the starts of real
  * machines have read (scale/traces.jsonl, from `npm run bench -- images`). The same numbers on every machine.
  */
 import { readFile } from 'node:fs/promises';
@@ -11,7 +11,7 @@ import { decodeTraces } from './scale/traces.js';
 export const TRACES = join(ROOT, 'test/bench/scale/traces.jsonl');
 
 const GIGABIT = 1e9 / 8;
-const STARTS = { count: 1000, hosts: 100, over: 10_000, seed: 1 };
+const STARTS = { count: 10_000, hosts: 100, over: 10_000, seed: 1 };
 const DISK = { most: 10 * 2 ** 30, seek: 0.1, bytesPerSecond: 500e6 };
 const ALONE: Setup = {
   hosts: STARTS.hosts,
