@@ -28,7 +28,7 @@ beforeAll(async () => {
   await mkdir(PICTURES, { recursive: true });
   const port = await freePort();
   const { server } = await serve({ root: DOCS, port });
-  stopServer = () => void server?.close();
+  stopServer = () => void server.close();
   origin = `http://localhost:${port}`;
   // Root has no sandbox in Chromium. The pages are our own.
   browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
@@ -44,12 +44,13 @@ async function opened(url: string, viewport = DESK): Promise<{ page: Page; wrong
   onTestFinished(() => page.close());
   const wrong: string[] = [];
   page.on('pageerror', (error) => wrong.push(error.message));
-  page.on('console', (message) => void (message.type() === 'error' && wrong.push(message.text())));
+  page.on('console', (message) => {
+    if (message.type() === 'error') wrong.push(message.text());
+  });
   page.on('requestfailed', (request) => wrong.push(`${request.url()}: ${request.failure()?.errorText ?? ''}`));
-  page.on(
-    'response',
-    (response) => void (response.status() >= 400 && wrong.push(`${response.status()} ${response.url()}`)),
-  );
+  page.on('response', (response) => {
+    if (response.status() >= 400) wrong.push(`${response.status()} ${response.url()}`);
+  });
   await page.goto(url, { waitUntil: 'networkidle', timeout: PATIENCE });
   return { page, wrong };
 }
