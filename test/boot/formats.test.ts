@@ -150,7 +150,8 @@ describe('oci', { timeout: LONG }, () => {
     expect(pushed.status, pushed.stderr).toBe(0);
     await run('skopeo', ['copy', '--quiet', '--insecure-policy', '--src-tls-verify=false', name, `oci:${back}:latest`]);
     const manifestOf = async (folder: string): Promise<string> =>
-      (JSON.parse(await readFile(join(folder, 'index.json'), 'utf8')) as Index).manifests.map((one) => one.digest)[0] ?? '';
+      (JSON.parse(await readFile(join(folder, 'index.json'), 'utf8')) as Index).manifests.map((one) => one.digest)[0] ??
+      '';
     expect(await manifestOf(back)).toBe(await manifestOf(layout));
   });
 });

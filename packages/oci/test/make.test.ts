@@ -52,7 +52,9 @@ describe('an image of trees', () => {
     const layout = join(root, 'validated');
     await mkdir(layout);
     await run('tar', ['-xf', await made('four.tar'), '-C', layout]);
-    expect((await run('oci-image-tool', ['validate', '--type', 'image', layout])).stdout).toContain('Validation succeeded');
+    expect((await run('oci-image-tool', ['validate', '--type', 'image', layout])).stdout).toContain(
+      'Validation succeeded',
+    );
   });
 
   it('is read again with all that was in it', async () => {

@@ -135,7 +135,9 @@ describe('images', () => {
     const pack = (tar: Buffer): Buffer => execFileSync(program, ['-c'], { input: tar });
     const folder = await layoutOf(join(root, name), [tarOf([{ path: 'a', content: 'a' }])], { pack });
     await expect(listing(`oci:${folder}:latest`)).rejects.toThrow(
-      new RegExp(`^oci:.*: the layer sha256:[0-9a-f]{64}, unpacked, cannot be read: this is ${name}, which is not supported`),
+      new RegExp(
+        `^oci:.*: the layer sha256:[0-9a-f]{64}, unpacked, cannot be read: this is ${name}, which is not supported`,
+      ),
     );
   });
 
