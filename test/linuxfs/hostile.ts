@@ -407,7 +407,9 @@ async function one(
 ): Promise<true> {
   let mounted: MountedFilesystem;
   try {
-    mounted = await new Disk(device, kernel, isReadOnly).mount({ filesystem: type });
+    // One that cannot be unmounted must not keep the others from being mounted: they have the same UUID.
+    const options = type === 'xfs' ? { options: 'nouuid' } : {};
+    mounted = await new Disk(device, kernel, isReadOnly).mount({ filesystem: type, ...options });
   } catch (error) {
     failed(error);
     count(findings.refused, (error as { code: string }).code);
