@@ -21,6 +21,7 @@ const MIB = 1 << 20;
 const IMAGE_MIB = 1024;
 const [STATS, FILES, LARGE] = [10_000, 2000, 256];
 const EXT2FS = '4.2.5';
+const FILE_DISK = '8.0.1';
 
 /** What all three have. */
 type Files = Pick<typeof host, 'stat' | 'writeFile' | 'readFile' | 'mkdir' | 'open'>;
@@ -117,7 +118,15 @@ interface Ext2fs {
 type Installed = Ext2fs & { readonly FileDisk: new (handle: host.FileHandle) => object };
 
 async function installed(folder: string): Promise<Installed> {
-  await run('npm', ['install', '--prefix', folder, '--no-audit', '--no-fund', `ext2fs@${EXT2FS}`, 'file-disk@8']);
+  await run('npm', [
+    'install',
+    '--prefix',
+    folder,
+    '--no-audit',
+    '--no-fund',
+    `ext2fs@${EXT2FS}`,
+    `file-disk@${FILE_DISK}`,
+  ]);
   const require = createRequire(join(folder, 'package.json'));
   const { mount, umount } = require('ext2fs') as Ext2fs;
   const { FileDisk } = require('file-disk') as Pick<Installed, 'FileDisk'>;

@@ -438,7 +438,7 @@ function wordsOf(end: Error): string {
 }
 
 /** Counts seconds in which this process ran: a machine that was suspended is no hang. */
-function limit(): { readonly reached: Promise<false>; cancel(): void } {
+function limit(): { readonly reached: Promise<false>; readonly cancel: () => void } {
   let timer: NodeJS.Timeout | undefined;
   let left = LIMIT;
   const reached = new Promise<false>((resolve) => {

@@ -28,8 +28,8 @@ const own = zlib as unknown as OwnZstd;
 const COMPRESSION_LEVEL = 100; // ZSTD_c_compressionLevel
 
 interface Wasm {
-  compress(bytes: Uint8Array, level: number): Uint8Array;
-  decompress(bytes: Uint8Array, options: { readonly defaultHeapSize: number }): Uint8Array;
+  readonly compress: (bytes: Uint8Array, level: number) => Uint8Array;
+  readonly decompress: (bytes: Uint8Array, options: { readonly defaultHeapSize: number }) => Uint8Array;
 }
 let loaded: Promise<Wasm> | undefined;
 const wasm = (): Promise<Wasm> => (loaded ??= loadWasm());
