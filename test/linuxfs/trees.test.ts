@@ -176,7 +176,11 @@ describe('a signal', () => {
     const stop = new AbortController();
     const reading = promises.readFile('/big', { signal: stop.signal });
     setImmediate(() => stop.abort(new Error('enough')));
-    await expect(reading).rejects.toThrow('enough');
+    await expect(reading).rejects.toMatchObject({
+      name: 'AbortError',
+      code: 'ABORT_ERR',
+      cause: { message: 'enough' },
+    });
   });
 });
 
