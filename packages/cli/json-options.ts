@@ -9,5 +9,8 @@ export const JSON_LOG = json('the log as JSON lines on standard output');
 export const JSON_MESSAGES = json('messages as JSON lines');
 export const JSON_PROGRESS = json('progress and result as JSON lines');
 
+/** @param what is in it */
+export const jsonObjectOf = (what: string) => json(`one JSON object: ${what}`);
+
 /** @param what has a line of its own */
 export const jsonLineForEach = (what: string) => json(`a JSON line for each ${what}`);

@@ -268,7 +268,7 @@ export async function* piecesOf(data: WholeData, encoding?: BufferEncoding): Asy
 }
 
 type WithSignal = { readonly signal?: AbortSignal } | string | null | undefined;
-const signalOf = (options: WithSignal): AbortSignal | undefined =>
+export const signalOf = (options: WithSignal): AbortSignal | undefined =>
   options !== null && typeof options === 'object' ? options.signal : undefined;
 
 /** Node.js reads no larger file at once either; of a damaged image any size may come. */

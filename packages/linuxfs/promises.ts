@@ -14,6 +14,7 @@ import {
   checkWhole,
   encodingOf,
   FileHandle,
+  signalOf,
   type Encoded,
   type Streams,
   type WholeData,
@@ -56,7 +57,7 @@ export class FsPromises extends Folders {
 
   readFile: ReadFile = (async (path: PathLike | FileHandle, options?: Encoded & WithFlag) => {
     if (path instanceof FileHandle) return path.readFile(options);
-    const signal = options && typeof options === 'object' ? (options as WithFlag).signal : undefined;
+    const signal = signalOf(options);
     checkSignal(signal);
     const flag = options && typeof options === 'object' ? (options as WithFlag).flag : undefined;
     const all = await this.#readWhole(path, flagsOf(flag), signal);

@@ -4,7 +4,9 @@ import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, plainProgress, stepsOf } from '@nodeos/engine';
 import { targetOf } from '@nodeos/targets';
+import { open, type Disk } from '@nodeos/linuxfs';
 import { systemOf } from 'nodeos';
+import { onTestFinished } from 'vitest';
 
 let kernel: Promise<string> | undefined;
 
@@ -19,6 +21,13 @@ export function builtKernel(): Promise<string> {
     return (await build(stepsOf(linuxfs), { progress, jobs: 2 })).path(linuxfs);
   })();
   return kernel;
+}
+
+/** A disk with that kernel, which is closed when the test ends. */
+export async function opened(...[image, options]: Parameters<typeof open>): Promise<Disk> {
+  const disk = await open(image, { kernel: await builtKernel(), ...options });
+  onTestFinished(() => disk.close().catch(() => undefined));
+  return disk;
 }
 
 interface Filesystem {

@@ -1,19 +1,13 @@
 /** Disks that fail, are full, slow or shrink: the errors that Linux gives. */
 import { randomBytes } from 'node:crypto';
 import { around, delay, file, type BlockBackend } from '@nodeos/block';
-import { open, type Disk } from '@nodeos/linuxfs';
-import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { LONG, temporary } from '../support.js';
-import { builtKernel, emptyDisk } from './disks.js';
+import { builtKernel, emptyDisk, opened } from './disks.js';
 
-let kernel: string;
-beforeAll(async () => void (kernel = await builtKernel()), LONG);
-
-async function opened(device: BlockBackend): Promise<Disk> {
-  const disk = await open(device, { kernel });
-  onTestFinished(() => disk.close().catch(() => undefined));
-  return disk;
-}
+beforeAll(async () => {
+  await builtKernel();
+}, LONG);
 
 const fails = (code: string): Error => Object.assign(new Error(`the disk says ${code}`), { code });
 

@@ -6,19 +6,14 @@ import { mkdir, open as openFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { delay, fault, memory } from '@nodeos/block';
-import { open, type Disk, type MountedFilesystem } from '@nodeos/linuxfs';
-import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import type { MountedFilesystem } from '@nodeos/linuxfs';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { LONG, temporary } from '../support.js';
-import { builtKernel, checked, emptyDisk } from './disks.js';
+import { builtKernel, checked, emptyDisk, opened } from './disks.js';
 
-let kernel: string;
-beforeAll(async () => void (kernel = await builtKernel()), LONG);
-
-async function opened(...args: Parameters<typeof open>): Promise<Disk> {
-  const disk = await open(args[0], { kernel, ...args[1] });
-  onTestFinished(() => disk.close().catch(() => undefined));
-  return disk;
-}
+beforeAll(async () => {
+  await builtKernel();
+}, LONG);
 
 /** The processes of kernels that this one started. */
 const kernels = (): string[] =>

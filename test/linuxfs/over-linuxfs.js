@@ -116,8 +116,6 @@ const SYNC = [
   'mkdir',
   'mkdtemp',
   'readFile',
-];
-SYNC.push(
   'readdir',
   'readlink',
   'realpath',
@@ -129,8 +127,8 @@ SYNC.push(
   'truncate',
   'unlink',
   'utimes',
-);
-SYNC.push('writeFile');
+  'writeFile',
+];
 
 const { readFileSync } = fs;
 

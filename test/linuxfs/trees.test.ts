@@ -4,20 +4,13 @@ import { createWriteStream, readFileSync, renameSync } from 'node:fs';
 import { mkdir, open as openFile, readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { open, type Disk } from '@nodeos/linuxfs';
 import { characterDevice, file, fromDirectory, symlink, type Entry, type Tree } from '@nodeos/tree';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { LONG, temporary } from '../support.js';
-import { builtKernel, checked, emptyDisk } from './disks.js';
+import { builtKernel, checked, emptyDisk, opened } from './disks.js';
 
 let kernel: string;
 beforeAll(async () => void (kernel = await builtKernel()), LONG);
-
-async function opened(...args: Parameters<typeof open>): Promise<Disk> {
-  const disk = await open(args[0], { kernel, ...args[1] });
-  onTestFinished(() => disk.close().catch(() => undefined));
-  return disk;
-}
 
 const big = Buffer.alloc((3 << 20) + 5, 'content');
 const TIME = { mtime: -5, nanoseconds: 123_456_789 };

@@ -1,16 +1,16 @@
 /** nodeos image cp: files into images, out of them, and between them. */
-import { stat } from 'node:fs/promises';
 import { basename, dirname, posix, resolve } from 'node:path';
 import { NodeosError, UsageError } from '@nodeos/base';
 import type { MountedFilesystem } from '@nodeos/linuxfs';
 import type { Entry, Tree } from '@nodeos/tree';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
+import { jsonObjectOf } from '../json-options.js';
 import { catFile } from './cat.js';
 import { counter, type Counter } from './counter.js';
-import { hostTree, writeToHost } from './host.js';
+import { hostTree, isHostFolder, writeToHost } from './host.js';
 import { locationOf, notRoot, type Location } from './location.js';
 import { filesOf, withFiles, withMounted, type Files } from './open.js';
-import { renamed } from './renamed.js';
+import { renamed, withoutFolders } from './renamed.js';
 import { standardInput, writeStream } from './streams.js';
 
 /** Standard input or standard output. */
@@ -23,7 +23,7 @@ export const cpCommand: Command = {
   options: {
     recursive: { type: 'boolean', short: 'r', help: 'folders with all that is in them' },
     owner: { type: 'string', value: 'UID[:GID]', help: 'the owner of what is copied into an image (default: root, or that in the other image)' }, // prettier-ignore
-    json: { type: 'boolean', help: 'one JSON object: what was copied' },
+    json: jsonObjectOf('what was copied'),
   },
   examples: [
     ['nodeos image cp config.json sdcard.img:1/', 'a file into a folder of the first partition'],
@@ -109,14 +109,14 @@ async function copyToHost(
   { args, io, count }: Copying,
   { length }: readonly Side[],
 ): Promise<string[]> {
-  const isFolder = await stat(to).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
+  const isFolder = await isHostFolder(to);
   if (!isFolder && (length > 1 || to.endsWith('/'))) throw new NodeosError(`${to}: there is no such folder`);
   const [folder, name] = isFolder ? [to, posix.basename(source.path)] : [dirname(resolve(to)), basename(to)];
   return withFiles(source, io, (files) =>
-    writeToHost(checked(renamed(files, source, name, io), source.text, args), folder, { ...count, signal: io.signal }),
+    writeToHost(checked(renamed(files, source.path, name, io), source.text, args), folder, {
+      ...count,
+      signal: io.signal,
+    }),
   );
 }
 
@@ -167,7 +167,7 @@ async function withSource(
   write: (tree: Tree, text: string) => Promise<void>,
 ): Promise<void> {
   if (!isImage(source)) return write(hostTree(source.host, name), source.host);
-  const from = (files: Files): Promise<void> => write(renamed(files, source, name, io), source.text);
+  const from = (files: Files): Promise<void> => write(renamed(files, source.path, name, io), source.text);
   const isSame = source.source === target.source && source.partition === target.partition;
   if (!isSame) return withFiles(source, io, from);
   const into = posix.join(target.path, name);
@@ -179,14 +179,14 @@ async function withSource(
 const nameOf = (side: Exclude<Side, typeof STREAM>): string =>
   isImage(side) ? posix.basename(side.path) : basename(resolve(side.host));
 
-/** @throws UsageError for a folder without `--recursive` */
-async function* checked(tree: Tree, text: string, args: Parsed): Tree {
-  for await (const entry of tree) {
-    if (entry.type === 'directory' && !args.flag('recursive'))
-      throw new UsageError(`${text} is a folder`, { hint: 'with all that is in it: --recursive' });
-    yield entry;
-  }
-}
+/** Its errors: UsageError for a folder without `--recursive`. */
+const checked = (tree: Tree, text: string, args: Parsed): Tree =>
+  args.flag('recursive')
+    ? tree
+    : withoutFolders(
+        tree,
+        () => new UsageError(`${text} is a folder`, { hint: 'with all that is in it: --recursive' }),
+      );
 
 async function* owned(tree: Tree, owner: Partial<Entry>): Tree {
   for await (const entry of tree) yield { ...entry, ...owner };

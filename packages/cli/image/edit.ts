@@ -1,7 +1,7 @@
 /** nodeos image edit: a file in an editor. */
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
-import { NodeosError, temporaryFolder } from '@nodeos/base';
+import { codeOf, NodeosError, temporaryFolder } from '@nodeos/base';
 import { runAttached } from '@nodeos/engine';
 import type { MountedFilesystem } from '@nodeos/linuxfs';
 import { printMessage, type Command, type Io } from '../command.js';
@@ -40,7 +40,7 @@ export const uninterrupted = (io: Io): Io => ({
 export async function edit(mounted: MountedFilesystem, path: string, io: Io): Promise<void> {
   const { promises } = mounted;
   const old = await promises.readFile(path).catch((error: unknown) => {
-    if ((error as { code?: unknown }).code === 'ENOENT') return undefined;
+    if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
   });
   await promises.access(posix.dirname(path));

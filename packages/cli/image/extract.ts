@@ -25,7 +25,9 @@ export const extractCommand: Command = {
     try {
       const tree = join(temporary, 'tree');
       await mkdir(tree);
-      const left = await withFiles(location, io, (files) => writeToHost(renamed(files, location, '', io), tree, io));
+      const left = await withFiles(location, io, (files) =>
+        writeToHost(renamed(files, location.path, '', io), tree, io),
+      );
       await rmdir(to).catch(() => undefined);
       await rename(tree, to);
       for (const line of left) printMessage(io, line);

@@ -4,6 +4,7 @@ import { run } from '@nodeos/engine';
 import { open, probe } from '@nodeos/linuxfs';
 import { file } from '@nodeos/block';
 import { printMessage, type Command, type Io } from '../command.js';
+import { jsonObjectOf } from '../json-options.js';
 import { checkProgram, withInstalled } from '../missing-tools.js';
 import { withFile } from './file.js';
 import { kernelPath } from './kernel.js';
@@ -17,7 +18,7 @@ export const fsckCommand: Command = {
   operands: 'IMAGE[:PARTITION]',
   options: {
     repair: { type: 'boolean', help: 'mend what is wrong' },
-    json: { type: 'boolean', help: 'one JSON object: the type, the program, what it said, and whether it is sound' },
+    json: jsonObjectOf('the type, the program, what it said, and whether it is sound'),
   },
   examples: [
     ['nodeos image fsck root.ext4', 'a file'],

@@ -1,6 +1,6 @@
 /** Files of this machine as entries, and entries as files of this machine. */
 import { chmodSync, lutimesSync, writeFileSync } from 'node:fs';
-import { lstat, mkdir, rename, rm, symlink } from 'node:fs/promises';
+import { lstat, mkdir, rename, rm, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { file, isZero } from '@nodeos/block';
 import { codeOf, NodeosError } from '@nodeos/base';
@@ -17,6 +17,12 @@ export async function* hostTree(path: string, name: string): Tree {
   if (found.isDirectory()) yield* fromDirectory(path, { prefix: name, keepsAttributes: true, hardLinks: true });
   else yield fromFile(path, name, { keepsAttributes: true });
 }
+
+export const isHostFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 
 export interface HostOptions {
   readonly signal: AbortSignal;

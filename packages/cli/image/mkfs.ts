@@ -2,12 +2,13 @@
 import { createReadStream } from 'node:fs';
 import { stat, truncate, writeFile } from 'node:fs/promises';
 import { file, partitions, regions, writeImage, type BlockBackend } from '@nodeos/block';
-import { formatSize, NodeosError, parseSize, replaceFile, UsageError } from '@nodeos/base';
+import { codeOf, formatSize, NodeosError, parseSize, replaceFile, UsageError } from '@nodeos/base';
 import { run } from '@nodeos/engine';
 import { iso } from '@nodeos/fs';
 import { open, probe, type MountedFilesystem } from '@nodeos/linuxfs';
 import { fromDirectory, readTar, type Entry, type Tree } from '@nodeos/tree';
 import { printMessage, type Command, type Io } from '../command.js';
+import { jsonObjectOf } from '../json-options.js';
 import { checkProgram, withInstalled } from '../missing-tools.js';
 import { FORMATS } from '../oci/formats.js';
 import { copyBack, locked, openDevice, ownFile, withCopy } from './file.js';
@@ -25,7 +26,7 @@ export const mkfsCommand: Command = {
     label: { type: 'string', short: 'L', value: 'TEXT', help: 'its label' },
     from: { type: 'string', value: 'FOLDER|FILE', help: 'a folder, or a tar archive, whose files are put into it' },
     force: { type: 'boolean', short: 'f', help: 'also where a filesystem or a partition table is' },
-    json: { type: 'boolean', help: 'one JSON object: what was made' },
+    json: jsonObjectOf('what was made'),
   },
   examples: [
     ['nodeos image mkfs data.ext4 --size 1G --label data', 'an empty filesystem in a new file'],
@@ -135,7 +136,7 @@ async function fill(path: string, from: string, io: Io): Promise<void> {
     const tree = await treeFrom(from);
     await mounted.fromTree(tree, { signal: io.signal, onRefused: (entry) => refused.push(entry) });
   } catch (error) {
-    if ((error as { code?: unknown }).code !== 'ENOSPC') throw error;
+    if (codeOf(error) !== 'ENOSPC') throw error;
     throw new NodeosError(`${from} does not fit`, { hint: 'a larger --size', cause: error });
   } finally {
     await disk.close();

@@ -143,12 +143,12 @@ const HINTS: Readonly<Record<string, string>> = {
 export async function* entriesBelow(
   files: { entries(path: string): Tree | Iterable<Entry> },
   path: string,
-  io: Io,
+  { signal }: Pick<Io, 'signal'>,
 ): AsyncGenerator<Entry> {
   const wanted = path.replace(/^\/+/, '');
   let found = wanted === '';
   for await (const entry of entriesAt(files, wanted)) {
-    io.signal.throwIfAborted();
+    signal.throwIfAborted();
     if (wanted !== '' && entry.path !== wanted && !entry.path.startsWith(`${wanted}/`)) continue;
     found = true;
     yield entry;

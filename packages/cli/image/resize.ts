@@ -3,6 +3,7 @@ import { stat, truncate } from 'node:fs/promises';
 import { formatSize, NodeosError, parseSize, UsageError } from '@nodeos/base';
 import { run } from '@nodeos/engine';
 import { printMessage, type Command, type Io } from '../command.js';
+import { jsonObjectOf } from '../json-options.js';
 import { checkProgram, withInstalled } from '../missing-tools.js';
 import { withFile } from './file.js';
 import { typeIn } from './fsck.js';
@@ -14,7 +15,7 @@ export const resizeCommand: Command = {
   summary:
     'Makes ext2, ext3, ext4 or f2fs larger or smaller, together with its file. Without SIZE: as large as its place.',
   operands: 'IMAGE[:PARTITION] [SIZE]',
-  options: { json: { type: 'boolean', help: 'one JSON object: the old size and the new one, in bytes' } },
+  options: { json: jsonObjectOf('the old size and the new one, in bytes') },
   examples: [
     ['nodeos image resize root.ext4 4G', 'a file'],
     ['nodeos image resize root.ext4 +512M', 'that much more'],

@@ -1,5 +1,5 @@
 /** nodeos image rm: removes files. */
-import { UsageError } from '@nodeos/base';
+import { codeOf, UsageError } from '@nodeos/base';
 import type { MountedFilesystem } from '@nodeos/linuxfs';
 import type { Command } from '../command.js';
 import { locationOf, notRoot, type Location } from './location.js';
@@ -39,7 +39,7 @@ async function remove(
   for (const { path, text } of all) {
     signal.throwIfAborted();
     await promises.rm(path, options).catch((error: unknown) => {
-      if ((error as { code?: unknown }).code !== 'ERR_FS_EISDIR') throw error;
+      if (codeOf(error) !== 'ERR_FS_EISDIR') throw error;
       throw new UsageError(`${text} is a folder`, { hint: 'with all that is in it: --recursive' });
     });
   }

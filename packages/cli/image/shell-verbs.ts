@@ -1,15 +1,15 @@
 /** The commands of the shell, a row each. Names are relative to its folder; `host:NAME` is a file of this machine. */
-import { stat } from 'node:fs/promises';
 import { basename, dirname, posix, resolve } from 'node:path';
 import { NodeosError, visible } from '@nodeos/base';
 import type { MountedFilesystem } from '@nodeos/linuxfs';
 import type { Tree } from '@nodeos/tree';
 import type { Io } from '../command.js';
+import { sinkOf } from '../output.js';
 import { edit } from './edit.js';
-import { hostTree, writeToHost } from './host.js';
+import { hostTree, isHostFolder, writeToHost } from './host.js';
 import { entryLine } from './ls.js';
 import { filesOf } from './open.js';
-import { renamed } from './renamed.js';
+import { renamed, withoutFolders } from './renamed.js';
 
 export interface Session {
   readonly mounted: MountedFilesystem;
@@ -71,10 +71,11 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     words: 'NAME…',
     help: 'what is in files',
     async run(session, names, signal) {
+      const write = sinkOf(session.io.stdout, signal); // a terminal may take it slowly
       for (const name of names)
         for await (const bytes of session.mounted.createReadStream(at(session, name))) {
           signal.throwIfAborted();
-          session.io.stdout.write(bytes as Buffer);
+          await write(bytes as Buffer);
         }
     },
   },
@@ -179,25 +180,12 @@ async function copy(session: Session, words: readonly string[], signal: AbortSig
   const name = hostFrom === undefined ? posix.basename(at(session, from)) : basename(resolve(hostFrom));
   const treeAs = (as: string): Tree => {
     if (hostFrom !== undefined) return hostTree(hostFrom, as);
-    const location = {
-      text: from,
-      source: '',
-      partition: undefined,
-      path: at(session, from),
-      isInside: true,
-      isFolder: false,
-    };
-    return renamed(filesOf(session.mounted), location, as, { ...session.io, signal });
+    return renamed(filesOf(session.mounted), at(session, from), as, { signal });
   };
-  const checked = async function* (tree: Tree): Tree {
-    for await (const entry of tree) {
-      if (entry.type === 'directory' && !flags.has('r')) throw new NodeosError(`${from} is a folder: cp -r`);
-      yield entry;
-    }
-  };
+  const checked = (tree: Tree): Tree =>
+    flags.has('r') ? tree : withoutFolders(tree, () => new NodeosError(`${from} is a folder: cp -r`));
   if (hostTo !== undefined) {
-    const isFolder = await stat(hostTo).then((found) => found.isDirectory(), () => false); // prettier-ignore
-    const path = resolve(isFolder ? `${hostTo}/${name}` : hostTo);
+    const path = resolve((await isHostFolder(hostTo)) ? `${hostTo}/${name}` : hostTo);
     const notes = await writeToHost(checked(treeAs(basename(path))), dirname(path), { signal });
     return notes.forEach((note) => print(session, note));
   }

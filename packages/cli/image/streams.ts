@@ -1,7 +1,7 @@
 /** Files of images from streams of unknown length. */
 import { posix } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { UsageError } from '@nodeos/base';
+import { codeOf, UsageError } from '@nodeos/base';
 import type { MountedFilesystem } from '@nodeos/linuxfs';
 import type { Io } from '../command.js';
 
@@ -48,5 +48,5 @@ export async function writeStream(
 
 /** FAT has no owners and hardly any modes. */
 function ignoringRefusal(error: unknown): void {
-  if ((error as { code?: unknown }).code !== 'EPERM') throw error;
+  if (codeOf(error) !== 'EPERM') throw error;
 }

@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { replaceFile, UsageError } from '@nodeos/base';
 import { tarStream } from '@nodeos/tree';
 import type { Command } from '../command.js';
+import { jsonObjectOf } from '../json-options.js';
 import { counter } from './counter.js';
 import { locationOf } from './location.js';
 import { withFiles } from './open.js';
@@ -14,7 +15,7 @@ export const tarCommand: Command = {
   name: 'image tar',
   summary: 'Writes the files of an image as a tar archive. The same files give the same bytes.',
   operands: 'IMAGE[:PARTITION][/PATH] [FILE]',
-  options: { json: { type: 'boolean', help: 'one JSON object: what is in FILE' } },
+  options: { json: jsonObjectOf('what is in FILE') },
   examples: [
     ['nodeos image tar root.ext4/etc etc.tar', 'a folder, whose name is not in it'],
     ['nodeos image tar sdcard.img:2 | zstd > root.tar.zst', 'a partition, to standard output'],
@@ -30,7 +31,7 @@ export const tarCommand: Command = {
     const count = counter('archived', io);
     try {
       await withFiles(location, io, async (files) => {
-        const tree = each(renamed(files, location, '', io), count.onEntry);
+        const tree = each(renamed(files, location.path, '', io), count.onEntry);
         const archive = each<Uint8Array>(tarStream(tree), ({ length }) => count.onBytes(length));
         if (file !== '-')
           return replaceFile(file, (path) => pipeline(archive, createWriteStream(path), { signal: io.signal }));
