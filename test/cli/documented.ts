@@ -54,7 +54,7 @@ const RULES: readonly Rule[] = [
   { pattern: /^nodeos image info out/, how: 'parsed', why: 'test/cli/image.test.ts has images' },
   { pattern: /^nodeos (cache|clean)/, how: 'parsed', why: 'it would change the cache of whoever runs the tests' },
   {
-    pattern: /^nodeos (image|nbd)/,
+    pattern: /^((date|printf .*) \| |EDITOR=.* )?nodeos (image|nbd)/,
     how: 'parsed',
     why: 'packages/cli/test, test/stream/attach.test.ts and test/cli/image.test.ts run all actions',
   },
