@@ -294,7 +294,8 @@ describe('nodeos image shell', () => {
   it('runs lines of standard input, up to the first that fails', async () => {
     const folder = await temporary();
     const disk = emptyDisk(folder, 'ext4');
-    await cp(await files(folder), join(folder, 'a b'), { recursive: true });
+    const from = await files(folder);
+    await cp(from, join(folder, 'a b'), { recursive: true });
     const done = await withInput(
       `mkdir -p /srv/www\ncp -r 'host:${folder}/a b' /srv\ncd '/srv/a b'\npwd\nls\nmv sub/tool tool\ncat tool\nls -l tool\nexit\nrm -r /\n`,
       'shell',
@@ -302,6 +303,10 @@ describe('nodeos image shell', () => {
     );
     expect(done).toMatchObject({ status: 0, stderr: '' });
     expect(done.stdout).toMatch(/^\/srv\/a b\nbig\nlink\nsub\/\n#!\/bin\/sh\n-0750 0:0 .* tool\n$/);
+    const fat = emptyDisk(folder, 'vfat');
+    const copied = await withInput(`cp -r host:${from} /\nls /files\n`, 'shell', fat);
+    expect(copied.stdout).toContain('1 links and devices are left out, which vfat has not, such as files/link');
+    expect(copied.stdout).toContain('big');
     const failed = await withInput('cd /nowhere\nmkdir /never\n', 'shell', disk);
     expect(failed).toMatchObject({ status: 1, stderr: expect.stringContaining('ENOENT') as string });
     expect(await image('ls', disk)).not.toContain('never');

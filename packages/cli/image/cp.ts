@@ -8,6 +8,7 @@ import { jsonObjectOf } from '../json-options.js';
 import { catFile } from './cat.js';
 import { counter, type Counter } from './counter.js';
 import { hostTree, isHostFolder, writeToHost } from './host.js';
+import { writeToImage } from './into.js';
 import { locationOf, notRoot, type Location } from './location.js';
 import { filesOf, withFiles, withMounted, type Files } from './open.js';
 import { renamed, withoutFolders } from './renamed.js';
@@ -131,7 +132,7 @@ async function copyIntoImage(
   if (!isFolder && (sources.length > 1 || target.isFolder))
     throw new NodeosError(`${target.text}: there is no such folder in it`);
   if (!found) await mounted.promises.access(posix.dirname(target.path));
-  const refused: Entry[] = [];
+  const left: string[] = [];
   for (const source of sources) {
     if (source === STREAM) {
       if (isFolder) throw new UsageError(`${target.text} is a folder: name a file`);
@@ -142,19 +143,12 @@ async function copyIntoImage(
     const [folder, name] = isFolder
       ? [target.path, nameOf(source)]
       : [posix.dirname(target.path), posix.basename(target.path)];
-    const write = (tree: Tree, text: string): Promise<void> =>
-      mounted.fromTree(owned(checked(tree, text, args), owner), {
-        ...count,
-        path: folder,
-        signal: io.signal,
-        onRefused: (entry) => refused.push(entry),
-      });
-    await withSource(source, name, target, mounted, io, write);
+    const write = (tree: Tree, text: string): Promise<string[]> =>
+      writeToImage(mounted, owned(checked(tree, text, args), owner), { ...count, path: folder, signal: io.signal });
+    left.push(...(await withSource(source, name, target, mounted, io, write)));
   }
   await mounted.sync();
-  return refused.length === 0
-    ? []
-    : [`${refused.length} links and devices are left out, which ${mounted.type} has not, such as ${refused[0]?.path}`];
+  return left;
 }
 
 /** Another place of the same filesystem is read where it is mounted. */
@@ -164,10 +158,10 @@ async function withSource(
   target: Location,
   mounted: MountedFilesystem,
   io: Io,
-  write: (tree: Tree, text: string) => Promise<void>,
-): Promise<void> {
+  write: (tree: Tree, text: string) => Promise<string[]>,
+): Promise<string[]> {
   if (!isImage(source)) return write(hostTree(source.host, name), source.host);
-  const from = (files: Files): Promise<void> => write(renamed(files, source.path, name, io), source.text);
+  const from = (files: Files): Promise<string[]> => write(renamed(files, source.path, name, io), source.text);
   const isSame = source.source === target.source && source.partition === target.partition;
   if (!isSame) return withFiles(source, io, from);
   const into = posix.join(target.path, name);

@@ -5,13 +5,14 @@ import { file, partitions, regions, writeImage, type BlockBackend } from '@nodeo
 import { codeOf, formatSize, NodeosError, parseSize, replaceFile, UsageError } from '@nodeos/base';
 import { run } from '@nodeos/engine';
 import { iso } from '@nodeos/fs';
-import { open, probe, type MountedFilesystem } from '@nodeos/linuxfs';
+import { open, probe } from '@nodeos/linuxfs';
 import { fromDirectory, readTar, type Entry, type Tree } from '@nodeos/tree';
 import { printMessage, type Command, type Io } from '../command.js';
 import { jsonObjectOf } from '../json-options.js';
 import { checkProgram, withInstalled } from '../missing-tools.js';
 import { FORMATS } from '../oci/formats.js';
 import { copyBack, locked, openDevice, ownFile, withCopy } from './file.js';
+import { writeToImage } from './into.js';
 import { kernelPath } from './kernel.js';
 import { oneLocation, type Location } from './location.js';
 import { PROGRAMS } from './programs.js';
@@ -130,19 +131,15 @@ async function make(path: string, wanted: Wanted, io: Io): Promise<void> {
 
 async function fill(path: string, from: string, io: Io): Promise<void> {
   const disk = await open(path, { kernel: await kernelPath(io) });
-  const refused: Entry[] = [];
   try {
-    const mounted: MountedFilesystem = await disk.mount();
-    const tree = await treeFrom(from);
-    await mounted.fromTree(tree, { signal: io.signal, onRefused: (entry) => refused.push(entry) });
+    const left = await writeToImage(await disk.mount(), await treeFrom(from), { signal: io.signal });
+    for (const line of left) printMessage(io, line);
   } catch (error) {
     if (codeOf(error) !== 'ENOSPC') throw error;
     throw new NodeosError(`${from} does not fit`, { hint: 'a larger --size', cause: error });
   } finally {
     await disk.close();
   }
-  if (refused.length > 0)
-    printMessage(io, `${refused.length} links and devices are left out, such as ${refused[0]?.path}`);
 }
 
 async function treeFrom(from: string): Promise<Tree> {

@@ -7,6 +7,7 @@ import type { Io } from '../command.js';
 import { sinkOf } from '../output.js';
 import { edit } from './edit.js';
 import { hostTree, isHostFolder, writeToHost } from './host.js';
+import { writeToImage } from './into.js';
 import { entryLine } from './ls.js';
 import { filesOf } from './open.js';
 import { renamed, withoutFolders } from './renamed.js';
@@ -184,13 +185,14 @@ async function copy(session: Session, words: readonly string[], signal: AbortSig
   };
   const checked = (tree: Tree): Tree =>
     flags.has('r') ? tree : withoutFolders(tree, () => new NodeosError(`${from} is a folder: cp -r`));
+  const printAll = (notes: readonly string[]): void => notes.forEach((note) => print(session, note));
   if (hostTo !== undefined) {
     const path = resolve((await isHostFolder(hostTo)) ? `${hostTo}/${name}` : hostTo);
-    const notes = await writeToHost(checked(treeAs(basename(path))), dirname(path), { signal });
-    return notes.forEach((note) => print(session, note));
+    return printAll(await writeToHost(checked(treeAs(basename(path))), dirname(path), { signal }));
   }
   const path = await within(session, to, name);
   if (hostFrom === undefined && `${path}/`.startsWith(`${at(session, from)}/`))
     throw new NodeosError(`${from} cannot be copied into itself`);
-  await session.mounted.fromTree(checked(treeAs(posix.basename(path))), { path: posix.dirname(path), signal });
+  const tree = checked(treeAs(posix.basename(path)));
+  printAll(await writeToImage(session.mounted, tree, { path: posix.dirname(path), signal }));
 }
