@@ -1,6 +1,6 @@
 /** The project's own tests under each Node.js that a host may have. https://nodejs.org/en/about/previous-releases */
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -14,7 +14,10 @@ const VERSIONS = ['20.19.0', '22', '24', '26'];
 const MAX_OUTPUT = 64 << 20;
 
 let folder = '';
-beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), 'nodeos-hosts-'))));
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'nodeos-hosts-'));
+  await chmod(folder, 0o755); // some tests run Node.js as another user
+});
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** @returns the folder with the program `node` */
