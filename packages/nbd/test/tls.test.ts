@@ -162,7 +162,7 @@ describe('a server', () => {
     expect(await wire.finalReply(5)).toBe(ACK);
     const started = performance.now();
     await server.close(30);
-    expect(performance.now() - started).toBeLessThan(2000);
+    expect(performance.now() - started).toBeLessThan(20_000);
     expect(events.at(-1)).toMatchObject({ event: 'refused', error: { message: 'the server is being shut down' } });
   });
 
