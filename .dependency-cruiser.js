@@ -10,7 +10,7 @@ const LIBRARIES = {
   flash: ['base', 'block'],
   fuse: ['base', 'block'],
   places: ['base'],
-  linuxfs: ['block', 'tree'],
+  linuxfs: ['block', 'targets', 'tree', 'vm'],
   store: ['base', 'block', 'oci', 'places'],
   oci: ['base', 'tree'],
 };

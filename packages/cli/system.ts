@@ -4,7 +4,7 @@ import { bootLoaders, dataFilesystem, formatsFor, formatsOf, type Formatted } fr
 import { artifact, type Artifact, type Step } from '@nodeos/engine';
 import { init, tlsHandshake } from '@nodeos/init';
 import { initramfs, streamInitramfs, writeTlsInitramfs, type TlsFiles } from '@nodeos/initramfs';
-import { linuxfsKernel } from '@nodeos/linuxfs-kernel';
+import { linuxfsKernel, linuxfsVirtKernel } from '@nodeos/linuxfs-kernel';
 import { kernel, LINUX, type Kernel, type KernelOptions } from '@nodeos/kernel';
 import { basePart, rootImage, type Part } from '@nodeos/rootfs';
 import {
@@ -159,6 +159,8 @@ export interface System {
   readonly handshake: Artifact<'program'>;
   /** The kernel of @nodeos/linuxfs, for hosts that are like the target. */
   readonly linuxfs: Artifact<'program'> | undefined;
+  /** The same for QEMU, on hosts with the target's processor. */
+  readonly linuxfsVirt: Artifact<'kernel'> | undefined;
   /** An empty filesystem for the users' data. */
   readonly data: Artifact<'image'>;
   /** What a format makes of the system. @throws UsageError for a name that is no format's */
@@ -216,6 +218,7 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
     root,
     handshake: tlsHandshake(target, compiler),
     linuxfs: libc === 'musl' && target.name === 'x86_64' ? linuxfsKernel(target, compiler) : undefined,
+    linuxfsVirt: linuxfsVirtKernel(target, compiler),
     parts,
     runtimePart: runtimePart(runtime),
   };
@@ -224,7 +227,7 @@ export async function systemOf(target: Target, options: SystemOptions = {}): Pro
 
 /** @param app the application's own files, if there is an application */
 function layersOf(system: Omit<System, 'layers'>, app: Part | undefined): Layer[] {
-  const { kernel, runtime, init, handshake, linuxfs } = system;
+  const { kernel, runtime, init, handshake, linuxfs, linuxfsVirt } = system;
   const files = (step: Step, ...names: [string, ...string[]]): Layer['artifacts'] =>
     names.map((name) => artifact(step, 'file', name)) as unknown as Layer['artifacts'];
   const settings = app && files(app.artifact.step, 'nodeos.json');
@@ -255,6 +258,9 @@ function layersOf(system: Omit<System, 'layers'>, app: Part | undefined): Layer[
     { name: 'tls-handshake', summary: 'what begins TLS for a root on the network', artifacts: [handshake] },
     ...(linuxfs
       ? [{ name: 'linuxfs-kernel', summary: 'the kernel of @nodeos/linuxfs', artifacts: [linuxfs] as const }]
+      : []),
+    ...(linuxfsVirt
+      ? [{ name: 'linuxfs-kernel-virt', summary: 'the same under QEMU', artifacts: [linuxfsVirt] as const }]
       : []),
   ];
 }

@@ -1,8 +1,7 @@
-/** A kernel in a child process: starts it, sends requests, gets replies, and notices its end. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, openSync, readlinkSync, readdirSync } from 'node:fs';
+/** A kernel in a child process: sends requests, gets replies, and notices its end. */
+import type { ChildProcess } from 'node:child_process';
+import { closeSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import type { BlockBackend } from '@nodeos/block';
 import { DiskServer, readFully, writeFully } from './disk-server.js';
 import { fsError } from './errors.js';
@@ -10,7 +9,6 @@ import { Mailbox } from './mailbox.js';
 import {
   CAN_TRIM,
   CAN_ZERO,
-  decodeHello,
   DISKS,
   encodeRequest,
   Messages,
@@ -22,11 +20,12 @@ import {
   type Reply,
   type Request,
 } from './protocol.js';
+import { started } from './started.js';
 
 export interface KernelOptions {
-  /** The kernel's file. */
+  /** The kernel's file: a program, or a kernel for QEMU. */
   readonly path: string;
-  /** Bytes of memory for its caches. At least 64 MiB. Default 128 MiB. */
+  /** Bytes of memory for its caches. At least 64 MiB, under QEMU at most 2 GiB. Default 128 MiB. */
   readonly memory?: number;
   /** Is given each line that the kernel logs. */
   readonly log?: (line: string) => void;
@@ -49,7 +48,8 @@ interface Waiting {
 
 const EIO = 5;
 const LOOK = encodeRequest(0, { op: 'LOOK' });
-const START_TIMEOUT = 30_000;
+/** Milliseconds that a kernel has for its end when it is not needed any more. */
+const END_TIMEOUT = 5000;
 /** The kernel takes as many requests at once as it has workers; a few more wait in the socket. */
 const IN_FLIGHT = 64;
 
@@ -92,30 +92,14 @@ export class Kernel {
   }
 
   /** @throws Error if it does not start, with what it logged */
-  static async start({ path, memory = 128 << 20, log, patience = 60, signal }: KernelOptions): Promise<Kernel> {
-    const child = spawn(path, ['nodefs', `mem=${Math.max(64, memory >> 20)}M`, 'stderr=1', 'loglevel=4'], {
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
-      env: {},
-      cwd: '/',
-      argv0: 'linuxfs',
-      detached: true, // Ctrl-C in a terminal is for us; for a disk it would be a power cut
-    });
-    const lines = logged(child, log);
-    const ended = endOf(child, lines);
-    const [files, disks] = [child.stdio[3], child.stdio[4]] as unknown as [Socket, Socket];
-    try {
-      const { slots, mailbox } = decodeHello(await firstMessage(files, ended));
-      const fd = memoryOf(child);
-      let report: (error: Error) => void = () => undefined;
-      const server = new DiskServer(disks, fd, (error) => report(error));
-      const kernel = new Kernel(child, files, server, fd, slots, mailbox, patience, ended);
-      report = (error) => kernel.#fail(error);
-      kernel.#endWith(signal);
-      return kernel;
-    } catch (error) {
-      child.kill('SIGKILL');
-      throw error;
-    }
+  static async start({ path, memory: bytes = 128 << 20, log, patience = 60, signal }: KernelOptions): Promise<Kernel> {
+    const { child, files, disks, hello, memory, ended } = await started({ path, bytes, ...(log ? { log } : {}) });
+    let report: (error: Error) => void = () => undefined;
+    const server = new DiskServer(disks, memory, (error) => report(error));
+    const kernel = new Kernel(child, files, server, memory, hello.slots, hello.mailbox, patience, ended);
+    report = (error) => kernel.#fail(error);
+    kernel.#endWith(signal);
+    return kernel;
   }
 
   /** The process, for signals. */
@@ -209,7 +193,9 @@ export class Kernel {
   async close(): Promise<void> {
     this.#isClosing = true;
     this.files.destroy();
+    const killer = setTimeout(() => this.kill(), END_TIMEOUT);
     await this.ended;
+    clearTimeout(killer);
   }
 
   /** Kills the kernel at once. */
@@ -301,71 +287,4 @@ function take(used: Set<number>, most: number, what: string): number {
     return number;
   }
   throw Object.assign(new Error(`one kernel has at most ${most} ${what}`), { code: 'EMFILE' });
-}
-
-/** How many lines of the log say what ended a kernel. */
-const LINES = 5;
-
-/** The last lines of the log, for messages; of a panic the first, before its list of addresses. */
-function logged(child: ChildProcess, log: KernelOptions['log']): string[] {
-  const lines: string[] = [];
-  let isPanic = false;
-  let rest = '';
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    const parts = (rest + text).split('\n');
-    rest = (parts.pop() ?? '').slice(-1024);
-    for (const line of parts) {
-      log?.(line);
-      if (isPanic && lines.length === LINES) continue;
-      if (!isPanic && /Kernel panic|BUG: /.test(line)) {
-        isPanic = true;
-        lines.splice(0, lines.length - 1);
-      }
-      lines.push(line);
-      if (lines.length > LINES) lines.shift();
-    }
-  });
-  return lines;
-}
-
-function endOf(child: ChildProcess, lines: readonly string[]): Promise<Error> {
-  return new Promise((resolve) => {
-    child.on('error', (error) =>
-      resolve(new Error(`the kernel cannot be started: ${error.message}`, { cause: error })),
-    );
-    child.on('close', (code, signal) =>
-      resolve(new Error([`the kernel ended (${signal ?? code ?? 'unknown'})`, ...lines].join('\n'))),
-    );
-    for (const stream of child.stdio) stream?.on('error', () => undefined); // its end says more
-  });
-}
-
-/** The data of the first message: what the kernel says of itself. */
-function firstMessage(files: Duplex, ended: Promise<Error>): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const messages = new Messages();
-    const timer = setTimeout(
-      () => reject(new Error(`the kernel did not start within ${START_TIMEOUT / 1000} s`)),
-      START_TIMEOUT,
-    );
-    const onData = (chunk: Buffer): void =>
-      messages.feed(chunk, (message) => {
-        clearTimeout(timer);
-        files.off('data', onData).pause();
-        resolve(Buffer.from(message.subarray(REPLY_SIZE)));
-      });
-    files.on('data', onData);
-    void ended.then((error) => {
-      clearTimeout(timer);
-      reject(error);
-    });
-  });
-}
-
-/** The kernel's memory is a file without a name among its descriptors. */
-function memoryOf(child: ChildProcess): number {
-  const folder = `/proc/${child.pid ?? 0}/fd`;
-  const found = readdirSync(folder).find((name) => readlinkSync(`${folder}/${name}`).startsWith('/memfd:nodefs'));
-  if (found === undefined) throw new Error(`the kernel's memory is not among ${folder}`);
-  return openSync(`${folder}/${found}`, 'r+');
 }

@@ -32,9 +32,9 @@ export interface OpenOptions {
    * reason as the cause. Single calls take signals of their own.
    */
   readonly signal?: AbortSignal;
-  /** Bytes of memory for the kernel's caches, at least 64 MiB. Default 128 MiB. */
+  /** Bytes of memory for the kernel's caches, at least 64 MiB, under QEMU at most 2 GiB. Default 128 MiB. */
   readonly memory?: number;
-  /** The kernel's file. Default: that of the package for this platform. */
+  /** The kernel's file, or `qemu` for that of the package for QEMU. Default: that of the package for this platform. */
   readonly kernel?: string;
   /** Is given each line that the kernel logs. */
   readonly log?: (line: string) => void;

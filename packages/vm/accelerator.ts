@@ -38,6 +38,11 @@ export async function chooseAccelerator(options: ProbeOptions): Promise<Accelera
   return failure === '' ? { name: candidate.name } : { name: 'tcg', reason: failure };
 }
 
+/** @returns the accelerator that may work, as far as is known without a boot */
+export async function fastAccelerator(board: Board): Promise<'kvm' | 'hvf' | undefined> {
+  return (await whyEmulated(board)) === undefined ? CANDIDATES[process.platform]?.name : undefined;
+}
+
 /** @returns why no accelerator can work, as far as is known without a boot; undefined if one may */
 export async function whyEmulated(board: Board): Promise<string | undefined> {
   const { nodeArch } = targetOf(board.target);

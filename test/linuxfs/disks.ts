@@ -8,24 +8,32 @@ import { open, type Disk } from '@nodeos/linuxfs';
 import { systemOf } from 'nodeos';
 import { onTestFinished } from 'vitest';
 
-let kernel: Promise<string> | undefined;
+const kernels = new Map<string, Promise<string>>();
 
 /** The kernel's file: that of NODEOS_LINUXFS_KERNEL, else the one of the sources, built if it is not in the cache. */
-export function builtKernel(): Promise<string> {
-  kernel ??= (async () => {
-    const given = process.env['NODEOS_LINUXFS_KERNEL'];
-    if (given !== undefined) return given;
-    const { linuxfs } = await systemOf(targetOf('x86_64'));
-    if (!linuxfs) throw new Error('there is no kernel of linuxfs for this target');
-    const progress = plainProgress((text) => process.stderr.write(text));
-    return (await build(stepsOf(linuxfs), { progress, jobs: 2 })).path(linuxfs);
-  })();
-  return kernel;
+export const builtKernel = (): Promise<string> => built('NODEOS_LINUXFS_KERNEL', 'linuxfs');
+
+/** The same for QEMU, of NODEOS_LINUXFS_QEMU_KERNEL or of the sources. @param target default: that of this machine */
+export const builtQemuKernel = (target = 'x86_64'): Promise<string> =>
+  built('NODEOS_LINUXFS_QEMU_KERNEL', 'linuxfsVirt', target);
+
+function built(variable: string, which: 'linuxfs' | 'linuxfsVirt', target = 'x86_64'): Promise<string> {
+  const key = `${which} ${target}`;
+  const kernel = kernels.get(key) ?? process.env[variable] ?? buildOf(which, target);
+  kernels.set(key, Promise.resolve(kernel));
+  return Promise.resolve(kernel);
+}
+
+async function buildOf(which: 'linuxfs' | 'linuxfsVirt', target: string): Promise<string> {
+  const artifact = (await systemOf(targetOf(target)))[which];
+  if (!artifact) throw new Error(`there is no such kernel of linuxfs for ${target}`);
+  const progress = plainProgress((text) => process.stderr.write(text));
+  return (await build(stepsOf(artifact), { progress, jobs: 2 })).path(artifact);
 }
 
 /** A disk with that kernel, which is closed when the test ends. */
 export async function opened(...[image, options]: Parameters<typeof open>): Promise<Disk> {
-  const disk = await open(image, { kernel: await builtKernel(), ...options });
+  const disk = await open(image, { ...options, kernel: options?.kernel ?? (await builtKernel()) });
   onTestFinished(() => disk.close().catch(() => undefined));
   return disk;
 }

@@ -11,7 +11,7 @@ import { publish } from '../npm/shop.js';
 import { LONG, temporary } from '../support.js';
 import { builtKernel, emptyDisk } from './disks.js';
 
-const WANTED = /^@nodeos\/(linuxfs|linuxfs-linux-x64|block|tree|base)$/;
+const WANTED = /^@nodeos\/(linuxfs|linuxfs-linux-x64|base|block|contract|targets|tree|vm)$/;
 
 it('brings the kernel along, with its sources', { timeout: LONG }, async () => {
   const folder = await temporary();

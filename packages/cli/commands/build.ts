@@ -22,6 +22,7 @@ const WITHOUT_APP: readonly string[] = [
   'initramfs-stream',
   'tls-handshake',
   'linuxfs-kernel',
+  'linuxfs-kernel-virt',
 ];
 
 export const buildCommand: Unlisted<Command> = {

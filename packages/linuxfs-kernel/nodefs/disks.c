@@ -8,12 +8,8 @@
  */
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
-#include <linux/interrupt.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
-#include <as-layout.h>
-#include <irq_kern.h>
-#include <os.h>
 #include "nodefs.h"
 
 #define DEPTH 64
@@ -47,7 +43,7 @@ static int operation_of(struct request *rq)
 	}
 }
 
-/* The pages of a request as segments of the memory that the other side can see. The kernel's own image is not there. */
+/* The pages of a request as segments of the memory that the other side can see. */
 static int gather(struct request *rq, struct nodefs_segment *segments)
 {
 	struct req_iterator iter;
@@ -57,9 +53,9 @@ static int gather(struct request *rq, struct nodefs_segment *segments)
 	if (req_op(rq) != REQ_OP_READ && req_op(rq) != REQ_OP_WRITE)
 		return 0;
 	rq_for_each_bvec(bv, rq, iter) {
-		phys_addr_t at = page_to_phys(bv.bv_page) + bv.bv_offset;
+		s64 at = nodefs_place(page_to_phys(bv.bv_page) + bv.bv_offset);
 
-		if (count == SEGMENTS || at < uml_reserved - uml_physmem)
+		if (count == SEGMENTS || at < 0)
 			return -1;
 		segments[count].offset = cpu_to_le64(at);
 		segments[count].size = cpu_to_le64(bv.bv_len);
@@ -91,10 +87,10 @@ static blk_status_t queue(struct blk_mq_hw_ctx *hctx, const struct blk_mq_queue_
 		.size = cpu_to_le64(blk_rq_bytes(rq)),
 	};
 	blk_mq_start_request(rq);
-	n = os_write_file(NODEFS_DISKS_FD, &message, length);
+	n = nodefs_line_write(NODEFS_LINE_DISKS, &message, length);
 	if (n == length)
 		return BLK_STS_OK;
-	return n == -EAGAIN || n == -EINTR ? BLK_STS_RESOURCE : BLK_STS_IOERR;
+	return n == -EAGAIN ? BLK_STS_RESOURCE : BLK_STS_IOERR;
 }
 
 static enum blk_eh_timer_return still_waiting(struct request *rq)
@@ -120,19 +116,18 @@ static void complete_one(const struct nodefs_disk_reply *reply)
 }
 
 /* Reads until nothing is left, since the interrupt comes once. A reply may come in two parts. */
-static irqreturn_t on_readable(int irq, void *unused)
+static void on_readable(void)
 {
 	static struct nodefs_disk_reply replies[DEPTH];
 	static int have;
 	int n, i;
 
-	while ((n = os_read_file(NODEFS_DISKS_FD, (void *)replies + have, sizeof(replies) - have)) > 0) {
+	while ((n = nodefs_line_read(NODEFS_LINE_DISKS, (void *)replies + have, sizeof(replies) - have)) > 0) {
 		have += n;
 		for (i = 0; have >= (int)sizeof(replies[0]); i++, have -= sizeof(replies[0]))
 			complete_one(&replies[i]);
 		memmove(replies, &replies[i], have);
 	}
-	return IRQ_HANDLED;
 }
 
 static const struct block_device_operations disk_operations = { .owner = THIS_MODULE };
@@ -248,9 +243,5 @@ int nodefs_disks_start(void)
 	if (major < 0)
 		return major;
 	error = blk_mq_alloc_tag_set(&tags);
-	if (!error)
-		error = os_set_fd_async(NODEFS_DISKS_FD);
-	if (error)
-		return error;
-	return um_request_irq(UM_IRQ_ALLOC, NODEFS_DISKS_FD, IRQ_READ, on_readable, 0, "nodefs-disks", &tags);
+	return error ?: nodefs_line_open(NODEFS_LINE_DISKS, on_readable);
 }

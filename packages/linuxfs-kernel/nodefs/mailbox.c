@@ -23,7 +23,7 @@ void nodefs_mailbox_make(void)
 
 u64 nodefs_mailbox_place(void)
 {
-	return __pa(mailbox);
+	return nodefs_place(__pa(mailbox));
 }
 
 static bool is_posted(void)

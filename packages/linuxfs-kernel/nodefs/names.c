@@ -292,9 +292,8 @@ static int trim(struct nodefs_call *call)
 
 	if (IS_ERR(root))
 		return PTR_ERR(root);
-	/* A worker has no memory of its own, so the kernel's addresses are what it hands over. */
 	if (root->f_op->unlocked_ioctl)
-		error = root->f_op->unlocked_ioctl(root, FITRIM, (unsigned long)&range);
+		error = nodefs_ioctl(root, FITRIM, &range, sizeof(range));
 	filp_close(root, NULL);
 	call->value = range.len;
 	return error == -ENOTTY ? -EOPNOTSUPP : error;

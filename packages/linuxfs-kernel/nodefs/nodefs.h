@@ -46,7 +46,7 @@ void nodefs_serve(void);	/* never returns */
 void nodefs_equip(struct nodefs_worker *worker);
 void nodefs_perform(struct nodefs_worker *worker);	/* the request; makes the reply */
 void nodefs_send(const struct nodefs_reply *reply);
-void __noreturn nodefs_end(const char *why);
+void nodefs_end(const char *why);	/* does not return */
 
 /* mailbox.c: requests and replies through memory. */
 int nodefs_carry(void *unused);	/* a worker's function */
@@ -78,7 +78,20 @@ int nodefs_path(struct nodefs_call *call, struct path *path);	/* of the handle o
 extern const struct nodefs_operation nodefs_name_operations[NODEFS_OPS];
 void nodefs_fill_stat(struct nodefs_stat *to, const struct kstat *from);
 
-/* confine_user.c: the process gives up what it does not need. */
+/*
+ * um.c or virt.c: what the kernel runs on. It has two lines to the other side, which sees the kernel's memory as a file.
+ * Neither reading nor writing waits.
+ */
+enum nodefs_line { NODEFS_LINE_FILES, NODEFS_LINE_DISKS };
+typedef void nodefs_arrived(void);	/* something can be read; called by an interrupt */
+int nodefs_line_open(enum nodefs_line line, nodefs_arrived *arrived);
+int nodefs_line_read(enum nodefs_line line, void *to, u32 size);	/* bytes, 0 at the end, or -EAGAIN */
+int nodefs_line_write(enum nodefs_line line, const void *from, u32 size);	/* bytes, or -EAGAIN */
+s64 nodefs_place(phys_addr_t at);	/* in the file; negative: it is not there */
+int nodefs_ioctl(struct file *file, unsigned int command, void *argument, u32 size);
+void nodefs_power_off(void);
+
+/* confine_user.c or virt.c: what runs the kernel gives up what it does not need. */
 int nodefs_confine(void);
 
 #endif

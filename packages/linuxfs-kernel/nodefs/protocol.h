@@ -3,9 +3,9 @@
  * What the kernel and the process that started it say to each other. packages/linuxfs/protocol.ts has the same numbers;
  * a test compares the two.
  *
- * Numbers are little-endian. Descriptor 3 carries requests for files and their replies, descriptor 4 requests for disks
- * and their replies. Bulk data crosses neither: it lies in the kernel's memory, which is a file that the other side
- * reads and writes, at offsets that are given here.
+ * Numbers are little-endian. Descriptor 3, or port 1 of a virtual machine, carries requests for files and their replies;
+ * descriptor 4, or port 2, requests for disks and their replies. Bulk data crosses neither: it lies in the kernel's
+ * memory, which is a file that the other side reads and writes, at offsets that are given here.
  */
 #ifndef NODEFS_PROTOCOL_H
 #define NODEFS_PROTOCOL_H
@@ -15,6 +15,8 @@
 #define NODEFS_VERSION 2
 #define NODEFS_FILES_FD 3
 #define NODEFS_DISKS_FD 4
+#define NODEFS_FILES_PORT 1
+#define NODEFS_DISKS_PORT 2
 #define NODEFS_SLOTS 16
 #define NODEFS_SLOT_SIZE (1 << 20)
 #define NODEFS_MOUNTS 64

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Takes requests from descriptor 3, does them, and replies. The workers take turns in reading; whoever has read a
+ * Takes requests from the line for files, does them, and replies. The workers take turns in reading; whoever has read a
  * request does it, so that a slow disk holds up only those who wait for it.
  *
  * Workers are user threads without memory of their own, not kernel threads: those close files and unmount later, behind
@@ -13,13 +13,10 @@
 #include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
-#include <linux/reboot.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/task_work.h>
 #include <linux/wait.h>
-#include <irq_kern.h>
-#include <os.h>
 #include "nodefs.h"
 
 #define WORKERS 16
@@ -44,22 +41,22 @@ static const struct nodefs_operation server_operations[NODEFS_OPS] = {
 	[NODEFS_SYNC] = { nodefs_sync },
 };
 
-static irqreturn_t on_readable(int irq, void *unused)
+static void on_readable(void)
 {
 	WRITE_ONCE(readable, true);
 	wake_up(&arrived);
-	return IRQ_HANDLED;
 }
 
 /*
  * The other side is gone, or says nonsense. Whoever ends in order has unmounted before; for all others this is a power
  * cut, since nobody is left to write to the disks.
  */
-void __noreturn nodefs_end(const char *why)
+void nodefs_end(const char *why)
 {
 	pr_info("nodefs: %s\n", why);
-	machine_power_off();
-	unreachable();
+	nodefs_power_off();
+	for (;;)
+		cpu_relax();
 }
 
 static u32 whole_message(void)
@@ -102,12 +99,12 @@ static void take(u8 *to)
 	mutex_lock(&reading);
 	while (!(length = next_message())) {
 		WRITE_ONCE(readable, false);
-		n = os_read_file(NODEFS_FILES_FD, pending + pending_size, NODEFS_MESSAGE_MAX - pending_size);
+		n = nodefs_line_read(NODEFS_LINE_FILES, pending + pending_size, NODEFS_MESSAGE_MAX - pending_size);
 		if (n == 0)
 			nodefs_end("the other side has closed");
 		if (n > 0)
 			pending_size += n;
-		else if (n != -EAGAIN && n != -EINTR)
+		else if (n != -EAGAIN)
 			nodefs_end("requests cannot be read");
 		else
 			wait_event(arrived, READ_ONCE(readable));
@@ -125,10 +122,10 @@ void nodefs_send(const struct nodefs_reply *reply)
 
 	mutex_lock(&replying);
 	while (sent < length) {
-		n = os_write_file(NODEFS_FILES_FD, (const void *)reply + sent, length - sent);
+		n = nodefs_line_write(NODEFS_LINE_FILES, (const void *)reply + sent, length - sent);
 		if (n > 0)
 			sent += n;
-		else if (n == -EAGAIN || n == -EINTR)
+		else if (n == -EAGAIN)
 			schedule_timeout_uninterruptible(1); /* it does not read; the clock asks again */
 		else
 			nodefs_end("replies cannot be sent");
@@ -258,7 +255,7 @@ static void say_hello(void)
 
 	message.hello.mailbox = cpu_to_le64(nodefs_mailbox_place());
 	for (i = 0; i < NODEFS_SLOTS; i++)
-		message.hello.slots[i] = cpu_to_le64(__pa(slots[i]));
+		message.hello.slots[i] = cpu_to_le64(nodefs_place(__pa(slots[i])));
 	nodefs_send(&message.reply);
 }
 
@@ -275,11 +272,10 @@ void nodefs_serve(void)
 			nodefs_end("no memory for the slots: more than mem=48M is needed");
 	}
 	nodefs_mailbox_make();
-	if (os_set_fd_async(NODEFS_FILES_FD) < 0 ||
-	    um_request_irq(UM_IRQ_ALLOC, NODEFS_FILES_FD, IRQ_READ, on_readable, 0, "nodefs-files", &arrived) < 0)
-		nodefs_end("descriptor 3 is no socket");
+	if (nodefs_line_open(NODEFS_LINE_FILES, on_readable) < 0)
+		nodefs_end("there is no line for files");
 	if (nodefs_disks_start() < 0)
-		nodefs_end("descriptor 4 is no socket");
+		nodefs_end("there is no line for disks");
 	if (nodefs_confine() < 0)
 		nodefs_end("the process cannot be confined");
 	say_hello();
