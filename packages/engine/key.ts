@@ -119,7 +119,7 @@ async function fileId(step: Step, path: string): Promise<string> {
 const toolVersions = new Map<string, Promise<string>>();
 
 /** How tools say their version, where that is not by `--version`. */
-const VERSION_OPTIONS: Readonly<Record<string, string>> = { mke2fs: '-V', 'fsck.erofs': '-V' };
+const VERSION_OPTIONS: Readonly<Record<string, string>> = { mke2fs: '-V' };
 
 /** The first line of what a tool says of its version. A missing tool is an ingredient too; the recipe finds out whether it matters. */
 function toolVersion(tool: string): Promise<string> {

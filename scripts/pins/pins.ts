@@ -62,7 +62,7 @@ function isSource(value: object): value is Source {
   return typeof name === 'string' && typeof version === 'string' && Array.isArray(places);
 }
 
-/** The `sources.ts` of each workspace and of each folder of tests, if it exists. */
+/** The `sources.ts` of each workspace, of each folder in one, and of each folder of tests, if it exists. */
 async function sourcesFiles(root: string): Promise<string[]> {
   const { workspaces } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { workspaces: string[] };
   const folders: string[] = [];
@@ -70,10 +70,17 @@ async function sourcesFiles(root: string): Promise<string[]> {
     if (!pattern.endsWith('/*')) folders.push(pattern);
     else folders.push(...(await readdir(join(root, pattern.slice(0, -2)))).map((name) => pattern.replace('*', name)));
   }
-  return folders
+  const inner = await Promise.all(folders.map((folder) => foldersIn(root, folder)));
+  return [...folders, ...inner.flat()]
     .map((folder) => `${folder}/sources.ts`)
     .filter((file) => existsSync(join(root, file)))
     .sort();
+}
+
+async function foldersIn(root: string, folder: string): Promise<string[]> {
+  const entries = await readdir(join(root, folder), { withFileTypes: true }).catch(() => []);
+  const own = entries.filter((entry) => entry.isDirectory() && !['dist', 'node_modules'].includes(entry.name));
+  return own.map(({ name }) => `${folder}/${name}`);
 }
 
 /** The pins with the given names, or all of them without names. @throws NodeosError for a name that no pin has */

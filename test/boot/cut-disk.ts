@@ -37,6 +37,9 @@ const run = promisify(execFile);
 const MIB = 1 << 20;
 /** Bytes of the data in the image, and on the larger disk. */
 const [SMALL_DATA, LARGE_DATA] = [32 * MIB, 3638 * MIB];
+/** Whether the data have grown or not; there is nothing between. */
+export const isDataLength = (length: number): boolean => [SMALL_DATA, LARGE_DATA].includes(length);
+
 /** Bytes of the disk that the image is on. */
 export const DISK = 4 * 2 ** 30;
 const CHANGES: ReadonlySet<string> = new Set(['write', 'zero', 'trim', 'flush']);
@@ -88,7 +91,6 @@ export interface Booted {
 
 /** Boots the disk, which stays open, and runs code in it. */
 export async function bootedUntil(disk: BlockBackend, code: string, { at = Infinity, seed }: Cut): Promise<Booted> {
-  const folder = await mkdtemp('/tmp/nodeos-cut-');
   const kill = new AbortController();
   const powered = volatile(
     withClose(disk, () => undefined),
@@ -103,27 +105,48 @@ export async function bootedUntil(disk: BlockBackend, code: string, { at = Infin
     }
     return work();
   });
-  const server = new NbdServer({ exports: { disk: { open: () => counted } } });
+  const heard = (text: string): void => void (seen.stdout += text);
+  try {
+    const ended = await bootedOn(counted, code, { heard, kill: kill.signal }).catch((error: unknown) => {
+      if (!seen.wasCut) throw error;
+      return { status: undefined, lines: [] };
+    });
+    return { ...seen, ...ended };
+  } finally {
+    if (seen.wasCut) await powered.cut();
+  }
+}
+
+interface Running {
+  /** Called with what the code says. */
+  readonly heard: (text: string) => void;
+  readonly kill?: AbortSignal;
+}
+
+/** Boots a device, which stays open, and runs code in the machine. */
+export async function bootedOn(
+  device: BlockBackend,
+  code: string,
+  { heard, kill }: Running,
+): Promise<Pick<Booted, 'status' | 'lines'>> {
+  const folder = await mkdtemp('/tmp/nodeos-cut-');
+  const server = new NbdServer({ exports: { disk: { open: () => withClose(device, () => undefined) } } });
   const socket = join(folder, 'nbd');
   await server.listen({ path: socket });
   try {
-    const result = await runMachine({
+    const { status, lines } = await runMachine({
       ...EMULATED_PC,
       medium: { path: `nbd+unix:///disk?socket=${socket}`, keeps: true, drive: 'virtio', firmware: 'bios' },
       extra: ['-set', 'drive.medium.cache=none'],
       settings: { exec: code },
-      ports: { 'nodeos.stdout': (chunk) => void (seen.stdout += chunk.toString()) },
-      kill: kill.signal,
+      ports: { 'nodeos.stdout': (chunk) => heard(chunk.toString()) },
+      ...(kill ? { kill } : {}),
       timeout: 180,
       bootTimeout: 120,
-    }).catch((error: unknown) => {
-      if (!seen.wasCut) throw error;
-      return { status: undefined, lines: [] };
     });
-    return { ...seen, status: result.status, lines: result.lines };
+    return { status, lines };
   } finally {
     await server.close(1);
-    if (seen.wasCut) await powered.cut();
     await rm(folder, { recursive: true });
   }
 }
@@ -192,7 +215,7 @@ const BLOCKS = "console.log(fs.statfsSync('/data').blocks)";
 /** By the next boot, or the one after it if the table was torn. */
 export async function expectGrowth(disk: BlockBackend, folder: string): Promise<void> {
   const { length } = await dataOf(disk);
-  expect([SMALL_DATA, LARGE_DATA]).toContain(length);
+  expect(isDataLength(length), `data of ${length} bytes`).toBe(true);
   const blocks = async (): Promise<number> => {
     const { status, stdout, lines } = await bootedUntil(disk, BLOCKS, { seed: 0 });
     expect(status, lines.join('\n')).toBe(0);
@@ -208,7 +231,7 @@ export async function expectGrowth(disk: BlockBackend, folder: string): Promise<
  * Each boot looks for the records of those before it, says how many are whole, and writes more until its power is cut.
  * Records are at the end of one file, and each one is also a file that is renamed into its place.
  */
-const WRITE_RECORDS = `
+export const writeRecords = (count: number): string => `
 const { open, write, fsync, close, rename, read, exists, truncate } = Object.fromEntries(
   Object.entries(fs).filter(([n]) => n.endsWith('Sync')).map(([n, f]) => [n.slice(0, -4), f]));
 const record = (n) => Buffer.alloc(1000, 'record ' + n + ' ');
@@ -222,7 +245,7 @@ fs.ftruncateSync(log, n * 1000);
 console.log('found', n, files);
 n = Math.min(n, files);
 const folder = open('/data/home', 'r');
-for (let end = n + 60; n < end;) {
+for (let end = n + ${count}; n < end;) {
   const bytes = record(++n);
   write(log, bytes, 0, 1000, (n - 1) * 1000);
   fsync(log);
@@ -236,6 +259,12 @@ for (let end = n + 60; n < end;) {
   console.log('file', n);
 }`;
 
+/** A record as the code above writes it. */
+export const record = (n: number): Buffer => Buffer.alloc(1000, `record ${n} `);
+
+/** Records that one boot writes. */
+export const RECORDS = 60;
+
 /** Cuts the power while records are written, of one disk all the time. */
 export async function cutRecords({ image, folder, points, seed }: Cuts): Promise<void> {
   const chance = random(seed);
@@ -244,7 +273,7 @@ export async function cutRecords({ image, folder, points, seed }: Cuts): Promise
     let [log, files, cuts] = [0, 0, 0];
     for (let boots = 0; cuts < points; boots++) {
       const cut = { at: 1 + Math.floor(chance() * RECORDS_BOOT), seed: Math.floor(chance() * 2 ** 32) };
-      const { stdout, wasCut, status, lines } = await bootedUntil(disk, WRITE_RECORDS, cut);
+      const { stdout, wasCut, status, lines } = await bootedUntil(disk, writeRecords(RECORDS), cut);
       if (wasCut) cuts++;
       else expect(status, lines.join('\n')).toBe(0);
       const what = `boot ${boots} after ${cuts} cuts, ${JSON.stringify(cut)}: ${stdout.slice(0, 40)}`;
@@ -255,7 +284,7 @@ export async function cutRecords({ image, folder, points, seed }: Cuts): Promise
       log = lastOf('log', stdout) ?? Number(found[1]);
       files = lastOf('file', stdout) ?? Number(found[2]);
     }
-    const { status, stdout, lines } = await bootedUntil(disk, WRITE_RECORDS, { seed: 0 });
+    const { status, stdout, lines } = await bootedUntil(disk, writeRecords(RECORDS), { seed: 0 });
     expect(status, lines.join('\n')).toBe(0);
     const [, foundLog, foundFiles] = /^found (\d+) (\d+)$/m.exec(stdout) ?? [];
     expect(Number(foundLog)).toBeGreaterThanOrEqual(log);
@@ -266,7 +295,7 @@ export async function cutRecords({ image, folder, points, seed }: Cuts): Promise
   }
 }
 
-const lastOf = (word: string, stdout: string): number | undefined => {
+export const lastOf = (word: string, stdout: string): number | undefined => {
   const all = [...stdout.matchAll(new RegExp(`^${word} (\\d+)\\n`, 'gm'))];
   return all.length === 0 ? undefined : Number(all.at(-1)?.[1]);
 };

@@ -1,7 +1,7 @@
 // Makes one large image in a process of its own, and says what that took: large-image.js KIND FOLDER IMAGE
 import { stat } from 'node:fs/promises';
 import { regions, writeImage } from '@nodeos/block';
-import { erofs, fat, gpt, GPT_TYPES, writeErofs } from '@nodeos/fs';
+import { erofs, fat, gpt, GPT_TYPES, iso, writeErofs } from '@nodeos/fs';
 import { fromDirectory } from '@nodeos/tree';
 
 const MIB = 2 ** 20;
@@ -21,6 +21,9 @@ const KINDS = {
   async fat(folder, path) {
     const size = 0xffffffff * 512;
     await write(await fat(fromDirectory(folder), { size, label: 'LARGE' }), path);
+  },
+  async iso(folder, path) {
+    await write(await iso(fromDirectory(folder), { label: 'LARGE' }), path);
   },
   async disk(folder, path) {
     const size = 16 * 2 ** 30;

@@ -70,7 +70,7 @@ describe('images of 16 GiB', { timeout: LONG }, () => {
     await tree(little, { large: 1, data: 480, small: 20_000 });
   }, LONG);
 
-  it.each(['erofs', 'fat', 'disk'])('%s: written, with holes, in the time that the data take', async (kind) => {
+  it.each(['erofs', 'fat', 'iso', 'disk'])('%s: written, with holes, in the time that the data take', async (kind) => {
     const [image, other] = [join(folder, 'image'), join(folder, 'other')];
     const first = await measured(`${kind} of 15 GiB`, [MAKER, kind, full, image]);
     const second = await measured(`${kind} of 3 GiB with as much data`, [MAKER, kind, little, other]);
@@ -79,6 +79,7 @@ describe('images of 16 GiB', { timeout: LONG }, () => {
     expect(Math.abs(a - b)).toBeLessThan(64 * MIB);
     expect(first.seconds).toBeLessThan(2 * second.seconds + 5);
     if (kind === 'erofs') await run('fsck.erofs', [image]);
+    if (kind === 'iso') await run('isoinfo', ['-J', '-l', '-i', image], { maxBuffer: 1 << 28 });
     await rm(image);
     await rm(other);
   });
@@ -86,12 +87,13 @@ describe('images of 16 GiB', { timeout: LONG }, () => {
   it.each([
     ['erofs', ''],
     ['fat', ''],
+    ['iso', ''],
     ['disk', 'partition:1:'],
   ])('%s: described, listed, unpacked', async (kind, prefix) => {
     const image = join(folder, 'image');
     await run(process.execPath, [MAKER, kind, full, image]);
     const info = await measured(`nodeos image info, ${kind}`, [CLI, 'image', 'info', image]);
-    expect(info.stdout).toMatch(/erofs|fat/);
+    expect(info.stdout).toMatch(/erofs|fat|iso9660/);
     const { stdout } = await measured(`nodeos image ls, ${kind}`, [CLI, 'image', 'ls', prefix + image]);
     expect(stdout.trim().split('\n')).toHaveLength(20_000 + 20 + 5);
     const to = join(folder, 'to');

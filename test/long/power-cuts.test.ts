@@ -10,9 +10,12 @@ import {
   useLargeDisk,
   verdictOnTables,
 } from '../boot/cut-disk.js';
+import { replayGrowth, replayRecords } from '../boot/cut-replay.js';
 import { LONG } from '../support.js';
 
 const POINTS = 40;
+/** Of one recorded run. */
+const REPLAYED = 300;
 const SECTOR = 512;
 
 describe('a power cut', { timeout: LONG }, () => {
@@ -59,4 +62,10 @@ describe('a power cut', { timeout: LONG }, () => {
 
   it(`at ${POINTS} points of writing leaves all that was synced`, () =>
     cutRecords({ image: image(), folder, points: POINTS, seed: 2 }));
+
+  it(`at ${REPLAYED} points of one first boot leaves data that are whole, and grow`, () =>
+    replayGrowth({ image: image(), folder, points: REPLAYED, seed: 5, bootEvery: 30 }));
+
+  it(`at ${REPLAYED} points of one run that writes leaves all that was synced`, () =>
+    replayRecords({ image: image(), folder, points: REPLAYED, seed: 6 }));
 });

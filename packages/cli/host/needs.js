@@ -44,7 +44,7 @@ const ownTools = notOnMacOS('macOS, with the Xcode command-line tools, has its o
 export const NEEDS = [
   {
     need: 'C compiler',
-    ...by('start build toolchain', 'kernel toolchain-*'),
+    ...by('start build flash toolchain', 'kernel toolchain-* erofs-utils'),
     why: 'compiles the kernel and its build tools',
     ...run('gcc g++'),
     // Except on Alpine, g++ brings the headers of the C library.
@@ -53,7 +53,7 @@ export const NEEDS = [
   },
   {
     need: 'make',
-    ...by('start build toolchain', 'kernel toolchain-* app-native app-addon'),
+    ...by('start build flash toolchain', 'kernel toolchain-* erofs-utils app-native app-addon'),
     why: 'drives the kernel build',
     ...run('make'),
     ...linux('make'),
@@ -61,7 +61,7 @@ export const NEEDS = [
   },
   {
     need: 'binutils',
-    ...by('start build toolchain', 'kernel toolchain-*'),
+    ...by('start build flash toolchain', 'kernel toolchain-* erofs-utils'),
     why: 'links and strips',
     ...run('ld strip readelf'),
     ...linux('binutils'),
@@ -134,7 +134,7 @@ export const NEEDS = [
   },
   {
     need: 'xz',
-    ...by('start build toolchain', 'kernel toolchain-* runtime *-xz'),
+    ...by('start build toolchain', 'kernel toolchain-* erofs-utils runtime *-xz'),
     why: 'unpacks sources, compresses images',
     ...run('xz'),
     ...linux('xz-utils', 'xz', 'xz', 'xz'),
@@ -150,7 +150,7 @@ export const NEEDS = [
   },
   {
     need: 'tar',
-    ...by('start build toolchain', 'kernel toolchain-* runtime runtime-musl tls-handshake app-modules* raspi'),
+    ...by('start build toolchain', 'kernel toolchain-* erofs-utils runtime runtime-musl tls-handshake app-modules* raspi'),
     why: 'unpacks sources',
     ...run('tar'),
     ...linux('tar'),
@@ -167,8 +167,9 @@ export const NEEDS = [
   },
   {
     need: 'EROFS tools',
-    ...by('start build flash', 'usr-compressed'),
-    why: 'compress the runtime on CDs; check filesystem images in the tests',
+    ...by('image', ''),
+    why: 'check filesystem images (nodeos image fsck, tests)',
+    only: 'tests',
     ...run('mkfs.erofs fsck.erofs dump.erofs'),
     ...linux('erofs-utils'),
     brew: ['erofs-utils'],
