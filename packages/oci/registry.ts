@@ -9,12 +9,24 @@ import { collected, NodeosError } from '@nodeos/base';
 import type { HttpResponse } from '@nodeos/base/http';
 import { sha256Digest, WrongContentError, type Sized } from './digest.js';
 import { isLoopback, isSuccess, Login, send, type CredentialsFor, type Request } from './login.js';
-import { MANIFEST_TYPES, MAX_MANIFEST, type Document } from './model.js';
+import { MANIFEST_TYPES, MAX_MANIFEST, objectIn, type Document } from './model.js';
 import { endpointOf } from './reference.js';
 import type { OpenBlob } from './source.js';
 
 /** Links that are remembered. */
 const MAX_LINKS = 1024;
+const MAX_TAGS = 10_000;
+const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+
+/** Registries without deletion say 405; some say that the operation is not there. */
+const DELETE_ANSWERS: ReadonlyMap<number, 'deleted' | 'missing' | 'refused'> = new Map([
+  [200, 'deleted'],
+  [202, 'deleted'],
+  [204, 'deleted'],
+  [404, 'missing'],
+  [405, 'refused'],
+  [501, 'refused'],
+]);
 
 export interface RegistryOptions {
   /** Without TLS. Default: only on the loopback. */
@@ -144,6 +156,54 @@ export class Repository {
     const response = await this.#ask(`/manifests/${reference}`, { method: 'PUT', headers, body: bytes, signal });
     finish(response, `${this.name} does not take the manifest ${reference}`);
     return sha256Digest(bytes);
+  }
+
+  /**
+   * All tags.
+   * @throws RegistryError if there is no such repository, or it does not list; NodeosError for more than 10,000 tags, or
+   * for a next page elsewhere
+   */
+  async tags(signal: AbortSignal): Promise<string[]> {
+    const what = `${this.name}: the list of tags`;
+    const tags = new Set<string>();
+    let page: string | undefined = '/tags/list?n=1000';
+    for (let pages = 0; page !== undefined; pages++) {
+      if (tags.size > MAX_TAGS || pages > MAX_TAGS) throw new NodeosError(`${what} is longer than ${MAX_TAGS}`);
+      const response = await this.#ask(page, { headers: { accept: 'application/json' }, signal });
+      expectSuccess(response, what);
+      const tooLong = (): Error => new NodeosError(`${what} has a page of more than ${MAX_MANIFEST} bytes`);
+      const answer = objectIn(await collected(response, MAX_MANIFEST, tooLong), what);
+      const found: unknown = answer['tags'] ?? [];
+      if (!Array.isArray(found)) throw new NodeosError(`${what} is no list`);
+      for (const tag of found) if (typeof tag === 'string' && TAG.test(tag)) tags.add(tag);
+      page = this.#nextPage(response, what);
+    }
+    return [...tags].sort();
+  }
+
+  /**
+   * Deletes a manifest, and every tag that it has.
+   * @param digest never a tag: registries need not delete those
+   * @returns `refused` if the registry deletes nothing, which it need not
+   * @throws RegistryError for any other refusal
+   */
+  async deleteManifest(digest: string, signal: AbortSignal): Promise<'deleted' | 'missing' | 'refused'> {
+    const response = await this.#ask(`/manifests/${digest}`, { method: 'DELETE', signal });
+    response.destroy();
+    const said = DELETE_ANSWERS.get(response.statusCode);
+    if (said) return said;
+    throw refusal(response, `${this.name} does not delete the manifest ${digest}`);
+  }
+
+  /** A page is of the same list, whatever a registry says. */
+  #nextPage({ headers }: HttpResponse, what: string): string | undefined {
+    const [, link] = /<([^>]{1,4096})>\s*;\s*rel="?next"?/i.exec(String(headers['link'] ?? '')) ?? [];
+    if (link === undefined) return undefined;
+    const list = new URL(`${this.#root}/tags/list`);
+    const next = URL.canParse(link, list.href) ? new URL(link, list.href) : undefined;
+    // Behind a proxy a registry may know itself by another name, so only the path is compared.
+    if (next?.pathname === list.pathname) return `/tags/list${next.search}`;
+    throw new NodeosError(`${what} goes on elsewhere: ${link.slice(0, 200)}`);
   }
 
   /** @returns undefined if there is no link, or it is of no use any more */

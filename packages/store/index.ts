@@ -40,5 +40,7 @@ export { storeReader, openReference, type OpenedImage, type ReaderOptions, type 
 export { prometheus, type Stats, type TierCounts } from './stats.js';
 export { isSmr, pushSmr } from './smr/device.js';
 export { picture, type Picture } from './care/picture.js';
-export { registryStore, type PackRepository } from './registry/store.js';
+export { registryStore } from './registry/store.js';
+export type { PackRepository } from './registry/blobs.js';
+export { collectPacks, type CollectedPacks, type CollectPacksOptions } from './registry/collect.js';
 export { chunkServer, ownerOf, peersTier, type PeersOptions } from './tiers/peers.js';

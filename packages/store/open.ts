@@ -5,6 +5,7 @@ import { UsageError } from '@nodeos/base';
 import { isPrunable, PLACES, type Place, type PrunablePlace } from '@nodeos/places';
 import type { OnRescued } from './chunks.js';
 import { checkName, imageStore, type ImageStore, type WritableImageStore } from './images.js';
+import type { PackRepository } from './registry/blobs.js';
 import { repositoryAt } from './registry/repository.js';
 import { registryStore } from './registry/store.js';
 
@@ -12,8 +13,9 @@ interface Kind {
   readonly protocol: string;
   readonly example: string;
   open(url: URL, onRescued?: OnRescued): ImageStore;
-  /** For a collection. Absent: registries collect by themselves. */
+  /** For a collection: one of these two. */
   place?(url: URL): Place;
+  repository?(url: URL): PackRepository;
 }
 
 const KINDS: readonly Kind[] = [
@@ -21,7 +23,12 @@ const KINDS: readonly Kind[] = [
     ...{ protocol, example, place },
     open: (url: URL, onRescued?: OnRescued) => imageStore(place(url), onRescued),
   })),
-  { protocol: 'oci:', example: 'oci://REGISTRY/REPOSITORY', open: (url) => registryStore(repositoryAt(url)) },
+  {
+    protocol: 'oci:',
+    example: 'oci://REGISTRY/REPOSITORY',
+    repository: repositoryAt,
+    open: (url) => registryStore(repositoryAt(url)),
+  },
 ];
 
 /** What a user may write, for messages and help texts. */
@@ -47,6 +54,12 @@ export function openWritableStore(text: string, onRescued?: OnRescued): Writable
   const store = openStore(text, onRescued);
   if ('publish' in store) return store as WritableImageStore;
   throw new UsageError(`${store.name}: nothing can be written there`);
+}
+
+/** For a collection in a registry; undefined for any other kind of store. @throws UsageError if it is of no known kind */
+export function openRepository(text: string): PackRepository | undefined {
+  const { kind, url } = kindOf(text);
+  return kind.repository?.(url);
 }
 
 /** For a collection. @throws UsageError if it cannot list, move and delete */

@@ -3,9 +3,12 @@ import { spawn } from 'node:child_process';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Milliseconds between two attempts to connect, and from an attempt to its end: some twenty at a time, no flood. */
+/** Milliseconds between two attempts to connect, at least. */
 const INTERVAL = 25;
-const PATIENCE = 500;
+/** Attempts at a time. */
+const ATTEMPTS = 20;
+/** Of what has been waited: so exact is the time of an answer that comes late. */
+const EXACT = 0.005;
 
 const usedPorts = new Set<number>();
 
@@ -22,12 +25,14 @@ export async function freePort(): Promise<number> {
 
 /**
  * Asks for `/` with a new connection every few milliseconds until one answers: QEMU accepts connections long before
- * its guest does, and the early ones wait for a retransmission.
+ * its guest does, and the early ones wait for a retransmission. On a busy host attempts live longer: a guest that has to answer
+ * those that are given up already never comes to one that waits.
  * @returns the time of the first byte, by `performance.now()`, or undefined if the signal came first
  */
 export async function firstByte(port: number, signal: AbortSignal): Promise<number | undefined> {
   let answerTime: number | undefined;
   const sockets = new Set<ReturnType<typeof connect>>();
+  const started = performance.now();
   while (answerTime === undefined && !signal.aborted) {
     const socket = connect(port, '127.0.0.1');
     sockets.add(socket);
@@ -35,8 +40,9 @@ export async function firstByte(port: number, signal: AbortSignal): Promise<numb
     socket.on('data', () => (answerTime ??= performance.now()));
     socket.on('error', () => undefined);
     socket.on('close', () => sockets.delete(socket));
-    socket.setTimeout(PATIENCE, () => socket.destroy());
-    await sleep(INTERVAL);
+    const interval = Math.max(INTERVAL, (performance.now() - started) * EXACT);
+    socket.setTimeout(ATTEMPTS * interval, () => socket.destroy());
+    await sleep(interval);
   }
   for (const socket of sockets) socket.destroy();
   return answerTime;

@@ -8,7 +8,10 @@ export const removeCommand: Command = {
   summary: 'Removes images by name. Their chunks stay until nodeos store gc.',
   operands: 'STORE:NAME…',
   options: {},
-  examples: [['nodeos store rm /srv/store:debian-11', 'its chunks are deleted by collections, a grace period later']],
+  examples: [
+    ['nodeos store rm /srv/store:debian-11', 'its chunks are deleted by collections, a grace period later'],
+    ['nodeos store rm oci://registry.example/disks:debian-11', 'the tag stays for as long, and stands for nothing'],
+  ],
   async run(args) {
     if (args.operands.length === 0) throw new UsageError('nodeos store rm: STORE:NAME is missing');
     for (const { store: place, name } of args.operands.map(parseReference)) {

@@ -179,6 +179,39 @@ describe('a registry of containers', () => {
     const served = await nodeos('serve', `${at}:v2`, '--key', 'tenant.key', '--record', '--', 'sh', '-c', compare);
     expect(served.stdout + served.stderr).toMatch(/identical/);
     expect((await nodeos('verify', `${at}:v1`, `${at}:v2`, '--key', 'tenant.key')).status).toBe(0);
-    expect((await nodeos('gc', at)).stderr).toMatch(/cannot say what it has/);
+  });
+
+  test('images there are listed, removed, and collected; what means nothing there is refused', async () => {
+    const at = `oci://${registry.host}/disks`;
+    expect((await nodeos('ls', at)).stdout).toMatch(/ v1 \(.*\n.* v2 \(/);
+    expect((await nodeos('rm', `${at}:v1`)).status).toBe(0);
+    expect((await nodeos('ls', at)).stdout).not.toMatch(/ v1 /);
+    expect((await nodeos('rm', `${at}:v1`)).stderr).toMatch(/has no image "v1"/);
+    expect((await nodeos('push', 'disk.img', `${at}:v2`)).status).toBe(0);
+    const dry = await nodeos('gc', at, '--dry-run', '--json');
+    expect(JSON.parse(dry.stdout)).toMatchObject({ images: 1, packs: 1, deleted: 0, dry: true });
+    const done = await nodeos('gc', at, '--grace', '0s');
+    expect(done.stderr).toMatch(/1 images need .* of 1 packs/);
+    expect(done.stderr).toMatch(/deleted [345] replaced manifests; 0 wait\n.*own collection frees/);
+    expect((await nodeos('verify', `${at}:v2`)).status).toBe(0);
+    const refused = await nodeos('gc', at, '--resume');
+    expect([refused.status, refused.stderr]).toEqual([2, expect.stringMatching(/not for a registry/)]);
+    expect((await nodeos('gc', `oci://${registry.host}/nothing`)).stderr).toMatch(/list of tags: HTTP status 404/);
+  });
+
+  test('a registry that deletes nothing is said, and keeps what was replaced', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'nodeos-store-cli-registry-'));
+    const keeping = await startRegistry(folder, false);
+    try {
+      const at = `oci://${keeping.host}/disks`;
+      for (const tag of ['v1', 'v2']) expect((await nodeos('push', 'disk.img', `${at}:${tag}`)).status).toBe(0);
+      expect((await nodeos('rm', `${at}:v1`)).status).toBe(0);
+      const done = await nodeos('gc', at, '--grace', '0s');
+      expect([done.status, done.stderr]).toEqual([0, expect.stringMatching(/2 replaced manifests stay, because the/)]);
+      expect((await nodeos('verify', `${at}:v2`)).status).toBe(0);
+    } finally {
+      await keeping.close();
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 });

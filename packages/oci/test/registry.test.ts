@@ -3,7 +3,7 @@ import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { BlobCache, credentialsFor, openImage, parseMirror, type ImageOptions } from '../index.js';
+import { BlobCache, credentialsFor, openImage, parseMirror, Repository, type ImageOptions } from '../index.js';
 import { badRegistry, type BadRegistry } from './bad-registry.js';
 import { layoutOf, tarOf } from './images.js';
 import { listingOfTree, type Listing } from './judges.js';
@@ -303,5 +303,57 @@ describe('credentials', () => {
     } finally {
       process.env['PATH'] = before;
     }
+  });
+});
+
+describe('the list of tags', () => {
+  type Page = { readonly tags?: unknown; readonly link?: string; readonly text?: string };
+  /** @param pages by `last` */
+  const listOf = (pages: Readonly<Record<string, Page>>): Promise<string[]> => {
+    registry.trick = (request, response) => {
+      const last = new URL(request.url ?? '', 'http://registry').searchParams.get('last') ?? '';
+      const { tags, link, text } = pages[last] ?? {};
+      response.writeHead(200, link === undefined ? {} : { link });
+      response.end(text ?? JSON.stringify({ name: 'some/app', tags }));
+      return true;
+    };
+    return new Repository(registry.host, 'some/app').tags(signal);
+  };
+  const next = (last: string): string => `</v2/some/app/tags/list?last=${last}&n=1000>; rel="next"`;
+
+  it('goes over pages, and has no words that are no tags', async () => {
+    const pages = { '': { tags: ['b', '../x', 7, ''], link: next('b') }, b: { tags: ['a', 'c'] } };
+    expect(await listOf(pages)).toEqual(['a', 'b', 'c']);
+    expect(await listOf({ '': { tags: null } })).toEqual([]);
+  });
+
+  it('is bounded, and never goes on elsewhere', async () => {
+    await expect(
+      listOf({ '': { tags: [], link: '<http://other.example/v2/x/tags/list>; rel="next"' } }),
+    ).rejects.toThrow(/goes on elsewhere/);
+    await expect(listOf({ '': { text: `"${'x'.repeat(5 << 20)}"` } })).rejects.toThrow(
+      /a page of more than 4194304 bytes/,
+    );
+    await expect(listOf({ '': { text: '[1]' } })).rejects.toThrow(/no JSON object/);
+    await expect(listOf({ '': { tags: {} } })).rejects.toThrow(/is no list/);
+    const many = Array.from({ length: 9000 }, (_, number) => `t${number}`);
+    const more = many.map((tag) => `${tag}x`);
+    await expect(listOf({ '': { tags: many, link: next('t') }, t: { tags: more, link: next('t') } })).rejects.toThrow(
+      /longer than 10000/,
+    );
+  });
+
+  it('and the deletion of a manifest that is allowed, was done, is not offered, or is forbidden', async () => {
+    const answer = async (status: number): Promise<string> => {
+      registry.trick = (request, response) => {
+        response.writeHead(request.method === 'DELETE' ? status : 500).end();
+        return true;
+      };
+      return new Repository(registry.host, 'some/app').deleteManifest(`sha256:${'ab'.repeat(32)}`, signal);
+    };
+    expect(await answer(202)).toBe('deleted');
+    expect(await answer(404)).toBe('missing');
+    expect(await answer(405)).toBe('refused');
+    await expect(answer(403)).rejects.toThrow(/does not delete the manifest .*: HTTP status 403/);
   });
 });

@@ -2,50 +2,49 @@
  * Images in a repository of a registry of containers. New chunks of an image are written one after the other into packs,
  * which are blobs, and read from there by range.
  */
-import { NodeosError, UsageError } from '@nodeos/base';
-import { failure } from '@nodeos/block';
+import { NodeosError } from '@nodeos/base';
 import type { WritableImageStore } from '../images.js';
 import { checkName } from '../images.js';
 import type { WritableChunkStore } from '../chunks.js';
-import { decodeRecipe, MAX_RECIPE, recipeId } from '../recipe/public.js';
-import { blobOf, decodeManifest, EMPTY, encodeManifest, TYPES, type Blob, type ImageManifest } from './manifest.js';
+import { decodeRecipe, MAX_RECIPE, recipeId, type Recipe } from '../recipe/public.js';
+import { readBlob, storeBlob, wholeBlob, type PackRepository } from './blobs.js';
+import { EMPTY, encodeRemoved, type Blob, type ImageManifest } from './manifest.js';
 import { decodePackIndex, encodePackIndex, type Location } from './pack-index.js';
-
-/** What is used of a repository. `Repository` of `@nodeos/oci` is one. */
-export interface PackRepository {
-  /** Shown to the user. */
-  readonly name: string;
-  manifest(tag: string, signal: AbortSignal): Promise<{ readonly bytes: Uint8Array } | undefined>;
-  /**
-   * Opens a blob.
-   * @param offset of the first byte
-   * @param length bytes that are wanted; more may come, and are not read
-   * @returns the bytes from `offset`, or from an earlier one
-   */
-  blob(
-    blob: Blob,
-    offset: number,
-    signal: AbortSignal,
-    length?: number,
-  ): Promise<{ readonly offset: number; readonly body: AsyncIterable<Uint8Array> }>;
-  putBlob(blob: Blob, open: () => Uint8Array, signal: AbortSignal): Promise<unknown>;
-  putManifest(
-    tag: string,
-    document: { readonly bytes: Buffer; readonly mediaType: string },
-    signal: AbortSignal,
-  ): Promise<unknown>;
-}
-
-/** Bytes of a pack, after which the next one begins. It is in memory until it is stored. */
-const PACK = 32 << 20;
+import { packWriter } from './pack-writer.js';
+import { decodeTagged, readTag, replaceImage, replaceTag, type ImageContents } from './tag.js';
 
 interface Loaded {
   readonly tag: string;
-  readonly manifest: ImageManifest;
+  readonly manifest: ImageContents;
 }
 
 /** One for each request: listeners on a common one would never go. */
 const never = (): AbortSignal => new AbortController().signal;
+
+/** The recipe of an image, and where its chunks are. @throws NodeosError if they are not what the manifest says */
+export async function readImage(
+  repository: PackRepository,
+  manifest: ImageManifest,
+  full: string,
+  signal: AbortSignal,
+): Promise<{ readonly bytes: Buffer; readonly recipe: Recipe; readonly places: Map<string, Location> }> {
+  const read = (blob: Blob, what: string): Promise<Buffer> =>
+    wholeBlob(repository, blob, { most: MAX_RECIPE, what }, signal);
+  const bytes = await read(manifest.recipe, 'the recipe');
+  const recipe = decodeRecipe(bytes, full);
+  const index = await read(manifest.index, 'the index');
+  return { bytes, recipe, places: decodePackIndex(index, recipe, manifest.packs, full) };
+}
+
+/** The packs that the chunks of an image are in, in the order of its records. */
+export function packsOf({ records }: Recipe, placeOf: (id: string) => Location | undefined): Blob[] {
+  const used = new Map<string, Blob>();
+  for (const { id } of records) {
+    const pack = placeOf(id)?.pack;
+    if (pack) used.set(pack.digest, pack);
+  }
+  return [...used.values()];
+}
 
 export function registryStore(repository: PackRepository): WritableImageStore {
   const { name } = repository;
@@ -53,76 +52,60 @@ export function registryStore(repository: PackRepository): WritableImageStore {
   const locations = new Map<string, Location>();
   /** By the recipe's id. */
   const loaded = new Map<string, Loaded>();
-  const open: { bytes: Uint8Array; id: string }[] = [];
-  let openBytes = 0;
+  const packs = packWriter(repository, (id, location) => locations.set(id, location), never);
+  const whole = (blob: Blob, most: number, what: string): Promise<Buffer> =>
+    wholeBlob(repository, blob, { most, what }, never());
+  const store = (bytes: Uint8Array): Promise<Blob> => storeBlob(repository, bytes, never());
 
-  async function read(blob: Blob, offset: number, length: number): Promise<Buffer> {
-    const { offset: from, body } = await repository.blob(blob, offset, never(), length);
-    const into = Buffer.alloc(length);
-    let [at, filled] = [from, 0];
-    for await (const part of body) {
-      const useful = part.subarray(Math.max(0, offset + filled - at), offset + length - at);
-      into.set(useful, filled);
-      filled += useful.length;
-      at += part.length;
-      if (filled === length) return into; // which ends the answer too
-    }
-    throw failure('EIO', `${name}: ${blob.digest} ends at byte ${at}, and ${offset + length} are wanted`);
-  }
-
-  /** A whole blob, which is what its digest says. */
-  async function whole(blob: Blob, most: number, what: string): Promise<Buffer> {
-    if (blob.size > most) throw new NodeosError(`${name}: ${what} has ${blob.size} bytes; ${most} are the most`);
-    const bytes = await read(blob, 0, blob.size);
-    if (blobOf(bytes).digest === blob.digest) return bytes;
-    throw new NodeosError(`${name}: ${what} is not what its digest says`);
+  /** The manifest of an image. @returns undefined if there is none, or it was removed */
+  async function find(tag: string): Promise<ImageManifest | undefined> {
+    const found = await readTag(repository, checkName(tag), never());
+    const decoded = found && decodeTagged(found.bytes, `${name}:${tag}`);
+    if (decoded?.kind === 'other') throw new NodeosError(`${name}:${tag}: this is no image of a store of chunks`);
+    return decoded?.kind === 'image' ? decoded.manifest : undefined;
   }
 
   async function load(tag: string): Promise<Uint8Array | undefined> {
-    const document = await repository.manifest(checkName(tag), never());
-    if (!document) return undefined;
-    const full = `${name}:${tag}`;
-    const manifest = decodeManifest(document.bytes, full);
-    const bytes = await whole(manifest.recipe, MAX_RECIPE, 'the recipe');
-    const recipe = decodeRecipe(bytes, full);
-    const index = await whole(manifest.index, MAX_RECIPE, 'the index');
-    for (const [id, location] of decodePackIndex(index, recipe, manifest.packs, full)) locations.set(id, location);
+    const manifest = await find(tag);
+    if (!manifest) return undefined;
+    const { bytes, places } = await readImage(repository, manifest, `${name}:${tag}`, never());
+    for (const [id, location] of places) locations.set(id, location);
     loaded.set(recipeId(bytes), { tag, manifest });
     return bytes;
   }
 
-  async function storePack(): Promise<void> {
-    const parts = open.splice(0);
-    openBytes = 0;
-    if (parts.length === 0) return;
-    const bytes = Buffer.concat(parts.map((part) => part.bytes));
-    const pack = blobOf(bytes);
-    await repository.putBlob(pack, () => bytes, never());
-    let offset = 0;
-    for (const { id, bytes: stored } of parts) {
-      locations.set(id, { pack, offset, length: stored.length });
-      offset += stored.length;
+  /** A collection has moved chunks, and the registry has deleted where they were: the manifests say where they are. */
+  let reloading: Promise<unknown> | undefined;
+  const reload = (): Promise<unknown> =>
+    (reloading ??= Promise.all([...new Set([...loaded.values()].map(({ tag }) => tag))].map(load)).finally(
+      () => (reloading = undefined),
+    ));
+
+  async function readChunk(id: string): Promise<Buffer | undefined> {
+    const location = locations.get(id);
+    if (!location) return undefined;
+    try {
+      return await readBlob(repository, location.pack, location, never());
+    } catch (error) {
+      if ((error as { status?: unknown }).status !== 404) throw error;
+      await reload();
+      const moved = locations.get(id);
+      if (!moved || moved.pack.digest === location.pack.digest) throw error;
+      return readBlob(repository, moved.pack, moved, never());
     }
   }
 
-  async function store(bytes: Uint8Array): Promise<Blob> {
-    const blob = blobOf(bytes);
-    await repository.putBlob(blob, () => bytes, never());
-    return blob;
-  }
-
-  async function putManifest(tag: string, manifest: ImageManifest): Promise<void> {
-    const bytes = encodeManifest(manifest, `${name}:${tag}`);
-    await repository.putManifest(tag, { bytes, mediaType: TYPES.manifest }, never());
-  }
-
   /** Puts the manifest of a loaded image again, with something more. */
-  async function amend(recipe: string, change: (manifest: ImageManifest) => ImageManifest): Promise<void> {
-    const found = loaded.get(recipe);
-    if (!found) throw new NodeosError(`${name}: the image with the recipe ${recipe} was not read before`);
-    const manifest = change(found.manifest);
-    await putManifest(found.tag, manifest);
-    loaded.set(recipe, { ...found, manifest });
+  async function amend(recipe: string, change: (manifest: ImageContents) => ImageContents): Promise<void> {
+    const { tag } = loaded.get(recipe) ?? {};
+    if (tag === undefined) throw new NodeosError(`${name}: the image with the recipe ${recipe} was not read before`);
+    const tagged = await readTag(repository, tag, never());
+    const decoded = tagged && decodeTagged(tagged.bytes, `${name}:${tag}`);
+    if (decoded?.kind !== 'image' || decoded.manifest.recipe.digest !== `sha256:${recipe}`)
+      throw new NodeosError(`${name}:${tag} has got other contents meanwhile, which stay`);
+    const manifest = change(decoded.manifest);
+    await replaceImage(repository, tag, tagged, manifest, never());
+    loaded.set(recipe, { tag, manifest });
   }
 
   const chunks: WritableChunkStore = {
@@ -130,25 +113,24 @@ export function registryStore(repository: PackRepository): WritableImageStore {
     has: (id, length) => {
       const found = locations.get(id);
       const isThere = found !== undefined && (length === undefined || found.length === length);
-      return Promise.resolve(isThere || open.some((part) => part.id === id));
+      return Promise.resolve(isThere || packs.isOpen(id));
     },
-    async get(id) {
-      const location = locations.get(id);
-      return location && read(location.pack, location.offset, location.length);
-    },
-    async put(id, stored) {
-      open.push({ id, bytes: Uint8Array.from(stored) });
-      openBytes += stored.length;
-      if (openBytes >= PACK) await storePack();
-    },
+    get: readChunk,
+    put: (id, stored) => packs.put(id, stored),
   };
 
   return {
     name,
     chunks,
     recipe: load,
-    names: () =>
-      Promise.reject(new NodeosError(`${name}: a registry is asked for images by name`, { hint: `${name}:NAME` })),
+    async names() {
+      const names: string[] = [];
+      for (const tag of await repository.tags(never())) {
+        const found = await readTag(repository, tag, never());
+        if (found && decodeTagged(found.bytes, `${name}:${tag}`).kind === 'image') names.push(tag);
+      }
+      return names;
+    },
     async keyTable(recipe, tenant, most) {
       const blob = loaded.get(recipe)?.manifest.keys.get(tenant);
       return blob && whole(blob, most, 'the table of keys');
@@ -158,23 +140,19 @@ export function registryStore(repository: PackRepository): WritableImageStore {
       return blob && blob.size <= most ? whole(blob, most, 'the start list') : undefined;
     },
     async publish(tag, { recipe: bytes, keys }) {
-      await storePack();
+      await packs.flush();
       const recipe = decodeRecipe(bytes, `${name}:${tag}`);
-      const used = new Map<string, Blob>();
-      for (const { id } of recipe.records) {
-        const pack = locations.get(id)?.pack;
-        if (pack) used.set(pack.digest, pack);
-      }
-      const packs = [...used.values()];
+      const used = packsOf(recipe, (id) => locations.get(id));
       await store(EMPTY);
-      const manifest: ImageManifest = {
+      const manifest: ImageContents = {
         recipe: await store(bytes),
-        index: await store(encodePackIndex(recipe, packs, locations)),
+        index: await store(encodePackIndex(recipe, used, locations)),
         keys: new Map(keys ? [[keys.tenant, await store(keys.table)]] : []),
         start: undefined,
-        packs,
+        packs: used,
       };
-      await putManifest(checkName(tag), manifest);
+      const before = await readTag(repository, checkName(tag), never());
+      await replaceImage(repository, tag, before, manifest, never());
       loaded.set(recipeId(bytes), { tag, manifest });
     },
     async putKeyTable(recipe, tenant, table) {
@@ -190,12 +168,13 @@ export function registryStore(repository: PackRepository): WritableImageStore {
       const start = await store(list);
       await amend(recipe, (manifest) => ({ ...manifest, start }));
     },
-    remove: (tag) =>
-      Promise.reject(
-        new UsageError(`${name}:${tag}: a registry deletes by its own tools`, {
-          hint: `skopeo delete docker://${name}:${tag}`,
-        }),
-      ),
+    /** The tag stays, for something that names what was there: a collection finds it, and deletes both. */
+    async remove(tag) {
+      const before = await readTag(repository, checkName(tag), never());
+      if (!before || decodeTagged(before.bytes, `${name}:${tag}`).kind !== 'image') return;
+      await store(EMPTY);
+      await replaceTag(repository, tag, before, encodeRemoved, never());
+    },
     close: () => Promise.resolve(),
   };
 }

@@ -11,7 +11,8 @@ import { unpackedBound } from '../chunk/frame.js';
 import { idOf, opener, sealer, trimmedLength } from '../chunk/seal.js';
 import { zstdDecoder, zstdEncoder, type DecoderName } from '../chunk/zstd.js';
 import { decodeKeys, encodeKeys } from '../recipe/key-table.js';
-import { decodeManifest, encodeManifest } from '../registry/manifest.js';
+import { decodeManifest, encodeManifest, encodeRemoved } from '../registry/manifest.js';
+import { decodeTagged } from '../registry/tag.js';
 import { decodePackIndex, encodePackIndex } from '../registry/pack-index.js';
 import { decodeSmr } from '../smr/recipe.js';
 import { decodeStartList, encodeStartList } from '../recipe/start-list.js';
@@ -224,7 +225,10 @@ describe('bytes from others', () => {
     }
   };
   const blob = { digest: `sha256:${'ab'.repeat(32)}`, size: 100 };
-  const layers = { recipe: blob, index: blob, keys: new Map([['tenant', blob]]), start: blob, packs: [blob] };
+  const layers = {
+    ...{ recipe: blob, index: blob, keys: new Map([['tenant', blob]]), start: blob, packs: [blob] },
+    ...{ replaces: blob.digest, created: 0 },
+  };
   const recipe: Recipe = {
     ...{ size: BLOCK, blockSize: BLOCK, codec: 'zstd', cipher: 'none', filesystem: '' },
     records: [{ index: 0, rawLength: 5, storedLength: 9, id: 'ab'.repeat(32) }],
@@ -232,6 +236,7 @@ describe('bytes from others', () => {
 
   test.each<[string, Buffer, (bytes: Buffer) => unknown]>([
     ['a manifest', encodeManifest(layers, 'm'), (bytes) => decodeManifest(bytes, 'm')],
+    ['the manifest of a removed image', encodeRemoved(layers), (bytes) => decodeTagged(bytes, 'm')],
     [
       'an index of packs',
       encodePackIndex(recipe, [blob], new Map([['ab'.repeat(32), { pack: blob, offset: 91, length: 9 }]])),

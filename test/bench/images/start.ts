@@ -27,9 +27,11 @@ export async function startOf(args: readonly string[], onAnswer?: () => Promise<
   );
   let said = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (said = `${said}${text}`.slice(-2000)));
-  const closed = new AbortController();
-  const ended = once(child, 'close').finally(() => closed.abort());
-  const at = await firstByte(port, AbortSignal.any([closed.signal, AbortSignal.timeout(PATIENCE * 1000)]));
+  // Not AbortSignal.any with a timeout, which Node.js 20 may collect before its time.
+  const over = new AbortController();
+  const timer = setTimeout(() => over.abort(), PATIENCE * 1000);
+  const ended = once(child, 'close').finally(() => over.abort());
+  const at = await firstByte(port, over.signal).finally(() => clearTimeout(timer));
   if (at !== undefined) await onAnswer?.();
   child.kill('SIGINT');
   await ended;
