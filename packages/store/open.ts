@@ -56,6 +56,9 @@ export function openWritableStore(text: string, onRescued?: OnRescued): Writable
   throw new UsageError(`${store.name}: nothing can be written there`);
 }
 
+/** Whether it is in files of this machine. @throws UsageError if it is of no known kind */
+export const isFolder = (text: string): boolean => kindOf(text).kind.protocol === 'file:';
+
 /** For a collection in a registry; undefined for any other kind of store. @throws UsageError if it is of no known kind */
 export function openRepository(text: string): PackRepository | undefined {
   const { kind, url } = kindOf(text);

@@ -8,7 +8,7 @@ import type { DeviceOptions, StoreDevice } from './image/device.js';
 import { sourceOf } from './image/open.js';
 import { storeDevice, unpackedBlocks } from './image/device.js';
 import { findImage, type Image, type ImageStore } from './images.js';
-import { openStore, parseReference } from './open.js';
+import { isFolder, openStore, parseReference } from './open.js';
 import { isSmr, openSmr } from './smr/device.js';
 import { counting, type Stats } from './stats.js';
 import { diskTier } from './tiers/disk.js';
@@ -62,7 +62,8 @@ export async function storeReader(options: ReaderOptions = {}): Promise<StoreRea
   const { tenant, cache, peers, memory, chunkMemory = 32 << 20, patience, onEvent, onRescued, ...more } = options;
   const deviceOptions: DeviceOptions = { ...more, blocks: unpackedBlocks(memory) };
   const stats = counting();
-  const nearTiers = [memoryTier(chunkMemory), ...(cache ? [await diskTier(cache)] : [])];
+  const inMemory = memoryTier(chunkMemory);
+  const nearTiers = [inMemory, ...(cache ? [await diskTier(cache)] : [])];
   const stores = new Map<string, OpenedStore>();
   const note = (event: TierEvent): void => {
     stats.count(event);
@@ -73,10 +74,12 @@ export async function storeReader(options: ReaderOptions = {}): Promise<StoreRea
     const known = stores.get(place);
     if (known) return known;
     const store = openStore(place, onRescued);
+    // Of files of this machine, the kernel keeps in memory what is read.
+    const near = nearTiers.filter((tier) => tier !== inMemory || !isFolder(place));
     // What other hosts ask for and what is read here share their requests to the store.
     const chunks = { ...store.chunks, get: shared((id) => store.chunks.get(id)) };
-    const local = tiered([...nearTiers, chunks], { onEvent: note });
-    const all = peers ? tiered([...nearTiers, peers, chunks], { onEvent: note }) : local;
+    const local = tiered([...near, chunks], { onEvent: note });
+    const all = peers ? tiered([...near, peers, chunks], { onEvent: note }) : local;
     const opened = { store, local, chunks: patient(all, patience === undefined ? {} : { patience }) };
     stores.set(place, opened);
     return opened;

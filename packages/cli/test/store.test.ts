@@ -57,7 +57,7 @@ test('what a server does is shown, and another host gets chunks from it', async 
   const served = await nodeos(
     ...['serve', 'store:one', '--key', 'tenant.key', '--metrics', '0', '--http', '0', '--', 'sh', '-c', script],
   );
-  expect(served.stdout).toMatch(/^tier +hits +bytes +missing +invalid +failed\nmemory/m);
+  expect(served.stdout).toMatch(/^tier +hits +bytes +missing +invalid +failed\n\S*store +\d/m);
   expect(served.stdout).toMatch(/\d+ blocks unpacked, 0 waited for/);
   expect(served.stderr).toMatch(/chunks for other hosts: http:\/\/127\.0\.0\.1:\d+/);
   const alone = await nodeos('serve', 'store:one', '--peer', 'http://10.0.0.1:9200');
