@@ -2,15 +2,20 @@
  * zstd: one pinned encoder, and the fastest decoder that is there.
  *
  * The id of a chunk is the checksum of its stored bytes, so every machine must compress to the same bytes: zstd 1.5.7,
- * level 3, one frame. `@bokuweb/zstd-wasm` is that version as WebAssembly. Node.js has zstd of its own from 22.15 on;
- * where that is the same version it gives the same bytes, and is faster.
+ * level 3, one frame. `@bokuweb/zstd-wasm` is that version as WebAssembly. Node.js has zstd of its own from 22.15 on, and
+ * many systems have the library; where those are the same version they give the same bytes, and are faster. Whatever is
+ * not the WebAssembly has to prove it, on a sample.
  */
+import { createHash } from 'node:crypto';
 import * as zlib from 'node:zlib';
 import { failure } from '@nodeos/block';
 import { unpackedBound } from './frame.js';
+import { zstdLibrary, type Library } from './zstd-library.js';
 
 /** The version whose bytes are the format. */
 export const ZSTD_VERSION = '1.5.7';
+/** The same as the library says it. */
+const ZSTD_VERSION_NUMBER = 10507;
 
 /** Answers at once, or later from another thread. */
 export type Codec = (bytes: Uint8Array) => Uint8Array | Promise<Uint8Array>;
@@ -44,28 +49,80 @@ async function loadWasm(): Promise<Wasm> {
   return { compress: (bytes, level) => compressUsingDict(context, bytes, NO_DICTIONARY, level), decompress };
 }
 
-/** @param level of zstd: the bytes of two levels differ */
-export async function zstdEncoder(level: number, name: EncoderName = fastestEncoder()): Promise<Codec> {
+export type EncoderName = 'node' | 'library' | 'wasm';
+type Compress = (bytes: Uint8Array) => Uint8Array;
+
+/** The fastest first. Each is undefined where it is not there, or has another version. */
+const ENCODERS: Readonly<Record<EncoderName, (level: number) => Promise<Compress | undefined>>> = {
+  node: (level) => Promise.resolve(nodeCompress(level)),
+  async library(level) {
+    const found = await (library ??= zstdLibrary());
+    return found?.version === ZSTD_VERSION_NUMBER ? (bytes) => found.compress(bytes, level) : undefined;
+  },
+  async wasm(level) {
+    const { compress } = await wasm();
+    return (bytes) => compress(bytes, level);
+  },
+};
+let library: Promise<Library | undefined> | undefined;
+
+function nodeCompress(level: number): Compress | undefined {
   const { zstdCompressSync } = own;
-  if (name === 'node' && zstdCompressSync) {
-    const params = { [COMPRESSION_LEVEL]: level };
-    return (bytes) =>
-      zstdCompressSync(bytes, { params, pledgedSrcSize: bytes.length, chunkSize: compressBound(bytes.length) });
-  }
-  const { compress } = await wasm();
-  return (bytes) => compress(bytes, level);
+  const version = (process.versions as Partial<Record<string, string>>)['zstd'];
+  if (!zstdCompressSync || version !== ZSTD_VERSION) return undefined;
+  const params = { [COMPRESSION_LEVEL]: level };
+  return (bytes) =>
+    zstdCompressSync(bytes, { params, pledgedSrcSize: bytes.length, chunkSize: compressBound(bytes.length) });
 }
 
 /** ZSTD_COMPRESSBOUND, and a little more. With less room zstd works piece by piece, which gives other bytes. */
 const compressBound = (length: number): number => length + (length >>> 8) + 128;
 
-export type EncoderName = 'node' | 'wasm';
+/**
+ * @param level of zstd, 1 or 3: the bytes of two levels differ
+ * @param name for tests; default: the fastest one that gives the bytes of the format
+ * @throws Error if the named one is not there
+ */
+export async function zstdEncoder(level: EncoderLevel, name?: EncoderName): Promise<Codec> {
+  for (const one of name ? [name] : ENCODER_NAMES) {
+    const compress = await ENCODERS[one](level);
+    if (compress && (one === 'wasm' || isExact(compress, level))) return compress;
+  }
+  throw new Error(`no zstd ${ZSTD_VERSION}: ${name ?? ENCODER_NAMES.join(', ')}`);
+}
 
-/** Another version than the pinned one may give other bytes, whatever its speed. */
-const fastestEncoder = (): EncoderName =>
-  own.zstdCompressSync && (process.versions as Partial<Record<string, string>>)['zstd'] === ZSTD_VERSION
-    ? 'node'
-    : 'wasm';
+export const ENCODER_NAMES = Object.keys(ENCODERS) as readonly EncoderName[];
+
+/** SHA-256 of the sample as the WebAssembly compresses it, by level. */
+export const SAMPLE_SUMS = {
+  1: '1341107fc6acaeea3ccb499a536ea175775a2f173a6d5165ef6a415462804b10',
+  3: '67f4b59ff86179f052558d90d83342b4b8f6448fa239e2579497e257cf031555',
+} as const;
+export type EncoderLevel = keyof typeof SAMPLE_SUMS;
+
+function isExact(compress: Compress, level: EncoderLevel): boolean {
+  try {
+    return createHash('sha256').update(compress(sample())).digest('hex') === SAMPLE_SUMS[level];
+  } catch {
+    return false;
+  }
+}
+
+/** 300,000 bytes in which there is some of everything: words that come again near and far, numbers, noise and zeros. */
+export function sample(): Uint8Array {
+  const bytes = new Uint8Array(300_000);
+  let state = 1;
+  const next = (below: number): number => (state = (Math.imul(state, 1103515245) + 12345) >>> 0) % below;
+  for (let at = 0; at < bytes.length;) {
+    const length = Math.min(20 + next(4000), bytes.length - at);
+    const [kind, from] = [next(4), next(at + 1)];
+    if (kind === 0) for (let i = 0; i < length; i++) bytes[at + i] = next(65_536) >>> 8;
+    if (kind === 1) for (let i = 0; i < length; i++) bytes[at + i] = 97 + (next(1 << 20) >>> 16);
+    if (kind === 2) bytes.copyWithin(at, from, Math.min(from + length, at));
+    at += length;
+  }
+  return bytes;
+}
 
 export type DecoderName = 'node' | 'native' | 'wasm';
 
