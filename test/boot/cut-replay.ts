@@ -1,7 +1,7 @@
 /**
  * What a power cut at any point of one run would have left: the changes that a machine made to its disk are recorded, and
  * made once more up to a point, on a device with a volatile cache. dm-log-writes of Linux does the same. So a point takes
- * a second, and no boot. https://docs.kernel.org/admin-guide/device-mapper/log-writes.html
+ * a second or two, and no boot. https://docs.kernel.org/admin-guide/device-mapper/log-writes.html
  */
 import { execFile } from 'node:child_process';
 import { readdir, readFile, rm } from 'node:fs/promises';
