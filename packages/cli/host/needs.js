@@ -134,7 +134,7 @@ export const NEEDS = [
   },
   {
     need: 'xz',
-    ...by('start build toolchain', 'kernel toolchain-* erofs-utils runtime *-xz'),
+    ...by('start build flash toolchain', 'kernel toolchain-* erofs-utils runtime *-xz'),
     why: 'unpacks sources, compresses images',
     ...run('xz'),
     ...linux('xz-utils', 'xz', 'xz', 'xz'),
@@ -150,7 +150,10 @@ export const NEEDS = [
   },
   {
     need: 'tar',
-    ...by('start build toolchain', 'kernel toolchain-* erofs-utils runtime runtime-musl tls-handshake app-modules* raspi'),
+    ...by(
+      'start build flash toolchain',
+      'kernel toolchain-* erofs-utils runtime runtime-musl tls-handshake app-modules* raspi',
+    ),
     why: 'unpacks sources',
     ...run('tar'),
     ...linux('tar'),
