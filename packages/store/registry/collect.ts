@@ -1,18 +1,20 @@
 /**
  * Collection in a registry. It has no list of blobs and no times of them, and only its own collection frees bytes. So:
  *
- * 1. All images are read, each with its recipe and the index of its packs. One that cannot be read ends the collection before anything happens.
- * 2. Of packs of which less than half is needed, the needed chunks are moved: read by range, checked, written into new packs.
- * 3. Each image concerned gets a manifest with its new packs, if nobody has pushed it meanwhile. Packs that it needs nothing of leave it.
- * 4. Manifests that were replaced longer ago than the grace period are deleted, the oldest first, so that those that are left
- *    are found by the next collection. Only then does the registry's own collection free what they alone have named.
+ * 1. All images are read, each with its recipe and the index of its packs. One that cannot be read ends the collection
+ *    before anything happens.
+ * 2. Of packs of which less than half is needed, the needed chunks are moved: read by range, checked, written into new
+ *    packs.
+ * 3. Each image concerned gets a manifest with its new packs, if nobody has pushed it meanwhile. Packs that it needs
+ *    nothing of leave it.
+ * 4. Manifests that were replaced longer ago than the grace period are deleted, the oldest first, so that those that are
+ *    left are found by the next collection. Only then does the registry's own collection free what they alone have named.
  *
- * Each step adds a blob, or replaces or deletes one manifest: killed at any moment, it leaves the old manifest or the new one, and
- * all packs of both. Blobs are not deleted here: a push that has found one there would lose it. What a killed collection has
- * stored in vain no manifest names, and the registry frees it.
+ * Each step adds a blob, or replaces or deletes one manifest: killed at any moment, it leaves the old manifest or the new
+ * one, and all packs of both. Blobs are not deleted here: a push that has found one there would lose it. What a killed
+ * collection has stored in vain no manifest names, and the registry frees it.
  */
-import type { PackRepository } from './blobs.js';
-import { storeBlob } from './blobs.js';
+import { storeBlob, type PackRepository } from './blobs.js';
 import { encodePackIndex } from './pack-index.js';
 import { moveChunks, type Moved } from './rewrite.js';
 import { packsOf, readImage } from './store.js';
@@ -44,7 +46,7 @@ export interface CollectedPacks {
   readonly dropped: number;
   /** Bytes that were read and stored anew. */
   readonly movedBytes: number;
-  /** Bytes of rewritten and dropped packs that nobody needs: free once the grace period is over and the registry has collected. */
+  /** Bytes of rewritten and dropped packs that nobody needs: free after the grace period and the registry's collection. */
   readonly unneededBytes: number;
   /** Images that got a new manifest. */
   readonly updated: number;

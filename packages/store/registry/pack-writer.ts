@@ -1,6 +1,5 @@
 /** Writes chunks one after the other into packs, and says where they are. */
-import type { PackRepository } from './blobs.js';
-import { storeBlob } from './blobs.js';
+import { storeBlob, type PackRepository } from './blobs.js';
 import type { Location } from './pack-index.js';
 
 /** Bytes of a pack, after which the next one begins. It is in memory until it is stored. */
