@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { boardOf, targetOf, type Board } from '@nodeos/targets';
 import { escaped, fastAccelerator, SANDBOX } from '@nodeos/vm';
 import type { Kind } from './binary.js';
-import { memfdOf, type Launch } from './started.js';
+import { memfdOf, type Launch } from './launch.js';
 
 /** The boards whose devices are on no bus, which need no time to look for them. */
 const BOARDS: Readonly<Record<Exclude<Kind, 'program'>, string>> = { x86_64: 'microvm', aarch64: 'virt' };

@@ -3,10 +3,10 @@
  * descriptors 3 and 4, and a memory that this process opens as a file.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { openSync, readlinkSync, readdirSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
 import { kindOf } from './binary.js';
+import { memfdOf, type Launch } from './launch.js';
 import { decodeHello, Messages, REPLY_SIZE, type Hello } from './protocol.js';
 
 export interface Started {
@@ -18,19 +18,6 @@ export interface Started {
   /** The descriptor of the kernel's memory. */
   readonly memory: number;
   readonly ended: Promise<Error>;
-}
-
-/** How a kernel is started. */
-export interface Launch {
-  readonly command: string;
-  readonly args: readonly string[];
-  readonly env: NodeJS.ProcessEnv;
-  /** Seconds until it says that it is there. */
-  readonly timeout: number;
-  /** Opens the memory of the kernel that runs now. @returns a descriptor */
-  memory(child: ChildProcess): number;
-  /** Is called when the kernel is there, or has failed. */
-  settled?(): void;
 }
 
 interface StartOptions {
@@ -148,12 +135,4 @@ function firstMessage(files: Duplex, ended: Promise<Error>, timeout: number): Pr
       reject(error);
     });
   });
-}
-
-/** The kernel's memory is a file without a name among its descriptors. */
-export function memfdOf(child: ChildProcess, name: string): number {
-  const folder = `/proc/${child.pid ?? 0}/fd`;
-  const found = readdirSync(folder).find((fd) => readlinkSync(`${folder}/${fd}`).startsWith(`/memfd:${name}`));
-  if (found === undefined) throw new Error(`the kernel's memory is not among ${folder}`);
-  return openSync(`${folder}/${found}`, 'r+');
 }
