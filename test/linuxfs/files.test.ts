@@ -180,7 +180,7 @@ describe('the interface', () => {
 });
 
 describe('a kernel that is killed', () => {
-  it('fails every request with EIO and what ended it; what was synced is there', { timeout: 120_000 }, async () => {
+  it('fails every request with EIO and what ended it; what was synced is there', { timeout: LONG }, async () => {
     const image = emptyDisk(await temporary(), 'ext4');
     for (let round = 0; round < 12; round++) {
       const disk = await opened(image);
