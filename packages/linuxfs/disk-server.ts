@@ -6,13 +6,26 @@ import { fstatSync, readSync, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { BlockBackend } from '@nodeos/block';
 import { errnoOf } from './errors.js';
-import { decodeDiskRequest, DISK_OPS, encodeDiskReply, Messages, type DiskRequest } from './protocol.js';
+import {
+  decodeDiskRequest,
+  DISK_OPS,
+  DISK_REQUEST_MAX,
+  encodeCancel,
+  encodeDiskReply,
+  Messages,
+  type DiskRequest,
+} from './protocol.js';
 
 const ENODEV = 19;
+/** So many large buffers are kept, for the next requests: the pages of a new one cost more than copying into it. */
+const KEPT = 8;
+/** From so many bytes on a buffer is kept. */
+const LARGE = 64 << 10;
 
 export class DiskServer {
   readonly #disks = new Map<number, BlockBackend>();
   readonly #messages = new Messages();
+  readonly #kept: Buffer[] = [];
   #pending = 0;
   #isStopped = false;
 
@@ -46,6 +59,11 @@ export class DiskServer {
 
   remove(number: number): void {
     this.#disks.delete(number);
+  }
+
+  /** Gives up a request for files. */
+  cancel(tag: number): void {
+    if (this.socket.writable) this.socket.write(encodeCancel(tag));
   }
 
   /** The kernel's memory is not touched any more. */
@@ -85,7 +103,7 @@ export class DiskServer {
 
   /** One request of the device for all segments: they are neighbours on the disk, if not in memory. */
   #read(disk: BlockBackend, { offset, size, segments }: DiskRequest): Promise<void> | void {
-    const bytes = Buffer.allocUnsafe(size);
+    const bytes = this.#buffer(size);
     const done = disk.read(bytes, offset);
     const copy = (): void => {
       if (this.#isStopped) return;
@@ -94,6 +112,7 @@ export class DiskServer {
         writeFully(this.memory, bytes, at, segment.size, segment.offset);
         at += segment.size;
       }
+      this.#keep(bytes);
     };
     return done instanceof Promise ? done.then(copy) : copy();
   }
@@ -101,13 +120,24 @@ export class DiskServer {
   #write(disk: BlockBackend, { offset, size, segments }: DiskRequest): Promise<void> | void {
     if (this.#isStopped) return;
     if (!disk.write) throw Object.assign(new Error('the disk is read-only'), { code: 'EROFS' });
-    const bytes = Buffer.allocUnsafe(size);
+    const bytes = this.#buffer(size);
     let at = 0;
     for (const segment of segments) {
       readFully(this.memory, bytes, at, segment.size, segment.offset);
       at += segment.size;
     }
-    return disk.write(bytes, offset);
+    const done = disk.write(bytes, offset);
+    return done instanceof Promise ? done.then(() => this.#keep(bytes)) : this.#keep(bytes);
+  }
+
+  #buffer(size: number): Buffer {
+    if (size < LARGE) return Buffer.allocUnsafe(size);
+    return (this.#kept.pop() ?? Buffer.allocUnsafeSlow(DISK_REQUEST_MAX)).subarray(0, size);
+  }
+
+  /** A device is done with the buffer, and has nothing of it. */
+  #keep({ buffer, length }: Buffer): void {
+    if (length >= LARGE && this.#kept.length < KEPT) this.#kept.push(Buffer.from(buffer));
   }
 }
 

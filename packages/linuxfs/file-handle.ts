@@ -123,9 +123,9 @@ export class FileHandle extends EventEmitter {
     return { bytesWritten: await this.#write(bytes, options.position ?? null), buffer: data };
   }
 
-  async #write(bytes: Uint8Array, position: number | null): Promise<number> {
+  async #write(bytes: Uint8Array, position: number | null, signal?: AbortSignal): Promise<number> {
     const isHere = position === null || position < 0;
-    const count = await this.volume.write(this.#fd, bytes, isHere ? this.#position : position);
+    const count = await this.volume.write(this.#fd, bytes, isHere ? this.#position : position, signal);
     if (isHere) this.#position += count;
     return count;
   }
@@ -148,10 +148,12 @@ export class FileHandle extends EventEmitter {
     checkWhole(await this.volume.stat({ fd: this.#fd }, 'fstat'));
     const chunks: Buffer[] = [];
     for (;;) {
-      const { bytesRead, buffer } = await this.read({ buffer: Buffer.allocUnsafeSlow(1 << 20) });
+      const buffer = Buffer.allocUnsafeSlow(1 << 20);
+      const count = await this.volume.read(this.#fd, buffer, this.#position, signal);
       checkSignal(signal);
-      chunks.push((buffer as Buffer).subarray(0, bytesRead));
-      if (bytesRead < buffer.byteLength) break;
+      this.#position += count;
+      chunks.push(buffer.subarray(0, count));
+      if (count < buffer.length) break;
     }
     const all = Buffer.concat(chunks);
     const encoding = encodingOf(options);
@@ -164,7 +166,7 @@ export class FileHandle extends EventEmitter {
     checkSignal(signal);
     for await (const bytes of piecesOf(data, encoding)) {
       for (let done = 0; done < bytes.length; checkSignal(signal))
-        done += await this.#write(bytes.subarray(done), null);
+        done += await this.#write(bytes.subarray(done), null, signal);
     }
   }
 

@@ -1,6 +1,6 @@
 /** The files of any Linux filesystem, with the interface of `node:fs`, without root and without mounting. */
 export * from './open.js';
-export { MountedFilesystem } from './mounted.js';
+export { MountedFilesystem, type RemountOptions } from './mounted.js';
 export { FsPromises } from './promises.js';
 export { FileHandle } from './file-handle.js';
 export { Directory } from './directory.js';

@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { BlockBackend } from '@nodeos/block';
+import { Cancellations } from './cancellations.js';
 import { DiskServer, readFully, writeFully } from './disk-server.js';
 import { fsError } from './errors.js';
 import { Mailbox } from './mailbox.js';
@@ -39,6 +40,8 @@ export interface KernelOptions {
 }
 
 interface Waiting {
+  /** Of a request that a signal may give up. */
+  readonly forget?: () => void;
   readonly resolve: (reply: Reply | number) => void;
   /** Milliseconds, as `performance.now()`. */
   readonly since: number;
@@ -46,7 +49,7 @@ interface Waiting {
   readonly worked: number;
 }
 
-const EIO = 5;
+const [EINTR, EIO] = [4, 5];
 const LOOK = encodeRequest(0, { op: 'LOOK' });
 /** Milliseconds that a kernel has for its end when it is not needed any more. */
 const END_TIMEOUT = 5000;
@@ -56,6 +59,7 @@ const IN_FLIGHT = 64;
 export class Kernel {
   readonly #waiting = new Map<number, Waiting>();
   readonly #queue: (() => void)[] = [];
+  readonly #cancellations: Cancellations;
   readonly #freeSlots: number[];
   readonly #slotQueue: ((slot: number) => void)[] = [];
   readonly #usedDisks = new Set<number>();
@@ -78,6 +82,7 @@ export class Kernel {
     private readonly patience: number,
     readonly ended: Promise<Error>,
   ) {
+    this.#cancellations = new Cancellations((tag) => disks.cancel(tag));
     this.#freeSlots = slots.map((_, index) => index);
     this.#mailbox = new Mailbox(
       memory,
@@ -107,18 +112,24 @@ export class Kernel {
     return this.child.pid;
   }
 
-  /** A request without bulk data. @returns the reply, or an errno */
-  async call(request: Request): Promise<Reply | number> {
+  /**
+   * A request without bulk data. A signal gives it up: what waits for a disk ends with EINTR, and what has been done stays.
+   * @returns the reply, or an errno
+   */
+  async call(request: Request, signal?: AbortSignal): Promise<Reply | number> {
     if (this.#waiting.size >= IN_FLIGHT) await new Promise<void>((resolve) => this.#queue.push(resolve));
     if (this.#end) return EIO;
+    if (signal?.aborted) return EINTR;
     do this.#tag = this.#tag === 0xffffffff ? 1 : this.#tag + 1;
     while (this.#waiting.has(this.#tag));
     const tag = this.#tag;
     const bytes = encodeRequest(tag, request);
     return new Promise((resolve) => {
-      this.#waiting.set(tag, { resolve, since: performance.now(), worked: this.#worked });
+      const forget = signal && this.#cancellations.add(signal, tag);
+      const since = performance.now();
+      this.#waiting.set(tag, { resolve, since, worked: this.#worked, ...(forget ? { forget } : {}) });
       this.#watch ??= setInterval(() => this.#look(), 1000).unref();
-      if (this.#waiting.size > 1 || !this.#mailbox.post(bytes)) this.files.write(bytes);
+      if (this.#waiting.size > 1 || !this.#mailbox.post(bytes)) this.#write(bytes);
     });
   }
 
@@ -144,9 +155,9 @@ export class Kernel {
           readFully(this.memory, bytes, 0, length, position);
           return bytes;
         },
-        write: (bytes, at, length) => {
-          if (this.#end) throw this.error(EIO, 'write');
-          writeFully(this.memory, bytes, at, length, position);
+        write: (bytes) => {
+          if (this.#end || bytes.length > SLOT_SIZE) throw this.error(EIO, 'write');
+          writeFully(this.memory, bytes, 0, bytes.length, position);
         },
       });
     } finally {
@@ -211,6 +222,15 @@ export class Kernel {
     void this.ended.then(() => signal.removeEventListener('abort', end));
   }
 
+  /** What is asked in one turn goes with one system call, and wakes the kernel once. */
+  #write(bytes: Buffer): void {
+    if (this.files.writableCorked === 0) {
+      this.files.cork();
+      process.nextTick(() => this.files.uncork());
+    }
+    this.files.write(bytes);
+  }
+
   #forgetDisk(disk: number): void {
     this.disks.remove(disk);
     this.#usedDisks.delete(disk);
@@ -241,6 +261,7 @@ export class Kernel {
     const error = message.readUInt32LE(8);
     const data = Buffer.from(message.subarray(REPLY_SIZE));
     this.#waiting.delete(tag);
+    waiting.forget?.();
     waiting.resolve(error || { handle: message.readUInt32LE(12), value: read64(message, 16), data });
     this.#queue.shift()?.();
   }
@@ -264,7 +285,10 @@ export class Kernel {
     if (!this.#isClosing) this.child.kill('SIGKILL');
     this.disks.stop(); // before the number of the descriptor can be another file's
     closeSync(this.memory);
-    for (const { resolve } of this.#waiting.values()) resolve(EIO);
+    for (const { resolve, forget } of this.#waiting.values()) {
+      forget?.();
+      resolve(EIO);
+    }
     this.#waiting.clear();
     for (const go of this.#queue.splice(0)) go();
   }
@@ -276,8 +300,8 @@ export interface Slot {
   read(into: Uint8Array, length: number): void;
   /** A copy of the slot's first bytes. @throws FsError with the code EIO if the slot has fewer */
   bytes(length: number): Buffer;
-  /** Copies `length` bytes from `at` on to the slot's start. */
-  write(bytes: Uint8Array, at: number, length: number): void;
+  /** Copies to the slot's start. */
+  write(bytes: Uint8Array): void;
 }
 
 function take(used: Set<number>, most: number, what: string): number {

@@ -5,26 +5,56 @@ import { tarStream, type Entry, type Tree } from '@nodeos/tree';
 import { callbacksOf, type Callbacks } from './callbacks.js';
 import { FsPromises } from './promises.js';
 import { fromTree, toTree, type FromTreeOptions, type ToTreeOptions } from './trees.js';
+import { resize, trim } from './ioctls.js';
+import { fsError } from './errors.js';
 import type { Target, Volume } from './volume.js';
+
+const EROFS = 30;
+/** Types that Linux only reads. */
+const NEVER_WRITTEN: readonly string[] = ['squashfs', 'erofs', 'iso9660'];
+/** Of mount(2). */
+const [MS_RDONLY, MS_NOATIME] = [1, 1024];
+
+/** @returns whether a mount of that type is read-only, and its flags for mount(2) */
+export function mountFlags(type: string, wanted: boolean): { isReadOnly: boolean; flags: number } {
+  const isReadOnly = wanted || NEVER_WRITTEN.includes(type);
+  return { isReadOnly, flags: MS_NOATIME | (isReadOnly ? MS_RDONLY : 0) };
+}
+
+export interface RemountOptions {
+  readonly readOnly: boolean;
+  /** Options of the filesystem's driver, as in fstab(5). Others stay as they are. */
+  readonly options?: string;
+}
+
+/** What a filesystem knows of its mount. */
+export interface MountFacts {
+  readonly type: string;
+  readonly isReadOnly: boolean;
+  /** Bytes of its device. */
+  readonly size: number;
+  /** What is done after unmounting. */
+  readonly release: () => Promise<void>;
+}
 
 export class MountedFilesystem {
   readonly promises: FsPromises;
   /** An object of the shape of `node:fs`, for libraries that take one. It has no `…Sync`. */
   readonly fs: Callbacks & Pick<MountedFilesystem, 'promises' | 'createReadStream' | 'createWriteStream'>;
-  readonly #release: () => Promise<void>;
+  /** Such as `ext4`. */
+  readonly type: string;
+  readonly #facts: MountFacts;
+  #isReadOnly: boolean;
   #unmounting: Promise<void> | undefined;
 
-  /**
-   * @param type of the filesystem
-   * @param release what is done after unmounting
-   */
   constructor(
-    /** The operations below those of `node:fs`: xattrs, fallocate, mknod, seek, trim, sync. */
+    /** The operations below those of `node:fs`: xattrs, fallocate, mknod, seek, ioctl, sync. */
     readonly volume: Volume,
-    readonly type: string,
-    release: () => Promise<void>,
+    facts: MountFacts,
   ) {
-    this.#release = release;
+    this.#facts = facts;
+    this.#isReadOnly = facts.isReadOnly;
+    this.type = facts.type;
     this.promises = new FsPromises(volume, this);
     this.fs = Object.assign(callbacksOf(volume, this.promises), {
       promises: this.promises,
@@ -74,7 +104,33 @@ export class MountedFilesystem {
 
   /** Tells the device which blocks are unused. @returns their bytes */
   trim(): Promise<number> {
-    return this.volume.trim();
+    return trim(this.volume);
+  }
+
+  get isReadOnly(): boolean {
+    return this.#isReadOnly;
+  }
+
+  /**
+   * Makes the filesystem read-only or writable, or changes options, while it is mounted.
+   * @throws FsError: EBUSY if a file is open for writing that would become read-only, EROFS or EACCES if the type or the
+   * disk is only read, EINVAL for options that the driver does not know
+   */
+  async remount({ readOnly, options = '' }: RemountOptions): Promise<void> {
+    const { isReadOnly, flags } = mountFlags(this.type, readOnly);
+    if (isReadOnly && !readOnly) throw fsError(EROFS, 'remount');
+    if (readOnly && !this.#isReadOnly) await this.volume.sync();
+    await this.volume.remount(flags, options);
+    this.#isReadOnly = isReadOnly;
+  }
+
+  /**
+   * Makes the filesystem larger while it is mounted (ext4 and its elders, xfs, btrfs), or smaller (btrfs).
+   * @param bytes of its device. Default: all of it
+   * @throws FsError: ENOTSUP for other types; what the driver says of a size that it cannot have
+   */
+  resize(bytes: number = this.#facts.size): Promise<void> {
+    return resize(this.volume, this.type, bytes);
   }
 
   /**
@@ -90,10 +146,10 @@ export class MountedFilesystem {
   }
 
   async #unmount(): Promise<void> {
-    if (!this.volume.isReadOnly) await this.volume.sync();
+    if (!this.#isReadOnly) await this.volume.sync();
     await this.volume.call({ op: 'UNMOUNT' }, 'umount');
     this.volume.markUnmounted();
-    await this.#release();
+    await this.#facts.release();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -16,7 +16,7 @@ import {
 import { findKernel } from './binary.js';
 import { Kernel } from './kernel.js';
 import { probe, TYPES, type Probed } from './probe.js';
-import { MountedFilesystem } from './mounted.js';
+import { MountedFilesystem, mountFlags } from './mounted.js';
 import { Volume } from './volume.js';
 
 export interface OpenOptions {
@@ -65,12 +65,6 @@ export interface MountOptions {
   readonly umask?: number;
 }
 
-/** Types that Linux only reads. */
-const NEVER_WRITTEN: readonly string[] = ['squashfs', 'erofs', 'iso9660'];
-
-const MS_RDONLY = 1;
-const MS_NOATIME = 1024;
-
 /** A disk with its kernel. Filesystems on it are mounted one by one. */
 export class Disk {
   readonly #mounted = new Set<MountedFilesystem>();
@@ -100,7 +94,7 @@ export class Disk {
       const what = type === undefined ? 'no known filesystem is there' : `there is no filesystem ${type}`;
       throw Object.assign(new Error(`${what}; known are ${TYPES.join(', ')}`), { code: 'EINVAL' });
     }
-    const isReadOnly = NEVER_WRITTEN.includes(type) || (options.readOnly ?? this.isReadOnly);
+    const { isReadOnly, flags } = mountFlags(type, options.readOnly ?? this.isReadOnly);
     const disk = await this.kernel.attach(device, this.isReadOnly);
     const mount = this.kernel.takeMount();
     const { uid = 0, gid = 0, umask = 0o022, options: text = '' } = options;
@@ -110,7 +104,7 @@ export class Disk {
       value: disk,
       name: Buffer.from(type),
       other: Buffer.from(text),
-      flags: MS_NOATIME | (isReadOnly ? MS_RDONLY : 0),
+      flags,
       uid,
       gid,
       mode: umask,
@@ -120,11 +114,13 @@ export class Disk {
       await this.kernel.detach(disk);
       throw this.kernel.error(reply, `mount of ${type}`);
     }
-    const mounted = new MountedFilesystem(new Volume(this.kernel, mount, isReadOnly), type, async () => {
+    const release = async (): Promise<void> => {
       this.#mounted.delete(mounted);
       this.kernel.freeMount(mount);
       await this.kernel.detach(disk);
-    });
+    };
+    const facts = { type, isReadOnly, size: device.size, release };
+    const mounted = new MountedFilesystem(new Volume(this.kernel, mount), facts);
     this.#mounted.add(mounted);
     return mounted;
   }

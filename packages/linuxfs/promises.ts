@@ -67,15 +67,19 @@ export class FsPromises extends Folders {
 
   /** Small files come with the first request; a longer one stays open, and is read on. */
   async #readWhole(path: PathLike, flags: number, signal: AbortSignal | undefined): Promise<Buffer> {
-    const { data, fd } = await this.volume.readWhole(path, flags);
-    if (fd === undefined) return data;
+    const { data, fd } = await this.volume.readWhole(path, flags, signal);
+    if (fd === undefined) {
+      checkSignal(signal);
+      return data;
+    }
     try {
+      checkSignal(signal);
       checkWhole(await this.volume.stat({ fd }));
       const chunks = [data];
       for (let position = data.length; ;) {
-        checkSignal(signal);
         const chunk = Buffer.allocUnsafeSlow(4 * SLOT_SIZE);
-        const count = await this.volume.read(fd, chunk, position);
+        const count = await this.volume.read(fd, chunk, position, signal);
+        checkSignal(signal);
         chunks.push(chunk.subarray(0, count));
         position += count;
         if (count < chunk.length) return Buffer.concat(chunks);
@@ -98,7 +102,7 @@ export class FsPromises extends Folders {
     if (typeof data === 'string' || ArrayBuffer.isView(data)) {
       const bytes = bytesOf(data, encoding ?? 'utf8');
       if (bytes.length <= SLOT_SIZE) {
-        await this.volume.writeWhole(path, flags, modeOf(mode, 0o666), bytes, flush);
+        await this.volume.writeWhole(path, bytes, { flags, mode: modeOf(mode, 0o666), flush, signal });
         return checkSignal(signal);
       }
     }
@@ -164,9 +168,7 @@ export class FsPromises extends Folders {
     this.volume.utimes({ path, isLink: true }, timeOf(atime), timeOf(mtime));
 
   copyFile = async (from: PathLike, to: PathLike, mode = 0): Promise<void> => {
-    const [COPYFILE_EXCL, COPYFILE_FICLONE_FORCE] = [1, 4];
-    if (mode & COPYFILE_FICLONE_FORCE)
-      throw Object.assign(new Error('ENOTSUP: clones cannot be forced, copyfile'), { code: 'ENOTSUP' });
+    const { COPYFILE_EXCL, COPYFILE_FICLONE_FORCE } = constants;
     const source = await this.volume.open(from, O.RDONLY, 0);
     try {
       const raw = await this.volume.stat({ fd: source });
@@ -174,7 +176,7 @@ export class FsPromises extends Folders {
       const target = await this.volume.open(to, flags, raw.mode & 0o7777);
       try {
         if (isFolder(raw)) throw fsError(EISDIR, 'copyfile', pathText(from), pathText(to));
-        await this.#copyContent(source, target);
+        await this.#copyContent(source, target, (mode & COPYFILE_FICLONE_FORCE) !== 0);
       } catch (error) {
         await this.volume.unlink(to); // half a copy, as libuv does
         throw error;
@@ -186,10 +188,12 @@ export class FsPromises extends Folders {
     }
   };
 
-  async #copyContent(source: number, target: number): Promise<void> {
+  /** Blocks become common to both files where the filesystem can; `isClone`: or it fails. */
+  async #copyContent(source: number, target: number, isClone: boolean): Promise<void> {
     const [from, to] = [await this.volume.stat({ fd: source }), await this.volume.stat({ fd: target })];
     if (from.inode === to.inode) return; // a file onto itself
     await this.volume.truncate({ fd: target }, 0);
+    if (isClone) return this.volume.clone(source, target);
     for (let done = 0; ;) {
       const count = await this.volume.copyRange(source, done, target, done, 64 * SLOT_SIZE);
       if (count === 0) return;

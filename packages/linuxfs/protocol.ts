@@ -3,7 +3,7 @@
  * test compares these. All numbers are little-endian.
  */
 
-export const VERSION = 2;
+export const VERSION = 3;
 export const SLOT_SIZE = 1 << 20;
 export const NO_SLOT = 0xffffffff;
 export const MOUNTS = 64;
@@ -33,6 +33,7 @@ export const OPS = {
   COPY: 20,
   READ_FILE: 21,
   WRITE_FILE: 22,
+  IOCTL: 23,
   MKDIR: 30,
   RMDIR: 31,
   UNLINK: 32,
@@ -51,7 +52,6 @@ export const OPS = {
   SETXATTR: 45,
   LISTXATTR: 46,
   REMOVEXATTR: 47,
-  TRIM: 48,
 } as const;
 export type Op = keyof typeof OPS;
 
@@ -65,6 +65,8 @@ export const NO_FOLLOW = 1;
 export const WITH_STATS = 1;
 /** Flag of FSYNC. */
 export const DATA_ONLY = 1;
+/** Of COPY, in `mode`: the blocks become common to both files, or it is an error. */
+export const CLONE = 1;
 /** Flags of UTIMES. */
 export const ATIME_NOW = 2;
 export const MTIME_NOW = 4;
@@ -304,6 +306,10 @@ export function encodeDiskReply(tag: number, error: number): Buffer {
   bytes.writeUInt32LE(error, 4);
   return bytes;
 }
+
+/** Instead of a disk's reply: the request for files with that tag is given up. It is replied to nevertheless. */
+export const encodeCancel = (tag: number): Buffer => encodeDiskReply(CANCEL, tag);
+export const CANCEL = 0xffffffff;
 
 /** Cuts a stream into messages, which begin with their length. */
 export class Messages {

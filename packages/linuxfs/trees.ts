@@ -270,7 +270,7 @@ class TreeWriter {
     const flags = O.WRONLY | O.CREAT | O.EXCL;
     if (entry.size <= SLOT_SIZE) {
       const content = await this.#whole(entry);
-      return this.#volume.writeWhole(path, flags, 0o600, content, false);
+      return this.#volume.writeWhole(path, content, { flags, mode: 0o600, flush: false });
     }
     const fd = await this.#volume.open(path, flags, 0o600);
     try {

@@ -39,7 +39,7 @@ export function provider(mounted: MountedFilesystem): object {
   const made = new vfs.VirtualProvider();
   for (const name of METHODS) Object.defineProperty(made, name, { value: mounted.promises[name] });
   return Object.defineProperties(made, {
-    readonly: { value: mounted.volume.isReadOnly },
+    readonly: { get: () => mounted.isReadOnly },
     supportsSymlinks: { value: true },
   });
 }

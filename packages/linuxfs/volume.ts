@@ -2,6 +2,7 @@
 import type { PathLike } from 'node:fs';
 import type { Kernel } from './kernel.js';
 import {
+  CLONE,
   DATA_ONLY,
   decodeEntries,
   decodeStat,
@@ -19,21 +20,36 @@ import {
   type Request,
   type Time,
 } from './protocol.js';
-import { pathBytes, pathText } from './words.js';
+import { checkSignal, pathBytes, pathText } from './words.js';
 
 /** An open file or a name; names of symbolic links mean the links if `isLink`. */
 export type Target = { readonly fd: number } | { readonly path: PathLike; readonly isLink?: boolean };
+
+/** What is done, for errors, and what gives it up. */
+interface Doing {
+  readonly syscall: string;
+  readonly path?: PathLike | undefined;
+  readonly dest?: PathLike | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface WholeOptions {
+  readonly flags: number;
+  /** Of a new file, before the umask. */
+  readonly mode: number;
+  /** Whether it is durable when it is done. */
+  readonly flush: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
 
 const ENOENT = 2; // what an empty path gives
 
 export class Volume {
   #isMounted = true;
 
-  /** @param isReadOnly of the mount */
   constructor(
     readonly kernel: Kernel,
     readonly mount: number,
-    readonly isReadOnly: boolean,
   ) {}
 
   /** No operation works afterwards. */
@@ -42,11 +58,17 @@ export class Volume {
   }
 
   /** @throws FsError if the kernel replies with one */
-  async call(request: Request, syscall: string, path?: PathLike, dest?: PathLike): Promise<Reply> {
+  call(request: Request, syscall: string, path?: PathLike, dest?: PathLike): Promise<Reply> {
+    return this.#call(request, { syscall, path, dest });
+  }
+
+  /** @throws FsError if the kernel replies with one; an AbortError if that is because the signal gave it up */
+  async #call(request: Request, { syscall, path, dest, signal }: Doing): Promise<Reply> {
     if (request.name?.length === 0 && !request.handle) throw this.#error(ENOENT, syscall, path, dest);
-    const reply = this.#isMounted ? await this.kernel.call({ ...request, mount: this.mount }) : EBADF;
-    if (typeof reply === 'number') throw this.#error(reply, syscall, path, dest);
-    return reply;
+    const reply = this.#isMounted ? await this.kernel.call({ ...request, mount: this.mount }, signal) : EBADF;
+    if (typeof reply !== 'number') return reply;
+    checkSignal(signal);
+    throw this.#error(reply, syscall, path, dest);
   }
 
   #error(number: number, syscall: string, path?: PathLike, dest?: PathLike): Error {
@@ -67,65 +89,72 @@ export class Volume {
     await this.call({ op: 'CLOSE', handle: fd }, 'close');
   }
 
-  /** Reads up to `length` bytes, fewer only at the end of the file. @param position bytes, at least 0 */
-  async read(fd: number, into: Uint8Array, position: number): Promise<number> {
+  /** Fills the buffer, or less of it at the end of the file and if the signal gives it up. @param position bytes, at least 0 */
+  async read(fd: number, into: Uint8Array, position: number, signal?: AbortSignal): Promise<number> {
     let done = 0;
     while (done < into.length) {
       const part = into.subarray(done, done + SLOT_SIZE);
-      const count = await this.#readPart(fd, part, position + done);
+      const count = await this.#readPart(fd, part, position + done, signal);
       done += count;
       if (count < part.length) break;
     }
     return done;
   }
 
-  async #readPart(fd: number, into: Uint8Array, position: number): Promise<number> {
+  async #readPart(fd: number, into: Uint8Array, position: number, signal?: AbortSignal): Promise<number> {
+    const doing = { syscall: 'read', signal };
     const request = { op: 'READ', handle: fd, offset: position, size: into.length } as const;
     if (into.length <= INLINE_MAX) {
-      const { data } = await this.call(request, 'read');
+      const { data } = await this.#call(request, doing);
       into.set(data.subarray(0, into.length));
       return data.length;
     }
     return this.kernel.withSlot(async (slot) => {
-      const { value } = await this.call({ ...request, slot: slot.number }, 'read');
+      const { value } = await this.#call({ ...request, slot: slot.number }, doing);
       slot.read(into, value);
       return value;
     });
   }
 
-  /** Writes everything. @param position bytes; of a file opened for appending it does not count */
-  async write(fd: number, bytes: Uint8Array, position: number): Promise<number> {
+  /** Writes everything, or less if the signal gives it up. @param position bytes; of a file opened for appending it does not count */
+  async write(fd: number, bytes: Uint8Array, position: number, signal?: AbortSignal): Promise<number> {
     let done = 0;
     do {
       const length = Math.min(SLOT_SIZE, bytes.length - done);
-      const count = await this.#writePart(fd, bytes, done, length, position + done);
+      const count = await this.#writePart(fd, bytes.subarray(done, done + length), position + done, signal);
       done += count;
       if (count < length) break; // the next write says why
     } while (done < bytes.length);
     return done;
   }
 
-  async #writePart(fd: number, bytes: Uint8Array, at: number, length: number, position: number): Promise<number> {
-    const request = { op: 'WRITE', handle: fd, offset: position, size: length } as const;
-    if (length <= INLINE_MAX)
-      return (await this.call({ ...request, data: bytes.subarray(at, at + length) }, 'write')).value;
+  async #writePart(fd: number, bytes: Uint8Array, position: number, signal?: AbortSignal): Promise<number> {
+    const doing = { syscall: 'write', signal };
+    const request = { op: 'WRITE', handle: fd, offset: position, size: bytes.length } as const;
+    if (bytes.length <= INLINE_MAX) return (await this.#call({ ...request, data: bytes }, doing)).value;
     return this.kernel.withSlot(async (slot) => {
-      slot.write(bytes, at, length);
-      return (await this.call({ ...request, slot: slot.number }, 'write')).value;
+      slot.write(bytes);
+      return (await this.#call({ ...request, slot: slot.number }, doing)).value;
     });
   }
 
   /** The first bytes of a file, and its descriptor if there may be more. */
-  async readWhole(path: PathLike, flags: number): Promise<{ data: Buffer; fd: number | undefined }> {
+  async readWhole(
+    path: PathLike,
+    flags: number,
+    signal?: AbortSignal,
+  ): Promise<{ data: Buffer; fd: number | undefined }> {
     return this.kernel.withSlot(async (slot) => {
       const request = { op: 'READ_FILE', name: pathBytes(path), flags, slot: slot.number } as const;
-      const { handle, value } = await this.call(request, 'open', path);
+      const { handle, value } = await this.#call(request, { syscall: 'open', path, signal });
       return { data: slot.bytes(value), fd: handle || undefined };
     });
   }
 
   /** Opens, writes and closes in one request. @param bytes at most SLOT_SIZE */
-  async writeWhole(path: PathLike, flags: number, mode: number, bytes: Uint8Array, flush: boolean): Promise<void> {
+  async writeWhole(path: PathLike, bytes: Uint8Array, options: WholeOptions): Promise<void> {
+    const { flags, mode, flush, signal } = options;
+    const doing = { syscall: 'open', path, signal };
     const request = {
       op: 'WRITE_FILE',
       name: pathBytes(path),
@@ -135,12 +164,12 @@ export class Volume {
       value: flush ? 1 : 0,
     } as const;
     if (bytes.length <= INLINE_MAX) {
-      await this.call({ ...request, data: bytes }, 'open', path);
+      await this.#call({ ...request, data: bytes }, doing);
       return;
     }
     await this.kernel.withSlot(async (slot) => {
-      slot.write(bytes, 0, bytes.length);
-      await this.call({ ...request, slot: slot.number }, 'open', path);
+      slot.write(bytes);
+      await this.#call({ ...request, slot: slot.number }, doing);
     });
   }
 
@@ -189,6 +218,11 @@ export class Volume {
   async copyRange(from: number, offset: number, to: number, at: number, size: number): Promise<number> {
     const request = { op: 'COPY', handle: from, offset, flags: to, value: at, size } as const;
     return (await this.call(request, 'copy_file_range')).value;
+  }
+
+  /** All of a file becomes that of another, with the same blocks. @throws FsError with the code ENOTSUP if the filesystem cannot */
+  async clone(from: number, to: number): Promise<void> {
+    await this.call({ op: 'COPY', handle: from, flags: to, mode: CLONE }, 'ficlone');
   }
 
   async mkdir(path: PathLike, mode: number): Promise<void> {
@@ -281,9 +315,17 @@ export class Volume {
     await this.call(request, 'removexattr', pathOf(target));
   }
 
-  /** Tells the device which blocks are unused. @returns bytes that were trimmed */
-  async trim(): Promise<number> {
-    return (await this.call({ op: 'TRIM', size: 0xffffffffffffffffn }, 'fitrim')).value;
+  /**
+   * ioctl(2) of an open file. The argument must have no addresses in it.
+   * @returns what became of it. @throws FsError with the code ENOTTY if the driver does not know the number
+   */
+  async ioctl(fd: number, command: number, argument: Uint8Array, syscall = 'ioctl'): Promise<Buffer> {
+    return (await this.call({ op: 'IOCTL', handle: fd, value: command, data: argument }, syscall)).data;
+  }
+
+  /** Changes the options of the mount. @param flags `MS_*` of mount(2) */
+  async remount(flags: number, options: string): Promise<void> {
+    await this.call({ op: 'REMOUNT', flags, other: Buffer.from(options) }, 'remount');
   }
 
   /** Makes everything durable. */

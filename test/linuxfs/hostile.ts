@@ -332,7 +332,7 @@ async function use(mounted: MountedFilesystem, failed: (error: unknown) => void)
     for (const at of [0, Math.max(0, size - 1000)]) await attempt(handle.read(Buffer.alloc(9000), 0, 9000, at));
     await attempt(handle.close());
   }
-  if (mounted.volume.isReadOnly) return;
+  if (mounted.isReadOnly) return;
   await attempt(promises.writeFile('/new', Buffer.alloc(9000, DATA)));
   await attempt(promises.appendFile(files[0] ?? '/new', 'more'));
   await attempt(promises.mkdir('/made'));

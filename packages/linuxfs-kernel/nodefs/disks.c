@@ -108,6 +108,8 @@ static void complete_one(const struct nodefs_disk_reply *reply)
 	u32 tag = le32_to_cpu(reply->tag);
 	struct request *rq = tag < DEPTH ? blk_mq_tag_to_rq(tags.tags[0], tag) : NULL;
 
+	if (tag == NODEFS_CANCEL)
+		return nodefs_cancel(le32_to_cpu(reply->error));
 	if (!rq || !blk_mq_request_started(rq) || blk_mq_request_completed(rq)) {
 		pr_err("nodefs: a disk's reply has the tag %u, which nobody waits for\n", tag);
 		return;
@@ -147,6 +149,7 @@ static struct gendisk *make_disk(struct nodefs_call *call, struct disk *disk)
 		.max_segments = SEGMENTS,
 		.max_segment_size = 1 << 20,
 		.max_hw_sectors = (1 << 20) >> SECTOR_SHIFT,
+		.io_opt = 1 << 20,	/* what is read one after the other comes in requests of this size */
 		.max_hw_discard_sectors = flags & NODEFS_CAN_TRIM ? (1 << 30) >> SECTOR_SHIFT : 0,
 		.discard_granularity = flags & NODEFS_CAN_TRIM ? max(sector, 4096u) : 0,
 		.max_write_zeroes_sectors = flags & NODEFS_CAN_ZERO ? (1 << 30) >> SECTOR_SHIFT : 0,

@@ -357,12 +357,14 @@ static int seek(struct nodefs_call *call, struct file *file)
 static int copy_range(struct nodefs_call *call, struct file *from)
 {
 	struct file *to __free(fput) = nodefs_file(le32_to_cpu(call->request->flags));
+	loff_t offset = le64_to_cpu(call->request->offset), at = le64_to_cpu(call->request->value);
+	u64 size = le64_to_cpu(call->request->size);
 
 	if (IS_ERR(to))
 		return PTR_ERR(to);
-	return answer_value(call, vfs_copy_file_range(from, le64_to_cpu(call->request->offset), to,
-						      le64_to_cpu(call->request->value),
-						      le64_to_cpu(call->request->size), 0));
+	if (le32_to_cpu(call->request->mode) == NODEFS_CLONE)
+		return answer_value(call, vfs_clone_file_range(from, offset, to, at, size, 0));
+	return answer_value(call, vfs_copy_file_range(from, offset, to, at, size, 0));
 }
 
 const struct nodefs_operation nodefs_file_operations[NODEFS_OPS] = {

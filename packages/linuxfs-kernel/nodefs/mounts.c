@@ -189,8 +189,8 @@ int nodefs_remount(struct nodefs_call *call)
 		return -ENOMEM;
 	mutex_lock(&mounting);
 	if (mounts[number].used)
-		error = path_mount(NULL, &mounts[number].root, NULL, MS_REMOUNT | le32_to_cpu(call->request->flags),
-				   options);
+		error = path_mount(NULL, &mounts[number].root, NULL,
+				   MS_REMOUNT | MS_NODEV | MS_NOSUID | le32_to_cpu(call->request->flags), options);
 	mutex_unlock(&mounting);
 	free_page((unsigned long)options);
 	return error;

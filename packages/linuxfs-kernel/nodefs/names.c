@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What is done to names: each operation as the system call of that name does it, for paths of the kernel's own memory. */
+/* What is done to names, and ioctl: each operation as the system call of that name does it, for paths of the kernel's own memory. */
 #include <linux/dcache.h>
 #include <linux/file.h>
 #include <linux/fs_struct.h>
@@ -279,24 +279,25 @@ static int remove_attribute(struct nodefs_call *call, const struct path *path)
 	return error;
 }
 
-/* FITRIM of the filesystem, from `offset` on, `size` bytes, extents of at least `value`; the reply has the bytes. */
-static int trim(struct nodefs_call *call)
+/* ioctl(2) of the number `value`. The data are its argument, and the reply has what became of them. */
+static int do_ioctl(struct nodefs_call *call, struct file *file)
 {
-	struct fstrim_range range = {
-		.start = le64_to_cpu(call->request->offset),
-		.len = le64_to_cpu(call->request->size),
-		.minlen = le64_to_cpu(call->request->value),
-	};
-	struct file *root = filp_open("/", O_RDONLY | O_DIRECTORY, 0);
-	int error = -ENOTTY;
+	unsigned int command = le64_to_cpu(call->request->value);
+	u32 size = max_t(u32, _IOC_SIZE(command), call->data_size);
+	int result;
 
-	if (IS_ERR(root))
-		return PTR_ERR(root);
-	if (root->f_op->unlocked_ioctl)
-		error = nodefs_ioctl(root, FITRIM, &range, sizeof(range));
-	filp_close(root, NULL);
-	call->value = range.len;
-	return error == -ENOTTY ? -EOPNOTSUPP : error;
+	if (size > NODEFS_OUT_MAX)
+		return -EINVAL;
+	if (!file->f_op->unlocked_ioctl)
+		return -ENOTTY;
+	memset(call->out, 0, size);
+	memcpy(call->out, call->data, call->data_size);
+	result = nodefs_ioctl(file, command, call->out, size);
+	call->out_size = size;
+	if (result < 0)
+		return result == -ENOIOCTLCMD ? -ENOTTY : result;
+	call->value = result;
+	return 0;
 }
 
 const struct nodefs_operation nodefs_name_operations[NODEFS_OPS] = {
@@ -319,5 +320,5 @@ const struct nodefs_operation nodefs_name_operations[NODEFS_OPS] = {
 	[NODEFS_SETXATTR] = { .on_path = set_attribute },
 	[NODEFS_LISTXATTR] = { .on_path = list_attributes },
 	[NODEFS_REMOVEXATTR] = { .on_path = remove_attribute },
-	[NODEFS_TRIM] = { trim },
+	[NODEFS_IOCTL] = { .on_file = do_ioctl },
 };

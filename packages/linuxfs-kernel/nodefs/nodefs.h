@@ -4,6 +4,7 @@
 #define NODEFS_H
 
 #include <linux/fs.h>
+#include <linux/list.h>
 #include <linux/path.h>
 #include "protocol.h"
 
@@ -36,6 +37,9 @@ struct nodefs_operation {
 
 /* What a worker needs for itself. */
 struct nodefs_worker {
+	struct list_head list;
+	struct task_struct *task;
+	u32 tag;			/* of its request; 0: it has none */
 	u8 *request;			/* NODEFS_MESSAGE_MAX bytes */
 	struct nodefs_reply *reply;	/* NODEFS_MESSAGE_MAX bytes */
 	char *names;			/* 2 * PATH_MAX bytes */
@@ -45,7 +49,7 @@ struct nodefs_worker {
 void nodefs_serve(void);	/* never returns */
 void nodefs_equip(struct nodefs_worker *worker);
 void nodefs_perform(struct nodefs_worker *worker);	/* the request; makes the reply */
-void nodefs_send(const struct nodefs_reply *reply);
+void nodefs_send(const struct nodefs_reply *reply);	/* at once */
 void nodefs_end(const char *why);	/* does not return */
 
 /* mailbox.c: requests and replies through memory. */
@@ -53,6 +57,12 @@ int nodefs_carry(void *unused);	/* a worker's function */
 void nodefs_mailbox_make(void);
 u64 nodefs_mailbox_place(void);	/* in the kernel's memory */
 void nodefs_mailbox_look(void);	/* something is in it */
+
+/* cancel.c: requests that are given up. */
+void nodefs_add_worker(struct nodefs_worker *worker);	/* the one that calls it */
+void nodefs_begin(struct nodefs_worker *worker, u32 tag);
+void nodefs_finish(struct nodefs_worker *worker);
+void nodefs_cancel(u32 tag);	/* called by an interrupt */
 
 /* disks.c: block devices whose bytes the other side has. */
 int nodefs_disks_start(void);

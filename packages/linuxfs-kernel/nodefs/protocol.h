@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define NODEFS_VERSION 2
+#define NODEFS_VERSION 3
 #define NODEFS_FILES_FD 3
 #define NODEFS_DISKS_FD 4
 #define NODEFS_FILES_PORT 1
@@ -46,6 +46,7 @@ enum nodefs_op {
 	NODEFS_COPY = 20,
 	NODEFS_READ_FILE = 21,
 	NODEFS_WRITE_FILE = 22,
+	NODEFS_IOCTL = 23,
 	NODEFS_MKDIR = 30,
 	NODEFS_RMDIR = 31,
 	NODEFS_UNLINK = 32,
@@ -64,7 +65,6 @@ enum nodefs_op {
 	NODEFS_SETXATTR = 45,
 	NODEFS_LISTXATTR = 46,
 	NODEFS_REMOVEXATTR = 47,
-	NODEFS_TRIM = 48,
 };
 #define NODEFS_OPS 64
 
@@ -186,9 +186,12 @@ struct nodefs_segment {
 } __packed;
 
 struct nodefs_disk_reply {
-	__le32 tag;
-	__le32 error;
+	__le32 tag;		/* or NODEFS_CANCEL */
+	__le32 error;		/* an errno, positive, or 0; of NODEFS_CANCEL the tag of a request for files */
 } __packed;
+
+/* No disk's reply: a request for files is given up. It is replied to nevertheless. */
+#define NODEFS_CANCEL 0xffffffff
 
 /* Flags of ATTACH. */
 #define NODEFS_READ_ONLY 1
@@ -200,6 +203,8 @@ struct nodefs_disk_reply {
 #define NODEFS_WITH_STATS 1
 /* Flags of FSYNC. */
 #define NODEFS_DATA_ONLY 1
+/* Of COPY, in `mode`: the blocks become common to both files, or it is an error. */
+#define NODEFS_CLONE 1
 /* Flags of UTIMES: these times become the present, or stay. */
 #define NODEFS_ATIME_NOW 2
 #define NODEFS_MTIME_NOW 4

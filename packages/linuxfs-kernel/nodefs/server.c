@@ -20,12 +20,19 @@
 #include "nodefs.h"
 
 #define WORKERS 16
+/* So many replies are sent at once if requests wait: one write wakes the other side, which works on while we do. */
+#define TOGETHER 8
 
 /* Bytes that have been read and belong to no worker yet. Only the worker that holds `reading` touches them. */
 static u8 *pending;
-static u32 pending_size;
+static u32 pending_start, pending_end;
 static DEFINE_MUTEX(reading);
+/* Replies that go together. Only who holds `replying` touches them. */
+static u8 *outgoing;
+static u32 outgoing_size, outgoing_count;
 static DEFINE_MUTEX(replying);
+/* Workers that have no request. */
+static atomic_t idle_workers = ATOMIC_INIT(WORKERS);
 
 static bool readable = true;
 static DECLARE_WAIT_QUEUE_HEAD(arrived);
@@ -61,21 +68,15 @@ void nodefs_end(const char *why)
 
 static u32 whole_message(void)
 {
-	const struct nodefs_request *head = (const void *)pending;
+	const struct nodefs_request *head = (const void *)pending + pending_start;
 	u32 length;
 
-	if (pending_size < sizeof(*head))
+	if (pending_end - pending_start < sizeof(*head))
 		return 0;
 	length = le32_to_cpu(head->length);
 	if (length < sizeof(*head) || length > NODEFS_MESSAGE_MAX)
 		nodefs_end("a request has an impossible length");
-	return pending_size < length ? 0 : length;
-}
-
-static void drop_message(u32 length)
-{
-	pending_size -= length;
-	memmove(pending, pending + length, pending_size);
+	return pending_end - pending_start < length ? 0 : length;
 }
 
 /* LOOK is no request: it wakes the one who looks into the mailbox. */
@@ -83,46 +84,21 @@ static u32 next_message(void)
 {
 	u32 length;
 
-	while ((length = whole_message()) && ((struct nodefs_request *)pending)->op == cpu_to_le16(NODEFS_LOOK)) {
-		drop_message(length);
+	while ((length = whole_message()) &&
+	       ((struct nodefs_request *)(pending + pending_start))->op == cpu_to_le16(NODEFS_LOOK)) {
+		pending_start += length;
 		nodefs_mailbox_look();
 	}
 	return length;
 }
 
-/* Waits until a whole request is there, and moves it to `to`. */
-static void take(u8 *to)
+static void send_outgoing(void)
 {
-	u32 length;
+	u32 sent = 0;
 	int n;
 
-	mutex_lock(&reading);
-	while (!(length = next_message())) {
-		WRITE_ONCE(readable, false);
-		n = nodefs_line_read(NODEFS_LINE_FILES, pending + pending_size, NODEFS_MESSAGE_MAX - pending_size);
-		if (n == 0)
-			nodefs_end("the other side has closed");
-		if (n > 0)
-			pending_size += n;
-		else if (n != -EAGAIN)
-			nodefs_end("requests cannot be read");
-		else
-			wait_event(arrived, READ_ONCE(readable));
-	}
-	memcpy(to, pending, length);
-	drop_message(length);
-	mutex_unlock(&reading);
-}
-
-/* A reply is sent whole: the socket takes messages of this size at once or not at all. */
-void nodefs_send(const struct nodefs_reply *reply)
-{
-	u32 length = le32_to_cpu(reply->length), sent = 0;
-	int n;
-
-	mutex_lock(&replying);
-	while (sent < length) {
-		n = nodefs_line_write(NODEFS_LINE_FILES, (const void *)reply + sent, length - sent);
+	while (sent < outgoing_size) {
+		n = nodefs_line_write(NODEFS_LINE_FILES, outgoing + sent, outgoing_size - sent);
 		if (n > 0)
 			sent += n;
 		else if (n == -EAGAIN)
@@ -130,7 +106,73 @@ void nodefs_send(const struct nodefs_reply *reply)
 		else
 			nodefs_end("replies cannot be sent");
 	}
+	outgoing_size = 0;
+	outgoing_count = 0;
+}
+
+/* Sends the reply if it is one of `many`, else lets it wait for more of them. */
+static void add_reply(const struct nodefs_reply *reply, u32 many)
+{
+	u32 length = le32_to_cpu(reply->length);
+
+	mutex_lock(&replying);
+	if (outgoing_size + length > NODEFS_MESSAGE_MAX)
+		send_outgoing();
+	memcpy(outgoing + outgoing_size, reply, length);
+	outgoing_size += length;
+	if (++outgoing_count >= many)
+		send_outgoing();
 	mutex_unlock(&replying);
+}
+
+void nodefs_send(const struct nodefs_reply *reply)
+{
+	add_reply(reply, 1);
+}
+
+static void send_what_waits(void)
+{
+	mutex_lock(&replying);
+	send_outgoing();
+	mutex_unlock(&replying);
+}
+
+/* More requests, behind those that are there. */
+static void read_more(void)
+{
+	int n;
+
+	pending_end -= pending_start;
+	memmove(pending, pending + pending_start, pending_end);
+	pending_start = 0;
+	WRITE_ONCE(readable, false);
+	n = nodefs_line_read(NODEFS_LINE_FILES, pending + pending_end, NODEFS_MESSAGE_MAX - pending_end);
+	if (n == 0)
+		nodefs_end("the other side has closed");
+	if (n > 0)
+		pending_end += n;
+	else if (n != -EAGAIN)
+		nodefs_end("requests cannot be read");
+	else
+		wait_event(arrived, READ_ONCE(readable));
+}
+
+/* Waits until a whole request is there, and moves it to `to`. */
+static void take(u8 *to)
+{
+	u32 length;
+
+	if (!mutex_trylock(&reading)) { /* somebody waits for requests, so none are there */
+		send_what_waits();
+		mutex_lock(&reading);
+	}
+	while (!(length = next_message())) {
+		send_what_waits();
+		read_more();
+	}
+	memcpy(to, pending + pending_start, length);
+	pending_start += length;
+	mutex_unlock(&reading);
 }
 
 /* Names and data are checked here once: the handlers get strings that end and sizes that are true. */
@@ -207,12 +249,18 @@ void nodefs_perform(struct nodefs_worker *worker)
 {
 	struct nodefs_reply *reply = worker->reply;
 	struct nodefs_call call = { .out = reply + 1 };
-	int error = parse(&call, worker->request, worker->names, worker->names + PATH_MAX) ?: perform(&call);
+	__le32 tag = ((struct nodefs_request *)worker->request)->tag;
+	int error;
 
+	nodefs_begin(worker, le32_to_cpu(tag));
+	error = parse(&call, worker->request, worker->names, worker->names + PATH_MAX) ?: perform(&call);
+	nodefs_finish(worker);
+	if (error == -ERESTARTSYS)
+		error = -EINTR;
 	task_work_run(); /* files are closed and filesystems unmounted before the reply says so */
 	*reply = (struct nodefs_reply){
 		.length = cpu_to_le32(sizeof(*reply) + (error ? 0 : call.out_size)),
-		.tag = ((struct nodefs_request *)worker->request)->tag,
+		.tag = tag,
 		.error = cpu_to_le32(-error),
 		.handle = cpu_to_le32(call.handle),
 		.value = cpu_to_le64(call.value),
@@ -226,6 +274,7 @@ void nodefs_equip(struct nodefs_worker *worker)
 	worker->names = kmalloc(2 * PATH_MAX, GFP_KERNEL);
 	if (!worker->request || !worker->reply || !worker->names)
 		nodefs_end("no memory for a worker");
+	nodefs_add_worker(worker);
 }
 
 static int work(void *unused)
@@ -235,8 +284,11 @@ static int work(void *unused)
 	nodefs_equip(&worker);
 	for (;;) {
 		take(worker.request);
+		if (atomic_dec_and_test(&idle_workers))
+			send_what_waits(); /* all others may wait for disks, and this one soon */
 		nodefs_perform(&worker);
-		nodefs_send(worker.reply);
+		atomic_inc(&idle_workers);
+		add_reply(worker.reply, TOGETHER);
 	}
 	return 0;
 }
@@ -264,7 +316,8 @@ void nodefs_serve(void)
 	int i;
 
 	pending = (u8 *)__get_free_pages(GFP_KERNEL, get_order(NODEFS_MESSAGE_MAX));
-	if (!pending)
+	outgoing = (u8 *)__get_free_pages(GFP_KERNEL, get_order(NODEFS_MESSAGE_MAX));
+	if (!pending || !outgoing)
 		nodefs_end("no memory");
 	for (i = 0; i < NODEFS_SLOTS; i++) {
 		slots[i] = (void *)__get_free_pages(GFP_KERNEL, get_order(NODEFS_SLOT_SIZE));

@@ -41,10 +41,12 @@ it.each([
   ['NO_FOLLOW', protocol.NO_FOLLOW],
   ['WITH_STATS', protocol.WITH_STATS],
   ['DATA_ONLY', protocol.DATA_ONLY],
+  ['CANCEL', protocol.CANCEL],
+  ['CLONE', protocol.CLONE],
   ['ATIME_NOW', protocol.ATIME_NOW],
   ['MTIME_NOW', protocol.MTIME_NOW],
 ])('has the kernel’s %s', (name, value) => {
-  expect(header).toMatch(new RegExp(`#define NODEFS_${name} ${value}\\b`));
+  expect(header).toMatch(new RegExp(`#define NODEFS_${name} (0x${value.toString(16)}|${value})\\b`));
 });
 
 it('writes the fields of a request where the kernel reads them', () => {

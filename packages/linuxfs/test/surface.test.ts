@@ -10,9 +10,12 @@ import { MountedFilesystem } from '../mounted.js';
 import type { Kernel } from '../kernel.js';
 import { Volume } from '../volume.js';
 
-const mounted = new MountedFilesystem(new Volume(undefined as unknown as Kernel, 0, true), 'ext4', () =>
-  Promise.resolve(),
-);
+const mounted = new MountedFilesystem(new Volume(undefined as unknown as Kernel, 0), {
+  type: 'ext4',
+  isReadOnly: true,
+  size: 0,
+  release: () => Promise.resolve(),
+});
 
 /** Of Node.js 26, experimental and behind a flag; and what emitters and classes have for themselves. */
 const NOT_OF_HANDLES = ['pull', 'pullSync', 'writer', 'constructor', 'getAsyncId'];
