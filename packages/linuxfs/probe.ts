@@ -13,10 +13,7 @@ interface Magic {
 
 const ascii = (text: string): number[] => [...Buffer.from(text, 'latin1')];
 
-/**
- * In this order: the first that fits counts. The sources are the headers of each driver in the kernel's `fs/`.
- * ext2 and ext3 are mounted by ext4's driver too.
- */
+/** In this order: the first that fits counts. The sources are the headers of each driver in the kernel's `fs/`. */
 const MAGICS: readonly Magic[] = [
   { type: 'squashfs', offset: 0, bytes: ascii('hsqs') },
   { type: 'xfs', offset: 0, bytes: ascii('XFSB'), label: [108, 12], uuid: 32 },
@@ -42,6 +39,20 @@ export interface Probed {
   readonly uuid?: string;
 }
 
+/** Features of ext2's superblock (`fs/ext4/ext4.h`), by what a driver without them may still do: all, nothing, read. */
+const FEATURES = { compatible: 1024 + 92, incompatible: 1024 + 96, readOnly: 1024 + 100 } as const;
+const HAS_JOURNAL = 0x4;
+/** What ext3 knew: types in folders, a journal to replay, groups of descriptors; sparse superblocks, large files, trees. */
+const [EXT3_INCOMPATIBLE, EXT3_READ_ONLY] = [0x2 | 0x4 | 0x10, 0x1 | 0x2 | 0x4];
+
+/** ext2, ext3 and ext4 have one superblock: its features say which, as blkid(8) reads them. */
+function extOf(head: Buffer): string {
+  const has = (at: number, features: number): boolean => (head.readUInt32LE(at) & features) !== 0;
+  if (has(FEATURES.incompatible, ~EXT3_INCOMPATIBLE) || has(FEATURES.readOnly, ~EXT3_READ_ONLY)) return 'ext4';
+  if (has(FEATURES.compatible, HAS_JOURNAL)) return 'ext3';
+  return has(FEATURES.incompatible, 0x4) ? 'ext4' : 'ext2'; // a journal to replay, and none: the driver refuses it
+}
+
 /** @returns undefined if it is none that is known */
 export async function probe(device: BlockBackend): Promise<Probed | undefined> {
   const head = Buffer.alloc(Math.min(device.size, 0x11000));
@@ -50,7 +61,7 @@ export async function probe(device: BlockBackend): Promise<Probed | undefined> {
   if (!found) return undefined;
   const label = found.label && textAt(head, ...found.label);
   return {
-    type: found.type,
+    type: found.type === 'ext4' ? extOf(head) : found.type,
     ...(label ? { label } : {}),
     ...(found.uuid === undefined ? {} : { uuid: uuidAt(head, found.uuid) }),
   };

@@ -28,6 +28,27 @@ const parentOf = (pid: string): number =>
   Number(/PPid:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
 
 describe('a disk', () => {
+  it.each([
+    ['ext2', ['mkfs.ext2']],
+    ['ext3', ['mkfs.ext3']],
+    ['ext4', ['mkfs.ext4']],
+    ['ext4', ['mkfs.ext4', '-O', '^has_journal']],
+    ['ext3', ['mkfs.ext2', '-j']],
+    ['ext4', ['mkfs.ext2', '-O', 'extent']],
+    ['ext2', ['mkfs.ext2', '-O', '^dir_index,^resize_inode,meta_bg']],
+  ] as const)('says %s of what %j makes, as blkid does, and mounts it', async (type, [program, ...args]) => {
+    const image = join(await temporary(), 'image');
+    writeFileSync(image, '');
+    truncateSync(image, 32 << 20);
+    execFileSync(program, ['-q', ...args, image], { stdio: 'pipe' });
+    expect(execFileSync('blkid', ['-o', 'value', '-s', 'TYPE', image], { encoding: 'utf8' }).trim()).toBe(type);
+    const disk = await opened(image);
+    expect((await disk.filesystems()).map((one) => one.type)).toEqual([type]);
+    const mounted = await disk.mount();
+    expect(mounted.type).toBe(type);
+    await mounted.promises.writeFile('/x', 'content', { flush: true });
+  });
+
   it('has partitions, which are mounted by number, label and UUID; what is not there is named', async () => {
     const folder = await temporary();
     const image = join(folder, 'disk.img');

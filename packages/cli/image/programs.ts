@@ -19,6 +19,8 @@ export interface Programs {
   readonly noRepair?: string;
   /** Makes the filesystem as large as what it is in, or of so many bytes. */
   readonly resize?: (path: string, bytes: number | undefined) => Line;
+  /** Linux itself resizes it, mounted, so no program is needed. */
+  readonly resizesMounted?: boolean;
   /** Why there is no program that resizes. */
   readonly noResize?: string;
 }
@@ -33,7 +35,6 @@ const ext = (type: string): Programs => ({
   resize: (path, bytes) => ['resize2fs', path, ...(bytes === undefined ? [] : [`${Math.floor(bytes / 1024)}K`])],
 });
 
-const ONLINE = 'Linux resizes it only where it is mounted';
 const ONLY_READ = 'it is never changed: make it again';
 
 export const PROGRAMS: Readonly<Record<string, Programs>> = {
@@ -44,13 +45,13 @@ export const PROGRAMS: Readonly<Record<string, Programs>> = {
     make: (label) => ['mkfs.xfs', '-q', '-f', ...named('-L', label)],
     check: { line: ['xfs_repair', '-n'], good: [0], bad: [1, 2] },
     repair: { line: ['xfs_repair'], good: [0], bad: [1, 2] },
-    noResize: ONLINE,
+    resizesMounted: true,
   },
   btrfs: {
     make: (label) => ['mkfs.btrfs', '-q', '-f', ...named('-L', label)],
     check: { line: ['btrfs', 'check'], good: [0], bad: [1] },
     noRepair: 'btrfs check --repair can make it worse: copy the files to a new one',
-    noResize: ONLINE,
+    resizesMounted: true,
   },
   f2fs: {
     make: (label) => ['mkfs.f2fs', '-q', '-f', ...named('-l', label)],

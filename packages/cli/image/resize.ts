@@ -1,19 +1,22 @@
 /** nodeos image resize: a larger or smaller filesystem. */
 import { stat, truncate } from 'node:fs/promises';
-import { formatSize, NodeosError, parseSize, UsageError } from '@nodeos/base';
+import { formatSize, messageOf, NodeosError, parseSize, UsageError } from '@nodeos/base';
+import { file } from '@nodeos/block';
 import { run } from '@nodeos/engine';
+import { open } from '@nodeos/linuxfs';
 import { printMessage, type Command, type Io } from '../command.js';
 import { jsonObjectOf } from '../json-options.js';
 import { checkProgram, withInstalled } from '../missing-tools.js';
 import { withFile } from './file.js';
 import { typeIn } from './fsck.js';
+import { kernelPath } from './kernel.js';
 import { locationOf } from './location.js';
 import { PROGRAMS, type Programs } from './programs.js';
 
 export const resizeCommand: Command = {
   name: 'image resize',
   summary:
-    'Makes ext2, ext3, ext4 or f2fs larger or smaller, together with its file. Without SIZE: as large as its place.',
+    'Makes ext2, ext3, ext4, f2fs or btrfs larger or smaller, or xfs larger, together with its file. Without SIZE: as large as its place.',
   operands: 'IMAGE[:PARTITION] [SIZE]',
   options: { json: jsonObjectOf('the old size and the new one, in bytes') },
   examples: [
@@ -64,22 +67,39 @@ interface Change {
 /** The file is larger than the filesystem at every moment. */
 async function resize(path: string, { text, before, wanted, isOwn }: Change, io: Io): Promise<void> {
   const type = await typeIn(path, text);
-  const programs = PROGRAMS[type];
-  if (!programs?.resize) throw new NodeosError(`${text}: ${type}: ${programs?.noResize}`);
+  const programs = PROGRAMS[type] ?? {};
+  if (programs.noResize) throw new NodeosError(`${text}: ${type}: ${programs.noResize}`);
   const grows = wanted !== undefined && wanted > before;
   if (grows && !isOwn)
     throw new NodeosError(`${text} has ${formatSize(before)}: its place must become larger first`, {
       hint: 'sfdisk or parted change a partition table',
     });
-  await prepare(path, programs, io);
+  if (programs.resize) await prepare(path, programs, io);
   if (grows) await truncate(path, wanted);
-  const [program, ...args] = programs.resize(path, wanted);
-  await withInstalled(io, () => checkProgram(program));
-  await run(program, args, { signal: io.signal }).catch(async (error: unknown) => {
+  const way = programs.resize?.(path, wanted);
+  await (way ? byProgram(way, io) : byLinux(path, text, wanted, io)).catch(async (error: unknown) => {
     if (grows) await truncate(path, before).catch(() => undefined);
     throw error;
   });
   if (wanted !== undefined && !grows && isOwn) await truncate(path, wanted);
+}
+
+async function byProgram([program, ...args]: readonly [string, ...string[]], io: Io): Promise<void> {
+  await withInstalled(io, () => checkProgram(program));
+  await run(program, args, { signal: io.signal });
+}
+
+/** Whoever called has the file's lock. */
+async function byLinux(path: string, text: string, wanted: number | undefined, io: Io): Promise<void> {
+  const disk = await open(await file(path), { kernel: await kernelPath(io), signal: io.signal });
+  try {
+    await (await disk.mount()).resize(wanted);
+  } catch (error) {
+    io.signal.throwIfAborted();
+    throw new NodeosError(`${text}: Linux does not make it so large: ${messageOf(error)}`, { cause: error });
+  } finally {
+    await disk.close();
+  }
 }
 
 /** A filesystem is resized only if it is sound. */
