@@ -16,3 +16,19 @@ export const NODE_TESTS: Source = {
     '770210a6fe4f7626885ddc43cb7b16f59154629f',
   ),
 };
+
+/** fs-extra's own tests: the package of the registry has none. */
+export const FS_EXTRA_TESTS: Source = {
+  name: 'fs-extra-tests',
+  version: '10.1.0+~9.0.13-1',
+  places: debianPlaces(
+    {
+      package: 'node-fs-extra',
+      version: '10.1.0+~9.0.13-1',
+      suite: 'bookworm',
+      member: 'node-fs-extra_10.1.0+~9.0.13.orig.tar.gz',
+    },
+    '1216bcebf696c9e1245fce9149f03f14b1828aee5b8af92b474381a41d0cbf0b',
+    '40bf6da96e73ad86841d3cb87c2999bc4b046f98',
+  ),
+};

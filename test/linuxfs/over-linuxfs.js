@@ -1,12 +1,13 @@
 // Runs a program whose files below a folder are those of an image: over-linuxfs.js KERNEL IMAGE FOLDER PROGRAM
 //
-// `fs.promises` becomes ours there. The kernel is a worker thread's, so that `fs.…Sync`, which programs use to prepare
+// `fs.promises` and the functions of `fs` with callbacks become ours there. The kernel is a worker thread's, so that `fs.…Sync`, which programs use to prepare
 // and look, can wait for it: this thread sleeps until the worker has the result.
 import { Buffer } from 'node:buffer';
 import fs from 'node:fs';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import {
   isMainThread,
   MessageChannel,
@@ -18,10 +19,16 @@ import {
 import { open } from '@nodeos/linuxfs';
 import { fsError } from '../../packages/linuxfs/dist/errors.js';
 import { MountedFilesystem } from '../../packages/linuxfs/dist/mounted.js';
-import { statsOf } from '../../packages/linuxfs/dist/stats.js';
+import { bigIntStatsOf, statsOf } from '../../packages/linuxfs/dist/stats.js';
 import { Volume } from '../../packages/linuxfs/dist/volume.js';
 
 const SLOTS = 8;
+/** Descriptors from here on are those of the image. */
+const OURS = 1 << 20;
+const DESCRIPTORS = new Set([
+  ...['close', 'read', 'readv', 'write', 'writev', 'fstat', 'fsync', 'fdatasync'],
+  ...['ftruncate', 'fchmod', 'fchown', 'futimes'],
+]);
 
 /** The worker: has the kernel, and does what the other thread asks. */
 async function serve({ kernel: path, image, folder, port, flag }) {
@@ -40,6 +47,7 @@ async function serve({ kernel: path, image, folder, port, flag }) {
         () => true,
         () => false,
       );
+    if (DESCRIPTORS.has(name) || name === 'open') return promisify(mounted.fs[name])(...given);
     return mounted.promises[name](...given);
   };
   port.on('message', (message) => {
@@ -93,7 +101,7 @@ function proxyOf(worker, { memory, slots }) {
           number,
           bytes,
           read: (into, length) => into.set(bytes(length)),
-          write: (from, at, length) => fs.writeSync(memory, from, at, length, position),
+          write: (from) => fs.writeSync(memory, from, 0, from.length, position),
         });
       } finally {
         const next = queue.shift();
@@ -104,17 +112,24 @@ function proxyOf(worker, { memory, slots }) {
   };
 }
 
+const ENOENT = 2;
+const TWO_PATHS = new Set(['copyFile', 'cp', 'link', 'rename']);
+
 const SYNC = [
   'access',
   'appendFile',
   'chmod',
+  'chown',
+  'close',
   'copyFile',
   'cp',
   'exists',
+  'futimes',
   'link',
   'lstat',
   'mkdir',
   'mkdtemp',
+  'open',
   'readFile',
   'readdir',
   'readlink',
@@ -142,11 +157,12 @@ async function main() {
     execArgv: [],
   });
   const said = await new Promise((done) => worker.once('message', done));
-  const ours = new MountedFilesystem(
-    new Volume(proxyOf(worker, said), said.mount, false),
-    'ext4',
-    async () => undefined,
-  );
+  const ours = new MountedFilesystem(new Volume(proxyOf(worker, said), said.mount), {
+    type: 'ext4',
+    isReadOnly: false,
+    size: 0,
+    release: async () => undefined,
+  });
 
   const isThere = (path) => {
     if (!(typeof path === 'string' || path instanceof URL || Buffer.isBuffer(path))) return undefined;
@@ -159,25 +175,58 @@ async function main() {
   for (const [name, method] of Object.entries(real)) {
     if (typeof method !== 'function' || typeof ours.promises[name] !== 'function') continue;
     const own = ours.promises[name].bind(ours.promises);
-    fs.promises[name] = (...args) => (isElsewhere(args) ? method(...args) : own(...args.map(absolute)));
+    fs.promises[name] = (...args) => (isElsewhere(args) ? method(...args) : own(...absolute(name, args)));
   }
-  const absolute = (arg, index) => (index < 2 && typeof arg === 'string' && isThere(arg) ? resolve(arg) : arg);
+  /** Paths begin at the root: the folder that this process is in is none of the kernel's. What is in a link stays. */
+  const absolute = (name, args) => {
+    const paths = name === 'symlink' ? [1] : TWO_PATHS.has(name) ? [0, 1] : [0];
+    return args.map((arg, index) =>
+      paths.includes(index) && typeof arg === 'string' && isThere(arg) ? resolve(arg) : arg,
+    );
+  };
+  const isOurs = (name, args) =>
+    DESCRIPTORS.has(name) ? args[0] >= OURS : isThere(args[name === 'symlink' ? 1 : 0]) === true;
+  for (const [name, own] of Object.entries(ours.fs)) {
+    const method = fs[name];
+    if (typeof own !== 'function' || typeof method !== 'function' || name.startsWith('create')) continue;
+    const either = (...args) => {
+      if (!isOurs(name, args)) return method(...args);
+      if (DESCRIPTORS.has(name)) args[0] -= OURS;
+      if (name !== 'open') return own(...absolute(name, args));
+      const callback = args.pop();
+      own(...absolute(name, args), (error, fd) => callback(error, fd === undefined ? undefined : fd + OURS));
+    };
+    fs[name] = Object.assign(either, method, name === 'realpath' ? { native: either } : {});
+  }
   for (const name of SYNC) {
     const method = fs[`${name}Sync`];
     fs[`${name}Sync`] = (...args) => {
       if (name === 'copyFile' && !isThere(args[0]) && isThere(args[1]))
         return fs.writeFileSync(args[1], readFileSync(args[0]));
-      if (!isThere(args[name === 'symlink' ? 1 : 0])) return method(...args);
+      if (!isOurs(name, args)) return method(...args);
+      if (DESCRIPTORS.has(name)) args[0] -= OURS;
       Atomics.store(flag, 0, 0);
-      port1.postMessage({ name, args });
+      port1.postMessage({ name, args: absolute(name, args) });
       Atomics.wait(flag, 0, 0);
       const { value, error } = receiveMessageOnPort(port1).message;
+      if (error?.errno === -ENOENT && args[1]?.throwIfNoEntry === false) return undefined;
       if (error && error.errno === undefined) throw new Error(error.text);
       if (error) throw fsError(-error.errno, error.syscall, error.path, error.dest);
-      if (name === 'stat' || name === 'lstat') return statsOf(value);
+      if (name === 'stat' || name === 'lstat') return args[1]?.bigint ? bigIntStatsOf(value) : statsOf(value);
+      if (name === 'open') return value + OURS;
       return value instanceof Uint8Array ? Buffer.from(value) : value;
     };
   }
+  fs.realpathSync.native = fs.realpathSync;
+  // A process can only be in a folder of the host: of ours it just keeps the name.
+  const { cwd, chdir } = process;
+  let inside;
+  process.cwd = () => inside ?? cwd();
+  process.chdir = (path) => {
+    const wanted = resolve(path);
+    if (!isThere(wanted)) chdir(wanted);
+    inside = isThere(wanted) ? wanted : undefined;
+  };
   syncBuiltinESMExports();
   process.argv.splice(1, 4, program);
   if (program.endsWith('.mjs')) await import(pathToFileURL(program));
