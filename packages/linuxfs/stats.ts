@@ -8,7 +8,8 @@ const device = ([major, minor]: readonly [number, number]): number =>
 
 const milliseconds = ({ seconds, nanoseconds }: Time): number => Number(seconds) * 1000 + nanoseconds / 1e6;
 const inNanoseconds = ({ seconds, nanoseconds }: Time): bigint => seconds * 1_000_000_000n + BigInt(nanoseconds);
-const date = (time: Time): Date => new Date(Number(inNanoseconds(time) / 1_000_000n));
+/** The nearest millisecond, as Node.js has it: half of those that are set as a number of seconds are a little below. */
+const date = (time: Time): Date => new Date(Math.round(milliseconds(time)));
 
 /** A filesystem without times of birth has those of the last change, as libuv does. */
 const times = (raw: RawStat): Readonly<Record<'atime' | 'mtime' | 'ctime' | 'birthtime', Time>> => ({
@@ -46,8 +47,10 @@ export function bigIntStatsOf(raw: RawStat): BigIntStats {
     stats[name] = BigInt(numbers[name]);
   Object.assign(stats, { ino: raw.inode, size: raw.size, blocks: raw.blocks });
   for (const [name, time] of Object.entries(times(raw))) {
-    Object.defineProperty(stats, `${name}Ms`, own(inNanoseconds(time) / 1_000_000n));
+    const whole = inNanoseconds(time) / 1_000_000n;
+    Object.defineProperty(stats, `${name}Ms`, own(whole));
     Object.defineProperty(stats, `${name}Ns`, own(inNanoseconds(time)));
+    Object.defineProperty(stats, name, own(new Date(Number(whole))));
   }
   for (const [method, type] of Object.entries(TYPE_METHODS))
     Object.defineProperty(stats, method, { value: () => (raw.mode & 0o170000) === type, enumerable: false });

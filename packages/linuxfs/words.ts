@@ -86,10 +86,11 @@ export const pathText = (path: PathLike): string => (typeof path === 'string' ? 
 
 /** Seconds as a number or text, or a Date. @throws TypeError for anything else */
 export function timeOf(time: TimeLike): Time {
-  const seconds = time instanceof Date ? time.getTime() / 1000 : Number(time);
-  if (!Number.isFinite(seconds)) throw invalid('time', time, 'it must be a number of seconds or a Date');
-  const whole = Math.floor(seconds);
-  return { seconds: BigInt(whole), nanoseconds: Math.min(999_999_999, Math.round((seconds - whole) * 1e9)) };
+  const [count, unit] = time instanceof Date ? [time.getTime(), 1000] : [Number(time), 1];
+  if (!Number.isFinite(count)) throw invalid('time', time, 'it must be a number of seconds or a Date');
+  const whole = Math.floor(count / unit);
+  const rest = (count - whole * unit) * (1e9 / unit); // exact for a Date: a fraction of seconds has no exact number
+  return { seconds: BigInt(whole), nanoseconds: Math.min(999_999_999, Math.round(rest)) };
 }
 
 /** What Node.js throws for a signal. @throws Error with the name AbortError and the code ABORT_ERR if it is aborted */

@@ -1,7 +1,27 @@
 import { describe, expect, it } from 'vitest';
 import { errnoOf, fsError } from '../errors.js';
 import { globExpression } from '../folders.js';
+import type { RawStat, Time } from '../protocol.js';
+import { bigIntStatsOf, statsOf } from '../stats.js';
 import { flagsOf, modeOf, O, pathBytes, timeOf } from '../words.js';
+
+const NEVER: Time = { seconds: 0n, nanoseconds: 0 };
+const RAW: RawStat = {
+  device: [0, 0],
+  inode: 1n,
+  mode: 0o100644,
+  links: 1,
+  uid: 0,
+  gid: 0,
+  special: [0, 0],
+  size: 0n,
+  blocks: 0n,
+  blockSize: 4096,
+  access: NEVER,
+  modification: NEVER,
+  change: NEVER,
+  birth: undefined,
+};
 
 describe('words', () => {
   it.each([
@@ -26,6 +46,18 @@ describe('words', () => {
   it('takes times before 1970 and parts of seconds', () => {
     expect(timeOf(-0.5)).toEqual({ seconds: -1n, nanoseconds: 500_000_000 });
     expect(timeOf(new Date(1500))).toEqual({ seconds: 1n, nanoseconds: 500_000_000 });
+  });
+
+  it('keeps each millisecond of a Date, and gives the nearest one of what was set as seconds', () => {
+    for (let ms = 1_795_787_114_000; ms < 1_795_787_115_000; ms++) {
+      const exact = timeOf(new Date(ms));
+      expect(exact.nanoseconds).toBe((ms % 1000) * 1_000_000);
+      for (const modification of [exact, timeOf(ms / 1000)])
+        expect(statsOf({ ...RAW, modification }).mtime.getTime()).toBe(ms);
+    }
+    const below: Time = { seconds: 1n, nanoseconds: 999_999 };
+    expect(statsOf({ ...RAW, modification: below }).mtime.getTime()).toBe(1001);
+    expect(bigIntStatsOf({ ...RAW, modification: below }).mtime.getTime()).toBe(1000);
   });
 
   it('names errors as Node.js does', () => {
