@@ -20,7 +20,7 @@ const FIRST_SECTOR = 512;
 /** Bytes of zeros that are compared at either end of a hole. */
 const ZEROS = 4096;
 /** Bytes to compare at once, and to ask for holes at once. */
-const PIECE = MIB;
+const PIECE = 4 * MIB;
 const WINDOW = 2 ** 30;
 
 export type FlashStage = 'written' | 'verified';
@@ -112,8 +112,7 @@ async function compare(
       for (const [offset, length] of pieces(start, end - start, PIECE)) {
         signal?.throwIfAborted();
         const wanted = expected.subarray(0, length);
-        await image.read(wanted, offset);
-        const found = await reader.read(offset, length);
+        const [found] = await Promise.all([reader.read(offset, length), image.read(wanted, offset)]);
         if (!found.equals(wanted))
           throw failure('EIO', `${path} differs from the image at byte ${offset + firstDifference(found, wanted)}`);
         verified += length;
