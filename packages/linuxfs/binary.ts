@@ -22,7 +22,8 @@ const PLACES = {
  * @throws Error that says what to install
  */
 export async function findKernel(given = process.env['NODEOS_LINUXFS_KERNEL']): Promise<string> {
-  const path = resolve(given === undefined || given === 'qemu' ? known(given === 'qemu' || !HAS_PROGRAM) : given);
+  const isNamed = given !== undefined && given !== '' && given !== 'qemu'; // an empty variable names nothing
+  const path = resolve(isNamed ? given : known(given === 'qemu' || !HAS_PROGRAM));
   try {
     await access(path, constants.R_OK);
   } catch (error) {
@@ -35,7 +36,7 @@ function known(isForQemu: boolean): string {
   const place = PLACES[isForQemu ? 'qemu' : 'program'];
   const name = `${place.package}-${process.arch}`;
   const named = process.env[place.variable];
-  if (named !== undefined) return named;
+  if (named !== undefined && named !== '') return named;
   try {
     return createRequire(import.meta.url).resolve(`${name}/${place.file}`);
   } catch (error) {

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect, it } from 'vitest';
+import { afterAll, expect, it, onTestFinished, vi } from 'vitest';
 import { findKernel, kindOf } from '../binary.js';
 
 const folder = await mkdtemp(join(tmpdir(), 'linuxfs-binary-'));
@@ -30,4 +30,10 @@ it('refuses other files, and short ones', async () => {
 
 it('says which file cannot be read', async () => {
   await expect(findKernel(join(folder, 'none'))).rejects.toThrow(/none is no kernel that can be started/);
+});
+
+it('takes an empty variable for none', async () => {
+  vi.stubEnv('NODEOS_LINUXFS_KERNEL', '');
+  onTestFinished(() => void vi.unstubAllEnvs());
+  await expect(findKernel()).rejects.toThrow(/the kernel is in the package @nodeos\/linuxfs/);
 });
