@@ -116,9 +116,8 @@ describe('http', () => {
   };
   const endless: RequestListener = (_, response) => {
     response.writeHead(206, partial);
-    const more = (): void => {
-      if (!response.destroyed) response.write(content, () => setImmediate(more));
-    };
+    // Node.js 26 does not call a response destroyed whose client has gone.
+    const more = (): void => void response.write(content, (error) => error ?? setImmediate(more));
     more();
   };
   it.each<[what: string, listener: RequestListener, code: string, message: RegExp, transient: boolean]>([

@@ -137,10 +137,10 @@ describe('a registry', () => {
     let sent = 0;
     registry.trick = ({ url }, response) => {
       if (!url?.includes('/manifests/')) return false;
+      // Node.js 26 does not call a response destroyed whose client has gone.
       const more = (): void => {
         sent += 1 << 20;
-        if (response.destroyed) return;
-        response.write(Buffer.alloc(1 << 20, ' '), more);
+        response.write(Buffer.alloc(1 << 20, ' '), (error) => error ?? more());
       };
       more();
       return true;

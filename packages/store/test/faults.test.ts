@@ -270,9 +270,8 @@ describe('web servers', () => {
     [
       'an endless body',
       (_, answer) => {
-        const more = (): void => {
-          if (!answer.destroyed) answer.write(Buffer.alloc(1 << 20), more);
-        };
+        // Node.js 26 does not call an answer destroyed whose client has gone.
+        const more = (): void => void answer.write(Buffer.alloc(1 << 20), (error) => error ?? more());
         more();
       },
       /has more than/,
