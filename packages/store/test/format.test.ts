@@ -1,6 +1,6 @@
 /** The formats: what is written is read, and nothing else is. */
 import { execFileSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -173,14 +173,16 @@ describe('zstd', () => {
     await sameAsWasm(found);
   });
 
+  const sumOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('base64');
+
   test('the sample that an encoder has to compress tells versions apart', async () => {
     for (const level of [1, 3] as const) {
       const frame = await (await zstdEncoder(level, 'wasm'))(sample());
-      expect(idOf(frame)).toBe(SAMPLE_SUMS[level]);
+      expect(sumOf(frame)).toBe(SAMPLE_SUMS[level]);
     }
     // An older version: of a package that is here for unpacking.
     const older = await (await import('@mongodb-js/zstd')).compress(Buffer.from(sample()), 3);
-    expect(idOf(older)).not.toBe(SAMPLE_SUMS[3]);
+    expect(sumOf(older)).not.toBe(SAMPLE_SUMS[3]);
   });
 
   test('zstd itself unpacks our frames, and all decoders unpack those of zstd', async () => {
