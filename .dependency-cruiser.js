@@ -5,7 +5,7 @@ const LIBRARIES = {
   tree: [],
   block: ['base'],
   nbd: ['block'],
-  disk: ['base', 'block', 'nbd', 'store'],
+  disk: ['base', 'block', 'fs', 'nbd', 'oci', 'store'],
   fs: ['block', 'tree'],
   flash: ['base', 'block'],
   fuse: ['base', 'block'],

@@ -1,5 +1,6 @@
 /** Helpers that every package may use: errors, atomic file replacement, byte counts, escaping of foreign text. */
 export * from './bytes.js';
+export * from './cache-root.js';
 export * from './closing.js';
 export * from './collected.js';
 export * from './errors.js';

@@ -31,6 +31,7 @@ export { overlayLayout, type OverlayLayout } from './overlay-format.js';
 export { aligned } from './aligned.js';
 export * from './around.js';
 export * from './check.js';
+export * from './flush-early.js';
 export * from './lock-file.js';
 export * from './read-only.js';
 export * from './shared.js';

@@ -24,6 +24,8 @@ export interface OpenOptions {
   readonly requests?: number;
   /** For an NBD server: a flush fails if the server may have lost earlier writes. Default false. */
   readonly strictFlush?: boolean;
+  /** For a container's image: bytes that have come, of how many. It is fetched before it is opened, unless it is in the cache. */
+  readonly progress?: (done: number, size: number) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -81,6 +83,16 @@ const store: Scheme = {
   },
 };
 
+/** All files of a container's image, as EROFS. */
+const containerImage: Scheme = {
+  form: 'docker://[HOST/]NAME[:TAG][@DIGEST], oci:FOLDER[:NAME], oci-archive:FILE, docker-archive:FILE',
+  writable: false,
+  async open(text, options) {
+    const { openImageDisk } = await import('./container-image.js');
+    return openImageDisk(text, options);
+  },
+};
+
 /** Schemes by the text before the first colon, in lower case. */
 const SCHEMES: Readonly<Record<string, Scheme>> = {
   file: localFile,
@@ -88,6 +100,10 @@ const SCHEMES: Readonly<Record<string, Scheme>> = {
   https: remote('http://… or https://…', http),
   s3: remote('s3://BUCKET/KEY', s3),
   store,
+  docker: containerImage,
+  oci: containerImage,
+  'oci-archive': containerImage,
+  'docker-archive': containerImage,
   nbd,
   nbds: nbd,
   'nbd+unix': nbd,

@@ -12,11 +12,10 @@
  * `verify` hashes everything.
  */
 import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { listOwned, makeCacheFolder } from './cache-folder.js';
 import { firstDamage } from './damage.js';
-import { codeOf, messageOf, NodeosError, sha256 } from '@nodeos/base';
+import { cacheRoot, codeOf, messageOf, NodeosError, sha256 } from '@nodeos/base';
 import { canonicalJson, listTree, type FileRecord } from './hash.js';
 import type { Ingredients } from './key.js';
 import type { Step } from './step.js';
@@ -57,7 +56,7 @@ export class Cache {
   readonly root: string;
   #created: Promise<void> | undefined;
 
-  constructor(root: string = defaultRoot()) {
+  constructor(root: string = cacheRoot()) {
     this.root = resolve(root); // tools run in other folders than this process
   }
 
@@ -185,14 +184,6 @@ export class Cache {
       throw new NodeosError(`cannot write to the cache at ${path}: ${codeOf(error) ?? ''}`, { hint, cause: error });
     }
   }
-}
-
-/** The default cache folder: `$NODEOS_CACHE`, else `$XDG_CACHE_HOME/nodeos`, else `~/.cache/nodeos`. */
-export function defaultRoot(): string {
-  const { NODEOS_CACHE, XDG_CACHE_HOME } = process.env;
-  // An empty variable counts as unset (XDG Base Directory Specification), so the cache never lands in the current
-  // folder.
-  return NODEOS_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'nodeos');
 }
 
 /** The lock that guards the making of an output. Temporary folders share its name, so only its holder removes them. */

@@ -3,6 +3,7 @@ import { realpath, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import {
   file,
+  flushEarly,
   http,
   lockFile,
   overlay,
@@ -225,10 +226,10 @@ async function backendOf(image: string | URL | BlockBackend, isReadOnly: boolean
   const path = /^file:/i.test(text) ? fileURLToPath(text) : text;
   if (isReadOnly) return file(path, { readOnly: true });
   const target = await realpath(path);
-  if ((await stat(target)).isBlockDevice()) return file(target, { exclusive: true });
+  if ((await stat(target)).isBlockDevice()) return flushEarly(await file(target, { exclusive: true }));
   const unlock = await lockBeside(target);
   try {
-    const device = await file(target);
+    const device = flushEarly(await file(target));
     return withClose(device, async () => {
       await device.close();
       await unlock();

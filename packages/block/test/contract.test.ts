@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe } from 'vitest';
 import type { BlockBackend } from '../backend.js';
 import { cache, copyOnWrite, delay, fault, file, formatDelta, http, memory, overlay, overlayLayout } from '../index.js';
 import { partition, qcow2, readAhead, readOnly, regions, retry, slice, stats, tarMember, trace } from '../index.js';
-import { temporaryOverlay, vmdk, volatile, xz, zstd, type Region } from '../index.js';
+import { flushEarly, temporaryOverlay, vmdk, volatile, xz, zstd, type Region } from '../index.js';
 import { behavesAsBlockBackend, CHANGES, type Subject } from './contract.js';
 import { device, fileDevice, gptOf, qcow2Of, tarOf, tool, xzOf, zstdOf } from './formats.js';
 import { bounded, withRandomDelays, ranges, scratch } from './helpers.js';
@@ -184,6 +184,7 @@ const subjects: Subject[] = [
   { name: 'stats', make: (content) => stats(filled(content)), methods: ALL },
   { name: 'delay', make: (content) => delay(filled(content), 0), methods: ALL },
   { name: 'fault without faults', make: (content) => fault(filled(content), []), methods: ALL },
+  { name: 'flush early', make: (content) => flushEarly(filled(content), 1000), methods: ALL },
   { name: 'volatile', make: (content) => volatile(filled(content)), methods: [...CHANGES, 'extents'] },
   {
     name: 'overlay',

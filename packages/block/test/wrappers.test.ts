@@ -1,7 +1,18 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import type { BlockBackend } from '../backend.js';
-import { around, cache, delay, fault, isPromise, memory, overlayLayout, copyOnWrite, formatDelta } from '../index.js';
+import {
+  around,
+  cache,
+  delay,
+  fault,
+  flushEarly,
+  isPromise,
+  memory,
+  overlayLayout,
+  copyOnWrite,
+  formatDelta,
+} from '../index.js';
 import { readAhead, readOnly, retry, slice, stats, trace, withClose, type TraceRecord } from '../index.js';
 import { errorOf, withRandomDelays, noise } from './helpers.js';
 
@@ -68,6 +79,7 @@ describe('a flush', () => {
     ['stats', (inner) => stats(inner)],
     ['delay', (inner) => delay(inner, 0)],
     ['fault', (inner) => fault(inner, [])],
+    ['flushEarly', (inner) => flushEarly(inner)],
     ['copyOnWrite', copied],
     ['copyOnWrite in blocks', (inner) => copied({ ...inner, size: inner.size, blockSizes: limits })],
   ])('passes through %s, and so does its failure', async (_name, wrap) => {

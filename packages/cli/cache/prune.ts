@@ -26,7 +26,7 @@ export const pruneCommand: Command = {
       sources: args.flag('sources'),
       dryRun,
     });
-    const { imageCache } = await import('../oci/open.js');
+    const { imageCache } = await import('@nodeos/disk/container-image');
     const layers = await imageCache().prune({ most, isDry: dryRun });
     const removed = [...outputs, ...layers];
     reportSkipped(io, skipped); // before a pager shows the list

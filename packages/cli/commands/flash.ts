@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline/promises';
 import { file, pieces, writesDirectly, type BlockBackend } from '@nodeos/block';
 import { FORMATS } from '@nodeos/bootfs';
 import { codeOf, formatSize, messageOf, NodeosError, UsageError, visible } from '@nodeos/base';
-import { exclusively, hintFrom, openSource, type Hints } from '@nodeos/disk';
+import { exclusively, hintFrom, type Hints } from '@nodeos/disk';
 import { stepsOf } from '@nodeos/engine';
 import { checkCapacity, flash, listDrives, type Drive, type Flashed } from '@nodeos/flash';
 import { DEFAULT_TARGET, targetOf } from '@nodeos/targets';
@@ -15,6 +15,7 @@ import { unpacked } from '../compressed.js';
 import { settle } from '../config/settle.js';
 import { meterFor, type Meter } from '../nbd/progress.js';
 import { unlessKilled } from '../nbd/stop.js';
+import { openWithProgress } from '../opened.js';
 
 /** Formats that are written as they are. */
 const RAW = FORMATS.filter(({ image }) => image === 'raw').map(({ name }) => name);
@@ -102,7 +103,7 @@ async function targetFor(device: string, drives: readonly Drive[]): Promise<Targ
 async function openImage(image: string, args: Parsed, io: Io): Promise<BlockBackend> {
   if (!RAW.includes(image)) {
     if (args.text('app') !== undefined) throw new UsageError(`--app: only with ${RAW.join(' or ')}`);
-    return openSource(unpacked(image), { signal: io.signal });
+    return openWithProgress(unpacked(image), {}, io);
   }
   const settled = await settle(args.text('app'), args, io);
   const target = targetOf(settled.args.text('target') ?? DEFAULT_TARGET);

@@ -2,14 +2,14 @@
 import { basename } from 'node:path';
 import { platformOf } from '@nodeos/bootfs';
 import { file } from '@nodeos/block';
-import { messageOf, NodeosError } from '@nodeos/base';
 import type { ContainerConfig } from '@nodeos/contract';
-import { readErofs, writeErofs } from '@nodeos/fs';
+import { erofsOf } from '@nodeos/disk/container-image';
+import { readErofs } from '@nodeos/fs';
 import { ImageFiles, processOf, type Image, type ProcessOptions } from '@nodeos/oci';
 import type { Target } from '@nodeos/targets';
 import type { Publish } from '@nodeos/vm';
 import { printMessage, type Io, type Parsed } from '../command.js';
-import { imageCache, metered, withImage } from '../oci/open.js';
+import { metered, withImage } from '../oci/open.js';
 import { isForTerminal, publishedPorts } from './defaults.js';
 
 export interface Container {
@@ -50,20 +50,11 @@ export function openContainer(
 }
 
 /** The path of an EROFS image in the cache. */
-function provideFiles(image: Image, args: Parsed, io: Io): Promise<string> {
-  return imageCache().derived('erofs', image.digest, async (path) => {
+const provideFiles = (image: Image, args: Parsed, io: Io): Promise<string> =>
+  erofsOf(image, () => {
     printMessage(io, `${image.name}: fetching ${image.digest}`);
-    const tree = await metered('fetched', image.size, args, io, (progress) => image.tree(progress));
-    try {
-      await writeErofs(tree.entries(), path);
-    } catch (error) {
-      io.signal.throwIfAborted();
-      throw new NodeosError(`cannot make a disk of ${image.name}: ${messageOf(error)}`, { cause: error });
-    } finally {
-      await tree.close();
-    }
+    return metered('fetched', image.size, args, io, (progress) => image.tree(progress));
   });
-}
 
 function optionsOf(args: Parsed, env: Readonly<Record<string, string>>): ProcessOptions {
   const [entrypoint, user, cwd] = [args.text('entrypoint'), args.text('user'), args.text('workdir')];

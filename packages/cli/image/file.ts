@@ -3,9 +3,10 @@ import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { copy, file, partition, writeImage, type BlockBackend } from '@nodeos/block';
 import { codeOf, messageOf, NodeosError, temporaryFolder } from '@nodeos/base';
-import { localPath, openSource } from '@nodeos/disk';
+import { localPath } from '@nodeos/disk';
 import { lockBeside } from '@nodeos/linuxfs';
 import type { Io } from '../command.js';
+import { openWithProgress } from '../opened.js';
 import type { Location } from './location.js';
 
 /** The file of this machine that is the filesystem; undefined for a device, a partition or anything else. */
@@ -30,7 +31,7 @@ export async function locked<T>(path: string, work: () => Promise<T>): Promise<T
 
 /** The device of a location. Whoever gets it closes it. */
 export async function openDevice(location: Location, io: Io, write: boolean): Promise<BlockBackend> {
-  const disk = await openSource(location.source, { write, exclusive: write, cached: !write, signal: io.signal });
+  const disk = await openWithProgress(location.source, { write, exclusive: write, cached: !write }, io);
   const { partition: number } = location;
   if (number === undefined) return disk;
   return partition(disk, number).catch(async (error: unknown) => {

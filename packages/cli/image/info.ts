@@ -1,7 +1,6 @@
 /** nodeos image info: partitions and filesystems. */
 import { slice, type BlockBackend } from '@nodeos/block';
 import { codeOf, formatSize, visible } from '@nodeos/base';
-import { openSource } from '@nodeos/disk';
 import { readImage } from '@nodeos/fs';
 import { probe } from '@nodeos/linuxfs';
 import type { Command, Io, Parsed } from '../command.js';
@@ -9,6 +8,7 @@ import { JSON_OBJECT } from '../json-options.js';
 import { unpacked } from '../compressed.js';
 import { operandsOf } from '../nbd/options.js';
 import { unlessStopped } from '../nbd/stop.js';
+import { openWithProgress } from '../opened.js';
 import { partitionsOf } from './open.js';
 
 export const infoCommand: Command = {
@@ -22,7 +22,7 @@ export const infoCommand: Command = {
   ],
   async run(args, io) {
     const [source = ''] = operandsOf('image info', args, 'SOURCE');
-    const device = await openSource(unpacked(source), { cached: true, signal: io.signal });
+    const device = await openWithProgress(unpacked(source), { cached: true }, io);
     try {
       print(await unlessStopped(describe(device), io), args, io);
       return 0;

@@ -1,6 +1,7 @@
 /**
  * Where something is in an image: `IMAGE[:PARTITION][/PATH]`. IMAGE is any SOURCE of packages/disk. Of a file of this
- * machine, the longest name that there is counts; of anything else, what follows a colon: `https://host/cd.iso:/EFI`.
+ * machine, the longest name that there is counts; of anything else, what follows a colon: `https://host/cd.iso:/EFI`. A
+ * container's image has tags behind colons, and no partitions: `docker://debian:12:/etc`.
  */
 import { stat } from 'node:fs/promises';
 import { posix } from 'node:path';
@@ -25,6 +26,7 @@ export interface Location {
 
 /** A source that is no file of this machine, up to a colon behind its host. A store's has one before its name. */
 const REMOTE = /^(store:.*:[^:/]+|[a-z0-9+]+:\/\/[^/]*\/.*?|memory:[^:]+)(?::(\d*)(\/.*)?)?$/is;
+const CONTAINER = /^((?:docker|oci|oci-archive|docker-archive):.+?)(?::(\/.*))?$/is;
 const PARTITION = /^(.+):(\d*)$/s;
 
 /** @throws UsageError for an empty text, for two partitions in it, or for partition 0 */
@@ -53,6 +55,8 @@ interface Split {
 }
 
 function remote(text: string): Split {
+  const [, image, inside] = CONTAINER.exec(text) ?? [];
+  if (image !== undefined) return { name: image, number: undefined, path: inside };
   const [, name = text, number, path] = REMOTE.exec(text) ?? [];
   return { name, number: number ? Number(number) : undefined, path: path ?? (number === '' ? '/' : undefined) };
 }

@@ -26,6 +26,7 @@ export const lsCommand: Command = {
     ['nodeos image ls sdcard.img:1', 'the first partition of a disk'],
     ['nodeos image ls root.ext4/etc', 'a folder, with all that is in it'],
     ['nodeos image ls https://example.org/cd.iso:/EFI', 'without fetching all of it'],
+    ['nodeos image ls docker://debian:12:/etc', 'a container image'],
   ],
   async run(args, io) {
     const location = await oneLocation('image ls', args.operands);

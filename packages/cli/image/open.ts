@@ -1,4 +1,5 @@
 /** Opens the filesystems of images: to read by our readers, which need no kernel, else by @nodeos/linuxfs. */
+import { access, constants } from 'node:fs/promises';
 import { partition, partitions, withClose, type BlockBackend, type Partition } from '@nodeos/block';
 import { codeOf, messageOf, NodeosError } from '@nodeos/base';
 import { localPath, openSource } from '@nodeos/disk';
@@ -6,6 +7,7 @@ import { readImage } from '@nodeos/fs';
 import { open, probe, type Disk, type MountedFilesystem } from '@nodeos/linuxfs';
 import type { Entry, Tree } from '@nodeos/tree';
 import type { Io } from '../command.js';
+import { openWithProgress } from '../opened.js';
 import { unlessKilled, unlessStopped } from '../nbd/stop.js';
 import { kernelPath } from './kernel.js';
 import type { Location } from './location.js';
@@ -20,7 +22,7 @@ export interface Files {
 
 /** Does the work with a filesystem, which is closed then. @throws NodeosError if there is none */
 export async function withFiles<T>(location: Location, io: Io, work: (files: Files) => Promise<T>): Promise<T> {
-  const disk = await openSource(location.source, { cached: true, signal: io.signal });
+  const disk = await openWithProgress(location.source, { cached: true }, io);
   try {
     const device = await deviceOf(disk, location);
     const known = await readImage(device).catch((error: unknown) => {
@@ -79,9 +81,7 @@ export async function withMounted<T>(
   work: (mounted: MountedFilesystem, disk: Disk) => Promise<T>,
 ): Promise<T> {
   try {
-    const kernel = await kernelPath(io);
-    const path = localPath(location.source);
-    const disk = await open(path ?? (await openSource(location.source, { write: true, exclusive: true })), { kernel });
+    const disk = await openToWrite(location.source, io);
     return await using(disk, io, async () => {
       const device = await deviceOf(disk.backend, location);
       if (!(await probe(device))) throw await unknownIn(device, location);
@@ -91,6 +91,21 @@ export async function withMounted<T>(
   } catch (error) {
     throw explained(error, location, io);
   }
+}
+
+/** What cannot be written is refused before the kernel is built, which may take long. */
+async function openToWrite(source: string, io: Io): Promise<Disk> {
+  const path = localPath(source);
+  if (path !== undefined) {
+    await access(path, constants.R_OK | constants.W_OK);
+    return open(path, { kernel: await kernelPath(io) });
+  }
+  const device = await openSource(source, { write: true, exclusive: true, signal: io.signal });
+  const kernel = await kernelPath(io).catch(async (error: unknown) => {
+    await device.close();
+    throw error;
+  });
+  return open(device, { kernel });
 }
 
 /** The second Ctrl-C waits for nothing: for the disk it is a power cut. */

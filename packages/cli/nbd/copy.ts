@@ -3,8 +3,9 @@ import { copy, difference, type BlockBackend, type Copied } from '@nodeos/block'
 import { messageOf, NodeosError, formatSize, UsageError } from '@nodeos/base';
 import { printMessage, type Command, type Io, type Parsed } from '../command.js';
 import { JSON_PROGRESS } from '../json-options.js';
+import { openWithProgress } from '../opened.js';
 import { checkStandardOutput, copyOut, STANDARD_OUTPUT } from './copy-out.js';
-import { type Destination, hintFrom, type Hints, openDestination, openSource } from '@nodeos/disk';
+import { type Destination, hintFrom, type Hints, openDestination } from '@nodeos/disk';
 import { CONNECTIONS, operandsOf, integerOption } from './options.js';
 import { meterFor } from './progress.js';
 import { unlessKilled } from './stop.js';
@@ -40,7 +41,7 @@ export const copyCommand: Command = {
   async run(args, io) {
     const job = jobOf(args);
     if (job.to === STANDARD_OUTPUT) checkStandardOutput(args, io);
-    const source = await openSource(job.from, { ...job, signal: io.signal });
+    const source = await openWithProgress(job.from, job, io);
     try {
       if (job.to === STANDARD_OUTPUT) {
         await unlessKilled(copyOut(source, job.from, job.requests, args, io), io);

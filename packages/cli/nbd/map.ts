@@ -1,8 +1,9 @@
 /** nodeos nbd map: shows which parts of a disk are data and which are holes, like `nbdinfo --map`. */
 import type { Command } from '../command.js';
 import { JSON_OPTION } from '../json-options.js';
+import { openWithProgress } from '../opened.js';
 import { operandsOf } from './options.js';
-import { openSource, statesOf, totalsOf, type StateRun, type StateTotal } from '@nodeos/disk';
+import { statesOf, totalsOf, type StateRun, type StateTotal } from '@nodeos/disk';
 import { unlessKilled, unlessStopped } from './stop.js';
 
 export const mapCommand: Command = {
@@ -16,7 +17,7 @@ export const mapCommand: Command = {
   ],
   async run(args, io) {
     const [text = ''] = operandsOf('nbd map', args, 'SOURCE');
-    const source = await unlessStopped(openSource(text, { connections: 1, signal: io.signal }), io);
+    const source = await unlessStopped(openWithProgress(text, { connections: 1 }, io), io);
     try {
       const runs = await unlessStopped(statesOf(source, text, io.signal), io);
       const rows = args.flag('totals') ? totalsOf(runs, source.size) : runs;

@@ -14,7 +14,7 @@ export interface Meter {
 const MIB = 1 << 20;
 
 /** @param action the verb of the messages: `copied` */
-export function meterFor(action: string, args: Parsed, io: Io): Meter {
+export function meterFor(action: string, args: Pick<Parsed, 'flag'>, io: Io): Meter {
   if (args.flag('json')) {
     const send = (state: State): void => void io.stdout.write(JSON.stringify({ event: action, ...state }) + '\n');
     return meter(1000, send);

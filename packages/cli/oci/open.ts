@@ -1,12 +1,9 @@
 /** Opens the image that a command line names. */
-import { join } from 'node:path';
-import { defaultRoot } from '@nodeos/engine';
-import { BlobCache, openImage, parseMirror, parsePlatform, type Image, type Platform } from '@nodeos/oci';
+import { imageCache } from '@nodeos/disk/container-image';
+import { openImage, parseMirror, parsePlatform, type Image, type Platform } from '@nodeos/oci';
 import type { Io, Parsed } from '../command.js';
 import { meterFor, type Meter } from '../nbd/progress.js';
 import { unlessStopped } from '../nbd/stop.js';
-
-export const imageCache = (): BlobCache => new BlobCache(join(defaultRoot(), 'images'));
 
 /**
  * Does the work with an image, which is closed then.

@@ -1,6 +1,5 @@
 /** nodeos store push: cuts a disk into chunks and stores those that are not there. */
 import { formatSize, parseSize, UsageError, visibleJson } from '@nodeos/base';
-import { openSource } from '@nodeos/disk';
 import {
   CODEC_NAMES,
   DEFAULT_BLOCK,
@@ -16,6 +15,7 @@ import { printMessage, type Command, type Io, type Parsed } from '../command.js'
 import { JSON_PROGRESS } from '../json-options.js';
 import { operandsOf } from '../nbd/options.js';
 import { meterFor, type Meter } from '../nbd/progress.js';
+import { openWithProgress } from '../opened.js';
 import { KEY_OPTION, keysOf } from './options.js';
 
 export const pushCommand: Command = {
@@ -48,7 +48,7 @@ export const pushCommand: Command = {
     const [from = '', to = ''] = operandsOf('store push', args, 'SOURCE', 'STORE:NAME');
     const settings = await settingsOf(args, io);
     const target = isSmr(to) ? undefined : parseReference(to);
-    const device = await openSource(from, { cached: true, signal: io.signal });
+    const device = await openWithProgress(from, { cached: true }, io);
     const meter = meterFor('pushed', args, io);
     const progress: Meter['update'] = (done, size) => {
       io.signal.throwIfAborted();

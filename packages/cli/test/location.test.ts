@@ -61,6 +61,12 @@ describe('a place in an image elsewhere', () => {
     ['nbd+unix:///disk?socket=/tmp/s:1/x', 'nbd+unix:///disk?socket=/tmp/s', 1, '/x', true],
     ['store:/srv/store:debian-12', 'store:/srv/store:debian-12', undefined, '/', false],
     ['store:/srv/store:debian-12:/etc', 'store:/srv/store:debian-12', undefined, '/etc', true],
+    ['docker://debian:12', 'docker://debian:12', undefined, '/', false],
+    ['docker://debian:12:/etc', 'docker://debian:12', undefined, '/etc', true],
+    ['docker://host:5000/app@sha256:0a:/', 'docker://host:5000/app@sha256:0a', undefined, '/', true],
+    ['oci:/srv/layout:/etc', 'oci:/srv/layout', undefined, '/etc', true],
+    ['oci:layout:app:/etc', 'oci:layout:app', undefined, '/etc', true],
+    ['docker-archive:app.tar.xz', 'docker-archive:app.tar.xz', undefined, '/', false],
     ['store:https://host/store:debian:1/etc', 'store:https://host/store:debian', 1, '/etc', true],
   ])('%s', async (text, source, partition, path, isInside) => {
     expect(await locationOf(text)).toMatchObject({ source, partition, path, isInside });

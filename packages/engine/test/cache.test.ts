@@ -1,7 +1,8 @@
 import { chmod, mkdir, readFile, rm, stat, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { Cache, defaultRoot, lockName, type Entry } from '../cache.js';
+import { cacheRoot } from '@nodeos/base';
+import { Cache, lockName, type Entry } from '../cache.js';
 import { build } from '../engine.js';
 import { planOf } from '../plan.js';
 import { silent } from '../progress.js';
@@ -241,7 +242,7 @@ it('the cache folder comes from the environment and is absolute', () => {
   expect(new Cache().root).toBe(resolve('relative'));
   process.env['NODEOS_CACHE'] = '';
   process.env['XDG_CACHE_HOME'] = '/xdg';
-  expect(defaultRoot()).toBe('/xdg/nodeos');
+  expect(cacheRoot()).toBe('/xdg/nodeos');
   process.env['XDG_CACHE_HOME'] = '';
-  expect(defaultRoot()).toMatch(/\/\.cache\/nodeos$/);
+  expect(cacheRoot()).toMatch(/\/\.cache\/nodeos$/);
 });

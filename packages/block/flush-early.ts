@@ -1,0 +1,60 @@
+/**
+ * A device that begins to make writes durable before it is asked to. Whoever copies much into a file and then flushes
+ * waits for the copying first, and then for the disk below; so both go on at once, and the flush finds little to do.
+ */
+import { around } from './around.js';
+import type { BlockBackend } from './backend.js';
+import { whenSettled } from './maybe.js';
+
+/** Bytes. Of 256 MiB that were written to a file and flushed, 32 MiB took the least time (16 to 64 were tried). */
+const EVERY = 32 << 20;
+
+/**
+ * `inner`, flushed whenever another `every` bytes have been written to it. One such flush runs at a time, and writes do not
+ * wait for it. If it fails, the next `flush` fails with its error.
+ */
+export function flushEarly(inner: BlockBackend, every = EVERY): BlockBackend {
+  let written = 0;
+  let running: Promise<void> | undefined;
+  let failure: { readonly error: unknown } | undefined;
+
+  async function begin(): Promise<void> {
+    written = 0;
+    try {
+      await inner.flush?.();
+    } catch (error) {
+      failure ??= { error };
+    }
+    running = undefined;
+  }
+
+  async function flush<T>(work: () => T): Promise<Awaited<T>> {
+    await running;
+    if (failure) {
+      const { error } = failure;
+      failure = undefined;
+      throw error;
+    }
+    written = 0;
+    return work() as Promise<Awaited<T>>;
+  }
+
+  const device = around(inner, (operation, _offset, length, work) => {
+    if (operation === 'flush') return flush(work) as ReturnType<typeof work>;
+    if (operation !== 'write') return work();
+    return whenSettled(work, () => {
+      written += length;
+      if (written >= every) running ??= begin();
+    });
+  });
+  return {
+    ...device,
+    get size() {
+      return inner.size;
+    },
+    close: async () => {
+      await running;
+      await inner.close();
+    },
+  };
+}

@@ -1,0 +1,19 @@
+/** Opens a source of packages/disk. What must be fetched first, such as a container's image, has a line of progress. */
+import type { BlockBackend } from '@nodeos/block';
+import { openSource, type OpenOptions } from '@nodeos/disk';
+import type { Io } from './command.js';
+import { meterFor, type Meter } from './nbd/progress.js';
+
+/** Standard output is for what the command has to say. */
+const STDERR = { flag: () => false };
+
+/** @throws the errors of `openSource` */
+export async function openWithProgress(text: string, options: OpenOptions, io: Io): Promise<BlockBackend> {
+  let meter: Meter | undefined;
+  const progress = (done: number, size: number): void => (meter ??= meterFor('fetched', STDERR, io)).update(done, size);
+  try {
+    return await openSource(text, { ...options, signal: io.signal, progress });
+  } finally {
+    meter?.close();
+  }
+}
