@@ -50,7 +50,7 @@ const ARM64 = { magic: 'ARM\x64', at: 56 };
 /** ELF, of which a kernel's first segment lies in the upper half of all addresses. */
 const ELF = { magic: '\x7fELF', at: 0, firstSegment: 64, address: 16 };
 
-/** @throws Error if the file is none */
+/** What the file of a kernel is. @throws Error if it is none */
 export async function kindOf(path: string): Promise<Kind> {
   const file = await open(path);
   const head = Buffer.alloc(128);

@@ -8,4 +8,4 @@ export type { FsError } from './errors.js';
 export { probe, TYPES, type Probed } from './probe.js';
 export type { Target, Volume } from './volume.js';
 export type { FromTreeOptions, ToTreeOptions } from './trees.js';
-export { findKernel } from './binary.js';
+export { findKernel, kindOf, type Kind } from './binary.js';

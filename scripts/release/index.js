@@ -1,8 +1,8 @@
 /**
- * node scripts/release FOLDER [--version V] [--repository URL] [--linuxfs FILE]
+ * node scripts/release FOLDER [--version V] [--repository URL] [--linuxfs FILE]…
  *
  * Packs all workspaces into tarballs, which `npm publish FOLDER/*.tgz` publishes one by one. names.json has their names.
- * FILE is what `nodeos build linuxfs-kernel` made; it becomes a package for its platform.
+ * FILE is what `nodeos build linuxfs-kernel` or `linuxfs-kernel-virt` made; each becomes a package for its platforms.
  */
 import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
@@ -10,11 +10,11 @@ import { packAll } from './pack.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { version: { type: 'string' }, repository: { type: 'string' }, linuxfs: { type: 'string' } },
+  options: { version: { type: 'string' }, repository: { type: 'string' }, linuxfs: { type: 'string', multiple: true } },
 });
 const [into, ...more] = positionals;
 if (into === undefined || more.length > 0) {
-  console.error('Usage: node scripts/release FOLDER [--version V] [--repository URL] [--linuxfs FILE]');
+  console.error('Usage: node scripts/release FOLDER [--version V] [--repository URL] [--linuxfs FILE]…');
   process.exit(2);
 }
 const { version, linuxfs, repository = ownRepository() } = values;

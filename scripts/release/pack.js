@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { PLATFORM_PACKAGE, stageLinuxfs } from './linuxfs.js';
+import { platformPackage, stageLinuxfs } from './linuxfs.js';
 import { publishedManifest } from './manifest.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -23,7 +23,7 @@ export const NAMES = JSON.parse(await readFile(new URL('names.json', import.meta
  * @property {string} [version] default: that of each package.json
  * @property {Record<string, string>} [names] default: NAMES
  * @property {string} [repository] the URL of the source; default: none
- * @property {string} [linuxfs] the built kernel of @nodeos/linuxfs, which becomes a package of its own
+ * @property {readonly string[]} [linuxfs] built kernels of @nodeos/linuxfs, each of which becomes a package of its own
  */
 /** @typedef {{ name: string, file: string, manifest: Record<string, unknown> }} Tarball */
 
@@ -32,11 +32,12 @@ export const NAMES = JSON.parse(await readFile(new URL('names.json', import.meta
  * @param {Options} options
  * @returns {Promise<Tarball[]>}
  */
-export async function packAll({ into, names = NAMES, linuxfs, ...release }) {
+export async function packAll({ into, names = NAMES, linuxfs = [], ...release }) {
   await mkdir(into, { recursive: true });
   const work = await mkdtemp(join(tmpdir(), 'nodeos-release-'));
   try {
     const folders = await workspaces();
+    const kernels = await Promise.all(linuxfs.map(platformPackage));
     const complete = [];
     for (const [index, file] of (
       await npmPack(
@@ -44,10 +45,10 @@ export async function packAll({ into, names = NAMES, linuxfs, ...release }) {
         work,
       )
     ).entries())
-      complete.push(await stage(file, folders[index], { names, linuxfs, ...release }));
-    if (linuxfs !== undefined) {
-      const staged = join(work, 'linuxfs-platform');
-      complete.push({ staged, manifest: await stageLinuxfs(linuxfs, staged, { names, ...release }) });
+      complete.push(await stage(file, folders[index], { names, kernels, ...release }));
+    for (const [index, kernel] of linuxfs.entries()) {
+      const staged = join(work, `linuxfs-${index}`);
+      complete.push({ staged, manifest: await stageLinuxfs(kernel, staged, { names, ...release }) });
     }
     const files = await npmPack(
       complete.map(({ staged }) => staged),
@@ -77,14 +78,16 @@ async function workspaces() {
 }
 
 /** Unpacks what npm has packed of a folder, and adds the licence and the published package.json. */
-async function stage(file, folder, { linuxfs, ...release }) {
+async function stage(file, folder, { kernels, ...release }) {
   const staged = file.replace(/\.tgz$/, '');
   await mkdir(staged);
   await run('tar', ['-xzf', file, '-C', staged, '--strip-components=1']);
   await copyFile(join(ROOT, 'LICENSE'), join(staged, 'LICENSE'));
   const own = JSON.parse(await readFile(join(staged, 'package.json'), 'utf8'));
-  const withKernel = linuxfs !== undefined && own.name === '@nodeos/linuxfs';
-  const optional = withKernel ? { optionalDependencies: { [PLATFORM_PACKAGE]: own.version } } : {};
+  const optional =
+    own.name === '@nodeos/linuxfs' && kernels.length > 0
+      ? { optionalDependencies: Object.fromEntries(kernels.map((name) => [name, own.version])) }
+      : {};
   const manifest = publishedManifest({ ...own, ...optional }, folder, release);
   await writeFile(join(staged, 'package.json'), `${JSON.stringify(manifest, undefined, 2)}\n`);
   return { staged, manifest };
