@@ -49,6 +49,37 @@ describe('a disk', () => {
     await mounted.promises.writeFile('/x', 'content', { flush: true });
   });
 
+  it('has small files in inodes, which grow by name and by handle, after a mount', async () => {
+    const image = join(await temporary(), 'image');
+    writeFileSync(image, '');
+    truncateSync(image, 8 << 20);
+    execFileSync('mkfs.ext4', ['-q', '-F', '-O', 'inline_data', '-I', '256', image], { stdio: 'pipe' });
+    const disk = await opened(image);
+    const sizes = [0, 30, 120, 150];
+    const grown = [40, 100, 200, 5000];
+    const before = await disk.mount();
+    for (const size of sizes)
+      for (const to of grown)
+        for (const how of ['name', 'handle'])
+          await before.promises.writeFile(`/${how}-${size}-${to}`, Buffer.alloc(size, 'x'));
+    await before.unmount();
+    const mounted = await disk.mount(); // the inodes are read anew
+    const { promises } = mounted;
+    for (const size of sizes) {
+      for (const to of grown) {
+        const wanted = Buffer.concat([Buffer.alloc(Math.min(size, to), 'x'), Buffer.alloc(Math.max(0, to - size))]);
+        await promises.truncate(`/name-${size}-${to}`, to);
+        const handle = await promises.open(`/handle-${size}-${to}`, 'r+');
+        await handle.truncate(to);
+        await handle.close();
+        for (const how of ['name', 'handle'])
+          expect(await promises.readFile(`/${how}-${size}-${to}`), `${how} ${size} ${to}`).toEqual(wanted);
+      }
+    }
+    await mounted.unmount();
+    expect(checked(image, 'ext4')).toMatchObject({ status: 0 });
+  });
+
   it('has partitions, which are mounted by number, label and UUID; what is not there is named', async () => {
     const folder = await temporary();
     const image = join(folder, 'disk.img');

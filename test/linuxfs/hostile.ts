@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { truncateSync, writeFileSync } from 'node:fs';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { codeOf, messageOf } from '@nodeos/base';
 import { file, random, type BlockBackend } from '@nodeos/block';
 import { crc32c } from '../../packages/fs/crc32c.js';
 import { Kernel } from '../../packages/linuxfs/kernel.js';
@@ -367,6 +368,10 @@ export async function attack(
   const start = (): Promise<Kernel> => Kernel.start({ path, patience: PATIENCE, memory: 96 << 20 });
   let kernel = await start();
   const sound = await soundImage(kernel, folder, kind);
+  await one(kernel, kind, copyOf(sound), kind.isReadOnly ?? false, findings, (error) => {
+    // Not all filesystems have attributes. Nothing else fails in one that is sound.
+    if (codeOf(error) !== 'ENOTSUP') findings.problems.push(`${name}, before it is damaged: ${messageOf(error)}`);
+  });
   for (let index = 0; index < images; index++) {
     if (kernel.end !== undefined || (index + 1) % AT_MOST === 0) {
       if (kernel.end) count(findings.deaths, wordsOf(kernel.end));
