@@ -40,7 +40,7 @@ export function flushEarly(inner: BlockBackend, every = EVERY): BlockBackend {
   }
 
   const device = around(inner, (operation, _offset, length, work) => {
-    if (operation === 'flush') return flush(work) as ReturnType<typeof work>;
+    if (operation === 'flush') return flush(work);
     if (operation !== 'write') return work();
     return whenSettled(work, () => {
       written += length;
