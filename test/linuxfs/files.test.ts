@@ -63,20 +63,28 @@ describe('a disk', () => {
         for (const how of ['name', 'handle'])
           await before.promises.writeFile(`/${how}-${size}-${to}`, Buffer.alloc(size, 'x'));
     await before.unmount();
+    const wanted = (size: number, to: number): Buffer =>
+      Buffer.concat([Buffer.alloc(Math.min(size, to), 'x'), Buffer.alloc(Math.max(0, to - size))]);
+    const check = async ({ promises }: MountedFilesystem): Promise<void> => {
+      for (const size of sizes)
+        for (const to of grown)
+          for (const how of ['name', 'handle'])
+            expect(await promises.readFile(`/${how}-${size}-${to}`), `${how} ${size} ${to}`).toEqual(wanted(size, to));
+    };
     const mounted = await disk.mount(); // the inodes are read anew
-    const { promises } = mounted;
     for (const size of sizes) {
       for (const to of grown) {
-        const wanted = Buffer.concat([Buffer.alloc(Math.min(size, to), 'x'), Buffer.alloc(Math.max(0, to - size))]);
-        await promises.truncate(`/name-${size}-${to}`, to);
-        const handle = await promises.open(`/handle-${size}-${to}`, 'r+');
+        await mounted.promises.truncate(`/name-${size}-${to}`, to);
+        const handle = await mounted.promises.open(`/handle-${size}-${to}`, 'r+');
         await handle.truncate(to);
         await handle.close();
-        for (const how of ['name', 'handle'])
-          expect(await promises.readFile(`/${how}-${size}-${to}`), `${how} ${size} ${to}`).toEqual(wanted);
       }
     }
+    await check(mounted);
     await mounted.unmount();
+    const after = await disk.mount();
+    await check(after);
+    await after.unmount();
     expect(checked(image, 'ext4')).toMatchObject({ status: 0 });
   });
 
