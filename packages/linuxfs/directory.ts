@@ -1,9 +1,9 @@
 /** An open folder, as `Dir` of `node:fs`. */
 import type { Dirent } from 'node:fs';
 import { posix } from 'node:path';
+import { O } from './protocol.js';
 import { direntOf, isDot } from './stats.js';
 import type { Volume } from './volume.js';
-import { O } from './words.js';
 
 export class Directory {
   #position = 0n;

@@ -1,35 +1,89 @@
 /** Errors as `node:fs` throws them: `ENOENT: no such file or directory, open '/x'`. */
 import { getSystemErrorMap } from 'node:util';
 
-const BY_NUMBER: ReadonlyMap<number, readonly [code: string, text: string]> = new Map(
-  [...getSystemErrorMap()].map(([number, error]) => [-number, error]),
-);
-const BY_CODE: ReadonlyMap<string, number> = new Map([...BY_NUMBER].map(([number, [code]]) => [code, number]));
+/** Linux's numbers (`asm-generic/errno.h`), whatever the host's are. */
+const LINUX = {
+  EPERM: 1,
+  ENOENT: 2,
+  EINTR: 4,
+  EIO: 5,
+  ENXIO: 6,
+  E2BIG: 7,
+  EBADF: 9,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EFAULT: 14,
+  EBUSY: 16,
+  EEXIST: 17,
+  EXDEV: 18,
+  ENODEV: 19,
+  ENOTDIR: 20,
+  EISDIR: 21,
+  EINVAL: 22,
+  ENFILE: 23,
+  EMFILE: 24,
+  ENOTTY: 25,
+  ETXTBSY: 26,
+  EFBIG: 27,
+  ENOSPC: 28,
+  ESPIPE: 29,
+  EROFS: 30,
+  EMLINK: 31,
+  ERANGE: 34,
+  ENAMETOOLONG: 36,
+  ENOSYS: 38,
+  ENOTEMPTY: 39,
+  ELOOP: 40,
+  ENODATA: 61,
+  EBADMSG: 74,
+  EOVERFLOW: 75,
+  EILSEQ: 84,
+  ENOTSUP: 95,
+  ETIMEDOUT: 110,
+  ESTALE: 116,
+  EUCLEAN: 117,
+  EDQUOT: 122,
+  ECANCELED: 125,
+} as const;
 
-/** Linux's numbers that libuv has no name for. */
-const OTHERS: Readonly<Record<number, readonly [code: string, text: string]>> = {
-  61: ['ENODATA', 'no data available'],
-  74: ['EBADMSG', 'bad message'],
-  117: ['EUCLEAN', 'structure needs cleaning'],
-  122: ['EDQUOT', 'disk quota exceeded'],
-  524: ['ENOTSUP', 'operation not supported'],
+/** What libuv has no text for. */
+const TEXTS: Readonly<Record<string, string>> = {
+  ENODATA: 'no data available',
+  EBADMSG: 'bad message',
+  ESTALE: 'stale file handle',
+  EUCLEAN: 'structure needs cleaning',
+  EDQUOT: 'disk quota exceeded',
 };
+
+/** The kernel's own number for what it does not support. */
+const KERNEL_ENOTSUPP = 524;
+
+const CODES: ReadonlyMap<number, string> = new Map([
+  ...Object.entries(LINUX).map(([code, number]) => [number, code] as const),
+  [KERNEL_ENOTSUPP, 'ENOTSUP'],
+]);
+const NUMBERS: ReadonlyMap<string, number> = new Map(Object.entries(LINUX));
+const OF_HOST: ReadonlyMap<string, { readonly errno: number; readonly text: string }> = new Map(
+  [...getSystemErrorMap()].map(([errno, [code, text]]) => [code, { errno, text }]),
+);
 
 export interface FsError extends Error {
   code: string;
-  /** Negative, as in `node:fs`. */
+  /** The host's, negative, as in `node:fs`. */
   errno: number;
   syscall: string;
   path?: string;
   dest?: string;
 }
 
-/** @param number an errno, positive */
+/** @param number an errno of Linux, positive */
 export function fsError(number: number, syscall: string, path?: string, dest?: string): FsError {
-  const [code, text] = BY_NUMBER.get(number) ?? OTHERS[number] ?? [`E${number}`, 'unknown error'];
+  const code = CODES.get(number) ?? `E${number}`;
+  const { errno, text } = OF_HOST.get(code) ?? { errno: -number, text: TEXTS[code] ?? 'unknown error' };
   const where = path === undefined ? '' : ` '${path}'${dest === undefined ? '' : ` -> '${dest}'`}`;
   return Object.assign(new Error(`${code}: ${text}, ${syscall}${where}`), {
-    errno: -number,
+    errno,
     code,
     syscall,
     ...(path === undefined ? {} : { path }),
@@ -37,10 +91,8 @@ export function fsError(number: number, syscall: string, path?: string, dest?: s
   });
 }
 
-const EIO = 5;
-
 /** The errno of an error that a device threw; EIO for those without a code that Linux knows. */
 export function errnoOf(error: unknown): number {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? (BY_CODE.get(code) ?? EIO) : EIO;
+  return typeof code === 'string' ? (NUMBERS.get(code) ?? LINUX.EIO) : LINUX.EIO;
 }

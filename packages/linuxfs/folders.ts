@@ -5,9 +5,9 @@ import { Directory } from './directory.js';
 import { fsError, type FsError } from './errors.js';
 import { encodingOf, type Encoded } from './file-handle.js';
 import { direntOf, isDot, isFile, isFolder, isLink } from './stats.js';
-import type { RawEntry, RawStat } from './protocol.js';
+import { O, type RawEntry, type RawStat } from './protocol.js';
 import type { Volume } from './volume.js';
-import { modeOf, O, pathBytes, pathText } from './words.js';
+import { modeOf, pathBytes, pathText } from './words.js';
 
 type Mode = string | number | null | undefined;
 

@@ -4,8 +4,8 @@
  * `include/uapi/linux/btrfs.h`) of Linux 6.12.
  */
 import { fsError } from './errors.js';
+import { O } from './protocol.js';
 import type { Volume } from './volume.js';
-import { O } from './words.js';
 
 /** Bits of a number of ioctl(2): whether the driver reads the argument, whether it changes it. */
 const [WRITE, READ] = [1, 2];

@@ -20,11 +20,11 @@ import {
   type WholeData,
 } from './file-handle.js';
 import { Folders } from './folders.js';
-import { SLOT_SIZE } from './protocol.js';
+import { O, SLOT_SIZE } from './protocol.js';
 import { bigIntStatfsOf, bigIntStatsOf, isFolder, statfsOf, statsOf } from './stats.js';
 import type { Volume } from './volume.js';
 import { fsError } from './errors.js';
-import { checkSignal, flagsOf, modeOf, O, pathBytes, pathText, timeOf } from './words.js';
+import { checkSignal, flagsOf, modeOf, pathBytes, pathText, timeOf } from './words.js';
 
 const EISDIR = 21;
 

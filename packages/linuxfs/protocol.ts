@@ -59,6 +59,22 @@ export type Op = keyof typeof OPS;
 export const READ_ONLY = 1;
 export const CAN_TRIM = 2;
 export const CAN_ZERO = 4;
+/** Flags of OPEN, READ_FILE and WRITE_FILE: x86's numbers. Those of the host and of the kernel's processor may differ. */
+export const O = {
+  RDONLY: 0,
+  WRONLY: 1,
+  RDWR: 2,
+  CREAT: 0x40,
+  EXCL: 0x80,
+  TRUNC: 0x200,
+  APPEND: 0x400,
+  DSYNC: 0x1000,
+  DIRECT: 0x4000,
+  DIRECTORY: 0x10000,
+  NOFOLLOW: 0x20000,
+  NOATIME: 0x40000,
+  SYNC: 0x101000,
+} as const;
 /** Flag of STAT, CHMOD, CHOWN, UTIMES and the extended attributes: a symbolic link itself is meant. */
 export const NO_FOLLOW = 1;
 /** Flag of READDIR. */

@@ -4,10 +4,9 @@ import { isZero } from '@nodeos/block';
 import { compareNames, entryPath, modeOf, pathBytes, pathOf, typeOf, type Entry, type Tree } from '@nodeos/tree';
 import type { FsError } from './errors.js';
 import type { Folders } from './folders.js';
-import { SLOT_SIZE, type RawStat } from './protocol.js';
+import { O, SLOT_SIZE, type RawStat } from './protocol.js';
 import { isFolder } from './stats.js';
 import type { Volume } from './volume.js';
-import { O } from './words.js';
 
 /** Types without owners, modes and extended attributes. */
 const PLAIN: readonly string[] = ['vfat', 'exfat'];

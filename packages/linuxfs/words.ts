@@ -1,22 +1,7 @@
 /** What callers may write for paths, flags, modes and times, as the numbers and bytes that the kernel takes. */
-import type { OpenMode, PathLike, TimeLike } from 'node:fs';
+import { constants, type OpenMode, type PathLike, type TimeLike } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { Time } from './protocol.js';
-
-/** Linux's numbers for x86_64: those of the host may differ. */
-export const O = {
-  RDONLY: 0,
-  WRONLY: 1,
-  RDWR: 2,
-  CREAT: 0o100,
-  EXCL: 0o200,
-  TRUNC: 0o1000,
-  APPEND: 0o2000,
-  SYNC: 0o4010000,
-  DIRECTORY: 0o200000,
-  NOFOLLOW: 0o400000,
-  NOATIME: 0o1000000,
-} as const;
+import { O, type Time } from './protocol.js';
 
 const WRITE = O.WRONLY | O.CREAT;
 const BOTH = O.RDWR | O.CREAT;
@@ -53,9 +38,18 @@ function invalid(name: string, value: unknown, why: string): TypeError {
   return Object.assign(error, { code });
 }
 
+/** What the host's numbers mean, such as those of `constants.O_CREAT`: each system and each processor has its own. */
+function ofHost(flags: number): number {
+  const host = constants as unknown as Readonly<Record<string, number | undefined>>;
+  const isIn = (bits: number | undefined): boolean => bits !== undefined && bits !== 0 && (flags & bits) === bits;
+  return Object.entries(O)
+    .filter(([name]) => isIn(host[`O_${name}`]))
+    .reduce((all, [, number]) => all | number, 0);
+}
+
 /** @throws TypeError for a flag that `node:fs` does not know */
 export function flagsOf(flags: OpenMode | undefined, byDefault = 'r'): number {
-  if (typeof flags === 'number') return flags;
+  if (typeof flags === 'number') return ofHost(flags);
   const known = FLAGS[flags ?? byDefault];
   if (known === undefined) throw invalid('flags', flags, 'it is no flag of files');
   return known;

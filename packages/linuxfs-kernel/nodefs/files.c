@@ -75,13 +75,39 @@ int nodefs_close_all(u32 mount)
 	return 0;
 }
 
-/* Device nodes of an image are data: opening one would reach a driver of this kernel, if there were one. */
-static struct file *open_named(struct nodefs_call *call, int flags, umode_t mode)
+/* A request's flags, as this processor numbers them. Others are left out, as open(2) does. */
+static int open_flags(const struct nodefs_request *request)
 {
-	struct file *file = filp_open(call->name, flags | O_LARGEFILE | O_NONBLOCK | O_NOCTTY, mode);
+	static const struct {
+		u32 request;
+		int here;
+	} names[] = {
+		{ NODEFS_O_CREAT, O_CREAT },
+		{ NODEFS_O_EXCL, O_EXCL },
+		{ NODEFS_O_TRUNC, O_TRUNC },
+		{ NODEFS_O_APPEND, O_APPEND },
+		{ NODEFS_O_DSYNC, O_DSYNC },
+		{ NODEFS_O_DIRECT, O_DIRECT },
+		{ NODEFS_O_DIRECTORY, O_DIRECTORY },
+		{ NODEFS_O_NOFOLLOW, O_NOFOLLOW },
+		{ NODEFS_O_NOATIME, O_NOATIME },
+		{ NODEFS_O_SYNC, O_SYNC },
+	};
+	u32 wanted = le32_to_cpu(request->flags);
+	int flags = (wanted & O_ACCMODE) | O_LARGEFILE | O_NONBLOCK | O_NOCTTY, i;
 
-	if (!IS_ERR(file) && !S_ISREG(file_inode(file)->i_mode) && !S_ISDIR(file_inode(file)->i_mode) &&
-	    !(flags & O_PATH)) {
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		if ((wanted & names[i].request) == names[i].request)
+			flags |= names[i].here;
+	return flags;
+}
+
+/* Device nodes of an image are data: opening one would reach a driver of this kernel, if there were one. */
+static struct file *open_named(struct nodefs_call *call, umode_t mode)
+{
+	struct file *file = filp_open(call->name, open_flags(call->request), mode);
+
+	if (!IS_ERR(file) && !S_ISREG(file_inode(file)->i_mode) && !S_ISDIR(file_inode(file)->i_mode)) {
 		filp_close(file, NULL);
 		return ERR_PTR(-ENXIO);
 	}
@@ -90,7 +116,7 @@ static struct file *open_named(struct nodefs_call *call, int flags, umode_t mode
 
 static int open_file(struct nodefs_call *call)
 {
-	struct file *file = open_named(call, le32_to_cpu(call->request->flags), le32_to_cpu(call->request->mode));
+	struct file *file = open_named(call, le32_to_cpu(call->request->mode));
 	int error;
 
 	if (IS_ERR(file))
@@ -201,7 +227,7 @@ static int write_file(struct nodefs_call *call, struct file *file)
 /* A whole small file in one request. `handle` is 0 in the reply if that was all, else the file stays open. */
 static int read_whole(struct nodefs_call *call)
 {
-	struct file *file = open_named(call, le32_to_cpu(call->request->flags), 0);
+	struct file *file = open_named(call, 0);
 	u64 size = NODEFS_SLOT_SIZE;
 	void *to = room(call, &size);
 	ssize_t n;
@@ -233,7 +259,7 @@ static int write_whole(struct nodefs_call *call)
 	from = bytes(call, &size);
 	if (!from)
 		return -EINVAL;
-	file = open_named(call, le32_to_cpu(call->request->flags), le32_to_cpu(call->request->mode));
+	file = open_named(call, le32_to_cpu(call->request->mode));
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	n = S_ISDIR(file_inode(file)->i_mode) ? -EISDIR : write_fully(file, from, size, &offset);

@@ -197,6 +197,17 @@ struct nodefs_disk_reply {
 #define NODEFS_READ_ONLY 1
 #define NODEFS_CAN_TRIM 2
 #define NODEFS_CAN_ZERO 4
+/* Flags of OPEN, READ_FILE and WRITE_FILE, with the access as in open(2): x86's numbers, since those of processors differ. */
+#define NODEFS_O_CREAT 0x40
+#define NODEFS_O_EXCL 0x80
+#define NODEFS_O_TRUNC 0x200
+#define NODEFS_O_APPEND 0x400
+#define NODEFS_O_DSYNC 0x1000
+#define NODEFS_O_DIRECT 0x4000
+#define NODEFS_O_DIRECTORY 0x10000
+#define NODEFS_O_NOFOLLOW 0x20000
+#define NODEFS_O_NOATIME 0x40000
+#define NODEFS_O_SYNC 0x101000
 /* Flags of STAT, CHMOD, CHOWN, UTIMES and the extended attributes. */
 #define NODEFS_NO_FOLLOW 1
 /* Flags of READDIR. */

@@ -43,9 +43,12 @@ it.each([
   ['DATA_ONLY', protocol.DATA_ONLY],
   ['CANCEL', protocol.CANCEL],
   ['CLONE', protocol.CLONE],
+  ...Object.entries(protocol.O)
+    .filter(([, number]) => number > protocol.O.RDWR)
+    .map(([name, number]) => [`O_${name}`, number] as const),
   ['ATIME_NOW', protocol.ATIME_NOW],
   ['MTIME_NOW', protocol.MTIME_NOW],
-])('has the kernel’s %s', (name, value) => {
+] as const)('has the kernel’s %s', (name, value) => {
   expect(header).toMatch(new RegExp(`#define NODEFS_${name} (0x${value.toString(16)}|${value})\\b`));
 });
 

@@ -1,9 +1,10 @@
+import { constants } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { errnoOf, fsError } from '../errors.js';
 import { globExpression } from '../folders.js';
-import type { RawStat, Time } from '../protocol.js';
+import { O, type RawStat, type Time } from '../protocol.js';
 import { bigIntStatsOf, statsOf } from '../stats.js';
-import { flagsOf, modeOf, O, pathBytes, timeOf } from '../words.js';
+import { flagsOf, modeOf, pathBytes, timeOf } from '../words.js';
 
 const NEVER: Time = { seconds: 0n, nanoseconds: 0 };
 const RAW: RawStat = {
@@ -30,7 +31,10 @@ describe('words', () => {
     ['w', O.WRONLY | O.CREAT | O.TRUNC],
     ['wx', O.WRONLY | O.CREAT | O.TRUNC | O.EXCL],
     ['a+', O.RDWR | O.CREAT | O.APPEND],
-    [O.RDWR, O.RDWR],
+    [constants.O_RDWR, O.RDWR],
+    [constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, O.WRONLY | O.CREAT | O.EXCL],
+    [constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW, O.DIRECTORY | O.NOFOLLOW],
+    [constants.O_APPEND | constants.O_SYNC | constants.O_NONBLOCK, O.APPEND | O.SYNC | O.DSYNC],
   ])('takes the flags %s', (flags, number) => {
     expect(flagsOf(flags)).toBe(number);
   });
