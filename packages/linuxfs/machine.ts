@@ -31,14 +31,23 @@ interface Machine extends Launch {
  * The machines to try, the fastest first: an accelerator that can be opened may still not work.
  * @param bytes of memory. @throws RangeError if it is more than 2 GiB
  */
-export async function machines(path: string, kind: Exclude<Kind, 'program'>, bytes: number): Promise<Machine[]> {
+export async function machines(
+  path: string,
+  kind: Exclude<Kind, 'program'>,
+  bytes: number,
+): Promise<Iterable<Machine>> {
   const memory = Math.max(64, Math.ceil(bytes / MIB));
   if (memory > MAX_MEMORY) throw new RangeError(`a kernel under QEMU has at most ${MAX_MEMORY} MiB, not ${memory}`);
   const board = boardOf(targetOf(kind), BOARDS[kind]);
   const works = known.get(board.name);
   const fast = works === undefined ? await fastAccelerator(board) : undefined;
   const names = works === undefined ? [...(fast === undefined ? [] : [fast]), 'tcg'] : [works];
-  return names.map((accelerator) => machine(path, board, accelerator, memory));
+  return made(names, (accelerator) => machine(path, board, accelerator, memory));
+}
+
+/** One after the other, when it is wanted: each has a temporary file of its own. */
+function* made<T>(names: readonly string[], make: (name: string) => T): Generator<T> {
+  for (const name of names) yield make(name);
 }
 
 /** The next kernel is started in the same way at once. */
