@@ -19,6 +19,8 @@ export interface RegistryKilled {
   /** Images that collections have moved, and manifests that they have deleted. */
   readonly updated: number;
   readonly deleted: number;
+  /** Pushes that a collection has undone at the same moment, which docs/store.md says can happen. */
+  readonly overwritten: number;
   readonly problems: readonly string[];
 }
 
@@ -27,15 +29,16 @@ export interface RegistryKilled {
  * @param draw numbers from 0 to 1
  */
 export async function killingInRegistry(url: string, kills: number, draw: () => number): Promise<RegistryKilled> {
-  /** Number of the newest image that a tag has got for certain. */
+  /** Numbers of the newest image that a tag has got for certain, and of the one before it. */
   const newest = new Map<string, number>();
+  const before = new Map<string, number>();
   for (const [number, tag] of TAGS.entries()) {
     const image = await imageNumber(memory, number);
     await push(image, openWritableStore(url), tag, { blockSize: BLOCK, filesystem: String(number), bases: TAGS });
     newest.set(tag, number);
   }
   const problems: string[] = [];
-  let [read, pushed, updated, deleted] = [0, 0, 0, 0];
+  let [read, pushed, updated, deleted, overwritten] = [0, 0, 0, 0, 0];
   for (let round = 0; round < kills; round++) {
     const workers = ['push', 'gc'].map((job) =>
       spawn(process.execPath, [join(import.meta.dirname, 'registry-worker.js'), job, url, String(100 * (round + 1))]),
@@ -55,6 +58,7 @@ export async function killingInRegistry(url: string, kills: number, draw: () => 
       await closed;
     }
     for (const [, tag = '', number = ''] of said.matchAll(/^(t\d) (\d+)$/gm)) {
+      before.set(tag, newest.get(tag) ?? 0);
       newest.set(tag, Number(number));
       pushed++;
     }
@@ -63,11 +67,17 @@ export async function killingInRegistry(url: string, kills: number, draw: () => 
       deleted += Number(manifests);
     }
     for (const tag of TAGS) {
-      problems.push(...(await problemsOf(url, tag, newest.get(tag) ?? 0)));
+      const found = await problemsOf(url, tag, newest.get(tag) ?? 0);
+      const older = found.length === 0 ? found : await problemsOf(url, tag, before.get(tag) ?? 0);
+      if (found.length > older.length) {
+        overwritten++;
+        newest.set(tag, before.get(tag) ?? 0);
+      }
+      problems.push(...older);
       read++;
     }
   }
-  return { kills, read, pushed, updated, deleted, problems };
+  return { kills, read, pushed, updated, deleted, overwritten, problems };
 }
 
 /** What is wrong with an image. @param least it has this number, or a later one */
