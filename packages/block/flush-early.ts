@@ -3,7 +3,7 @@
  * waits for the copying first, and then for the disk below; so both go on at once, and the flush finds little to do.
  */
 import { around } from './around.js';
-import type { BlockBackend } from './backend.js';
+import type { BlockBackend, MaybePromise } from './backend.js';
 import { whenSettled } from './maybe.js';
 
 /** Bytes. Of 256 MiB that were written to a file and flushed, 32 MiB took the least time (16 to 64 were tried). */
@@ -11,32 +11,36 @@ const EVERY = 32 << 20;
 
 /**
  * `inner`, flushed whenever another `every` bytes have been written to it. One such flush runs at a time, and writes do not
- * wait for it. If it fails, the next `flush` fails with its error.
+ * wait for it. If it fails, the next `flush` fails with its error. None runs beside a `flush`: a system tells the error of a
+ * lost write to one of both, which must be the one that was asked for.
  */
 export function flushEarly(inner: BlockBackend, every = EVERY): BlockBackend {
   let written = 0;
   let running: Promise<void> | undefined;
   let failure: { readonly error: unknown } | undefined;
 
-  async function begin(): Promise<void> {
+  /** @returns what `work` does. Until it has ended, nothing else begins */
+  function alone<T>(work: () => Promise<T>): Promise<T> {
     written = 0;
-    try {
-      await inner.flush?.();
-    } catch (error) {
-      failure ??= { error };
-    }
-    running = undefined;
+    const done = work();
+    const end = (): void => void (running = undefined);
+    running = done.then(end, end);
+    return done;
   }
 
-  async function flush<T>(work: () => T): Promise<Awaited<T>> {
-    await running;
+  const begin = (): Promise<void> =>
+    alone(async () => {
+      await inner.flush?.();
+    }).catch((error: unknown) => void (failure ??= { error }));
+
+  async function flush<T>(work: () => MaybePromise<T>): Promise<T> {
+    while (running) await running;
     if (failure) {
       const { error } = failure;
       failure = undefined;
       throw error;
     }
-    written = 0;
-    return work() as Promise<Awaited<T>>;
+    return alone(async () => await work());
   }
 
   const device = around(inner, (operation, _offset, length, work) => {
@@ -44,7 +48,7 @@ export function flushEarly(inner: BlockBackend, every = EVERY): BlockBackend {
     if (operation !== 'write') return work();
     return whenSettled(work, () => {
       written += length;
-      if (written >= every) running ??= begin();
+      if (written >= every && !running) void begin();
     });
   });
   return {

@@ -40,6 +40,19 @@ it('a flush begins after so many bytes, and writes do not wait for it', async ()
   flushes[2]?.resolve();
 });
 
+it('no early flush begins beside one that was asked for', async () => {
+  const { device, flushes } = slow();
+  const asked = device.flush?.();
+  await new Promise(setImmediate);
+  for (let index = 0; index < 4; index++) await device.write?.(bytes, index * MIB);
+  expect(flushes).toHaveLength(1);
+  flushes[0]?.resolve();
+  await asked;
+  await device.write?.(bytes, 0);
+  expect(flushes).toHaveLength(2);
+  flushes[1]?.resolve();
+});
+
 it('what fails early is told by the next flush, once', async () => {
   const { device, flushes } = slow();
   for (let index = 0; index < 2; index++) await device.write?.(bytes, index * MIB);
