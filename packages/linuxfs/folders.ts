@@ -1,31 +1,18 @@
 /** What concerns folders and whole trees in them: reading, making, removing and copying. */
 import type { Dirent, PathLike } from 'node:fs';
 import { posix } from 'node:path';
+import { copy, type CpOptions } from './copy.js';
 import { Directory } from './directory.js';
 import { fsError, type FsError } from './errors.js';
 import { encodingOf, type Encoded } from './file-handle.js';
-import { direntOf, isDot, isFile, isFolder, isLink } from './stats.js';
-import { O, type RawEntry, type RawStat } from './protocol.js';
+import { direntOf, isDot, isFolder } from './stats.js';
+import { O, type RawEntry } from './protocol.js';
 import type { Volume } from './volume.js';
 import { modeOf, pathBytes, pathText } from './words.js';
 
 type Mode = string | number | null | undefined;
 
-export interface CpOptions {
-  readonly recursive?: boolean;
-  readonly dereference?: boolean;
-  readonly errorOnExist?: boolean;
-  /** Default true. */
-  readonly force?: boolean;
-  readonly preserveTimestamps?: boolean;
-  readonly mode?: number;
-  filter?(source: string, destination: string): boolean | Promise<boolean>;
-}
-
 const ENOTDIR = 20;
-
-const failure = (code: string, text: string, syscall: string, path: string): Error =>
-  Object.assign(new Error(`${code}: ${text}, ${syscall} '${path}'`), { code, syscall, path });
 
 export abstract class Folders {
   constructor(protected readonly volume: Volume) {}
@@ -56,7 +43,7 @@ export abstract class Folders {
         const first = await this.#makeAll(parent, mode).catch((thrown: unknown) => {
           // A symbolic link to nothing is there, so it cannot be made, and is no folder.
           const isDangling = (thrown as FsError).code === 'ENOENT' && (thrown as FsError).path === parent;
-          throw isDangling ? fsError(ENOTDIR, 'mkdir', path) : thrown;
+          throw isDangling ? fsError(ENOTDIR, 'mkdir', parent) : thrown;
         });
         return (await this.#makeAll(path, mode)) === undefined ? first : (first ?? path);
       }
@@ -182,51 +169,10 @@ export abstract class Folders {
   }
 
   cp = async (from: PathLike, to: PathLike, options: CpOptions = {}): Promise<void> => {
-    const [source, target] = [pathText(from), pathText(to)];
-    if (posix.resolve('/', target).startsWith(`${posix.resolve('/', source)}/`))
-      throw failure('ERR_FS_CP_EINVAL', `a folder cannot be copied into itself (${source})`, 'cp', target);
-    await this.#copy(source, target, options);
+    const names = async (path: string): Promise<string[]> =>
+      (await this.entries(path)).map(({ name }) => name.toString());
+    await copy({ volume: this.volume, copyFile: this.copyFile, mkdir: this.mkdir, names }, from, to, options);
   };
-
-  async #copy(from: string, to: string, options: CpOptions): Promise<void> {
-    if (options.filter && !(await options.filter(from, to))) return;
-    const raw = await this.volume.stat({ path: from, isLink: !options.dereference }, 'cp');
-    const existing = await this.volume.stat({ path: to, isLink: true }).catch(() => undefined);
-    if (isFolder(raw)) return this.#copyFolder(from, to, raw, existing, options);
-    if (existing) {
-      if (isFolder(existing)) throw failure('ERR_FS_CP_NON_DIR_TO_DIR', 'a folder is there', 'cp', to);
-      if (options.errorOnExist && !options.force) throw failure('ERR_FS_CP_EEXIST', 'it exists', 'cp', to);
-      if (options.force === false) return;
-      await this.volume.unlink(to);
-    }
-    if (isLink(raw)) await this.#copyLink(from, to);
-    else if (isFile(raw)) await this.copyFile(from, to, options.mode);
-    else throw failure('ERR_FS_CP_UNKNOWN', 'only files, folders and symbolic links are copied', 'cp', from);
-    if (options.preserveTimestamps && !isLink(raw))
-      await this.volume.utimes({ path: to }, raw.access, raw.modification);
-  }
-
-  async #copyFolder(
-    from: string,
-    to: string,
-    raw: RawStat,
-    existing: RawStat | undefined,
-    options: CpOptions,
-  ): Promise<void> {
-    if (!options.recursive) throw failure('ERR_FS_EISDIR', 'folders are copied only with recursive', 'cp', from);
-    if (existing && !isFolder(existing)) throw failure('ERR_FS_CP_DIR_TO_NON_DIR', 'no folder is there', 'cp', to);
-    if (!existing) await this.mkdir(to, { recursive: true, mode: raw.mode & 0o7777 });
-    for (const entry of await this.entries(from)) {
-      const name = entry.name.toString();
-      await this.#copy(posix.join(from, name), posix.join(to, name), options);
-    }
-  }
-
-  async #copyLink(from: string, to: string): Promise<void> {
-    const target = (await this.volume.readlink(from)).toString();
-    const isRelative = !posix.isAbsolute(target);
-    await this.volume.symlink(isRelative ? posix.resolve('/', posix.dirname(from), target) : target, to);
-  }
 
   /** The paths that match, as `glob` of Node.js 22: absolute ones for a pattern that begins with `/`. */
   glob: Glob = ((pattern: string | readonly string[], options: GlobOptions = {}) =>

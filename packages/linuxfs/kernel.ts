@@ -4,7 +4,7 @@ import { closeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { BlockBackend } from '@nodeos/block';
 import { Cancellations } from './cancellations.js';
-import { DiskServer, readFully, writeFully } from './disk-server.js';
+import { DiskServer } from './disk-server.js';
 import { fsError } from './errors.js';
 import { Mailbox } from './mailbox.js';
 import {
@@ -17,10 +17,11 @@ import {
   read64,
   READ_ONLY,
   REPLY_SIZE,
-  SLOT_SIZE,
+  type Hello,
   type Reply,
   type Request,
 } from './protocol.js';
+import { Slots } from './slots.js';
 import { started } from './started.js';
 
 export interface KernelOptions {
@@ -60,8 +61,8 @@ export class Kernel {
   readonly #waiting = new Map<number, Waiting>();
   readonly #queue: (() => void)[] = [];
   readonly #cancellations: Cancellations;
-  readonly #freeSlots: number[];
-  readonly #slotQueue: ((slot: number) => void)[] = [];
+  /** For bulk data. */
+  readonly slots: Slots;
   readonly #usedDisks = new Set<number>();
   readonly #usedMounts = new Set<number>();
   readonly #mailbox: Mailbox;
@@ -77,16 +78,17 @@ export class Kernel {
     private readonly files: Socket,
     private readonly disks: DiskServer,
     private readonly memory: number,
-    private readonly slots: readonly number[],
-    mailbox: number,
+    hello: Hello,
     private readonly patience: number,
     readonly ended: Promise<Error>,
   ) {
     this.#cancellations = new Cancellations((tag) => disks.cancel(tag));
-    this.#freeSlots = slots.map((_, index) => index);
+    this.slots = new Slots(memory, hello.slots, (syscall, isPossible) => {
+      if (this.#end || !isPossible) throw this.error(EIO, syscall);
+    });
     this.#mailbox = new Mailbox(
       memory,
-      mailbox,
+      hello.mailbox,
       () => files.write(LOOK),
       (message) => this.#guarded(() => this.#reply(message)),
     );
@@ -101,7 +103,7 @@ export class Kernel {
     const { child, files, disks, hello, memory, ended } = await started({ path, bytes, ...(log ? { log } : {}) });
     let report: (error: Error) => void = () => undefined;
     const server = new DiskServer(disks, memory, (error) => report(error));
-    const kernel = new Kernel(child, files, server, memory, hello.slots, hello.mailbox, patience, ended);
+    const kernel = new Kernel(child, files, server, memory, hello, patience, ended);
     report = (error) => kernel.#fail(error);
     kernel.#endWith(signal);
     return kernel;
@@ -136,35 +138,6 @@ export class Kernel {
   /** What ended the kernel, if it has ended. */
   get end(): Error | undefined {
     return this.#end;
-  }
-
-  /** A slot of the kernel's memory for bulk data, while `use` runs. */
-  async withSlot<T>(use: (slot: Slot) => Promise<T>): Promise<T> {
-    const number = this.#freeSlots.pop() ?? (await new Promise<number>((resolve) => this.#slotQueue.push(resolve)));
-    const position = this.slots[number] ?? 0;
-    try {
-      return await use({
-        number,
-        read: (into, length) => {
-          if (this.#end || length > into.length) throw this.error(EIO, 'read');
-          readFully(this.memory, into, 0, length, position);
-        },
-        bytes: (length) => {
-          if (this.#end || length > SLOT_SIZE) throw this.error(EIO, 'read');
-          const bytes = Buffer.allocUnsafeSlow(length);
-          readFully(this.memory, bytes, 0, length, position);
-          return bytes;
-        },
-        write: (bytes) => {
-          if (this.#end || bytes.length > SLOT_SIZE) throw this.error(EIO, 'write');
-          writeFully(this.memory, bytes, 0, bytes.length, position);
-        },
-      });
-    } finally {
-      const next = this.#slotQueue.shift();
-      if (next) next(number);
-      else this.#freeSlots.push(number);
-    }
   }
 
   /** @returns the number of the disk. @throws Error if there are as many as the kernel can have */
@@ -292,16 +265,6 @@ export class Kernel {
     this.#waiting.clear();
     for (const go of this.#queue.splice(0)) go();
   }
-}
-
-export interface Slot {
-  readonly number: number;
-  /** Copies from the slot's start. @throws FsError with the code EIO if the kernel says that there are more bytes than asked for */
-  read(into: Uint8Array, length: number): void;
-  /** A copy of the slot's first bytes. @throws FsError with the code EIO if the slot has fewer */
-  bytes(length: number): Buffer;
-  /** Copies to the slot's start. */
-  write(bytes: Uint8Array): void;
 }
 
 function take(used: Set<number>, most: number, what: string): number {

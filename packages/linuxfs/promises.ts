@@ -20,10 +20,10 @@ import {
   type WholeData,
 } from './file-handle.js';
 import { Folders } from './folders.js';
-import { O, SLOT_SIZE } from './protocol.js';
+import { O, SLOT_SIZE, type RawStat } from './protocol.js';
 import { bigIntStatfsOf, bigIntStatsOf, isFolder, statfsOf, statsOf } from './stats.js';
 import type { Volume } from './volume.js';
-import { fsError } from './errors.js';
+import { errnoOf, fsError } from './errors.js';
 import { checkSignal, flagsOf, modeOf, pathBytes, pathText, timeOf } from './words.js';
 
 const EISDIR = 21;
@@ -168,6 +168,14 @@ export class FsPromises extends Folders {
     this.volume.utimes({ path, isLink: true }, timeOf(atime), timeOf(mtime));
 
   copyFile = async (from: PathLike, to: PathLike, mode = 0): Promise<void> => {
+    try {
+      await this.#copy(from, to, mode);
+    } catch (error) {
+      throw fsError(errnoOf(error), 'copyfile', pathText(from), pathText(to));
+    }
+  };
+
+  async #copy(from: PathLike, to: PathLike, mode: number): Promise<void> {
     const { COPYFILE_EXCL, COPYFILE_FICLONE_FORCE } = constants;
     const source = await this.volume.open(from, O.RDONLY, 0);
     try {
@@ -175,8 +183,8 @@ export class FsPromises extends Folders {
       const flags = O.WRONLY | O.CREAT | (mode & COPYFILE_EXCL ? O.EXCL : 0);
       const target = await this.volume.open(to, flags, raw.mode & 0o7777);
       try {
-        if (isFolder(raw)) throw fsError(EISDIR, 'copyfile', pathText(from), pathText(to));
-        await this.#copyContent(source, target, (mode & COPYFILE_FICLONE_FORCE) !== 0);
+        const isSame = raw.inode === (await this.volume.stat({ fd: target })).inode;
+        if (!isSame) await this.#replaceContent(target, source, raw, (mode & COPYFILE_FICLONE_FORCE) !== 0);
       } catch (error) {
         await this.volume.unlink(to); // half a copy, as libuv does
         throw error;
@@ -186,14 +194,19 @@ export class FsPromises extends Folders {
     } finally {
       await this.volume.close(source);
     }
-  };
+  }
 
-  /** Blocks become common to both files where the filesystem can; `isClone`: or it fails. */
-  async #copyContent(source: number, target: number, isClone: boolean): Promise<void> {
-    const [from, to] = [await this.volume.stat({ fd: source }), await this.volume.stat({ fd: target })];
-    if (from.inode === to.inode) return; // a file onto itself
+  /** In the order of libuv: also what a folder cannot be copied to becomes empty, with the folder's mode. */
+  async #replaceContent(target: number, source: number, raw: RawStat, isClone: boolean): Promise<void> {
     await this.volume.truncate({ fd: target }, 0);
-    if (isClone) return this.volume.clone(source, target);
+    await this.volume.chmod({ fd: target }, raw.mode & 0o7777);
+    if (isFolder(raw)) throw fsError(EISDIR, 'copyfile');
+    if (isClone) await this.volume.clone(source, target);
+    else await this.#copyContent(source, target);
+  }
+
+  /** Blocks become common to both files where the filesystem can. */
+  async #copyContent(source: number, target: number): Promise<void> {
     for (let done = 0; ;) {
       const count = await this.volume.copyRange(source, done, target, done, 64 * SLOT_SIZE);
       if (count === 0) return;

@@ -3,7 +3,7 @@
  * test compares these. All numbers are little-endian.
  */
 
-export const VERSION = 3;
+export const VERSION = 4;
 export const SLOT_SIZE = 1 << 20;
 export const NO_SLOT = 0xffffffff;
 export const MOUNTS = 64;
@@ -81,6 +81,10 @@ export const NO_FOLLOW = 1;
 export const WITH_STATS = 1;
 /** Flag of FSYNC. */
 export const DATA_ONLY = 1;
+/** Of WRITE_FILE, in `value`: fsync comes after it. */
+export const THEN_SYNC = 1;
+/** Of an error of READ_FILE and WRITE_FILE: the file could be opened, and what came then failed. */
+export const AFTER_OPEN = 0x10000;
 /** Of COPY, in `mode`: the blocks become common to both files, or it is an error. */
 export const CLONE = 1;
 /** Flags of UTIMES. */

@@ -46,10 +46,16 @@ export async function started({ path, bytes, log }: StartOptions): Promise<Start
   throw failure;
 }
 
+/**
+ * Loops of a delay in a hundredth of a second. Counting them is most of the time that the kernel needs to start, and it has
+ * no hardware to wait for.
+ */
+const LOOPS = 10_000_000;
+
 /** Linux as a program. */
 const program = (path: string, bytes: number): Launch => ({
   command: path,
-  args: ['nodefs', `mem=${Math.max(64, bytes >> 20)}M`, 'stderr=1', 'loglevel=4'],
+  args: ['nodefs', `mem=${Math.max(64, bytes >> 20)}M`, `lpj=${LOOPS}`, 'stderr=1', 'loglevel=4'],
   env: {},
   timeout: 30,
   memory: (child) => memfdOf(child, 'nodefs'),

@@ -2,6 +2,7 @@
 import type { PathLike } from 'node:fs';
 import type { Kernel } from './kernel.js';
 import {
+  AFTER_OPEN,
   CLONE,
   DATA_ONLY,
   decodeEntries,
@@ -10,6 +11,7 @@ import {
   INLINE_MAX,
   NO_FOLLOW,
   SLOT_SIZE,
+  THEN_SYNC,
   WITH_STATS,
   ATIME_NOW,
   MTIME_NOW,
@@ -28,6 +30,8 @@ export type Target = { readonly fd: number } | { readonly path: PathLike; readon
 /** What is done, for errors, and what gives it up. */
 interface Doing {
   readonly syscall: string;
+  /** What failed if the file could be opened; such an error has no path. */
+  readonly then?: string;
   readonly path?: PathLike | undefined;
   readonly dest?: PathLike | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -63,11 +67,12 @@ export class Volume {
   }
 
   /** @throws FsError if the kernel replies with one; an AbortError if that is because the signal gave it up */
-  async #call(request: Request, { syscall, path, dest, signal }: Doing): Promise<Reply> {
+  async #call(request: Request, { syscall, path, dest, signal, then = syscall }: Doing): Promise<Reply> {
     if (request.name?.length === 0 && !request.handle) throw this.#error(ENOENT, syscall, path, dest);
     const reply = this.#isMounted ? await this.kernel.call({ ...request, mount: this.mount }, signal) : EBADF;
     if (typeof reply !== 'number') return reply;
     checkSignal(signal);
+    if (reply & AFTER_OPEN) throw this.#error(reply & ~AFTER_OPEN, then);
     throw this.#error(reply, syscall, path, dest);
   }
 
@@ -109,7 +114,7 @@ export class Volume {
       into.set(data.subarray(0, into.length));
       return data.length;
     }
-    return this.kernel.withSlot(async (slot) => {
+    return this.kernel.slots.with(async (slot) => {
       const { value } = await this.#call({ ...request, slot: slot.number }, doing);
       slot.read(into, value);
       return value;
@@ -132,7 +137,7 @@ export class Volume {
     const doing = { syscall: 'write', signal };
     const request = { op: 'WRITE', handle: fd, offset: position, size: bytes.length } as const;
     if (bytes.length <= INLINE_MAX) return (await this.#call({ ...request, data: bytes }, doing)).value;
-    return this.kernel.withSlot(async (slot) => {
+    return this.kernel.slots.with(async (slot) => {
       slot.write(bytes);
       return (await this.#call({ ...request, slot: slot.number }, doing)).value;
     });
@@ -144,9 +149,9 @@ export class Volume {
     flags: number,
     signal?: AbortSignal,
   ): Promise<{ data: Buffer; fd: number | undefined }> {
-    return this.kernel.withSlot(async (slot) => {
+    return this.kernel.slots.with(async (slot) => {
       const request = { op: 'READ_FILE', name: pathBytes(path), flags, slot: slot.number } as const;
-      const { handle, value } = await this.#call(request, { syscall: 'open', path, signal });
+      const { handle, value } = await this.#call(request, { syscall: 'open', path, signal, then: 'read' });
       return { data: slot.bytes(value), fd: handle || undefined };
     });
   }
@@ -154,20 +159,20 @@ export class Volume {
   /** Opens, writes and closes in one request. @param bytes at most SLOT_SIZE */
   async writeWhole(path: PathLike, bytes: Uint8Array, options: WholeOptions): Promise<void> {
     const { flags, mode, flush, signal } = options;
-    const doing = { syscall: 'open', path, signal };
+    const doing = { syscall: 'open', path, signal, then: 'write' };
     const request = {
       op: 'WRITE_FILE',
       name: pathBytes(path),
       flags,
       mode,
       size: bytes.length,
-      value: flush ? 1 : 0,
+      value: flush ? THEN_SYNC : 0,
     } as const;
     if (bytes.length <= INLINE_MAX) {
       await this.#call({ ...request, data: bytes }, doing);
       return;
     }
-    await this.kernel.withSlot(async (slot) => {
+    await this.kernel.slots.with(async (slot) => {
       slot.write(bytes);
       await this.#call({ ...request, slot: slot.number }, doing);
     });
@@ -184,7 +189,7 @@ export class Volume {
 
   /** Some entries of an open folder from a position on, without `.` and `..`; none at its end. */
   async readdir(fd: number, position: bigint, withStats: boolean): Promise<{ entries: RawEntry[]; next: bigint }> {
-    return this.kernel.withSlot(async (slot) => {
+    return this.kernel.slots.with(async (slot) => {
       const flags = withStats ? WITH_STATS : 0;
       const request = { op: 'READDIR', handle: fd, offset: position, flags, slot: slot.number } as const;
       const { value } = await this.call(request, 'scandir');
@@ -198,7 +203,7 @@ export class Volume {
   }
 
   async truncate(target: Target, size: number): Promise<void> {
-    const syscall = 'fd' in target ? 'ftruncate' : 'truncate';
+    const syscall = 'fd' in target ? 'ftruncate' : 'open'; // by a path, `node:fs` opens the file first
     await this.call({ op: 'TRUNCATE', ...this.#of(target), size }, syscall, pathOf(target));
   }
 

@@ -37,7 +37,7 @@ async function serve({ kernel: path, image, folder, port, flag }) {
   const { kernel, mount } = mounted.volume;
   await mounted.promises.mkdir(folder, { recursive: true });
   const lent = [];
-  for (let i = 0; i < SLOTS; i++) void kernel.withSlot(({ number }) => new Promise(() => lent.push(number)));
+  for (let i = 0; i < SLOTS; i++) void kernel.slots.with(({ number }) => new Promise(() => lent.push(number)));
   const sync = async ({ name, args }) => {
     const given = args.map((arg) => (arg instanceof Uint8Array ? Buffer.from(arg) : arg));
     if (name === 'stat' || name === 'lstat')
@@ -65,7 +65,11 @@ async function serve({ kernel: path, image, folder, port, flag }) {
     parentPort.postMessage({ id, reply: await kernel.call(request) }),
   );
   await new Promise((done) => setTimeout(done, 0));
-  parentPort.postMessage({ mount, memory: kernel.memory, slots: lent.map((number) => [number, kernel.slots[number]]) });
+  parentPort.postMessage({
+    mount,
+    memory: kernel.memory,
+    slots: lent.map((number) => [number, kernel.slots.places[number]]),
+  });
 }
 
 /** A kernel as `Volume` wants it, which is the worker's. */
@@ -88,26 +92,28 @@ function proxyOf(worker, { memory, slots }) {
         worker.ref();
         worker.postMessage({ id: last, request });
       }),
-    async withSlot(use) {
-      const slot = free.pop() ?? (await new Promise((done) => queue.push(done)));
-      const [number, position] = slot;
-      const bytes = (length) => {
-        const read = Buffer.alloc(length);
-        fs.readSync(memory, read, 0, length, position);
-        return read;
-      };
-      try {
-        return await use({
-          number,
-          bytes,
-          read: (into, length) => into.set(bytes(length)),
-          write: (from) => fs.writeSync(memory, from, 0, from.length, position),
-        });
-      } finally {
-        const next = queue.shift();
-        if (next) next(slot);
-        else free.push(slot);
-      }
+    slots: {
+      async with(use) {
+        const slot = free.pop() ?? (await new Promise((done) => queue.push(done)));
+        const [number, position] = slot;
+        const bytes = (length) => {
+          const read = Buffer.alloc(length);
+          fs.readSync(memory, read, 0, length, position);
+          return read;
+        };
+        try {
+          return await use({
+            number,
+            bytes,
+            read: (into, length) => into.set(bytes(length)),
+            write: (from) => fs.writeSync(memory, from, 0, from.length, position),
+          });
+        } finally {
+          const next = queue.shift();
+          if (next) next(slot);
+          else free.push(slot);
+        }
+      },
     },
   };
 }

@@ -235,6 +235,7 @@ static int read_whole(struct nodefs_call *call)
 
 	if (IS_ERR(file))
 		return PTR_ERR(file);
+	call->opened = true;
 	n = read_fully(file, to, size, 0);
 	if (n == size) {
 		error = remember(file, le16_to_cpu(call->request->mount), &call->handle);
@@ -246,7 +247,7 @@ static int read_whole(struct nodefs_call *call)
 	return answer_read(call, n);
 }
 
-/* Opens with `flags` and `mode`, writes, closes; `value` 1 asks for fsync. */
+/* Opens with `flags` and `mode`, writes, closes. */
 static int write_whole(struct nodefs_call *call)
 {
 	loff_t offset = 0;
@@ -262,9 +263,10 @@ static int write_whole(struct nodefs_call *call)
 	file = open_named(call, le32_to_cpu(call->request->mode));
 	if (IS_ERR(file))
 		return PTR_ERR(file);
+	call->opened = true;
 	n = S_ISDIR(file_inode(file)->i_mode) ? -EISDIR : write_fully(file, from, size, &offset);
 	error = n < 0 ? n : n < size ? -ENOSPC : 0;
-	if (!error && le64_to_cpu(call->request->value))
+	if (!error && (le64_to_cpu(call->request->value) & NODEFS_THEN_SYNC))
 		error = vfs_fsync(file, 0);
 	return filp_close(file, current->files) ?: error;
 }

@@ -16,6 +16,7 @@ struct nodefs_call {
 	const void *data;
 	u32 data_size;
 	void *slot;		/* NODEFS_SLOT_SIZE bytes, or NULL */
+	bool opened;		/* an error comes from what is done to an open file */
 	/* What the reply says. */
 	u64 value;
 	u32 handle;

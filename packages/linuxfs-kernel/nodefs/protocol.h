@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define NODEFS_VERSION 3
+#define NODEFS_VERSION 4
 #define NODEFS_FILES_FD 3
 #define NODEFS_DISKS_FD 4
 #define NODEFS_FILES_PORT 1
@@ -91,7 +91,7 @@ struct nodefs_request {
 struct nodefs_reply {
 	__le32 length;
 	__le32 tag;
-	__le32 error;		/* an errno, positive, or 0 */
+	__le32 error;		/* an errno, positive, or 0; with NODEFS_AFTER_OPEN */
 	__le32 handle;
 	__le64 value;
 } __packed;
@@ -208,6 +208,10 @@ struct nodefs_disk_reply {
 #define NODEFS_O_NOFOLLOW 0x20000
 #define NODEFS_O_NOATIME 0x40000
 #define NODEFS_O_SYNC 0x101000
+/* Of WRITE_FILE, in `value`: fsync comes after it. */
+#define NODEFS_THEN_SYNC 1
+/* Of an error of READ_FILE and WRITE_FILE: the file could be opened, and what came then failed. */
+#define NODEFS_AFTER_OPEN 0x10000
 /* Flags of STAT, CHMOD, CHOWN, UTIMES and the extended attributes. */
 #define NODEFS_NO_FOLLOW 1
 /* Flags of READDIR. */

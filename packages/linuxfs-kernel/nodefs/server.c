@@ -261,7 +261,7 @@ void nodefs_perform(struct nodefs_worker *worker)
 	*reply = (struct nodefs_reply){
 		.length = cpu_to_le32(sizeof(*reply) + (error ? 0 : call.out_size)),
 		.tag = tag,
-		.error = cpu_to_le32(-error),
+		.error = cpu_to_le32(-error | (error && call.opened ? NODEFS_AFTER_OPEN : 0)),
 		.handle = cpu_to_le32(call.handle),
 		.value = cpu_to_le64(call.value),
 	};

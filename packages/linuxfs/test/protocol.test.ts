@@ -43,6 +43,8 @@ it.each([
   ['DATA_ONLY', protocol.DATA_ONLY],
   ['CANCEL', protocol.CANCEL],
   ['CLONE', protocol.CLONE],
+  ['THEN_SYNC', protocol.THEN_SYNC],
+  ['AFTER_OPEN', protocol.AFTER_OPEN],
   ...Object.entries(protocol.O)
     .filter(([, number]) => number > protocol.O.RDWR)
     .map(([name, number]) => [`O_${name}`, number] as const),
