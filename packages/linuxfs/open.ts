@@ -223,6 +223,7 @@ async function backendOf(image: string | URL | BlockBackend, isReadOnly: boolean
   if (typeof image === 'object' && 'read' in image) return image;
   const text = String(image);
   if (/^https?:/i.test(text)) return http(text);
+  if (/^(?!file:)[a-z0-9+-]{2,}:\/\//i.test(text)) throw unknownScheme(text);
   const path = /^file:/i.test(text) ? fileURLToPath(text) : text;
   if (isReadOnly) return file(path, { readOnly: true });
   const target = await realpath(path);
@@ -238,6 +239,11 @@ async function backendOf(image: string | URL | BlockBackend, isReadOnly: boolean
     await unlock();
     throw error;
   }
+}
+
+function unknownScheme(text: string): Error {
+  const message = `${JSON.stringify(text)} is neither a file nor an http(s) URL; openSource of @nodeos/disk opens it`;
+  return Object.assign(new Error(message), { code: 'EINVAL' });
 }
 
 /**

@@ -124,6 +124,7 @@ describe('a disk', () => {
       /no filesystem has the label "nobody".*"BOOT", "root"/,
     );
     await expect(again.mount()).rejects.toMatchObject({ code: 'EINVAL' });
+    await expect(opened('nbd://host/export')).rejects.toThrow(/"nbd:\/\/host\/export" is neither .* openSource/);
   });
 
   it('may be any block device; its errors are those of the calls', async () => {
