@@ -8,11 +8,18 @@ import { meterFor, type Meter } from './nbd/progress.js';
 const STDERR = { flag: () => false };
 
 /** @throws the errors of `openSource` */
-export async function openWithProgress(text: string, options: OpenOptions, io: Io): Promise<BlockBackend> {
+export const openWithProgress = (text: string, options: OpenOptions, io: Io): Promise<BlockBackend> =>
+  withProgress(io, (progress) => openSource(text, { ...options, signal: io.signal, progress }));
+
+/** @param work opens sources, and is given their `progress` */
+export async function withProgress<T>(
+  io: Io,
+  work: (progress: NonNullable<OpenOptions['progress']>) => Promise<T>,
+): Promise<T> {
   let meter: Meter | undefined;
   const progress = (done: number, size: number): void => (meter ??= meterFor('fetched', STDERR, io)).update(done, size);
   try {
-    return await openSource(text, { ...options, signal: io.signal, progress });
+    return await work(progress);
   } finally {
     meter?.close();
   }

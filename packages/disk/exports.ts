@@ -2,7 +2,7 @@
 import { overlay, readOnly, temporaryOverlay, withClose, type BlockBackend, type MaybePromise } from '@nodeos/block';
 import { type Closer, closing, messageOf, NodeosError } from '@nodeos/base';
 import type { Export, ExportResolver } from '@nodeos/nbd';
-import { canBeWritten, hintFor, openSource, pathBelow } from './open.js';
+import { canBeWritten, hintFor, openSource, pathBelow, type OpenOptions } from './open.js';
 import { openTrace } from './trace-file.js';
 
 export interface Wanted {
@@ -10,7 +10,7 @@ export interface Wanted {
   readonly source: string;
 }
 
-export interface ExportOptions {
+export interface ExportOptions extends Pick<OpenOptions, 'progress'> {
   readonly wanted: readonly Wanted[];
   readonly readOnly?: boolean;
   /** Writes go to this file. `each`: every connection gets its own overlay, which is discarded at its end. */
@@ -67,11 +67,16 @@ const pathsOf = ({ wanted, open, overlay: path }: ExportOptions): string[] =>
   );
 
 async function openOne({ source }: Wanted, options: ExportOptions): Promise<BlockBackend> {
-  const { overlay: path, signal } = options;
+  const { overlay: path, signal, progress } = options;
   const write = !options.readOnly && path === undefined;
   const base = options.open
     ? await options.open(source)
-    : await openSource(source, { write: write && canBeWritten(source), cached: true, signal });
+    : await openSource(source, {
+        write: write && canBeWritten(source),
+        cached: true,
+        signal,
+        ...(progress && { progress }),
+      });
   if (path === EACH) return readOnly(base);
   if (path !== undefined) return openOverlay(base, path);
   return options.readOnly ? readOnly(base) : base;

@@ -134,6 +134,9 @@ export function canBeWritten(text: string): boolean {
   return canBeWrittenThrough(layers) && schemeOf(source).writable;
 }
 
+/** Whether it is a container's image. @throws UsageError as `openSource` */
+export const isContainerImage = (text: string): boolean => schemeOf(parseLayers(text).source) === containerImage;
+
 /** The path of a file or block device of this machine; undefined for any other source, including a partition of one. */
 export function localPath(text: string): string | undefined {
   return parseLayers(text).layers.length === 0 ? pathBelow(text) : undefined;

@@ -6,7 +6,7 @@
 import { stat } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { NodeosError, UsageError } from '@nodeos/base';
-import { parseLayers, pathBelow, textOf } from '@nodeos/disk';
+import { isContainerImage, parseLayers, pathBelow, textOf } from '@nodeos/disk';
 import { unpacked } from '../compressed.js';
 
 export interface Location {
@@ -26,7 +26,7 @@ export interface Location {
 
 /** A source that is no file of this machine, up to a colon behind its host. A store's has one before its name. */
 const REMOTE = /^(store:.*:[^:/]+|[a-z0-9+]+:\/\/[^/]*\/.*?|memory:[^:]+)(?::(\d*)(\/.*)?)?$/is;
-const CONTAINER = /^((?:docker|oci|oci-archive|docker-archive):.+?)(?::(\/.*))?$/is;
+const CONTAINER = /^([^:]+:.+?)(?::(\/.*))?$/s;
 const PARTITION = /^(.+):(\d*)$/s;
 
 /** @throws UsageError for an empty text, for two partitions in it, or for partition 0 */
@@ -55,8 +55,10 @@ interface Split {
 }
 
 function remote(text: string): Split {
-  const [, image, inside] = CONTAINER.exec(text) ?? [];
-  if (image !== undefined) return { name: image, number: undefined, path: inside };
+  if (isContainerImage(text)) {
+    const [, name = text, path] = CONTAINER.exec(text) ?? [];
+    return { name, number: undefined, path };
+  }
   const [, name = text, number, path] = REMOTE.exec(text) ?? [];
   return { name, number: number ? Number(number) : undefined, path: path ?? (number === '' ? '/' : undefined) };
 }

@@ -8,6 +8,7 @@ import { parseUri } from '@nodeos/nbd';
 import { buildingOf } from '../building.js';
 import type { Command, Io, Parsed } from '../command.js';
 import { JSON_MESSAGES } from '../json-options.js';
+import { withProgress } from '../opened.js';
 import { openExports } from '@nodeos/disk';
 import { attachTool, checkDevice, checkDriver, freeDevice, isAttached, type AttachTool } from './kernel-device.js';
 import { logFor } from './log.js';
@@ -162,12 +163,10 @@ async function attachServed(
 ): Promise<number> {
   // Every user of this machine can connect to loopback. So the name is random and does not appear in a process list.
   const name = randomBytes(16).toString('hex');
-  const exports = await openExports({
-    wanted: [{ name, source }],
-    readOnly: args.flag('read-only'),
-    onlyNamed: true,
-    signal: io.signal,
-  });
+  const wanted = [{ name, source }];
+  const exports = await withProgress(io, (progress) =>
+    openExports({ wanted, readOnly: args.flag('read-only'), onlyNamed: true, progress, signal: io.signal }),
+  );
   const { event: onEvent } = logFor(args, io);
   const options = { exports, listen: [{ host: '127.0.0.1', port: 0 }], onEvent };
   return serving(options, io, async ({ uris: [uri = ''] }) => {

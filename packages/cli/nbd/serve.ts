@@ -5,6 +5,7 @@ import { runAttached } from '@nodeos/engine';
 import { MIN_REQUEST, MAX_REQUEST, type ListenAt } from '@nodeos/nbd';
 import type { Command, Io, Parsed } from '../command.js';
 import { JSON_LOG } from '../json-options.js';
+import { withProgress } from '../opened.js';
 import { ReaderGoneError } from '../output.js';
 import { EACH, openExports, type Opened } from '@nodeos/disk';
 import { wantedOf } from './wanted.js';
@@ -65,7 +66,8 @@ export const serveCommand: Command = {
   async run(args, io) {
     const settings = await settingsOf(args, io);
     const log = logFor(args, io);
-    const exports = await unlessKilled(openExports({ ...settings, signal: io.signal }), io);
+    const opening = withProgress(io, (progress) => openExports({ ...settings, progress, signal: io.signal }));
+    const exports = await unlessKilled(opening, io);
     const options = { ...settings, tls: settings.tls?.server, exports, onEvent: log.event };
     return serving(options, io, async (listening) => {
       log.listening(listening.uris, exports.list, listening.metrics);

@@ -9,7 +9,7 @@ import type { Entry } from '@nodeos/tree';
 import { beforeEach, expect, it, onTestFinished, vi } from 'vitest';
 import { layoutOf, tarOf } from '../../oci/test/images.js';
 import { listingOfTree, type Listing } from '../../oci/test/judges.js';
-import { openSource } from '../index.js';
+import { openExports, openSource } from '../index.js';
 
 const LAYERS = [
   tarOf([
@@ -56,6 +56,20 @@ it('an image is a disk with all of its files, which is made once', async () => {
   }
   expect(Object.keys(expected)).toContain('etc/same');
   const [done, size] = seen.at(-1) ?? [];
+  expect(done).toBe(size);
+});
+
+it('an image is an export of a server, which says what it fetches', async () => {
+  const source = `oci:${await layoutOf(join(folder, 'layout'), LAYERS)}:latest`;
+  const seen: number[][] = [];
+  const exports = await openExports({
+    wanted: [{ name: 'image', source }],
+    progress: (...numbers) => seen.push(numbers),
+    signal: new AbortController().signal,
+  });
+  expect(exports.list).toMatchObject([{ name: 'image', source }]);
+  await exports.close();
+  const [done, size] = seen.at(-1) ?? [0];
   expect(done).toBe(size);
 });
 
