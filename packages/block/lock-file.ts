@@ -93,8 +93,8 @@ function isAlive({ pid, started }: Owner): boolean {
   } catch (error) {
     if ((error as { code?: unknown }).code === 'ESRCH') return false;
   }
-  const now = startOf(pid);
-  return now === '' || started === '' || now === started;
+  const { hasEnded, start } = stateOf(pid);
+  return !hasEnded && (start === '' || started === '' || start === started);
 }
 
 function parsed(content: string): Owner | undefined {
@@ -108,16 +108,21 @@ function parsed(content: string): Owner | undefined {
 
 const thisProcess = (): Owner => ({
   pid: process.pid,
-  started: startOf(process.pid),
+  started: stateOf(process.pid).start,
   host: hostname(),
   boot: readOrEmpty(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()),
   namespace: readOrEmpty(() => readlinkSync('/proc/self/ns/pid')),
 });
 
-/** Field 22 of /proc/PID/stat, behind a name that may contain anything; empty if the file cannot be read. */
-function startOf(pid: number): string {
+/**
+ * What /proc/PID/stat says, behind a name that may contain anything: the state, the number of threads and the start. A
+ * process whose parent has not asked how it ended has the state `Z`; as long as others of its threads end, they may still
+ * write. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+ */
+function stateOf(pid: number): { readonly hasEnded: boolean; readonly start: string } {
   const stat = readOrEmpty(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return { hasEnded: fields[0] === 'Z' && Number(fields[17]) <= 1, start: fields[19] ?? '' };
 }
 
 function readOrEmpty(work: () => string): string {

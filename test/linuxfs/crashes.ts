@@ -95,6 +95,7 @@ function expectEnd(error: unknown): void {
 async function killedAfter({ kernel, image, seed, round, states }: Round, wait: number, victim: Victim): Promise<void> {
   const args = [PROGRAM, kernel, image, String(seed), String(round)];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(child, 'close');
   let pid: number | undefined;
   let timer: NodeJS.Timeout | undefined;
   const kill = (): void => {
@@ -107,6 +108,7 @@ async function killedAfter({ kernel, image, seed, round, states }: Round, wait: 
     else states.set(...said);
     timer ??= setTimeout(kill, wait);
   }
+  await ended; // its lock is in use until then
   for (let i = 0; existsSync(`/proc/${pid}`) && i < 500; i++) await sleep(20);
   if (existsSync(`/proc/${pid}`)) throw new Error(`the kernel ${pid} lives on without its client`);
 }
