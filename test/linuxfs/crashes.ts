@@ -1,5 +1,6 @@
 /** Kernels and clients that are killed at random points of their work, and what is there afterwards. */
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';

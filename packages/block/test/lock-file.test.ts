@@ -46,5 +46,7 @@ it('is free once its owner has ended, even if nobody asks how', async () => {
   await expect(lockFile(kept)).rejects.toMatchObject({ code: 'EBUSY' });
   process.kill(owner, 'SIGKILL');
   while (!/^State:\s+Z[^]*^Threads:\s+1$/m.test(readFileSync(`/proc/${owner}/status`, 'utf8'))) await sleep(5);
-  await (await lockFile(kept))();
+  await (
+    await lockFile(kept)
+  )();
 });

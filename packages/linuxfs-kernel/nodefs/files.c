@@ -15,6 +15,9 @@
 struct opened {
 	struct file *file;
 	u32 mount;
+	/* Of writes one behind the other: where the first began, and where the last ended. */
+	loff_t began;
+	loff_t ended;
 };
 
 #define HANDLES 65536
@@ -32,6 +35,24 @@ struct file *nodefs_file(u32 handle)
 		file = get_file(opened->file);
 	xa_unlock(&handles);
 	return file;
+}
+
+/* @return where the writes began that `from` continues */
+static loff_t continued(u32 handle, loff_t from, loff_t to)
+{
+	struct opened *opened;
+	loff_t began = from;
+
+	xa_lock(&handles);
+	opened = xa_load(&handles, handle);
+	if (opened) {
+		if (opened->ended == from)
+			began = opened->began;
+		opened->began = began;
+		opened->ended = to;
+	}
+	xa_unlock(&handles);
+	return began;
 }
 
 static int remember(struct file *file, u32 mount, u32 *handle)
@@ -217,11 +238,15 @@ static int answer_value(struct nodefs_call *call, loff_t value)
 
 static int write_file(struct nodefs_call *call, struct file *file)
 {
+	u32 handle = le32_to_cpu(call->request->handle);
 	loff_t offset = le64_to_cpu(call->request->offset);
 	u64 size;
 	const void *from = bytes(call, &size);
+	ssize_t n = from ? write_fully(file, from, size, &offset) : -EINVAL;
 
-	return answer_value(call, from ? write_fully(file, from, size, &offset) : -EINVAL);
+	if (n > 0)
+		nodefs_flow(file, continued(handle, offset - n, offset), offset - n, offset);
+	return answer_value(call, n);
 }
 
 /* A whole small file in one request. `handle` is 0 in the reply if that was all, else the file stays open. */

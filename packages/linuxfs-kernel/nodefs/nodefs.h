@@ -84,6 +84,9 @@ struct file *nodefs_file(u32 handle);	/* to be put; or an ERR_PTR */
 extern const struct nodefs_operation nodefs_file_operations[NODEFS_OPS];
 int nodefs_close_all(u32 mount);	/* closes what is open there */
 
+/* streams.c: long files that are written from front to back. */
+void nodefs_flow(struct file *file, loff_t began, loff_t from, loff_t to);	/* was written, from `began` on; now `from` to `to` */
+
 /* names.c: what is done to names. */
 int nodefs_path(struct nodefs_call *call, struct path *path);	/* of the handle or the name */
 extern const struct nodefs_operation nodefs_name_operations[NODEFS_OPS];
