@@ -17,7 +17,16 @@ export async function withProgress<T>(
   work: (progress: NonNullable<OpenOptions['progress']>) => Promise<T>,
 ): Promise<T> {
   let meter: Meter | undefined;
-  const progress = (done: number, size: number): void => (meter ??= meterFor('fetched', STDERR, io)).update(done, size);
+  let before = [0, 0];
+  const progress = (done: number, size: number): void => {
+    const [last = 0, total] = before;
+    if (!meter || size !== total || done < last) {
+      meter?.close(); // another source
+      meter = meterFor('fetched', STDERR, io);
+    }
+    meter.update(done, size);
+    before = [done, size];
+  };
   try {
     return await work(progress);
   } finally {

@@ -1,10 +1,11 @@
 /** `cp` of `node:fs`: files, links and whole folders. https://nodejs.org/api/fs.html#fspromisescpsrc-dest-options */
 import type { PathLike } from 'node:fs';
+import { constants } from 'node:os';
 import { posix } from 'node:path';
-import { isFile, isFolder, isLink } from './stats.js';
+import { isFile, isFolder, isLink, isSame } from './stats.js';
 import type { RawStat } from './protocol.js';
 import type { Volume } from './volume.js';
-import { pathText } from './words.js';
+import { checkTypes, copyModeOf, pathText } from './words.js';
 
 export interface CpOptions {
   /** Folders are copied with all that is in them. Default false. */
@@ -24,6 +25,11 @@ export interface CpOptions {
   filter?(source: string, destination: string): boolean | Promise<boolean>;
 }
 
+const OPTIONS = {
+  ...{ recursive: 'boolean', dereference: 'boolean', errorOnExist: 'boolean', force: 'boolean' },
+  ...{ preserveTimestamps: 'boolean', verbatimSymlinks: 'boolean', filter: 'function' },
+} as const;
+
 /** Why something is not copied: the code, and the words of Node.js. */
 const REFUSALS = {
   EINVAL: ['ERR_FS_CP_EINVAL', 'Invalid src or dest', 'EINVAL'],
@@ -40,13 +46,18 @@ const REFUSALS = {
 function refusal(kind: keyof typeof REFUSALS, text: string, path: string): Error {
   const [code, title, errno] = REFUSALS[kind];
   const message = `${title}: cp returned ${errno} (${text}) ${path}`;
-  return Object.assign(new Error(message), { code, name: 'SystemError', syscall: 'cp', path });
+  return Object.assign(new Error(message), {
+    code,
+    name: 'SystemError',
+    errno: constants.errno[errno],
+    syscall: 'cp',
+    path,
+  });
 }
 
 /** The types that are not copied. A device of an image is data that cannot be opened. */
 const NOT_COPIED: Readonly<Record<number, keyof typeof REFUSALS>> = { 0o140000: 'SOCKET', 0o010000: 'PIPE' };
 
-const same = (one: RawStat, other: RawStat): boolean => one.inode === other.inode;
 /** Whether a path leads to another or below it; only names are compared. */
 const isWithin = (path: string, folder: string): boolean => `${posix.resolve('/', path)}/`.startsWith(prefixOf(folder));
 const prefixOf = (folder: string): string => `${posix.resolve('/', folder)}/`.replace('//', '/');
@@ -62,6 +73,8 @@ export interface Copying {
 
 /** @throws Error with a code ERR_FS_CP_… for what cannot be copied */
 export async function copy(fs: Copying, from: PathLike, to: PathLike, options: CpOptions): Promise<void> {
+  checkTypes(options, OPTIONS);
+  copyModeOf(options.mode);
   const { dereference, verbatimSymlinks, force = true } = options;
   if (dereference && verbatimSymlinks) {
     const text = 'Option "dereference" cannot be used in combination with option "verbatimSymlinks"';
@@ -79,7 +92,7 @@ class Copier {
   async run(from: string, to: string): Promise<void> {
     const found = await this.#look(from, to);
     if (!found) return;
-    await this.#checkAbove(from, found.source, to);
+    await this.#checkWithin(from, found.source, to);
     const parent = posix.dirname(to);
     if (!(await this.#exists(parent))) await this.fs.mkdir(parent, { recursive: true });
     await this.#copy(from, to, found);
@@ -91,7 +104,7 @@ class Copier {
     if (options.filter && !(await options.filter(from, to))) return undefined;
     const source = await this.#stat(from);
     const target = await this.#stat(to).catch(unlessMissing);
-    if (target && same(source, target)) throw refusal('EINVAL', 'src and dest cannot be the same', to);
+    if (target && isSame(source, target)) throw refusal('EINVAL', 'src and dest cannot be the same', to);
     if (target && isFolder(source) && !isFolder(target))
       throw refusal('FILE_THERE', `cannot overwrite non-directory ${to} with directory ${from}`, to);
     if (target && !isFolder(source) && isFolder(target))
@@ -100,16 +113,19 @@ class Copier {
     return { source, target };
   }
 
-  /** A destination may lead into the source through links, and copying would have no end. Node.js does not notice that. */
-  async #checkAbove(from: string, source: RawStat, to: string): Promise<void> {
+  /**
+   * A destination may lead into the source through links. Then each copy would be copied too, until the names are too long,
+   * which is what Node.js does.
+   */
+  async #checkWithin(from: string, source: RawStat, to: string): Promise<void> {
     if (!isFolder(source)) return;
     for (let above = await this.#folderOf(to); above !== '/'; above = posix.dirname(above))
-      if (same(source, await this.fs.volume.stat({ path: above }))) throw intoItself(from, to);
+      if (isSame(source, await this.fs.volume.stat({ path: above }))) throw intoItself(from, to);
   }
 
-  /** The closest folder above a path that is there, without links. */
+  /** A path without links, as far as it is there. */
   async #folderOf(path: string): Promise<string> {
-    for (let above = posix.resolve('/', posix.dirname(path)); ; above = posix.dirname(above)) {
+    for (let above = posix.resolve('/', path); ; above = posix.dirname(above)) {
       const real = await this.fs.volume.realpath(above).catch(unlessMissing);
       if (real) return real.toString();
     }
@@ -129,7 +145,9 @@ class Copier {
     for (const name of await this.fs.names(from)) {
       const [below, there] = [posix.join(from, name), posix.join(to, name)];
       const found = await this.#look(below, there);
-      if (found) await this.#copy(below, there, found);
+      if (!found) continue;
+      await this.#checkWithin(below, found.source, there);
+      await this.#copy(below, there, found);
     }
     if (!target) await this.#chmod(to, source);
   }
@@ -149,7 +167,8 @@ class Copier {
   async #copyLink(from: string, to: string, target: RawStat | undefined): Promise<void> {
     const { volume } = this.fs;
     const text = (await volume.readlink(from)).toString();
-    const source = this.options.verbatimSymlinks ? text : posix.resolve('/', posix.dirname(from), text);
+    const isAsItIs = this.options.verbatimSymlinks === true || posix.isAbsolute(text);
+    const source = isAsItIs ? text : posix.resolve('/', posix.dirname(from), text);
     if (target && isLink(target)) {
       const there = posix.resolve('/', posix.dirname(to), (await volume.readlink(to)).toString());
       if (isWithin(there, source))

@@ -91,6 +91,15 @@ export function fsError(number: number, syscall: string, path?: string, dest?: s
   });
 }
 
+/** The same error of another call. What is no error of the system stays as it is. */
+export function renamed(error: unknown, syscall: string, path: string, dest: string): unknown {
+  const { code, errno, message, cause } = error as FsError;
+  if (typeof errno !== 'number') return error;
+  const [, text = 'unknown error'] = /^\w+: (.*?), /.exec(message) ?? [];
+  const same = new Error(`${code}: ${text}, ${syscall} '${path}' -> '${dest}'`, cause === undefined ? {} : { cause });
+  return Object.assign(same, { errno, code, syscall, path, dest });
+}
+
 /** The errno of an error that a device threw; EIO for those without a code that Linux knows. */
 export function errnoOf(error: unknown): number {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;

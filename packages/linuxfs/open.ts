@@ -1,4 +1,5 @@
 /** Disks and the filesystems on them. */
+import { existsSync } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import {
@@ -223,7 +224,7 @@ async function backendOf(image: string | URL | BlockBackend, isReadOnly: boolean
   if (typeof image === 'object' && 'read' in image) return image;
   const text = String(image);
   if (/^https?:/i.test(text)) return http(text);
-  if (/^(?!file:)[a-z0-9+-]{2,}:\/\//i.test(text)) throw unknownScheme(text);
+  if (/^(?!file:)[a-z][a-z0-9+.-]+:/i.test(text) && !existsSync(text)) throw noFile(text);
   const path = /^file:/i.test(text) ? fileURLToPath(text) : text;
   if (isReadOnly) return file(path, { readOnly: true });
   const target = await realpath(path);
@@ -241,9 +242,11 @@ async function backendOf(image: string | URL | BlockBackend, isReadOnly: boolean
   }
 }
 
-function unknownScheme(text: string): Error {
-  const message = `${JSON.stringify(text)} is neither a file nor an http(s) URL; openSource of @nodeos/disk opens it`;
-  return Object.assign(new Error(message), { code: 'EINVAL' });
+/** A URL may have a password. */
+function noFile(text: string): Error {
+  const shown = JSON.stringify(text.replace(/\/\/[^/]*@/, '//'));
+  const message = `${shown} is no file and no http(s) URL; openSource of @nodeos/disk opens other sources`;
+  return Object.assign(new Error(message), { code: 'ENOENT' });
 }
 
 /**

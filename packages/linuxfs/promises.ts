@@ -9,6 +9,7 @@ import {
   type StatsFs,
   type TimeLike,
 } from 'node:fs';
+import { copyFile } from './copy-file.js';
 import {
   bytesOf,
   checkWhole,
@@ -20,13 +21,10 @@ import {
   type WholeData,
 } from './file-handle.js';
 import { Folders } from './folders.js';
-import { O, SLOT_SIZE, type RawStat } from './protocol.js';
-import { bigIntStatfsOf, bigIntStatsOf, isFolder, statfsOf, statsOf } from './stats.js';
+import { O, SLOT_SIZE } from './protocol.js';
+import { bigIntStatfsOf, bigIntStatsOf, statfsOf, statsOf } from './stats.js';
 import type { Volume } from './volume.js';
-import { errnoOf, fsError } from './errors.js';
-import { checkSignal, flagsOf, modeOf, pathBytes, pathText, timeOf } from './words.js';
-
-const EISDIR = 21;
+import { checkSignal, flagsOf, modeOf, pathBytes, timeOf } from './words.js';
 
 type Mode = string | number | null | undefined;
 type WithFlag = { readonly flag?: OpenMode; readonly signal?: AbortSignal };
@@ -152,7 +150,10 @@ export class FsPromises extends Folders {
   realpath: TextMethod = (async (path: PathLike, options?: Encoded) =>
     text(await this.volume.realpath(path), options)) as TextMethod;
 
-  truncate = (path: PathLike, length = 0): Promise<void> => this.volume.truncate({ path }, Math.max(0, length));
+  truncate = async (path: PathLike, length = 0): Promise<void> => {
+    const fd = await this.volume.open(path, O.RDWR, 0);
+    await this.volume.truncate({ fd }, Math.max(0, length)).finally(() => this.volume.close(fd));
+  };
   chmod = (path: PathLike, mode: string | number): Promise<void> => this.volume.chmod({ path }, modeOf(mode, 0));
 
   /** Linux has no modes of symbolic links. @throws FsError with the code ENOTSUP for one */
@@ -167,52 +168,7 @@ export class FsPromises extends Folders {
   lutimes = (path: PathLike, atime: TimeLike, mtime: TimeLike): Promise<void> =>
     this.volume.utimes({ path, isLink: true }, timeOf(atime), timeOf(mtime));
 
-  copyFile = async (from: PathLike, to: PathLike, mode = 0): Promise<void> => {
-    try {
-      await this.#copy(from, to, mode);
-    } catch (error) {
-      throw fsError(errnoOf(error), 'copyfile', pathText(from), pathText(to));
-    }
-  };
-
-  async #copy(from: PathLike, to: PathLike, mode: number): Promise<void> {
-    const { COPYFILE_EXCL, COPYFILE_FICLONE_FORCE } = constants;
-    const source = await this.volume.open(from, O.RDONLY, 0);
-    try {
-      const raw = await this.volume.stat({ fd: source });
-      const flags = O.WRONLY | O.CREAT | (mode & COPYFILE_EXCL ? O.EXCL : 0);
-      const target = await this.volume.open(to, flags, raw.mode & 0o7777);
-      try {
-        const isSame = raw.inode === (await this.volume.stat({ fd: target })).inode;
-        if (!isSame) await this.#replaceContent(target, source, raw, (mode & COPYFILE_FICLONE_FORCE) !== 0);
-      } catch (error) {
-        await this.volume.unlink(to); // half a copy, as libuv does
-        throw error;
-      } finally {
-        await this.volume.close(target);
-      }
-    } finally {
-      await this.volume.close(source);
-    }
-  }
-
-  /** In the order of libuv: also what a folder cannot be copied to becomes empty, with the folder's mode. */
-  async #replaceContent(target: number, source: number, raw: RawStat, isClone: boolean): Promise<void> {
-    await this.volume.truncate({ fd: target }, 0);
-    await this.volume.chmod({ fd: target }, raw.mode & 0o7777);
-    if (isFolder(raw)) throw fsError(EISDIR, 'copyfile');
-    if (isClone) await this.volume.clone(source, target);
-    else await this.#copyContent(source, target);
-  }
-
-  /** Blocks become common to both files where the filesystem can. */
-  async #copyContent(source: number, target: number): Promise<void> {
-    for (let done = 0; ;) {
-      const count = await this.volume.copyRange(source, done, target, done, 64 * SLOT_SIZE);
-      if (count === 0) return;
-      done += count;
-    }
-  }
+  copyFile = (from: PathLike, to: PathLike, mode?: number): Promise<void> => copyFile(this.volume, from, to, mode);
 
   /** No file can be watched. @throws Error with the code ENOSYS */
   watch = (path: PathLike): never => {

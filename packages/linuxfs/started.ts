@@ -55,7 +55,7 @@ const LOOPS = 10_000_000;
 /** Linux as a program. */
 const program = (path: string, bytes: number): Launch => ({
   command: path,
-  args: ['nodefs', `mem=${Math.max(64, bytes >> 20)}M`, `lpj=${LOOPS}`, 'stderr=1', 'loglevel=4'],
+  args: ['nodefs', `mem=${Math.max(64, Math.floor(bytes / 2 ** 20))}M`, `lpj=${LOOPS}`, 'stderr=1', 'loglevel=4'],
   env: {},
   timeout: 30,
   memory: (child) => memfdOf(child, 'nodefs'),

@@ -5,7 +5,7 @@ import { compareNames, entryPath, modeOf, pathBytes, pathOf, typeOf, type Entry,
 import type { FsError } from './errors.js';
 import type { Folders } from './folders.js';
 import { O, SLOT_SIZE, type RawStat } from './protocol.js';
-import { isFolder } from './stats.js';
+import { identityOf, isFolder } from './stats.js';
 import type { Volume } from './volume.js';
 
 /** Types without owners, modes and extended attributes. */
@@ -66,8 +66,8 @@ interface Found {
 }
 
 class TreeReader {
-  /** Paths of files with several names, by inode. */
-  readonly #linked = new Map<bigint, string>();
+  /** Paths of files with several names, by what they are. */
+  readonly #linked = new Map<string, string>();
   #hasXattrs: boolean;
 
   constructor(private readonly place: Place) {
@@ -92,8 +92,8 @@ class TreeReader {
     if (type === undefined) return;
     const { volume } = this.place;
     const isShared = raw.links > 1 && type !== 'directory';
-    const hardLink = isShared ? this.#linked.get(raw.inode) : undefined;
-    if (isShared && hardLink === undefined) this.#linked.set(raw.inode, path);
+    const hardLink = isShared ? this.#linked.get(identityOf(raw)) : undefined;
+    if (isShared && hardLink === undefined) this.#linked.set(identityOf(raw), path);
     const xattrs = await this.#xattrs(full);
     const size = type === 'file' ? Number(raw.size) : 0;
     yield {

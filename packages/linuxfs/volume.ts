@@ -203,7 +203,7 @@ export class Volume {
   }
 
   async truncate(target: Target, size: number): Promise<void> {
-    const syscall = 'fd' in target ? 'ftruncate' : 'open'; // by a path, `node:fs` opens the file first
+    const syscall = 'fd' in target ? 'ftruncate' : 'truncate';
     await this.call({ op: 'TRUNCATE', ...this.#of(target), size }, syscall, pathOf(target));
   }
 

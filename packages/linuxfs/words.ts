@@ -1,6 +1,7 @@
 /** What callers may write for paths, flags, modes and times, as the numbers and bytes that the kernel takes. */
 import { constants, type OpenMode, type PathLike, type TimeLike } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { inspect } from 'node:util';
 import { O, type Time } from './protocol.js';
 
 const WRITE = O.WRONLY | O.CREAT;
@@ -61,6 +62,33 @@ export function modeOf(mode: string | number | null | undefined, byDefault: numb
   if (typeof mode === 'number') return mode;
   if (!/^[0-7]+$/.test(mode)) throw invalid('mode', mode, 'it must be an octal number');
   return Number.parseInt(mode, 8);
+}
+
+/** @param what such as `"mode" argument` */
+const notOfType = (what: string, type: string, value: unknown): Error =>
+  Object.assign(
+    new TypeError(`The ${what} must be of type ${type}. Received type ${typeof value} (${inspect(value)})`),
+    {
+      code: 'ERR_INVALID_ARG_TYPE',
+    },
+  );
+
+/** Of `copyFile`: `COPYFILE_*`, all of them 7. @throws TypeError, RangeError */
+export function copyModeOf(mode: number | null | undefined): number {
+  if (mode === undefined || mode === null) return 0;
+  if (typeof mode !== 'number') throw notOfType('"mode" argument', 'number', mode);
+  if (Number.isInteger(mode) && mode >= 0 && mode <= 7) return mode;
+  const message = `The value of "mode" is out of range. It must be >= 0 && <= 7. Received ${mode}`;
+  throw Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' });
+}
+
+/** @throws TypeError if an option has a value of another type */
+export function checkTypes(options: object, types: Readonly<Record<string, string>>): void {
+  if (typeof options !== 'object') throw notOfType('"options" argument', 'object', options);
+  for (const [name, type] of Object.entries(types)) {
+    const value = (options as Readonly<Record<string, unknown>>)[name];
+    if (value !== undefined && typeof value !== type) throw notOfType(`"options.${name}" property`, type, value);
+  }
 }
 
 /** @throws TypeError for a path with a NUL, or for a URL that is no `file:` URL */

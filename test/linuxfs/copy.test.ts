@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import * as host from 'node:fs/promises';
 import { join } from 'node:path';
-import { open, type FsPromises } from '@nodeos/linuxfs';
+import { open, type FsPromises, type MountedFilesystem } from '@nodeos/linuxfs';
 import { beforeAll, expect, it } from 'vitest';
 import { LONG, temporary } from '../support.js';
 import { builtKernel, checked, emptyDisk } from './disks.js';
@@ -26,6 +26,7 @@ async function prepare(fs: Promises, root: string): Promise<void> {
   await fs.symlink('folder/sub', join(root, 'to-sub'));
   await fs.symlink('../folder', join(root, 'folder/up'));
   await fs.symlink('nowhere', join(root, 'to-nothing'));
+  await fs.symlink(`${root}/folder/../file`, join(root, 'absolute'));
   await fs.utimes(join(root, 'file'), 1e9, 1e9);
 }
 
@@ -62,6 +63,10 @@ const CASES: readonly (readonly [from: string, to: string, options?: Options])[]
   ['to-sub', 'to-folder'],
   ['to-folder', 'to-sub'],
   ['to-nothing', 'new'],
+  ['absolute', 'new'],
+  ['file', 'other', { mode: -1 }],
+  ['file', 'other', { mode: 8 }],
+  ['folder', 'new', { recursive: 1 as never }],
 ];
 
 const COPY_FILES: readonly (readonly [from: string, to: string, mode?: number])[] = [
@@ -124,12 +129,21 @@ it('does with each pair of paths what node:fs does', { timeout: LONG }, async ()
   expect(checked(image, 'ext4')).toMatchObject({ status: 0 });
 });
 
-it('copies no folder into itself through a link, which node:fs begins and never ends', async () => {
+it('copies no folder into itself through a link, which node:fs does until names are too long', async () => {
   const disk = await open(emptyDisk(await temporary(), 'ext4'), { kernel });
   const fs = (await disk.mount()).promises as unknown as Promises;
   await prepare(fs, '/');
-  for (const to of ['/to-sub/new', '/to-sub/a/b/new', '/to-folder/new'])
-    await expect(fs.cp('/folder', to, { recursive: true }), to).rejects.toMatchObject({ code: 'ERR_FS_CP_EINVAL' });
+  await fs.mkdir('/elsewhere');
+  await fs.symlink('/folder/sub', '/elsewhere/sub');
+  const refused = { code: 'ERR_FS_CP_EINVAL', errno: 22 };
+  for (const to of ['/to-sub/new', '/to-sub/a/b/new', '/to-folder/new', '/to-sub/'])
+    await expect(fs.cp('/folder', to, { recursive: true }), to).rejects.toMatchObject(refused);
+  for (const [from, to] of [
+    ['/folder', '/to-sub'] as const,
+    ['/', '/new'] as const,
+    ['/folder', '/elsewhere/sub'] as const,
+  ])
+    await expect(fs.cp(from, to, { recursive: true, dereference: true })).rejects.toMatchObject(refused);
   expect(await fs.readdir('/folder/sub')).toEqual([]);
   await disk.close();
 });
@@ -145,4 +159,62 @@ it('copies no pipes, sockets and devices, and says so', async () => {
   }
   await disk.close();
   execFileSync('e2fsck', ['-fn', image], { stdio: 'pipe' });
+});
+
+/** Makes subvolumes of btrfs in the root. */
+async function subvolumes({ volume }: MountedFilesystem, ...names: string[]): Promise<void> {
+  const root = await volume.open('/', 0, 0);
+  for (const name of names) {
+    const args = Buffer.alloc(4096); // struct btrfs_ioctl_vol_args
+    args.write(name, 8);
+    await volume.ioctl(root, 0x5000940e, args);
+  }
+  await volume.close(root);
+}
+
+it('copies between subvolumes of btrfs, whose files have the same numbers', async () => {
+  const image = emptyDisk(await temporary(), 'btrfs');
+  const disk = await open(image, { kernel });
+  const mounted = await disk.mount();
+  const { promises } = mounted;
+  await subvolumes(mounted, 'one', 'two', 'three');
+  await promises.writeFile('/one/file', 'of one');
+  await promises.copyFile('/one/file', '/two/file');
+  await promises.cp('/one', '/three', { recursive: true });
+  const [one, two] = [await promises.stat('/one/file'), await promises.stat('/two/file')];
+  expect(two.ino).toBe(one.ino);
+  expect(await promises.readFile('/two/file', 'utf8')).toBe('of one');
+  expect(await promises.readFile('/three/file', 'utf8')).toBe('of one');
+  await disk.close();
+  expect(checked(image, 'btrfs')).toMatchObject({ status: 0 });
+});
+
+it('takes files of two subvolumes with the same number for two, as entries of a tree', async () => {
+  const disk = await open(emptyDisk(await temporary(), 'btrfs'), { kernel });
+  const mounted = await disk.mount();
+  await subvolumes(mounted, 'one', 'two');
+  for (const name of ['one', 'two']) {
+    await mounted.promises.writeFile(`/${name}/a`, `of ${name}`);
+    await mounted.promises.link(`/${name}/a`, `/${name}/b`);
+  }
+  const links: Record<string, string> = {};
+  for await (const { path, type, hardLink } of mounted.toTree())
+    if (type === 'file') links[path] = hardLink ?? 'itself';
+  expect(links).toEqual({ 'one/a': 'itself', 'one/b': 'one/a', 'two/a': 'itself', 'two/b': 'two/a' });
+  await disk.close();
+});
+
+it('says what failed: a NUL in a name, a kernel that ended, a size that no file has', async () => {
+  const disk = await open(emptyDisk(await temporary(), 'ext4'), { kernel });
+  const { promises } = await disk.mount();
+  await promises.writeFile('/file', 'content');
+  await expect(promises.copyFile('/file', '/a\0b')).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_VALUE' });
+  await expect(promises.truncate('/file', 2 ** 45)).rejects.toThrow('EFBIG: file too large, ftruncate');
+  await expect(promises.copyFile('/file', '/new', 8)).rejects.toMatchObject({ code: 'ERR_OUT_OF_RANGE' });
+  disk.kill();
+  await expect(promises.copyFile('/file', '/new')).rejects.toMatchObject({
+    message: "EIO: i/o error, copyfile '/file' -> '/new'",
+    cause: { message: expect.stringMatching(/the kernel ended \(SIGKILL\)/) as string },
+  });
+  await expect(disk.close()).rejects.toMatchObject({ code: 'EIO' });
 });

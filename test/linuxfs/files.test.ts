@@ -124,7 +124,8 @@ describe('a disk', () => {
       /no filesystem has the label "nobody".*"BOOT", "root"/,
     );
     await expect(again.mount()).rejects.toMatchObject({ code: 'EINVAL' });
-    await expect(opened('nbd://host/export')).rejects.toThrow(/"nbd:\/\/host\/export" is neither .* openSource/);
+    await expect(opened('nbd://host/export')).rejects.toThrow(/"nbd:\/\/host\/export" is no file .* openSource/);
+    await expect(opened('oci:folder:name')).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
   it('may be any block device; its errors are those of the calls', async () => {

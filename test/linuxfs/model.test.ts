@@ -122,7 +122,7 @@ async function copyOrNothing(fs: Promises, from: string, to: string, recursive: 
   }
 }
 
-/** Node.js begins such a copy, and never ends. */
+/** Node.js makes such a copy until names are too long. */
 async function copiesIntoItself(root: string, one: Call): Promise<boolean> {
   if (one.op !== 'cp') return false;
   const source = await host.stat(join(root, one.path)).catch(() => undefined);

@@ -1,4 +1,4 @@
-/** A long file that is written from front to back leaves the cache while it is written, and is whole. */
+/** The kernel's memory. A long file that is written from front to back leaves it while it is written, and is whole. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { open } from '@nodeos/linuxfs';
@@ -47,4 +47,12 @@ describe.each(['ext4', 'xfs', 'btrfs', 'f2fs', 'vfat'])('%s', (type) => {
     await disk.close();
     expect(checked(image, type)).toMatchObject({ status: 0 });
   });
+});
+
+it('has as much memory as is asked for, also above 2 GiB', async () => {
+  const disk = await open(emptyDisk(await temporary(), 'ext4'), { kernel, memory: 3 * 2 ** 30 });
+  expect(readFileSync(`/proc/${disk.pid}/cmdline`, 'utf8').split('\0')).toContain('mem=3072M');
+  const { promises } = await disk.mount();
+  await promises.writeFile('/file', 'content');
+  await disk.close();
 });

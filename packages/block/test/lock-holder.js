@@ -1,5 +1,5 @@
 // Takes a lock repeatedly until it is killed, and reports each time. Ends if another process has the lock too.
-import { readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lockFile } from '../dist/index.js';
 
@@ -8,11 +8,13 @@ const [lock, owner] = process.argv.slice(2);
 /** One that its parent has not asked about has ended too. */
 const lives = (pid) => {
   try {
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+    return pid > 0 && process.kill(pid, 0) && !isZombie(pid);
   } catch {
     return false;
   }
 };
+const isZombie = (pid) =>
+  existsSync(`/proc/${pid}/status`) && /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
 const written = () => {
   try {
     return Number(readFileSync(owner, 'utf8'));
