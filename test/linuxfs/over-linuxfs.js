@@ -213,7 +213,7 @@ async function main() {
       if (DESCRIPTORS.has(name)) args[0] -= OURS;
       Atomics.store(flag, 0, 0);
       port1.postMessage({ name, args: absolute(name, args) });
-      Atomics.wait(flag, 0, 0);
+      while (Atomics.load(flag, 0) === 0) Atomics.wait(flag, 0, 0); // the call before may wake us late
       const { value, error } = receiveMessageOnPort(port1).message;
       if (error?.errno === -ENOENT && args[1]?.throwIfNoEntry === false) return undefined;
       if (error && error.errno === undefined) throw new Error(error.text);
