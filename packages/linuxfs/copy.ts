@@ -92,7 +92,6 @@ class Copier {
   async run(from: string, to: string): Promise<void> {
     const found = await this.#look(from, to);
     if (!found) return;
-    await this.#checkWithin(from, found.source, to);
     const parent = posix.dirname(to);
     if (!(await this.#exists(parent))) await this.fs.mkdir(parent, { recursive: true });
     await this.#copy(from, to, found);
@@ -109,7 +108,7 @@ class Copier {
       throw refusal('FILE_THERE', `cannot overwrite non-directory ${to} with directory ${from}`, to);
     if (target && !isFolder(source) && isFolder(target))
       throw refusal('FOLDER_THERE', `cannot overwrite directory ${to} with non-directory ${from}`, to);
-    if (isFolder(source) && isWithin(to, from)) throw intoItself(from, to);
+    if (isFolder(source)) await this.#checkWithin(from, source, to);
     return { source, target };
   }
 
@@ -118,9 +117,11 @@ class Copier {
    * which is what Node.js does.
    */
   async #checkWithin(from: string, source: RawStat, to: string): Promise<void> {
-    if (!isFolder(source)) return;
-    for (let above = await this.#folderOf(to); above !== '/'; above = posix.dirname(above))
-      if (isSame(source, await this.fs.volume.stat({ path: above }))) throw intoItself(from, to);
+    for (let above = await this.#folderOf(to); ; above = posix.dirname(above)) {
+      if (isSame(source, await this.fs.volume.stat({ path: above })))
+        throw refusal('EINVAL', `cannot copy ${from} to a subdirectory of self ${to}`, to);
+      if (above === '/') return;
+    }
   }
 
   /** A path without links, as far as it is there. */
@@ -145,9 +146,7 @@ class Copier {
     for (const name of await this.fs.names(from)) {
       const [below, there] = [posix.join(from, name), posix.join(to, name)];
       const found = await this.#look(below, there);
-      if (!found) continue;
-      await this.#checkWithin(below, found.source, there);
-      await this.#copy(below, there, found);
+      if (found) await this.#copy(below, there, found);
     }
     if (!target) await this.#chmod(to, source);
   }
@@ -198,9 +197,6 @@ interface Found {
   readonly source: RawStat;
   readonly target: RawStat | undefined;
 }
-
-const intoItself = (from: string, to: string): Error =>
-  refusal('EINVAL', `cannot copy ${from} to a subdirectory of self ${to}`, to);
 
 function unlessMissing(error: unknown): undefined {
   if ((error as { code?: string }).code !== 'ENOENT') throw error;

@@ -80,7 +80,18 @@ export interface FsError extends Error {
 /** @param number an errno of Linux, positive */
 export function fsError(number: number, syscall: string, path?: string, dest?: string): FsError {
   const code = CODES.get(number) ?? `E${number}`;
-  const { errno, text } = OF_HOST.get(code) ?? { errno: -number, text: TEXTS[code] ?? 'unknown error' };
+  return made(code, OF_HOST.get(code)?.errno ?? -number, syscall, path, dest);
+}
+
+/** The same error of another call. What is no error of the system stays as it is. */
+export function renamed(error: unknown, syscall: string, path: string, dest: string): unknown {
+  const { code, errno, cause } = error as FsError;
+  if (typeof errno !== 'number') return error;
+  return Object.assign(made(code, errno, syscall, path, dest), cause === undefined ? {} : { cause });
+}
+
+function made(code: string, errno: number, syscall: string, path?: string, dest?: string): FsError {
+  const text = OF_HOST.get(code)?.text ?? TEXTS[code] ?? 'unknown error';
   const where = path === undefined ? '' : ` '${path}'${dest === undefined ? '' : ` -> '${dest}'`}`;
   return Object.assign(new Error(`${code}: ${text}, ${syscall}${where}`), {
     errno,
@@ -89,15 +100,6 @@ export function fsError(number: number, syscall: string, path?: string, dest?: s
     ...(path === undefined ? {} : { path }),
     ...(dest === undefined ? {} : { dest }),
   });
-}
-
-/** The same error of another call. What is no error of the system stays as it is. */
-export function renamed(error: unknown, syscall: string, path: string, dest: string): unknown {
-  const { code, errno, message, cause } = error as FsError;
-  if (typeof errno !== 'number') return error;
-  const [, text = 'unknown error'] = /^\w+: (.*?), /.exec(message) ?? [];
-  const same = new Error(`${code}: ${text}, ${syscall} '${path}' -> '${dest}'`, cause === undefined ? {} : { cause });
-  return Object.assign(same, { errno, code, syscall, path, dest });
 }
 
 /** The errno of an error that a device threw; EIO for those without a code that Linux knows. */

@@ -72,10 +72,11 @@ const TYPE_METHODS: Readonly<Record<string, number>> = {
 
 export const isFolder = (raw: RawStat): boolean => (raw.mode & 0o170000) === 0o040000;
 export const isLink = (raw: RawStat): boolean => (raw.mode & 0o170000) === 0o120000;
+export const isFile = (raw: RawStat): boolean => (raw.mode & 0o170000) === 0o100000;
+
 /** The same for all names of a file, and for no other file. On btrfs, files of two subvolumes have the same number. */
 export const identityOf = ({ device, inode }: RawStat): string => `${device.join(':')} ${inode}`;
 export const isSame = (one: RawStat, other: RawStat): boolean => identityOf(one) === identityOf(other);
-export const isFile = (raw: RawStat): boolean => (raw.mode & 0o170000) === 0o100000;
 
 /** `DT_*` of readdir(3) as libuv's types, which `Dirent` takes: `UV_DIRENT_*`. */
 const DIRENT_TYPES: Readonly<Record<number, number>> = { 8: 1, 4: 2, 10: 3, 1: 4, 12: 5, 2: 6, 6: 7 };

@@ -92,8 +92,9 @@ class TreeReader {
     if (type === undefined) return;
     const { volume } = this.place;
     const isShared = raw.links > 1 && type !== 'directory';
-    const hardLink = isShared ? this.#linked.get(identityOf(raw)) : undefined;
-    if (isShared && hardLink === undefined) this.#linked.set(identityOf(raw), path);
+    const key = isShared ? identityOf(raw) : '';
+    const hardLink = this.#linked.get(key);
+    if (isShared && hardLink === undefined) this.#linked.set(key, path);
     const xattrs = await this.#xattrs(full);
     const size = type === 'file' ? Number(raw.size) : 0;
     yield {
