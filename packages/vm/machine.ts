@@ -4,6 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,6 +20,7 @@ import {
 } from '@nodeos/base';
 import { PORTS, type GuestEvent, type RunConfig } from '@nodeos/contract';
 import { adviceIn } from './advice.js';
+import { canLendOutput, consolePipe, type ConsolePipe } from './console.js';
 import { eventParser, listenPort, forward, type Port, type Sink } from './events.js';
 import { checkFree } from './ports.js';
 import { hasPorts, qemuArguments, type Connections, type Image, type MachineOptions } from './qemu.js';
@@ -107,6 +109,9 @@ class RunningMachine {
   readonly #terminalLog: string;
   /** Without ports the host hears nothing but the console, and can tell the guest nothing. */
   readonly #hasPorts: boolean;
+  /** QEMU writes to the caller's terminal itself. */
+  readonly #lendsOutput: boolean;
+  #pipe: ConsolePipe | undefined;
   #killer: NodeJS.Timeout | undefined;
   #asking: NodeJS.Timeout | undefined;
   #text = '';
@@ -121,10 +126,12 @@ class RunningMachine {
     this.#console = new LineTail(LAST_LINES);
     this.#terminalLog = join(dir, 'console.log');
     this.#hasPorts = hasPorts(options.board);
+    this.#lendsOutput = options.terminal === true && canLendOutput();
   }
 
   async run(): Promise<MachineResult> {
     const connections = await this.#connect();
+    if (!this.#lendsOutput) this.#pipe = await consolePipe(join(this.dir, 'console'));
     this.options.signal?.throwIfAborted();
     const exit = this.#start(qemuArguments(this.options, connections));
     this.#watchTime();
@@ -145,6 +152,7 @@ class RunningMachine {
     clearTimeout(this.#killer);
     clearInterval(this.#asking);
     this.#child?.kill('SIGKILL');
+    this.#pipe?.output.destroy();
     await Promise.all([...this.#ports.values()].map((port) => port.close()));
   }
 
@@ -176,22 +184,14 @@ class RunningMachine {
     // A separate process group: Ctrl-C reaches only this process, which then asks the guest to power off.
     const [program, ...prefix] = withParentDeathSignal(qemu);
     const child = spawn(program, [...prefix, ...args], {
-      stdio: terminal ? ['inherit', 'inherit', 'pipe'] : ['ignore', 'pipe', 'pipe'],
+      stdio: [terminal ? 'inherit' : 'ignore', this.#pipe?.input ?? 'inherit', 'pipe'],
       detached: !terminal,
     });
+    this.#pipe?.release();
     this.#child = child;
     if (!terminal) child.once('exit', trackGroup(child.pid));
-    const onOutput = (chunk: Buffer): void => {
-      this.#console.push(chunk);
-      this.#text = (this.#text + chunk.toString('latin1')).slice(-KEPT_TEXT);
-    };
-    const { onConsole } = this.options;
-    if (child.stdout)
-      forward(child.stdout, (chunk) => {
-        onOutput(chunk);
-        return onConsole?.(chunk);
-      });
-    child.stderr?.on('data', onOutput);
+    child.stderr?.on('data', (chunk: Buffer) => this.#onOutput(chunk));
+    const console = this.#forwardConsole();
     return new Promise((resolve, reject) => {
       child.once('error', (error) => {
         const isMissing = codeOf(error) === 'ENOENT';
@@ -199,9 +199,25 @@ class RunningMachine {
       });
       child.once('close', (code, signal) => {
         this.#signal = signal;
-        resolve(code ?? -1);
+        void console.then(() => resolve(code ?? -1));
       });
     });
+  }
+
+  /** Resolves when all of the console has arrived. */
+  async #forwardConsole(): Promise<void> {
+    if (!this.#pipe) return;
+    const { output } = this.#pipe;
+    forward(output, (chunk) => {
+      this.#onOutput(chunk);
+      return this.options.onConsole?.(chunk);
+    });
+    await once(output, 'close');
+  }
+
+  #onOutput(chunk: Buffer): void {
+    this.#console.push(chunk);
+    this.#text = (this.#text + chunk.toString('latin1')).slice(-KEPT_TEXT);
   }
 
   #watchTime(): void {
@@ -216,7 +232,7 @@ class RunningMachine {
 
   #showsLife(): boolean {
     // The terminal's output goes past this process.
-    return this.#events.length > 0 || (!this.#hasPorts && (this.options.terminal === true || this.#text !== ''));
+    return this.#events.length > 0 || (!this.#hasPorts && (this.#lendsOutput || this.#text !== ''));
   }
 
   #powerOff(reason: 'timeout' | 'interrupted'): void {
@@ -255,7 +271,7 @@ class RunningMachine {
   }
 
   #result(code: number): MachineResult {
-    if (this.options.terminal && existsSync(this.#terminalLog)) {
+    if (this.#lendsOutput && existsSync(this.#terminalLog)) {
       const log = readFileSync(this.#terminalLog);
       this.#console.push(log);
       this.#text += log.toString('latin1').slice(-KEPT_TEXT);
