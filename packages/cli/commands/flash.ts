@@ -121,13 +121,16 @@ async function checkSum(source: BlockBackend, args: Parsed, io: Io): Promise<voi
   const hash = createHash('sha256');
   const buffer = Buffer.alloc(PIECE);
   const meter = meterFor('checked', args, io);
-  for (const [offset, length] of pieces(0, source.size, PIECE)) {
-    io.signal.throwIfAborted();
-    await source.read(buffer.subarray(0, length), offset);
-    hash.update(buffer.subarray(0, length));
-    meter.update(offset + length, source.size);
+  try {
+    for (const [offset, length] of pieces(0, source.size, PIECE)) {
+      io.signal.throwIfAborted();
+      await source.read(buffer.subarray(0, length), offset);
+      hash.update(buffer.subarray(0, length));
+      meter.update(offset + length, source.size);
+    }
+  } finally {
+    meter.close();
   }
-  meter.close();
   const found = hash.digest('hex');
   if (found !== wanted)
     throw new NodeosError(`the image has the SHA-256 ${found}, and not ${wanted}: nothing was written`);
@@ -187,19 +190,21 @@ async function flashWithMeter(
   args: Parsed,
   io: Io,
 ): Promise<Flashed> {
-  const meters = new Map<string, Meter>();
+  let current: { readonly stage: string; readonly meter: Meter } | undefined;
   try {
     return await flash(source, device, path, {
       verify: !args.flag('no-verify'),
       signal: io.signal,
       progress(stage, done, size) {
-        const meter = meters.get(stage) ?? meterFor(stage, args, io);
-        meters.set(stage, meter);
-        meter.update(done, size);
+        if (current?.stage !== stage) {
+          current?.meter.close();
+          current = { stage, meter: meterFor(stage, args, io) };
+        }
+        current.meter.update(done, size);
       },
     });
   } finally {
-    for (const meter of meters.values()) meter.close();
+    current?.meter.close();
   }
 }
 

@@ -21,7 +21,13 @@ export function meterFor(action: string, args: Pick<Parsed, 'flag'>, io: Io): Me
   }
   if (!io.stderr.isTTY) return meter(5000, (state) => void io.stderr.write(`${lineOf(action, state)}\n`));
   const inner = meter(100, (state) => void io.stderr.write(`\r${lineOf(action, state)}\x1b[K`));
-  return { update: (done, size) => inner.update(done, size), close: () => void io.stderr.write('\r\x1b[K') };
+  return {
+    update: (done, size) => inner.update(done, size),
+    close: () => {
+      inner.close();
+      io.stderr.write('\r\x1b[K');
+    },
+  };
 }
 
 export interface State {
@@ -39,17 +45,30 @@ export function lineOf(action: string, { done, size, seconds }: State): string {
   return `${action} ${percent} %: ${formatSize(done)} of ${formatSize(size)}, ${Math.round(rate / MIB)} MiB/s${remaining}`;
 }
 
-/** Reports at most once per `interval` milliseconds. A shorter job reports nothing. */
+/**
+ * Reports at most once per `interval` milliseconds, and the last state too if nothing follows it: what stands still is
+ * shown. A shorter job reports nothing.
+ */
 function meter(interval: number, report: (state: State) => void): Meter {
   const started = performance.now();
   let last = started;
+  let timer: NodeJS.Timeout | undefined;
+  let state: Pick<State, 'done' | 'size'> | undefined;
+
+  function show(): void {
+    clearTimeout(timer);
+    timer = undefined;
+    last = performance.now();
+    if (state) report({ ...state, seconds: Math.round(last - started) / 1000 });
+  }
+
   return {
-    update(done, size) {
-      const now = performance.now();
-      if (now - last < interval) return;
-      last = now;
-      report({ done, size, seconds: Math.round(now - started) / 1000 });
+    update: (done, size) => {
+      state = { done, size };
+      const wait = last + interval - performance.now();
+      if (wait <= 0) show();
+      else timer ??= setTimeout(show, wait).unref();
     },
-    close: () => undefined,
+    close: () => clearTimeout(timer),
   };
 }
