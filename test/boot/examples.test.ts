@@ -18,7 +18,7 @@ describe('an example answers over HTTP', { timeout: LONG }, () => {
 
   it('fastify', async () => {
     const url = await boot('fastify');
-    expect(await (await request(`${url}/?name=there`)).json()).toEqual({ hello: 'there', node: 'v26.10.0' });
+    expect(await (await request(`${url}/?name=there`)).json()).toEqual({ hello: 'there', node: 'v26.12.1' });
     expect((await request(`${url}/?name=${'x'.repeat(101)}`)).status).toBe(400);
     expect((await request(`${url}/nowhere`)).status).toBe(404);
   });

@@ -116,7 +116,7 @@ describe('the system', () => {
       loopback: expect.arrayContaining(['127.0.0.1']),
       route: ['eth0', '00000000', '0202000A'],
       kernel: '6.12.118-nodeos',
-      node: 'v26.10.0',
+      node: 'v26.12.1',
       random: 4,
       pts: true,
       fd: '/proc/self/fd',

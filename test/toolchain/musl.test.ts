@@ -40,7 +40,7 @@ describe('Node.js on musl', { timeout: LONG }, () => {
       return [process.version, header.glibcVersionRuntime, require('node:sea').isSea(),
         sharedObjects.filter((path) => path.startsWith('/')).sort()]`);
     expect(seen).toEqual([
-      'v26.10.0',
+      'v26.12.1',
       '',
       false,
       expect.arrayContaining(['/lib/ld-musl-x86_64.so.1', '/lib/libstdc++.so.6']),
@@ -136,7 +136,7 @@ describe('Node.js on glibc', { timeout: LONG }, () => {
     const code = `console.log(process.version, process.report.getReport().header.glibcVersionRuntime)`;
     const { status, stdout, stderr } = await exec(code, ...glibc);
     expect(status, stderr).toBe(0);
-    expect(stdout).toBe('v26.10.0 2.41\n');
+    expect(stdout).toBe('v26.12.1 2.41\n');
     const plan = (await nodeos('build', ...glibc, '--explain')).stdout;
     expect(plan).not.toContain('toolchain');
   });

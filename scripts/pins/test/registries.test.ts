@@ -90,6 +90,14 @@ describe.skipIf(!hasApt)('update', () => {
     expect(Object.keys(JSON.parse(readFileSync(join(root, RECORD), 'utf8')) as object)).toHaveLength(4);
   });
 
+  it('notes of a pin that is behind until when it was the newest', { timeout: 600_000 }, async () => {
+    const root = repository({ 'packages/x/sources.ts': NPM });
+    expect((await pins(root, 'check', '--record', 'old')).status).toBe(1);
+    const { old } = JSON.parse(readFileSync(join(root, RECORD), 'utf8')) as Record<string, { newest: string }>;
+    expect(old).toMatchObject({ version: '1.0.0', newest: expect.stringMatching(/^20\d\d-\d\d-\d\d$/) as string });
+    expect(Date.parse(old?.newest ?? '')).toBeLessThan(Date.parse('2026-11-01')); // 1.1.0 came before
+  });
+
   it.each(['reading the changelog', 'fetching fixes'])(
     'leaves everything as it was when it is interrupted while %s',
     { timeout: 600_000 },
