@@ -6,38 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { application, request, freePort, LONG, nodeos, ROOT, start, temporary } from '../support.js';
-
-/** An application whose addon starts a thread that needs 4 MB of stack. */
-const ADDON = {
-  'package.json': JSON.stringify({ name: 'deep', version: '1.0.0', main: 'main.js' }),
-  'binding.gyp': JSON.stringify({ targets: [{ target_name: 'deep', sources: ['deep.cc'] }] }),
-  'deep.cc': `
-    #include <node_api.h>
-    #include <cstring>
-    #include <thread>
-    static int use(int depth) {
-      char frame[1024];
-      memset(frame, depth & 1, sizeof frame);
-      volatile char *kept = frame;
-      return depth == 0 ? 0 : kept[depth % 1024] + use(depth - 1);
-    }
-    static napi_value deep(napi_env env, napi_callback_info) {
-      int sum = 0;
-      std::thread([&] { sum = use(4000); }).join();
-      napi_value result;
-      napi_create_int32(env, sum, &result);
-      return result;
-    }
-    NAPI_MODULE_INIT() {
-      napi_value function;
-      napi_create_function(env, "deep", NAPI_AUTO_LENGTH, deep, nullptr, &function);
-      return function;
-    }`,
-  'main.js': '',
-  // Binaries compiled for the host must not get into the image.
-  'build/Release/deep.node': 'of the host',
-  'build/Release/obj.target/deep.o': 'of the host',
-};
+import { ADDON, stackInGuest } from './addon.js';
 
 describe('native code', { timeout: LONG }, () => {
   it('of an example works: an addon with node-addon-api, and a package without a binary for musl', async () => {
@@ -54,12 +23,8 @@ describe('native code', { timeout: LONG }, () => {
     await guest.ended;
   });
 
-  it.each(['musl', 'glibc'])('on %s gives a thread of an addon the usual stack size', async (libc) => {
-    const app = await application(ADDON);
-    const code = `console.log(require('./build/Release/deep.node')(), fs.readdirSync('build/Release'))`;
-    const { status, stdout, stderr } = await nodeos('start', app, '--libc', libc, '--exec', code, '--timeout', '60');
-    expect(status, stderr).toBe(0);
-    expect(stdout).toBe("2000 [ 'deep.node' ]\n");
+  it('gives a thread of an addon the usual stack size', async () => {
+    expect(await stackInGuest('--libc', 'musl')).toBe("2000 [ 'deep.node' ]\n");
   });
 
   it('that does not compile is reported with the output of the compiler', async () => {

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 import { LONG, nodeos, temporary } from '../support.js';
+import { PROBE, PROBED } from '../toolchain/answers.js';
 
 const run = promisify(execFile);
-const PROBE = new URL('../toolchain/probe.js', import.meta.url);
 /**
  * What the host's kernel, and not a library, answers; what the emulation does not have; and what starts a program, which
  * the host's kernel would have to run.
@@ -20,10 +20,10 @@ async function answersOn(libc: string): Promise<Record<string, unknown>> {
   const root = join(stdout.trim().replace(/^\S+: /, ''), 'root');
   const script = join(await temporary(), 'probe.mjs');
   const top = await temporary();
-  await writeFile(script, (await readFile(PROBE, 'utf8')).replace('/tmp/probe', top));
+  await writeFile(script, (await readFile(PROBE, 'utf8')).replace(PROBED, top));
   const qemu = ['-L', root, join(root, 'bin/node')];
   const { stdout: version } = await run('qemu-aarch64', [...qemu, '-p', 'process.version + process.arch']);
-  expect(version).toBe('v26.12.0arm64\n');
+  expect(version).toBe('v26.12.1arm64\n');
   const { stdout: line } = await run('qemu-aarch64', [...qemu, script], { maxBuffer: 1 << 24 });
   return Object.fromEntries(
     Object.entries(JSON.parse(line) as object)
