@@ -16,7 +16,7 @@ export interface ConsolePipe {
   readonly input: number;
   /** Ends when all copies of the input are closed. */
   readonly output: Readable;
-  /** Closes this process's own copy of the input. */
+  /** Closes this process's own copy of the input, if it is open. */
   release(): void;
 }
 
@@ -35,7 +35,15 @@ export async function consolePipe(path: string): Promise<ConsolePipe> {
   const input = openSync(path, constants.O_WRONLY);
   await rm(path);
   const output = new Socket({ fd: reader, readable: true, writable: false });
-  return { input, output, release: () => closeSync(input) };
+  let isOpen = true;
+  return {
+    input,
+    output,
+    release: () => {
+      if (isOpen) closeSync(input);
+      isOpen = false;
+    },
+  };
 }
 
 /** Whether QEMU may write to this process's own standard output: a terminal, a pipe or a file, but not a socket. */

@@ -152,6 +152,7 @@ class RunningMachine {
     clearTimeout(this.#killer);
     clearInterval(this.#asking);
     this.#child?.kill('SIGKILL');
+    this.#pipe?.release();
     this.#pipe?.output.destroy();
     await Promise.all([...this.#ports.values()].map((port) => port.close()));
   }
@@ -191,15 +192,16 @@ class RunningMachine {
     this.#child = child;
     if (!terminal) child.once('exit', trackGroup(child.pid));
     child.stderr?.on('data', (chunk: Buffer) => this.#onOutput(chunk));
-    const console = this.#forwardConsole();
     return new Promise((resolve, reject) => {
+      const forwarded = this.#forwardConsole();
+      forwarded.catch(reject);
       child.once('error', (error) => {
         const isMissing = codeOf(error) === 'ENOENT';
         reject(isMissing ? new MissingProgramError(qemu) : new NodeosError(`cannot start ${qemu}: ${error.message}`));
       });
       child.once('close', (code, signal) => {
         this.#signal = signal;
-        void console.then(() => resolve(code ?? -1));
+        void forwarded.then(() => resolve(code ?? -1), reject);
       });
     });
   }
