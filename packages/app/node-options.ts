@@ -8,26 +8,26 @@
 const NEWEST: readonly string[] = [
   ...['--allow-fs-read', '--allow-fs-write', '--bench-isolation', '--bench-name-pattern', '--bench-reporter'],
   ...['--bench-reporter-destination', '--bench-samples', '--bench-warmup', '--build-sea', '--build-snapshot-config'],
-  ...['--conditions', '--cpu-prof-dir', '--cpu-prof-interval', '--cpu-prof-name', '--debug-port', '--diagnostic-dir'],
-  ...['--disable-proto', '--disable-warning', '--dns-result-order', '--env-file', '--env-file-if-exists', '--eval'],
-  ...['--experimental-config-file', '--experimental-default-config-file', '--experimental-loader'],
-  ...['--experimental-package-map', '--experimental-sea-config', '--experimental-test-isolation'],
-  ...['--experimental-test-tag-filter', '--heap-prof-dir', '--heap-prof-interval', '--heap-prof-name'],
-  ...['--heapsnapshot-near-heap-limit', '--heapsnapshot-signal', '--icu-data-dir', '--import', '--input-type'],
-  ...['--inspect-port', '--inspect-publish-uid', '--loader', '--localstorage-file', '--max-http-header-size'],
-  ...['--max-old-space-size-percentage', '--network-family-autoselection-attempt-timeout', '--openssl-config'],
-  ...['--redirect-warnings', '--report-dir', '--report-directory', '--report-filename', '--report-signal'],
-  ...['--require', '--run', '--secure-heap', '--secure-heap-min', '--security-revert', '--security-reverts'],
-  ...['--snapshot-blob', '--stack-trace-limit', '--test-concurrency', '--test-coverage-branches'],
-  ...['--test-coverage-exclude', '--test-coverage-functions', '--test-coverage-include', '--test-coverage-lines'],
-  ...['--test-global-setup', '--test-isolation', '--test-name-pattern', '--test-random-seed', '--test-reporter'],
-  ...['--test-reporter-destination', '--test-rerun-failures', '--test-shard', '--test-skip-pattern'],
+  ...['--conditions', '--config-file', '--cpu-prof-dir', '--cpu-prof-interval', '--cpu-prof-name', '--debug-port'],
+  ...['--diagnostic-dir', '--disable-proto', '--disable-warning', '--dns-result-order', '--env-file'],
+  ...['--env-file-if-exists', '--eval', '--experimental-config-file', '--experimental-default-config-file'],
+  ...['--experimental-loader', '--experimental-package-map', '--experimental-sea-config'],
+  ...['--experimental-test-isolation', '--experimental-test-tag-filter', '--heap-prof-dir', '--heap-prof-interval'],
+  ...['--heap-prof-name', '--heapsnapshot-near-heap-limit', '--heapsnapshot-signal', '--icu-data-dir', '--import'],
+  ...['--input-type', '--inspect-port', '--inspect-publish-uid', '--loader', '--localstorage-file'],
+  ...['--max-http-header-size', '--max-old-space-size-percentage', '--network-family-autoselection-attempt-timeout'],
+  ...['--openssl-config', '--process-timeout', '--redirect-warnings', '--report-dir', '--report-directory'],
+  ...['--report-filename', '--report-signal', '--require', '--run', '--secure-heap', '--secure-heap-min'],
+  ...['--security-revert', '--security-reverts', '--snapshot-blob', '--stack-trace-limit', '--test-concurrency'],
+  ...['--test-coverage-branches', '--test-coverage-exclude', '--test-coverage-functions', '--test-coverage-include'],
+  ...['--test-coverage-lines', '--test-global-setup', '--test-isolation', '--test-name-pattern', '--test-random-seed'],
+  ...['--test-reporter', '--test-reporter-destination', '--test-rerun-failures', '--test-shard', '--test-skip-pattern'],
   ...['--test-timeout', '--title', '--tls-cipher-list', '--tls-keylog', '--trace-event-categories'],
   ...['--trace-event-file-pattern', '--trace-require-module', '--unhandled-rejections', '--use-largepages'],
-  ...['--v8-pool-size', '--vfs-load', '--vfs-mount', '--watch-kill-signal', '--watch-path', '-C', '-e', '-r'],
+  ...['--v8-pool-size', '--vfs-load', '--watch-kill-signal', '--watch-path', '-C', '-e', '-r'],
 ];
 /** Options that exist only in older versions, which `--node` can select. No option has another meaning there. */
-const OLDER = ['--experimental-default-type', '--experimental-policy', '--policy-integrity'];
+const OLDER = ['--experimental-default-type', '--experimental-policy', '--policy-integrity', '--vfs-mount'];
 const WITH_VALUE: ReadonlySet<string> = new Set([...NEWEST, ...OLDER]);
 
 /** Options with which Node.js runs no file. */
@@ -58,7 +58,8 @@ const WITHOUT_FILE: Readonly<Record<string, string>> = {
 /** Options that read a file. The file must be in the image. */
 const READS_FILE: ReadonlySet<string> = new Set([
   ...['--env-file', '--require', '-r', '--import', '--loader', '--experimental-loader'],
-  ...['--experimental-config-file', '--experimental-package-map', '--openssl-config', '--snapshot-blob'],
+  ...['--config-file', '--experimental-config-file', '--experimental-package-map', '--openssl-config'],
+  '--snapshot-blob',
 ]);
 /** The file of this option may be missing. */
 const READS_FILE_IF_THERE = '--env-file-if-exists';
