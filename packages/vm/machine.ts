@@ -31,6 +31,7 @@ export interface RunMachineOptions extends MachineOptions {
   readonly settings?: RunConfig;
   /** Connects the console to the caller's terminal. */
   readonly terminal?: boolean;
+  /** Gets what the console shows, unless QEMU itself writes that to the caller's standard output, for `terminal`. */
   readonly onConsole?: Sink;
   readonly onEvent?: (event: GuestEvent) => void;
   /** Sinks for additional ports, by name. */
@@ -109,7 +110,7 @@ class RunningMachine {
   readonly #terminalLog: string;
   /** Without ports the host hears nothing but the console, and can tell the guest nothing. */
   readonly #hasPorts: boolean;
-  /** QEMU writes to the caller's terminal itself. */
+  /** QEMU itself writes to the caller's standard output. */
   readonly #lendsOutput: boolean;
   #pipe: ConsolePipe | undefined;
   #killer: NodeJS.Timeout | undefined;
@@ -126,7 +127,7 @@ class RunningMachine {
     this.#console = new LineTail(LAST_LINES);
     this.#terminalLog = join(dir, 'console.log');
     this.#hasPorts = hasPorts(options.board);
-    this.#lendsOutput = options.terminal === true && canLendOutput();
+    this.#lendsOutput = options.terminal === true && (canLendOutput() || !options.onConsole);
   }
 
   async run(): Promise<MachineResult> {
@@ -233,7 +234,7 @@ class RunningMachine {
   }
 
   #showsLife(): boolean {
-    // The terminal's output goes past this process.
+    // Output that was lent goes past this process.
     return this.#events.length > 0 || (!this.#hasPorts && (this.#lendsOutput || this.#text !== ''));
   }
 
